@@ -1,0 +1,52 @@
+# The operator and the runtime: `docker build --target operator .`, `docker build --target runtime .`
+# Three layers by how often they change: the base, the dependencies, the distribution itself.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS builder
+# Only names: the values of whoever builds behind a mirror or a proxy; none of them stays in an image.
+ARG PIP_CERT PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_WARN_SCRIPT_LOCATION=1 PIP_ROOT_USER_ACTION=ignore
+RUN python3 -m venv /opt/venv
+COPY requirements/build.lock /build/requirements/
+RUN python3 -m venv /build/venv && /build/venv/bin/pip install --quiet --require-hashes -r /build/requirements/build.lock
+
+FROM builder AS operator-dependencies
+COPY requirements/operator.lock /build/requirements/
+RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/operator.lock \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+ && find /opt/venv -depth -type d -name tests -path '*/site-packages/*' -exec rm -rf {} +
+
+FROM operator-dependencies AS operator-distribution
+COPY operator /build/operator
+RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/operator \
+ && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl
+
+FROM ${BASE} AS operator
+COPY --from=operator-dependencies /opt/venv /opt/venv
+COPY --from=operator-distribution /opt/app /opt/app
+ENV PATH=/opt/app/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/app/lib/python3.11/site-packages \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["edge-operator"]
+
+FROM builder AS runtime-dependencies
+COPY requirements/runtime.lock /build/requirements/
+# onnx brings the test data of its backends, four fifths of its size.
+RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/runtime.lock \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+ && find /opt/venv -depth -type d \( -name tests -o -path '*/onnx/backend/test' \) -path '*/site-packages/*' -exec rm -rf {} +
+
+FROM runtime-dependencies AS runtime-distribution
+COPY runtime /build/runtime
+RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/runtime \
+ && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl
+
+FROM ${BASE} AS runtime
+COPY --from=runtime-dependencies /opt/venv /opt/venv
+COPY --from=runtime-distribution /opt/app /opt/app
+ENV PATH=/opt/app/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/app/lib/python3.11/site-packages \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["edge-runtime"]

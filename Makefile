@@ -1,0 +1,81 @@
+# `make help` lists the targets. Everything they need lands in .venv, .cache, .testbed and build, which git ignores.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .cache/uv/bin/uv
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --python-version 3.11
+
+.PHONY: help
+help: ## Lists the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ The two commands
+.PHONY: demo test
+demo: $(VENV)/.synced ## A real cluster, one model, a link that sags and drops: compares the modes (KEEP=1, CLUSTER=existing)
+	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)
+
+test: $(VENV)/.synced ## Lint, types, contracts, unit and chart tests, and the end-to-end test on a real cluster
+	@$(BIN)/python -m testbed.checks all
+
+##@ Parts of them
+.PHONY: test-fast lint types e2e
+test-fast: $(VENV)/.synced ## Everything that needs no cluster
+	@$(BIN)/python -m testbed.checks fast
+
+lint: $(VENV)/.synced ## ruff, and the import contracts
+	@$(BIN)/python -m testbed.checks lint
+
+types: $(VENV)/.synced ## mypy, strict
+	@$(BIN)/python -m testbed.checks types
+
+e2e: $(VENV)/.synced ## The end-to-end test alone
+	@$(BIN)/python -m testbed.checks e2e
+
+##@ While working
+.PHONY: setup format generate lock up down clean
+setup: $(VENV)/.synced ## Makes .venv with everything that the other targets need
+
+format: $(VENV)/.synced ## Formats the code and sorts the imports
+	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
+
+generate: $(VENV)/.synced ## Writes crds/ anew from edge_operator/api
+	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds
+
+lock: $(UV) ## Resolves requirements/*.lock anew (UPGRADE=1: to the newest versions)
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) runtime/pyproject.toml -o requirements/runtime.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/dev.in operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml -o requirements/dev.lock
+
+up: $(VENV)/.synced ## Boots the testbed's cluster
+	@$(BIN)/testbed up
+
+down: $(VENV)/.synced ## Removes the testbed's cluster
+	@$(BIN)/testbed down
+
+clean: ## Removes the cluster and everything that was made, the cache of built binaries included
+	@if [ -x $(BIN)/testbed ]; then $(BIN)/testbed down; fi
+	@rm -rf .venv .cache .testbed build
+
+$(UV): requirements/bootstrap.lock
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer with venv is needed: install it (Debian: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "setup: installing uv into .cache/uv"
+	@rm -rf .cache/uv && $(PYTHON) -m venv .cache/uv
+	@.cache/uv/bin/pip install --quiet --require-hashes -r requirements/bootstrap.lock
+	@touch $@
+
+$(VENV)/.synced: $(UV) requirements/dev.lock operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml
+	@echo "setup: making $(VENV) from requirements/dev.lock"
+	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e runtime -e testbed
+	@touch $@

@@ -1,0 +1,53 @@
+{{- define "edge.labels" -}}
+app.kubernetes.io/part-of: edge-intelligence
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{- define "edge.operator.selector" -}}
+app.kubernetes.io/name: edge-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "edge.store.selector" -}}
+app.kubernetes.io/name: model-store
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* repository:tag of an image; the tag is the chart's appVersion unless given. */}}
+{{- define "edge.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+
+{{- define "edge.store.url" -}}
+http://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
+{{- end -}}
+
+{{/* Name of cluster-scoped objects: two installations do not meet. */}}
+{{- define "edge.clusterName" -}}
+{{ .Release.Namespace }}-edge-operator
+{{- end -}}
+
+{{- define "edge.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "edge.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "edge.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

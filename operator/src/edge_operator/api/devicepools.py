@@ -1,0 +1,126 @@
+"""DevicePool: the nodes and Triton servers that services may use."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from edge_operator.api.inferenceservices import NodeSelector
+from edge_operator.api.objects import (
+    AGE,
+    Column,
+    Conditions,
+    KubernetesObject,
+    Part,
+    Resource,
+    StatusPart,
+    condition_column,
+)
+from edge_operator.api.quantities import Duration
+from edge_operator.api.rules import Label, PositiveDuration, matching, one_of_each
+
+_ADDRESS = matching(
+    "^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}$",
+    "is not an address: write host:port without a scheme or a path, e.g. "
+    "triton.triton.svc.cluster.local:8000",
+)
+DeviceClass = Label
+
+
+class NodeGroup(Part):
+    """Nodes that run a model equally fast."""
+
+    tier: Literal["edge"] = Field(
+        default="edge", description="The role of the nodes. edge: requests arrive at them. Default edge."
+    )
+    device_class: DeviceClass = Field(
+        description="Name for nodes with the same latency behaviour. A model is profiled once per class, on "
+        "one of its nodes, so nodes of different speed need different classes."
+    )
+    node_selector: NodeSelector = Field(description="Labels of the nodes, all of which they must have.")
+
+
+class TritonServer(Part):
+    """A Triton server that runs the parts of models beyond the cut."""
+
+    name: Label = Field(description="Name of the place, unique in the pool, e.g. cloud.")
+    http_address: Annotated[str, Field(max_length=260), _ADDRESS] = Field(
+        description="host:port at which Triton speaks HTTP. It must run with --model-control-mode=explicit."
+    )
+    device_class: DeviceClass = Field(
+        description="Class of the server, under which the remote parts are profiled."
+    )
+    backend: Literal["onnxruntime", "python"] = Field(
+        default="onnxruntime",
+        description="The Triton backend that runs the slices. onnxruntime: Triton's own. python: a model.py "
+        "that uses the onnxruntime package. Default onnxruntime.",
+    )
+    node_selector: NodeSelector = Field(
+        description="Labels of the nodes on which the server's class is profiled, all of which they must "
+        "have."
+    )
+
+
+class Links(Part):
+    """How the links between entry nodes and Triton servers are measured."""
+
+    probe_interval: PositiveDuration = Field(
+        default=Duration(2.0),
+        description="Time between two active bandwidth probes of an idle link, e.g. 2s. A link in use is "
+        "measured by its own traffic. Default 2s.",
+    )
+
+
+class DevicePoolSpec(Part):
+    """Nodes, Triton servers and the links between them."""
+
+    nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1, max_length=32)] = Field(
+        description="Groups of nodes, at least one. A node that several groups select belongs to the first "
+        "of them."
+    )
+    triton_servers: Annotated[
+        tuple[TritonServer, ...], Field(max_length=16), one_of_each("name", "tritonServers")
+    ] = Field(
+        default=(),
+        description="The Triton servers. The first is used; without one every service answers at its entry "
+        "node alone. Default: none.",
+    )
+    links: Links = Field(default=Links(), description="How the links are measured.")
+
+
+class PoolNode(StatusPart):
+    """A node of the pool."""
+
+    name: str = Field(description="Name of the node.")
+    device_class: str = Field(description="Class that the node belongs to.")
+
+
+class DevicePoolStatus(StatusPart):
+    """What the pool consists of at the moment."""
+
+    observed_generation: int = Field(
+        default=0, description="The metadata.generation that this status is about."
+    )
+    conditions: Conditions = Field(default=(), description="Ready, with reason and message.")
+    node_count: int = Field(default=0, description="How many nodes the groups select.")
+    nodes: tuple[PoolNode, ...] = Field(default=(), description="The nodes that the groups select.")
+
+
+class DevicePool(KubernetesObject):
+    """Nodes by device class, Triton servers, and how the links between them are measured."""
+
+    resource: ClassVar[Resource] = Resource(
+        plural="devicepools",
+        short_names=("dp",),
+        namespaced=False,
+        columns=(
+            condition_column("Ready", "Ready", "status", "Whether every group selects a node."),
+            Column("Nodes", ".status.nodeCount", "How many nodes the groups select.", "integer"),
+            Column("Triton", ".spec.tritonServers[0].httpAddress", "The Triton server in use."),
+            condition_column("Reason", "Ready", "reason", "Why it is ready or not."),
+            AGE,
+        ),
+    )
+
+    kind: Literal["DevicePool"] = "DevicePool"
+    spec: DevicePoolSpec = Field(description="What belongs to the pool.")
+    status: DevicePoolStatus | None = Field(default=None, description="What was found.")

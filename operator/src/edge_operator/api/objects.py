@@ -1,0 +1,129 @@
+"""What the four kinds have in common: metadata, conditions, how they are read and written."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from edge_operator.api.rules import Rule
+
+GROUP = "edge-intelligence.io"
+VERSION = "v1alpha1"
+API_VERSION: Literal["edge-intelligence.io/v1alpha1"] = "edge-intelligence.io/v1alpha1"
+
+
+class Part(BaseModel):
+    """A part of an object that somebody writes: frozen, camelCase outside, no unknown fields."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+
+class StatusPart(Part):
+    """A part of a status: what a newer writer adds does not stop an older reader."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ObjectMeta(BaseModel):
+    """The part of Kubernetes' ObjectMeta that is read here; the rest is kept as it came."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+
+    name: str
+    namespace: str | None = None
+    uid: str | None = None
+    generation: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[dict[str, Any], ...] = ()
+    deletion_timestamp: AwareDatetime | None = None
+
+
+class Condition(StatusPart):
+    """One condition, as KServe and Knative write them."""
+
+    type: str = Field(max_length=316, description="What is said to be true or not, e.g. Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is true.")
+    observed_generation: int = Field(
+        default=0, description="The metadata.generation that this was found for."
+    )
+    reason: str = Field(default="", max_length=1024, description="The cause in one CamelCase word.")
+    message: str = Field(
+        default="", max_length=32768, description="The cause in a sentence, with what would help."
+    )
+    last_transition_time: AwareDatetime | None = Field(default=None, description="When status changed last.")
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`; wide ones are shown with -o wide only."""
+
+    name: str
+    path: str
+    description: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """How the API server serves a kind."""
+
+    plural: str
+    short_names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    namespaced: bool = True
+    status: bool = True
+    rules: tuple[Rule, ...] = ()
+
+
+AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was made.", "date")
+
+
+def condition_column(name: str, condition: str, field: str, description: str) -> Column:
+    """A column that shows one field of one condition."""
+    return Column(name, f'.status.conditions[?(@.type=="{condition}")].{field}', description)
+
+
+class KubernetesObject(Part):
+    """A whole object. `model_validate(body)` reads one; `body()` gives what can be applied or patched."""
+
+    resource: ClassVar[Resource]
+
+    api_version: Literal["edge-intelligence.io/v1alpha1"] = API_VERSION
+    metadata: ObjectMeta
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Self:
+        for rule in self.resource.rules:
+            rule.apply(self)
+        return self
+
+    def body(self) -> dict[str, Any]:
+        """The object as plain JSON values, without the fields that say nothing."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": type(self).__name__,
+            "metadata": self.metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            **{name: part for name, part in written(self).items() if name in ("spec", "status")},
+        }
+
+
+def written(part: BaseModel, *, clearing: bool = False) -> dict[str, Any]:
+    """A part as plain JSON values: camelCase, units as text.
+
+    What is None is left out; when clearing, it is written as null, which removes the field in a merge patch.
+    """
+    return part.model_dump(mode="json", by_alias=True, exclude_none=not clearing)

@@ -1,0 +1,54 @@
+"""`edge-operator run`: the operator as a process, with liveness and metrics endpoints."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from edge_operator.errors import OperatorError
+from edge_operator.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    for variable, value in (
+        ("EDGE_STORE", parsed.store),
+        ("EDGE_RUNTIME_IMAGE", parsed.runtime_image),
+        ("EDGE_WATCH_NAMESPACE", parsed.namespace),
+        ("EDGE_METRICS_PORT", parsed.metrics_port),
+    ):
+        if value is not None:
+            os.environ[variable] = str(value)
+    try:
+        settings = Settings.from_environment(os.environ)
+    except OperatorError as error:
+        sys.stderr.write(f"edge-operator: {error}\n")
+        return 2
+    from edge_operator import handlers  # registers them with kopf, which nothing else here needs
+
+    handlers.run(
+        os.environ.get("EDGE_WATCH_NAMESPACE") or None, settings, parsed.liveness_port, parsed.log_format
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-operator", description="Plans and places edge inference services."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_command = commands.add_parser("run", help="watch and reconcile until stopped")
+    run_command.add_argument("--namespace", help="look after this namespace only (default: all)")
+    run_command.add_argument("--store", help="address of the model store ($EDGE_STORE)")
+    run_command.add_argument("--runtime-image", help="image of the edge runtime ($EDGE_RUNTIME_IMAGE)")
+    run_command.add_argument(
+        "--metrics-port", type=int, help="port of /metrics ($EDGE_METRICS_PORT; default: none)"
+    )
+    run_command.add_argument("--liveness-port", type=int, default=0, help="port of /healthz (default: none)")
+    run_command.add_argument("--log-format", choices=("plain", "json"), default="plain")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

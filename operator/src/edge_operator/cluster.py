@@ -1,0 +1,300 @@
+"""The only caller of the API server besides kopf's watches: reads, server-side apply, status, events."""
+
+import datetime
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import kubernetes.client
+import kubernetes.config
+import urllib3.exceptions
+from kubernetes.client.exceptions import ApiException
+
+from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
+from edge_operator.names import API_VERSION, FIELD_MANAGER
+
+Object = dict[str, Any]
+_TIMEOUT = (5.0, 30.0)
+_PAGE = 500
+
+
+class Kind(NamedTuple):
+    """How a kind is addressed at the API server."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+
+INFERENCE_SERVICES = Kind(API_VERSION, "InferenceService", "inferenceservices")
+DEVICE_POOLS = Kind(API_VERSION, "DevicePool", "devicepools", namespaced=False)
+MODEL_PROFILES = Kind(API_VERSION, "ModelProfile", "modelprofiles")
+PLACEMENTS = Kind(API_VERSION, "Placement", "placements")
+NODES = Kind("v1", "Node", "nodes", namespaced=False)
+PODS = Kind("v1", "Pod", "pods")
+SERVICES = Kind("v1", "Service", "services")
+SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
+EVENTS = Kind("v1", "Event", "events")
+DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+JOBS = Kind("batch/v1", "Job", "jobs")
+ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+
+KINDS = {
+    kind.kind: kind
+    for kind in (
+        INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NODES, PODS, SERVICES, SERVICE_ACCOUNTS,
+        EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
+    )
+}  # fmt: skip
+
+
+class Cluster(Protocol):
+    """What a reconcile needs of the API server."""
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]: ...
+    def apply(self, wanted: Object) -> Object: ...
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None: ...
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None: ...
+    def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
+    def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
+    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str: ...
+
+
+class ApiServer:
+    """`Cluster` over the official client. Blocking: call it off the event loop."""
+
+    def __init__(self, client: kubernetes.client.ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    def from_environment(cls) -> "ApiServer":
+        """The pod's service account, else KUBECONFIG."""
+        configuration = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except kubernetes.config.ConfigException:
+            kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(kubernetes.client.ApiClient(configuration))
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        """The object, or None where there is none."""
+        return self._call("GET", _path(kind, namespace, name), f"reading {_noun(kind, namespace, name)}")
+
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
+        """Every object of a kind, page by page; a kind that is not installed has none."""
+        items: list[Object] = []
+        query = [("limit", str(_PAGE))] + ([("labelSelector", labels)] if labels else [])
+        token = ""
+        while True:
+            page = self._call(
+                "GET",
+                _path(kind, namespace),
+                f"listing {kind.plural}",
+                query=[*query, ("continue", token)] if token else query,
+            )
+            if page is None:
+                return items
+            # Items of a list carry no kind of their own.
+            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
+            token = page.get("metadata", {}).get("continue") or ""
+            if not token:
+                return items
+
+    def apply(self, wanted: Object) -> Object:
+        """Server-side apply: the object holds what `wanted` says, and nothing that an earlier apply left."""
+        kind = KINDS[wanted["kind"]]
+        metadata = wanted["metadata"]
+        namespace, name = metadata.get("namespace"), metadata["name"]
+        applied = self._call(
+            "PATCH",
+            _path(kind, namespace, name),
+            f"applying {_noun(kind, namespace, name)}",
+            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            body=wanted,
+            content_type="application/apply-patch+yaml",
+        )
+        if applied is None:
+            raise ObjectRefusedError(
+                f"{_noun(kind, namespace, name)} has nowhere to go: no such namespace, or no CRD"
+            )
+        return applied
+
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
+        """The whole status, as this operator's; an object that is gone needs none."""
+        metadata = {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
+        self._call(
+            "PATCH",
+            _path(kind, namespace, name, "status"),
+            f"writing the status of {_noun(kind, namespace, name)}",
+            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            body={"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "status": status},
+            content_type="application/apply-patch+yaml",
+        )
+
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
+        """Replaces the finalizers, unless the object changed since it was read (WriteConflictError)."""
+        metadata = current["metadata"]
+        self._call(
+            "PATCH",
+            _path(kind, metadata.get("namespace"), metadata["name"]),
+            f"setting the finalizers of {_noun(kind, metadata.get('namespace'), metadata['name'])}",
+            query=[("fieldManager", FIELD_MANAGER)],
+            body={"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}},
+            content_type="application/merge-patch+json",
+        )
+
+    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+        """Deletes the object and, in the background, what it owns; one that is gone is fine."""
+        self._call(
+            "DELETE",
+            _path(kind, namespace, name),
+            f"deleting {_noun(kind, namespace, name)}",
+            body={"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"},
+            content_type="application/json",
+        )
+
+    def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
+        """An Event that `kubectl describe` shows. Never worth failing for: a refusal is only logged."""
+        metadata = regarding["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
+            "type": event_type,
+            "reason": reason,
+            "message": message[:1024],
+            "involvedObject": {
+                "apiVersion": regarding["apiVersion"],
+                "kind": regarding["kind"],
+                "namespace": metadata.get("namespace", ""),
+                "name": metadata["name"],
+                "uid": metadata.get("uid", ""),
+            },
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": FIELD_MANAGER,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            self._call(
+                "POST",
+                _path(EVENTS, namespace),
+                "recording an event",
+                body=event,
+                content_type="application/json",
+            )
+        except ClusterError as error:
+            logging.getLogger(__name__).warning("%s", error)
+
+    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
+        """The last lines a pod wrote; empty where there are none to be had."""
+        try:
+            return self._text(
+                _path(PODS, namespace, pod, "log"),
+                f"reading the log of pod {namespace}/{pod}",
+                [("tailLines", str(lines))],
+            )
+        except ClusterError:
+            return ""
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+        content_type: str | None = None,
+    ) -> Object | None:
+        text = self._request(method, path, doing, query, body, content_type)
+        return None if text is None else json.loads(text)
+
+    def _text(self, path: str, doing: str, query: Iterable[tuple[str, str]]) -> str:
+        return self._request("GET", path, doing, query, None, None) or ""
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        query: Iterable[tuple[str, str]],
+        body: Mapping[str, Any] | None,
+        content_type: str | None,
+    ) -> str | None:
+        headers = {"Accept": "application/json, */*"} | (
+            {"Content-Type": content_type} if content_type else {}
+        )
+        request = self._client.param_serialize(
+            method,
+            path,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            content: str = response.read().decode()  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            raise ClusterError(f"{doing} failed: {error.reason}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiUnreachableError(
+                f"{doing} failed: the API server does not answer ({_root(error)})"
+            ) from error
+        if response.status < 300:
+            return content
+        if response.status == 404:
+            return None
+        raise _refusal(response.status, doing, content)
+
+
+def covers(live: object, wanted: object) -> bool:
+    """Whether `live` already says all that `wanted` says, so that applying it would change nothing.
+
+    What the API server adds by default may be there besides; lists count as equal element by element.
+    """
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            key in live and covers(live[key], wanted[key]) for key in wanted
+        )
+    if isinstance(wanted, list):
+        return isinstance(live, list) and len(live) == len(wanted) and all(map(covers, live, wanted))
+    return bool(live == wanted)
+
+
+def _path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:
+    root = "/api/" if "/" not in kind.api_version else "/apis/"
+    scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    path = f"{root}{kind.api_version}{scope}/{kind.plural}"
+    return "/".join(part for part in (path, name, subresource) if part)
+
+
+def _noun(kind: Kind, namespace: str | None, name: str) -> str:
+    return f"{kind.kind} {namespace}/{name}" if kind.namespaced else f"{kind.kind} {name}"
+
+
+def _refusal(status: int, doing: str, content: str) -> ClusterError:
+    try:
+        said = json.loads(content).get("message") or content
+    except (ValueError, AttributeError):
+        said = content
+    sentence = f"{doing} failed: {said.strip()[:600]}"
+    if status == 409:
+        return WriteConflictError(sentence)
+    if status in (401, 429) or status >= 500:
+        return ApiUnreachableError(sentence)
+    return ObjectRefusedError(sentence)
+
+
+def _root(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return _root(reason) if isinstance(reason, BaseException) else str(error)

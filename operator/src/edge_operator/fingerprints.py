@@ -1,0 +1,70 @@
+"""The parts of objects whose change matters; heartbeats and the operator's own writes cost nothing. Pure."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+Body = Mapping[str, Any]
+
+
+class Seen:
+    """The last fingerprint of every object that an event came for."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str, str], Hashable] = {}
+
+    def changed(self, event: str | None, kind: str, body: Body, fingerprint: Hashable) -> bool:
+        """Whether the event says something new; a deletion always does."""
+        key = (kind, body["metadata"].get("namespace") or "", body["metadata"]["name"])
+        if event == "DELETED":
+            self._last.pop(key, None)
+            return True
+        before = self._last.get(key)
+        self._last[key] = fingerprint
+        return before != fingerprint
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the objects of a kind that are there."""
+        return [name for seen, _, name in self._last if seen == kind]
+
+
+def generation(body: Body) -> Hashable:
+    """The spec, of kinds that count its changes."""
+    meta = body["metadata"]
+    return (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"))
+
+
+def service(body: Body) -> Hashable:
+    """The spec, the deletion and the finalizers."""
+    return (generation(body), tuple(body["metadata"].get("finalizers") or ()))
+
+
+def node(body: Body) -> Hashable:
+    """The labels and the readiness."""
+    ready = [c.get("status") for c in _conditions(body) if c.get("type") == "Ready"]
+    labels = body["metadata"].get("labels") or {}
+    return (body["metadata"].get("uid"), tuple(sorted(labels.items())), tuple(ready))
+
+
+def placement(body: Body) -> Hashable:
+    """What the runtime says besides measurements."""
+    status = body.get("status") or {}
+    fields = ("observedGeneration", "loaded", "message", "activeRoute")
+    return (
+        generation(body),
+        tuple(status.get(field) for field in fields),
+        (status.get("link") or {}).get("state"),
+    )
+
+
+def deployment(body: Body) -> Hashable:
+    """The spec and how many pods are ready."""
+    return (generation(body), (body.get("status") or {}).get("readyReplicas", 0))
+
+
+def job(body: Body) -> Hashable:
+    """Whether it ended."""
+    return (generation(body), tuple(c.get("type") for c in _conditions(body) if c.get("status") == "True"))
+
+
+def _conditions(body: Body) -> list[Mapping[str, Any]]:
+    return list((body.get("status") or {}).get("conditions") or [])

@@ -1,0 +1,251 @@
+"""What kopf calls: watches that make services and pools dirty. All work is done level-triggered by the queue.
+
+Only raw events are used (`kopf.on.event`): kopf then keeps nothing in the objects, no annotation and no
+finalizer of its own, and a restart starts from the list of what there is. Events that cannot matter are
+told by a fingerprint.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import kopf
+import prometheus_client
+
+from edge_operator import fingerprints, metrics
+from edge_operator.cluster import ApiServer, Object
+from edge_operator.names import GROUP, MANAGED_BY
+from edge_operator.pooling import reconcile_pool
+from edge_operator.reconciliation import reconcile_service
+from edge_operator.residency import dirty_services
+from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey
+from edge_operator.settings import Settings
+from edge_operator.store import ModelStore
+from edge_operator.triton import TritonServers
+from edge_operator.workqueue import DEBOUNCE, WorkQueue
+
+Result = TypeVar("Result")
+
+_THREADS = 4
+_TRITON_CHECK = 10.0
+_MEASUREMENTS = 5.0
+"""Seconds by which events that only bring new measurements are collected."""
+_OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+
+
+class Operator:
+    """What is remembered while the process lives, and the tasks that run in it."""
+
+    def __init__(self, clients: Clients, settings: Settings, scope: str | None) -> None:
+        self.clients, self.settings, self.scope = clients, settings, scope
+        self.seen = fingerprints.Seen()
+        self.services: dict[ServiceKey, Memory] = {}
+        self.pools: dict[ServiceKey, str] = {}
+        self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
+            self.work, asyncio.get_running_loop().time, parallel=_THREADS
+        )
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts the queue and the watch over Triton servers."""
+        self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self.watch_tritons())]
+
+    async def stop(self) -> None:
+        """Ends both; a reconcile under way is left to end by itself."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def check(self) -> None:
+        """Raises RuntimeError when a task that runs for ever has ended."""
+        for task in self._tasks:
+            if task.done():
+                raise RuntimeError(f"{task.get_coro()} has ended")
+
+    async def work(self, key: ServiceKey | PoolKey) -> float | None:
+        """One reconcile in a thread."""
+        kind = "service" if isinstance(key, ServiceKey) else "pool"
+        try:
+            with metrics.RECONCILE_SECONDS.labels(kind).time():
+                again = await self._in_thread(functools.partial(self._reconcile, key))
+        except Exception:
+            metrics.RECONCILES.labels(kind, "failed").inc()
+            raise
+        metrics.RECONCILES.labels(kind, "done").inc()
+        return again
+
+    def dirty_pool(self, name: str) -> None:
+        """A pool changed: so did every service on it."""
+        self.queue.add(PoolKey(name))
+        for key, pool in self.pools.items():
+            if pool == name:
+                self.queue.add(key)
+
+    def dirty_everything(self) -> None:
+        """A node changed: any pool may have it."""
+        for name in {*self.pools.values(), *self.seen.names("DevicePool")}:
+            self.dirty_pool(name)
+
+    async def watch_tritons(self) -> None:
+        """A Triton server that restarted has forgotten its tails: their services are made dirty."""
+        while True:
+            await asyncio.sleep(_TRITON_CHECK)
+            expected = {
+                key: memory.published for key, memory in list(self.services.items()) if memory.published
+            }
+            try:
+                dirty = await self._in_thread(
+                    functools.partial(dirty_services, expected, self.clients.triton.ready)
+                )
+            except Exception:
+                logging.getLogger(__name__).exception("looking at the Triton servers failed")
+                continue
+            for key in dirty:
+                self.queue.add(key)
+
+    def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
+        if isinstance(key, PoolKey):
+            reconcile_pool(key, self.clients, Clock())
+            return None
+        memory = self.services.setdefault(key, Memory())
+        again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
+        if again is None:
+            self.services.pop(key, None)
+        return again
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
+    """Runs until SIGTERM: in one namespace (and the operator's own, for its Jobs) or, with None, in all."""
+    kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
+    # That an event was looked at and a request was sent is not worth a line.
+    for noisy in ("kopf.objects", "kopf.activities", "httpx", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    kopf.run(
+        standalone=True,
+        # Otherwise kopf asks for the user's name, and a container's user need not have one.
+        identity=cast("Any", socket.gethostname()),
+        clusterwide=namespace is None,
+        namespaces=[] if namespace is None else sorted({namespace, settings.namespace}),
+        liveness_endpoint=f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None,
+    )
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
+    """Reads the environment, connects, starts the queue."""
+    configure(settings)
+    environment = Settings.from_environment(os.environ)
+    clients = Clients(ApiServer.from_environment(), ModelStore(environment.store_url), TritonServers())
+    port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
+    if port:
+        prometheus_client.start_http_server(port)
+    memo.operator = Operator(clients, environment, os.environ.get("EDGE_WATCH_NAMESPACE") or None)
+    memo.operator.start()
+
+
+@kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
+async def probe(memo: kopf.Memo, **_: object) -> str:
+    """Makes the liveness endpoint fail when the work has ended, so that the pod is started anew."""
+    memo.operator.check()
+    return "running"
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: object) -> None:
+    """Ends the queue."""
+    if "operator" in memo:
+        await memo.operator.stop()
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """How kopf watches: streams end and begin anew by themselves, so that a dropped one is noticed."""
+    settings.posting.enabled = False
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    # Nothing is persisted with raw events; should that ever change, it is under the project's own name.
+    settings.persistence.finalizer = f"{GROUP}/kopf"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    for plural in ("deployments", "jobs", "placements"):
+        settings.watching.label_selectors[plural] = _OURS
+
+
+@kopf.on.event(GROUP, "inferenceservices")
+async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """Spec, deletion, finalizers."""
+    operator: Operator = memo.operator
+    key = ServiceKey(body["metadata"]["namespace"], body["metadata"]["name"])
+    if operator.scope not in (None, key.namespace):
+        return  # the operator's own namespace, watched for its Jobs
+    if type == "DELETED":
+        operator.pools.pop(key, None)
+    else:
+        operator.pools[key] = body["spec"]["devicePool"]
+    metrics.SERVICES.set(len(operator.pools))
+    if operator.seen.changed(type, "InferenceService", body, fingerprints.service(body)):
+        operator.queue.add(key)
+
+
+@kopf.on.event(GROUP, "devicepools")
+async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """Spec and deletion."""
+    if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
+        memo.operator.dirty_pool(body["metadata"]["name"])
+
+
+@kopf.on.event("", "v1", "nodes")
+async def node_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """Labels and readiness; not the heartbeats."""
+    if memo.operator.seen.changed(type, "Node", body, fingerprints.node(body)):
+        memo.operator.dirty_everything()
+
+
+@kopf.on.event(GROUP, "placements")
+async def placement_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """What the runtimes report: at once when the route changed, else collected."""
+    changed = memo.operator.seen.changed(type, "Placement", body, fingerprints.placement(body))
+    _owner_dirty(memo.operator, body, DEBOUNCE if changed else _MEASUREMENTS)
+
+
+@kopf.on.event("apps", "v1", "deployments")
+async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """Pods come and go, or somebody changed the object."""
+    if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
+        _owner_dirty(memo.operator, body, DEBOUNCE, verify=True)
+
+
+@kopf.on.event("batch", "v1", "jobs")
+async def job_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
+    """A measurement ended: whoever waits for one looks again."""
+    operator: Operator = memo.operator
+    if operator.seen.changed(type, "Job", body, fingerprints.job(body)):
+        for key, memory in list(operator.services.items()):
+            if memory.waiting:
+                operator.queue.add(key)
+
+
+def _owner_dirty(operator: Operator, body: Mapping[str, Any], delay: float, *, verify: bool = False) -> None:
+    owners: list[Object] = body["metadata"].get("ownerReferences") or []
+    for owner in owners:
+        if owner.get("kind") == "InferenceService":
+            key = ServiceKey(body["metadata"]["namespace"], owner["name"])
+            if operator.scope not in (None, key.namespace):
+                continue
+            if verify and key in operator.services:
+                operator.services[key].verified = None
+            operator.queue.add(key, delay)

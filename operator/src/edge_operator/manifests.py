@@ -1,0 +1,157 @@
+"""From what users and the model store say to a planning problem. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from edge_operator.api.inferenceservices import InferenceServiceSpec
+from edge_operator.api.modelprofiles import (
+    ClassCosts,
+    Cut,
+    ExitCost,
+    ModelProfileSpec,
+    ProfiledExit,
+    ProfiledModel,
+    SegmentCost,
+)
+from edge_operator.api.objects import written
+from edge_operator.api.quantities import Duration, Share
+from edge_operator.pools import PoolMember
+from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
+from edge_planning import models, problems, profiles
+
+# Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
+DEFAULT_RTT = 0.002
+LOCAL_OVERHEAD = 0.002
+HOP_OVERHEAD = 0.003
+
+
+def entry_problem(
+    service: InferenceServiceSpec,
+    name: str,
+    card: ModelCard,
+    costs: Mapping[str, DeviceProfile],
+    member: PoolMember,
+    remote: str | None,
+    peer: str,
+    rtt: float,
+    bandwidth: float | None,
+) -> problems.EntryProblem:
+    """One service at one entry node; remote is the device class beyond the link (None: there is none)."""
+    return problems.EntryProblem(
+        model=planned_model(name, card),
+        entry=class_profile(costs[member.device_class]),
+        remote=class_profile(costs[remote]) if remote is not None else None,
+        rtt=rtt,
+        slo=problems.Slo(float(service.slo.latency), service.slo.percentile),
+        mode=problems.Mode(service.mode),
+        min_accuracy=service.slo.min_accuracy,
+        node=member.node.name,
+        peer=peer,
+        bandwidth=bandwidth,
+        local_overhead=LOCAL_OVERHEAD,
+        hop_overhead=HOP_OVERHEAD,
+    )
+
+
+def planned_model(name: str, card: ModelCard) -> models.Model:
+    """The model's exits and cuts as planning sees them."""
+    exits = tuple(
+        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.tensor, c.bytes) for c in e.cuts))
+        for e in card.exits
+    )
+    return models.Model(name, exits)
+
+
+def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
+    """A measured device class as planning sees it."""
+    return profiles.ClassProfile(
+        name=profile.device_class,
+        segments={(s.start, s.end): _timing(s) for s in profile.segments},
+        exits={e.exit: _timing(e) for e in profile.exits},
+    )
+
+
+def planned_rtt(planned: float | None, measured: float | None) -> float:
+    """The round trip in seconds to plan with: as before, until what is measured is clearly something else.
+
+    Every new value means a new table for the runtimes to load, so it must not follow the noise.
+    """
+    if measured is None:
+        return DEFAULT_RTT if planned is None else planned
+    before = DEFAULT_RTT if planned is None else planned
+    return measured if abs(measured - before) > max(0.005, 0.5 * before) else before
+
+
+def model_profile(service: str, card: ModelCard, costs: Iterable[DeviceProfile]) -> ModelProfileSpec:
+    """A card and its measurements as the spec of a ModelProfile."""
+    exits = tuple(
+        ProfiledExit(
+            name=e.name,
+            output=e.output,
+            accuracy=e.accuracy,
+            cuts=tuple(Cut(tensor=c.tensor, bytes=c.bytes) for c in e.cuts),
+        )
+        for e in card.exits
+    )
+    return ModelProfileSpec(
+        service=service,
+        model=ProfiledModel(digest=card.digest, inputs=card.inputs, exits=exits),
+        device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
+    )
+
+
+def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
+    """The measurements in a ModelProfile, by device class."""
+    return {
+        costs.name: DeviceProfile(
+            model=spec.model.digest,
+            device_class=costs.name,
+            node=costs.node,
+            threads=costs.threads,
+            segments=tuple(_segment_time(segment) for segment in costs.segments),
+            exits=tuple(
+                ExitTime(exit=e.exit, mean_seconds=e.mean, p95_seconds=e.p95, runs=e.runs or 0)
+                for e in costs.exits
+            ),
+            relative_error=costs.relative_error or 0.0,
+        )
+        for costs in spec.device_classes
+    }
+
+
+def as_written(spec: ModelProfileSpec) -> ModelProfileSpec:
+    """The spec as a later run reads it: with four digits; a plan must not change for the fifth."""
+    return ModelProfileSpec.model_validate(written(spec))
+
+
+def _segment_time(cost: SegmentCost) -> SegmentTime:
+    times = {"mean_seconds": cost.mean, "p95_seconds": cost.p95, "runs": cost.runs}
+    return SegmentTime.model_validate({"from": cost.start, "to": cost.end, **times})
+
+
+def _segment_cost(time: SegmentTime) -> SegmentCost:
+    costs = {
+        "mean": Duration(time.mean_seconds),
+        "p95": Duration(time.p95_seconds),
+        "runs": max(1, time.runs),
+    }
+    return SegmentCost.model_validate({"from": time.start, "to": time.end, **costs})
+
+
+def _costs(profile: DeviceProfile) -> ClassCosts:
+    return ClassCosts(
+        name=profile.device_class,
+        node=profile.node,
+        threads=profile.threads,
+        segments=tuple(_segment_cost(segment) for segment in profile.segments),
+        exits=tuple(
+            ExitCost(
+                exit=e.exit, mean=Duration(e.mean_seconds), p95=Duration(e.p95_seconds), runs=max(1, e.runs)
+            )
+            for e in profile.exits
+        ),
+        relative_error=Share(min(1.0, round(profile.relative_error, 4))),
+    )
+
+
+def _timing(measured: SegmentTime | ExitTime) -> profiles.Timing:
+    return profiles.Timing(measured.mean_seconds, measured.p95_seconds)

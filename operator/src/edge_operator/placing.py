@@ -1,0 +1,156 @@
+"""The last step of a reconcile: load the tails, make the carriers, publish the tables, tidy up."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from edge_operator import metrics, residency
+from edge_operator.api import DevicePool, Placement
+from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.errors import ObjectRefusedError, StoreError, TailRefusedError, TritonError
+from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.runs import Run, TailKey
+from edge_operator.store import UNREACHABLE
+from edge_operator.workloads import entry_objects, runtime_access, service_objects
+
+RESYNC = 60.0
+"""Seconds after which everything is compared with the cluster even if no event says so."""
+_OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
+
+
+def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
+    """Publishes the tables; returns the seconds after which to look again."""
+    try:
+        tails = residency.tails_of(tables, pool.spec)
+        run.memory.addresses |= {server.http_address for server in pool.spec.triton_servers}
+        run.memory.addresses |= {key.address for key in [*_published_tails(run), *tails]}
+        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
+        run.memory.published = frozenset(tails)
+        _carriers(run)
+        _publish(run, tables)
+        again = _clear(run, frozenset(tails), {table.spec.node for table in tables})
+    except StoreError as error:
+        return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
+    except TailRefusedError as error:
+        return Blocked("Placed", "TailRefused", str(error))
+    except TritonError as error:
+        return _without_triton(run, tables, str(error))
+    except ObjectRefusedError as error:
+        return Blocked("Placed", "ObjectRefused", str(error))
+    nodes = ", ".join(table.spec.node for table in tables)
+    run.findings.append(Finding("Placed", "True", "Published", f"routes are published at {nodes}"))
+    return again
+
+
+def _without_triton(run: Run, tables: Sequence[Placement], because: str) -> Blocked:
+    """What serves stays as it is; entry nodes that have no table yet begin with their local route."""
+    new = [local for table in tables if table.spec.node not in run.placements and (local := _local(table))]
+    message = because
+    if new:
+        try:
+            _carriers(run)
+            _publish(run, new)
+        except ObjectRefusedError as error:
+            return Blocked("Placed", "ObjectRefused", str(error))
+        message += f"; until it does, {', '.join(table.spec.node for table in new)} answers alone"
+    return Blocked("Placed", "TritonUnreachable", message, transient=True, again=10.0)
+
+
+def _local(table: Placement) -> Placement | None:
+    """The table with its local route alone; None where the mode has none."""
+    last = table.spec.routes[-1]
+    if any(stage.runtime != "Edge" for stage in last.stages):
+        return None
+    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": (last,)})})
+
+
+def _carriers(run: Run) -> None:
+    """Deployments, Services and RBAC, where the cluster does not have them as they should be."""
+    wanted = runtime_access(run.body) + service_objects(run.body)
+    for member in run.members:
+        wanted += entry_objects(run.body, member.node.name, member.node.hostname, run.settings)
+    fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    now = run.clock.monotonic()
+    verified = run.memory.verified
+    if verified is not None and verified[0] == fingerprint and now - verified[1] < RESYNC:
+        return
+    live = {(body["kind"], body["metadata"]["name"]): body for kind in _OWNED for body in _owned(run, kind)}
+    for body in wanted:
+        current = live.get((body["kind"], body["metadata"]["name"]))
+        if current is None:
+            _refuse_foreign(run, body)
+        if not covers(current, body):
+            run.clients.cluster.apply(body)
+    run.memory.verified = (fingerprint, now)
+
+
+def _publish(run: Run, tables: Sequence[Placement]) -> None:
+    for table in tables:
+        body = table.body()
+        current = run.placements.get(table.spec.node)
+        if current is None:
+            _refuse_foreign(run, body)
+        if current is None or not covers(current.body(), body):
+            applied = run.clients.cluster.apply(body)
+            run.placements[table.spec.node] = Placement.model_validate(applied)
+
+
+def _clear(run: Run, tails: frozenset[TailKey], nodes: set[str]) -> float:
+    """Removes entry nodes that are none any more, and tails that no table has used for a while."""
+    left = [placement for node, placement in run.placements.items() if node not in nodes]
+    for placement in left:
+        _remove_entry(run, placement)
+        del run.placements[placement.spec.node]
+    if not all(_switched(placement) for placement in run.placements.values()):
+        run.memory.superseded = {}
+        return RESYNC
+    run.memory.superseded, absent = residency.unload_superseded(
+        run.clients, run.key, run.memory.addresses, run.memory.superseded, run.clock.monotonic(), run.scope
+    )
+    if not run.memory.superseded:
+        run.memory.addresses = absent | {key.address for key in tails}
+        return RESYNC
+    return residency.GRACE / 3
+
+
+def _remove_entry(run: Run, placement: Placement) -> None:
+    namespace, node = run.key.namespace, placement.spec.node
+    for kind in ("Service", "Deployment"):
+        for body in _owned(run, kind):
+            if body["metadata"]["labels"].get(NODE_LABEL) == label_value(node):
+                run.clients.cluster.delete(KINDS[kind], namespace, body["metadata"]["name"])
+    run.clients.cluster.delete(PLACEMENTS, namespace, placement.metadata.name)
+
+
+def _owned(run: Run, kind: str) -> list[Object]:
+    return run.clients.cluster.find(
+        KINDS[kind], run.key.namespace, f"{SERVICE_LABEL}={label_value(run.key.name)}"
+    )
+
+
+def _refuse_foreign(run: Run, wanted: Object) -> None:
+    """An object of that name which is somebody else's is not taken over."""
+    kind, name = wanted["kind"], wanted["metadata"]["name"]
+    found = run.clients.cluster.get(KINDS[kind], run.key.namespace, name)
+    if found is None:
+        return
+    label = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)
+    if label != label_value(run.key.name):
+        whose = f"belongs to the InferenceService {label}" if label else "is not this operator's"
+        raise ObjectRefusedError(
+            f"{kind} {run.key.namespace}/{name} is needed and {whose}: delete it or rename one of them"
+        )
+
+
+def _switched(placement: Placement) -> bool:
+    report = placement.status
+    return (
+        report is not None
+        and report.loaded
+        and report.observed_generation >= (placement.metadata.generation or 0)
+    )
+
+
+def _published_tails(run: Run) -> frozenset[TailKey]:
+    return residency.tail_keys(placement.body() for placement in run.placements.values())

@@ -1,0 +1,111 @@
+"""The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_operator import manifests, metrics, rendering
+from edge_operator.api import DevicePool, Placement
+from edge_operator.api.quantities import parse_duration
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.errors import StoreError
+from edge_operator.names import RTT_ANNOTATION
+from edge_operator.pools import PoolMember
+from edge_operator.runs import Run
+from edge_operator.store import UNREACHABLE, DeviceProfile, ModelCard
+from edge_planning import Infeasible, Plan, PlanningError, plan_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan for one entry node, and the round trip (s) that it was made for."""
+
+    member: PoolMember
+    rtt: float
+    plan: Plan | Infeasible
+
+
+def plan_service(
+    run: Run, card: ModelCard, pool: DevicePool, costs: Mapping[str, DeviceProfile]
+) -> list[Placement] | Blocked:
+    """Plans every entry node and has the slices cut that the tables need."""
+    started = run.clock.monotonic()
+    try:
+        planned = [_plan(run, card, pool, costs, member) for member in run.members]
+    except PlanningError as error:
+        return Blocked(
+            "Planned", "BadProfile", f"{error}; delete ModelProfile {run.key.name} to measure anew"
+        )
+    metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
+    refused = [each for each in planned if isinstance(each.plan, Infeasible)]
+    if refused:
+        return Blocked("Planned", "Infeasible", _reasons(refused))
+    late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
+    if late:
+        message = f"{_reasons(late)}; the fastest routes are used"
+        run.findings.append(Finding("Planned", "True", "SLOOutOfReach", message))
+    else:
+        message = _reasons(planned) or "the SLO is kept at any bandwidth"
+        run.findings.append(Finding("Planned", "True", "Planned", message))
+    tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
+    try:
+        for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
+            run.memory.slices[key] = run.clients.store.slice(key.model, [key.start], [key.end])
+    except StoreError as error:
+        return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
+    return [
+        rendering.placement(
+            run.body,
+            run.service.spec,
+            each.member,
+            pool.spec,
+            card,
+            tables[each.member.node.name],
+            run.memory.slices,
+            run.settings.store_url,
+            each.rtt,
+        )
+        for each in planned
+    ]
+
+
+def _plan(
+    run: Run, card: ModelCard, pool: DevicePool, costs: Mapping[str, DeviceProfile], member: PoolMember
+) -> Planned:
+    server = pool.spec.triton_servers[0] if pool.spec.triton_servers else None
+    rtt, bandwidth = _link(run.placements.get(member.node.name))
+    problem = manifests.entry_problem(
+        run.service.spec,
+        run.key.name,
+        card,
+        costs,
+        member,
+        server.device_class if server else None,
+        server.name if server else "the cloud",
+        rtt,
+        bandwidth,
+    )
+    return Planned(member, rtt, plan_entry(problem))
+
+
+def _link(current: Placement | None) -> tuple[float, float | None]:
+    """Round trip (s) to plan with, and the bandwidth (bit/s) measured at the moment, for messages."""
+    if current is None:
+        return manifests.planned_rtt(None, None), None
+    planned = current.metadata.annotations.get(RTT_ANNOTATION)
+    link = current.status.link if current.status is not None else None
+    measured = link.round_trip if link is not None and link.state == "Up" else None
+    rtt = manifests.planned_rtt(parse_duration(planned) if planned else None, measured)
+    return rtt, link.bandwidth if link is not None else None
+
+
+def _reasons(planned: Sequence[Planned]) -> str:
+    """The reasons, once for each device class: those of its first node, with the names of the others."""
+    classes: dict[str, list[Planned]] = {}
+    for each in planned:
+        if each.plan.reasons:
+            classes.setdefault(each.member.device_class, []).append(each)
+    sentences = []
+    for first, *others in classes.values():
+        likewise = f" (so at {', '.join(each.member.node.name for each in others)})" if others else ""
+        sentences.append("; ".join(first.plan.reasons) + likewise)
+    return "; ".join(dict.fromkeys(sentences))

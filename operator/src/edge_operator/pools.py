@@ -1,0 +1,82 @@
+"""Which nodes a pool has, which of them take a service's requests, where a device class is profiled. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
+from edge_operator.api.inferenceservices import InferenceServiceSpec
+from edge_operator.cluster import Object
+from edge_operator.names import HOSTNAME_LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster, as far as it matters here."""
+
+    name: str
+    labels: Mapping[str, str]
+    ready: bool
+    not_ready_because: str = ""
+
+    @property
+    def hostname(self) -> str:
+        """What a pod's nodeSelector must say to land here."""
+        return self.labels.get(HOSTNAME_LABEL, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMember:
+    """A node with the device class that the pool gives it."""
+
+    node: Node
+    device_class: str
+
+
+def node_of(body: Object) -> Node:
+    """Reads a Node object."""
+    conditions = body.get("status", {}).get("conditions") or []
+    ready: Object = next((c for c in conditions if c.get("type") == "Ready"), {})
+    return Node(
+        name=body["metadata"]["name"],
+        labels=body["metadata"].get("labels") or {},
+        ready=ready.get("status") == "True",
+        not_ready_because=""
+        if ready.get("status") == "True"
+        else ready.get("message") or "it has not reported yet",
+    )
+
+
+def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:
+    """The pool's nodes by name; a node that several groups select belongs to the first of them."""
+    found = []
+    for node in sorted(nodes, key=lambda n: n.name):
+        group = next((g for g in pool.nodes if _selects(g.node_selector, node)), None)
+        if group is not None:
+            found.append(PoolMember(node, group.device_class))
+    return tuple(found)
+
+
+def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tuple[PoolMember, ...]:
+    """The pool's nodes at which the service takes requests."""
+    if service.entry_nodes is None:
+        return pool
+    selector = service.entry_nodes.node_selector
+    return tuple(member for member in pool if _selects(selector, member.node))
+
+
+def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The Ready nodes on which a device class can be profiled: the pool's own, or a Triton server's."""
+    every = sorted(nodes, key=lambda n: n.name)
+    own = [m.node for m in group_members(pool, every) if m.device_class == device_class]
+    servers = [server for server in pool.triton_servers if server.device_class == device_class]
+    theirs = [node for server in servers for node in server_nodes(server, every)]
+    return tuple({node.name: node for node in own + theirs if node.ready}.values())
+
+
+def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The nodes that stand for a Triton server when its class is profiled."""
+    return tuple(node for node in nodes if _selects(server.node_selector, node))
+
+
+def _selects(selector: Mapping[str, str], node: Node) -> bool:
+    return all(node.labels.get(key) == value for key, value in selector.items())

@@ -1,0 +1,167 @@
+"""What a model costs on the device classes of a pool: known, fetched, or measured by a Job."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_operator.api.devicepools import DevicePoolSpec
+from edge_operator.cluster import JOBS, PODS, Object
+from edge_operator.conditions import PROFILING, Blocked
+from edge_operator.names import MODEL_LABEL, NODE_LABEL, ROLE_LABEL, label_value, profile_job_name
+from edge_operator.pools import Node, sites
+from edge_operator.runs import Clients
+from edge_operator.settings import Settings
+from edge_operator.store import DeviceProfile
+from edge_operator.workloads import profile_job
+
+_POLL = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """A device class that is not measured yet, and why; failed: it will not settle by waiting."""
+
+    device_class: str
+    message: str
+    failed: bool = False
+    reason: str = PROFILING
+
+
+def fetch_profiles(
+    clients: Clients, model: str, classes: Iterable[str], known: Mapping[str, DeviceProfile]
+) -> dict[str, DeviceProfile]:
+    """The profiles that there are, by device class: those known and those that the store has (StoreError)."""
+    found = dict(known)
+    for device_class in sorted(set(classes) - set(known)):
+        profile = clients.store.profile(model, device_class)
+        if profile is not None:
+            found[device_class] = profile
+    return found
+
+
+def measure(
+    clients: Clients,
+    settings: Settings,
+    model: str,
+    missing: Iterable[str],
+    pool: DevicePoolSpec,
+    nodes: Iterable[Node],
+) -> Blocked | None:
+    """Starts a Job for each class without one and says what is awaited; None when nothing is missing."""
+    every = tuple(nodes)
+    found = [
+        _measure(clients, settings, model, device_class, pool, every) for device_class in sorted(missing)
+    ]
+    if not found:
+        return None
+    failed = [state for state in found if state.failed]
+    message = "; ".join(state.message for state in failed or found)
+    reason = failed[0].reason if failed else PROFILING
+    return Blocked("Profiled", reason, message, transient=not failed, again=30.0 if failed else _POLL)
+
+
+def _measure(
+    clients: Clients,
+    settings: Settings,
+    model: str,
+    device_class: str,
+    pool: DevicePoolSpec,
+    nodes: tuple[Node, ...],
+) -> Measuring:
+    name = profile_job_name(device_class, model)
+    job = clients.cluster.get(JOBS, settings.namespace, name)
+    if job is None:
+        return _start(clients, settings, model, device_class, pool, nodes)
+    node = job["metadata"].get("labels", {}).get(NODE_LABEL, "")
+    where = f"class {device_class} on {node}"
+    ended = _ended(job)
+    if ended is None:
+        return Measuring(device_class, f"measuring {where}{_pod_trouble(clients, settings, name)}")
+    if ended == "Complete":
+        if clients.store.profile(model, device_class) is None:
+            # The store lost it, or the Job is an old one: measure anew.
+            clients.cluster.delete(JOBS, settings.namespace, name)
+        return Measuring(device_class, f"reading what was measured for {where}")
+    said = _last_words(clients, settings, name) or _failure(job)
+    message = (
+        f"measuring {where} failed: {said}; Job {settings.namespace}/{name} has the whole log, "
+        "it is tried again five minutes after it ended, or at once when you delete the Job"
+    )
+    return Measuring(device_class, message, failed=True, reason="ProfilingFailed")
+
+
+def _start(
+    clients: Clients,
+    settings: Settings,
+    model: str,
+    device_class: str,
+    pool: DevicePoolSpec,
+    nodes: tuple[Node, ...],
+) -> Measuring:
+    candidates = sites(pool, device_class, nodes)
+    if not candidates:
+        message = (
+            f"no Ready node to measure class {device_class} on: the pool's nodeSelector for it selects none"
+        )
+        return Measuring(device_class, message, failed=True, reason="NoNodeToProfile")
+    busy = _busy(clients, settings)
+    free = [node for node in candidates if label_value(node.name) not in busy]
+    if not free:
+        # Two measurements on one node would slow each other down.
+        waiting = ", ".join(node.name for node in candidates)
+        return Measuring(device_class, f"class {device_class} waits for another measurement on {waiting}")
+    node = free[0]
+    clients.cluster.apply(profile_job(device_class, model, node.name, node.hostname, settings))
+    return Measuring(device_class, f"measuring class {device_class} on {node.name}")
+
+
+def _busy(clients: Clients, settings: Settings) -> set[str]:
+    jobs = clients.cluster.find(JOBS, settings.namespace, f"{ROLE_LABEL}=profiler,{MODEL_LABEL}")
+    return {job["metadata"]["labels"].get(NODE_LABEL, "") for job in jobs if _ended(job) is None}
+
+
+def _ended(job: Object) -> str | None:
+    conditions = job.get("status", {}).get("conditions") or []
+    return next(
+        (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
+    )
+
+
+def _failure(job: Object) -> str:
+    conditions = job.get("status", {}).get("conditions") or []
+    return (
+        next((c.get("message", "") for c in conditions if c["type"] == "Failed"), "") or "no reason was given"
+    )
+
+
+def _pods(clients: Clients, settings: Settings, job: str) -> list[Object]:
+    pods = clients.cluster.find(PODS, settings.namespace, f"job-name={job}")
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+
+
+def _last_words(clients: Clients, settings: Settings, job: str) -> str:
+    for pod in reversed(_pods(clients, settings, job)):
+        lines = clients.cluster.log_tail(settings.namespace, pod["metadata"]["name"]).strip().splitlines()
+        if lines:
+            return lines[-1].strip()
+    return ""
+
+
+def _pod_trouble(clients: Clients, settings: Settings, job: str) -> str:
+    for pod in reversed(_pods(clients, settings, job)):
+        trouble = pod_trouble(pod)
+        if trouble:
+            return f" ({trouble})"
+    return ""
+
+
+def pod_trouble(pod: Object) -> str:
+    """What keeps a pod from running, as Kubernetes puts it; empty when nothing does."""
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses") or []:
+        waiting = container.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+    return ""

@@ -1,0 +1,200 @@
+"""The order of a reconcile: model, profiles, plan, tails, objects, status.
+
+A step that cannot be done is a Blocked with a sentence; the steps after it are not tried, so nothing that
+serves is touched. Everything is derived from what the API server, the store and Triton say; Memory only saves
+work.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from edge_operator import manifests, metrics, placing, planning, profiling, removal, reporting
+from edge_operator.api import DevicePool, ModelProfile, Placement
+from edge_operator.api.objects import written
+from edge_operator.cluster import (
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    MODEL_PROFILES,
+    NODES,
+    PLACEMENTS,
+    covers,
+)
+from edge_operator.conditions import PROFILING, Blocked, Finding
+from edge_operator.errors import StoreError
+from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
+from edge_operator.pools import Node, entries, group_members, node_of
+from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
+from edge_operator.settings import Settings
+from edge_operator.status import Observation, read_service
+from edge_operator.store import UNREACHABLE, DeviceProfile, ModelCard
+from edge_operator.workloads import metadata
+
+RESYNC = 60.0
+
+
+def reconcile_service(
+    key: ServiceKey,
+    clients: Clients,
+    settings: Settings,
+    memory: Memory,
+    clock: Clock,
+    scope: str | None = None,
+) -> float | None:
+    """Brings one service to where its objects say it should be.
+
+    Returns the seconds after which to look again, None for a service that is gone. scope: the only namespace
+    that the operator may look at, or None for all. ClusterError: the API server cannot be worked with.
+    """
+    body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
+    if body is None:
+        return None
+    if body["metadata"].get("deletionTimestamp"):
+        return removal.remove_service(key, body, clients, memory, clock.wall(), scope)
+    finalizers = body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
+    try:
+        service = read_service(body)
+    except ValidationError as error:
+        clients.cluster.record(
+            body, "Warning", "Unreadable", f"written by another version? {error.errors()[0]['msg']}"
+        )
+        return RESYNC
+    run = Run(key, clients, settings, memory, clock, body, service, published(clients, key), scope=scope)
+    outcome = _steps(run)
+    blocked = outcome if isinstance(outcome, Blocked) else None
+    again = outcome.again if isinstance(outcome, Blocked) else outcome
+    memory.waiting = blocked is not None and blocked.reason == PROFILING
+    if blocked is not None:
+        metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
+    observation = Observation(
+        members=run.members,
+        placements=run.placements,
+        steps=tuple(run.findings),
+        blocked=blocked,
+        url=f"http://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
+        pods=reporting.pod_troubles(clients, key, run.members, run.placements),
+    )
+    return min(again, reporting.report(key, clients, memory, clock, body, service, observation))
+
+
+def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
+    """The service's placements by node, as the API server has them."""
+    labels = f"{SERVICE_LABEL}={label_value(key.name)}"
+    found = {}
+    for body in clients.cluster.find(PLACEMENTS, key.namespace, labels):
+        try:
+            placement = Placement.model_validate(body)
+        except ValidationError:
+            continue  # another version's: written anew when there is a plan
+        found[placement.spec.node] = placement
+    return found
+
+
+def _steps(run: Run) -> Blocked | float:
+    card = _model(run)
+    if isinstance(card, Blocked):
+        return card
+    surroundings = _surroundings(run)
+    if isinstance(surroundings, Blocked):
+        return surroundings
+    pool, nodes = surroundings
+    costs = _profiles(run, card, pool, nodes)
+    if isinstance(costs, Blocked):
+        return costs
+    plans = planning.plan_service(run, card, pool, costs)
+    if isinstance(plans, Blocked):
+        return plans
+    return placing.place(run, pool, plans)
+
+
+def _model(run: Run) -> ModelCard | Blocked:
+    source = run.service.spec.model
+    if run.memory.card is None or run.memory.card[0] != source:
+        try:
+            run.memory.card = (source, run.clients.store.register(source))
+        except StoreError as error:
+            transient = error.reason == UNREACHABLE
+            return Blocked("ModelReady", error.reason, _in_the_manifest(error, source.storage_uri), transient)
+    card = run.memory.card[1]
+    exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
+    run.findings.append(
+        Finding("ModelReady", "True", "Fetched", f"{card.digest[:19]}… with the exits {exits}")
+    )
+    return card
+
+
+def _in_the_manifest(error: StoreError, uri: str) -> str:
+    """The store's sentence with the field as the user wrote it: the store names those of its own request."""
+    field, _, sentence = str(error).partition(": ")
+    if field in ("model", "path"):
+        return f'spec.model.storageUri: "{uri}": {sentence}'
+    return f"spec.{error}" if field.startswith("model.") else str(error)
+
+
+def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
+    name = run.service.spec.device_pool
+    body = run.clients.cluster.get(DEVICE_POOLS, None, name)
+    if body is None:
+        names = sorted(pool["metadata"]["name"] for pool in run.clients.cluster.find(DEVICE_POOLS))
+        others = f"the pools are: {', '.join(names)}" if names else "create one: there is none yet"
+        return Blocked("Planned", "DevicePoolNotFound", f'spec.devicePool: "{name}" does not exist; {others}')
+    pool = DevicePool.model_validate({**body, "status": None})
+    nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
+    members = group_members(pool.spec, nodes)
+    run.members = entries(run.service.spec, members)
+    if run.members:
+        return pool, nodes
+    if not members:
+        return Blocked(
+            "Planned",
+            "NoNodes",
+            f'the DevicePool "{name}" selects no node: label some as its nodeSelectors say',
+        )
+    selector = run.service.spec.entry_nodes.node_selector if run.service.spec.entry_nodes else {}
+    wanted = ", ".join(f"{key}={value}" for key, value in selector.items())
+    inside = ", ".join(member.node.name for member in members)
+    return Blocked(
+        "Planned",
+        "NoEntryNodes",
+        f'spec.entryNodes.nodeSelector: no node of the pool "{name}" has {wanted}; its nodes are: {inside}',
+    )
+
+
+def _profiles(
+    run: Run, card: ModelCard, pool: DevicePool, nodes: tuple[Node, ...]
+) -> Mapping[str, DeviceProfile] | Blocked:
+    remote = [server.device_class for server in pool.spec.triton_servers[:1]]
+    wanted = {member.device_class for member in run.members} | set(remote)
+    body = run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name)
+    known: dict[str, DeviceProfile] = {}
+    if body is not None:
+        try:
+            spec = ModelProfile.model_validate(body).spec
+        except ValidationError:
+            spec = None  # another version's: made anew below
+        if spec is not None and spec.model.digest == card.digest:
+            known = manifests.device_profiles(spec)
+    try:
+        costs = profiling.fetch_profiles(run.clients, card.digest, wanted, known)
+        blocked = profiling.measure(
+            run.clients, run.settings, card.digest, wanted - set(costs), pool.spec, nodes
+        )
+    except StoreError as error:
+        return Blocked("Profiled", error.reason, str(error), transient=error.reason == UNREACHABLE)
+    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
+    if costs:
+        profile = {
+            "apiVersion": run.body["apiVersion"],
+            "kind": "ModelProfile",
+            "metadata": metadata(run.body, run.key.name),
+            "spec": written(spec),
+        }
+        if not covers(body, profile):
+            run.clients.cluster.apply(profile)
+    if blocked is not None:
+        return blocked
+    measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(wanted))
+    run.findings.append(Finding("Profiled", "True", "Measured", f"measured: {measured}"))
+    return manifests.device_profiles(spec)

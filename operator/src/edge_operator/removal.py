@@ -1,0 +1,54 @@
+"""The end of a service: its pods, its tails, then the finalizer, which no absent Triton holds forever."""
+
+import datetime
+
+from edge_operator import residency
+from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, Object
+from edge_operator.errors import TritonError
+from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
+from edge_operator.runs import Clients, Memory, ServiceKey
+
+PATIENCE = 30.0
+"""Seconds for which a deletion waits for a Triton server that does not answer."""
+_RETRY = 5.0
+
+
+def remove_service(
+    key: ServiceKey, body: Object, clients: Clients, memory: Memory, now: datetime.datetime, scope: str | None
+) -> float | None:
+    """One attempt; returns the seconds until the next, or None when the service is let go."""
+    if FINALIZER not in (body["metadata"].get("finalizers") or []):
+        return None
+    selector = f"{SERVICE_LABEL}={label_value(key.name)}"
+    placements = clients.cluster.find(PLACEMENTS, key.namespace, selector)
+    # Remembered before the placements go: they are the record of where tails are.
+    memory.addresses |= {tail.address for tail in residency.tail_keys(placements)} | _pool_addresses(
+        body, clients
+    )
+    for kind in (DEPLOYMENTS, PLACEMENTS):
+        for owned in clients.cluster.find(kind, key.namespace, selector):
+            clients.cluster.delete(kind, key.namespace, owned["metadata"]["name"])
+    memory.published = frozenset()
+    try:
+        left = residency.forget(clients, key, memory.addresses, scope)
+        trouble = f"no Triton answers at {', '.join(left)}" if left else ""
+    except TritonError as error:
+        trouble = str(error)
+    if trouble:
+        deleted_at = datetime.datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
+        if (now - deleted_at).total_seconds() < PATIENCE:
+            return _RETRY
+        message = (
+            f"let go without unloading its tails, {trouble}: models named "
+            f"{key.namespace}-{key.name}-* may be left in Triton until it restarts"
+        )
+        clients.cluster.record(body, "Warning", "TailsLeft", message)
+    kept = [name for name in body["metadata"]["finalizers"] if name != FINALIZER]
+    clients.cluster.set_finalizers(INFERENCE_SERVICES, body, kept)
+    return None
+
+
+def _pool_addresses(body: Object, clients: Clients) -> set[str]:
+    pool = clients.cluster.get(DEVICE_POOLS, None, body["spec"]["devicePool"])
+    servers = pool["spec"].get("tritonServers", []) if pool is not None else []
+    return {server["httpAddress"] for server in servers}

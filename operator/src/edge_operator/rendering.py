@@ -1,0 +1,127 @@
+"""From a plan to the Placement that the runtime at an entry node carries out. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from edge_operator.api import Placement
+from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
+from edge_operator.api.inferenceservices import InferenceServiceSpec
+from edge_operator.api.objects import ObjectMeta
+from edge_operator.api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
+from edge_operator.api.quantities import Duration, Quantity
+from edge_operator.api.tensors import Slice
+from edge_operator.cluster import Object
+from edge_operator.names import RTT_ANNOTATION, entry_name, tail_name
+from edge_operator.pools import PoolMember
+from edge_operator.runs import SliceKey
+from edge_operator.store import ModelCard
+from edge_operator.workloads import metadata
+from edge_planning import plans
+
+LOCAL = "local"
+
+
+def needed_slices(card: ModelCard, tables: Iterable[plans.RouteTable]) -> frozenset[SliceKey]:
+    """The slices that the routes of the tables are made of."""
+    return frozenset(
+        slice_key
+        for table in tables
+        for route in table.routes
+        for slice_key in _stages(card, route)
+        if slice_key is not None
+    )
+
+
+def placement(
+    service: Object,
+    spec: InferenceServiceSpec,
+    member: PoolMember,
+    pool: DevicePoolSpec,
+    card: ModelCard,
+    table: plans.RouteTable,
+    slices: Mapping[SliceKey, Slice],
+    store_url: str,
+    rtt: float,
+) -> Placement:
+    """The Placement of one entry node. rtt (seconds) is what the plan took the link's round trip to be."""
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    meta = metadata(service, entry_name(name, member.node.name), member.node.name)
+    server = pool.triton_servers[0] if pool.triton_servers else None
+    final = card.exits[-1]
+    return Placement(
+        metadata=ObjectMeta.model_validate(meta | {"annotations": {RTT_ANNOTATION: str(Duration(rtt))}}),
+        spec=PlacementSpec(
+            service=name,
+            node=member.node.name,
+            mode=spec.mode,
+            model=PlacedModel(digest=card.digest, inputs=card.inputs, output=final.tensor),
+            slo=PlacedSlo(latency=Duration(spec.slo.latency), percentile=spec.slo.percentile),
+            link=_link(server, pool, store_url),
+            routes=tuple(
+                _route(route, card, member, server, slices, tail_prefix=(namespace, name))
+                for route in table.routes
+            ),
+        ),
+    )
+
+
+def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str) -> PlacedLink | None:
+    if server is None:
+        return None
+    interval = Duration(pool.links.probe_interval)
+    return PlacedLink(peer=server.name, probe=f"{store_url}/v1/probe", interval=interval)
+
+
+def _route(
+    route: plans.Route,
+    card: ModelCard,
+    member: PoolMember,
+    server: TritonServer | None,
+    slices: Mapping[SliceKey, Slice],
+    tail_prefix: tuple[str, str],
+) -> Route:
+    head, tail = _stages(card, route)
+    stages = []
+    if head is not None:
+        stages.append(
+            Stage(
+                place=member.node.name,
+                runtime="Edge",
+                slice=slices[head],
+                predicted_compute=_duration(route.head),
+            )
+        )
+    if tail is not None:
+        assert server is not None, "a route with a cut is planned only where there is a Triton server"
+        stages.append(
+            Stage(
+                place=server.name,
+                runtime="Triton",
+                slice=slices[tail],
+                address=f"http://{server.http_address}",
+                model=tail_name(*tail_prefix, slices[tail].digest),
+                predicted_compute=_duration(route.tail),
+            )
+        )
+    return Route(
+        name=route.name,
+        exit=route.exit,
+        cut=route.cut or LOCAL,
+        accuracy=route.accuracy,
+        min_bandwidth=Quantity(route.min_bandwidth),
+        predicted_latency=Duration(route.latency),
+        stages=tuple(stages),
+    )
+
+
+def _stages(card: ModelCard, route: plans.Route) -> tuple[SliceKey | None, SliceKey | None]:
+    """What runs at the entry node and what beyond the link; None where nothing does."""
+    start = card.inputs[0].name
+    end = next(e.output for e in card.exits if e.name == route.exit)
+    if route.cut is None:
+        return SliceKey(card.digest, start, end), None
+    head = None if route.cut == start else SliceKey(card.digest, start, route.cut)
+    return head, SliceKey(card.digest, route.cut, end)
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    return None if seconds is None else Duration(seconds)

@@ -1,0 +1,94 @@
+"""Writing the status on change only: a verdict at once, measurements every few seconds. And events."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from edge_operator.api import Placement
+from edge_operator.api.inferenceservices import InferenceService, InferenceServiceStatus
+from edge_operator.api.objects import written
+from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
+from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.pools import PoolMember
+from edge_operator.profiling import pod_trouble
+from edge_operator.runs import Clients, Clock, Memory, ServiceKey
+from edge_operator.status import Observation, service_status
+
+INTERVAL = 5.0
+"""Seconds between two writes of a status in which only measurements moved."""
+LATER = float("inf")
+
+
+def report(
+    key: ServiceKey,
+    clients: Clients,
+    memory: Memory,
+    clock: Clock,
+    body: Object,
+    service: InferenceService,
+    seen: Observation,
+) -> float:
+    """Writes the status if it says something new; returns the seconds after which to come back for that."""
+    status = service_status(service, seen, clock.wall())
+    wanted = written(status)
+    before = body.get("status") or {}
+    if wanted == before:
+        return LATER
+    since = clock.monotonic() - memory.status_written
+    if since < INTERVAL and _same_verdict(wanted, before):
+        return INTERVAL - since
+    clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
+    memory.status_written = clock.monotonic()
+    for event_type, reason, message in changes(service.status, status):
+        clients.cluster.record(body, event_type, reason, message)
+        logging.getLogger(__name__).info("%s/%s: %s: %s", *key, reason, message)
+    return LATER
+
+
+def changes(
+    before: InferenceServiceStatus | None, after: InferenceServiceStatus
+) -> list[tuple[str, str, str]]:
+    """The events (type, reason, message) worth recording: conditions that turned True or False."""
+    earlier = {c.type: (c.status, c.reason) for c in before.conditions} if before is not None else {}
+    found = []
+    for condition in after.conditions:
+        if condition.status == "Unknown" or earlier.get(condition.type) == (
+            condition.status,
+            condition.reason,
+        ):
+            continue
+        event_type = "Normal" if condition.status == "True" else "Warning"
+        found.append((event_type, condition.reason, f"{condition.type}: {condition.message}"))
+    return found
+
+
+def pod_troubles(
+    clients: Clients, key: ServiceKey, members: Sequence[PoolMember], placements: Mapping[str, Placement]
+) -> dict[str, str]:
+    """What keeps the pods of entry nodes that do not answer from running; asks only when some do not."""
+    silent = [
+        m.node.name for m in members if m.node.name in placements and not _loaded(placements[m.node.name])
+    ]
+    if not silent:
+        return {}
+    pods = clients.cluster.find(PODS, key.namespace, f"{SERVICE_LABEL}={label_value(key.name)}")
+    troubles = {pod["metadata"]["labels"].get(NODE_LABEL, ""): pod_trouble(pod) for pod in pods}
+    return {node: trouble for node in silent if (trouble := troubles.get(label_value(node), ""))}
+
+
+def _loaded(placement: Placement) -> bool:
+    return placement.status is not None and placement.status.loaded
+
+
+def _same_verdict(wanted: Object, before: Object) -> bool:
+    return _verdict(wanted) == _verdict(before)
+
+
+def _verdict(status: Object) -> list[object]:
+    """What a user waits for: the conditions without their sentences, and the entry nodes."""
+    fields = ("type", "status", "reason", "observedGeneration")
+    conditions = [[condition.get(field) for field in fields] for condition in status.get("conditions", [])]
+    return [
+        status.get("observedGeneration"),
+        conditions,
+        [entry["node"] for entry in status.get("entries", [])],
+    ]

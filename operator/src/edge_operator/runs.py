@@ -1,0 +1,101 @@
+"""What a reconcile is given: the three systems it talks to, the clocks, what is remembered, the service."""
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edge_operator.api import Placement
+from edge_operator.api.inferenceservices import InferenceService, ModelSource
+from edge_operator.api.tensors import Slice
+from edge_operator.cluster import Cluster, Object
+from edge_operator.conditions import Finding
+from edge_operator.pools import PoolMember
+from edge_operator.settings import Settings
+from edge_operator.store import ModelCard, Store
+from edge_operator.triton import Triton
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """API server, model store and Triton; all blocking."""
+
+    cluster: Cluster
+    store: Store
+    triton: Triton
+
+
+class ServiceKey(NamedTuple):
+    """An InferenceService."""
+
+    namespace: str
+    name: str
+
+
+class PoolKey(NamedTuple):
+    """A DevicePool."""
+
+    name: str
+
+
+class TailKey(NamedTuple):
+    """A model at a Triton server's HTTP address."""
+
+    address: str
+    name: str
+
+
+class SliceKey(NamedTuple):
+    """A sub-graph of a model, between two tensors."""
+
+    model: str
+    start: str
+    end: str
+
+
+@dataclass
+class Memory:
+    """What saves work between two runs for a service. All of it may be lost: a restart begins empty."""
+
+    card: tuple[ModelSource, ModelCard] | None = None
+    slices: dict[SliceKey, Slice] = field(default_factory=dict)
+    published: frozenset[TailKey] = frozenset()
+    """Tails that the service's placements use; what a restarted Triton must load again."""
+    addresses: frozenset[str] = frozenset()
+    """Triton servers that may hold tails of the service."""
+    superseded: dict[TailKey, float] = field(default_factory=dict)
+    """Tails that nothing uses any more, with the time since when."""
+    verified: tuple[str, float] | None = None
+    """Fingerprint of the objects that were last compared with the cluster's, and when."""
+    status_written: float = float("-inf")
+    waiting: bool = False
+    """A measurement is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two times that a reconcile needs: one that never jumps, and the one on the wall."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
+
+
+@dataclass(slots=True)
+class Run:
+    """One reconcile of one service, and what its steps have found so far.
+
+    scope: the only namespace that the operator may look at; None: all.
+    """
+
+    key: ServiceKey
+    clients: Clients
+    settings: Settings
+    memory: Memory
+    clock: Clock
+    body: Object
+    service: InferenceService
+    placements: dict[str, Placement]
+    scope: str | None = None
+    members: tuple[PoolMember, ...] = ()
+    findings: list[Finding] = field(default_factory=list)

@@ -1,0 +1,70 @@
+"""How the operator was told to run, from its environment. The Helm chart sets all of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+from edge_operator.errors import SettingsError
+
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is the installation's to decide and no service's."""
+
+    store_url: str
+    runtime_image: str
+    namespace: str = "edge-intelligence"
+    """Where the operator itself and the profiling Jobs live."""
+    pull_policy: PullPolicy = "IfNotPresent"
+    cluster_domain: str = "cluster.local"
+    runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
+    pull_secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Reads EDGE_*; raises SettingsError with the variable's name and what it should be."""
+        policy = environment.get("EDGE_RUNTIME_PULL_POLICY") or "IfNotPresent"
+        if policy not in get_args(PullPolicy):
+            raise SettingsError(
+                f'EDGE_RUNTIME_PULL_POLICY: "{policy}" is not one of {", ".join(get_args(PullPolicy))}'
+            )
+        return cls(
+            store_url=_url(environment, "EDGE_STORE"),
+            runtime_image=_required(environment, "EDGE_RUNTIME_IMAGE", "the image of the edge runtime"),
+            namespace=environment.get("EDGE_OPERATOR_NAMESPACE") or "edge-intelligence",
+            pull_policy=cast("PullPolicy", policy),
+            cluster_domain=environment.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
+            runtime_resources=_resources(environment),
+            pull_secrets=tuple(name for name in environment.get("EDGE_PULL_SECRETS", "").split(",") if name),
+        )
+
+
+def _required(environment: Mapping[str, str], name: str, what: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set: give {what}")
+    return value
+
+
+def _url(environment: Mapping[str, str], name: str) -> str:
+    value = _required(environment, name, "the address of the model store, e.g. http://model-store:8080")
+    if not value.startswith(("http://", "https://")):
+        raise SettingsError(f'{name}: "{value}" is not an address: it begins with http:// or https://')
+    return value.rstrip("/")
+
+
+def _resources(environment: Mapping[str, str]) -> Mapping[str, Any]:
+    text = environment.get("EDGE_RUNTIME_RESOURCES", "")
+    if not text:
+        return _DEFAULT_RESOURCES
+    try:
+        resources = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"EDGE_RUNTIME_RESOURCES is not JSON: {error}") from error
+    if not isinstance(resources, dict):
+        raise SettingsError('EDGE_RUNTIME_RESOURCES is not an object such as {"requests": {"cpu": "50m"}}')
+    return resources

@@ -1,0 +1,255 @@
+"""What users see of a service and of a pool: conditions, entries, the printer columns' fields. Pure."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from edge_operator.api import Placement, Share
+from edge_operator.api.devicepools import DevicePool, DevicePoolStatus, PoolNode
+from edge_operator.api.inferenceservices import (
+    EntryStatus,
+    InferenceService,
+    InferenceServiceStatus,
+    SloStatus,
+)
+from edge_operator.conditions import Blocked, ConditionType, Finding, conditions
+from edge_operator.pools import Node, PoolMember, group_members, server_nodes
+from edge_planning.explaining import bandwidth_text
+
+_ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
+_SILENT_AFTER = datetime.timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a reconcile knows of a service when it ends.
+
+    placements: the published ones by node; steps: what the steps found; blocked: the step that failed.
+    """
+
+    members: tuple[PoolMember, ...]
+    placements: Mapping[str, Placement]
+    steps: tuple[Finding, ...]
+    blocked: Blocked | None
+    url: str
+    pods: Mapping[str, str]
+    """What keeps a node's pod from running, by node, where something does."""
+
+
+def service_status(
+    service: InferenceService, seen: Observation, now: datetime.datetime
+) -> InferenceServiceStatus:
+    """The status of the service after a reconcile."""
+    nodes = [member.node for member in seen.members] or [
+        Node(name, {}, ready=True) for name in sorted(seen.placements)
+    ]
+    problems = {node.name: _problem(node, seen, now) for node in nodes}
+    # What a node said before it fell silent is not what it does now.
+    fresh = {node: p for node, p in seen.placements.items() if not _silent(p, now)}
+    reports = [p.status for p in fresh.values() if p.status is not None]
+    requests = sum(report.requests for report in reports)
+    slo = None
+    if requests:
+        met = sum((report.attainment or 0.0) * report.requests for report in reports)
+        worst = max(
+            (report.latency.p95 for report in reports if report.latency and report.requests), default=None
+        )
+        slo = SloStatus(attainment=Share(round(met / requests, 4)), p95=worst)
+    previous = service.status or InferenceServiceStatus()
+    found = [_ready(service, seen, problems), *seen.steps, _slo_met(service, slo, requests, fresh)]
+    if seen.blocked is not None:
+        found.append(seen.blocked.finding())
+    generation = service.metadata.generation or 0
+    entries = tuple(_entry(node, fresh.get(node.name), problems[node.name]) for node in nodes)
+    return InferenceServiceStatus(
+        observed_generation=generation,
+        conditions=conditions(previous.conditions, found, _ORDER, generation, now),
+        url=seen.url if seen.placements else None,
+        exit=_joined([entry.exit for entry in entries]),
+        cut=_joined([entry.cut for entry in entries]),
+        slo=slo,
+        entries=entries,
+    )
+
+
+def pool_status(pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime) -> DevicePoolStatus:
+    """The nodes of a pool, and whether each of its groups and Triton servers selects one."""
+    found = [
+        PoolNode(name=member.node.name, device_class=member.device_class)
+        for member in group_members(pool.spec, nodes)
+    ]
+    empty = [
+        f"spec.nodes[{index}].nodeSelector {dict(group.node_selector)} selects no node"
+        for index, group in enumerate(pool.spec.nodes)
+        if not any(node.device_class == group.device_class for node in found)
+    ] + [
+        f"spec.tritonServers[{index}].nodeSelector {dict(server.node_selector)} selects no node"
+        for index, server in enumerate(pool.spec.triton_servers)
+        if not server_nodes(server, nodes)
+    ]
+    ready = (
+        Finding("Ready", "False", "NoNodes", "; ".join(empty) + ": label a node so, or change the selector")
+        if empty
+        else Finding("Ready", "True", "NodesFound", "every group selects a node")
+    )
+    previous = pool.status or DevicePoolStatus()
+    generation = pool.metadata.generation or 0
+    return DevicePoolStatus(
+        observed_generation=generation,
+        conditions=conditions(previous.conditions, [ready], ("Ready",), generation, now),
+        node_count=len(found),
+        nodes=tuple(found),
+    )
+
+
+def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, str]) -> Finding:
+    serving = any(p.status is not None and p.status.loaded for p in seen.placements.values())
+    wrong = {node: problem for node, problem in problems.items() if problem}
+    if seen.blocked is not None and not (seen.blocked.transient and serving and _was_ready(service)):
+        meanwhile = "; what served before goes on serving" if serving else ""
+        step = seen.blocked.finding()
+        return Finding("Ready", step.status, step.reason, step.message + meanwhile)
+    starting = [node for node in wrong if _starting(node, seen)]
+    if wrong and len(starting) == len(wrong):
+        return Finding("Ready", "Unknown", "Starting", f"the runtimes are starting at {', '.join(starting)}")
+    if wrong:
+        sentences = "; ".join(f"{node}: {problem}" for node, problem in wrong.items())
+        return Finding("Ready", "False", "EntriesNotReady", sentences)
+    switching = [node for node in problems if _switching(seen.placements.get(node))]
+    if switching:
+        said = f"{', '.join(switching)}: loading the new routes; the old ones go on serving until then"
+        return Finding("Ready", "Unknown", "Switching", said)
+    if seen.blocked is not None:
+        return Finding("Ready", "True", "Serving", f"serving as before, though: {seen.blocked.message}")
+    return Finding("Ready", "True", "Serving", f"answered at {', '.join(problems)}")
+
+
+def _was_ready(service: InferenceService) -> bool:
+    """Whether this very generation was served before something stopped answering."""
+    conditions = service.status.conditions if service.status is not None else ()
+    ready = next((condition for condition in conditions if condition.type == "Ready"), None)
+    return (
+        ready is not None
+        and ready.status == "True"
+        and ready.observed_generation == service.metadata.generation
+    )
+
+
+def _slo_met(
+    service: InferenceService, slo: SloStatus | None, requests: int, placements: Mapping[str, Placement]
+) -> Finding:
+    target = service.spec.slo
+    if slo is None or slo.attainment is None:
+        return Finding("SLOMet", "Unknown", "NoRequests", "nobody asked within the last minute")
+    share = f"{float(slo.attainment):.1%}"
+    said = f"{share} of the last minute's {requests} requests were answered within {target.latency}"
+    if slo.attainment >= target.objective:
+        return Finding("SLOMet", "True", "ObjectiveMet", said)
+    worst, attainment = min(
+        (
+            (node, placement.status.attainment)
+            for node, placement in placements.items()
+            if placement.status is not None
+            and placement.status.requests
+            and placement.status.attainment is not None
+        ),
+        key=lambda pair: pair[1],
+        default=("", Share(0)),
+    )
+    return Finding(
+        "SLOMet",
+        "False",
+        "ObjectiveMissed",
+        f"{said}, the objective is {target.objective:g}; the worst entry node is {worst} with {attainment}",
+    )
+
+
+def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
+    """What keeps an entry node from answering, as a sentence; empty when it answers."""
+    placement = seen.placements.get(node.name)
+    if not node.ready:
+        kept = "; its runtime goes on by itself if the machine runs" if placement is not None else ""
+        return f"the node is not Ready: {node.not_ready_because.rstrip('.')}{kept}"
+    if placement is None:
+        return "no routes are published yet"
+    report = placement.status
+    pod = seen.pods.get(node.name)
+    if report is None:
+        return pod or "the runtime has not reported yet"
+    if not report.loaded:
+        return report.message or pod or "the runtime is loading the routes"
+    if _silent(placement, now) and report.last_updated is not None:
+        return pod or f"the runtime has not reported since {report.last_updated:%H:%M:%S} UTC"
+    return ""
+
+
+def _silent(placement: Placement, now: datetime.datetime) -> bool:
+    report = placement.status
+    if report is None or report.last_updated is None:
+        return False
+    return now - report.last_updated > _SILENT_AFTER
+
+
+def _starting(node: str, seen: Observation) -> bool:
+    """Whether all that is missing is the first report: the node is Ready and its pod has no trouble."""
+    placement = seen.placements.get(node)
+    ready = any(member.node.name == node and member.node.ready for member in seen.members)
+    return ready and placement is not None and placement.status is None and node not in seen.pods
+
+
+def _switching(placement: Placement | None) -> bool:
+    if placement is None or placement.status is None:
+        return False
+    return placement.status.observed_generation < (placement.metadata.generation or 0)
+
+
+def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus:
+    report = placement.status if placement is not None else None
+    if placement is None or report is None:
+        return EntryStatus(node=node.name, reason=problem)
+    route = next((r for r in placement.spec.routes if r.name == report.active_route), None)
+    return EntryStatus(
+        node=node.name,
+        exit=report.exit,
+        cut=report.cut,
+        predicted_latency=route.predicted_latency if route is not None else None,
+        measured_latency=report.latency.p95 if report.latency is not None and report.requests else None,
+        bandwidth=report.link.bandwidth if report.link is not None else None,
+        attainment=report.attainment,
+        reason=problem or _why(placement),
+    )
+
+
+def _why(placement: Placement) -> str:
+    """Why the active route is the active one, from the table and the link."""
+    report = placement.status
+    assert report is not None
+    routes = placement.spec.routes
+    index = next((i for i, r in enumerate(routes) if r.name == report.active_route), None)
+    if index is None:
+        return "no route is active yet"
+    if len(routes) == 1:
+        return f"mode {placement.spec.mode} has this route alone"
+    if report.link is not None and report.link.state == "Down":
+        return f"{placement.spec.link.peer if placement.spec.link else 'the cloud'} does not answer"
+    own = (
+        f"right from {bandwidth_text(routes[index].min_bandwidth)} on" if routes[index].min_bandwidth else ""
+    )
+    better = (
+        f"{routes[index - 1].name} needs {bandwidth_text(routes[index - 1].min_bandwidth)}" if index else ""
+    )
+    return "; ".join(part for part in (own, better) if part)
+
+
+def _joined(values: Sequence[str | None]) -> str | None:
+    return ",".join(dict.fromkeys(value for value in values if value)) or None
+
+
+def read_service(body: Mapping[str, object]) -> InferenceService:
+    """An InferenceService whose status, should another version have written it, does not matter."""
+    try:
+        return InferenceService.model_validate(body)
+    except ValidationError:
+        return InferenceService.model_validate({**body, "status": None})

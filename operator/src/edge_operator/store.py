@@ -1,0 +1,166 @@
+"""The client of the model store: models, slices, profiles and their bytes, over HTTP."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from edge_operator.api.inferenceservices import ModelSource
+from edge_operator.api.objects import written
+from edge_operator.api.tensors import Slice, Tensor
+from edge_operator.errors import StoreError
+
+UNREACHABLE = "Unreachable"
+
+
+class _Answer(BaseModel):
+    """An answer of the store; what a newer store says besides is not ours to refuse."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class CardCut(_Answer):
+    """A tensor at which an exit may be cut, and its bytes for one item."""
+
+    tensor: str
+    bytes: int
+
+
+class CardExit(_Answer):
+    """An exit, its tensor and its cuts from the input to the deepest."""
+
+    name: str
+    output: str
+    accuracy: float
+    tensor: Tensor
+    cuts: tuple[CardCut, ...]
+
+
+class ModelCard(_Answer):
+    """What the store found in a model's file."""
+
+    digest: str
+    size: int = 0
+    inputs: tuple[Tensor, ...]
+    exits: tuple[CardExit, ...]
+
+
+class SegmentTime(_Answer):
+    """What the slice between two neighbouring cuts costs, in seconds."""
+
+    start: str = Field(alias="from")
+    end: str = Field(alias="to")
+    mean_seconds: float
+    p95_seconds: float
+    runs: int = 0
+
+
+class ExitTime(_Answer):
+    """What a whole exit costs, in seconds."""
+
+    exit: str
+    mean_seconds: float
+    p95_seconds: float
+    runs: int = 0
+
+
+class DeviceProfile(_Answer):
+    """What a model costs on a device class, as measured on one node of it."""
+
+    model: str
+    device_class: str
+    node: str
+    threads: int = 1
+    segments: tuple[SegmentTime, ...]
+    exits: tuple[ExitTime, ...]
+    relative_error: float = 0.0
+
+
+class Store(Protocol):
+    """What a reconcile needs of the model store."""
+
+    @property
+    def url(self) -> str: ...
+    def register(self, source: ModelSource) -> ModelCard: ...
+    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice: ...
+    def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
+    def blob(self, digest: str) -> bytes: ...
+
+
+AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
+
+
+class ModelStore:
+    """`Store` over HTTP, blocking: call it off the event loop. Raises StoreError with the store's reason."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+        self.url = url.rstrip("/")
+        # The first look at a large model means that the store downloads it.
+        self._client = client or httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0))
+
+    def register(self, source: ModelSource) -> ModelCard:
+        """The card of the model at `source`: fetched, checked against its digest and parsed by the store."""
+        return _parsed(ModelCard, self._json("POST", "/v1/models", written(source)), "POST /v1/models")
+
+    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice:
+        """The sub-graph between two sets of tensors as a file of its own."""
+        asked = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+        return _parsed(Slice, self._json("POST", "/v1/slices", asked), "POST /v1/slices")
+
+    def profile(self, model: str, device_class: str) -> DeviceProfile | None:
+        """What was measured for the model on a device class, or None where nothing was."""
+        path = f"/v1/profiles/{model}/{device_class}"
+        try:
+            return _parsed(DeviceProfile, self._json("GET", path), f"GET {path}")
+        except StoreError as error:
+            if error.reason == "NotFound":
+                return None
+            raise
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes under a digest."""
+        return self._answer("GET", f"/v1/blobs/{digest}").content
+
+    def _json(self, method: str, path: str, body: object = None) -> object:
+        try:
+            return self._answer(method, path, body).json()
+        except ValueError as error:
+            raise StoreError(
+                UNREACHABLE, f"{self.url}{path} answers with something that is not JSON"
+            ) from error
+
+    def _answer(self, method: str, path: str, body: object = None) -> httpx.Response:
+        try:
+            response = self._client.request(method, self.url + path, json=body)
+        except httpx.HTTPError as error:
+            cause = str(error) or type(error).__name__
+            raise StoreError(
+                UNREACHABLE, f"the model store at {self.url} does not answer: {cause}"
+            ) from error
+        if response.is_success:
+            return response
+        raise _refusal(response, f"{method} {path}")
+
+
+def _parsed(answer: type[AnyAnswer], document: object, asked: str) -> AnyAnswer:
+    try:
+        return answer.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            "BadAnswer",
+            f"the model store's answer to {asked} is not what this version expects: {field}: {first['msg']}",
+        ) from error
+
+
+def _refusal(response: httpx.Response, asked: str) -> StoreError:
+    try:
+        document: Any = response.json()
+        error = document["error"]
+        return StoreError(str(error["reason"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError):
+        reason = "NotFound" if response.status_code == 404 else UNREACHABLE
+        return StoreError(reason, f"the model store answers {asked} with HTTP {response.status_code}")

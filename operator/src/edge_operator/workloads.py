@@ -1,0 +1,241 @@
+"""The Kubernetes objects that carry a service: Deployment, Services, RBAC and the profiling Job. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_operator.cluster import Object
+from edge_operator.names import (
+    API_VERSION,
+    DEVICE_CLASS_LABEL,
+    GROUP,
+    HOSTNAME_LABEL,
+    MANAGED_BY,
+    MODEL_LABEL,
+    NODE_LABEL,
+    ROLE_LABEL,
+    SERVICE_LABEL,
+    entry_name,
+    entry_service_name,
+    label_value,
+    profile_job_name,
+)
+from edge_operator.settings import Settings
+
+HTTP_PORT = 8080
+GRPC_PORT = 8081
+_USER = 65532
+_CACHE = "/var/cache/edge"
+# An entry node that the control plane cannot see goes on serving; its pod must not be evicted for that.
+_TOLERATIONS = [
+    {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+    {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
+]
+
+
+def labels(service: str, node: str | None = None) -> dict[str, str]:
+    """Labels of everything that is made for a service, and of what is made for one entry node of it."""
+    place = {NODE_LABEL: label_value(node)} if node else {}
+    return {SERVICE_LABEL: label_value(service)} | place | MANAGED_BY
+
+
+def owner(service: Object) -> Object:
+    """The reference by which Kubernetes deletes what belongs to a deleted service."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "InferenceService",
+        "name": service["metadata"]["name"],
+        "uid": service["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def metadata(service: Object, name: str, node: str | None = None) -> Object:
+    """Metadata of an object that belongs to a service."""
+    return {
+        "name": name,
+        "namespace": service["metadata"]["namespace"],
+        "labels": labels(service["metadata"]["name"], node),
+        "ownerReferences": [owner(service)],
+    }
+
+
+def runtime_access(service: Object) -> list[Object]:
+    """ServiceAccount, Role and RoleBinding by which runtimes read their Placement and report on it."""
+    name = runtime_account(service)
+    meta = metadata(service, name)
+    rules = [
+        {"apiGroups": [GROUP], "resources": ["placements"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [GROUP], "resources": ["placements/status"], "verbs": ["patch"]},
+    ]
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": meta["namespace"]}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta, "rules": rules},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    ]
+
+
+def runtime_account(service: Object) -> str:
+    """Name of the runtimes' ServiceAccount, Role and RoleBinding."""
+    return f"{service['metadata']['name']}-runtime"
+
+
+def service_objects(service: Object) -> list[Object]:
+    """The Service that a client on an entry node uses: it reaches the runtime of the client's own node."""
+    return [_network_service(service, service["metadata"]["name"], None, {"internalTrafficPolicy": "Local"})]
+
+
+def entry_objects(service: Object, node: str, hostname: str, settings: Settings) -> list[Object]:
+    """Deployment of the runtime at one entry node and the Service that reaches exactly that node."""
+    name = service["metadata"]["name"]
+    return [
+        _network_service(service, entry_service_name(name, node), node, {}),
+        _deployment(service, node, hostname, settings),
+    ]
+
+
+def profile_job(device_class: str, digest: str, node: str, hostname: str, settings: Settings) -> Object:
+    """Measures a model on one node of a device class; the operator's own, since services share profiles."""
+    name = profile_job_name(device_class, digest)
+    job_labels = {
+        DEVICE_CLASS_LABEL: label_value(device_class),
+        MODEL_LABEL: digest.removeprefix("sha256:")[:12],
+        NODE_LABEL: label_value(node),
+        ROLE_LABEL: "profiler",
+        **MANAGED_BY,
+    }
+    arguments = ["profile-device", "--model", digest, "--device-class", device_class, "--node", node]
+    container = _container("profiler", [*arguments, "--store", settings.store_url], settings)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": settings.namespace, "labels": job_labels},
+        "spec": {
+            "backoffLimit": 1,
+            "activeDeadlineSeconds": 900,
+            # A failed Job is tried again when it is gone.
+            "ttlSecondsAfterFinished": 300,
+            "template": {
+                "metadata": {"labels": job_labels},
+                "spec": _pod(container, hostname, settings)
+                | {"restartPolicy": "Never", "automountServiceAccountToken": False},
+            },
+        },
+    }
+
+
+def _deployment(service: Object, node: str, hostname: str, settings: Settings) -> Object:
+    meta = metadata(service, entry_name(service["metadata"]["name"], node), node)
+    container = _container(
+        "runtime",
+        [
+            *(
+                "run",
+                "--service",
+                service["metadata"]["name"],
+                "--namespace",
+                meta["namespace"],
+                "--node",
+                node,
+            ),
+            *("--store", settings.store_url, "--cache-dir", _CACHE),
+            *("--http-port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
+        ],
+        settings,
+    ) | {
+        "ports": [{"name": "http", "containerPort": HTTP_PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
+        "readinessProbe": _probe("/v2/health/ready", period=2, failures=3),
+        "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
+        "startupProbe": _probe("/v2/health/live", period=2, failures=60),
+    }
+    annotations = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(HTTP_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+    pod = _pod(container, hostname, settings) | {
+        "serviceAccountName": runtime_account(service),
+        "tolerations": _TOLERATIONS,
+        "terminationGracePeriodSeconds": 30,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": meta["labels"]},
+            # The new pod answers before the old one goes.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": meta["labels"], "annotations": annotations}, "spec": pod},
+        },
+    }
+
+
+def _network_service(service: Object, name: str, node: str | None, extra: Mapping[str, Any]) -> Object:
+    meta = metadata(service, name, node)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": meta,
+        "spec": {
+            "selector": meta["labels"],
+            "ports": [
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": "http"},
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"},
+            ],
+            **extra,
+        },
+    }
+
+
+def _container(name: str, arguments: list[str], settings: Settings) -> Object:
+    return {
+        "name": name,
+        "image": settings.runtime_image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": ["edge-runtime"],
+        "args": arguments,
+        "resources": dict(settings.runtime_resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "cache", "mountPath": _CACHE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }
+
+
+def _pod(container: Object, hostname: str, settings: Settings) -> Object:
+    secrets = [{"name": name} for name in settings.pull_secrets]
+    return {
+        "nodeSelector": {HOSTNAME_LABEL: hostname},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "enableServiceLinks": False,
+        "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+    } | ({"imagePullSecrets": secrets} if secrets else {})
+
+
+def _probe(path: str, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

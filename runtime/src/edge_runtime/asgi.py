@@ -1,0 +1,73 @@
+"""The few shapes of ASGI that the bare applications here use.
+
+On the hot path a framework would cost more than the work itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+import orjson
+
+from edge_runtime.documents import Json
+from edge_runtime.errors import BadRequest, CallerLeft, TooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON = (b"content-type", b"application/json")
+
+
+async def chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """The body as it arrives."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft("the caller left")
+        if body := message.get("body"):
+            yield body
+        if not message.get("more_body"):
+            return
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body; TooLarge beyond `limit` bytes."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) <= limit:
+            return body
+    parts = [message.get("body", b"")]
+    size = len(parts[0])
+    if message.get("more_body"):
+        async for part in chunks(receive):
+            size += len(part)
+            if size > limit:
+                break
+            parts.append(part)
+    if size > limit:
+        raise TooLarge(f"body: more than {limit} bytes; send a smaller request")
+    if message["type"] == "http.disconnect":
+        raise CallerLeft("the caller left")
+    return b"".join(parts)
+
+
+def parse_json(body: bytes) -> Json:
+    """BadRequest for what is not JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"body: not JSON ({error}); send one JSON object") from error
+
+
+async def answer(
+    send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON,)
+) -> None:
+    """One complete response."""
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,185 @@
+"""The Placement as this runtime reads it: the route table of one service at this node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from edge_runtime.documents import Json
+from edge_runtime.errors import BadPlacement
+from edge_runtime.tensors import NUMPY_TYPES, Tensor
+from edge_runtime.units import parse_duration, parse_quantity
+
+LOCAL: Final = "local"
+
+_log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+
+def _tensor(value: Json) -> Json:
+    if isinstance(value, Tensor):
+        return value
+    try:
+        tensor = Tensor.of(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("is not a tensor: write {name, datatype, shape}") from error
+    if tensor.datatype not in NUMPY_TYPES:
+        raise ValueError(f'datatype "{tensor.datatype}" is not served; use one of {", ".join(NUMPY_TYPES)}')
+    return tensor
+
+
+Seconds = Annotated[float, BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v)]
+Quantity = Annotated[float, BeforeValidator(parse_quantity)]
+AnyTensor = Annotated[Tensor, BeforeValidator(_tensor)]
+
+
+class _Part(BaseModel):
+    # A later operator may say more than this runtime knows: it serves on, and says once what it leaves out.
+    model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Slice(_Part):
+    """A sub-graph by digest, with its tensors."""
+
+    digest: str
+    size: int = 0
+    inputs: tuple[AnyTensor, ...] = Field(min_length=1)
+    outputs: tuple[AnyTensor, ...] = Field(min_length=1)
+
+
+class Stage(_Part):
+    """A slice running at a place; one that has an address is a hop away."""
+
+    place: str
+    runtime: Literal["Edge", "Triton"]
+    slice: Slice
+    address: str | None = None
+    model: str | None = None
+    predicted_compute: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _addressed(self) -> Stage:
+        if self.address is not None and not self.model:
+            raise ValueError("a stage with an address needs model, the name that it has there")
+        if self.runtime == "Triton" and self.address is None:
+            raise ValueError("a Triton stage needs address, e.g. http://host:8000")
+        return self
+
+
+class Route(_Part):
+    """An exit and the stages that compute it, right from `min_bandwidth` bit/s upward."""
+
+    name: str
+    exit: str
+    cut: str
+    accuracy: float
+    min_bandwidth: Quantity
+    predicted_latency: Seconds
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=2)
+
+    @model_validator(mode="after")
+    def _one_hop(self) -> Route:
+        remote = [s.address is not None for s in self.stages]
+        if remote not in ([False], [True], [False, True]):
+            raise ValueError("stages must be one at this node, one a hop away, or one of each in this order")
+        return self
+
+    @property
+    def local(self) -> Stage | None:
+        """The stage that runs here."""
+        return self.stages[0] if self.stages[0].address is None else None
+
+    @property
+    def remote(self) -> Stage | None:
+        """The stage that runs a hop away."""
+        return self.stages[-1] if self.stages[-1].address is not None else None
+
+
+class Model(_Part):
+    """The model as its callers see it."""
+
+    digest: str
+    inputs: tuple[AnyTensor, ...] = Field(min_length=1)
+    output: AnyTensor
+
+
+class Slo(_Part):
+    """The latency target in seconds and the percentile that it is meant for."""
+
+    latency: Seconds
+    percentile: float = 95
+
+
+class Link(_Part):
+    """Where to measure the link to `peer`, and how often when no traffic does."""
+
+    peer: str
+    probe: str
+    interval: Seconds = 2.0
+
+
+class Spec(_Part):
+    """The spec of a Placement."""
+
+    service: str
+    node: str
+    mode: str
+    model: Model
+    slo: Slo
+    link: Link | None = None
+    routes: tuple[Route, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Spec:
+        needs = [r.min_bandwidth for r in self.routes]
+        if needs != sorted(needs, reverse=True):
+            raise ValueError("routes must be ordered by minBandwidth, highest first")
+        return self
+
+
+class Placement(BaseModel):
+    """A Placement and the generation of its spec."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    namespace: str
+    generation: int
+    spec: Spec
+
+
+def parse_placement(document: Json) -> Placement:
+    """A Placement from its object; BadPlacement names the first wrong field, its value and why."""
+    try:
+        metadata = document["metadata"]
+        placement = Placement(
+            name=metadata["name"],
+            namespace=metadata.get("namespace", "default"),
+            generation=metadata.get("generation", 0),
+            spec=Spec.model_validate(document["spec"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPlacement(f"not a Placement object: {error!r}; write metadata and spec") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        value = str(first["input"])[:100]
+        raise BadPlacement(f"spec{field}: {value!r}: {first['msg'].removeprefix('Value error, ')}") from error
+    for unknown in _unknown(placement.spec, "spec"):
+        if unknown not in _said:
+            _said.add(unknown)
+            _log.warning("%s is not known to this runtime and is left out of account", unknown)
+    return placement
+
+
+def _unknown(part: BaseModel, path: str) -> Iterator[str]:
+    yield from (f"{path}.{name}" for name in part.model_extra or ())
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, BaseModel):
+                yield from _unknown(item, f"{path}.{field.alias or name}")

@@ -1,0 +1,130 @@
+"""The commands: `run` serves, `profile-device` measures, `store` keeps models."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_runtime.errors import EdgeError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 when it did what it should, 1 with a sentence on stderr when not."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        # Each command imports what it alone needs: start-up counts on a node with a tenth of a core.
+        match arguments.command:
+            case "store":
+                return _store(arguments)
+            case "profile-device":
+                return _profile_device(arguments)
+            case _:
+                return _run(arguments)
+    except EdgeError as error:
+        sys.stderr.write(f"{error.reason}: {error}\n")
+        return 1
+
+
+def _store(arguments: argparse.Namespace) -> int:
+    import uvicorn
+
+    from edge_runtime.store.app import StoreApp
+
+    app = StoreApp(arguments.root, arguments.max_bytes)
+    config = uvicorn.Config(
+        app,
+        host=arguments.host,
+        port=arguments.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+def _profile_device(arguments: argparse.Namespace) -> int:
+    from edge_runtime.model_store import ModelStore
+    from edge_runtime.profiling import profile_device
+
+    log = logging.getLogger("profile-device")
+
+    async def work() -> None:
+        store = ModelStore(arguments.store)
+        profile = await profile_device(
+            store, arguments.model, arguments.device_class, arguments.node, arguments.seconds, log.info
+        )
+        await store.put_profile(arguments.model, arguments.device_class, profile)
+        store.close()
+        log.info("stored; segments and whole differ by at most %.1f %%", 100 * profile["relativeError"])
+
+    asyncio.run(work())
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge_runtime.server import serve
+
+    return serve(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-runtime", description="Serves slices of an ONNX model at the edge."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="serve the placement of one service at one node")
+    for flag, variable, text in (
+        ("--service", "EDGE_SERVICE", "name of the InferenceService; also the model name that callers use"),
+        ("--namespace", "EDGE_NAMESPACE", "its namespace"),
+        ("--node", "EDGE_NODE", "name of this node"),
+        ("--store", "EDGE_STORE", "address of the model store, e.g. http://model-store:8080"),
+    ):
+        value = os.environ.get(variable)
+        run.add_argument(flag, default=value, required=value is None, help=f"{text} [${variable}]")
+    cache = os.environ.get("EDGE_CACHE_DIR")
+    run.add_argument(
+        "--cache-dir",
+        type=Path,
+        default=cache,
+        required=cache is None,
+        help="slices and the last placement [$EDGE_CACHE_DIR]",
+    )
+    run.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
+    run.add_argument("--http-port", type=int, default=8080, help="default %(default)s")
+    run.add_argument("--grpc-port", type=int, default=8081, help="default %(default)s")
+    run.add_argument(
+        "--placement-file", type=Path, help="read the Placement from this file, not the API server"
+    )
+
+    profile = commands.add_parser(
+        "profile-device", help="measure a model on this machine, store the DeviceProfile"
+    )
+    profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
+    profile.add_argument("--device-class", required=True)
+    profile.add_argument("--node", required=True)
+    profile.add_argument("--store", required=True, help="address of the model store")
+    profile.add_argument("--seconds", type=float, default=0.6, help="per slice (default %(default)s)")
+
+    store = commands.add_parser("store", help="keep models, slices and profiles")
+    store.add_argument("--root", type=Path, required=True, help="folder for everything that is kept")
+    store.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
+    store.add_argument("--port", type=int, default=8080, help="default %(default)s")
+    store.add_argument("--max-bytes", type=int, default=2 << 30, help="largest file (default 2 GiB)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

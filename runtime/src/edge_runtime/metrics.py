@@ -1,0 +1,109 @@
+"""What Prometheus sees. Label sets are bounded by the route table: a service has a few exits and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """The metrics of one service on one node; children are looked up once, since a request pays for each
+    look-up.
+    """
+
+    def __init__(self, service: str) -> None:
+        self.registry = CollectorRegistry()
+        self._service = service
+        self._request = Histogram(
+            "edge_request_duration_seconds",
+            "Time from a request's arrival to its answer",
+            ("service", "exit", "route", "outcome"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        slo = Counter(
+            "edge_slo_requests",
+            "Requests by whether the SLO was met",
+            ("service", "met"),
+            registry=self.registry,
+        )
+        self._met = {met: slo.labels(service, str(met).lower()) for met in (True, False)}
+        self._stage = Histogram(
+            "edge_stage_duration_seconds",
+            "Time of a stage at this node",
+            ("service", "route"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._hop = Histogram(
+            "edge_hop_duration_seconds",
+            "Time of a hop: transfer, compute there, answer",
+            ("service", "route", "outcome"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        bandwidth = Gauge(
+            "edge_link_bandwidth_bits",
+            "Estimated bandwidth, bit/s; 0 when down",
+            ("service", "peer"),
+            registry=self.registry,
+        )
+        self._bandwidth: Callable[[str], Gauge] = lambda peer: bandwidth.labels(service, peer)
+        self._active = Gauge(
+            "edge_active_route",
+            "1 for the route in use",
+            ("service", "route", "exit"),
+            registry=self.registry,
+        )
+        self._switches = Counter(
+            "edge_route_switches", "Changes of the route in use", ("service",), registry=self.registry
+        ).labels(service)
+        self._fallbacks = Counter(
+            "edge_deadline_fallbacks",
+            "Answers of the local route in place of a failed or late hop",
+            ("service", "reason"),
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, ...], Histogram] = {}
+
+    def request(self, exit_: str, route: str, outcome: str, seconds: float, met: bool) -> None:
+        """One answered or failed request."""
+        self._child(self._request, "request", exit_, route, outcome).observe(seconds)
+        self._met[met].inc()
+
+    def stage(self, route: str, seconds: float) -> None:
+        """One run of a local stage."""
+        self._child(self._stage, "stage", route).observe(seconds)
+
+    def hop(self, route: str, outcome: str, seconds: float) -> None:
+        """One hop."""
+        self._child(self._hop, "hop", route, outcome).observe(seconds)
+
+    def link(self, peer: str, bandwidth: float) -> None:
+        """The link as estimated now."""
+        self._bandwidth(peer).set(bandwidth)
+
+    def active(self, route: str, exit_: str, switched: bool) -> None:
+        """The route in use from now on."""
+        self._active.clear()
+        self._active.labels(self._service, route, exit_).set(1)
+        if switched:
+            self._switches.inc()
+
+    def fallback(self, reason: str) -> None:
+        """The local route answered in place of a hop."""
+        self._fallbacks.labels(self._service, reason).inc()
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+    def _child(self, family: Histogram, kind: str, *labels: str) -> Histogram:
+        key = (kind, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(self._service, *labels)
+        return child

@@ -1,0 +1,114 @@
+"""The model store as a client sees it, and the slices kept on this node's disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.errors import ConnectionFailed, DigestMismatch, NotFound, StorageError, Unreachable
+
+_FETCH: Final = 120.0
+
+
+class ModelStore:
+    """Reads and writes the model store at `url`; raises StorageError with the store's own sentence."""
+
+    def __init__(self, url: str, resolver: Resolver | None = None) -> None:
+        self._client = HttpClient(url, resolver, size=1)
+        self.url = url
+
+    async def blob(self, digest: str) -> bytes:
+        """A blob's bytes, checked."""
+        data = await self._call("GET", f"/v1/blobs/{digest}")
+        found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if found != digest:
+            raise DigestMismatch(
+                f"{self.url}: asked for {digest}, the {len(data)} bytes that came are {found}"
+            )
+        return data
+
+    async def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
+        """Has a slice cut; `{"digest", "size", "inputs", "outputs"}`."""
+        request = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+        made: dict[str, Any] = orjson.loads(await self._call("POST", "/v1/slices", orjson.dumps(request)))
+        return made
+
+    async def card(self, model: str) -> dict[str, Any]:
+        """The ModelCard of a model that the store holds, with every exit that was asked for."""
+        card: dict[str, Any] = orjson.loads(await self._call("GET", f"/v1/models/{model}"))
+        return card
+
+    async def put_profile(self, model: str, device_class: str, profile: dict[str, Any]) -> None:
+        """Keeps a DeviceProfile."""
+        await self._call("PUT", f"/v1/profiles/{model}/{device_class}", orjson.dumps(profile))
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._client.close()
+
+    async def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
+        try:
+            response = await self._client.request(method, path, [body], within=_FETCH)
+        except (ConnectionFailed, TimeoutError) as error:
+            raise Unreachable(f"model store {self.url}: {str(error) or 'no answer in time'}") from error
+        if response.status == 200:
+            return response.body
+        try:
+            message = response.json()["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            message = response.body[:200].decode("latin-1")
+        kind = NotFound if response.status == 404 else StorageError
+        raise kind(f"model store {self.url}: {message}")
+
+
+class SliceCache:
+    """Slices on this node's disk, by digest: a corrupted one is fetched anew, one that is there needs no
+    network.
+    """
+
+    def __init__(self, folder: Path, store: ModelStore) -> None:
+        self._folder, self._store = folder, store
+
+    async def get(self, digest: str) -> bytes:
+        """A slice's bytes, from the disk or else the store; StorageError when neither has them."""
+        path = self._folder / digest.removeprefix("sha256:")
+        with contextlib.suppress(OSError):
+            data = await asyncio.to_thread(path.read_bytes)
+            if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest:
+                return data
+        data = await self._store.blob(digest)
+        # A full or read-only disk costs the cache, not the service.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(write_whole, path, data)
+        return data
+
+    def keep_only(self, digests: set[str]) -> None:
+        """Removes slices that no table needs any more."""
+        with contextlib.suppress(OSError):
+            for path in self._folder.iterdir():
+                if f"sha256:{path.name}" not in digests:
+                    path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes beside and moves into place: a reader sees the old bytes or the new ones, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

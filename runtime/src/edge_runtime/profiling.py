@@ -1,0 +1,125 @@
+"""Measures what a model costs on this device: every segment, and every exit as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final, TypeVar
+
+from edge_runtime.model_store import ModelStore
+from edge_runtime.sessions import Session, zeros
+from edge_runtime.tensors import Tensor
+
+Progress = Callable[[str], None]
+AnyKey = TypeVar("AnyKey")
+
+_MIN_RUNS: Final = 2
+_ROUNDS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Back-to-back runs of one slice: mean and 95th percentile in seconds, and how many runs."""
+
+    mean: float
+    p95: float
+    runs: int
+
+    def document(self) -> dict[str, Any]:
+        """As a DeviceProfile writes it."""
+        return {"meanSeconds": self.mean, "p95Seconds": self.p95, "runs": self.runs}
+
+
+def measure(
+    run: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> Measured:
+    """Runs back to back for `seconds`, at least twice.
+
+    The mean is the whole time over the runs: under a cpu quota single runs look fast until the quota is
+    spent, and the pauses that follow belong to the cost.
+    """
+    run()
+    ends = [clock()]
+    while ends[-1] - ends[0] < seconds or len(ends) <= _MIN_RUNS:
+        run()
+        ends.append(clock())
+    times = sorted(end - start for start, end in pairwise(ends))
+    rank = min(len(times) - 1, int(0.95 * len(times)))
+    return Measured((ends[-1] - ends[0]) / len(times), times[rank], len(times))
+
+
+def measure_all(
+    runs: Mapping[AnyKey, Callable[[], object]],
+    seconds: float,
+    progress: Progress,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[AnyKey, Measured]:
+    """Each of `runs` for `seconds` in all, spread over several rounds; the median of the rounds.
+
+    What else the machine does for a while then spoils a round of everything, not all there is of one slice.
+    """
+    rounds: dict[AnyKey, list[Measured]] = {key: [] for key in runs}
+    for number in range(1, _ROUNDS + 1):
+        for key, run in runs.items():
+            rounds[key].append(measure(run, seconds / _ROUNDS, clock))
+        progress(f"round {number} of {_ROUNDS}: {len(runs)} slices measured")
+    return {
+        key: Measured(median(m.mean for m in found), median(m.p95 for m in found), sum(m.runs for m in found))
+        for key, found in rounds.items()
+    }
+
+
+async def profile_device(
+    store: ModelStore, model: str, device_class: str, node: str, seconds: float, progress: Progress
+) -> dict[str, Any]:
+    """The DeviceProfile of a model on this machine. Raises StorageError and CannotLoad."""
+    card = await store.card(model)
+    source = card["inputs"][0]["name"]
+    pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
+    wholes = {exit_["name"]: (source, exit_["output"]) for exit_ in card["exits"]}
+    runs = {pair: await _runner(store, model, pair) for pair in dict.fromkeys([*pairs, *wholes.values()])}
+    measured = measure_all(runs, seconds, progress)
+    for pair, result in measured.items():
+        progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
+    segments = {pair: measured[pair] for pair in pairs}
+    exits = {name: measured[pair] for name, pair in wholes.items()}
+    return {
+        "model": model,
+        "deviceClass": device_class,
+        "node": node,
+        "threads": 1,
+        "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
+        "exits": [{"exit": name, **m.document()} for name, m in exits.items()],
+        "relativeError": relative_error(card["exits"], segments, exits),
+    }
+
+
+def relative_error(
+    described: Sequence[Mapping[str, Any]],
+    segments: Mapping[tuple[str, str], Measured],
+    exits: Mapping[str, Measured],
+) -> float:
+    """The largest |sum of an exit's segments - the whole| / whole over the exits."""
+    worst = 0.0
+    for exit_ in described:
+        names = [c["tensor"] for c in exit_["cuts"]] + [exit_["output"]]
+        total = sum(segments[pair].mean for pair in pairwise(names))
+        whole = exits[exit_["name"]].mean
+        worst = max(worst, abs(total - whole) / whole)
+    return worst
+
+
+async def _runner(store: ModelStore, model: str, pair: tuple[str, str]) -> Callable[[], object]:
+    made = await store.slice(model, pair[:1], pair[1:])
+    inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
+    session = Session(await store.blob(made["digest"]), inputs, outputs)
+    feeds = zeros(inputs)
+    session.warm()
+    return lambda: session.run(feeds)
+
+
+def _say(measured: Measured) -> str:
+    return f"{measured.mean * 1e3:.3f} ms (p95 {measured.p95 * 1e3:.3f} ms, {measured.runs} runs)"

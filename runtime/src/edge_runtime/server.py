@@ -1,0 +1,235 @@
+"""Puts the runtime together: dataplane, transports, placement and status, from start-up to a graceful end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import uvicorn
+import uvloop
+
+from edge_runtime.assignment import parse_placement
+from edge_runtime.cluster import Placements
+from edge_runtime.connections import Resolver
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.documents import Json
+from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
+from edge_runtime.grpc.servicer import grpc_server
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore, SliceCache, write_whole
+from edge_runtime.rest.app import RestApp
+from edge_runtime.serving import Service
+from edge_runtime.status import Report, status_document
+
+_log = logging.getLogger(__name__)
+
+_STATUS_EVERY: Final = 5.0
+_STATUS_LEAST: Final = 0.25
+_FILE_EVERY: Final = 0.5
+_RETRY: Final = 5.0
+_DRAIN: Final = 1.0
+_GRACE: Final = 10
+
+
+class Runtime:
+    """One service at this node: takes placements in, keeps the last on disk, reports."""
+
+    def __init__(self, service: str, store: ModelStore, cache_dir: Path, resolver: Resolver) -> None:
+        self.metrics = Metrics(service)
+        self.dataplane = Dataplane(SliceCache(cache_dir / "slices", store), self.metrics, resolver)
+        self.service = Service(service, self.dataplane)
+        self._last_file = cache_dir / "placement.json"
+        self._wanted: Json = None
+        self._seen = (-1, "")
+        self._arrived = asyncio.Event()
+
+    def receive(self, document: Json) -> None:
+        """A Placement as the API server or the file has it; nothing happens when its
+        spec is the known one.
+        """
+        metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
+        seen = (metadata.get("generation", 0), metadata.get("uid", ""))
+        if seen != self._seen:
+            self._seen, self._wanted = seen, document
+            self._arrived.set()
+
+    async def load_last(self) -> None:
+        """Starts from the last placement on disk, which needs neither API server nor model store."""
+        try:
+            placement = parse_placement(orjson.loads(await asyncio.to_thread(self._last_file.read_bytes)))
+        except (OSError, ValueError, BadPlacement) as error:
+            _log.info("no last placement on disk (%s)", error)
+            return
+        if self._wanted is None and await self.dataplane.use(placement):
+            _log.info("serving the last placement, generation %d", placement.generation)
+
+    async def load_arriving(self) -> None:
+        """Loads each placement that arrives; tries again while the newest one cannot be loaded."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self.dataplane.loaded or self._wanted is None else _RETRY):
+                    await self._arrived.wait()
+            self._arrived.clear()
+            await self._load(self._wanted)
+
+    async def _load(self, document: Json) -> None:
+        try:
+            placement = parse_placement(document)
+        except BadPlacement as error:
+            self._refuse(document, str(error))
+            return
+        if await self.dataplane.use(placement):
+            await asyncio.to_thread(self._keep, document)
+
+    def _refuse(self, document: Json, why: str) -> None:
+        metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
+        self.dataplane.generation = metadata.get("generation", 0)
+        self.dataplane.message, self.dataplane.loaded = why, False
+        self.dataplane.changed.set()
+        _log.error("the placement is not loaded: %s", why)
+
+    def _keep(self, document: Json) -> None:
+        kept = {"metadata": {k: v for k, v in document["metadata"].items() if k != "managedFields"}}
+        try:
+            write_whole(self._last_file, orjson.dumps({**kept, "spec": document["spec"]}))
+        except OSError as error:
+            _log.warning("the placement is not kept on disk: %s", error)
+
+    def report(self) -> Report:
+        """Where things stand now."""
+        plane = self.dataplane
+        active = plane.active
+        return Report(
+            generation=plane.generation,
+            loaded=plane.loaded,
+            message=plane.message,
+            route=active.route.name if active else "",
+            exit=active.route.exit if active else "",
+            cut=active.route.cut if active else "",
+            link=plane.link.report() if plane.link is not None else None,
+            summary=plane.window.summary(time.perf_counter()),
+            now=datetime.now(UTC),
+        )
+
+    async def write_status(self, placements: Placements) -> None:
+        """Writes the status on every change, else every few seconds; runs until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STATUS_EVERY):
+                    await self.dataplane.changed.wait()
+            self.dataplane.changed.clear()
+            if self._wanted is None:
+                continue
+            try:
+                # The answer carries the spec: a change that a broken watch missed is seen here.
+                self.receive(await placements.write_status(status_document(self.report())))
+            except (Unreachable, NotFound) as error:
+                _log.warning("the status is not written: %s", error)
+            await asyncio.sleep(_STATUS_LEAST)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn whose end is decided by the runtime, which has a gRPC server to end with it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def read_placement_file(path: Path, runtime: Runtime) -> None:
+    """Reads the placement from a file, and again whenever it changes; runs until cancelled."""
+    import yaml
+
+    seen: tuple[int, int] | None = None
+    generation = 0
+    while True:
+        try:
+            stat = await asyncio.to_thread(path.stat)
+            if (stat.st_mtime_ns, stat.st_size) != seen:
+                seen = (stat.st_mtime_ns, stat.st_size)
+                document = yaml.safe_load(await asyncio.to_thread(path.read_text))
+                generation += 1
+                if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
+                    document["metadata"].setdefault("generation", generation)
+                runtime.receive(document)
+        except (OSError, yaml.YAMLError) as error:
+            _log.warning("%s: %s", path, error)
+        await asyncio.sleep(_FILE_EVERY)
+
+
+async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float = _DRAIN) -> None:
+    """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
+    resolver = Resolver()
+    store = ModelStore(arguments.store, resolver)
+    runtime = Runtime(arguments.service, store, arguments.cache_dir, resolver)
+    tasks: list[asyncio.Task[None]] = []
+    placements = None
+    if arguments.placement_file is not None:
+        tasks.append(asyncio.create_task(read_placement_file(arguments.placement_file, runtime)))
+    else:
+        name = f"{arguments.service}-{arguments.node}"
+        placements = Placements.in_cluster(arguments.namespace, name, resolver)
+        tasks.append(asyncio.create_task(placements.watch(runtime.receive)))
+        tasks.append(asyncio.create_task(runtime.write_status(placements)))
+    config = uvicorn.Config(
+        RestApp(runtime.service, runtime.metrics),
+        host=arguments.host,
+        port=arguments.http_port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    http = _Http(config)
+    grpc, _ = grpc_server(runtime.service, f"{arguments.host}:{arguments.grpc_port}")
+    await grpc.start()
+    serving = asyncio.create_task(http.serve())
+    await runtime.load_last()
+    tasks.append(asyncio.create_task(runtime.load_arriving()))
+    stopping = asyncio.create_task(stop.wait())
+    parts: set[asyncio.Task[Any]] = {serving, stopping, *tasks}
+    await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done() and task.exception() is not None:
+            _log.error("a part of the runtime ended", exc_info=task.exception())
+    runtime.service.draining = True
+    if stop.is_set():
+        await asyncio.sleep(drain)  # callers learn by /v2/health/ready before the door closes
+    http.should_exit = True
+    await asyncio.gather(grpc.stop(_GRACE), serving, return_exceptions=True)
+    for task in parts - {serving}:
+        task.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+    await runtime.dataplane.close()
+    store.close()
+    if placements is not None:
+        placements.close()
+    if not stop.is_set():
+        raise EdgeError("the runtime ended before it was asked to; the lines above say why")
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Runs until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run(arguments, stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    return 0

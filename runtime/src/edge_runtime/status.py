@@ -1,0 +1,109 @@
+"""What the runtime says of itself in Placement.status: a pure function of measurements."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from edge_runtime.units import format_duration
+
+SPAN: Final = 60.0
+_MOST: Final = 20_000
+
+
+class Window:
+    """The requests of the last minute: when each came, how many seconds it took, whether the SLO was met."""
+
+    def __init__(self, span: float = SPAN) -> None:
+        self._span = span
+        self._requests: deque[tuple[float, float, bool]] = deque(maxlen=_MOST)
+
+    def add(self, at: float, seconds: float, met: bool) -> None:
+        """One more request that came `at` some second."""
+        self._requests.append((at, seconds, met))
+
+    def summary(self, now: float) -> Summary:
+        """What the window holds at `now`."""
+        while self._requests and self._requests[0][0] < now - self._span:
+            self._requests.popleft()
+        times = sorted(r[1] for r in self._requests)
+        met = sum(r[2] for r in self._requests)
+        return Summary(len(times), met, quantile(times, 0.5), quantile(times, 0.95))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Requests, those within the SLO, and latency quantiles in seconds (None without requests)."""
+
+    requests: int
+    met: int
+    p50: float | None
+    p95: float | None
+
+
+def quantile(ordered: Sequence[float], share: float) -> float | None:
+    """The nearest-rank quantile of ordered values; None of none."""
+    if not ordered:
+        return None
+    rank = max(1, -(-int(share * 1000) * len(ordered) // 1000))
+    return ordered[rank - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """The link as measured: bit/s and seconds, None where not known."""
+
+    up: bool
+    bandwidth: float | None
+    round_trip: float | None
+    measured_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the status says."""
+
+    generation: int
+    loaded: bool
+    message: str
+    route: str
+    exit: str
+    cut: str
+    link: LinkReport | None
+    summary: Summary
+    now: datetime
+
+
+def status_document(report: Report) -> dict[str, Any]:
+    """The status as the API writes it; None removes what is not known."""
+    link, summary = report.link, report.summary
+    latency = None
+    if summary.p50 is not None and summary.p95 is not None:
+        latency = {"p50": format_duration(summary.p50), "p95": format_duration(summary.p95)}
+    return {
+        "observedGeneration": report.generation,
+        "loaded": report.loaded,
+        "message": report.message[:1000],
+        "activeRoute": report.route or None,
+        "exit": report.exit or None,
+        "cut": report.cut or None,
+        "link": None
+        if link is None
+        else {
+            "state": "Up" if link.up else "Down",
+            "bandwidth": None if link.bandwidth is None else str(round(link.bandwidth)),
+            "roundTrip": None if link.round_trip is None else format_duration(link.round_trip),
+            "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
+        },
+        "latency": latency,
+        "requests": summary.requests,
+        "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
+        "lastUpdated": _rfc3339(report.now),
+    }
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

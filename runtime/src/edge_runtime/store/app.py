@@ -1,0 +1,132 @@
+"""The model store's HTTP face."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from edge_runtime.asgi import Receive, Scope, Send, answer, chunks, parse_json, read_body
+from edge_runtime.errors import (
+    CallerLeft,
+    DigestMismatch,
+    EdgeError,
+    NotFound,
+    StorageError,
+    TooLarge,
+    Unreachable,
+)
+from edge_runtime.store.blobs import Blobs, check_digest
+from edge_runtime.store.catalogue import Catalogue
+
+_log = logging.getLogger(__name__)
+_DOCUMENT_LIMIT: Final = 8 << 20
+_STATUS: Final[dict[type[EdgeError], int]] = {
+    DigestMismatch: 422,
+    NotFound: 404,
+    TooLarge: 413,
+    Unreachable: 502,
+}
+
+
+class StoreApp:
+    """A bare ASGI application over a folder."""
+
+    def __init__(self, root: Path, limit: int) -> None:
+        self._blobs = Blobs(root, limit)
+        self._catalogue = Catalogue(self._blobs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await self._route(scope["method"], scope["path"], receive, send)
+        except CallerLeft:
+            return
+        except EdgeError as error:
+            await _refuse(send, _STATUS.get(type(error), 400), error.reason, str(error))
+        except OSError as error:
+            _log.exception("%s %s", scope["method"], scope["path"])
+            await _refuse(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
+
+    async def _route(self, method: str, path: str, receive: Receive, send: Send) -> None:
+        parts = path.split("/")[1:]
+        if parts[:2] == ["v1", "files"]:  # its name may hold slashes
+            parts = path.split("/", 3)[1:]
+        match [method, *parts]:
+            case ["GET", "v1", "health", "ready" | "live"]:
+                await answer(send, 200, b'{"ready":true}')
+            case ["POST", "v1", "probe"]:
+                await _sink(receive, send)
+            case ["POST", "v1", "models"]:
+                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                await answer(
+                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_model, request))
+                )
+            case ["GET", "v1", "models", digest]:
+                await answer(send, 200, orjson.dumps(self._catalogue.model(digest)))
+            case ["POST", "v1", "slices"]:
+                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                await answer(
+                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_slice, request))
+                )
+            case ["PUT", "v1", "files", name]:
+                await self._receive(self._blobs.file_path(name), None, receive, send)
+            case ["GET", "v1", "files", name]:
+                data = await asyncio.to_thread(self._blobs.read_file, name)
+                await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
+            case ["PUT", "v1", "blobs", digest]:
+                await self._receive(None, check_digest(digest), receive, send)
+            case ["GET" | "HEAD", "v1", "blobs", digest]:
+                await self._send_blob(method, digest, send)
+            case ["PUT", "v1", "profiles", digest, name]:
+                profile = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                await answer(send, 200, orjson.dumps(self._catalogue.put_profile(digest, name, profile)))
+            case ["GET", "v1", "profiles", digest, name]:
+                await answer(send, 200, self._catalogue.profile(digest, name))
+            case _:
+                raise NotFound(
+                    f"{method} {path}: no such resource; see docs/model-store.md for those there are"
+                )
+
+    async def _receive(self, target: Path | None, digest: str | None, receive: Receive, send: Send) -> None:
+        with self._blobs.receive(target, digest) as incoming:
+            async for chunk in chunks(receive):
+                incoming.write(chunk)
+        await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
+
+    async def _send_blob(self, method: str, digest: str, send: Send) -> None:
+        kind = (b"content-type", b"application/octet-stream")
+        if method == "GET":
+            await answer(send, 200, await asyncio.to_thread(self._blobs.read_blob, digest), [kind])
+            return
+        path = self._blobs.blob_path(digest)
+        size = path.stat().st_size if path.is_file() else None
+        headers = [kind, (b"content-length", b"%d" % (size or 0))]
+        await send(
+            {"type": "http.response.start", "status": 404 if size is None else 200, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _sink(receive: Receive, send: Send) -> None:
+    """Swallows a probe: the time from its first to its last byte is the link's, whatever the sender was
+    doing.
+
+    `first` is how many bytes the first reading held, which no time was measured for.
+    """
+    size, opening, first, last = 0, 0, 0.0, 0.0
+    async for chunk in chunks(receive):
+        last = time.perf_counter()
+        if not size:
+            first, opening = last, len(chunk)
+        size += len(chunk)
+    await answer(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
+
+
+async def _refuse(send: Send, status: int, reason: str, message: str) -> None:
+    await answer(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))

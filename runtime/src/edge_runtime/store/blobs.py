@@ -1,0 +1,138 @@
+"""Bytes on disk: named files and content-addressed blobs, written beside and moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+
+from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, TooLarge
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was written: its digest and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+def check_digest(text: object, field: str = "digest") -> str:
+    """The digest itself; BadRequest when it is none."""
+    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+        raise BadRequest(
+            f"{field}: {str(text)[:100]!r} is not a digest; write sha256: and 64 hexadecimal digits"
+        )
+    return text
+
+
+class Incoming:
+    """Bytes on their way in: counted, hashed, and on disk only under a name of their own."""
+
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        self._file, self._limit, self._hash, self.size = file, limit, hashlib.sha256(), 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, chunk: bytes) -> None:
+        """Appends; TooLarge when the limit is passed."""
+        self.size += len(chunk)
+        if self.size > self._limit:
+            raise TooLarge(
+                f"body: more than {self._limit} bytes; raise --max-bytes of the store or send less"
+            )
+        self._hash.update(chunk)
+        self._file.write(chunk)
+
+
+class Blobs:
+    """A folder of blobs by digest and of files by path, bounded per item."""
+
+    def __init__(self, root: Path, limit: int) -> None:
+        self.root, self.limit = root, limit
+        for folder in ("files", "blobs", "incoming"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+
+    def blob_path(self, digest: str) -> Path:
+        """Where a blob lies or would lie."""
+        return self.root / "blobs" / check_digest(digest).removeprefix("sha256:")
+
+    def file_path(self, name: str) -> Path:
+        """Where a named file lies or would lie; BadRequest for a name that leaves the folder."""
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or "\0" in name or any(p in ("..", ".") for p in parts):
+            raise BadRequest(
+                f"path: {name!r} is not a file name; write segments divided by /, without . and .."
+            )
+        return self.root / "files" / Path(*parts)
+
+    def read_blob(self, digest: str) -> bytes:
+        """The bytes of a blob, checked; NotFound, or DigestMismatch when the disk changed them."""
+        path = self.blob_path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"digest: no blob {digest} in this store; PUT it or its model first") from None
+        found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if found != digest:
+            path.unlink(missing_ok=True)
+            raise DigestMismatch(
+                f"digest: the stored bytes of {digest} are {found}; they were removed, store them again"
+            )
+        return data
+
+    def read_file(self, name: str) -> bytes:
+        """The bytes of a named file; NotFound when there is none."""
+        path = self.file_path(name)
+        if not path.is_file():
+            raise NotFound(f'path: no file "{name}" in this store; PUT /v1/files/{name} first')
+        return path.read_bytes()
+
+    @contextlib.contextmanager
+    def receive(
+        self, target: Path | None, digest: str | None = None, field: str = "digest"
+    ) -> Iterator[Incoming]:
+        """Collects bytes, then moves them to `target` (a blob's own place when None); nothing is left on
+        failure.
+
+        DigestMismatch when `digest` is given and the bytes have another.
+        """
+        handle, name = tempfile.mkstemp(dir=self.root / "incoming")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                incoming = Incoming(file, self.limit)
+                yield incoming
+                file.flush()
+                os.fsync(file.fileno())
+            if digest is not None and incoming.digest != digest:
+                raise DigestMismatch(
+                    f"{field}: {digest} was asked for, "
+                    f"the {incoming.size} bytes that came are {incoming.digest}; "
+                    f"correct the digest or the source"
+                )
+            final = target or self.blob_path(incoming.digest)
+            try:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                Path(name).replace(final)
+            except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+                raise BadRequest(
+                    f"path: {final.relative_to(self.root)} is taken by a file or a folder; use another"
+                ) from error
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def put(self, data: bytes, target: Path | None = None) -> Stored:
+        """Stores bytes that are already in memory."""
+        with self.receive(target) as incoming:
+            incoming.write(data)
+        return Stored(incoming.digest, incoming.size)

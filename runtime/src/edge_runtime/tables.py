@@ -1,0 +1,121 @@
+"""A route table made ready: every slice loaded and warm, every hop addressed, before the first request sees
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from edge_runtime.assignment import Placement, Route, Slice
+from edge_runtime.errors import CannotLoad, EdgeError
+from edge_runtime.model_store import SliceCache
+from edge_runtime.routes import Choice
+from edge_runtime.sessions import Session
+from edge_runtime.tensors import Tensor
+from edge_runtime.upstream import Hop
+
+HopTo = Callable[[Route], Hop]
+
+_SMOOTHING = 0.2
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long something takes here lately, in seconds: a mean that follows within a few requests."""
+
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more measurement."""
+        self.seconds += _SMOOTHING * (seconds - self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRoute:
+    """A route with its session here, its hop away, or both. `pace` is that of the session."""
+
+    route: Route
+    session: Session | None
+    hop: Hop | None
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A generation: what a request needs to be answered from beginning to end."""
+
+    placement: Placement
+    routes: tuple[LoadedRoute, ...]
+    choices: tuple[Choice, ...]
+    sessions: dict[str, Session]
+    local: LoadedRoute | None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What callers send."""
+        return self.placement.spec.model.inputs
+
+    @property
+    def output(self) -> Tensor:
+        """What callers get, whichever exit answered."""
+        return self.placement.spec.model.output
+
+
+async def load_table(
+    placement: Placement, cache: SliceCache, hop_to: HopTo, executor: Executor, before: Table | None
+) -> Table:
+    """A table ready to serve, sharing sessions with the one `before` it; CannotLoad
+    says which route and why.
+    """
+    sessions: dict[str, Session] = {}
+    loaded = []
+    for route in placement.spec.routes:
+        try:
+            _check(route, placement)
+            session = None
+            if route.local is not None:
+                session = await _session(route.local.slice, sessions, cache, executor, before)
+            hop = hop_to(route) if route.remote is not None else None
+        except (EdgeError, ValueError) as error:
+            raise CannotLoad(f"route {route.name}: {error}") from error
+        loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
+    choices = tuple(Choice(r.route.min_bandwidth, r.hop is not None) for r in loaded)
+    local = next((r for r in loaded if r.hop is None), None)
+    return Table(placement, tuple(loaded), choices, sessions, local)
+
+
+async def _session(
+    slice_: Slice, sessions: dict[str, Session], cache: SliceCache, executor: Executor, before: Table | None
+) -> Session:
+    known = sessions.get(slice_.digest) or (
+        before.sessions.get(slice_.digest) if before is not None else None
+    )
+    if known is None:
+        data = await cache.get(slice_.digest)
+
+        def make() -> Session:
+            session = Session(data, slice_.inputs, slice_.outputs)
+            session.warm()
+            return session
+
+        known = await asyncio.get_running_loop().run_in_executor(executor, make)
+    sessions[slice_.digest] = known
+    return known
+
+
+def _check(route: Route, placement: Placement) -> None:
+    """The stages fit each other and the model, so that no request finds out."""
+    model = placement.spec.model
+    stages = [s for s in (route.local, route.remote) if s is not None]
+    given = {(t.name, t.datatype, t.shape) for t in model.inputs}
+    for stage in stages:
+        wanted = {(t.name, t.datatype, t.shape) for t in stage.slice.inputs}
+        if not wanted <= given:
+            raise CannotLoad(f"the stage at {stage.place} reads {wanted}, before it there is {given}")
+        given = {(t.name, t.datatype, t.shape) for t in stage.slice.outputs}
+    last = stages[-1].slice.outputs
+    if len(last) != 1 or (last[0].datatype, last[0].shape) != (model.output.datatype, model.output.shape):
+        raise CannotLoad(f"it ends in {last}, the model's output is {model.output}")

@@ -1,0 +1,78 @@
+"""The next hop: a slice that runs elsewhere, asked by the Open Inference Protocol's binary form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_runtime.assignment import Stage
+from edge_runtime.connections import Connection, HttpClient
+from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
+from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.protocol import HEADER_LENGTH, decode_response, encode_request
+from edge_runtime.tensors import Array
+
+
+class Hop:
+    """One remote stage over a client that all hops to its address share."""
+
+    def __init__(self, stage: Stage, client: HttpClient, link: LinkMonitor | None) -> None:
+        self._stage, self._client, self._link = stage, client, link
+        self._inputs, self._outputs = stage.slice.inputs, stage.slice.outputs
+        self._names = [t.name for t in self._outputs]
+        self._path = f"/v2/models/{stage.model}/infer"
+
+    async def infer(self, arrays: Sequence[Array], within: float) -> list[Array]:
+        """The outputs for `arrays`, which were checked before, in at most `within` seconds.
+
+        Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
+        closed, so that what is stuck in it cannot hold up the next request.
+        """
+        body = encode_request(self._inputs, arrays, self._names)
+        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n"
+        size = sum(len(part) for part in body)
+        wait = self._link.wait_for(size) if self._link is not None else None
+        if wait is not None and wait + self._stage.predicted_compute > within:
+            raise LinkBusy(
+                f"{self._stage.place}: {size} bytes behind what is on the link would take {wait:.3f} s, "
+                f"{within:.3f} s are left"
+            )
+        transfer: Transfer | None = None
+
+        def begin(connection: Connection) -> None:
+            nonlocal transfer
+            if self._link is not None and connection.socket is not None:
+                transfer = self._link.begin(connection.socket, size)
+
+        try:
+            response = await self._client.request(
+                "POST", self._path, body, headers, within=within, on_start=begin
+            )
+        except TimeoutError as error:
+            if self._link is not None:
+                self._link.gave_up(transfer)
+            raise HopLate(
+                f"{self._stage.place}: no answer from {self._client.url} within {within * 1e3:.0f} ms"
+            ) from error
+        except ConnectionFailed as error:
+            if self._link is not None:
+                self._link.broke(transfer)
+            raise HopFailed(f"{self._stage.place}: {error}") from error
+        except BaseException:
+            if self._link is not None:
+                self._link.forget(transfer)
+            raise
+        if self._link is not None and transfer is not None:
+            self._link.finish(transfer, self._stage.predicted_compute)
+        if response.status != 200:
+            said = response.body[:200].decode("utf-8", "replace")
+            raise HopFailed(f"{self._stage.place}: {self._stage.model} answered {response.status} {said}")
+        try:
+            results = decode_response(response.body, response.headers.get(HEADER_LENGTH), self._outputs)
+        except BadRequest as error:
+            raise HopFailed(
+                f"{self._stage.place}: {self._stage.model} answered nonsense ({error})"
+            ) from error
+        batch = arrays[0].shape[0]
+        if any(t.shape[0] < 0 and r.shape[0] != batch for t, r in zip(self._outputs, results, strict=True)):
+            raise HopFailed(f"{self._stage.place}: {self._stage.model} answered another batch than {batch}")
+        return results

@@ -1,0 +1,234 @@
+"""`make demo`: sets up, plays every mode, compares, reports."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from demo import existing, installation
+from demo.clusters import Cluster, TritonAddress
+from demo.conductors import play
+from demo.errors import DemoError, NotSuited
+from demo.live import Display, comparison
+from demo.loads import Loads
+from demo.onbed import TestbedCluster
+from demo.pages import page
+from demo.phases import MODES, PARTITION_ONLY, planned
+from demo.progress import Steps
+from demo.reports import DemoResult, ModeResult, complaints, document
+from demo.services import entry_nodes, routes_line, slo_seconds
+from demo.training import TrainedModel, trained
+from testbed import TestbedError
+
+ROOT = Path(__file__).resolve().parents[3]
+INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="demo", description="One model, cut where the link says, mode by mode."
+    )
+    found.add_argument("--cluster", choices=["testbed", "existing"], default="testbed")
+    found.add_argument("--keep", action="store_true", help="leave the cluster running at the end")
+    found.add_argument(
+        "--modes", type=modes, default=MODES, help=f"comma-separated (default {','.join(MODES)})"
+    )
+    found.add_argument(
+        "--phase-seconds", type=positive, default=7.0, help="how long a link rate is kept (default 7)"
+    )
+    found.add_argument(
+        "--rate", type=positive, default=3.0, help="requests a second and entry node (default 3)"
+    )
+    found.add_argument(
+        "--timeout", type=positive, default=5.0, help="seconds after which a request is lost (default 5)"
+    )
+    found.add_argument("--report-dir", type=Path, default=ROOT / "build" / "demo")
+    found.add_argument("--triton", help="existing cluster: host:port of a Triton server's HTTP endpoint")
+    found.add_argument("--triton-backend", choices=["onnxruntime", "python"], default="onnxruntime")
+    return found
+
+
+def modes(text: str) -> tuple[str, ...]:
+    """Modes by name, separated by commas."""
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in (*MODES, PARTITION_ONLY):
+            known = ", ".join((*MODES, PARTITION_ONLY))
+            raise argparse.ArgumentTypeError(f"{name} is no mode; use {known}, separated by commas")
+    return names
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def cluster_of(arguments: argparse.Namespace) -> Cluster:
+    """The cluster that was asked for; NotSuited says what an existing one needs."""
+    if arguments.cluster == "testbed":
+        return TestbedCluster(ROOT)
+    if not arguments.triton:
+        raise NotSuited(
+            "--cluster existing needs --triton HOST:PORT: the HTTP address, as pods see it, of a Triton "
+            "server started with --model-control-mode=explicit"
+        )
+    return existing.ExistingCluster(
+        existing.images_from(os.environ), TritonAddress(arguments.triton, arguments.triton_backend)
+    )
+
+
+@contextlib.contextmanager
+def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
+    """Takes the cluster down at the end whatever happens, unless it is to be kept and nobody interrupts."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        keep = False
+        raise
+    finally:
+        if not keep:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            with steps.step("down"):
+                cluster.stop()
+
+
+def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
+    """From nothing to a service that is Ready."""
+    cluster.start(steps.step, steps.say)  # first: this is what a machine may be unfit for
+    with steps.step("model"):
+        model = trained(ROOT, ROOT / ".cache", steps.say)
+    with steps.step("helm install"):
+        installation.install(cluster, ROOT)
+    with steps.step("upload and apply"):
+        steps.say(f"model store has {installation.upload(cluster, model.onnx)}")
+        installation.apply(cluster, ROOT)
+    with steps.step("ready"):
+        installation.wait_ready(cluster, steps.say)
+    return model
+
+
+def play_modes(
+    arguments: argparse.Namespace,
+    cluster: Cluster,
+    clients: Loads,
+    slo: float,
+    console: Console,
+    steps: Steps,
+) -> list[ModeResult]:
+    """Every mode; one that cannot run is noted, and the next is tried."""
+    results = []
+    for mode in arguments.modes:
+        try:
+            with steps.step(f"mode {mode}"):
+                installation.set_mode(cluster, mode)
+                for placement in installation.placements(cluster):
+                    steps.say(routes_line(placement))
+            with Display(console, slo) as display:
+                phases = planned(arguments.phase_seconds, shaped=cluster.shaped)
+                result = play(mode, phases, clients, cluster.set_links, display.show)
+                display.close(result)
+        except (DemoError, TestbedError) as error:
+            result = ModeResult(mode, (), error=str(error))
+        if result.error:
+            console.print(f"demo: {mode} did not run to its end: {result.error}", style="red", markup=False)
+        results.append(result)
+    return results
+
+
+def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> int:
+    """The whole demo; 0 when every mode ran and Auto lost no request."""
+    began = time.monotonic()
+    steps = Steps(console)
+    with taken_down(cluster, arguments.keep, steps):
+        model = set_up(cluster, steps)
+        ready = time.monotonic()
+        slo = slo_seconds(installation.service(cluster))
+        nodes = entry_nodes(installation.placements(cluster))
+        clients = Loads(
+            installation.entrances(cluster, nodes),
+            {node: ("http", "grpc")[index % 2] for index, node in enumerate(nodes)},
+            model=installation.SERVICE,
+            rate=arguments.rate,
+            timeout=arguments.timeout,
+            held_out=model.held_out,
+        )
+        try:
+            modes = play_modes(arguments, cluster, clients, slo, console, steps)
+        finally:
+            clients.end()
+        ended = time.monotonic()
+        result = DemoResult(modes, slo, ready - began, ended - ready, steps.seconds)
+        report = write(result, arguments.report_dir)
+        wrong = complaints(report, arguments.modes)
+        console.print(comparison(report))
+        conclude(console, arguments, report, wrong, cluster)
+    return 1 if wrong else 0
+
+
+def write(result: DemoResult, folder: Path) -> dict[str, object]:
+    """report.json and report.html."""
+    report = document(result)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / "report.html").write_text(page(result, report))
+    return report
+
+
+def conclude(
+    console: Console,
+    arguments: argparse.Namespace,
+    report: dict[str, object],
+    wrong: Sequence[str],
+    cluster: Cluster,
+) -> None:
+    """Where the reports are, what went wrong, what to try next."""
+    lines = [
+        f"setup {report['setup_s']} s, modes {report['demo_s']} s, {arguments.report_dir / 'report.html'}"
+    ]
+    lines += wrong
+    if wrong:
+        lines += ["where to look:", *(f"  {place}" for place in cluster.where_to_look())]
+    if arguments.keep:
+        lines += ["the cluster stays; try:", *(f"  {command}" for command in cluster.try_next())]
+    for line in lines:
+        console.print(f"demo: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A termination is an interruption: the same way out."""
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: all is well. 1: Auto lost a request or a mode could not run. 130: interrupted, all taken down."""
+    arguments = parser().parse_args(argv)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    cluster: Cluster | None = None
+    try:
+        cluster = cluster_of(arguments)
+        return run(arguments, cluster, console)
+    except KeyboardInterrupt:
+        console.print("demo: interrupted; the cluster is down", style="red")
+        return INTERRUPTED
+    except (DemoError, TestbedError) as error:
+        console.print(f"demo: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        for place in cluster.where_to_look() if cluster else ():
+            console.print(f"demo: look at {place}", highlight=False, markup=False, soft_wrap=True)
+        return 1

@@ -1,0 +1,179 @@
+"""The plots of the report, one column per mode: latency, bandwidth, exit and cut over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from plotly.subplots import make_subplots  # type: ignore[import-untyped]
+
+from demo.phases import CUT
+from demo.reports import DemoResult, ModeResult
+from demo.statistics import Answer
+
+COLORS = ("#3987e5", "#d95926", "#199e70", "#c98500", "#d55181", "#9085e9", "#6da7ec", "#7a7a70")
+SET_COLOR, FAILED_COLOR, SLO_COLOR = "#8a8a84", "#e34948", "#e34948"
+ROWS = ("latency (ms)", "link (Mbit/s)", "exit", "cut")
+LEAST_MBPS = 0.05
+
+
+def nodes_of(result: DemoResult) -> list[str]:
+    """The entry nodes, by name: a node keeps its colour in every plot."""
+    return sorted({answer.node for mode in result.modes for answer in mode.answers})
+
+
+def figure(result: DemoResult) -> go.Figure:
+    """Everything over the seconds since the mode began; a request stands where it was sent."""
+    columns = max(1, len(result.modes))
+    plot = make_subplots(
+        rows=len(ROWS),
+        cols=columns,
+        shared_xaxes=True,
+        shared_yaxes="rows",
+        row_heights=[0.36, 0.28, 0.18, 0.18],
+        vertical_spacing=0.035,
+        horizontal_spacing=0.02,
+        column_titles=[mode.mode for mode in result.modes],
+    )
+    nodes = nodes_of(result)
+    colors = {node: COLORS[index % len(COLORS)] for index, node in enumerate(nodes)}
+    for column, mode in enumerate(result.modes, 1):
+        if mode.phases:
+            add_mode(plot, column, mode, colors, result.slo_seconds)
+    for row, title in enumerate(ROWS, 1):
+        plot.update_yaxes(title_text=title, row=row, col=1)
+    plot.update_yaxes(type="log", dtick=1, row=1)
+    plot.update_yaxes(type="log", dtick=1, row=2)
+    plot.update_yaxes(type="category", categoryorder="array", categoryarray=exits(result), row=3)
+    plot.update_yaxes(type="category", categoryorder="array", categoryarray=cuts(result), row=4)
+    plot.update_xaxes(title_text="seconds", row=len(ROWS))
+    plot.update_layout(
+        height=1040,
+        margin={"l": 70, "r": 20, "t": 60, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "y": 1.07, "x": 0},
+        hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#8a8a84"},
+    )
+    plot.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
+    plot.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
+    return plot
+
+
+def exits(result: DemoResult) -> list[str]:
+    """The exits that answered, by name."""
+    return sorted({a.exit for mode in result.modes for a in mode.answers if a.exit})
+
+
+def cuts(result: DemoResult) -> list[str]:
+    """The cuts in use: `local` lowest, then by name."""
+    found = {a.cut for mode in result.modes for a in mode.answers if a.cut}
+    return sorted(found, key=lambda cut: (cut != "local", cut))
+
+
+def add_mode(
+    plot: go.Figure, column: int, mode: ModeResult, colors: dict[str, str], slo_seconds: float
+) -> None:
+    """One mode's traces into its column; the legend is told by the first column alone."""
+    zero = mode.phases[0].began
+    first = column == 1
+    for index, (node, color) in enumerate(colors.items()):
+        answers = sorted((a for a in mode.answers if a.node == node), key=lambda a: a.sent)
+        answered = [a for a in answers if not a.failed]
+        at = [a.sent - zero for a in answered]
+        shared = {"legendgroup": node, "name": node}
+        marks = {"color": color, "size": 5, "opacity": 0.75}
+        plot.add_scatter(
+            x=at,
+            y=[a.latency * 1e3 for a in answered],
+            mode="markers",
+            marker=marks,
+            showlegend=first,
+            text=[f"{a.exit}@{a.cut}" for a in answered],
+            hovertemplate="%{y:.0f} ms at %{x:.1f} s, %{text}",
+            row=1,
+            col=column,
+            **shared,
+        )
+        samples = [s for s in mode.link if s.node == node]
+        plot.add_scatter(
+            x=[s.at - zero for s in samples],
+            y=[max(s.bps / 1e6, LEAST_MBPS) if s.bps else None for s in samples],
+            mode="lines+markers",
+            line={"color": color, "width": 1.5},
+            marker={"size": 4},
+            showlegend=False,
+            hovertemplate="%{y:.3g} Mbit/s measured at %{x:.1f} s",
+            row=2,
+            col=column,
+            **shared,
+        )
+        for row, values in ((3, [a.exit for a in answered]), (4, [a.cut for a in answered])):
+            plot.add_scatter(
+                x=at,
+                y=values,
+                mode="lines+markers",
+                # Nodes often agree: the later ones are thinner and lie on top, so that all can be seen.
+                line={"color": color, "width": max(1.5, 6 - 2 * index), "shape": "hv"},
+                marker={"size": 3},
+                showlegend=False,
+                hovertemplate="%{y} at %{x:.1f} s",
+                row=row,
+                col=column,
+                **shared,
+            )
+    add_failed(plot, column, [a for a in mode.answers if a.failed], zero)
+    add_link_as_set(plot, column, mode, zero, first)
+    plot.add_hline(
+        y=slo_seconds * 1e3, line={"color": SLO_COLOR, "width": 1, "dash": "dot"}, row=1, col=column
+    )
+
+
+def add_failed(plot: go.Figure, column: int, failed: Sequence[Answer], zero: float) -> None:
+    """A cross for every request without an answer, where it was given up."""
+    plot.add_scatter(
+        x=[a.sent - zero for a in failed],
+        y=[a.latency * 1e3 for a in failed],
+        mode="markers",
+        marker={"color": FAILED_COLOR, "symbol": "x", "size": 7},
+        name=f"failed in {plot.layout.annotations[column - 1].text}",
+        showlegend=bool(failed),
+        text=[a.error or "" for a in failed],
+        hovertemplate="failed: %{text}",
+        row=1,
+        col=column,
+    )
+
+
+def add_link_as_set(plot: go.Figure, column: int, mode: ModeResult, zero: float, first: bool) -> None:
+    """The link as a staircase, and a band where it is cut."""
+    at: list[float] = []
+    rates: list[float | None] = []
+    for phase in mode.phases:
+        start = phase.began - zero
+        rate = phase.phase.link_bps
+        at += [start, start + phase.phase.seconds]
+        rates += [rate / 1e6 if rate else None] * 2
+        if rate == CUT:
+            plot.add_vrect(
+                x0=start,
+                x1=start + phase.phase.seconds,
+                fillcolor=SET_COLOR,
+                opacity=0.15,
+                line_width=0,
+                col=column,
+            )
+    plot.add_scatter(
+        x=at,
+        y=rates,
+        mode="lines",
+        line={"color": SET_COLOR, "width": 3},
+        name="link as set",
+        legendgroup="set",
+        showlegend=first,
+        hovertemplate="%{y:.3g} Mbit/s set",
+        row=2,
+        col=column,
+    )

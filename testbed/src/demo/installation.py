@@ -1,0 +1,158 @@
+"""Installs the operator, uploads the model, applies the example, and changes its mode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from demo.clusters import Cluster, Entrance, Say, TritonAddress
+from demo.deadlines import wait_for
+from demo.errors import DemoError, StepFailed
+from demo.services import condition_lines, not_carried_out, ready
+from testbed import TestbedError
+
+NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"
+EXAMPLE = Path("examples/01-digits")
+CHART = Path("charts/edge-intelligence")
+STORED_AT = "digits/digits.onnx"
+STORE_PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/http:model-store:8080/proxy/v1/files/{STORED_AT}"
+READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 300.0, 90.0, 180
+
+
+def chart_values(cluster: Cluster) -> dict[str, Any]:
+    """What the demo sets in the chart."""
+    operator, _, operator_tag = cluster.images.operator.rpartition(":")
+    runtime, _, runtime_tag = cluster.images.runtime.rpartition(":")
+    return {
+        "operator": {
+            "image": {"repository": operator, "tag": operator_tag},
+            "nodeSelector": dict(cluster.cloud_selector),
+        },
+        "runtime": {"image": {"repository": runtime, "tag": runtime_tag}},
+        "store": {"nodeSelector": dict(cluster.cloud_selector)},
+    }
+
+
+def install(cluster: Cluster, root: Path) -> None:
+    """The chart, with helm; returns when the operator and the model store are available."""
+    values = root / "build" / "demo" / "values.yaml"
+    values.parent.mkdir(parents=True, exist_ok=True)
+    values.write_text(yaml.safe_dump(chart_values(cluster)))
+    try:
+        _helm(cluster, root, values)
+    except (DemoError, TestbedError) as error:
+        # The cluster may be gone when somebody reads this: say now what its pods wait for.
+        pods = cluster.kubectl("get", "pods", "-n", NAMESPACE, "-o", "wide")
+        events = cluster.kubectl("get", "events", "-n", NAMESPACE, "--no-headers", "--sort-by=.lastTimestamp")
+        raise StepFailed("\n".join([str(error), pods, *events.splitlines()[-10:]])) from error
+
+
+def _helm(cluster: Cluster, root: Path, values: Path) -> None:
+    cluster.helm(
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(root / CHART),
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+        "--values",
+        str(values),
+        "--wait",
+        "--timeout",
+        f"{HELM_SECONDS}s",
+    )
+
+
+def upload(cluster: Cluster, model: Path) -> str:
+    """The model's bytes into the model store, through the API server; returns the digest that it answers."""
+    return str(json.loads(cluster.kubectl("replace", "--raw", STORE_PROXY, "-f", str(model)))["digest"])
+
+
+def example(root: Path, triton: TritonAddress | None) -> list[dict[str, Any]]:
+    """The example's manifests; with `triton`, its pool names that server instead of the testbed's."""
+    manifests = [yaml.safe_load(path.read_text()) for path in sorted((root / EXAMPLE).glob("*.yaml"))]
+    for manifest in manifests:
+        if manifest["kind"] == "DevicePool" and triton is not None:
+            server = manifest["spec"]["tritonServers"][0]
+            server |= {"httpAddress": triton.address, "backend": triton.backend}
+            if triton.node_selector:
+                server["nodeSelector"] = dict(triton.node_selector)
+    return manifests
+
+
+def apply(cluster: Cluster, root: Path) -> None:
+    """`kubectl apply -f examples/01-digits`, with another Triton address where the cluster has its own."""
+    if cluster.triton is None:
+        cluster.kubectl("apply", "-f", str(root / EXAMPLE))
+    else:
+        manifests = yaml.safe_dump_all(example(root, cluster.triton))
+        cluster.kubectl("apply", "-f", "-", text=manifests)
+
+
+def service(cluster: Cluster) -> dict[str, Any]:
+    """The InferenceService as it is now."""
+    found: dict[str, Any] = json.loads(
+        cluster.kubectl("get", "inferenceservice", SERVICE, "-n", "default", "-o", "json")
+    )
+    return found
+
+
+def placements(cluster: Cluster) -> list[Mapping[str, Any]]:
+    """Its Placements as they are now."""
+    label = f"edge-intelligence.io/service={SERVICE}"
+    found = json.loads(cluster.kubectl("get", "placements", "-n", "default", "-l", label, "-o", "json"))
+    return list(found["items"])
+
+
+def wait_ready(cluster: Cluster, say: Say) -> None:
+    """Until the service is Ready; every condition is shown when it changes."""
+    shown: set[str] = set()
+
+    def asked() -> bool:
+        now = service(cluster)
+        for line in condition_lines(now):
+            if line not in shown:
+                shown.add(line)
+                say(line)
+        return ready(now)
+
+    wait_for(f"inferenceservice/{SERVICE} Ready", asked, READY_SECONDS, lambda: state(cluster))
+    set_mode_reached(cluster, "Auto")
+
+
+def set_mode(cluster: Cluster, mode: str) -> None:
+    """Patches the mode; returns when every placement is in it, loaded and warm."""
+    patch = json.dumps({"spec": {"mode": mode}})
+    cluster.kubectl("patch", "inferenceservice", SERVICE, "-n", "default", "--type", "merge", "-p", patch)
+    set_mode_reached(cluster, mode)
+
+
+def set_mode_reached(cluster: Cluster, mode: str) -> None:
+    """Returns when every placement is in the mode, loaded and warm; NotInTime says which is not."""
+
+    def missing() -> list[str]:
+        return not_carried_out(placements(cluster), mode)
+
+    wait_for(
+        f"mode {mode}",
+        lambda: not missing(),
+        MODE_SECONDS,
+        lambda: f"{'; '.join(missing())}. {state(cluster)}",
+        0.5,
+    )
+
+
+def entrances(cluster: Cluster, nodes: Sequence[str]) -> dict[str, Entrance]:
+    """How to reach the entry of every node, by node."""
+    return {node: cluster.entrance(node, "default", f"{SERVICE}-{node}") for node in nodes}
+
+
+def state(cluster: Cluster) -> str:
+    """What a person would ask for first: the conditions, and the pods."""
+    pods = cluster.kubectl("get", "pods", "-A", "--no-headers", "-o", "wide")
+    return "\n".join(["Conditions:", *condition_lines(service(cluster)), "Pods:", pods])

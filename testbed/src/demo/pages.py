@@ -1,0 +1,84 @@
+"""report.html: the comparison on top, the phases of every mode, the plots. One file that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from demo.cells import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells
+from demo.figures import figure
+from demo.live import phase_rows
+from demo.reports import DemoResult, score
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1d1b; --paper: #fcfcfa; --faint: #6b6b66; --line: #dcdcd6;
+  --mark: #eef4fd }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ecece8; --paper: #1a1a19; --faint: #a3a39c; --line: #3a3a37; --mark: #22303f }
+}
+body { margin: 0 auto; max-width: 1500px; padding: 2rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem }
+p { color: var(--faint); margin: 0 0 1rem; max-width: 70ch }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap }
+th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line) }
+th { font-weight: 600; color: var(--faint) } th:first-child, td:first-child { text-align: left }
+tr.best td { background: var(--mark); font-weight: 600 }
+details { margin: .4rem 0 } summary { cursor: pointer }
+"""
+# Plotly draws text in a colour of its own: it is told the page's, and again when light turns to dark.
+RECOLOR = """
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const recolor = () => Plotly.relayout('plots', {'font.color': getComputedStyle(document.body).color});
+recolor(); dark.addEventListener('change', recolor);
+"""
+
+
+def page(result: DemoResult, report: Mapping[str, Any]) -> str:
+    """The whole page, plotly's script included."""
+    plots = figure(result).to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        div_id="plots",
+        config={"displaylogo": False, "responsive": True},
+    )
+    slo = milliseconds(report["slo_s"])
+    best = max(report["modes"], key=lambda name: score(report["modes"][name]), default="")
+    compared = table(
+        MODE_COLUMNS,
+        [mode_cells(name, mode) for name, mode in report["modes"].items()],
+        marked=[name == best for name in report["modes"]],
+    )
+    details = "\n".join(
+        f"<details><summary>{escape(mode.mode)}, phase by phase</summary>"
+        f"{table(PHASE_COLUMNS, phase_rows(mode, result.slo_seconds))}</details>"
+        for mode in result.modes
+    )
+    return f"""<!doctype html>
+<title>One model, cut where the link says</title>
+<style>{STYLE}</style></head><body>
+<title>One model, cut where the link says</title><style>{STYLE}</style></head><body>
+<h1>One model, cut where the link says</h1>
+<p>Held-out digits at a steady rate to every entry node while the link changes, once for each mode. The SLO is
+{slo}; a request meets it when it is answered within that time. Setup took {report["setup_s"]:.0f} s, the runs
+{report["demo_s"]:.0f} s; in Auto the nodes changed their route {report["switches"]} times.</p>
+{compared}
+<h2>Phase by phase</h2>{details}
+<h2>Over time</h2>
+<p>Each point is a request, where it was sent. Dotted: the SLO. Thick grey: the link as set; shaded: cut.</p>
+<div class="scroll">{plots}</div>
+<script>{RECOLOR}</script></body></html>
+"""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Sequence[bool] | None = None) -> str:
+    """An HTML table of texts; marked rows stand out."""
+    marks = marked if marked is not None else [False] * len(rows)
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "\n".join(
+        f"<tr{' class=best' if mark else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        for row, mark in zip(rows, marks, strict=True)
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,31 @@
+"""Lines about every step, and the seconds that each took."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+
+
+class Steps:
+    """Prints each step with its seconds and keeps them for the report."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times a step; one that fails is not kept."""
+        self.say(f"{name} …")
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+        self._console.print(
+            f"demo: {name}: {self.seconds[name]:.1f} s", style="bold", highlight=False, markup=False
+        )
+
+    def say(self, line: str) -> None:
+        self._console.print(f"demo:   {line}", highlight=False, markup=False, style="dim")

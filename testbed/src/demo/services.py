@@ -1,0 +1,80 @@
+"""The InferenceService and its Placements as the API server shows them. Pure: documents in, values out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Document = Mapping[str, Any]
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>us|ms|s|m|h)")
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(duration: str) -> float:
+    """`150ms` as 0.15; ValueError for anything that is no duration."""
+    found = _DURATION.fullmatch(duration)
+    if found is None:
+        raise ValueError(f"{duration!r} is not a duration: write a number and us, ms, s, m or h, e.g. 150ms")
+    return float(found["number"]) * _UNITS[found["unit"]]
+
+
+def slo_seconds(service: Document) -> float:
+    """The latency that the service promises."""
+    return seconds(service["spec"]["slo"]["latency"])
+
+
+def condition_lines(service: Document) -> list[str]:
+    """One line a condition, as written: type, status, reason and message."""
+    found = []
+    for condition in service.get("status", {}).get("conditions", []):
+        message = f": {condition['message']}" if condition.get("message") else ""
+        found.append(f"{condition['type']}={condition['status']} {condition.get('reason', '')}{message}")
+    return found
+
+
+def ready(service: Document) -> bool:
+    """Whether Ready is True of the generation that is there now."""
+    status = service.get("status", {})
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
+    return conditions.get("Ready") == "True" and status.get("observedGeneration") == generation(service)
+
+
+def generation(found: Document) -> int:
+    """Which version of the spec an object has."""
+    return int(found["metadata"]["generation"])
+
+
+def not_carried_out(placements: Sequence[Document], mode: str) -> list[str]:
+    """Why the placements are not all in this mode, loaded and warm: a sentence each, none when they are."""
+    found = []
+    for placement in placements:
+        name, status = placement["metadata"]["name"], placement.get("status", {})
+        if placement["spec"].get("mode", "Auto") != mode:
+            found.append(f"{name} is still in mode {placement['spec'].get('mode', 'Auto')}")
+        elif status.get("observedGeneration") != generation(placement):
+            found.append(
+                f"{name} is at generation {status.get('observedGeneration')} of {generation(placement)}"
+            )
+        elif not status.get("loaded"):
+            found.append(f"{name} is not loaded: {status.get('message') or 'no message'}")
+        elif status.get("activeRoute") not in [route["name"] for route in placement["spec"]["routes"]]:
+            found.append(f"{name} still answers by {status.get('activeRoute')}")
+    return found or ([] if placements else ["there are no placements"])
+
+
+def entry_nodes(placements: Sequence[Document]) -> list[str]:
+    """The nodes that take requests."""
+    return sorted(placement["spec"]["node"] for placement in placements)
+
+
+def routes_line(placement: Document) -> str:
+    """`edge-a: exit5@pool1 from 3.1 Mbit/s, exit4@local`."""
+    parts = []
+    for route in placement["spec"]["routes"]:
+        least = (
+            float(route["minBandwidth"]) if str(route["minBandwidth"]).replace(".", "").isdigit() else None
+        )
+        at = f" from {least / 1e6:.2f} Mbit/s" if least else ""
+        parts.append(f"{route['name']}{at} ({route['predictedLatency']})")
+    return f"{placement['spec']['node']}: {', '.join(parts)}"

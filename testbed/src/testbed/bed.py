@@ -1,0 +1,294 @@
+"""The testbed of a checkout, as a library: what the commands, the demo and the end-to-end tests use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from testbed import addons, controlplane, images, prerequisites, prometheus
+from testbed.binaries import Binaries
+from testbed.builds import Builder
+from testbed.cluster import CONTROL_PLANE, PROMETHEUS, Cluster, readiness
+from testbed.errors import BadValueError, CommandFailedError, KubectlFailed, NotRunningError
+from testbed.images import Shelf
+from testbed.layout import Layout
+from testbed.locks import holding
+from testbed.network import Network
+from testbed.processes import ProcessRecord, run, succeeds, tail, wait_until, working
+from testbed.progress import Progress, print_line, step
+from testbed.rates import checked_rate
+from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
+
+PROMETHEUS_SECONDS = 60
+NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A node's access link: its way to the cloud and to every other node."""
+
+    node: str
+    network: Network
+
+    def set_rate(self, bps: float | None) -> None:
+        """Shapes both directions to `bps` bit/s; None takes the shaping away."""
+        self.network.set_rate(self.node, None if bps is None else checked_rate(bps))
+
+    def cut(self) -> None:
+        self.network.set_up(self.node, False)
+
+    def restore(self) -> None:
+        self.network.set_up(self.node, True)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a running testbed."""
+
+    bed: Testbed
+    name: str
+
+    def set_speed(self, speed: float | None) -> None:
+        """Gives all pods of the node together `speed` cores; None as much as the machine has."""
+        self.bed.set_speed(self.name, speed)
+
+    def kill(self) -> None:
+        """A power cut: kubelet, containerd and all pods end at once, and the network is down."""
+        self.bed.kill_node(self.name)
+
+    def reboot(self, offline: bool = False) -> None:
+        """A power cycle: everything of the node ends and starts again; `offline`: with its link cut."""
+        self.bed.reboot_node(self.name, offline)
+
+
+class Testbed:
+    """One cluster per checkout. Any process may call any method; those that change the cluster wait for each
+    other.
+    """
+
+    __test__ = False
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._cluster = Cluster(layout)
+
+    @classmethod
+    def of_checkout(cls, root: Path, cache: Path | None = None, sources: Path | None = None) -> Testbed:
+        """The testbed with its state in root/.testbed.
+
+        `cache` (default: root/.cache) may be shared between testbeds; `sources` (default: root) is
+        the checkout that the images are built from.
+        """
+        return cls(Layout.of_checkout(root, cache, sources))
+
+    def up(self, nodes: Sequence[NodeSpec] | None = None, progress: Progress = print_line) -> None:
+        """Boots the cluster and waits until every node is Ready. Does nothing when it runs; cleans up after
+        a crash.
+        """
+        prerequisites.check(progress)
+        with holding(self.layout.lock) as lock_fd:
+            if self.running():
+                self._adopt(nodes)
+                return
+            self._cluster.remove()
+            try:
+                self._boot(Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes), lock_fd, progress)
+            except BaseException:
+                self._cluster.remove()
+                raise
+
+    def down(self) -> None:
+        """Ends the cluster and removes everything of it, whatever state it is in. The logs stay until the
+        next `up`.
+        """
+        with holding(self.layout.lock):
+            self._cluster.remove()
+
+    def running(self) -> bool:
+        """Whether the cluster was brought up to the end and lives."""
+        return self.layout.booted.exists() and self._cluster.record() is not None
+
+    def status(self) -> dict[str, Any]:
+        """What runs: nodes with readiness and link (rate in bit/s), and daemons with how often they were
+        started.
+        """
+        if not self.running():
+            return {"running": False}
+        network, topology = self._network(), self.topology
+        ready = readiness(self.kubectl)
+        machines = (CONTROL_PLANE, *(node.name for node in topology.nodes), PROMETHEUS)
+        return {
+            "running": True,
+            "nodes": {
+                node.name: {
+                    "address": topology.address(node.name),
+                    "device_class": node.device_class,
+                    "tier": node.tier,
+                    "speed": node.speed,
+                    "ready": ready.get(node.name, False),
+                    "powered": self._cluster.machine(node.name).record() is not None,
+                    "link_up": network.is_up(node.name),
+                    "link_bps": network.rate(node.name),
+                }
+                for node in topology.nodes
+            },
+            "daemons": {
+                name: daemon
+                for machine in machines
+                if self._cluster.machine(machine).record() is not None
+                for name, daemon in self._cluster.machine(machine).daemons().items()
+            },
+        }
+
+    @property
+    def topology(self) -> Topology:
+        self._require()
+        return Topology.from_json(self.layout.plan.read_text())
+
+    def link(self, node: str) -> Link:
+        return Link(self.topology.node(node).name, self._network())
+
+    def node(self, node: str) -> Node:
+        return Node(self, self.topology.node(node).name)
+
+    def in_node(self, node: str) -> list[str]:
+        """Argv prefix that runs a program of this machine in the node's network."""
+        name = self.topology.node(node).name
+        return ["nsenter", f"--net=/proc/{self._require().pid}/root/run/netns/{name}", "--"]
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002 - subprocess calls it so
+        return self._client("kubectl", args, input)
+
+    def helm(self, *args: str) -> str:
+        return self._client("helm", args, None)
+
+    def client_command(self, program: str, args: Sequence[str]) -> list[str]:
+        """The whole argv of kubectl or helm against this cluster, for who wants the terminal."""
+        config = f"--kubeconfig={self.layout.kubeconfig}"
+        return [*self.in_node(CLOUD), str(self._binaries()[program]), config, *args]
+
+    def images(self, progress: Progress = print_line) -> dict[str, str]:
+        """Builds the operator's and the runtime's images where they changed, and imports them where they may
+        run; returns their references by name.
+        """
+        with holding(self.layout.lock):
+            builder = Builder(self.layout, self._require(), progress)
+            operator = images.operator_image(self.layout, builder)
+            runtime = images.runtime_image(self.layout, builder)
+            names = [node.name for node in self.topology.nodes]
+            with step(progress, f"operator image into {CLOUD}, runtime image into {', '.join(names)}"):
+                self._import(operator.archive, [CLOUD])
+                self._import(runtime.archive, names)
+        return {"operator": operator.reference, "runtime": runtime.reference}
+
+    def start_triton(self, progress: Progress = print_line) -> None:
+        """A Triton server without models: triton.triton.svc.cluster.local, 8000 HTTP, 8001 gRPC, 8002
+        metrics.
+        """
+        with holding(self.layout.lock):
+            builder = Builder(self.layout, self._require(), progress)
+            triton = images.triton_image(self.layout, builder)
+            with step(progress, "Triton"):
+                self._import(triton.archive, [CLOUD])
+                addons.apply(self.kubectl, "triton")
+                addons.wait_available(self.kubectl, "triton", "triton")
+
+    def start_prometheus(self, progress: Progress = print_line) -> str:
+        """Prometheus on the cloud side; returns its URL, which is to be reached from inside the networks."""
+        url = f"http://{self.topology.address(CLOUD)}:{prometheus.PORT}"
+        with holding(self.layout.lock), step(progress, "Prometheus"):
+            machine = self._cluster.machine(PROMETHEUS)
+            if machine.record() is None:
+                daemons = prometheus.daemons(self.layout, controlplane.server(self.topology))
+                machine.start(daemons, inside=self._require(), netns=CLOUD)
+            wait_until(
+                lambda: succeeds([*self.in_node(CLOUD), "promtool", "query", "instant", url, "vector(1)"]),
+                PROMETHEUS_SECONDS,
+                lambda: f"Prometheus is not ready: {tail(self.layout.logs / 'prometheus.log', 3)}",
+                every_seconds=0.5,
+            )
+        return url
+
+    def set_speed(self, node: str, speed: float | None) -> None:
+        topology = self.topology
+        spec = replace(topology.node(node), speed=None if speed is None else checked_speed(speed))
+        self._cluster.cgroups.set_speed(node, speed)
+        self._write_plan(Topology(tuple(spec if each.name == node else each for each in topology.nodes)))
+
+    def kill_node(self, node: str) -> None:
+        with holding(self.layout.lock):
+            self._cluster.power_off(self._require(), self.topology.node(node).name)
+
+    def reboot_node(self, node: str, offline: bool = False) -> None:
+        with holding(self.layout.lock):
+            root, spec = self._require(), self.topology.node(node)
+            self._cluster.power_off(root, node)
+            self._network().set_up(node, not offline)
+            self._cluster.power_on(root, self.topology, spec, self._binaries())
+
+    def _client(self, program: str, args: Sequence[str], text: str | None) -> str:
+        # An interruption between its start and the wait for it must not leave it behind.
+        ends_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
+        try:
+            return run([*ends_with_us, *self.client_command(program, args)], text=text)
+        except CommandFailedError as error:
+            raise KubectlFailed([program, *args], error.code, error.output) from None
+
+    def _require(self) -> ProcessRecord:
+        record = self._cluster.record()
+        if record is None or not self.layout.plan.exists():
+            raise NotRunningError(NOT_RUNNING)
+        return record
+
+    def _network(self) -> Network:
+        return Network(self._require())
+
+    def _binaries(self, progress: Progress = print_line) -> dict[str, Path]:
+        return Binaries(self.layout.binaries, progress, working(self._require())).all()
+
+    def _write_plan(self, topology: Topology) -> None:
+        unfinished = self.layout.plan.with_suffix(".new")
+        unfinished.write_text(topology.to_json())
+        unfinished.replace(self.layout.plan)
+
+    def _import(self, archive: Path, names: Sequence[str]) -> None:
+        wanting = [name for name in names if not Shelf(self.layout, name).holds(archive)]
+        self._cluster.on_every(
+            wanting, lambda name, machine: Shelf(self.layout, name).import_archive(machine, archive)
+        )
+
+    def _adopt(self, nodes: Sequence[NodeSpec] | None) -> None:
+        """Takes the running cluster for the wanted one: speeds are set, other nodes would need another
+        cluster.
+        """
+        if nodes is None:
+            return
+        wanted, there = Topology.with_cloud(nodes), self.topology
+        if [replace(n, speed=None) for n in wanted.nodes] != [replace(n, speed=None) for n in there.nodes]:
+            names = ", ".join(f"{n.name}:{n.device_class}" for n in there.nodes)
+            raise BadValueError(f"the testbed runs with other nodes ({names}): run `testbed down` first")
+        for node in nodes:
+            self.set_speed(node.name, node.speed)
+
+    def _boot(self, topology: Topology, lock_fd: int, progress: Progress) -> None:
+        layout, cluster = self.layout, self._cluster
+        layout.clear_logs()
+        with step(progress, f"cluster of {len(topology.nodes)} nodes"):
+            root = cluster.start_root(lock_fd)
+            self._write_plan(topology)
+            binary = self._binaries(progress)
+            with step(progress, "network, certificates, machines"):
+                cluster.boot(root, topology, binary)
+            with step(progress, "API server"):
+                cluster.wait_for_api(self.kubectl)
+            addons.apply(self.kubectl, "coredns")
+            names = [node.name for node in topology.nodes]
+            self._import(images.program_image(layout, "pause", binary["pause"]), names)
+            self._import(images.program_image(layout, "coredns", binary["coredns"]), [CLOUD])
+            with step(progress, "nodes Ready"):
+                cluster.wait_for_nodes(self.kubectl, topology)
+            with step(progress, "cluster DNS"):
+                addons.wait_available(self.kubectl, "kube-system", "coredns")
+            layout.booted.touch()

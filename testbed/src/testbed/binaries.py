@@ -1,0 +1,141 @@
+"""The programs of the cluster: found or built, never downloaded ready-made.
+
+Sources in this order: the folder named by KUBEBUILDER_ASSETS, the cache, the Go toolchain. A program of
+another version
+is not used. What is built is fixed by the go.mod and go.sum files in `gomods/`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed.errors import BinaryUnavailableError, CommandFailedError
+from testbed.processes import run
+from testbed.progress import Progress, step
+
+GOMODS = Path(__file__).with_name("gomods")
+KUBERNETES = "v1.34.2"
+ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
+ASSETS = "KUBEBUILDER_ASSETS"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program, the module in `gomods/` that pins it, and the package to build."""
+
+    name: str
+    version: str
+    module: str
+    package: str
+    version_command: tuple[str, ...] = ("--version",)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cached_name(self) -> str:
+        return f"{self.name}-{self.version}"
+
+
+def _kubernetes(name: str) -> Program:
+    stamp = {"k8s.io/component-base/version.gitVersion": KUBERNETES}
+    command = ("version", "--client") if name == "kubectl" else ("--version",)
+    return Program(name, KUBERNETES, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", command, stamp)
+
+
+PROGRAMS = (
+    _kubernetes("kube-apiserver"),
+    _kubernetes("kube-controller-manager"),
+    _kubernetes("kube-scheduler"),
+    _kubernetes("kubelet"),
+    _kubernetes("kube-proxy"),
+    _kubernetes("kubectl"),
+    Program("etcd", ETCD, "etcd", "go.etcd.io/etcd/server/v3"),
+    Program(
+        "helm",
+        HELM,
+        "helm",
+        "helm.sh/helm/v3/cmd/helm",
+        ("version",),
+        {"helm.sh/helm/v3/internal/version.version": HELM},
+    ),
+    Program("coredns", COREDNS, "coredns", ".", ("-version",)),
+    Program("pause", "v1", "pause", "."),
+)
+
+
+def says_version(output: str, version: str) -> bool:
+    """Whether a program's answer names exactly this version (1.34.2 is not 1.34.20)."""
+    return re.search(rf"(?<![\d.]){re.escape(version.removeprefix('v'))}(?![\d.]*\d)", output) is not None
+
+
+def _from_assets(program: Program, assets: str | None) -> Path | None:
+    if not assets:
+        return None
+    path = Path(assets) / program.name
+    if not os.access(path, os.X_OK):
+        return None
+    try:
+        output = run([str(path), *program.version_command], timeout_seconds=20)
+    except CommandFailedError:
+        return None
+    return path if says_version(output, program.version) else None
+
+
+def build_command(program: Program, go: str, output: Path) -> list[str]:
+    """The argv of a build that the go.mod and go.sum beside it fix."""
+    stamps = " ".join(f"-X {name}={value}" for name, value in program.variables.items())
+    flags = [f"-ldflags=-s -w {stamps}".rstrip(), "-trimpath", "-buildvcs=false", "-mod=readonly"]
+    return [go, "build", *flags, "-o", str(output), program.package]
+
+
+class Binaries:
+    """Finds or builds programs into `cache`. `inside` prefixes the build's argv, so that it ends with the
+    testbed.
+    """
+
+    def __init__(self, cache: Path, progress: Progress, inside: Sequence[str] = ()) -> None:
+        self._cache, self._progress, self._inside = cache, progress, list(inside)
+
+    def all(self) -> dict[str, Path]:
+        found = {program.name: self.find(program) for program in PROGRAMS}
+        missing = [program for program in PROGRAMS if found[program.name] is None]
+        if missing and shutil.which("go") is None:
+            raise BinaryUnavailableError(
+                f"no {missing[0].name} {missing[0].version} and no Go toolchain to build it with: "
+                f"put `go` (1.24 or newer) on PATH, name a folder with the programs by {ASSETS}, "
+                "or use an existing cluster: set KUBECONFIG and run `make demo CLUSTER=existing`"
+            )
+        for number, program in enumerate(missing, 1):
+            found[program.name] = self._build(program, f"{number}/{len(missing)}")
+        return {name: path for name, path in found.items() if path is not None}
+
+    def find(self, program: Program) -> Path | None:
+        cached = self._cache / program.cached_name
+        return _from_assets(program, os.environ.get(ASSETS)) or (
+            cached if os.access(cached, os.X_OK) else None
+        )
+
+    def _build(self, program: Program, place: str) -> Path:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        target = self._cache / program.cached_name
+        # Built under another name: a build that was interrupted must not look like a program.
+        unfinished = self._cache / f".{program.cached_name}.{os.getpid()}"
+        work = self._cache.parent / "go-tmp"
+        work.mkdir(exist_ok=True)
+        command = build_command(program, shutil.which("go") or "go", unfinished)
+        env = ["env", f"--chdir={GOMODS / program.module}", "CGO_ENABLED=0", "GOWORK=off", f"GOTMPDIR={work}"]
+        try:
+            with step(self._progress, f"build {place} {program.name} {program.version}", announce=True):
+                run([*self._inside, *env, *command])
+        except CommandFailedError as error:
+            raise BinaryUnavailableError(
+                f"{program.name} {program.version} does not build: {error}"
+            ) from None
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        unfinished.replace(target)
+        return target

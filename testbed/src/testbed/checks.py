@@ -1,0 +1,93 @@
+"""Runs the project's checks one after another and says where the time went: what `make test` calls."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+REPORT = ROOT / "build" / "test" / "times.json"
+SOURCES = ("operator/src", "runtime/src", "testbed/src", "tests", "examples", "benchmarks")
+CLUSTER_TESTS = ("tests/testbed", "tests/e2e")
+FAST = frozenset({"all", "fast"})
+LINT = FAST | {"lint"}
+E2E = frozenset({"all", "e2e"})
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command that has to end with 0."""
+
+    name: str
+    argv: tuple[str, ...]
+    groups: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check ended; ``seconds`` is its wall-clock time."""
+
+    name: str
+    passed: bool
+    seconds: float
+
+
+def checks(python: str) -> tuple[Check, ...]:
+    """All checks in the order in which they find mistakes soonest."""
+    binaries = Path(python).parent
+    typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
+    generate = ("-m", "edge_operator.api.generate", "--check", "crds", "charts/edge-intelligence/crds")
+    pytest = ("-m", "pytest")
+    return (
+        Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
+        Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
+        Check("import contracts", (str(binaries / "lint-imports"),), LINT),
+        Check("generated files", (python, *generate), LINT),
+        Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
+        Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
+        # The testbed's own clusters are gone before the one that everything else shares is booted.
+        Check("end-to-end tests", (python, *pytest, "-m", "e2e", "--durations=15", *CLUSTER_TESTS), E2E),
+    )
+
+
+def run(selected: Sequence[Check]) -> list[Outcome]:
+    """Runs every check, also after one that failed: a reader wants all mistakes of one go."""
+    outcomes = []
+    for check in selected:
+        print(f"\n=== {check.name}", flush=True)
+        started = time.monotonic()
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        code = subprocess.run(check.argv, cwd=ROOT, env=environment, check=False).returncode
+        outcomes.append(Outcome(check.name, code == 0, round(time.monotonic() - started, 1)))
+    return outcomes
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """The closing table: one line a check, and where the time went."""
+    lines = ["", "where the time went:"]
+    lines += [f"  {'ok    ' if o.passed else 'FAILED'} {o.seconds:8.1f} s  {o.name}" for o in outcomes]
+    lines += [f"         {sum(o.seconds for o in outcomes):8.1f} s  in all"]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the named group; ends with 1 when a check failed."""
+    parser = argparse.ArgumentParser(prog="testbed.checks", description=__doc__)
+    parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e"])
+    arguments = parser.parse_args(argv)
+    outcomes = run([check for check in checks(sys.executable) if arguments.group in check.groups])
+    print(summary(outcomes), flush=True)
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(
+        json.dumps({"group": arguments.group, "checks": [asdict(o) for o in outcomes]}, indent=2)
+    )
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""The command `testbed`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from testbed.bed import NOT_RUNNING, Testbed
+from testbed.errors import BadValueError, NotRunningError, TestbedError
+from testbed.progress import print_line
+from testbed.rates import format_rate, parse_rate
+from testbed.topology import NodeSpec, checked_speed, edge_nodes, parse_node
+
+PASSED_ON = ("kubectl", "helm")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `testbed`."""
+    top = argparse.ArgumentParser(
+        prog="testbed",
+        description="A real multi-node Kubernetes cluster on this machine, with shaped links.",
+        epilog="State and logs are in .testbed, caches in .cache. `testbed COMMAND --help` says more.",
+    )
+    top.add_argument(
+        "--root", type=Path, default=None, help="the checkout (default: the one around this folder)"
+    )
+    top.add_argument(
+        "--cache", type=Path, default=None, help="the folder of the caches (default: .cache of the checkout)"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    up = commands.add_parser(
+        "up", help="boot the cluster; does nothing when it runs, cleans up after a crash"
+    )
+    up.add_argument(
+        "--nodes",
+        nargs="+",
+        metavar="NODE",
+        help="how many edge nodes (3), or each as name:class or name:class:speed, e.g. edge-a:gateway:0.4",
+    )
+    up.add_argument(
+        "--images", action="store_true", help="build the operator's and the runtime's images and import them"
+    )
+    up.add_argument("--triton", action="store_true", help="run a Triton server on the cloud node")
+    up.add_argument("--prometheus", action="store_true", help="run Prometheus on the cloud side")
+
+    commands.add_parser("down", help="remove the cluster; only the logs stay, until the next `up`")
+    commands.add_parser(
+        "status", help="show nodes, links and daemons; ends with 1 when the cluster is not running"
+    )
+    for program in PASSED_ON:
+        commands.add_parser(
+            program, help=f"run {program} against the cluster: everything after it is {program}'s"
+        )
+
+    link = commands.add_parser("link", help="shape, cut or restore a node's access link, both directions")
+    link.add_argument("node", metavar="NODE")
+    what = link.add_mutually_exclusive_group(required=True)
+    what.add_argument("--rate", metavar="RATE", help="bit/s, e.g. 250k or 2M; none: no limit")
+    what.add_argument("--cut", action="store_true", help="pull the cable")
+    what.add_argument("--restore", action="store_true", help="plug it in again")
+
+    klass = commands.add_parser("class", help="set how fast a node is")
+    klass.add_argument("node", metavar="NODE")
+    klass.add_argument(
+        "--speed", required=True, metavar="SPEED", help="cores for all of its pods, e.g. 0.2; none: no limit"
+    )
+
+    node = commands.add_parser("node", help="a power cut or a power cycle of a node")
+    node.add_argument("node", metavar="NODE")
+    power = node.add_mutually_exclusive_group(required=True)
+    power.add_argument("--kill", action="store_true", help="everything of the node ends at once")
+    power.add_argument("--reboot", action="store_true", help="everything of the node ends and starts again")
+    node.add_argument("--offline", action="store_true", help="with --reboot: the link stays cut")
+
+    logs = commands.add_parser("logs", help="name the log files, or print the end of one")
+    logs.add_argument("daemon", nargs="?", metavar="DAEMON", help="e.g. kubelet-edge-a")
+    logs.add_argument("--lines", type=int, default=50, metavar="N")
+    return top
+
+
+def nodes_of(texts: Sequence[str] | None) -> list[NodeSpec] | None:
+    """The edge nodes that --nodes names, or None for the default."""
+    if texts is None:
+        return None
+    if len(texts) == 1 and texts[0].isdigit():
+        return list(edge_nodes(int(texts[0])))
+    return [parse_node(text) for text in texts]
+
+
+def checkout(start: Path) -> Path:
+    """The folder around `start` that holds the testbed's sources."""
+    for folder in (start, *start.parents):
+        if (folder / "testbed" / "src" / "testbed").is_dir():
+            return folder
+    raise BadValueError(f"{start} is in no checkout of this project: go into one, or name it by --root")
+
+
+def show_status(bed: Testbed) -> int:
+    """Prints what runs; 1 when nothing does."""
+    status = bed.status()
+    if not status["running"]:
+        print(NOT_RUNNING)
+        return 1
+    print(f"{'NODE':<14}{'CLASS':<10}{'SPEED':<8}{'ADDRESS':<14}{'STATE':<12}LINK")
+    for name, node in status["nodes"].items():
+        state = "Ready" if node["ready"] else "NotReady"
+        state = state if node["powered"] else "off"
+        link = format_rate(node["link_bps"]) if node["link_up"] else "cut"
+        speed = "-" if node["speed"] is None else f"{node['speed']:g}"
+        print(f"{name:<14}{node['device_class']:<10}{speed:<8}{node['address']:<14}{state:<12}{link}")
+    for name, daemon in status["daemons"].items():
+        if not daemon["running"] or daemon["starts"] > 1:
+            print(f"{name}: {'' if daemon['running'] else 'not '}running, started {daemon['starts']} times")
+    return 0
+
+
+def show_logs(bed: Testbed, daemon: str | None, lines: int) -> int:
+    """Prints the names of the logs, or the end of one."""
+    logs = sorted(bed.layout.logs.glob("*.log"))
+    if daemon is None:
+        print("\n".join(str(path) for path in logs) or f"no logs in {bed.layout.logs}: nothing ran yet")
+        return 0
+    for path in logs:
+        if path.stem == daemon:
+            print("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+            return 0
+    raise BadValueError(f"no log {daemon!r}; there are {', '.join(path.stem for path in logs) or 'none'}")
+
+
+def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
+    """`testbed up` with what it was asked for beside the cluster."""
+    nodes, was_there = nodes_of(args.nodes), bed.running()
+    try:
+        bed.up(nodes, print_line)
+        if args.images:
+            bed.images(print_line)
+        if args.triton:
+            bed.start_triton(print_line)
+        if args.prometheus:
+            bed.start_prometheus(print_line)
+    except SystemExit:  # interrupted
+        if not was_there:
+            bed.down()
+        raise
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The testbed's own arguments, and what follows the name of a program that it passes on to."""
+    for place, word in enumerate(argv):
+        if word in PASSED_ON:
+            return list(argv[: place + 1]), list(argv[place + 1 :])
+    return list(argv), []
+
+
+def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
+    """Does what the arguments say and returns the exit status."""
+    bed = Testbed.of_checkout(args.root or checkout(Path.cwd()), args.cache)
+    match args.command:
+        case "up":
+            bring_up(bed, args)
+        case "down":
+            bed.down()
+        case "status":
+            return show_status(bed)
+        case "kubectl" | "helm":
+            argv = bed.client_command(args.command, passed_on)
+            os.execvp(argv[0], argv)  # noqa: S606 - the program takes this process's place, terminal and exit status
+        case "link":
+            rate = parse_rate(args.rate) if args.rate else None
+            link = bed.link(args.node)
+            if args.cut:
+                link.cut()
+            elif args.restore:
+                link.restore()
+            else:
+                link.set_rate(rate)
+        case "class":
+            speed = parse_speed(args.speed)
+            bed.node(args.node).set_speed(speed)
+        case "node":
+            if args.kill and args.offline:
+                raise BadValueError("--offline goes with --reboot: a killed node has no network anyway")
+            node = bed.node(args.node)
+            node.kill() if args.kill else node.reboot(offline=args.offline)
+        case "logs":
+            return show_logs(bed, args.daemon, args.lines)
+    return 0
+
+
+def parse_speed(text: str) -> float | None:
+    """A speed in cores; `none` is no limit."""
+    if text == "none":
+        return None
+    try:
+        return checked_speed(float(text))
+    except ValueError:
+        raise BadValueError(
+            f"--speed {text}: not a number; use a share of a core, e.g. 0.2, or none for no limit"
+        ) from None
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # once is enough: what follows takes everything away
+    sys.stderr.write("testbed: interrupted: taking everything away\n")
+    raise SystemExit(128 + number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 refused or failed (3: not running), 2 wrong arguments."""
+    own, passed_on = split(sys.argv[1:] if argv is None else argv)
+    args = parser().parse_args(own)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
+    try:
+        return run_command(args, passed_on)
+    except NotRunningError as error:
+        sys.stderr.write(f"testbed: {error}\n")
+        return 3
+    except TestbedError as error:
+        sys.stderr.write(f"testbed: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

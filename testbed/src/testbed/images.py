@@ -1,0 +1,89 @@
+"""The container images of the testbed: which there are, and how each gets into a node."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.builds import Builder, Image, Recipe
+from testbed.layout import Layout
+from testbed.nodes import CONTAINERD_SOCKET, NodeFiles
+from testbed.oci import write_program_image
+from testbed.processes import ProcessRecord, entering, run
+
+REPOSITORY, TAG = "localhost/edge-intelligence", "0.1.0"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def reference(name: str) -> str:
+    """What manifests call the image."""
+    return f"{REPOSITORY}/{name}:{TAG}"
+
+
+def program_image(layout: Layout, name: str, program: Path) -> Path:
+    """The archive of an image of one static program; written anew only for another program."""
+    layout.images.mkdir(parents=True, exist_ok=True)
+    target = layout.images / f"{program.name}.oci.tar"
+    if not target.exists():
+        machine = platform.machine()
+        write_program_image(program, name, reference(name), target, ARCHITECTURES.get(machine, machine))
+    return target
+
+
+def operator_image(layout: Layout, builder: Builder) -> Image:
+    """The project's operator."""
+    return _project_image(layout, builder, "operator")
+
+
+def runtime_image(layout: Layout, builder: Builder) -> Image:
+    """The project's runtime."""
+    return _project_image(layout, builder, "runtime")
+
+
+def triton_image(layout: Layout, builder: Builder) -> Image:
+    """A Triton server with the python backend."""
+    lock = layout.sources / "requirements" / "triton.lock"
+    return builder.image(
+        Recipe("triton", layout.sources / "testbed" / "triton.Dockerfile", [lock]), reference("triton")
+    )
+
+
+def _project_image(layout: Layout, builder: Builder, name: str) -> Image:
+    locks = [layout.sources / "requirements" / f"{lock}.lock" for lock in (name, "build")]
+    recipe = Recipe(
+        name, layout.sources / "Dockerfile", [layout.sources / name, *locks], target=name, tagged=True
+    )
+    return builder.image(recipe, reference(name))
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The images of one node. What was imported once is not imported again."""
+
+    layout: Layout
+    node: str
+
+    @property
+    def _marks(self) -> Path:
+        return NodeFiles.of(self.layout, self.node).folder / "images"
+
+    def holds(self, archive: Path) -> bool:
+        return (self._marks / archive.name).exists()
+
+    def import_archive(self, machine: ProcessRecord, archive: Path) -> None:
+        if self.holds(archive):
+            return
+        ctr = [
+            "ctr",
+            "--address",
+            CONTAINERD_SOCKET,
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            str(archive),
+        ]
+        run([*entering(machine), *ctr])
+        self._marks.mkdir(parents=True, exist_ok=True)
+        (self._marks / archive.name).touch()

@@ -1,0 +1,135 @@
+"""What an installation consists of, and which values it refuses."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_operator.settings import Settings
+
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+Render = Callable[..., list[dict[str, Any]]]
+CHART = Path(__file__).parents[2] / "charts" / "edge-intelligence"
+
+
+def _one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(body for body in objects if (body["kind"], body["metadata"]["name"]) == (kind, name))
+
+
+def _deployments(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [body for body in objects if body["kind"] == "Deployment"]
+
+
+def test_helm_finds_nothing_to_complain_about(helm: Helm) -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_crds_come_with_the_chart(render: Render) -> None:
+    kinds = {
+        body["spec"]["names"]["kind"]
+        for body in render(crds=True)
+        if body["kind"] == "CustomResourceDefinition"
+    }
+    assert kinds == {"InferenceService", "DevicePool", "ModelProfile", "Placement"}
+
+
+def test_every_pod_is_confined_and_has_probes_and_requests(render: Render) -> None:
+    for deployment in _deployments(render()):
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"livenessProbe", "readinessProbe"} <= set(container)
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+
+
+def test_the_operators_environment_is_one_that_it_reads(render: Render) -> None:
+    objects = render(
+        "runtime.image.repository=example/runtime", "runtime.image.tag=1.2.3", "imagePullSecrets={a,b}"
+    )
+    container = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
+    environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
+    settings = Settings.from_environment(environment)
+    assert settings.store_url == "http://model-store.edge-intelligence.svc.cluster.local:8080"
+    assert settings.runtime_image == "example/runtime:1.2.3"
+    assert settings.runtime_resources == {"requests": {"cpu": "50m", "memory": "128Mi"}}
+    assert settings.pull_secrets == ("a", "b")
+    store = _one(objects, "Service", "model-store")
+    assert settings.store_url.startswith(
+        f"http://{store['metadata']['name']}.{store['metadata']['namespace']}."
+    )
+    assert store["spec"]["ports"][0]["port"] == 8080
+
+
+def test_images_default_to_the_charts_version(render: Render) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    images = {c["image"] for d in _deployments(render()) for c in d["spec"]["template"]["spec"]["containers"]}
+    assert images == {f"edge-intelligence/operator:{version}", f"edge-intelligence/runtime:{version}"}
+
+
+def test_the_stores_data_goes_where_the_values_say(render: Render) -> None:
+    def data(*values: str) -> Any:
+        volumes = _one(render(*values), "Deployment", "model-store")["spec"]["template"]["spec"]["volumes"]
+        return next(volume for volume in volumes if volume["name"] == "data")
+
+    assert data() == {"name": "data", "emptyDir": {}}
+    kept = data("store.persistence.enabled=true")
+    assert kept["persistentVolumeClaim"] == {"claimName": "model-store"}
+    claim = _one(render("store.persistence.enabled=true"), "PersistentVolumeClaim", "model-store")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    theirs = ("store.persistence.enabled=true", "store.persistence.existingClaim=mine")
+    assert data(*theirs)["persistentVolumeClaim"] == {"claimName": "mine"}
+    assert "PersistentVolumeClaim" not in {body["kind"] for body in render(*theirs)}
+
+
+def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
+    objects = render("operator.nodeSelector.tier=cloud", "store.nodeSelector.tier=cloud")
+    for deployment in _deployments(objects):
+        assert deployment["spec"]["template"]["spec"]["nodeSelector"] == {"tier": "cloud"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("operator.replicas=2", "replicas"),
+        ("oprator.image.tag=1", "oprator"),
+        ("runtime.image.pullPolicy=Sometimes", "pullPolicy"),
+        ("operator.watchNamespace=Not_A_Name", "watchNamespace"),
+        ("store.persistence.size=big", "size"),
+        ("operator.logFormat=xml", "logFormat"),
+    ],
+)
+def test_a_value_that_is_no_value_of_the_chart_is_refused_by_name(helm: Helm, value: str, said: str) -> None:
+    done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", "--set", value)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_every_value_is_used_by_a_template() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+
+    def names(tree: Any) -> set[str]:
+        if not isinstance(tree, dict):
+            return set()
+        return set(tree) | {
+            name for key, branch in tree.items() if key != "resources" for name in names(branch)
+        }
+
+    unused = {name for name in names(values) if f".{name}" not in templates}
+    assert unused == set()
+
+
+def test_the_notes_say_what_to_do_next() -> None:
+    said = (CHART / "templates" / "NOTES.txt").read_text()
+    assert "kubectl get inferenceservices -A" in said
+    assert "/v1/files/" in said

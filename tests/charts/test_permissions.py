@@ -1,0 +1,163 @@
+"""The chart grants what the operator does, and no more."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import kopf
+import pytest
+
+from edge_operator import handlers
+from edge_operator.cluster import KINDS, Kind, Object
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
+
+Render = Callable[..., list[dict[str, Any]]]
+Use = tuple[str, str]
+
+GIVEN_ON: set[Use] = {
+    # Only whoever holds a permission may grant it: the runtimes' Role has these.
+    ("patch", "placements/status"),
+    ("watch", "placements"),
+    ("get", "placements"),
+    # With OwnerReferencesPermissionEnforcement, to block the deletion of an owner.
+    ("update", "inferenceservices/finalizers"),
+}
+KOPF: set[Use] = {("list", "customresourcedefinitions"), ("watch", "customresourcedefinitions")}
+
+
+@pytest.fixture(scope="module")
+def operator_tests() -> ModuleType:
+    path = Path(__file__).parents[1] / "operator" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("operator_worlds", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Recording:
+    """A cluster that notes which permission each call takes."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        self.uses: set[Use] = set()
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        found: Object | None = self._used({("get", kind.plural)}).get(kind, namespace, name)
+        return found
+
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
+        found: list[Object] = self._used({("list", kind.plural)}).find(kind, namespace, labels)
+        return found
+
+    def apply(self, wanted: Object) -> Object:
+        plural = KINDS[wanted["kind"]].plural
+        # Server-side apply makes what is not there.
+        applied: Object = self._used({("patch", plural), ("create", plural)}).apply(wanted)
+        return applied
+
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
+        self._used({("patch", f"{kind.plural}/status")}).apply_status(kind, namespace, name, status)
+
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
+        self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
+
+    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+        self._used({("delete", kind.plural)}).delete(kind, namespace, name)
+
+    def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
+        self._used({("create", "events")}).record(regarding, event_type, reason, message)
+
+    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
+        return str(self._used({("get", "pods/log")}).log_tail(namespace, pod, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    def _used(self, uses: set[Use]) -> Any:
+        self.uses |= uses
+        return self._cluster
+
+
+@pytest.fixture(scope="module")
+def used(operator_tests: ModuleType) -> set[Use]:
+    """What the life of a service takes: measured, published, narrowed, failed, deleted; and the watches."""
+    world = operator_tests.World()
+    measured = dict(world.store.profiles)
+    world.store.profiles.clear()
+    cluster = world.cluster = Recording(world.cluster)
+    world.reconcile()
+    camera = next(job for job in world.jobs() if "camera" in job["metadata"]["name"])
+    for end in ("Failed", "Complete"):
+        cluster.put(camera | {"status": {"conditions": [{"type": end, "status": "True"}]}})
+        pod = {
+            "name": "x",
+            "namespace": "edge-intelligence",
+            "labels": {"job-name": camera["metadata"]["name"]},
+        }
+        cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": pod})
+        world.reconcile()
+    world.store.profiles.update(measured)
+    world.settle()
+    world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
+    world.settle()
+    world.change(devicePool="none")
+    world.reconcile()
+    body = world.service()
+    cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
+    world.reconcile()
+    reconcile_pool(PoolKey("factory"), Clients(cluster, world.store, world.triton), world.clock())
+    return cluster.uses | watched()
+
+
+def watched() -> set[Use]:
+    """What the handlers watch, as kopf registered them."""
+    assert handlers is not None
+    selectors = kopf.get_default_registry()._watching.get_all_selectors()
+    names = {str(selector.plural or selector.any_name) for selector in selectors}
+    return {(verb, name) for name in names for verb in ("list", "watch")}
+
+
+def granted(objects: list[dict[str, Any]]) -> set[Use]:
+    return {
+        (verb, resource)
+        for body in objects
+        if body["kind"] in ("ClusterRole", "Role")
+        for rule in body["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_what_the_operator_does_is_granted(render: Render, used: set[Use]) -> None:
+    missing = (used | KOPF | GIVEN_ON) - granted(render())
+    assert missing == set()
+
+
+def test_what_is_granted_is_used(render: Render, used: set[Use]) -> None:
+    assert granted(render()) - (used | KOPF | GIVEN_ON) == set()
+
+
+def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
+    objects = render("operator.watchNamespace=shop")
+    bound = {
+        body["roleRef"]["name"]: body["metadata"].get("namespace")
+        for body in objects
+        if body["kind"] in ("RoleBinding", "ClusterRoleBinding")
+    }
+    assert bound["edge-intelligence-edge-operator"] == "shop"
+    assert bound["edge-intelligence-edge-operator-cluster"] is None
+    cluster_wide = next(
+        b for b in objects if b["metadata"]["name"] == "edge-intelligence-edge-operator-cluster"
+    )
+    resources = {resource for rule in cluster_wide["rules"] for resource in rule["resources"]}
+    expected = {"devicepools", "devicepools/status", "nodes", "customresourcedefinitions", "namespaces"}
+    assert resources == expected
+
+
+def test_no_rule_has_a_wildcard(render: Render) -> None:
+    assert not any("*" in use for use in granted(render()))

@@ -1,0 +1,70 @@
+"""A model with two exits and a real model store: what both distributions are held to the same words with."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+
+def two_exits() -> bytes:
+    """image -> hidden -> (early_logits | deep -> logits): the smallest choice of exit and cut."""
+    random = np.random.default_rng(7)
+    weights = {
+        name: numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+        for name, shape in {"w1": (8, 6), "w2": (6, 3), "w3": (6, 6), "w4": (6, 3)}.items()
+    }
+    nodes = [
+        helper.make_node("MatMul", ["image", "w1"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "w2"], ["early_logits"]),
+        helper.make_node("MatMul", ["hidden", "w3"], ["deep"]),
+        helper.make_node("MatMul", ["deep", "w4"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two-exits",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("early_logits", "logits")],
+        list(weights.values()),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    exits = [
+        {"name": "early", "output": "early_logits", "accuracy": 0.8},
+        {"name": "final", "output": "logits", "accuracy": 0.95},
+    ]
+    helper.set_model_props(model, {"edge.exits": json.dumps(exits)})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A model store in a process of its own, as the chart runs it."""
+    root: Path = tmp_path_factory.mktemp("store")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [sys.executable, "-m", "edge_runtime.cli", "store", "--root", str(root)]
+    with subprocess.Popen([*argv, "--host", "127.0.0.1", "--port", str(port)]) as process:
+        try:
+            # The transport tries to connect again, with growing pauses, until the store listens: 15 s in all.
+            transport = httpx.HTTPTransport(retries=6)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
+                client.get("/v1/health/ready").raise_for_status()
+                client.put("/v1/files/two/exits.onnx", content=two_exits()).raise_for_status()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def model() -> bytes:
+    """The bytes of the model that the store holds as two/exits.onnx."""
+    return two_exits()

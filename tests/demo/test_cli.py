@@ -1,0 +1,108 @@
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from demo import cli
+from demo.cli import INTERRUPTED, main, taken_down
+from demo.errors import StepFailed
+from demo.progress import Steps
+
+
+class Bed:
+    """A cluster whose start ends in some way."""
+
+    def __init__(self, ends_with: BaseException) -> None:
+        self.ends_with = ends_with
+        self.stops = 0
+
+    def start(self, step: object, say: object) -> None:
+        raise self.ends_with
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def where_to_look(self) -> tuple[str, ...]:
+        return (".testbed/logs",)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Leaves the signal handlers as they were."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def started(monkeypatch: pytest.MonkeyPatch, ends_with: BaseException, *argv: str) -> tuple[int, Bed]:
+    bed = Bed(ends_with)
+    monkeypatch.setattr(cli, "cluster_of", lambda arguments: bed)
+    monkeypatch.setattr(cli, "trained", lambda *args: None)
+    return main(argv), bed
+
+
+def test_an_interruption_takes_the_cluster_down_even_when_it_was_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, bed = started(monkeypatch, KeyboardInterrupt(), "--keep")
+    assert (code, bed.stops) == (INTERRUPTED, 1)
+
+
+def test_a_termination_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminated(Bed):
+        def start(self, step: object, say: object) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    bed = Terminated(KeyboardInterrupt())
+    monkeypatch.setattr(cli, "cluster_of", lambda arguments: bed)
+    monkeypatch.setattr(cli, "trained", lambda *args: None)
+    assert (main([]), bed.stops) == (INTERRUPTED, 1)
+
+
+def test_a_step_that_fails_is_one_sentence_with_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, bed = started(monkeypatch, StepFailed("no space is left for images"))
+    shown = capsys.readouterr().out
+    assert (code, bed.stops) == (1, 1)
+    assert "demo: no space is left for images" in shown
+    assert "look at .testbed/logs" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_failure_leaves_a_cluster_that_is_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, bed = started(monkeypatch, StepFailed("no space"), "--keep")
+    assert (code, bed.stops) == (1, 0)
+
+
+def test_an_unexpected_error_takes_the_cluster_down_as_well() -> None:
+    bed: Any = Bed(KeyboardInterrupt())
+    with pytest.raises(ZeroDivisionError), taken_down(bed, False, Steps(Console(quiet=True))):
+        raise ZeroDivisionError
+    assert bed.stops == 1
+
+
+def test_an_existing_cluster_without_triton_is_told_what_is_needed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--cluster", "existing"]) == 1
+    assert "--cluster existing needs --triton HOST:PORT" in capsys.readouterr().out
+
+
+def test_a_mode_that_there_is_not_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--modes", "Auto,Fastest"])
+    assert "--modes: Fastest is no mode; use Auto, CloudOnly" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--phase-seconds", "--rate", "--timeout"])
+def test_a_number_that_is_not_above_zero_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([flag, "0"])
+    assert f"{flag}: 0 is not above 0" in capsys.readouterr().err

@@ -1,0 +1,194 @@
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import installation
+from demo.clusters import TritonAddress
+from demo.errors import NotInTime
+from demo.existing import ExistingCluster, images_from
+from demo.services import condition_lines, not_carried_out, ready, routes_line, seconds
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def placement(
+    node: str,
+    mode: str,
+    *,
+    generation: int = 2,
+    observed: int = 2,
+    loaded: bool = True,
+    active: str = "exit5@local",
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"digits-{node}", "generation": generation},
+        "spec": {"node": node, "mode": mode, "routes": [{"name": "exit5@local"}]},
+        "status": {
+            "observedGeneration": observed,
+            "loaded": loaded,
+            "activeRoute": active,
+            "message": "slice abc is not in the store",
+        },
+    }
+
+
+@dataclass
+class Recorded(ExistingCluster):
+    """A cluster of which only the answers of kubectl are there."""
+
+    answer: Callable[[tuple[str, ...]], str] = lambda args: ""
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    texts: list[str | None] = field(default_factory=list)
+
+    def kubectl(self, *args: str, text: str | None = None) -> str:
+        self.calls.append(args)
+        self.texts.append(text)
+        return self.answer(args)
+
+    def helm(self, *args: str) -> str:
+        self.calls.append(("helm", *args))
+        return ""
+
+
+IMAGES = images_from(
+    {"OPERATOR_IMAGE": "r.example:5000/edge/operator:1.2", "RUNTIME_IMAGE": "r.example/runtime:1.2"}
+)
+
+
+def cluster(answer: Callable[[tuple[str, ...]], str] = lambda args: "") -> Recorded:
+    return Recorded(IMAGES, TritonAddress("triton.inference:8000", "onnxruntime"), answer=answer)
+
+
+def test_an_image_with_a_port_in_its_registry_is_split_at_the_tag() -> None:
+    values = installation.chart_values(cluster())
+    assert values["operator"]["image"] == {"repository": "r.example:5000/edge/operator", "tag": "1.2"}
+
+
+def test_every_value_that_the_demo_sets_is_one_that_the_chart_has() -> None:
+    schema = json.loads((ROOT / installation.CHART / "values.schema.json").read_text())
+
+    def unknown(values: dict[str, Any], allowed: dict[str, Any]) -> list[str]:
+        properties = allowed.get("properties", {})
+        found = [name for name in values if name not in properties and properties]
+        inner = [(values[name], properties[name]) for name in values if name in properties]
+        return found + [name for v, p in inner if isinstance(v, dict) for name in unknown(v, p)]
+
+    assert unknown(installation.chart_values(cluster()), schema) == []
+    assert {"operator", "runtime", "store"} <= schema["properties"].keys()
+
+
+def test_the_example_is_applied_as_it_is_where_its_triton_is_right() -> None:
+    on_testbed = cluster()
+    on_testbed.triton = None
+    installation.apply(on_testbed, ROOT)
+    assert on_testbed.calls == [("apply", "-f", str(ROOT / "examples/01-digits"))]
+
+
+def test_the_example_names_the_users_triton_on_a_cluster_of_theirs() -> None:
+    own = cluster()
+    installation.apply(own, ROOT)
+    assert own.calls == [("apply", "-f", "-")]
+    pool, service = installation.example(ROOT, own.triton)
+    server = pool["spec"]["tritonServers"][0]
+    assert (server["httpAddress"], server["backend"]) == ("triton.inference:8000", "onnxruntime")
+    assert service["kind"] == "InferenceService"
+    assert "triton.inference:8000" in (own.texts[0] or "")
+
+
+def test_the_model_goes_through_the_api_server_and_comes_back_as_its_digest() -> None:
+    store = cluster(lambda args: '{"digest": "sha256:00", "size": 3}')
+    assert installation.upload(store, Path("digits.onnx")) == "sha256:00"
+    assert store.calls == [("replace", "--raw", installation.STORE_PROXY, "-f", "digits.onnx")]
+
+
+def test_a_mode_is_reached_when_every_placement_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = [placement("edge-a", "Auto"), placement("edge-b", "LocalOnly", observed=1)]
+    answers = [behind, [placement("edge-a", "LocalOnly"), placement("edge-b", "LocalOnly")]]
+
+    def answer(args: tuple[str, ...]) -> str:
+        return json.dumps({"items": answers.pop(0)}) if args[:2] == ("get", "placements") else ""
+
+    monkeypatch.setattr("demo.deadlines.time.sleep", lambda seconds: None)
+    asked = cluster(answer)
+    installation.set_mode(asked, "LocalOnly")
+    assert asked.calls[0][-1] == '{"spec": {"mode": "LocalOnly"}}'
+    assert answers == []
+
+
+def test_a_mode_that_is_not_reached_in_time_shows_which_node_and_the_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(args: tuple[str, ...]) -> str:
+        match args[:2]:
+            case ("get", "placements"):
+                return json.dumps({"items": [placement("edge-b", "Auto", loaded=False)]})
+            case ("get", "pods"):
+                return "default digits-edge-b 0/1 ImagePullBackOff"
+        return json.dumps({"metadata": {"generation": 1}, "status": {}})
+
+    monkeypatch.setattr(installation, "MODE_SECONDS", 0.0)
+    with pytest.raises(NotInTime, match=r"digits-edge-b is not loaded: slice abc[^$]*ImagePullBackOff"):
+        installation.set_mode_reached(cluster(answer), "Auto")
+
+
+def test_placements_that_are_behind_are_named_with_the_reason() -> None:
+    found = [placement("a", "Auto"), placement("b", "CloudOnly"), placement("c", "Auto", generation=3)]
+    assert not_carried_out(found, "Auto") == [
+        "digits-b is still in mode CloudOnly",
+        "digits-c is at generation 2 of 3",
+    ]
+    switching = [placement("a", "LocalOnly", active="exit5@image")]
+    assert not_carried_out(switching, "LocalOnly") == ["digits-a still answers by exit5@image"]
+    assert not_carried_out([], "Auto") == ["there are no placements"]
+
+
+def test_a_service_is_ready_only_in_the_generation_that_is_there() -> None:
+    status = {
+        "observedGeneration": 4,
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Serving"}],
+    }
+    assert ready({"metadata": {"generation": 4}, "status": status})
+    assert not ready({"metadata": {"generation": 5}, "status": status})
+    assert not ready({"metadata": {"generation": 1}})
+    assert condition_lines({"status": status}) == ["Ready=True Serving"]
+
+
+def test_durations_are_read_in_seconds() -> None:
+    assert [seconds(text) for text in ("150ms", "1.5s", "300us", "2m")] == [
+        0.15,
+        1.5,
+        pytest.approx(3e-4),
+        120.0,
+    ]
+    with pytest.raises(ValueError, match="'150' is not a duration"):
+        seconds("150")
+
+
+def test_a_route_table_is_one_line() -> None:
+    table = placement("edge-a", "Auto")
+    table["spec"]["routes"] = [
+        {"name": "exit5@pool1", "minBandwidth": "3100000", "predictedLatency": "87ms"},
+        {"name": "exit4@local", "minBandwidth": "0", "predictedLatency": "60ms"},
+    ]
+    assert routes_line(table) == "edge-a: exit5@pool1 from 3.10 Mbit/s (87ms), exit4@local (60ms)"
+
+
+@contextmanager
+def no_step(name: str) -> Any:
+    yield
+
+
+def test_a_cluster_without_labelled_nodes_is_told_which_label_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.existing.shutil.which", lambda program: f"/usr/bin/{program}")
+    with pytest.raises(Exception, match="kubectl label node NAME"):
+        cluster().start(no_step, lambda line: None)
+
+
+def test_images_that_are_not_named_are_asked_for() -> None:
+    with pytest.raises(Exception, match="RUNTIME_IMAGE not set: push the images"):
+        images_from({"OPERATOR_IMAGE": "r.example/operator:1"})

@@ -1,0 +1,33 @@
+import re
+
+from demo.pages import page
+from demo.reports import DemoResult, document
+
+
+def test_the_page_loads_nothing_from_anywhere(result: DemoResult) -> None:
+    text = page(result, document(result))
+    outside = re.sub(r"<script\b[^>]*>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"<script[^>]+src=", text)
+    assert not re.search(r"(?:src|href)=|@import|url\(", outside)
+    assert "Plotly.newPlot" in text
+    assert len(text) > 1_000_000  # plotly's script is in it
+
+
+def test_the_comparison_is_above_the_plots_with_the_best_mode_marked(result: DemoResult) -> None:
+    text = page(result, document(result))
+    assert text.index("<table>") < text.index("Plotly.newPlot")
+    assert re.search(r"<tr class=best><td>CloudOnly</td>", text)
+
+
+def test_what_servers_say_is_not_taken_for_html(result: DemoResult) -> None:
+    text = page(result, document(result))
+    assert "<b>cloud</b>" not in text
+
+
+def test_the_page_follows_the_readers_choice_of_light_or_dark(result: DemoResult) -> None:
+    assert "prefers-color-scheme: dark" in page(result, document(result))
+
+
+def test_a_demo_in_which_no_mode_could_run_still_has_a_page(result: DemoResult) -> None:
+    empty = DemoResult([], 0.1, 1.0, 0.0, {})
+    assert "<!doctype html>" in page(empty, document(empty))

@@ -1,0 +1,90 @@
+"""One cluster for all end-to-end tests, with the operator, Triton and the example on it; removed at the end.
+
+EDGE_KEEP_CLUSTER=1 leaves it running, so that the next run while working begins at once.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from demo import installation
+from demo.clusters import Say, Step
+from demo.onbed import TestbedCluster
+from demo.training import trained
+from trials import Trial
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs the cluster."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("e2e")
+
+
+def speaker(config: pytest.Config) -> Say:
+    """Prints past pytest's capture: booting takes longer than two seconds."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"e2e: {line}\n")
+            sys.stderr.flush()
+
+    return say
+
+
+def step_with(say: Say) -> Step:
+    """Steps that are said when they begin."""
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        say(f"{name} ...")
+        yield
+
+    return step
+
+
+def interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """A terminated run takes its cluster away as an interrupted one does."""
+    raise KeyboardInterrupt(f"signal {signal_number}")
+
+
+@pytest.fixture(scope="session")
+def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
+    """The cluster with the operator, the model in the store and the example applied and Ready."""
+    say = speaker(pytestconfig)
+    step = step_with(say)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    model = trained(ROOT, ROOT / ".cache", say)
+    cluster = TestbedCluster(ROOT)
+    try:
+        cluster.start(step, say)
+        with step("helm install"):
+            installation.install(cluster, ROOT)
+        installation.upload(cluster, model.onnx)
+        installation.apply(cluster, ROOT)
+        with step("waiting for the example to be Ready"):
+            installation.wait_ready(cluster, say)
+        yield Trial(ROOT, cluster, model)
+    finally:
+        if not os.environ.get("EDGE_KEEP_CLUSTER"):
+            cluster.stop()
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def trial(installed: Trial) -> Iterator[Trial]:
+    """The same before every test: links unshaped and up, the example in its own mode and Ready."""
+    installed.cluster.set_links(None)
+    installation.apply(installed.cluster, ROOT)
+    installation.wait_ready(installed.cluster, lambda _: None)
+    yield installed
+    installed.cluster.set_links(None)

@@ -1,0 +1,64 @@
+"""Things are killed; the entry nodes serve on, and everything comes back by itself."""
+
+import json
+
+from trials import Trial
+
+OPERATOR = ("-n", "edge-intelligence", "deploy/edge-operator")
+
+
+def test_the_entry_nodes_serve_on_while_the_operator_is_down(trial: Trial) -> None:
+    kubectl = trial.cluster.kubectl
+    with trial.load("edge-a", rate=2) as load:
+        kubectl("scale", "--replicas=0", *OPERATOR)
+        try:
+            kubectl("wait", "--for=delete", "pod", "-n", "edge-intelligence", "-l",
+                    "app.kubernetes.io/name=edge-operator", "--timeout=60s")  # fmt: skip
+            trial.cluster.set_links(0.0)
+            load.wait_for("the local route", lambda a: a.get("cut") == "local")
+            trial.cluster.set_links(None)
+            load.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"))
+        finally:
+            kubectl("scale", "--replicas=1", *OPERATOR)
+            kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
+    assert load.lost() == []
+
+
+def test_triton_restarts_and_gets_its_tails_back(trial: Trial) -> None:
+    with trial.load("edge-a", rate=2) as load:
+        trial.cluster.kubectl(
+            "delete", "pod", "-n", "triton", "-l", "app.kubernetes.io/name=triton", "--wait"
+        )
+        load.wait_for("the local route", lambda a: a.get("cut") == "local")
+        load.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"), seconds=90)
+    assert load.lost() == []
+
+
+def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial: Trial) -> None:
+    def restarts() -> int:
+        pods = json.loads(
+            trial.cluster.kubectl(
+                "get", "pods", "-l", "edge-intelligence.io/service=digits,edge-intelligence.io/node=edge-b",
+                "-o", "json",
+            )
+        )["items"]  # fmt: skip
+        return sum(s["restartCount"] for pod in pods for s in pod["status"].get("containerStatuses", []))
+
+    before = restarts()
+    # By SIGTERM: the runtime is process 1 of its container, which SIGKILL from inside does not reach.
+    trial.cluster.kubectl("exec", "deploy/digits-edge-b", "--", "python3", "-c", "import os; os.kill(1, 15)")
+    trial.wait("the container's restart", lambda: restarts() == before + 1)
+    trial.cluster.kubectl("rollout", "status", "deploy/digits-edge-b", "--timeout=60s")
+    assert trial.ask("edge-b").ready
+
+
+def test_a_node_that_reboots_serves_again(trial: Trial) -> None:
+    trial.bed.node("edge-c").reboot()
+    trial.wait("an answer of the rebooted node", lambda: _answers(trial, "edge-c"), 120)
+
+
+def _answers(trial: Trial, node: str) -> bool:
+    try:
+        return trial.ask(node).ready
+    except AssertionError:
+        return False

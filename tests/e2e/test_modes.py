@@ -1,0 +1,55 @@
+"""A mode is changed on a live service, a service is deleted: no request is lost, nothing is left behind."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from demo import installation
+from trials import Trial
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("LocalOnly", lambda cut, exit_: (cut, exit_) == ("local", "final")),
+        ("CloudOnly", lambda cut, exit_: (cut, exit_) == ("image", "final")),
+        ("PartitionOnly", lambda cut, exit_: exit_ == "final"),
+        ("RightSizingOnly", lambda cut, exit_: cut == "local" and exit_ != "final"),
+    ],
+)
+def test_a_mode_is_switched_under_load_without_losing_a_request(
+    trial: Trial, mode: str, expected: Any
+) -> None:
+    final = trial.placements()["edge-b"]["spec"]["routes"][0]["exit"]
+    with trial.load("edge-b", rate=3) as load:
+        installation.set_mode(trial.cluster, mode)
+        answer = load.wait_for("any content", lambda _: True)
+    assert load.lost() == []
+    assert expected(answer["cut"], "final" if answer["exit"] == final else answer["exit"]), answer
+    jobs = trial.cluster.kubectl("get", "jobs", "-A", "-o", "name").split()
+    assert len(jobs) <= 3, "a change of mode must not profile anew"
+
+
+def test_a_deleted_service_leaves_nothing_behind(trial: Trial) -> None:
+    manifest = {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "short", "namespace": "default"},
+        "spec": trial.get("inferenceservice", "digits")["spec"],
+    }
+    kubectl = trial.cluster.kubectl
+    kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest))
+    trial.wait("Ready", lambda: trial.condition("short", "Ready").get("status") == "True", 180)
+    kubectl("delete", "inferenceservice", "short", "--wait", "--timeout=90s")
+    label = "edge-intelligence.io/service=short"
+    kinds = "deployments,services,placements,modelprofiles,pods,serviceaccounts,roles,rolebindings"
+
+    def left() -> list[str]:
+        found = json.loads(kubectl("get", kinds, "-A", "-l", label, "-o", "json"))["items"]
+        return [f"{item['kind']}/{item['metadata']['name']}" for item in found]
+
+    trial.wait("everything of it to be gone", lambda: not left())
+    assert not [name for name in trial.triton_models() if name.startswith("default-short-")]
+    assert [name for name in trial.triton_models() if name.startswith("default-digits-")]

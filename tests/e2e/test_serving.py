@@ -1,0 +1,71 @@
+"""A service on the cluster answers what the uncut model answers, and says what it chose."""
+
+import numpy as np
+import pytest
+
+from trials import Trial
+
+NODES = ("edge-a", "edge-b", "edge-c")
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("node", NODES)
+def test_an_entry_node_answers_what_the_whole_model_says_at_that_exit(
+    trial: Trial, node: str, protocol: str
+) -> None:
+    answer = trial.ask(node, protocol, index=5)
+    assert (answer.ready, answer.id, answer.model, answer.output) == (True, "trial-1", "digits", "logits")
+    whole = trial.whole(answer.parameters["exit"], index=5)
+    np.testing.assert_allclose(answer.values, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_a_cut_route_and_the_local_route_both_answer_a_batch(trial: Trial) -> None:
+    cut = trial.ask("edge-a", index=0, count=3)
+    assert cut.parameters["cut"] != "local"
+    np.testing.assert_allclose(cut.values, trial.whole(cut.parameters["exit"], 0, 3), rtol=1e-3, atol=1e-4)
+    trial.cluster.set_links(0.0)
+    with trial.load("edge-a", rate=2) as load:
+        load.wait_for("the local route", lambda a: a.get("cut") == "local")
+    local = trial.ask("edge-a", index=0, count=3)
+    assert local.parameters["cut"] == "local"
+    np.testing.assert_allclose(
+        local.values, trial.whole(local.parameters["exit"], 0, 3), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_kubectl_get_shows_what_was_chosen(trial: Trial) -> None:
+    with trial.load("edge-a"):
+        trial.wait(
+            "a P95 in kubectl get",
+            lambda: "ms" in trial.cluster.kubectl("get", "inferenceservices", "-A").splitlines()[1],
+        )
+        header, line = trial.cluster.kubectl("get", "inferenceservices", "-A").splitlines()
+    assert header.split() == [
+        "NAMESPACE", "NAME", "URL", "READY", "SLO", "P95", "CUT", "EXIT", "REASON", "AGE",
+    ]  # fmt: skip
+    assert "http://digits.default.svc.cluster.local" in line
+    assert "True" in line
+
+
+def test_kubectl_explain_tells_units_and_defaults(trial: Trial) -> None:
+    text = trial.cluster.kubectl("explain", "inferenceservice.spec.slo")
+    for words in ("latency", "-required-", "e.g. 100ms", "percentile", "minAccuracy"):
+        assert words in " ".join(text.split()), text
+
+
+def test_every_entry_is_in_the_status_with_what_it_does(trial: Trial) -> None:
+    status = trial.get("inferenceservice", "digits")["status"]
+    assert [entry["node"] for entry in status["entries"]] == list(NODES)
+    assert {c["type"] for c in status["conditions"]} >= {
+        "Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet",
+    }  # fmt: skip
+    profile = trial.get("modelprofile", "digits")["spec"]
+    assert {c["name"] for c in profile["deviceClasses"]} == {"gateway", "camera", "cloud"}
+
+
+def test_a_slower_device_class_is_measured_slower(trial: Trial) -> None:
+    from edge_operator.api.quantities import parse_duration
+
+    classes = {c["name"]: c for c in trial.get("modelprofile", "digits")["spec"]["deviceClasses"]}
+    full = {name: parse_duration(c["exits"][-1]["mean"]) for name, c in classes.items()}
+    assert full["camera"] > full["gateway"] > 2 * full["cloud"]

@@ -1,0 +1,122 @@
+"""Whether an object must be applied again, and how the API server is asked."""
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, ApiServer, covers
+from edge_operator.errors import ApiUnreachableError, ObjectRefusedError, WriteConflictError
+
+
+class Recorder:
+    """Stands for kubernetes' ApiClient: keeps the request, answers what it was given."""
+
+    def __init__(self, status: int = 200, answer: Any = None) -> None:
+        self.status, self.answer = status, answer
+        self.requests: list[tuple[Any, ...]] = []
+
+    def param_serialize(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        return (*args, kwargs)
+
+    def call_api(self, *request: Any, **_: Any) -> "Recorder":
+        self.requests.append(request)
+        return self
+
+    def read(self) -> bytes:
+        return json.dumps(self.answer if self.answer is not None else {}).encode()
+
+
+def _server(client: Recorder) -> ApiServer:
+    return ApiServer(client)  # type: ignore[arg-type]
+
+
+def test_defaults_of_the_api_server_need_no_new_apply() -> None:
+    wanted = {"spec": {"ports": [{"name": "http", "port": 8080}]}}
+    live = {"spec": {"ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "clusterIP": "10.96.0.7"}}
+    assert covers(live, wanted)
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        None,
+        {"spec": {}},
+        {"spec": {"ports": []}},
+        {"spec": {"ports": [{"name": "http", "port": 80}]}},
+        {"spec": {"ports": [{"name": "http", "port": 8080}, {"name": "more", "port": 1}]}},
+    ],
+)
+def test_what_somebody_changed_is_applied_again(live: Any) -> None:
+    assert not covers(live, {"spec": {"ports": [{"name": "http", "port": 8080}]}})
+
+
+def test_an_apply_is_server_side_under_the_operators_name() -> None:
+    client = Recorder(answer={"kind": "Placement"})
+    body = {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "Placement",
+        "metadata": {"name": "digits-edge-a", "namespace": "default"},
+    }
+    _server(client).apply(body)
+    method, path, options = client.requests[0]
+    assert (method, path) == (
+        "PATCH",
+        "/apis/edge-intelligence.io/v1alpha1/namespaces/default/placements/digits-edge-a",
+    )
+    assert options["query_params"] == [("fieldManager", "edge-operator"), ("force", "true")]
+    assert options["header_params"]["Content-Type"] == "application/apply-patch+yaml"
+
+
+def test_a_status_is_written_to_its_subresource_only() -> None:
+    client = Recorder()
+    _server(client).apply_status(DEVICE_POOLS, None, "factory", {"nodeCount": 3})
+    _, path, options = client.requests[0]
+    assert path == "/apis/edge-intelligence.io/v1alpha1/devicepools/factory/status"
+    assert options["body"]["metadata"] == {"name": "factory"}
+    assert options["body"]["status"] == {"nodeCount": 3}
+
+
+def test_a_finalizer_is_set_only_on_the_object_that_was_read() -> None:
+    client = Recorder(status=409, answer={"message": "the object has been modified"})
+    body = {"metadata": {"name": "digits", "namespace": "default", "resourceVersion": "7"}}
+    with pytest.raises(WriteConflictError, match="has been modified"):
+        _server(client).set_finalizers(INFERENCE_SERVICES, body, ["x"])
+    assert client.requests[0][2]["body"]["metadata"]["resourceVersion"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (422, ObjectRefusedError),
+        (403, ObjectRefusedError),
+        (500, ApiUnreachableError),
+        (429, ApiUnreachableError),
+    ],
+)
+def test_a_refusal_says_what_was_tried_and_what_the_server_said(status: int, error: type[Exception]) -> None:
+    client = Recorder(status=status, answer={"message": "spec.routes: too many"})
+    with pytest.raises(error, match=r"reading Placement default/x failed: spec\.routes: too many"):
+        _server(client).get(PLACEMENTS, "default", "x")
+
+
+def test_what_is_not_there_is_none_and_a_kind_that_is_not_installed_has_no_objects() -> None:
+    client = Recorder(status=404)
+    assert _server(client).get(PLACEMENTS, "default", "x") is None
+    assert _server(client).find(PLACEMENTS) == []
+
+
+def test_a_long_list_is_read_page_by_page() -> None:
+    client = Recorder()
+    pages = [
+        {"items": [{"metadata": {"name": "a"}}], "metadata": {"continue": "more"}},
+        {"items": [{"metadata": {"name": "b"}}], "metadata": {}},
+    ]
+    client.read = lambda: json.dumps(pages[len(client.requests) - 1]).encode()  # type: ignore[method-assign]
+    found = _server(client).find(PLACEMENTS, "default", "app=x")
+    assert [(body["kind"], body["metadata"]["name"]) for body in found] == [
+        ("Placement", "a"),
+        ("Placement", "b"),
+    ]
+    assert ("continue", "more") in client.requests[1][2]["query_params"]
+    assert ("labelSelector", "app=x") in client.requests[1][2]["query_params"]

@@ -1,0 +1,386 @@
+"""A cluster, a model store and a Triton server as values that write down what is asked of them, in order."""
+
+import copy
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_socket
+
+from edge_operator.api.inferenceservices import ModelSource
+from edge_operator.api.tensors import Slice, Tensor
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    KINDS,
+    NODES,
+    PLACEMENTS,
+    Kind,
+    Object,
+)
+from edge_operator.errors import StoreError, TritonUnreachableError, WriteConflictError
+from edge_operator.reconciliation import reconcile_service
+from edge_operator.runs import Clients, Clock, Memory, ServiceKey
+from edge_operator.settings import Settings
+from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.triton import Tail
+
+START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
+KEY = ServiceKey("default", "digits")
+DIGEST = "sha256:" + "ab" * 32
+TRITON = "triton.test:8000"
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """Real I/O in these tests is a mistake."""
+    pytest_socket.disable_socket(allow_unix_socket=True)
+    yield
+    pytest_socket.enable_socket()
+
+
+def service_body(**spec: Any) -> Object:
+    return {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": KEY.name, "namespace": KEY.namespace},
+        "spec": {
+            "model": {"storageUri": "store://digits/digits.onnx"},
+            "slo": {"latency": "90ms", "percentile": 95, "objective": 0.95},
+            "devicePool": "factory",
+            "mode": "Auto",
+        }
+        | spec,
+    }
+
+
+def pool_body() -> Object:
+    return {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "DevicePool",
+        "metadata": {"name": "factory"},
+        "spec": {
+            "nodes": [
+                {"tier": "edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
+                {"tier": "edge", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
+            ],
+            "tritonServers": [
+                {
+                    "name": "cloud",
+                    "httpAddress": TRITON,
+                    "deviceClass": "cloud",
+                    "backend": "python",
+                    "nodeSelector": {"class": "cloud"},
+                }
+            ],
+            "links": {"probeInterval": "2s"},
+        },
+    }
+
+
+def node_body(name: str, device_class: str, *, ready: bool = True) -> Object:
+    condition = {
+        "type": "Ready",
+        "status": "True" if ready else "Unknown",
+        "message": "Kubelet stopped posting",
+    }
+    labels = {"kubernetes.io/hostname": name, "class": device_class}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "status": {"conditions": [condition]},
+    }
+
+
+CARD = ModelCard.model_validate(
+    {
+        "digest": DIGEST,
+        "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 64, 64]}],
+        "exits": [
+            {
+                "name": "exit1",
+                "output": "exit1_logits",
+                "accuracy": 0.86,
+                "tensor": {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]},
+                "cuts": [{"tensor": "image", "bytes": 16384}, {"tensor": "pool1", "bytes": 4096}],
+            },
+            {
+                "name": "final",
+                "output": "logits",
+                "accuracy": 0.98,
+                "tensor": {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
+                "cuts": [
+                    {"tensor": "image", "bytes": 16384},
+                    {"tensor": "pool1", "bytes": 4096},
+                    {"tensor": "pool2", "bytes": 1024},
+                ],
+            },
+        ],
+    }
+)
+_SEGMENTS = {
+    ("image", "pool1"): 0.02,
+    ("pool1", "exit1_logits"): 0.01,
+    ("pool1", "pool2"): 0.05,
+    ("pool2", "logits"): 0.05,
+}
+
+
+def device_profile(device_class: str, scale: float = 1.0) -> DeviceProfile:
+    """A class `scale` times as slow as a camera, on which the full model takes 120 ms and exit1 30 ms."""
+    segments = [
+        {"from": a, "to": b, "mean_seconds": s * scale, "p95_seconds": s * scale, "runs": 50}
+        for (a, b), s in _SEGMENTS.items()
+    ]
+    exits = [
+        {"exit": "exit1", "mean_seconds": 0.03 * scale, "p95_seconds": 0.03 * scale, "runs": 50},
+        {"exit": "final", "mean_seconds": 0.12 * scale, "p95_seconds": 0.12 * scale, "runs": 50},
+    ]
+    return DeviceProfile.model_validate(
+        {
+            "model": DIGEST,
+            "deviceClass": device_class,
+            "node": "somewhere",
+            "segments": segments,
+            "exits": exits,
+        }
+    )
+
+
+@dataclass
+class FakeCluster:
+    """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do."""
+
+    log: list[str]
+    objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+    status_writes: int = 0
+    version: int = 0
+
+    def put(self, body: Object) -> Object:
+        """Creates or replaces an object as a user would."""
+        stored = copy.deepcopy(body)
+        before = self.objects.get(_key(stored))
+        self.version += 1
+        generation = (before["metadata"]["generation"] if before else 0) + (
+            before is None or before.get("spec") != stored.get("spec")
+        )
+        stored["metadata"] |= {
+            "generation": generation,
+            "resourceVersion": str(self.version),
+            "uid": before["metadata"]["uid"] if before else f"uid-{self.version}",
+        }
+        if before is not None and "status" in before and "status" not in stored:
+            stored["status"] = before["status"]
+        self.objects[_key(stored)] = stored
+        return copy.deepcopy(stored)
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        return copy.deepcopy(self.objects.get((kind.kind, namespace or "", name)))
+
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
+        wanted = [part.split("=") for part in labels.split(",") if part]
+        return [
+            copy.deepcopy(body)
+            for (k, n, _), body in self.objects.items()
+            if k == kind.kind
+            and namespace in (None, n)
+            and all((body["metadata"].get("labels") or {}).get(w[0]) in w[1:] or len(w) == 1 for w in wanted)
+        ]
+
+    def apply(self, wanted: Object) -> Object:
+        self.log.append(f"apply {wanted['kind']} {wanted['metadata']['name']}")
+        before = self.objects.get(_key(wanted))
+        kept = (
+            {"finalizers": before["metadata"]["finalizers"]}
+            if before and "finalizers" in before["metadata"]
+            else {}
+        )
+        return self.put({**wanted, "metadata": {**wanted["metadata"], **kept}})
+
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
+        self.status_writes += kind != PLACEMENTS
+        self.objects[kind.kind, namespace or "", name]["status"] = copy.deepcopy(status)
+
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
+        body = self.objects[_key(current)]
+        if body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]:
+            raise WriteConflictError("the object has been modified")
+        self.log.append(f"finalizers {finalizers}")
+        body["metadata"]["finalizers"] = finalizers
+        if not finalizers and body["metadata"].get("deletionTimestamp"):
+            del self.objects[_key(current)]
+
+    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+        self.log.append(f"delete {kind.kind} {name}")
+        self.objects.pop((kind.kind, namespace or "", name), None)
+
+    def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
+        self.events.append((event_type, reason, message))
+
+    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
+        return "starting\nUnreachable: model store http://store: no answer in time\n"
+
+
+@dataclass
+class FakeStore:
+    """Knows one model, and the profiles that were put into it."""
+
+    log: list[str]
+    card: ModelCard = CARD
+    profiles: dict[str, DeviceProfile] = field(default_factory=dict)
+    failure: StoreError | None = None
+    url: str = "http://store.test:8080"
+
+    def register(self, source: ModelSource) -> ModelCard:
+        if self.failure is not None:
+            raise self.failure
+        self.log.append(f"register {source.storage_uri}")
+        return self.card
+
+    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice:
+        name = f"{inputs[0]}>{outputs[0]}"
+        self.log.append(f"slice {name}")
+        digest = "sha256:" + name.encode().hex().ljust(64, "0")[:64]
+        tensors = [Tensor(name=n, datatype="FP32", shape=(-1, 4)) for n in (inputs[0], outputs[0])]
+        return Slice(digest=digest, size=1234, inputs=(tensors[0],), outputs=(tensors[1],))
+
+    def profile(self, model: str, device_class: str) -> DeviceProfile | None:
+        return self.profiles.get(device_class)
+
+    def blob(self, digest: str) -> bytes:
+        return digest.encode()
+
+
+@dataclass
+class FakeTriton:
+    """One server in explicit mode."""
+
+    log: list[str]
+    models: set[str] = field(default_factory=set)
+    away: bool = False
+
+    def ready(self, address: str) -> frozenset[str]:
+        self._answer(address)
+        return frozenset(self.models)
+
+    def load(self, tail: Tail, onnx: bytes) -> None:
+        self._answer(tail.address)
+        self.log.append(f"load {tail.name}")
+        self.models.add(tail.name)
+
+    def unload(self, address: str, name: str) -> None:
+        self._answer(address)
+        self.log.append(f"unload {name}")
+        self.models.discard(name)
+
+    def _answer(self, address: str) -> None:
+        if self.away or address != TRITON:
+            raise TritonUnreachableError(f"nobody answers at {address}")
+
+
+@dataclass
+class World:
+    """A pool of two cameras and a gateway with Triton, a profiled model, a service; time moves when told."""
+
+    log: list[str] = field(default_factory=list)
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.cluster = FakeCluster(self.log)
+        self.store = FakeStore(self.log)
+        self.triton = FakeTriton(self.log)
+        self.memory = Memory()
+        self.settings = Settings("http://store.test:8080", "edge-runtime:test")
+        for name, device_class in (
+            ("cam-1", "camera"),
+            ("cam-2", "camera"),
+            ("gate", "gateway"),
+            ("big", "cloud"),
+        ):
+            self.cluster.put(node_body(name, device_class))
+        self.cluster.put(pool_body())
+        self.cluster.put(service_body())
+        for device_class, scale in (("camera", 1.0), ("gateway", 0.5), ("cloud", 0.05)):
+            self.store.profiles[device_class] = device_profile(device_class, scale)
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))
+
+    def reconcile(self) -> float | None:
+        clients = Clients(self.cluster, self.store, self.triton)
+        return reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
+
+    def restart(self) -> None:
+        """What a restart of the operator forgets."""
+        self.memory = Memory()
+
+    def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:
+        """Every runtime has seen its Placement."""
+        for body in self.placements().values():
+            route = body["spec"]["routes"][0]
+            status = {
+                "observedGeneration": body["metadata"]["generation"],
+                "loaded": loaded,
+                "activeRoute": route["name"],
+                "exit": route["exit"],
+                "cut": route["cut"],
+                "lastUpdated": (START + datetime.timedelta(seconds=self.now)).isoformat(),
+            }
+            self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
+
+    def settle(self) -> None:
+        """Reconciles until the runtimes serve what was published."""
+        self.reconcile()
+        self.runtimes_report()
+        self.now += 10
+        self.reconcile()
+
+    def service(self) -> Object:
+        body = self.cluster.get(INFERENCE_SERVICES, *KEY)
+        assert body is not None
+        return body
+
+    def change(self, **spec: Any) -> None:
+        """A user edits the service."""
+        body = self.service()
+        self.cluster.put(body | {"spec": body["spec"] | spec})
+
+    def placements(self) -> dict[str, Object]:
+        return {body["spec"]["node"]: body for body in self.cluster.find(PLACEMENTS, KEY.namespace)}
+
+    def deployments(self) -> list[str]:
+        return sorted(body["metadata"]["name"] for body in self.cluster.find(DEPLOYMENTS, KEY.namespace))
+
+    def jobs(self) -> list[Object]:
+        return self.cluster.find(JOBS, self.settings.namespace)
+
+    def condition(self, kind: str) -> Object:
+        conditions: list[Object] = self.service().get("status", {}).get("conditions", [])
+        return next(c for c in conditions if c["type"] == kind)
+
+    def pool(self) -> Object:
+        body = self.cluster.get(DEVICE_POOLS, None, "factory")
+        assert body is not None
+        return body
+
+    def node(self, name: str, device_class: str, *, ready: bool = True) -> None:
+        self.cluster.put(node_body(name, device_class, ready=ready))
+
+    def remove_node(self, name: str) -> None:
+        self.cluster.delete(NODES, None, name)
+
+
+def _key(body: Object) -> tuple[str, str, str]:
+    assert body["kind"] in KINDS
+    return (body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

@@ -1,0 +1,65 @@
+"""Events that change nothing cost nothing."""
+
+from typing import Any
+
+from edge_operator import fingerprints
+from edge_operator.fingerprints import Seen
+
+
+def _node(ready: str = "True", heartbeat: str = "12:00", **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "edge-a", "uid": "1", "labels": labels},
+        "status": {"conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}]},
+    }
+
+
+def _placement(generation: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "digits-edge-a", "namespace": "default", "generation": generation},
+        "status": status,
+    }
+
+
+def test_a_nodes_heartbeat_is_no_news_and_its_readiness_and_labels_are() -> None:
+    seen = Seen()
+
+    def news(body: dict[str, Any]) -> bool:
+        return seen.changed("MODIFIED", "Node", body, fingerprints.node(body))
+
+    assert news(_node())
+    assert not news(_node(heartbeat="12:05"))
+    assert news(_node(ready="Unknown"))
+    assert news(_node(ready="Unknown", tier="edge"))
+
+
+def test_a_measurement_is_no_news_and_a_switch_of_routes_is() -> None:
+    seen = Seen()
+
+    def news(body: dict[str, Any]) -> bool:
+        return seen.changed("MODIFIED", "Placement", body, fingerprints.placement(body))
+
+    assert news(_placement(loaded=True, activeRoute="a@local", requests=1))
+    assert not news(_placement(loaded=True, activeRoute="a@local", requests=99, link={"bandwidth": "1M"}))
+    assert news(_placement(loaded=True, activeRoute="b@pool1"))
+    assert news(_placement(loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
+    assert news(_placement(2, loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
+
+
+def test_the_operators_own_status_of_a_service_is_no_news() -> None:
+    seen = Seen()
+    body = {"metadata": {"name": "digits", "namespace": "default", "uid": "1", "generation": 3}}
+    assert seen.changed("ADDED", "InferenceService", body, fingerprints.service(body))
+    body |= {"status": {"url": "http://digits"}}
+    assert not seen.changed("MODIFIED", "InferenceService", body, fingerprints.service(body))
+    body["metadata"] |= {"deletionTimestamp": "2026-03-01T12:00:00Z"}
+    assert seen.changed("MODIFIED", "InferenceService", body, fingerprints.service(body))
+
+
+def test_an_object_that_was_deleted_and_made_again_is_news_both_times() -> None:
+    seen = Seen()
+    body = {"metadata": {"name": "factory", "uid": "1", "generation": 1}}
+    assert seen.changed(None, "DevicePool", body, fingerprints.generation(body))
+    assert seen.names("DevicePool") == ["factory"]
+    assert seen.changed("DELETED", "DevicePool", body, fingerprints.generation(body))
+    assert seen.names("DevicePool") == []
+    assert seen.changed("ADDED", "DevicePool", body, fingerprints.generation(body))

@@ -1,0 +1,145 @@
+"""Which events make which services and pools dirty."""
+
+import asyncio
+from typing import Any
+
+import kopf
+import pytest
+
+from edge_operator.handlers import (
+    Operator,
+    configure,
+    deployment_event,
+    job_event,
+    node_event,
+    placement_event,
+    pool_event,
+    service_event,
+)
+from edge_operator.runs import Clients, Memory, PoolKey, ServiceKey
+
+World = Any  # tests/operator/conftest.py
+DIGITS, OTHER = ServiceKey("default", "digits"), ServiceKey("default", "other")
+OWNER = [{"kind": "InferenceService", "name": "digits"}]
+
+
+class Dirty:
+    """Stands for the queue: notes what is added, with the delay."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[Any, float]] = []
+
+    def add(self, key: Any, delay: float = 0.3) -> None:
+        self.added.append((key, delay))
+
+    def taken(self) -> set[Any]:
+        keys = {key for key, _ in self.added}
+        self.added.clear()
+        return keys
+
+
+@pytest.fixture
+async def memo(world: World) -> kopf.Memo:
+    """An operator that has seen two services on two pools, and nothing to do any more."""
+    clients = Clients(world.cluster, world.store, world.triton)
+    operator = Operator(clients, world.settings, None)
+    operator.queue = Dirty()  # type: ignore[assignment]
+    memo = kopf.Memo(operator=operator)
+    await _event(pool_event, type=None, body=_body("factory"), memo=memo)
+    await _event(pool_event, type=None, body=_body("shop"), memo=memo)
+    await _event(service_event, type=None, body=_body("digits", spec={"devicePool": "factory"}), memo=memo)
+    await _event(service_event, type=None, body=_body("other", spec={"devicePool": "shop"}), memo=memo)
+    operator.queue.taken()  # type: ignore[attr-defined]
+    return memo
+
+
+async def _event(handler: Any, **event: Any) -> None:
+    """Calls a handler with those of kopf's arguments that it uses."""
+    await handler(**event)
+
+
+def _body(name: str, *, generation: int = 1, **fields: Any) -> Any:
+    meta = {
+        "name": name,
+        "namespace": "default",
+        "uid": name,
+        "generation": generation,
+        "ownerReferences": OWNER,
+    }
+    return {"metadata": meta} | fields
+
+
+async def test_a_pools_change_reaches_its_services_and_no_others(memo: kopf.Memo) -> None:
+    await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
+    assert memo.operator.queue.taken() == {PoolKey("factory"), DIGITS}
+    await _event(
+        pool_event, type="MODIFIED", body=_body("factory", generation=2, status={"nodeCount": 3}), memo=memo
+    )
+    assert memo.operator.queue.taken() == set()
+
+
+async def test_a_nodes_readiness_reaches_every_pool_and_service(memo: kopf.Memo) -> None:
+    status = {"conditions": [{"type": "Ready", "status": "False"}]}
+    await _event(node_event, type="MODIFIED", body=_body("edge-a", status=status), memo=memo)
+    assert memo.operator.queue.taken() == {PoolKey("factory"), PoolKey("shop"), DIGITS, OTHER}
+
+
+async def test_a_placements_measurements_are_collected_and_its_switches_are_not(memo: kopf.Memo) -> None:
+    queue = memo.operator.queue
+    for requests, route, delay in ((1, "a", 0.3), (2, "a", 5.0), (3, "b", 0.3)):
+        body = _body("digits-edge-a", status={"activeRoute": route, "requests": requests})
+        await _event(placement_event, type="MODIFIED", body=body, memo=memo)
+        assert queue.added == [(DIGITS, delay)]
+        queue.taken()
+
+
+async def test_a_deployment_that_somebody_changed_is_compared_anew(memo: kopf.Memo) -> None:
+    memory = memo.operator.services[DIGITS] = Memory(verified=("fingerprint", 1.0))
+    await _event(deployment_event, type="MODIFIED", body=_body("digits-edge-a", generation=2), memo=memo)
+    assert memo.operator.queue.taken() == {DIGITS}
+    assert memory.verified is None
+
+
+async def test_a_measurement_that_ended_wakes_whoever_waits_for_one(memo: kopf.Memo) -> None:
+    memo.operator.services |= {DIGITS: Memory(waiting=True), OTHER: Memory()}
+    status = {"conditions": [{"type": "Complete", "status": "True"}]}
+    await _event(job_event, type="MODIFIED", body=_body("profile-camera", status=status), memo=memo)
+    assert memo.operator.queue.taken() == {DIGITS}
+
+
+async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.Memo) -> None:
+    body = _body("digits", spec={"devicePool": "factory"})
+    await _event(service_event, type="DELETED", body=body, memo=memo)
+    assert memo.operator.queue.taken() == {DIGITS}
+    await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
+    assert memo.operator.queue.taken() == {PoolKey("factory")}
+
+
+async def test_an_operator_of_one_namespace_leaves_the_services_of_others_alone(memo: kopf.Memo) -> None:
+    memo.operator.scope = "shop"
+    await _event(service_event, type="ADDED", body=_body("third", spec={"devicePool": "factory"}), memo=memo)
+    await _event(placement_event, type="ADDED", body=_body("third-edge-a"), memo=memo)
+    assert memo.operator.queue.taken() == set()
+
+
+async def test_the_operator_is_not_alive_when_its_work_has_ended(memo: kopf.Memo) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forever())
+    memo.operator._tasks = [task]
+    memo.operator.check()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(RuntimeError, match="has ended"):
+        memo.operator.check()
+
+
+def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    assert settings.watching.server_timeout is not None
+    assert settings.watching.client_timeout is not None
+    assert settings.watching.client_timeout > settings.watching.server_timeout
+    assert settings.posting.enabled is False
+    assert settings.persistence.finalizer.startswith("edge-intelligence.io/")

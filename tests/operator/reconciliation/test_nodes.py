@@ -1,0 +1,47 @@
+"""Entry nodes come, go and fall silent."""
+
+from typing import Any
+
+World = Any  # tests/operator/conftest.py
+
+
+def test_a_node_that_joins_the_pool_becomes_an_entry_without_measuring_its_class_again(world: World) -> None:
+    world.settle()
+    world.node("cam-3", "camera")
+    world.reconcile()
+    assert "cam-3" in world.placements()
+    assert "digits-cam-3" in world.deployments()
+    assert world.jobs() == []
+
+
+def test_a_node_that_leaves_the_pool_is_no_entry_any_more(world: World) -> None:
+    world.settle()
+    world.remove_node("cam-2")
+    world.reconcile()
+    assert sorted(world.placements()) == ["cam-1", "gate"]
+    assert world.deployments() == ["digits-cam-1", "digits-gate"]
+    assert "delete Service digits-cam-2" in world.log
+    world.runtimes_report()
+    world.now += 10
+    world.reconcile()
+    assert [entry["node"] for entry in world.service()["status"]["entries"]] == ["cam-1", "gate"]
+
+
+def test_a_node_that_is_not_ready_stays_an_entry_and_its_reason_says_so(world: World) -> None:
+    world.settle()
+    world.node("cam-2", "camera", ready=False)
+    world.now += 10
+    world.reconcile()
+    assert "cam-2" in world.placements()
+    entry = next(e for e in world.service()["status"]["entries"] if e["node"] == "cam-2")
+    assert entry["reason"].startswith("the node is not Ready: Kubelet stopped posting")
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "EntriesNotReady")
+
+
+def test_entry_nodes_can_be_narrowed_on_a_live_service(world: World) -> None:
+    world.settle()
+    world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
+    world.reconcile()
+    assert sorted(world.placements()) == ["gate"]
+    assert world.deployments() == ["digits-gate"]

@@ -1,0 +1,65 @@
+"""A deleted service leaves nothing behind, and no absent Triton keeps it."""
+
+import datetime
+from typing import Any
+
+World = Any  # tests/operator/conftest.py
+
+
+def _delete(world: World) -> None:
+    body = world.service()
+    at = world.clock().wall().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": at}})
+
+
+def test_the_finalizer_is_set_before_anything_is_made(world: World) -> None:
+    world.reconcile()
+    made = [line for line in world.log if line.startswith(("finalizers", "apply", "load"))]
+    assert made[0] == "finalizers ['edge-intelligence.io/operator']"
+
+
+def test_pods_go_before_tails_and_the_finalizer_last(world: World) -> None:
+    world.settle()
+    models = set(world.triton.models)
+    _delete(world)
+    del world.log[:]
+    assert world.reconcile() is None
+    assert world.triton.models == set()
+    assert world.log[-1] == "finalizers []"
+    unloads = [i for i, line in enumerate(world.log) if line.startswith("unload")]
+    deletes = [i for i, line in enumerate(world.log) if line.startswith("delete Deployment")]
+    assert len(unloads) == len(models)
+    assert len(deletes) == 3
+    assert max(deletes) < min(unloads)
+    assert world.placements() == {}
+
+
+def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: World) -> None:
+    world.settle()
+    world.triton.away = True
+    _delete(world)
+    assert world.reconcile() == 5.0
+    assert world.service()["metadata"]["finalizers"] == ["edge-intelligence.io/operator"]
+    world.now += datetime.timedelta(seconds=31).total_seconds()
+    assert world.reconcile() is None
+    assert ("InferenceService", "default", "digits") not in world.cluster.objects
+    kind, reason, message = world.cluster.events[-1]
+    assert (kind, reason) == ("Warning", "TailsLeft")
+    assert "default-digits-" in message
+    assert "triton.test:8000" in message
+
+
+def test_somebody_elses_finalizer_stays(world: World) -> None:
+    world.settle()
+    body = world.service()
+    mine = body["metadata"]["finalizers"]
+    world.cluster.put(body | {"metadata": body["metadata"] | {"finalizers": ["example.com/audit", *mine]}})
+    _delete(world)
+    world.reconcile()
+    assert world.service()["metadata"]["finalizers"] == ["example.com/audit"]
+
+
+def test_a_service_that_is_gone_needs_nothing(world: World) -> None:
+    world.cluster.objects.clear()
+    assert world.reconcile() is None
+    assert world.log == []

@@ -1,0 +1,43 @@
+"""From measurements to a planning problem, and the round trip that a plan is made for."""
+
+import pytest
+
+from edge_operator import manifests
+from edge_operator.store import DeviceProfile
+
+PROFILE = DeviceProfile.model_validate(
+    {
+        "model": "sha256:" + "a" * 64,
+        "deviceClass": "camera",
+        "node": "edge-b",
+        "segments": [
+            {"from": "image", "to": "logits", "meanSeconds": 0.0123456, "p95Seconds": 0.02, "runs": 7}
+        ],
+        "exits": [{"exit": "final", "meanSeconds": 0.0123456, "p95Seconds": 0.02, "runs": 7}],
+    }
+)
+
+
+def test_a_class_is_planned_with_what_was_measured() -> None:
+    profile = manifests.class_profile(PROFILE)
+    assert profile.segments["image", "logits"].mean == 0.0123456
+    assert profile.exits["final"].p95 == 0.02
+
+
+@pytest.mark.parametrize(
+    ("planned", "measured", "expected"),
+    [
+        (None, None, 0.002),  # a LAN until something is known
+        (None, 0.003, 0.002),
+        (None, 0.040, 0.040),
+        (0.040, 0.045, 0.040),  # noise
+        (0.040, 0.058, 0.040),
+        (0.040, 0.061, 0.061),
+        (0.040, None, 0.040),  # the link is down: no news
+        (0.040, 0.001, 0.001),
+    ],
+)
+def test_a_table_is_made_anew_for_a_clearly_different_round_trip_only(
+    planned: float | None, measured: float | None, expected: float
+) -> None:
+    assert manifests.planned_rtt(planned, measured) == expected

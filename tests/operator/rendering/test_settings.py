@@ -1,0 +1,42 @@
+"""A bad environment is refused at the start, by name."""
+
+import pytest
+
+from edge_operator.cli import main
+from edge_operator.errors import SettingsError
+from edge_operator.settings import Settings
+
+GOOD = {"EDGE_STORE": "http://store:8080/", "EDGE_RUNTIME_IMAGE": "edge-runtime:1"}
+
+
+def test_the_charts_environment_is_read() -> None:
+    more = {"EDGE_RUNTIME_RESOURCES": '{"requests": {"cpu": "10m"}}', "EDGE_PULL_SECRETS": "a,b"}
+    settings = Settings.from_environment(GOOD | more)
+    assert settings.store_url == "http://store:8080"
+    assert settings.runtime_resources == {"requests": {"cpu": "10m"}}
+    assert settings.pull_secrets == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"EDGE_STORE": ""}, "EDGE_STORE is not set: give the address of the model store"),
+        ({"EDGE_STORE": "store:8080"}, 'EDGE_STORE: "store:8080" is not an address'),
+        ({"EDGE_RUNTIME_IMAGE": ""}, "EDGE_RUNTIME_IMAGE is not set"),
+        ({"EDGE_RUNTIME_PULL_POLICY": "Sometimes"}, "is not one of Always, IfNotPresent, Never"),
+        ({"EDGE_RUNTIME_RESOURCES": "lots"}, "EDGE_RUNTIME_RESOURCES is not JSON"),
+        ({"EDGE_RUNTIME_RESOURCES": "[]"}, "EDGE_RUNTIME_RESOURCES is not an object"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_fix(change: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        Settings.from_environment(GOOD | change)
+
+
+def test_the_command_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in GOOD:
+        monkeypatch.delenv(name, raising=False)
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err.startswith("edge-operator: EDGE_STORE is not set")

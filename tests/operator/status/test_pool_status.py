@@ -1,0 +1,36 @@
+"""A pool's status lists its nodes and names the selectors that select none."""
+
+from typing import Any
+
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
+
+World = Any  # tests/operator/conftest.py
+
+
+def _reconcile(world: World) -> dict[str, Any]:
+    reconcile_pool(PoolKey("factory"), Clients(world.cluster, world.store, world.triton), world.clock())
+    status: dict[str, Any] = world.pool()["status"]
+    return status
+
+
+def test_a_pool_lists_its_nodes_with_their_classes(world: World) -> None:
+    status = _reconcile(world)
+    assert status["nodeCount"] == 3
+    assert status["nodes"][0] == {"name": "cam-1", "deviceClass": "camera"}
+    assert status["conditions"][0]["status"] == "True"
+
+
+def test_a_group_that_selects_no_node_is_named(world: World) -> None:
+    world.remove_node("gate")
+    condition = _reconcile(world)["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("False", "NoNodes")
+    assert "spec.nodes[0].nodeSelector {'class': 'gateway'} selects no node" in condition["message"]
+
+
+def test_an_unchanged_pool_is_not_written_again(world: World) -> None:
+    _reconcile(world)
+    writes = world.cluster.status_writes
+    world.now += 100
+    _reconcile(world)
+    assert world.cluster.status_writes == writes

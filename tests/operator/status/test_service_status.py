@@ -1,0 +1,180 @@
+"""What users see: verdicts with sentences, written only when they say something new."""
+
+from typing import Any
+
+World = Any  # tests/operator/conftest.py
+
+LOADED = {"requests": 100, "attainment": "0.99", "latency": {"p50": "40ms", "p95": "80ms"}}
+
+
+def test_the_slo_is_judged_over_all_entries_by_their_requests(world: World) -> None:
+    world.settle()
+    world.runtimes_report(**LOADED)
+    world.now += 10
+    world.reconcile()
+    status = world.service()["status"]
+    assert status["slo"] == {"attainment": "0.99", "p95": "80ms"}
+    assert world.condition("SLOMet")["status"] == "True"
+    slow = world.placements()["cam-1"]
+    report = slow["status"] | {
+        "requests": 300,
+        "attainment": "0.5",
+        "latency": {"p50": "90ms", "p95": "200ms"},
+    }
+    world.cluster.put(slow | {"status": report})
+    world.now += 10
+    world.reconcile()
+    status = world.service()["status"]
+    assert status["slo"] == {"attainment": "0.696", "p95": "200ms"}  # (300*0.5 + 200*0.99) / 500
+    met = world.condition("SLOMet")
+    assert (met["status"], met["reason"]) == ("False", "ObjectiveMissed")
+    assert "69.6% of the last minute's 500 requests were answered within 90ms" in met["message"]
+    assert "the worst entry node is cam-1 with 0.5" in met["message"]
+
+
+def test_entries_show_route_prediction_measurement_and_why(world: World) -> None:
+    world.settle()
+    link = {"state": "Up", "bandwidth": "3920000", "roundTrip": "2ms"}
+    world.runtimes_report(**LOADED, link=link)
+    world.now += 10
+    world.reconcile()
+    entry = world.service()["status"]["entries"][0]
+    route = world.placements()["cam-1"]["spec"]["routes"][0]
+    assert entry["node"] == "cam-1"
+    assert (entry["exit"], entry["cut"]) == (route["exit"], route["cut"])
+    assert entry["predictedLatency"] == route["predictedLatency"]
+    assert entry["measuredLatency"] == "80ms"
+    assert entry["bandwidth"] == "3920k"
+    assert entry["reason"].startswith("right from ")
+    assert entry["reason"].endswith("bit/s on")
+
+
+def test_a_cut_link_is_the_reason_of_the_local_route(world: World) -> None:
+    world.settle()
+    local = world.placements()["cam-1"]["spec"]["routes"][-1]
+    world.runtimes_report(activeRoute=local["name"], exit="exit1", cut="local", link={"state": "Down"})
+    world.now += 10
+    world.reconcile()
+    status = world.service()["status"]
+    assert status["entries"][0]["reason"] == "cloud does not answer"
+    assert (status["exit"], status["cut"]) == ("exit1", "local")
+
+
+def test_new_measurements_are_written_at_most_every_five_seconds_and_verdicts_at_once(world: World) -> None:
+    world.settle()
+    world.runtimes_report(**LOADED)
+    world.now += 10
+    world.reconcile()
+    writes = world.cluster.status_writes
+    world.now += 1
+    world.runtimes_report(**LOADED | {"requests": 101, "latency": {"p50": "40ms", "p95": "81ms"}})
+    assert world.reconcile() == 4.0
+    assert world.cluster.status_writes == writes
+    world.now += 1
+    world.node("cam-1", "camera", ready=False)
+    world.reconcile()
+    assert world.cluster.status_writes == writes + 1
+    assert world.service()["status"]["slo"]["p95"] == "81ms"
+
+
+def test_last_transition_time_moves_only_with_the_status(world: World) -> None:
+    world.settle()
+    first = world.condition("Placed")["lastTransitionTime"]
+    world.now += 100
+    world.change(mode="LocalOnly")
+    world.settle()
+    placed = world.condition("Placed")
+    assert placed["lastTransitionTime"] == first
+    assert placed["observedGeneration"] == 2
+    world.change(mode="Auto")
+    world.triton.away = True
+    world.now += 100
+    world.reconcile()
+    assert world.condition("Placed")["lastTransitionTime"] > first
+
+
+def test_a_runtime_that_cannot_load_says_why_in_the_services_condition(world: World) -> None:
+    world.settle()
+    world.runtimes_report(loaded=False, message="slice sha256:12 is not in the store")
+    world.now += 10
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "EntriesNotReady")
+    assert "cam-1: slice sha256:12 is not in the store" in ready["message"]
+
+
+def test_while_runtimes_load_new_routes_the_service_is_neither_ready_nor_down(world: World) -> None:
+    world.settle()
+    world.change(mode="CloudOnly")
+    world.now += 10
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "Switching")
+    assert "the old ones go on serving" in ready["message"]
+
+
+def test_a_new_service_is_starting_until_its_runtimes_report_and_failing_when_a_pod_cannot(
+    world: World,
+) -> None:
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "Starting")
+    labels = {"edge-intelligence.io/service": "digits", "edge-intelligence.io/node": "cam-1"}
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "digits-cam-1-x", "namespace": "default", "labels": labels},
+        "status": {"containerStatuses": [{"state": waiting}]},
+    }
+    world.cluster.put(pod)
+    world.now += 10
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "EntriesNotReady")
+    assert "cam-1: ErrImagePull: not found" in ready["message"]
+
+
+def test_a_service_whose_new_model_is_being_measured_is_not_ready_though_the_old_one_serves(
+    world: World,
+) -> None:
+    world.settle()
+    world.store.profiles.clear()
+    world.store.card = world.store.card.model_copy(update={"digest": "sha256:" + "cd" * 32})
+    world.change(model={"storageUri": "store://digits/second.onnx"})
+    world.now += 10
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "Profiling")
+    assert "goes on serving" in ready["message"]
+    assert {p["spec"]["model"]["digest"] for p in world.placements().values()} == {"sha256:" + "ab" * 32}
+
+
+def test_a_runtime_that_falls_silent_is_noticed(world: World) -> None:
+    world.settle()
+    world.now += 60
+    world.reconcile()
+    assert world.condition("Ready")["status"] == "False"
+    assert "has not reported since" in world.condition("Ready")["message"]
+    entry = world.service()["status"]["entries"][0]
+    assert set(entry) == {"node", "reason"}, "what it said before is not what it does now"
+
+
+def test_turns_of_a_condition_are_recorded_as_events(world: World) -> None:
+    world.settle()
+    assert ("Normal", "Serving") in [(kind, reason) for kind, reason, _ in world.cluster.events]
+    world.change(devicePool="fabric")
+    world.reconcile()
+    kind, reason, message = world.cluster.events[-1]
+    assert (kind, reason) == ("Warning", "DevicePoolNotFound")
+    assert 'spec.devicePool: "fabric" does not exist' in message
+
+
+def test_every_status_that_is_written_is_one_that_the_api_accepts(world: World) -> None:
+    from edge_operator.api.problems import problems
+
+    world.settle()
+    world.runtimes_report(**LOADED)
+    world.now += 10
+    world.reconcile()
+    assert problems(world.service()) == []

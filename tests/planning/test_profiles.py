@@ -1,0 +1,20 @@
+"""What a measured class says of the way to an exit."""
+
+import pytest
+
+from edge_planning import ClassProfile, Cut, Exit, Timing
+
+EXIT = Exit("final", "logits", 0.9, (Cut("image", 4000), Cut("pool", 1000)))
+SEGMENTS = {("image", "pool"): Timing(0.006, 0.007), ("pool", "logits"): Timing(0.002, 0.002)}
+
+
+def test_segments_are_scaled_to_sum_to_the_exit_measured_in_one_piece() -> None:
+    profile = ClassProfile("camera", SEGMENTS, {"final": Timing(0.004, 0.005)})
+    assert profile.means(EXIT) == pytest.approx([0.003, 0.001])
+    assert profile.whole(EXIT) == 0.004
+
+
+def test_without_the_whole_the_segments_stand_for_it() -> None:
+    profile = ClassProfile("camera", SEGMENTS)
+    assert profile.means(EXIT) == [0.006, 0.002]
+    assert profile.whole(EXIT) == pytest.approx(0.008)

@@ -1,0 +1,161 @@
+"""A Placement as the operator writes it, read into seconds, bit/s and tensors."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_runtime.assignment import parse_placement
+from edge_runtime.errors import BadPlacement
+from edge_runtime.tensors import Tensor
+
+TEXT = """
+apiVersion: edge-intelligence.io/v1alpha1
+kind: Placement
+metadata: {name: digits-edge-a, namespace: default, generation: 3}
+spec:
+  service: digits
+  node: edge-a
+  mode: Auto
+  model:
+    digest: "sha256:aa"
+    inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
+    output: {name: logits, datatype: FP32, shape: [-1, 10]}
+  slo: {latency: 150ms, percentile: 95}
+  link: {peer: cloud, probe: "http://model-store:8080/v1/probe", interval: 2s}
+  routes:
+  - name: exit5@pool1
+    exit: exit5
+    cut: pool1
+    accuracy: 0.98
+    minBandwidth: "3100000"
+    predictedLatency: 87ms
+    stages:
+    - place: edge-a
+      runtime: Edge
+      slice:
+        digest: "sha256:bb"
+        size: 1234
+        inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
+        outputs: [{name: pool1, datatype: FP32, shape: [-1, 4, 32, 32]}]
+    - place: cloud
+      runtime: Triton
+      address: "http://triton.triton.svc.cluster.local:8000"
+      model: default-digits-0123456789ab
+      predictedCompute: 4.1ms
+      slice:
+        digest: "sha256:cc"
+        size: 99
+        inputs: [{name: pool1, datatype: FP32, shape: [-1, 4, 32, 32]}]
+        outputs: [{name: logits, datatype: FP32, shape: [-1, 10]}]
+  - name: exit1@local
+    exit: exit1
+    cut: local
+    accuracy: 0.86
+    minBandwidth: "0"
+    predictedLatency: 40ms
+    stages:
+    - place: edge-a
+      runtime: Edge
+      slice:
+        digest: "sha256:dd"
+        inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
+        outputs: [{name: exit1_logits, datatype: FP32, shape: [-1, 10]}]
+"""
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = copy.deepcopy(yaml.safe_load(TEXT))
+    return loaded
+
+
+def test_units_become_seconds_and_bits_a_second(document: dict[str, Any]) -> None:
+    placement = parse_placement(document)
+    assert (placement.name, placement.namespace, placement.generation) == ("digits-edge-a", "default", 3)
+    spec = placement.spec
+    assert (spec.slo.latency, spec.slo.percentile) == (0.15, 95)
+    assert spec.link is not None
+    assert spec.link.interval == 2.0
+    first = spec.routes[0]
+    assert (first.min_bandwidth, first.accuracy) == (3.1e6, 0.98)
+    assert first.predicted_latency == pytest.approx(0.087)
+    assert first.remote is not None
+    assert first.remote.predicted_compute == pytest.approx(0.0041)
+
+
+def test_stages_are_told_apart_by_their_address(document: dict[str, Any]) -> None:
+    split, local = parse_placement(document).spec.routes
+    assert split.local is not None
+    assert split.local.slice.outputs == (Tensor("pool1", "FP32", (-1, 4, 32, 32)),)
+    assert split.remote is not None
+    assert split.remote.model == "default-digits-0123456789ab"
+    assert local.remote is None
+
+
+def test_a_route_may_be_remote_altogether(document: dict[str, Any]) -> None:
+    route = document["spec"]["routes"][0]
+    del route["stages"][0]
+    document["spec"]["routes"] = [route]
+    assert parse_placement(document).spec.routes[0].local is None
+
+
+def _set(document: Any, path: list[str | int], value: object) -> None:
+    for key in path[:-1]:
+        document = document[key]
+    document[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            ["spec", "slo", "latency"],
+            "100",
+            r"spec\.slo\.latency: '100': \"100\" is not a duration: write a number",
+        ),
+        (
+            ["spec", "routes", 0, "minBandwidth"],
+            "fast",
+            r"spec\.routes\[0\]\.minBandwidth: 'fast': .* quantity",
+        ),
+        (["spec", "routes", 0, "stages"], [], r"spec\.routes\[0\]\.stages: "),
+        (
+            ["spec", "routes", 0, "stages", 1, "model"],
+            None,
+            r"stages\[1\].*a stage with an address needs model",
+        ),
+        (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*a Triton stage needs address"),
+        (["spec", "model", "output", "datatype"], "FP8", r"spec\.model\.output: .*\"FP8\" is not served"),
+        (["spec", "routes", 0, "minBandwidth"], "-1", "is not a quantity"),
+        (["spec", "routes", 1, "minBandwidth"], "9G", "routes must be ordered by minBandwidth"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_the_fix(
+    document: dict[str, Any], path: list[str | int], value: object, sentence: str
+) -> None:
+    _set(document, path, value)
+    with pytest.raises(BadPlacement, match=sentence):
+        parse_placement(document)
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"metadata": {}}, {"metadata": {"name": "x"}}])
+def test_what_is_no_placement_is_refused(document: object) -> None:
+    with pytest.raises(BadPlacement, match="not a Placement object"):
+        parse_placement(document)
+
+
+def test_a_field_of_a_later_version_is_said_once_and_tolerated(
+    document: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    document["spec"]["routes"][0]["stages"][0]["colour"] = "blue"
+    with caplog.at_level(logging.WARNING):
+        parse_placement(document)
+        parse_placement(document)
+    assert [r.getMessage() for r in caplog.records] == [
+        "spec.routes.stages.colour is not known to this runtime and is left out of account"
+    ]

@@ -1,0 +1,362 @@
+"""A model store, a far runtime, a link that can fail, and an edge runtime: all real, all on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import copy
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+
+from edge_runtime.server import run
+from edge_runtime.store.app import StoreApp
+
+Document = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 20.0) -> None:
+    """Waits for a condition; when it does not come true in time, says how things stood."""
+    deadline, pause = time.monotonic() + within, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {within} s: {what()}"
+        pause.wait(0.02)
+
+
+def call(method: str, url: str, body: object = None) -> Any:
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.loads(response.read())
+
+
+@contextmanager
+def in_thread(main: Callable[[asyncio.Event], Any]) -> Iterator[None]:
+    """Runs a coroutine function in a loop of its own, until the block ends and sets its event."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    failed: list[BaseException] = []
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await main(stop)
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(body())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop, stop = started.result(10)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+    assert not thread.is_alive(), "it did not stop"
+    assert not failed, failed
+
+
+class FaultyLink:
+    """A relay to one port that can hang, refuse or break off. `rate` is bytes a second, None for no limit."""
+
+    def __init__(self, target: int) -> None:
+        self.target, self.port, self.mode = target, free_port(), "pass"
+        self.rate: float | None = None
+        self.held = 0
+        self._serving = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def main(self, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        await stop.wait()
+        server.close()
+        self.mode = "break"
+        for writer in list(self._writers):
+            writer.transport.abort()
+        while self._serving:  # noqa: ASYNC110 - its tasks end by themselves
+            await asyncio.sleep(0.01)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving += 1
+        self._writers.add(writer)
+        try:
+            if self.mode == "refuse":
+                return
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers.add(far_writer)
+            try:
+                await asyncio.gather(
+                    self._pump(reader, far_writer, True), self._pump(far_reader, writer, False)
+                )
+            finally:
+                self._writers.discard(far_writer)
+                far_writer.transport.abort()
+        except OSError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            self._serving -= 1
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outward: bool) -> None:
+        while data := await reader.read(8192):
+            self.held += self.mode == "hang"
+            while self.mode == "hang":  # noqa: ASYNC110 - a test changes it from another thread
+                await asyncio.sleep(0.01)
+            if self.mode in ("break", "refuse"):
+                writer.transport.abort()
+                raise ConnectionResetError
+            if outward and self.rate is not None:
+                await asyncio.sleep(len(data) / self.rate)
+            writer.write(data)
+            await writer.drain()
+        writer.transport.abort()
+
+
+class Stack:
+    """An edge runtime whose far stage runs behind a link that can fail."""
+
+    def __init__(self, folder: Path, store: str, card: Document, stack: ExitStack) -> None:
+        self.folder, self.store, self.card, self._stack = folder, store, card, stack
+        self.http, self.grpc, self._far = free_port(), free_port(), free_port()
+        self.hop = FaultyLink(self._far)
+        self.probe = FaultyLink(int(store.rsplit(":", 1)[1]))
+
+    def slice(self, start: str, end: str) -> Document:
+        made: Document = call(
+            "POST",
+            f"{self.store}/v1/slices",
+            {"model": self.card["digest"], "inputs": [start], "outputs": [end]},
+        )
+        return made
+
+    def placement(self, *routes: Document, latency: str = "400ms", **spec: Any) -> Document:
+        return {
+            "apiVersion": "edge-intelligence.io/v1alpha1",
+            "kind": "Placement",
+            "metadata": {"name": "digits-edge-a", "namespace": "default", "generation": 1},
+            "spec": {
+                "service": "digits",
+                "node": "edge-a",
+                "mode": "Auto",
+                "model": {
+                    "digest": self.card["digest"],
+                    "inputs": self.card["inputs"],
+                    "output": self.card["exits"][-1]["tensor"],
+                },
+                "slo": {"latency": latency, "percentile": 95},
+                "link": {
+                    "peer": "cloud",
+                    "probe": f"http://127.0.0.1:{self.probe.port}/v1/probe",
+                    "interval": "500ms",
+                },
+                "routes": list(routes),
+                **spec,
+            },
+        }
+
+    def remote(self, cut: str = "pool1", exit_: str = "final", need: str = "1000") -> Document:
+        output = next(e["output"] for e in self.card["exits"] if e["name"] == exit_)
+        head = (
+            {"place": "edge-a", "runtime": "Edge", "slice": self.slice("image", cut)}
+            if cut != "image"
+            else None
+        )
+        tail = {
+            "place": "cloud",
+            "runtime": "Triton",
+            "address": f"http://127.0.0.1:{self.hop.port}",
+            "model": "tail",
+            "slice": self.slice(cut, output),
+            "predictedCompute": "0.5ms",
+        }
+        return {
+            "name": f"{exit_}@{cut}",
+            "exit": exit_,
+            "cut": cut,
+            "accuracy": 0.97,
+            "minBandwidth": need,
+            "predictedLatency": "50ms",
+            "stages": [s for s in (head, tail) if s is not None],
+        }
+
+    def local(self, exit_: str = "exit1") -> Document:
+        output = next(e["output"] for e in self.card["exits"] if e["name"] == exit_)
+        return {
+            "name": f"{exit_}@local",
+            "exit": exit_,
+            "cut": "local",
+            "accuracy": 0.81,
+            "minBandwidth": "0",
+            "predictedLatency": "5ms",
+            "stages": [{"place": "edge-a", "runtime": "Edge", "slice": self.slice("image", output)}],
+        }
+
+    def start(self, placement: Document) -> None:
+        """The relays, the far runtime that serves the tail, and the edge runtime."""
+        self._stack.enter_context(in_thread(self.hop.main))
+        self._stack.enter_context(in_thread(self.probe.main))
+        tails = [s for r in placement["spec"]["routes"] for s in r["stages"] if "address" in s]
+        if tails:
+            self._serve("tail", self._far, free_port(), self._far_placement(tails[0]["slice"]), self._stack)
+        self.start_edge(placement)
+
+    def start_edge(self, placement: Document | None, store: str | None = None) -> None:
+        """The edge runtime alone; without a placement it has only what it kept on disk."""
+        self._edge = self._stack.enter_context(ExitStack())
+        self._serve("digits", self.http, self.grpc, placement, self._edge, store)
+
+    def stop_edge(self) -> None:
+        """As SIGTERM does."""
+        self._edge.close()
+
+    def _far_placement(self, tail: Document) -> Document:
+        far = copy.deepcopy(self.placement(self.local()))
+        spec = far["spec"]
+        del spec["link"]
+        spec["model"] |= {"inputs": tail["inputs"], "output": tail["outputs"][0]}
+        spec["routes"][0]["stages"][0]["slice"] = tail
+        return far
+
+    def place(self, placement: Document) -> None:
+        """Replaces the edge runtime's placement."""
+        (self.folder / "digits.json").write_text(json.dumps(placement))
+
+    def _serve(
+        self,
+        service: str,
+        http: int,
+        grpc: int,
+        placement: Document | None,
+        cleanup: ExitStack,
+        store: str | None = None,
+    ) -> None:
+        file = self.folder / f"{service}.json"
+        file.unlink(missing_ok=True)
+        if placement is not None:
+            file.write_text(json.dumps(placement))
+        arguments = argparse.Namespace(
+            service=service,
+            namespace="default",
+            node="edge-a",
+            store=store or self.store,
+            cache_dir=self.folder / f"cache-{service}",
+            host="127.0.0.1",
+            http_port=http,
+            grpc_port=grpc,
+            placement_file=file,
+        )
+        cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
+        wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
+
+    def is_ready(self, port: int | None = None) -> bool:
+        try:
+            return bool(call("GET", f"http://127.0.0.1:{port or self.http}/v2/health/ready")["ready"])
+        except OSError:
+            return False
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as response:
+            text: str = response.read().decode()
+        return text
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        found = [line for line in self.metrics().splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+    def wait(self, condition: Callable[[], bool], within: float) -> None:
+        """Waits for a condition; says which metrics there were when it does not come true."""
+        wait_until(condition, self.metrics, within)
+
+    def infer(self, image: Any) -> Document:
+        """One request as JSON, the way curl would."""
+        given = {
+            "name": "image",
+            "shape": list(image.shape),
+            "datatype": "FP32",
+            "data": image.ravel().tolist(),
+        }
+        answer: Document = call(
+            "POST", f"http://127.0.0.1:{self.http}/v2/models/digits/infer", {"inputs": [given]}
+        )
+        return answer
+
+    def wait_for_route(self, image: Any, route: str, within: float = 20.0) -> None:
+        """Asks until this route answers."""
+        seen: list[str] = []
+
+        def answered() -> bool:
+            seen.append(self.infer(image)["parameters"]["route"])
+            return seen[-1] == route
+
+        wait_until(
+            answered, lambda: f"{seen[-5:]}, bandwidth {self.metric('edge_link_bandwidth_bits')}", within
+        )
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A model store's address."""
+    port = free_port()
+    config = uvicorn.Config(
+        StoreApp(tmp_path_factory.mktemp("store"), 1 << 24),
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        lifespan="off",
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started, lambda: "the store did not start")
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def card(store: str, chain_model: bytes) -> Document:
+    call("PUT", f"{store}/v1/files/digits.onnx", chain_model)
+    made: Document = call("POST", f"{store}/v1/models", {"storageUri": "store://digits.onnx"})
+    return made
+
+
+@pytest.fixture
+def stack(tmp_path: Path, store: str, card: Document) -> Iterator[Stack]:
+    """Not started yet: `start` takes the placement."""
+    with ExitStack() as cleanup:
+        yield Stack(tmp_path, store, card, cleanup)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, store: str, card: Document) -> Iterator[Stack]:
+    """Serving the full model at this node, for tests that change nothing."""
+    with ExitStack() as cleanup:
+        stack = Stack(tmp_path_factory.mktemp("served"), store, card, cleanup)
+        stack.start(stack.placement(stack.local("final")))
+        yield stack

@@ -1,0 +1,36 @@
+"""What the kernel tells of a connection: how much has arrived."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from edge_runtime.links import tcp_info
+
+
+def test_acknowledged_bytes_are_counted_as_they_arrive() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as near,
+    ):
+        far, _ = server.accept()
+        with far:
+            before = tcp_info(near)
+            assert before is not None
+            near.sendall(bytes(10_000))
+            assert len(far.recv(10_000, socket.MSG_WAITALL)) == 10_000
+            found, pause = tcp_info(near), threading.Event()
+            for _ in range(200):  # the last acknowledgement may be delayed by 40 ms
+                if found is not None and found.acked - before.acked == 10_000:
+                    break
+                pause.wait(0.01)
+                found = tcp_info(near)
+            assert found is not None
+            assert found.acked - before.acked == 10_000
+            assert 0 < found.round_trip < 0.1
+
+
+def test_a_closed_socket_tells_nothing() -> None:
+    sock = socket.socket()
+    sock.close()
+    assert tcp_info(sock) is None

@@ -1,0 +1,153 @@
+"""Which tensors are cuts of an exit, what they cost, and which graphs are refused."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_runtime.cards import card_of
+from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
+from edge_runtime.slicing import Graph
+
+EXITS = [{"name": "exit1", "output": "exit1_logits", "accuracy": 0.5}]
+
+
+def test_a_chain_is_cut_behind_each_layer_and_never_in_front_of_what_is_fused(chain_model: bytes) -> None:
+    cuts = Graph(chain_model).cuts("logits")
+    assert [c.tensor for c in cuts] == ["image", "relu1", "pool1", "relu2", "pool2", "relu3", "pool3"]
+
+
+def test_the_bytes_of_a_cut_are_those_of_one_item(chain_model: bytes) -> None:
+    cuts = {c.tensor: c.bytes for c in Graph(chain_model).cuts("logits")}
+    assert cuts["image"] == 1 * 16 * 16 * 4
+    assert cuts["relu1"] == 4 * 16 * 16 * 4
+    assert cuts["pool2"] == 4 * 4 * 4 * 4
+
+
+def test_an_early_exit_has_the_cuts_before_it_only(chain_model: bytes) -> None:
+    assert [c.tensor for c in Graph(chain_model).cuts("exit1_logits")] == ["image", "relu1", "pool1"]
+
+
+def test_no_tensor_inside_a_residual_block_is_a_cut(residual_model: bytes) -> None:
+    cuts = [c.tensor for c in Graph(residual_model).cuts("logits")]
+    assert cuts == ["image", "stem", "sum1", "sum2", "pooled"]
+
+
+def test_removing_a_cut_separates_and_removing_another_tensor_does_not(residual_model: bytes) -> None:
+    graph = Graph(residual_model)
+    cuts = {c.tensor for c in graph.cuts("logits")}
+    tensors = {o for n in graph.model.graph.node for o in n.output} - {"logits"}
+    separating = {t for t in tensors if not _reaches(graph, "logits", without=t)}
+    # Flattened and added to a block's end, these are cuts too; the card leaves out the ones that cost the
+    # same.
+    assert separating - cuts == {"flat"}
+    assert cuts - separating == {"image"}
+
+
+def _reaches(graph: Graph, output: str, without: str) -> bool:
+    made_from = {o: n.input for n in graph.model.graph.node for o in n.output}
+    todo, seen = [output], set()
+    while todo:
+        name = todo.pop()
+        if name == graph.input:
+            return True
+        if name != without and name not in seen:
+            seen.add(name)
+            todo.extend(made_from.get(name, ()))
+    return False
+
+
+def test_segments_that_exits_share_are_listed_once(chain_model: bytes) -> None:
+    card = card_of(Graph(chain_model), len(chain_model))
+    trunk = ["image", "relu1", "pool1", "relu2", "pool2", "relu3", "pool3", "logits"]
+    branches = {("pool1", "exit1_logits"), ("pool2", "exit2_logits")}
+    assert set(card.segments()) == set(pairwise(trunk)) | branches
+    assert len(card.segments()) == 9
+
+
+def test_a_long_chain_is_cut_in_linear_time() -> None:
+    nodes = [helper.make_node("Sin", [f"t{i}"], [f"t{i + 1}"]) for i in range(3000)]
+    graph = helper.make_graph(
+        nodes,
+        "long",
+        [helper.make_tensor_value_info("t0", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("t3000", TensorProto.FLOAT, ["N", 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    assert len(Graph(model.SerializeToString()).cuts("t3000")) == 3000
+
+
+def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: bytes) -> None:
+    card = card_of(Graph(chain_model), len(chain_model), EXITS).document()
+    assert [(e["name"], e["accuracy"]) for e in card["exits"]] == [("exit1", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"output": "exit1_logitz"}, UnknownOutput,
+         ('model.exits[0].output: "exit1_logitz" is not an output of the graph; '
+          "its outputs are exit1_logits, exit2_logits, logits")),
+        ({"accuracy": 1.3}, BadAccuracy,
+         "model.exits[0].accuracy: 1.3 is not between 0 and 1; write a share such as 0.93"),
+        ({"accuracy": "high"}, BadAccuracy,
+         "model.exits[0].accuracy: 'high' is not a number; write a share between 0 and 1"),
+        ({"name": ""}, BadRequest, "model.exits[0].name: '' is not a name; write a non-empty string"),
+    ],
+)  # fmt: skip
+def test_a_wrong_exit_is_refused_by_field_value_and_fix(
+    chain_model: bytes, change: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error) as caught:
+        card_of(Graph(chain_model), 1, [{**EXITS[0], **change}])
+    assert str(caught.value) == sentence
+
+
+def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
+    with pytest.raises(BadRequest, match=r'model\.exits\[1\]\.name: "exit1" is given twice'):
+        card_of(Graph(chain_model), 1, [*EXITS, {**EXITS[0], "output": "logits"}])
+
+
+def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_model: bytes) -> None:
+    model = onnx.load_model_from_string(chain_model)
+    del model.metadata_props[:]
+    with pytest.raises(NoExits, match=r"give at least \{name: final, output: logits, accuracy: "):
+        card_of(Graph(model.SerializeToString()), 1)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", b"not an onnx file at all", b"PK\x03\x04" + bytes(100), b"{}", bytes(64)]
+)
+def test_what_is_not_onnx_is_refused_by_its_first_bytes(data: bytes) -> None:
+    with pytest.raises(NotOnnx) as caught:
+        Graph(data)
+    assert f"{len(data)} bytes starting with {data[:8].hex(' ') or 'nothing'}" in str(caught.value)
+
+
+def test_every_truncation_of_a_model_is_refused_or_read_as_a_model(chain_model: bytes) -> None:
+    refused = 0
+    for length in range(0, len(chain_model), 997):
+        try:
+            Graph(chain_model[:length])
+        except (NotOnnx, BadRequest):
+            refused += 1
+    assert refused == len(range(0, len(chain_model), 997))
+
+
+def test_an_open_dimension_besides_the_batch_is_refused(chain_model: bytes) -> None:
+    model = onnx.load_model_from_string(chain_model)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    with pytest.raises(BadRequest, match=r"input image leaves dimension 2 \(H\) open; only the batch"):
+        Graph(model.SerializeToString())
+
+
+def test_metadata_that_is_not_a_list_is_refused(chain_model: bytes) -> None:
+    model = onnx.load_model_from_string(chain_model)
+    model.metadata_props[0].value = json.dumps({"name": "x"})
+    with pytest.raises(BadRequest, match="is not a list of exits"):
+        card_of(Graph(model.SerializeToString()), 1)

@@ -1,0 +1,61 @@
+"""What the runtime says of itself, from its measurements."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from edge_runtime.status import LinkReport, Report, Window, quantile, status_document
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def _report(window: Window, link: LinkReport | None) -> Report:
+    return Report(3, True, "", "exit5@pool1", "exit5", "pool1", link, window.summary(100.0), NOW)
+
+
+def test_the_status_holds_what_the_last_minute_measured() -> None:
+    window = Window()
+    window.add(30.0, 9.0, False)  # more than a minute ago
+    for i in range(100):
+        window.add(50.0, 0.041 if i < 90 else 0.077, i < 99)
+    document = status_document(_report(window, LinkReport(True, 3_920_000.4, 0.0008, NOW)))
+    assert document == {
+        "observedGeneration": 3,
+        "loaded": True,
+        "message": "",
+        "activeRoute": "exit5@pool1",
+        "exit": "exit5",
+        "cut": "pool1",
+        "link": {
+            "state": "Up",
+            "bandwidth": "3920000",
+            "roundTrip": "0.8ms",
+            "measuredAt": "2026-01-02T03:04:05Z",
+        },
+        "latency": {"p50": "41ms", "p95": "77ms"},
+        "requests": 100,
+        "attainment": "0.990",
+        "lastUpdated": "2026-01-02T03:04:05Z",
+    }
+
+
+def test_what_is_not_known_is_removed_not_invented() -> None:
+    document = status_document(_report(Window(), None))
+    assert (document["latency"], document["attainment"], document["link"]) == (None, None, None)
+    assert document["requests"] == 0
+
+
+def test_a_link_that_is_down_keeps_its_last_bandwidth() -> None:
+    link = status_document(_report(Window(), LinkReport(False, 1e6, None, NOW)))["link"]
+    assert (link["state"], link["bandwidth"], link["roundTrip"]) == ("Down", "1000000", None)
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 5), (0.95, 10), (0.9, 9), (0.1, 1)])
+def test_a_quantile_is_the_nearest_rank(share: float, value: float) -> None:
+    assert quantile([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], share) == value
+
+
+def test_a_quantile_of_nothing_is_none() -> None:
+    assert quantile([], 0.5) is None

@@ -1,0 +1,252 @@
+"""The model store over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+import pytest
+import pytest_asyncio
+
+from edge_runtime.profiling import profile_device
+from edge_runtime.store.app import StoreApp
+
+LIMIT = 1 << 20
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", LIMIT))
+    async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def card(store: httpx.AsyncClient, chain_model: bytes) -> Any:
+    await store.put("/v1/files/digits/digits.onnx", content=chain_model)
+    return (await store.post("/v1/models", json={"storageUri": "store://digits/digits.onnx"})).json()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _error(response: httpx.Response, status: int, reason: str) -> str:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert error["reason"] == reason
+    message: str = error["message"]
+    return message
+
+
+async def test_a_file_is_kept_under_its_path_and_answered_with_its_digest(store: httpx.AsyncClient) -> None:
+    answer = await store.put("/v1/files/a/b.bin", content=b"12345")
+    assert answer.json() == {"digest": f"sha256:{hashlib.sha256(b'12345').hexdigest()}", "size": 5}
+    assert (await store.get("/v1/files/a/b.bin")).content == b"12345"
+    _error(await store.get("/v1/files/a/c.bin"), 404, "NotFound")
+
+
+async def test_a_blob_is_kept_under_its_digest_only(store: httpx.AsyncClient) -> None:
+    digest = f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
+    assert (await store.head(f"/v1/blobs/{digest}")).status_code == 404
+    assert (await store.put(f"/v1/blobs/{digest}", content=b"abc")).status_code == 200
+    assert (await store.get(f"/v1/blobs/{digest}")).content == b"abc"
+    head = await store.head(f"/v1/blobs/{digest}")
+    assert (head.status_code, head.headers["content-length"]) == (200, "3")
+    wrong = "sha256:" + "0" * 64
+    message = _error(await store.put(f"/v1/blobs/{wrong}", content=b"abc"), 422, "DigestMismatch")
+    assert wrong in message
+    assert digest in message
+    _error(await store.get(f"/v1/blobs/{wrong}"), 404, "NotFound")
+
+
+async def test_a_blob_that_the_disk_changed_is_not_given_out(
+    store: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    digest = (
+        await store.put("/v1/blobs/sha256:" + hashlib.sha256(b"abc").hexdigest(), content=b"abc")
+    ).json()["digest"]
+    (tmp_path / "store" / "blobs" / digest.removeprefix("sha256:")).write_bytes(b"abd")
+    assert "they were removed, store them again" in _error(
+        await store.get(f"/v1/blobs/{digest}"), 422, "DigestMismatch"
+    )
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "a//../x", "/etc/passwd", "a/./../../b"])
+async def test_no_path_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"evil"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": f"/v1/files/{name}", "headers": []}
+    await StoreApp(tmp_path / "store", LIMIT)(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert _files(tmp_path) == []
+
+
+async def test_a_file_beyond_the_limit_is_refused_and_leaves_nothing(
+    store: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    _error(await store.put("/v1/files/big", content=bytes(LIMIT + 1)), 413, "TooLarge")
+    assert _files(tmp_path) == []
+
+
+async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(card: Any) -> None:
+    assert [e["name"] for e in card["exits"]] == ["exit1", "exit2", "final"]
+    assert card["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
+    assert card["exits"][0]["tensor"] == {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
+    assert card["exits"][0]["cuts"][0] == {"tensor": "image", "bytes": 1024}
+    assert {"from": "image", "to": "relu1"} in card["segments"]
+
+
+async def test_a_slice_is_cut_once_and_answered_with_its_tensors(store: httpx.AsyncClient, card: Any) -> None:
+    request = {"model": card["digest"], "inputs": ["pool1"], "outputs": ["logits"]}
+    first, second = [(await store.post("/v1/slices", json=request)).json() for _ in range(2)]
+    assert first == second
+    assert first["inputs"] == [{"name": "pool1", "datatype": "FP32", "shape": [-1, 4, 8, 8]}]
+    data = (await store.get(f"/v1/blobs/{first['digest']}")).content
+    assert len(data) == first["size"]
+    onnx.checker.check_model(onnx.load_model_from_string(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"exits": [{"name": "e", "output": "nope", "accuracy": 0.9}]}, "UnknownOutput",
+         ('model.exits[0].output: "nope" is not an output of the graph; '
+          "its outputs are exit1_logits, exit2_logits, logits")),
+        ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
+         "model.exits[0].accuracy: 1.3 is not between 0 and 1"),
+        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: sha256:1111"),
+        ({"digest": "md5:1"}, "BadRequest", "model.digest: 'md5:1' is not a digest"),
+        ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp"; use one of store://, https://'),
+        ({"storageUri": "/just/a/path"}, "UnsupportedScheme", 'has scheme ""'),
+        ({"storageUri": "store://not/there"}, "NotFound", 'no file "not/there" in this store'),
+        ({"storageUri": "file:///not/there.onnx"}, "Unreachable", '"file:///not/there.onnx" cannot be read'),
+        ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", "cannot be read"),
+        ({"storageUri": None}, "BadRequest", "storageUri: None is not a string"),
+    ],
+)  # fmt: skip
+async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(
+    store: httpx.AsyncClient, card: Any, change: dict[str, Any], reason: str, words: str
+) -> None:
+    answer = await store.post("/v1/models", json={"storageUri": "store://digits/digits.onnx", **change})
+    assert answer.status_code >= 400
+    assert words in _error(answer, answer.status_code, reason)
+
+
+async def test_what_is_not_onnx_is_refused(store: httpx.AsyncClient) -> None:
+    await store.put("/v1/files/cat.jpg", content=b"\xff\xd8\xff\xe0JFIF")
+    answer = await store.post("/v1/models", json={"storageUri": "store://cat.jpg"})
+    assert "8 bytes starting with ff d8 ff e0" in _error(answer, 400, "NotOnnx")
+
+
+async def test_exits_of_two_services_on_one_file_are_profiled_together(
+    store: httpx.AsyncClient, card: Any
+) -> None:
+    request = {
+        "storageUri": "store://digits/digits.onnx",
+        "exits": [{"name": "e", "output": "exit2_logits", "accuracy": 0.5}],
+    }
+    own = (await store.post("/v1/models", json=request)).json()
+    assert [e["name"] for e in own["exits"]] == ["e"]
+    joined = (await store.get(f"/v1/models/{card['digest']}")).json()
+    assert [e["name"] for e in joined["exits"]] == ["exit1", "exit2", "final", "e"]
+    assert all(segment in joined["segments"] for segment in card["segments"])
+    assert len(joined["segments"]) == len(card["segments"])
+
+
+class _Files(BaseHTTPRequestHandler):
+    content = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+@pytest.fixture
+def web(chain_model: bytes) -> Iterator[str]:
+    _Files.content = chain_model
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/digits.onnx"
+        server.shutdown()
+        thread.join(10)
+
+
+async def test_models_are_fetched_from_the_web_and_from_files(
+    store: httpx.AsyncClient, web: str, tmp_path: Path, chain_model: bytes
+) -> None:
+    (tmp_path / "m.onnx").write_bytes(chain_model)
+    digest = f"sha256:{hashlib.sha256(chain_model).hexdigest()}"
+    for uri in (web, f"file://{tmp_path}/m.onnx"):
+        answer = await store.post("/v1/models", json={"storageUri": uri, "digest": digest})
+        assert answer.json()["digest"] == digest, answer.text
+
+
+async def test_a_profile_is_measured_through_the_store_and_kept_there(
+    store: httpx.AsyncClient, card: Any
+) -> None:
+    class Direct:
+        """The client's calls, without a network between."""
+
+        async def card(self, model: str) -> Any:
+            return (await store.get(f"/v1/models/{model}")).json()
+
+        async def slice(self, model: str, inputs: Any, outputs: Any) -> Any:
+            request = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+            return (await store.post("/v1/slices", json=request)).json()
+
+        async def blob(self, digest: str) -> bytes:
+            return (await store.get(f"/v1/blobs/{digest}")).content
+
+    said: list[str] = []
+    profile = await profile_device(Direct(), card["digest"], "camera", "edge-b", 0.002, said.append)  # type: ignore[arg-type]
+    path = f"/v1/profiles/{card['digest']}/camera"
+    _error(await store.get(path), 404, "NotFound")
+    assert (await store.put(path, json=profile)).status_code == 200
+    assert (await store.get(path)).json() == profile
+    assert [(s["from"], s["to"]) for s in profile["segments"]] == [
+        (s["from"], s["to"]) for s in card["segments"]
+    ]
+    assert [e["exit"] for e in profile["exits"]] == ["exit1", "exit2", "final"]
+    assert all(s["meanSeconds"] > 0 and s["runs"] >= 5 for s in profile["segments"])
+    assert len(said) == 4 + len(card["segments"]) + 3  # the rounds, then each result
+    wrong = await store.put(f"/v1/profiles/{card['digest']}/gateway", json=profile)
+    assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
+
+
+async def test_a_probe_is_swallowed_and_timed(store: httpx.AsyncClient) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield bytes(1000)
+
+    answer = (await store.post("/v1/probe", content=body())).json()
+    assert (answer["bytes"], answer["first"]) == (4000, 1000)
+    assert answer["seconds"] > 0
+
+
+async def test_what_is_not_there_is_404_and_bad_json_is_400(store: httpx.AsyncClient) -> None:
+    _error(await store.get("/v1/nothing"), 404, "NotFound")
+    _error(await store.post("/v1/models", content=b"{"), 400, "BadRequest")
+    _error(await store.post("/v1/slices", content=json.dumps([])), 400, "BadRequest")
+    assert (await store.get("/v1/health/ready")).status_code == 200

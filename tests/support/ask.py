@@ -1,0 +1,56 @@
+"""Sends held-out images to a service with tritonclient and prints the answer: runs in a node's network."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import tritonclient.grpc
+import tritonclient.http
+
+from demo.samples import Samples
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--protocol", choices=["http", "grpc"], required=True)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--count", type=int, default=1)
+    arguments = parser.parse_args()
+    samples = Samples.load(arguments.held_out)
+    images = samples.images[arguments.index : arguments.index + arguments.count]
+    library: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[arguments.protocol]
+    with library.InferenceServerClient(arguments.address) as client:
+        ready = (
+            client.is_server_live() and client.is_server_ready() and client.is_model_ready(arguments.model)
+        )
+        tensor = library.InferInput("image", list(images.shape), "FP32")
+        tensor.set_data_from_numpy(images)
+        result = client.infer(arguments.model, [tensor], request_id="trial-1")
+        if arguments.protocol == "grpc":
+            response = result.get_response(as_json=True)
+            parameters = {k: next(iter(v.values())) for k, v in response.get("parameters", {}).items()}
+        else:
+            response = result.get_response()
+            parameters = response.get("parameters", {})
+        output = response["outputs"][0]["name"]
+        json.dump(
+            {
+                "ready": ready,
+                "id": response.get("id"),
+                "model": response.get("model_name") or response.get("modelName"),
+                "output": output,
+                "values": result.as_numpy(output).tolist(),
+                "parameters": parameters,
+            },
+            sys.stdout,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""What the end-to-end tests do to the cluster and see of it."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from demo import installation
+from demo.deadlines import wait_for
+from demo.onbed import TestbedCluster
+from demo.samples import Samples
+from demo.training import TrainedModel
+from testbed import Testbed
+
+Document = dict[str, Any]
+ASK = Path(__file__).with_name("ask.py")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One inference as the client library shows it."""
+
+    ready: bool
+    id: str
+    model: str
+    output: str
+    values: npt.NDArray[np.float32]
+    parameters: Document
+
+
+@dataclass
+class Load:
+    """A steady stream of requests at one node; `answers` grows while it runs."""
+
+    node: str
+    answers: list[Document] = field(default_factory=list)
+    links: list[Document] = field(default_factory=list)
+    _came: threading.Condition = field(default_factory=threading.Condition)
+
+    def lost(self) -> list[str]:
+        """The errors of the requests that got no answer."""
+        with self._came:
+            return [answer["error"] for answer in self.answers if "error" in answer]
+
+    def wait_for(self, what: str, condition: Callable[[Document], bool], seconds: float = 30.0) -> Document:
+        """The first answer from now on for which the condition holds."""
+        with self._came:
+            start = len(self.answers)
+
+            def found() -> Document | None:
+                return next((a for a in self.answers[start:] if condition(a)), None)
+
+            if not self._came.wait_for(lambda: found() is not None, seconds):
+                raise AssertionError(
+                    f"{self.node}: no answer with {what} in {seconds:g} s: {self.answers[-5:]}"
+                )
+            answer = found()
+        assert answer is not None
+        return answer
+
+    def receive(self, lines: Iterator[str]) -> None:
+        """Takes the client's events until it ends."""
+        for line in lines:
+            event = json.loads(line)
+            with self._came:
+                if event["event"] == "answer":
+                    self.answers.append(event)
+                elif event["event"] == "link":
+                    self.links.append(event)
+                self._came.notify_all()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The cluster with the example on it."""
+
+    root: Path
+    cluster: TestbedCluster
+    trained: TrainedModel
+
+    @property
+    def bed(self) -> Testbed:
+        """The testbed beneath: links, speeds, power."""
+        return Testbed.of_checkout(self.root)
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> Document:
+        """An object as it is now; raises KubectlFailed when there is none."""
+        found: Document = json.loads(self.cluster.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        return found
+
+    def placements(self) -> dict[str, Document]:
+        """The example's placements by node."""
+        return {p["spec"]["node"]: dict(p) for p in installation.placements(self.cluster)}
+
+    def condition(self, name: str, type_: str, namespace: str = "default") -> Document:
+        """One condition of a service; empty while it is not there."""
+        status = self.get("inferenceservice", name, namespace).get("status", {})
+        found: Document = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
+        return found
+
+    def triton_models(self) -> list[str]:
+        """Names of the models that Triton has loaded."""
+        # Not by the repository's index: it leaves out models that were sent inline.
+        statistics = "/api/v1/namespaces/triton/services/http:triton:8000/proxy/v2/models/stats"
+        found = json.loads(self.cluster.kubectl("get", "--raw", statistics))
+        return [model["name"] for model in found["model_stats"]]
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Waits for a condition; what there is on the cluster is shown when it does not come."""
+        wait_for(what, condition, seconds, self.state, 0.5)
+
+    def state(self) -> str:
+        """What a person would look at: conditions, pods, placements, the last events, the operator's log."""
+        events = self.cluster.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", "--no-headers")
+        placements = json.dumps([p.get("status") for p in installation.placements(self.cluster)], indent=1)
+        log = self.cluster.kubectl("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
+        return "\n".join([installation.state(self.cluster), placements, *events.splitlines()[-15:], log])
+
+    def ask(self, node: str, protocol: str = "http", index: int = 0, count: int = 1) -> Answer:
+        """Asks the service at a node, from the node's own network."""
+        entrance = self.cluster.entrance(node, "default", f"digits-{node}")
+        port = entrance.http if protocol == "http" else entrance.grpc
+        argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
+        argv += ["--address", f"{entrance.host}:{port}", "--model", "digits", "--index", str(index)]
+        argv += ["--count", str(count), "--held-out", str(self.trained.held_out)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{node} over {protocol}: {done.stderr[-2000:]}\n{self.state()}"
+        answer = json.loads(done.stdout)
+        return Answer(**{**answer, "values": np.array(answer["values"], dtype=np.float32)})
+
+    def whole(self, exit_name: str, index: int = 0, count: int = 1) -> npt.NDArray[np.float32]:
+        """What the uncut model says at that exit, computed here by onnxruntime."""
+        session = onnxruntime.InferenceSession(self.trained.onnx, providers=["CPUExecutionProvider"])
+        exits = json.loads(session.get_modelmeta().custom_metadata_map["edge.exits"])
+        output = next(e["output"] for e in exits if e["name"] == exit_name)
+        images = Samples.load(self.trained.held_out).images[index : index + count]
+        values: npt.NDArray[np.float32] = session.run([output], {"image": images})[0]
+        return values
+
+    @contextmanager
+    def load(self, node: str, rate: float = 4.0, protocol: str = "http") -> Iterator[Load]:
+        """Requests at a steady rate (1/s) while the block runs; the open ones are awaited at its end."""
+        entrance = self.cluster.entrance(node, "default", f"digits-{node}")
+        argv = [*entrance.prefix, sys.executable, "-m", "demo.load", "--node", node]
+        argv += ["--model", "digits", "--host", entrance.host, "--http", str(entrance.http)]
+        argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
+        argv += ["--timeout", "10", "--held-out", str(self.trained.held_out)]
+        found = Load(node)
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            reader = threading.Thread(target=found.receive, args=(process.stdout,))
+            reader.start()
+            try:
+                process.stdin.write("start\n")
+                process.stdin.flush()
+                found.wait_for("any content", lambda _: True)
+                yield found
+                process.stdin.write("stop\n")
+                process.stdin.flush()
+            finally:
+                process.stdin.close()
+                reader.join(timeout=30)
+                process.terminate()

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from testbed.cli import checkout, main, nodes_of, parse_speed, split
+from testbed.errors import BadValueError
+from testbed.topology import NodeSpec
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> list[str]:
+    """Arguments that name a checkout where nothing runs."""
+    return ["--root", str(tmp_path)]
+
+
+def test_everything_after_kubectl_is_kubectls() -> None:
+    own, passed_on = split(["--root", "/x", "kubectl", "-n", "triton", "get", "pods", "--help"])
+
+    assert own == ["--root", "/x", "kubectl"]
+    assert passed_on == ["-n", "triton", "get", "pods", "--help"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["link", "edge-a", "--rate", "2M"],
+        ["class", "edge-a", "--speed", "0.2"],
+        ["node", "edge-a", "--kill"],
+        ["kubectl", "get", "nodes"],
+    ],
+)
+def test_a_command_that_needs_a_cluster_says_how_to_start_one(
+    command: list[str], empty: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*empty, *command]) == 3
+    assert "the testbed is not running: start it with `testbed up`" in capsys.readouterr().err
+
+
+def test_status_of_nothing_is_1(empty: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*empty, "status"]) == 1
+    assert "start it with `testbed up`" in capsys.readouterr().out
+
+
+def test_down_of_nothing_is_done_and_leaves_nothing(empty: list[str], tmp_path: Path) -> None:
+    assert main([*empty, "down"]) == 0
+    assert main([*empty, "down"]) == 0
+    assert not (tmp_path / ".testbed").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["link", "edge-a", "--rate", "2X"], "--rate 2X: not a rate in bit/s; use e.g. 250k, 2M"),
+        (
+            ["class", "edge-a", "--speed", "slow"],
+            "--speed slow: not a number; use a share of a core",
+        ),
+        (["up", "--nodes", "edge-a"], "--nodes edge-a: use name:class or name:class:speed"),
+        (["node", "edge-a", "--kill", "--offline"], "--offline goes with --reboot"),
+        (["logs", "kubelet-x"], "no log 'kubelet-x'; there are none"),
+    ],
+)
+def test_bad_values_are_refused_before_anything_is_done(
+    command: list[str], sentence: str, empty: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*empty, *command]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_help_says_what_each_command_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+
+    shown = capsys.readouterr().out
+    for command in ("up", "down", "status", "kubectl", "helm", "link", "class", "node", "logs"):
+        assert f"\n    {command} " in shown
+
+
+def test_nodes_are_a_count_or_a_list() -> None:
+    assert nodes_of(None) is None
+    assert nodes_of(["1"]) == [NodeSpec("edge-a", "gateway", 0.4)]
+    assert nodes_of(["a:camera:0.2", "b:gateway"]) == [NodeSpec("a", "camera", 0.2), NodeSpec("b", "gateway")]
+    with pytest.raises(BadValueError, match="speed 99: not a share of a core"):
+        parse_speed("99")
+
+
+def test_the_checkout_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    (tmp_path / "testbed" / "src" / "testbed").mkdir(parents=True)
+    inside = tmp_path / "docs" / "decisions"
+    inside.mkdir(parents=True)
+
+    assert checkout(inside) == tmp_path
+    with pytest.raises(BadValueError, match="is in no checkout of this project"):
+        checkout(Path("/"))

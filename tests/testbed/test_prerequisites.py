@@ -1,0 +1,45 @@
+import pytest
+
+from testbed.prerequisites import PACKAGES, missing_packages, refusal
+
+INSTEAD = "use an existing cluster instead: set KUBECONFIG and run `make demo CLUSTER=existing`"
+
+
+def test_what_is_missing_becomes_packages_named_once() -> None:
+    assert missing_packages(lambda what: what not in {"containerd", "ctr", "/usr/lib/cni/ptp"}) == [
+        "containerd",
+        "containernetworking-plugins",
+    ]
+    assert missing_packages(lambda _: True) == []
+    assert missing_packages(lambda _: False) == sorted(set(PACKAGES.values()))
+
+
+@pytest.mark.parametrize(
+    ("platform", "user", "may_apt", "missing", "sentence"),
+    [
+        ("darwin", 0, False, [], "the testbed needs Linux (this is darwin): "),
+        (
+            "linux",
+            1000,
+            True,
+            [],
+            "the testbed needs root, to make networks and containers: run it as root, or ",
+        ),
+        (
+            "linux",
+            0,
+            False,
+            ["buildah", "runc"],
+            "the testbed needs buildah, runc, and installs packages only on Debian: install them, or ",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_host_is_told_what_to_use_instead(
+    platform: str, user: int, may_apt: bool, missing: list[str], sentence: str
+) -> None:
+    assert refusal(platform, user, may_apt, missing) == sentence + INSTEAD
+
+
+def test_a_machine_that_has_everything_or_may_install_it_is_fit() -> None:
+    assert refusal("linux", 0, False, []) is None
+    assert refusal("linux", 0, True, ["buildah"]) is None
