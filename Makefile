@@ -37,6 +37,14 @@ types: $(VENV)/.synced ## mypy, strict
 e2e: $(VENV)/.synced ## The end-to-end test alone
 	@$(BIN)/python -m testbed.checks e2e
 
+##@ Benchmarks: each prints one JSON object as its last line
+.PHONY: bench-planner bench-slo
+bench-planner: $(VENV)/.synced ## How right and how fast the planner decides (ARGS=--quick: a short check)
+	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
+
+bench-slo: $(VENV)/.synced ## The planner against Edgent, Neurosurgeon, DADS and an oracle on bandwidth traces (TRACES=dir)
+	@$(BIN)/python -m benchmarks.bench_slo $(if $(TRACES),--traces $(TRACES)) $(ARGS)
+
 ##@ While working
 .PHONY: setup format generate lock up down clean
 setup: $(VENV)/.synced ## Makes .venv with everything that the other targets need

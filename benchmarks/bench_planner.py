@@ -1,0 +1,45 @@
+"""How right and how fast the planner decides: `make bench-planner`.
+
+Prints what it is doing to stderr and one JSON object as its last line. --quick takes fewer instances: a
+check that everything runs, not a measurement. --only names parts.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks.planner import chain, dags, sharing
+
+Measure = Callable[[Callable[[str], None], bool], Mapping[str, object]]
+PARTS: Mapping[str, Measure] = {"chain": chain.measure, "dags": dags.measure, "sharing": sharing.measure}
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures the named parts, all by default."""
+    parser = argparse.ArgumentParser(prog="bench_planner", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few instances, in seconds")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
+    arguments = parser.parse_args(argv)
+    found: dict[str, object] = {
+        "quick": arguments.quick,
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
+    }
+    for name in arguments.only:
+        say(f"{name}:")
+        started = time.perf_counter()
+        found |= PARTS[name](lambda line: say(f"  {line}"), arguments.quick)
+        say(f"  took {time.perf_counter() - started:.0f} s")
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
