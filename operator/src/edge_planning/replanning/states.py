@@ -1,0 +1,83 @@
+"""What is remembered from one observation to the next."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge_planning.errors import BadValueError, require
+from edge_planning.replanning.changepoints import DRIFTS, HAZARDS, Habits, Runs, new_runs
+from edge_planning.replanning.forecasts import Forecast, forecast
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """A value; times are those of the `now` that was handed in.
+
+    runs: what is known of the bandwidth, as of `seen` (None: no observation yet). route: the name of the
+    present one, since when. up: whether the link answers. silent: transfers without a reply in a row. rtt,
+    rtt_spread: smoothed round trip and its mean deviation in seconds. next_probe: when to probe the link
+    (None: not needed). backoff: seconds until the probe after that. probing: since when one is in flight.
+    unfit: since when the table does not fit.
+    """
+
+    runs: Runs = field(default_factory=new_runs)
+    seen: float | None = None
+    heard: float | None = None
+    route: str | None = None
+    since: float | None = None
+    up: bool = True
+    silent: int = 0
+    rtt: float | None = None
+    rtt_spread: float = 0.0
+    next_probe: float | None = None
+    backoff: float = 0.0
+    probing: float | None = None
+    unfit: float | None = None
+    switches: int = 0
+
+    def forecast(self, now: float) -> Forecast:
+        """The bandwidth that a transfer sees which starts now."""
+        age = 0.0 if self.seen is None else now - self.seen
+        require(age >= 0, f"the time {now} s is before the last observation at {self.seen} s")
+        return forecast(self.runs, age)
+
+
+def as_document(state: State) -> dict[str, Any]:
+    """The state as plain numbers and lists, fit for JSON."""
+    plain = {name: getattr(state, name) for name in State.__slots__ if name != "runs"}
+    runs = state.runs
+    arrays = {name: getattr(runs, name).tolist() for name in ("weight", "mean", "kappa", "beta", "count")}
+    return {"version": _VERSION, **plain, "runs": {**arrays, "habits": asdict(runs.habits)}}
+
+
+def from_document(document: Mapping[str, Any]) -> State:
+    """What `as_document` made.
+
+    Raises:
+        BadValueError: it is of another version, or not a state at all.
+    """
+    version = document.get("version")
+    require(version == _VERSION, f"a state of version {version}; this is version {_VERSION}")
+    try:
+        runs = document["runs"]
+        floats = [np.array(runs[name], dtype=np.float64) for name in ("weight", "mean", "kappa", "beta")]
+        counts = np.array(runs["count"], dtype=np.int64)
+        found = Runs(*floats, count=counts, habits=Habits(**runs["habits"]))
+        rest = {name: document[name] for name in State.__slots__ if name != "runs"}
+        state = State(runs=found, **rest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadValueError(f"not a state of re-planning: {error}") from error
+    _check(found)
+    return state
+
+
+def _check(runs: Runs) -> None:
+    shape = (len(DRIFTS), len(runs.count))
+    fits = runs.weight.shape == (len(HAZARDS), *shape)
+    fits = fits and all(array.shape == shape for array in (runs.mean, runs.kappa, runs.beta))
+    require(fits, f"the runs of a state have the shapes {runs.weight.shape} and {runs.mean.shape}")
+    require(abs(float(runs.weight.sum()) - 1) < 1e-6, f"the runs' weights sum to {runs.weight.sum()}")
