@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edge_planning.errors import require
+from edge_planning.graphs.values import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Exits ordered by depth; the last one is the full model."""
+    """Exits ordered by depth; the last one is the full model. graph: its layers, where they are known."""
 
     name: str
     exits: tuple[Exit, ...]
+    graph: Graph | None = None
 
     def __post_init__(self) -> None:
         names = [exit_.name for exit_ in self.exits]
