@@ -25,15 +25,10 @@ from edge_planning.replanning.distributions import GAMMA_RATIOS, student_below
 
 RUNS = 24
 HAZARDS: Floats = np.array([1 / 600, 1 / 60, 1 / 6])  # changes per second
-DRIFTS: Floats = np.array(
-    [0.0, 0.001, 0.01, 0.1]
-)  # variance of the level's random walk per second, log units
-NEAR = 1.0
+DRIFTS: Floats = np.array([0.0, 0.001, 0.01, 0.1])  # variance of the level per second, a random walk
 CLIP = 3.0
 LONGEST = 200  # samples that a run remembers for its variance
-FORGETTING = (
-    0.002  # weight shared among the models of the grid at each sample (Herbster and Warmuth's fixed share)
-)
+FORGETTING = 0.002  # weight that the grid's models share at each sample (Herbster, Warmuth: fixed share)
 NOISE = 0.02  # relative error that every sample has at least
 
 

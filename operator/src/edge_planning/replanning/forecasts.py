@@ -19,7 +19,7 @@ _REACH = 12.0
 class Forecast:
     """A mixture of Student's t distributions of the natural logarithm of the bandwidth in bit/s.
 
-    All arrays: [parts]; weight sums to 1. ceiling, floor: the range of bandwidths that is thought possible.
+    All arrays: [parts]; weight sums to 1.
     """
 
     weight: Floats
@@ -30,7 +30,7 @@ class Forecast:
     def probability_above(self, bandwidth: npt.ArrayLike) -> Floats:
         """P(bandwidth of the next transfer >= each of these), in bit/s, any shape; 1 at 0, 0 at infinity."""
         asked = np.asarray(bandwidth, dtype=np.float64)
-        require(bool(np.all(asked >= 0)), f"bandwidth {bandwidth} bit/s is negative or not a number")
+        require(bool(np.all(asked >= 0)), f"bandwidth {asked} bit/s is negative or not a number")
         with np.errstate(divide="ignore"):
             points = np.log(asked)
         finite = np.isfinite(points)

@@ -61,9 +61,9 @@ def routes_of(
     rtt: float | None = None,
 ) -> Routes:
     """Routes from plain sequences."""
-    columns = [np.asarray(column, dtype=np.float64) for column in (seconds, bits, accuracy)]
-    insurance = np.zeros(len(names)) if fallback is None else np.asarray(fallback, dtype=np.float64)
-    return Routes(tuple(names), *columns, fallback=insurance, deadline=deadline, rtt=rtt)
+    columns = (seconds, bits, accuracy, [0.0] * len(names) if fallback is None else fallback)
+    first, second, third, fourth = (np.asarray(column, dtype=np.float64) for column in columns)
+    return Routes(tuple(names), first, second, third, fourth, deadline, rtt)
 
 
 def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | None = None) -> Routes:

@@ -66,7 +66,7 @@ def from_document(document: Mapping[str, Any]) -> State:
         runs = document["runs"]
         floats = [np.array(runs[name], dtype=np.float64) for name in ("weight", "mean", "kappa", "beta")]
         counts = np.array(runs["count"], dtype=np.int64)
-        found = Runs(*floats, count=counts, habits=Habits(**runs["habits"]))
+        found = Runs(floats[0], floats[1], floats[2], floats[3], counts, Habits(**runs["habits"]))
         rest = {name: document[name] for name in State.__slots__ if name != "runs"}
         state = State(runs=found, **rest)
     except (KeyError, TypeError, ValueError) as error:
