@@ -2,9 +2,10 @@
 
 import pytest
 
-from edge_planning.costs import DESKTOP, RASPBERRY_PI_3, DeviceClass, class_profile
+from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
 from edge_planning.costs.edgent import NARROW, alexnet
-from edge_planning.costs.estimates import layers_between
+from edge_planning.costs.estimates import class_profile
+from edge_planning.costs.slices import layers_between
 
 MODEL = alexnet()
 FULL = MODEL.exits[-1]
@@ -12,14 +13,14 @@ FULL = MODEL.exits[-1]
 
 def test_the_exits_have_the_published_numbers_of_layers() -> None:
     assert MODEL.graph is not None
-    lengths = [len(layers_between(MODEL.graph, (), exit_.output)) for exit_ in MODEL.exits]
+    lengths = [len(layers_between(MODEL.graph, (), (exit_.output,))) for exit_ in MODEL.exits]
     assert lengths == [12, 16, 19, 20, 22]
 
 
 def test_the_device_alone_takes_more_than_two_seconds_when_it_loads_the_model() -> None:
     assert MODEL.graph is not None
     assert RASPBERRY_PI_3.loading is not None
-    layers = layers_between(MODEL.graph, (), FULL.output)
+    layers = layers_between(MODEL.graph, (), (FULL.output,))
     weights = sum(MODEL.graph.layers[index].parameters for index in layers)
     compute = class_profile(MODEL, RASPBERRY_PI_3).whole(FULL)
     loading = RASPBERRY_PI_3.loading.seconds({"bytes": weights})

@@ -1,16 +1,12 @@
-"""What running a model costs: time, waiting, energy, bytes, memory; and how sure that is."""
+"""What running a model costs: time, waiting, energy, bytes, memory; and how sure that is.
 
-from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
-from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times
-from edge_planning.costs.regressions import Regression
-
-__all__ = [
-    "DESKTOP",
-    "RASPBERRY_PI_3",
-    "DeviceClass",
-    "Estimate",
-    "Regression",
-    "Source",
-    "class_profile",
-    "layer_times",
-]
+classes     device classes, and the two that Edgent published
+variables   what a layer's latency is regressed on
+regressions, fitting   linear models of latency, and how they come from measurements
+estimates   seconds of each layer: measured, regressed or from FLOPs; profiles of what was not measured
+queueing    waiting at shared nodes, uplinks and Triton servers
+margins     what a prediction is multiplied by to be true for a percentile
+energy      joules of a request
+slices      layers, bytes and memory between two cuts
+edgent      Edgent's AlexNet with five exits
+"""

@@ -1,10 +1,11 @@
 """How long layers take on a device class: measured where possible, else regressed, else from FLOPs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_planning.costs.classes import DeviceClass
+from edge_planning.costs.slices import layers_between
 from edge_planning.costs.variables import family, variables_of
 from edge_planning.errors import require
 from edge_planning.graphs.values import Graph, Layer
@@ -38,7 +39,7 @@ def layer_times(
     is shared out among them as they are estimated without it; of overlapping slices the shorter one counts.
     """
     times = [_estimate(layer, graph, device_class) for layer in graph.layers]
-    slices = [(layers_between(graph, ends[:1], ends[1]), t) for ends, t in (measured or {}).items()]
+    slices = [(layers_between(graph, ends[:1], ends[1:]), t) for ends, t in (measured or {}).items()]
     known: set[int] = set()
     for layers, timing in sorted(slices, key=lambda slice_: len(slice_[0])):
         if not known.isdisjoint(layers):
@@ -54,20 +55,6 @@ def _estimate(layer: Layer, graph: Graph, device_class: DeviceClass) -> Estimate
     if regression := device_class.regressions.get(family(layer.kind)):
         return Estimate(regression.seconds(variables_of(layer, graph)), regression.error, Source.REGRESSION)
     return Estimate(layer.flops / device_class.flops_per_second, device_class.flops_error, Source.FLOPS)
-
-
-def layers_between(graph: Graph, starts: Collection[str], end: str) -> tuple[int, ...]:
-    """Indices of the layers that compute tensor `end` when the tensors `starts` are there already."""
-    require(end in graph.tensors, f"graph {graph.name}: no tensor {end}")
-    for start in starts:
-        require(start in graph.tensors, f"graph {graph.name}: no tensor {start}")
-    wanted, found = {end} - set(starts), []
-    for index in range(len(graph.layers) - 1, -1, -1):
-        layer = graph.layers[index]
-        if not wanted.isdisjoint(layer.outputs):
-            found.append(index)
-            wanted |= set(layer.inputs) - set(starts)
-    return tuple(reversed(found))
 
 
 def class_profile(
@@ -89,6 +76,6 @@ def class_profile(
             if measured and (start, end) in measured:
                 segments[start, end] = measured[start, end]
             elif (start, end) not in segments:
-                mean = sum(times[index].seconds for index in layers_between(graph, (start,), end))
+                mean = sum(times[index].seconds for index in layers_between(graph, (start,), (end,)))
                 segments[start, end] = Timing(mean, mean)
     return ClassProfile(device_class.name, segments)

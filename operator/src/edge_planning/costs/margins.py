@@ -1,0 +1,106 @@
+"""What a predicted time is multiplied by, so that a percentile of the measured ones stays below it.
+
+Split conformal prediction (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005; Lei et al.:
+Distribution-Free Predictive Inference for Regression, 2018) on the ratios of measured to predicted time: the
+ceil((n + 1) * level)-th smallest of n ratios is exceeded by the next one with a probability of at most
+1 - level, whatever their distribution, as long as they are exchangeable. Under drift they are not: then the
+level itself follows what happens (Gibbs and Candes: Adaptive Conformal Inference under Distribution Shift,
+NeurIPS 2021), which keeps the long-run share of misses whatever comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, inf, isfinite
+
+from edge_planning.errors import require
+
+WINDOW = 500
+"""Ratios that are kept: enough for the 99.5th percentile, few enough to forget a machine that has changed."""
+LIMIT = 10.0
+"""No margin is above this, so that a plan stays possible while little is known."""
+STEP = 0.02
+"""How far a miss moves the level; Gibbs and Candes use 0.005 for series of some thousands."""
+
+
+def conformal_quantile(ratios: Sequence[float], percentile: float) -> float:
+    """The conformal quantile of ratios; infinite where they are too few to speak of that percentile.
+
+    BadValueError: no ratios, one that is no number above 0, or a percentile that is not between 0 and 100.
+    """
+    require(len(ratios) > 0, "margin: no residuals")
+    require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
+    for ratio in ratios:
+        _check_ratio(ratio)
+    rank = ceil((len(ratios) + 1) * percentile / 100 - 1e-9)
+    return sorted(ratios)[rank - 1] if rank <= len(ratios) else inf
+
+
+def ratios_needed(percentile: float) -> int:
+    """The fewest ratios from which the conformal quantile is finite: 19 for the 95th percentile."""
+    require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
+    level = percentile / 100
+    return ceil(level / (1 - level) - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """The margin for one percentile, learnt from ratios of measured to predicted time, oldest first.
+
+    miss: the share of misses that the quantile is taken for at present; it starts at 1 - percentile / 100
+    and moves by `step` times the difference of what was wanted and what happened (0: plain split conformal).
+    prior: the margin while there are too few ratios for the percentile (None: the limit).
+    """
+
+    percentile: float = 95.0
+    ratios: tuple[float, ...] = ()
+    miss: float | None = None
+    window: int = WINDOW
+    step: float = STEP
+    limit: float = LIMIT
+    prior: float | None = None
+
+    def __post_init__(self) -> None:
+        require(0 < self.percentile < 100, f"margin: percentile {self.percentile} is not between 0 and 100")
+        require(self.window >= 1, f"margin: a window of {self.window} ratios is too small")
+        require(isfinite(self.step) and self.step >= 0, f"margin: step {self.step} is negative or no number")
+        require(isfinite(self.limit) and self.limit >= 1, f"margin: limit {self.limit} is below 1")
+        require(
+            self.prior is None or 0 < self.prior <= self.limit,
+            f"margin: prior {self.prior} is not between 0 and the limit {self.limit}",
+        )
+        require(self.miss is None or isfinite(self.miss), f"margin: miss {self.miss} is not a number")
+        for ratio in self.ratios:
+            _check_ratio(ratio)
+
+    @property
+    def wanted(self) -> float:
+        """The share of misses that is asked for."""
+        return 1 - self.percentile / 100
+
+    @property
+    def value(self) -> float:
+        """The margin at present: 0 when far too few were missed, the limit when far too many were."""
+        miss = self.wanted if self.miss is None else self.miss
+        if len(self.ratios) < ratios_needed(self.percentile):
+            return self.limit if self.prior is None else self.prior
+        if miss >= 1:
+            return 0.0
+        return self.limit if miss <= 0 else min(conformal_quantile(self.ratios, 100 * (1 - miss)), self.limit)
+
+
+def observe(state: Margin, predicted: float, measured: float) -> Margin:
+    """The state after one more request: times in seconds, the predicted one without any margin."""
+    require(isfinite(predicted) and predicted > 0, f"margin: predicted time {predicted} s is not above 0")
+    require(isfinite(measured) and measured > 0, f"margin: measured time {measured} s is not above 0")
+    ratio = measured / predicted
+    missed = ratio > state.value
+    miss = state.wanted if state.miss is None else state.miss
+    return replace(
+        state,
+        ratios=(*state.ratios, ratio)[-state.window :],
+        miss=miss + state.step * (state.wanted - missed),
+    )
+
+
+def _check_ratio(ratio: float) -> None:
+    require(isfinite(ratio) and ratio > 0, f"margin: residual {ratio} is no ratio above 0")
