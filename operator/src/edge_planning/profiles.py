@@ -1,10 +1,11 @@
 """What a model costs on a device class, as measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from statistics import NormalDist
 
+from edge_planning.costs.margins import conformal_quantile, ratios_needed
 from edge_planning.errors import BadValueError, require
 from edge_planning.models import Exit
 
@@ -28,12 +29,14 @@ class ClassProfile:
     segments: by (tensor from, tensor to). exits: by exit name, from the input to the exit in one piece, where
     that was measured; it then stands for the local route, which runs in one piece, and an exit's segments are
     scaled to sum to it: measured alone, each pays for a call of its own, and what else ran on the machine at
-    that moment would make one cut look better than another.
+    that moment would make one cut look better than another. residuals: by exit name, ratios of measured to
+    predicted compute time from serving; where there are enough for a percentile, they make the margin.
     """
 
     name: str
     segments: Mapping[tuple[str, str], Timing]
     exits: Mapping[str, Timing] = field(default_factory=dict)
+    residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def means(self, exit_: Exit) -> list[float]:
         """Mean seconds of each segment of the way to an exit; BadValueError names a segment not measured."""
@@ -47,11 +50,16 @@ class ClassProfile:
         return timing.mean if timing else sum(t.mean for t in self._timings(exit_))
 
     def margin(self, exit_: Exit, percentile: float) -> float:
-        """By what a mean is multiplied to give the percentile (1 to 99.9) of the compute time on this class.
+        """By what a mean is multiplied to give the percentile of the compute time on this class; at least 1.
 
-        The profile holds mean and 95th percentile; in between and beyond, the distance from the mean is
-        scaled as the quantiles of a normal distribution are. Below the median the mean itself is used.
+        With enough residuals of the exit (19 for the 95th percentile) it is their conformal quantile (see
+        costs.margins). Else the profile's mean and 95th percentile stand for it; in between and beyond, the
+        distance from the mean is scaled as the quantiles of a normal distribution are. Below the median the
+        mean itself is used. BadValueError: percentile is not between 0 and 100, or a residual is not above 0.
         """
+        needed, residuals = ratios_needed(percentile), self.residuals.get(exit_.name, ())
+        if len(residuals) >= needed:
+            return max(conformal_quantile(residuals, percentile), 1.0)
         timing = self.exits.get(exit_.name) or self._summed(exit_)
         ratio = max(timing.p95 / timing.mean, 1.0) if timing.mean > 0 else 1.0
         normal = NormalDist()
