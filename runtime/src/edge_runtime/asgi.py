@@ -5,8 +5,8 @@ On the hot path a framework would cost more than the work itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -20,6 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
+_TOGETHER: Final = 1 << 12
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -62,6 +63,23 @@ def parse_json(body: bytes) -> Json:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"body: not JSON ({error}); send one JSON object") from error
+
+
+async def reply(
+    send: Send, status: int, parts: Sequence[bytes | memoryview], headers: Iterable[tuple[bytes, bytes]]
+) -> None:
+    """One complete response in several parts: long ones are not copied together, short ones are, since each
+    costs a call to the kernel.
+    """
+    size = sum(map(len, parts))
+    if size <= _TOGETHER:
+        await answer(send, status, b"".join(parts), headers)
+        return
+    length = (b"content-length", b"%d" % size)
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def answer(

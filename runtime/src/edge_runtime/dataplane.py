@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
+from edge_runtime.answers import Answer, confidence
 from edge_runtime.assignment import Placement, Route
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
@@ -21,14 +21,14 @@ from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import LinkView, RouteState, after_hop, after_recovery, decide
+from edge_runtime.runners import Runner
 from edge_runtime.status import Window
 from edge_runtime.tables import LoadedRoute, Table, load_table
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, Contract
 from edge_runtime.upstream import Hop
 
 _log = logging.getLogger(__name__)
 
-_INLINE: Final = 0.0003  # below this a thread's hand-over costs more than it frees
 _SPARE: Final = 1.3  # the local route is given this much of its usual time
 _RESERVE: Final = 0.08  # of the SLO: for what lies between a late hop and the answer in its place
 _LEAST_SHARE: Final = 0.25  # of the SLO: less than this is no fair try for a hop
@@ -36,20 +36,6 @@ _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy
 _FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
 _ALONE_FACTOR: Final = 2.0
 _ALONE_LEAST: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An output and how it came about. `seconds` is the time it took, `met` whether
-    that was within the SLO.
-    """
-
-    output: Array
-    route: str
-    exit: str
-    cut: str
-    seconds: float
-    met: bool
 
 
 def patience(slo: float, predicted: float, local: float | None, elapsed: float) -> float:
@@ -71,6 +57,8 @@ def patience(slo: float, predicted: float, local: float | None, elapsed: float) 
 class Dataplane:
     """One service at this node."""
 
+    platform = "edge-intelligence"
+
     def __init__(
         self,
         cache: SliceCache,
@@ -88,8 +76,13 @@ class Dataplane:
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
         self._clients: dict[str, HttpClient] = {}
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._runner = Runner()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+
+    @property
+    def contract(self) -> Contract | None:
+        """What callers send and get, whichever route is active; None before a table is loaded."""
+        return self.table.contract if self.table is not None else None
 
     @property
     def active(self) -> LoadedRoute | None:
@@ -127,39 +120,61 @@ class Dataplane:
         self.changed.set()
         return True
 
-    async def infer(self, inputs: Mapping[str, Array]) -> Answer:
-        """Answers checked inputs; CannotAnswer when neither the route nor a local one can."""
+    async def infer(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+    ) -> Answer:
+        """Answers checked inputs `within` so many seconds or the SLO, whichever is less.
+
+        Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
+        """
         start = self._clock()
         table = self.table
         if table is None:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")
+        slo = table.placement.spec.slo.latency
+        deadline = slo if within is None else min(slo, within)
+        self._runner.admit(table.routes[-1].pace.seconds)
+        try:
+            output, loaded, outcome = await self._answer(table, inputs, start, deadline)
+        finally:
+            self._runner.leave()
+        route = loaded.route
+        seconds = self._clock() - start
+        met = seconds <= slo
+        self._metrics.request(route.exit, route.name, outcome, seconds, met)
+        self.window.add(start, seconds, met)
+        parameters: dict[str, str | bool | float] = {
+            "exit": route.exit,
+            "route": route.name,
+            "cut": route.cut,
+            "deadline_met": seconds <= deadline,
+        }
+        if (sure := confidence(output)) is not None:
+            parameters["confidence"] = sure
+        return Answer([output] * len(outputs), parameters)
+
+    async def _answer(
+        self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
+    ) -> tuple[Array, LoadedRoute, str]:
+        """The output, the route that it came by and how that went; CannotAnswer when none can."""
         index, self._state = self._decide(table)
         chosen = table.routes[index]
-        slo = table.placement.spec.slo.latency
-        outcome = "ok"
         try:
             if chosen.hop is None:
-                output = await self._run(chosen, inputs)
-            else:
-                try:
-                    output = await self._run_split(table, chosen, inputs, start)
-                except CannotAnswer as error:
-                    if table.local is None:
-                        raise
-                    outcome = "fallback"
-                    self._metrics.fallback(_OUTCOMES.get(type(error), "failed"))
-                    chosen = table.local
-                    output = await self._run(chosen, inputs)
+                return await self._run(chosen, inputs), chosen, "ok"
+            try:
+                return await self._run_split(table, chosen, inputs, start, deadline), chosen, "ok"
+            except CannotAnswer as error:
+                if table.local is None:
+                    raise
+                self._metrics.fallback(_OUTCOMES.get(type(error), "failed"))
+                chosen = table.local
+                return await self._run(chosen, inputs), chosen, "fallback"
         except CannotAnswer:
             seconds = self._clock() - start
             self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, False)
             self.window.add(start, seconds, False)
             raise
-        seconds = self._clock() - start
-        met = seconds <= slo
-        self._metrics.request(chosen.route.exit, chosen.route.name, outcome, seconds, met)
-        self.window.add(start, seconds, met)
-        return Answer(output, chosen.route.name, chosen.route.exit, chosen.route.cut, seconds, met)
 
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
@@ -167,7 +182,7 @@ class Dataplane:
             await self.link.stop()
         for client in self._clients.values():
             client.close()
-        self._executor.shutdown(wait=False)
+        self._runner.close()
         self._loader.shutdown(wait=False)
 
     def _decide(self, table: Table) -> tuple[int, RouteState]:
@@ -187,17 +202,14 @@ class Dataplane:
         assert session is not None
         start = self._clock()
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        if session.seconds < _INLINE:
-            results = session.run(feeds)
-        else:
-            results = await asyncio.get_running_loop().run_in_executor(self._executor, session.run, feeds)
+        results = await self._runner.run(session, feeds)
         seconds = self._clock() - start
         loaded.pace.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
         return results
 
     async def _run_split(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], start: float
+        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> Array:
         hop, remote = loaded.hop, loaded.route.remote
         assert hop is not None
@@ -206,12 +218,14 @@ class Dataplane:
             activations = [inputs[t.name] for t in remote.slice.inputs]
         else:
             made = await self._run_stage(loaded, inputs)
-            by_name = {t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}
-            activations = [by_name.get(t.name, inputs.get(t.name, made[0])) for t in remote.slice.inputs]
+            # What the far stage reads was made here, or is an input that goes past the cut as it is.
+            known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
+            activations = [known[t.name] for t in remote.slice.inputs]
         begin = self._clock()
         outcome = "ok"
         try:
-            return (await hop.infer(activations, self._patience(table, loaded.route, begin - start)))[0]
+            within = self._patience(table, loaded.route, begin - start, deadline)
+            return (await hop.infer(activations, within))[0]
         except CannotAnswer as error:
             outcome = _OUTCOMES.get(type(error), "failed")
             if outcome != "busy" and not self._state.failures:
@@ -227,10 +241,10 @@ class Dataplane:
             if outcome != "busy":
                 self._state = after_hop(self._state, outcome == "ok", end)
 
-    def _patience(self, table: Table, route: Route, elapsed: float) -> float:
+    def _patience(self, table: Table, route: Route, elapsed: float, deadline: float) -> float:
         """Seconds that a hop may take."""
         local = None if table.local is None else table.local.pace.seconds
-        return patience(table.placement.spec.slo.latency, route.predicted_latency, local, elapsed)
+        return patience(deadline, route.predicted_latency, local, elapsed)
 
     def _hop(self, route: Route, link: LinkMonitor | None) -> Hop:
         remote = route.remote

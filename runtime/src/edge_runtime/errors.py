@@ -15,14 +15,19 @@ EdgeError
 │   ├── UnsupportedScheme
 │   └── TooLarge
 ├── BadRequest               an argument that is neither of the above
-│   └── BadTensor            a tensor that does not fit the contract of the model
+│   ├── BadTensor            a tensor that does not fit the contract of the model
+│   └── UnsupportedEncoding  a body in a compression that is not read here
+├── MethodNotAllowed         an HTTP method that the path does not take
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
 ├── CannotLoad               a route table that cannot be made ready
+├── CannotListen             an address that cannot be bound
+├── ModelFailed              a model that fails on inputs which fit its contract
 ├── ConnectionFailed         a peer that cannot be reached, or broke off
 ├── CallerLeft               nobody is there to be answered
 └── CannotAnswer             a request that no route can answer
     ├── NotReady             nothing is loaded yet, or the server is going down
+    ├── QueueFull            more requests wait than can be answered in good time
     ├── HopFailed            the next hop refused, broke off or answered nonsense
     ├── HopLate              the next hop's answer did not come in time
     └── LinkBusy             it could not: what is on the link already takes too long
@@ -96,6 +101,18 @@ class BadTensor(BadRequest):
     """A tensor's name, datatype, shape or size does not fit the model."""
 
 
+class UnsupportedEncoding(BadRequest):
+    """A body in a compression that is not read here."""
+
+
+class MethodNotAllowed(EdgeError):
+    """An HTTP method that the path does not take; `allowed` is the one that it does."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
 class UnknownModel(EdgeError):
     """No model of this name is served here."""
 
@@ -106,6 +123,14 @@ class BadPlacement(EdgeError):
 
 class CannotLoad(EdgeError):
     """A route table that cannot be made ready."""
+
+
+class CannotListen(EdgeError):
+    """An address that cannot be bound."""
+
+
+class ModelFailed(EdgeError):
+    """The model fails on inputs that fit its contract."""
 
 
 class ConnectionFailed(EdgeError):
@@ -122,6 +147,14 @@ class CannotAnswer(EdgeError):
 
 class NotReady(CannotAnswer):
     """Nothing is loaded yet, or the server is going down."""
+
+
+class QueueFull(CannotAnswer):
+    """More requests wait than can be answered in good time; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class HopFailed(CannotAnswer):

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any, Final, TypeVar
 
 from edge_runtime.model_store import ModelStore
-from edge_runtime.sessions import Session, zeros
-from edge_runtime.tensors import Tensor
+from edge_runtime.sessions import Session
+from edge_runtime.tensors import Tensor, zeros
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")

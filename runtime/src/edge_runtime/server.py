@@ -181,7 +181,7 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
         tasks.append(asyncio.create_task(placements.watch(runtime.receive)))
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     config = uvicorn.Config(
-        RestApp(runtime.service, runtime.metrics),
+        RestApp(runtime.service, runtime.metrics.exposition),
         host=arguments.host,
         port=arguments.http_port,
         http="httptools",

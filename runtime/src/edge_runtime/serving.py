@@ -2,58 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
-from edge_runtime.dataplane import Answer, Dataplane
+from edge_runtime.answers import Answer
 from edge_runtime.errors import NotReady, UnknownModel
-from edge_runtime.tables import Table
+from edge_runtime.tensors import Array, Contract
 
 SERVER: Final = "edge-runtime"
 VERSION: Final = "0.1.0"
 MODEL_VERSION: Final = "1"
-PLATFORM: Final = "edge-intelligence"
-LARGEST_REQUEST: Final = 64 << 20
+EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+
+
+class Backend(Protocol):
+    """What answers: a route table, or one model alone."""
+
+    platform: str
+
+    @property
+    def contract(self) -> Contract | None:
+        """What requests are read by; None before anything is loaded."""
+
+    @property
+    def message(self) -> str:
+        """Why nothing is loaded."""
+
+    async def infer(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+    ) -> Answer:
+        """Answers checked inputs with the named outputs, `within` so many seconds if it can."""
 
 
 class Service:
-    """One service by name over its dataplane."""
+    """One model by name over what answers for it."""
 
-    def __init__(self, name: str, dataplane: Dataplane) -> None:
-        self.name, self.dataplane = name, dataplane
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name, self.backend = name, backend
         self.draining = False
 
     @property
     def ready(self) -> bool:
         """Whether a request would be answered."""
-        return self.dataplane.table is not None and not self.draining
+        return self.backend.contract is not None and not self.draining
 
-    def table(self, model: str, version: str = "") -> Table:
-        """The table to read a request by; UnknownModel for another name, NotReady before one is loaded."""
+    def check(self, model: str, version: str = "") -> None:
+        """UnknownModel for another name or version than the one that is served."""
         if model != self.name:
-            raise UnknownModel(f'model "{model}" is not served here; ask for {self.name}')
+            raise UnknownModel(f'model "{model[:80]}" is not served here; ask for {self.name}')
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(
-                f'model {model} has no version "{version}"; ask for version {MODEL_VERSION} or none'
+                f'model {model} has no version "{version[:80]}"; ask for version {MODEL_VERSION} or none'
             )
-        table = self.dataplane.table
-        if table is None:
-            why = self.dataplane.message or "no placement has arrived yet"
+
+    def contract(self, model: str, version: str = "") -> Contract:
+        """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
+        self.check(model, version)
+        contract = self.backend.contract
+        if contract is None:
+            why = self.backend.message or "no placement has arrived yet"
             raise NotReady(f"model {model} is not ready: {why}")
-        return table
+        return contract
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Names, datatypes and shapes; the same whichever route is active."""
-        table = self.table(model, version)
+        contract = self.contract(model, version)
         return {
             "name": self.name,
             "versions": [MODEL_VERSION],
-            "platform": PLATFORM,
-            "inputs": [t.document() for t in table.inputs],
-            "outputs": [table.output.document()],
+            "platform": self.backend.platform,
+            "inputs": [t.document() for t in contract.inputs],
+            "outputs": [t.document() for t in contract.outputs],
         }
 
-
-def parameters_of(answer: Answer) -> Mapping[str, str | bool]:
-    """How an answer came about, as response parameters."""
-    return {"exit": answer.exit, "route": answer.route, "cut": answer.cut, "deadline_met": answer.met}
+    def index(self, only_ready: bool) -> list[dict[str, str]]:
+        """The repository index: the one model, and whether it is ready."""
+        if self.ready:
+            return [{"name": self.name, "version": MODEL_VERSION, "state": "READY", "reason": ""}]
+        if only_ready:
+            return []
+        why = "going down" if self.draining else self.backend.message or "no placement has arrived yet"
+        return [{"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why}]

@@ -1,49 +1,106 @@
-"""onnxruntime sessions, as this program wants them: one thread, no spinning,
-warm before the first request.
-"""
+"""onnxruntime sessions, as this program wants them: few threads, no spinning, warm from the start."""
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from edge_runtime.errors import CannotLoad
-from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
+from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
-_WARM_RUNS = 2
+# onnxruntime's classes have no types.
+Untyped = Any
+
+_WARM_RUNS: Final = 2
+_BF16: Final = 16  # as onnx.TensorProto numbers it
+_DATATYPES: Final[Mapping[str, str]] = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
 
 
 class Session:
-    """One slice, loaded. `seconds` is what the last warm run took."""
+    """A model or a slice of one, loaded. `seconds` is what the last warm run took.
+
+    `left_out` are outputs that are no tensors, which the protocol cannot carry, each with its type.
+    """
 
     def __init__(
-        self, model: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int = 1
+        self,
+        model: bytes | Path,
+        inputs: Sequence[Tensor] | None = None,
+        outputs: Sequence[Tensor] | None = None,
+        threads: int = 1,
     ) -> None:
-        """Raises CannotLoad when onnxruntime refuses the bytes, or they do not fit the contract."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        # A spinning thread on a throttled node eats the quota that the next request needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no base
-            raise CannotLoad(f"onnxruntime cannot load the slice: {str(error)[:300]}") from error
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self._output_names = [t.name for t in outputs]
-        self.seconds = 0.0
-        have = ({i.name for i in self._session.get_inputs()}, {o.name for o in self._session.get_outputs()})
-        if have != ({t.name for t in inputs}, {t.name for t in outputs}):
-            raise CannotLoad(f"the slice's file has tensors {have}, its placement says {inputs}, {outputs}")
+        """Raises CannotLoad when onnxruntime refuses the model, or it does not fit the contract.
 
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """Outputs in the order of `outputs`, for inputs that were checked before."""
-        results: list[Array] = self._session.run(self._output_names, feeds)
+        Without `inputs` and `outputs` they are what the file says.
+        """
+        self._session = _open(model, threads)
+        self.left_out: dict[str, str] = {}
+        if inputs is None or outputs is None:
+            inputs, outputs = self._described()
+        else:
+            have = tuple(
+                {t.name for t in got} for got in (self._session.get_inputs(), self._session.get_outputs())
+            )
+            if have != ({t.name for t in inputs}, {t.name for t in outputs}):
+                raise CannotLoad(
+                    f"the slice's file has tensors {have}, its placement says {inputs}, {outputs}"
+                )
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.contract = Contract(self.inputs, self.outputs)
+        self._output_names = [t.name for t in self.outputs]
+        self._by_value = any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
+        self._partly = ort.RunOptions()
+        self._partly.only_execute_path_to_fetches = True
+        self.seconds = 0.0
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file's author wrote into it, by key."""
+        found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return found
+
+    def run(self, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> list[Array]:
+        """Outputs in the order of `names` (by default of `outputs`), for inputs that were checked before.
+
+        Only what the named outputs need is computed. Raises BadTensor when the model finds that inputs do not
+        fit each other, ModelFailed when it fails in another way.
+        """
+        options = None
+        if names is None or names == self._output_names:
+            names = self._output_names
+        else:
+            options = self._partly
+        try:
+            if self._by_value:
+                return self._run_by_value(feeds, names, options)
+            results: list[Array] = self._session.run(names, feeds, options)
+        except InvalidArgument as error:
+            raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
     def warm(self, runs: int = _WARM_RUNS) -> None:
@@ -61,9 +118,63 @@ class Session:
                     f"the slice answers {result.dtype}{list(result.shape)}, its placement says {tensor}"
                 )
 
+    def _run_by_value(
+        self, feeds: Mapping[str, Array], names: Sequence[str], options: Untyped
+    ) -> list[Array]:
+        """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
+        values = {}
+        for name, array in feeds.items():
+            if self.contract.inputs_by_name[name].datatype == "BF16":
+                bits = np.ascontiguousarray(array)
+                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BF16)
+            else:
+                values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+        return [_array_of(v) for v in self._session.run_with_ort_values(names, values, options)]
 
-def zeros(tensors: Sequence[Tensor]) -> dict[str, Array]:
-    """A batch of one, all zero."""
-    return {
-        t.name: np.zeros([1 if d < 0 else d for d in t.shape], dtype=NUMPY_TYPES[t.datatype]) for t in tensors
-    }
+    def _described(self) -> tuple[list[Tensor], list[Tensor]]:
+        for found in self._session.get_inputs():
+            if found.type not in _DATATYPES:
+                raise CannotLoad(
+                    f"input {found.name} is a {found.type}, for which the Open Inference Protocol has no "
+                    f"datatype; put a Cast behind an input of one of {', '.join(_DATATYPES.values())}"
+                )
+        outputs = self._session.get_outputs()
+        self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES}
+        kept = [_tensor(o) for o in outputs if o.type in _DATATYPES]
+        if not kept:
+            raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
+        return [_tensor(i) for i in self._session.get_inputs()], kept
+
+
+def _open(model: bytes | Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # A spinning thread on a throttled node eats the quota that the next request needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised, and said once
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base
+        raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def _tensor(found: Untyped) -> Tensor:
+    """An input or output as onnxruntime describes it; it has an empty shape for an unknown rank too."""
+    shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
+    return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape)
+
+
+def _array_of(value: Untyped) -> Array:
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    shape = value.shape()
+    bits = (ctypes.c_uint16 * prod(shape)).from_address(value.data_ptr())
+    return np.frombuffer(bits, np.uint16).reshape(shape).copy()  # the value's memory goes with the value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]

@@ -14,7 +14,7 @@ from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
 from edge_runtime.sessions import Session
-from edge_runtime.tensors import Tensor
+from edge_runtime.tensors import Contract
 from edge_runtime.upstream import Hop
 
 HopTo = Callable[[Route], Hop]
@@ -52,16 +52,7 @@ class Table:
     choices: tuple[Choice, ...]
     sessions: dict[str, Session]
     local: LoadedRoute | None
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """What callers send."""
-        return self.placement.spec.model.inputs
-
-    @property
-    def output(self) -> Tensor:
-        """What callers get, whichever exit answered."""
-        return self.placement.spec.model.output
+    contract: Contract
 
 
 async def load_table(
@@ -84,7 +75,9 @@ async def load_table(
         loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
     choices = tuple(Choice(r.route.min_bandwidth, r.hop is not None) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
-    return Table(placement, tuple(loaded), choices, sessions, local)
+    model = placement.spec.model
+    contract = Contract(model.inputs, (model.output,))  # whichever exit answers
+    return Table(placement, tuple(loaded), choices, sessions, local, contract)
 
 
 async def _session(
@@ -110,12 +103,12 @@ def _check(route: Route, placement: Placement) -> None:
     """The stages fit each other and the model, so that no request finds out."""
     model = placement.spec.model
     stages = [s for s in (route.local, route.remote) if s is not None]
-    given = {(t.name, t.datatype, t.shape) for t in model.inputs}
+    whole = given = {(t.name, t.datatype, t.shape) for t in model.inputs}
     for stage in stages:
         wanted = {(t.name, t.datatype, t.shape) for t in stage.slice.inputs}
         if not wanted <= given:
             raise CannotLoad(f"the stage at {stage.place} reads {wanted}, before it there is {given}")
-        given = {(t.name, t.datatype, t.shape) for t in stage.slice.outputs}
+        given = whole | {(t.name, t.datatype, t.shape) for t in stage.slice.outputs}
     last = stages[-1].slice.outputs
     if len(last) != 1 or (last[0].datatype, last[0].shape) != (model.output.datatype, model.output.shape):
         raise CannotLoad(f"it ends in {last}, the model's output is {model.output}")

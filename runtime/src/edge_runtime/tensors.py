@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+# NumPy has no BF16: its bits travel as 16-bit integers. BYTES are objects, each a str, as onnxruntime has
+# them.
 NUMPY_TYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -23,19 +25,25 @@ NUMPY_TYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
     "FP16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
 }
-DATATYPES: Final[Mapping[np.dtype[Any], str]] = {dtype: name for name, dtype in NUMPY_TYPES.items()}
+_WORD: Final = 4  # of BYTES on the wire: the length in front of each
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """The contract of one tensor: shape -1 stands for the batch."""
+    """The contract of one tensor: shape -1 stands for the batch, or any other size that callers choose.
+
+    `any_rank` is for models that do not say how many dimensions there are; the shape is of no account then.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    any_rank: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tensor:
@@ -47,11 +55,41 @@ class Tensor:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def item_bytes(self) -> int:
-        """Bytes of this tensor at batch 1."""
-        return prod(max(d, 1) for d in self.shape) * NUMPY_TYPES[self.datatype].itemsize
+        """Bytes of this tensor at batch 1; the least that there can be for BYTES."""
+        return prod(max(d, 1) for d in self.shape) * width(self.datatype)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a concrete shape is one of this tensor's."""
+        if self.any_rank:
+            return all(d >= 1 for d in shape)
         return len(shape) == len(self.shape) and all(
             d == want if want >= 0 else d >= 1 for d, want in zip(shape, self.shape, strict=True)
         )
+
+
+class Contract:
+    """What a model takes and gives, in the model's order and by name."""
+
+    __slots__ = ("inputs", "inputs_by_name", "outputs", "outputs_by_name")
+
+    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.inputs_by_name = {t.name: t for t in self.inputs}
+        self.outputs_by_name = {t.name: t for t in self.outputs}
+
+
+def width(datatype: str) -> int:
+    """Bytes of one value on the wire, for BYTES of an empty one."""
+    return _WORD if datatype == "BYTES" else NUMPY_TYPES[datatype].itemsize
+
+
+def zeros(tensors: Sequence[Tensor]) -> dict[str, Array]:
+    """One of everything that is open, all zero, false or empty."""
+    return {
+        t.name: np.full(
+            [1 if d < 0 else d for d in t.shape],
+            "" if t.datatype == "BYTES" else 0,
+            dtype=NUMPY_TYPES[t.datatype],
+        )
+        for t in tensors
+    }

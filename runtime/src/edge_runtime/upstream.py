@@ -8,7 +8,8 @@ from edge_runtime.assignment import Stage
 from edge_runtime.connections import Connection, HttpClient
 from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
 from edge_runtime.links import LinkMonitor, Transfer
-from edge_runtime.protocol import HEADER_LENGTH, decode_response, encode_request
+from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
+from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import Array
 
 
@@ -72,7 +73,9 @@ class Hop:
             raise HopFailed(
                 f"{self._stage.place}: {self._stage.model} answered nonsense ({error})"
             ) from error
-        batch = arrays[0].shape[0]
-        if any(t.shape[0] < 0 and r.shape[0] != batch for t, r in zip(self._outputs, results, strict=True)):
+        batch = next((a.shape[0] for a in arrays if a.ndim), 1)
+        if any(
+            t.shape[:1] == (-1,) and r.shape[0] != batch for t, r in zip(self._outputs, results, strict=True)
+        ):
             raise HopFailed(f"{self._stage.place}: {self._stage.model} answered another batch than {batch}")
         return results

@@ -72,7 +72,7 @@ def test_health_and_metadata_are_what_clients_ask_for(client: triton.InferenceSe
             "INVALID_ARGUMENT",
             'inputs[0].name: "img" is not one of the model\'s',
         ),
-        ("digits", "image", (1, 1, 8, 8), "INVALID_ARGUMENT", "inputs[0].shape: (1, 1, 8, 8), but image has"),
+        ("digits", "image", (1, 1, 8, 8), "INVALID_ARGUMENT", "inputs[0].shape: [1, 1, 8, 8], but image has"),
     ],
 )
 def test_a_bad_request_is_refused_with_the_code_and_a_sentence(

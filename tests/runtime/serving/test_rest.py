@@ -92,7 +92,7 @@ BAD = {
         "inputs[0].shape: [1099511627776, 1, 16, 16]",
     ),
     "a large batch without data": (
-        _input(shape=[1 << 19, 1, 16, 16], data=[]),
+        _input(shape=[1 << 15, 1, 16, 16], data=[]),
         "inputs[0].data: 0 values, but",
     ),
     "an empty batch": (_input(shape=[0, 1, 16, 16], data=[]), "inputs[0].shape: [0, 1, 16, 16]"),
@@ -100,7 +100,7 @@ BAD = {
     "words as data": (_input(data=["x"] * 256), "inputs[0].data: not FP32 values"),
     "ragged data": (_input(data=[[1.0], [1.0, 2.0]]), "inputs[0].data: not FP32 values"),
     "binary data that is not there": (
-        _input(parameters={"binary_data_size": 1024}),
+        _input(parameters={"binary_data_size": 1024}, data=None),
         "inputs[0]: binary_data_size 1024, but 0 bytes are left in the body",
     ),
 }

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 
 import orjson
 
-from edge_runtime.asgi import JSON, Receive, Scope, Send, answer, read_body
+from edge_runtime.asgi import JSON, Receive, Scope, Send, answer, parse_json, read_body, reply
+from edge_runtime.documents import Json
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
     CannotAnswer,
     EdgeError,
+    MethodNotAllowed,
     NotFound,
+    QueueFull,
     TooLarge,
     UnknownModel,
+    UnsupportedEncoding,
 )
-from edge_runtime.metrics import Metrics
-from edge_runtime.protocol import HEADER_LENGTH, decode_request, encode_response
-from edge_runtime.serving import LARGEST_REQUEST, SERVER, VERSION, Service, parameters_of
+from edge_runtime.protocol.compression import deflate, inflate
+from edge_runtime.protocol.contents import LARGEST_REQUEST
+from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
+from edge_runtime.protocol.responses import encode_response
+from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 _HEADER: Final = HEADER_LENGTH.encode()
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_VARY: Final = (b"vary", b"accept-encoding")
 _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (UnknownModel, 404),
     (NotFound, 404),
+    (MethodNotAllowed, 405),
     (TooLarge, 413),
+    (UnsupportedEncoding, 415),
     (BadRequest, 400),
+    (QueueFull, 429),
     (CannotAnswer, 503),
 )
+_LONG: Final = 1 << 16  # bytes to (de)compress: from here on it would hold the event loop up
+_SMALL: Final = 1 << 12
 
 
 class RestApp:
     """The HTTP face of a service."""
 
-    def __init__(self, service: Service, metrics: Metrics) -> None:
-        self._service, self._metrics = service, metrics
+    def __init__(self, service: Service, exposition: Callable[[], bytes]) -> None:
+        self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,54 +69,117 @@ class RestApp:
         except CallerLeft:
             return
         except EdgeError as error:
-            status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-            await answer(send, status, orjson.dumps({"error": str(error)}))
+            await _refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
             await answer(send, 500, b'{"error":"the server failed on this request; its log says why"}')
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], tuple(scope["path"].rstrip("/").split("/")[1:])
+        match path:
+            case ("metrics",):
+                _only("GET", method, path)
+                await answer(send, 200, self._exposition(), [_TEXT])
+            case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
+                _only("POST", method, path)
+                await self._infer(scope, receive, send, name, _version(version, path))
+            case ("v2", "repository", "index"):
+                _only("POST", method, path)
+                await answer(send, 200, orjson.dumps(self._index(await read_body(receive, _SMALL))))
+            case ("v2", "repository", "models", _, "load" | "unload" as verb):
+                _only("POST", method, path)
+                raise BadRequest(f"{verb}: models come and go with the placement here, not by request")
+            case _:
+                status, document = self._look_up(path)
+                _only("GET", method, path)
+                await answer(send, status, orjson.dumps(document))
+
+    def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
+        """What is only read: health, readiness and metadata."""
         service = self._service
-        match [scope["method"], *scope["path"].rstrip("/").split("/")[1:]]:
-            case ["GET", "v2", "health", "live"]:
-                await answer(send, 200, b"{}")
-            case ["GET", "v2", "health", "ready"]:
-                await answer(send, 200 if service.ready else 503, orjson.dumps({"ready": service.ready}))
-            case ["GET", "v2"]:
-                about = {"name": SERVER, "version": VERSION, "extensions": ["binary_tensor_data"]}
-                await answer(send, 200, orjson.dumps(about))
-            case ["GET", "metrics"]:
-                await answer(send, 200, self._metrics.exposition(), [_TEXT])
-            case ["GET", "v2", "models", name] | ["GET", "v2", "models", name, "versions", _] as parts:
-                await answer(
-                    send, 200, orjson.dumps(service.metadata(name, parts[5] if len(parts) > 4 else ""))
-                )
-            case ["GET", "v2", "models", name, "ready"]:
-                service.table(name)
-                await answer(send, 200 if service.ready else 503, b"{}")
-            case ["GET", "v2", "models", name, "versions", version, "ready"]:
-                service.table(name, version)
-                await answer(send, 200 if service.ready else 503, b"{}")
-            case ["POST", "v2", "models", name, "infer"]:
-                await self._infer(scope, receive, send, name, "")
-            case ["POST", "v2", "models", name, "versions", version, "infer"]:
-                await self._infer(scope, receive, send, name, version)
-            case [method, *_]:
-                raise NotFound(f"{method} {scope['path']}: not an endpoint of the Open Inference Protocol")
+        match path:
+            case ("v2",):
+                return 200, {"name": SERVER, "version": VERSION, "extensions": EXTENSIONS}
+            case ("v2", "health", "live"):
+                return 200, {"live": True}
+            case ("v2", "health", "ready"):
+                return 200 if service.ready else 503, {"ready": service.ready}
+            case ("v2", "models"):
+                return 200, {"models": [service.name]}
+            case ("v2", "models", name, *version, "ready") if len(version) in (0, 2):
+                service.contract(name, _version(version, path))
+                return 200 if service.ready else 503, {"name": name, "ready": service.ready}
+            case ("v2", "models", name, *version) if len(version) in (0, 2):
+                return 200, service.metadata(name, _version(version, path))
+        raise NotFound(f"/{'/'.join(path)[:200]}: not an endpoint of the Open Inference Protocol")
+
+    def _index(self, body: bytes) -> Json:
+        wish = parse_json(body) if body else {}
+        if not isinstance(wish, dict) or not isinstance(wish.get("ready", False), bool):
+            raise BadRequest('body: a JSON object is expected, empty or {"ready": true}')
+        return self._service.index(wish.get("ready", False))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
-        table = self._service.table(model, version)
-        header_length = None
+        self._service.contract(model, version)  # before the body is read: what is not served needs none
+        header_length, encoding, accepted = None, "", ""
         for name, value in scope["headers"]:
             if name == _HEADER:
                 header_length = value.decode("latin-1")
-            elif name == b"content-encoding" and value != b"identity":
-                raise BadRequest(f"content-encoding: {value[:20]!r} is not read here; send the body as it is")
+            elif name == b"content-length":
+                if int(value) > LARGEST_REQUEST:
+                    raise TooLarge(
+                        f"body: {int(value)} bytes, at most {LARGEST_REQUEST}; send a smaller request"
+                    )
+            elif name == b"content-encoding":
+                encoding = value.decode("latin-1")
+            elif name == b"accept-encoding":
+                accepted = value.decode("latin-1")
         body = await read_body(receive, LARGEST_REQUEST)
-        request = decode_request(body, header_length, table.inputs, table.output.name)
-        result = await self._service.dataplane.infer(request.inputs)
-        payload, length = encode_response(
-            model, request.id, table.output.name, result.output, parameters_of(result), request.binary
+        if encoding:
+            body = await _aside(len(body), inflate, body, encoding, LARGEST_REQUEST)
+        contract = self._service.contract(model, version)
+        request = decode_request(body, header_length, contract)
+        wanted = [name for name, _ in request.outputs]
+        result = await self._service.backend.infer(request.inputs, wanted, request.timeout)
+        parts, length = encode_response(
+            model, MODEL_VERSION, request, contract, result.outputs, result.parameters
         )
         headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
-        await answer(send, 200, payload, headers)
+        if accepted and accepted != "identity":
+            whole = b"".join(parts)
+            packed, name = await _aside(len(whole), deflate, whole, accepted)
+            parts = [packed]
+            if name is not None:
+                headers += [(b"content-encoding", name.encode()), _VARY]
+        await reply(send, 200, parts, headers)
+
+
+def _only(wanted: str, method: str, path: tuple[str, ...]) -> None:
+    if method != wanted:
+        raise MethodNotAllowed(f"{method} /{'/'.join(path)[:200]}: ask with {wanted}", wanted)
+
+
+def _version(found: list[str], path: tuple[str, ...]) -> str:
+    """The version that a path names: `found` is what lies between the model and the verb."""
+    if not found:
+        return ""
+    if found[0] != "versions":
+        raise NotFound(f"/{'/'.join(path)[:200]}: not an endpoint of the Open Inference Protocol")
+    return found[1]
+
+
+async def _aside(
+    size: int, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Does some work here, or on a thread when there is much of it."""
+    return await asyncio.to_thread(work, *arguments, **named) if size > _LONG else work(*arguments, **named)
+
+
+async def _refuse(send: Send, error: EdgeError) -> None:
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    headers = [JSON]
+    if isinstance(error, QueueFull):
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    elif isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    await answer(send, status, orjson.dumps({"error": str(error)}), headers)

@@ -1,0 +1,38 @@
+"""What a request gets: its outputs, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from edge_runtime.tensors import Array
+
+_MOST_CLASSES: Final = 4096
+_SUM_ERROR: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Arrays in the order of the outputs that were asked for, and the response's parameters."""
+
+    outputs: Sequence[Array]
+    parameters: Mapping[str, str | bool | float]
+
+
+def confidence(output: Array) -> float | None:
+    """The share of belief in the likeliest class, of the least certain item of a batch.
+
+    output: [batch, classes], logits or probabilities; None for what is not of this form.
+    """
+    if output.ndim != 2 or output.dtype.kind != "f" or not 2 <= output.shape[1] <= _MOST_CLASSES:
+        return None
+    wide = output.astype(np.float32, copy=False)
+    if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
+        return round(float(wide.max(axis=1).min()), 4)
+    # The likeliest class's share is 1 over the sum of e^(others - it).
+    with np.errstate(invalid="ignore"):
+        least = 1 / float(np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1).max())
+    return round(least, 4) if np.isfinite(least) else None

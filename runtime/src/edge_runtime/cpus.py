@@ -1,0 +1,56 @@
+"""How many processors this process may really use: what its cgroup grants, not what the host has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def granted(root: Path = Path("/sys/fs/cgroup"), memberships: Path = Path("/proc/self/cgroup")) -> float:
+    """The least of the affinity mask and the CPU quotas of this process's cgroup and those above it.
+
+    Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`). What cannot be read limits nothing.
+    """
+    return min([float(len(os.sched_getaffinity(0))), *_quotas(root, memberships)])
+
+
+def threads(cpus: float) -> int:
+    """How many threads keep that many processors busy and no quota overdrawn."""
+    return max(1, int(cpus))
+
+
+def _quotas(root: Path, memberships: Path) -> Iterator[float]:
+    try:
+        lines = memberships.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / controllers if controllers else root
+        if not base.is_dir():
+            base = root / "cpu"
+        # Inside a container the path is the host's, and its end may be mounted as the root.
+        folder = base / path.lstrip("/")
+        for at in (folder, *folder.parents):
+            quota = _quota(at)
+            if quota is not None:
+                yield quota
+            if at == base:
+                break
+
+
+def _quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        if quota in ("max", "-1"):
+            return None
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

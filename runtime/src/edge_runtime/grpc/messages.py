@@ -1,0 +1,118 @@
+"""The protocol's gRPC messages to values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, Final
+
+from tritonclient.grpc import service_pb2 as pb
+
+from edge_runtime.answers import Answer
+from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_values, to_raw
+from edge_runtime.protocol.requests import InferRequest, check_output, timeout_of
+from edge_runtime.serving import MODEL_VERSION
+from edge_runtime.tensors import Array, Contract, Tensor
+
+# The generated messages have no types.
+Message = Any
+
+# FP16 and BF16 have no typed field: they go raw.
+_CONTENTS: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+def read_request(request: Message, contract: Contract) -> InferRequest:
+    """Reads a request for a model of this contract; BadRequest with a sentence."""
+    wanted: dict[str, bool] = {}
+    for i, entry in enumerate(request.outputs):
+        check_output(entry.name, wanted, contract, f"outputs[{i}]")
+        _refuse(entry.parameters, f"outputs[{i}]")
+        wanted[entry.name] = True
+    if not wanted:
+        wanted = dict.fromkeys(contract.outputs_by_name, True)
+    timeout = None
+    if request.parameters and "timeout" in request.parameters:
+        given = request.parameters["timeout"]
+        timeout = timeout_of(getattr(given, given.WhichOneof("parameter_choice") or "int64_param"))
+    return InferRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout)
+
+
+def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> Message:
+    """A response whose outputs are raw, as Triton's are."""
+    response = pb.ModelInferResponse(model_name=model, model_version=MODEL_VERSION, id=request.id)
+    for key, value in answer.parameters.items():
+        set_parameter(response, key, value)
+    for (name, _), array in zip(request.outputs, answer.outputs, strict=True):
+        datatype = contract.outputs_by_name[name].datatype
+        response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        response.raw_output_contents.append(bytes(to_raw(datatype, array)))
+    return response
+
+
+def set_parameter(response: Message, key: str, value: str | bool | float) -> None:
+    """Sets the field that the value's type has."""
+    if isinstance(value, bool):
+        response.parameters[key].bool_param = value
+    elif isinstance(value, float):
+        response.parameters[key].double_param = value
+    else:
+        response.parameters[key].string_param = value
+
+
+def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
+    expected = contract.inputs_by_name
+    raw: Sequence[bytes] = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise BadRequest(f"raw_input_contents: {len(raw)} entries for {len(request.inputs)} inputs")
+    arrays: dict[str, Array] = {}
+    for i, entry in enumerate(request.inputs):
+        where = f"inputs[{i}]"
+        tensor = expected.get(entry.name)
+        if tensor is None or entry.name in arrays:
+            raise BadTensor(
+                f'{where}.name: "{entry.name[:80]}" is not one of the model\'s, or is given twice; '
+                f"it has {', '.join(expected)}"
+            )
+        shape = check_shape(tensor, list(entry.shape), entry.datatype, where)
+        if entry.parameters:
+            _refuse(entry.parameters, where)
+        if not raw:
+            arrays[tensor.name] = _typed(tensor, shape, entry.contents, f"{where}.contents")
+            continue
+        if entry.HasField("contents"):
+            raise BadTensor(f"{where}.contents: given beside raw_input_contents; send one of the two")
+        arrays[tensor.name] = from_bytes(tensor, shape, raw[i], where)
+    if len(arrays) != len(expected):
+        missing = sorted(expected.keys() - arrays.keys())
+        raise BadTensor(f"inputs: {', '.join(missing)} is missing; the model has {', '.join(expected)}")
+    return arrays
+
+
+def _typed(tensor: Tensor, shape: tuple[int, ...], contents: Message, where: str) -> Array:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        raise BadTensor(f"{where}: there is no field for {tensor.datatype}; send raw_input_contents")
+    values = getattr(contents, field)
+    if len(values) != prod(shape):
+        raise BadTensor(f"{where}: {len(values)} values, but {list(shape)} takes {prod(shape)}")
+    return from_values(tensor, shape, values, where)
+
+
+def _refuse(parameters: Message, where: str) -> None:
+    for name in ("shared_memory_region", "classification"):
+        if name in parameters:
+            raise BadRequest(f"{where}.parameters.{name}: not offered here; send and ask for the values")

@@ -1,0 +1,162 @@
+"""The values of one tensor in each form that the protocol has for them: raw bytes, JSON, typed fields.
+
+Nothing is allocated by a shape alone: what is there is counted against it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from edge_runtime.documents import Json
+from edge_runtime.errors import BadTensor
+from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
+
+LARGEST_REQUEST: Final = 64 << 20
+_LENGTH: Final = 4
+_ALLOWED: Final[dict[str, frozenset[type]]] = {
+    "b": frozenset((bool,)),
+    "i": frozenset((int,)),
+    "u": frozenset((int,)),
+    "f": frozenset((int, float)),
+    "O": frozenset((str,)),
+}
+
+
+def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tuple[int, ...]:
+    """The concrete shape, when it and the datatype are the tensor's; BadTensor otherwise.
+
+    A shape whose values could not be sent in one request is refused too.
+    """
+    if datatype != tensor.datatype:
+        raise BadTensor(f"{where}.datatype: {short(datatype)}, but {tensor.name} has {tensor.datatype}")
+    dims = tuple(shape) if isinstance(shape, list | tuple) else None
+    if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
+        raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}")
+    if prod(dims) * width(datatype) > LARGEST_REQUEST:
+        raise BadTensor(
+            f"{where}.shape: {short(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
+            f"{tensor.name} has {list(tensor.shape)}"
+        )
+    return dims
+
+
+def from_bytes(tensor: Tensor, shape: tuple[int, ...], raw: bytes | memoryview, where: str) -> Array:
+    """An array over raw bytes, without a copy where they are numbers; BadTensor when they do not fill the
+    shape.
+    """
+    if tensor.datatype == "BYTES":
+        return _texts(list(_split_words(raw, prod(shape), where)), shape, where)
+    dtype = NUMPY_TYPES[tensor.datatype]
+    want = prod(shape) * dtype.itemsize
+    if len(raw) != want:
+        raise BadTensor(f"{where}: {len(raw)} bytes, but {tensor.datatype}{list(shape)} takes {want}")
+    if tensor.datatype == "BOOL":  # any byte but 0 and 1 would be a bool that is neither
+        return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(shape)
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) -> Array:
+    """An array of JSON values, flat or nested; BadTensor when they are not exactly the datatype's."""
+    if not isinstance(data, list):
+        raise BadTensor(f"{where}.data: a list of values is expected, not {short(data)}")
+    flat = _flat(data, tensor, where)
+    if len(flat) != prod(shape):
+        raise BadTensor(f"{where}.data: {len(flat)} values, but {list(shape)} takes {prod(shape)}")
+    return from_values(tensor, shape, flat, f"{where}.data")
+
+
+def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], where: str) -> Array:
+    """An array of as many Python values as the shape takes; BadTensor when one is not of the datatype."""
+    dtype = NUMPY_TYPES[tensor.datatype]
+    kind = "f" if tensor.datatype == "BF16" else dtype.kind
+    found = set(map(type, values))
+    if not found <= _ALLOWED[kind]:
+        wrong = next(v for v in values if type(v) not in _ALLOWED[kind])
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(wrong)})")
+    try:
+        if kind == "O":
+            return _texts(values, shape, where)
+        if kind != "f":
+            return np.array(values, dtype=dtype).reshape(shape)
+        with np.errstate(over="raise"):
+            wide = np.array(values, dtype=np.float64)
+            if tensor.datatype == "BF16":
+                return _to_bf16(wide.astype(np.float32)).reshape(shape)
+            return wide.astype(dtype, copy=False).reshape(shape)
+    except (OverflowError, FloatingPointError) as error:
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({error})") from error
+
+
+def to_raw(datatype: str, array: Array) -> bytes | memoryview:
+    """The values as the binary form has them; a view of the array where that is possible."""
+    if datatype == "BYTES":
+        words = [_bytes_of(value) for value in array.ravel()]
+        return b"".join(part for word in words for part in (len(word).to_bytes(_LENGTH, "little"), word))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def to_json(datatype: str, array: Array) -> Json:
+    """The values as JSON's encoder takes them, flat."""
+    if datatype == "BYTES":
+        return [_bytes_of(value).decode("utf-8", "replace") for value in array.ravel()]
+    if datatype == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return np.ascontiguousarray(array).reshape(-1)
+
+
+def short(value: Json) -> str:
+    """A value as an error's sentence shows it."""
+    text = f'"{value[:80]}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:
+    kinds = set(map(type, data))
+    while list in kinds:
+        if len(kinds) > 1 or len(set(map(len, data))) > 1:
+            raise BadTensor(f"{where}.data: not {tensor.datatype} values (the lists in it differ in length)")
+        data = list(chain.from_iterable(data))
+        kinds = set(map(type, data))
+    return data
+
+
+def _split_words(raw: bytes | memoryview, count: int, where: str) -> Sequence[bytes]:
+    """`count` byte strings, each after its length in 4 bytes, little endian."""
+    if count * _LENGTH > len(raw):
+        raise BadTensor(f"{where}: {len(raw)} bytes, but {count} byte strings take at least {4 * count}")
+    words, at = [], 0
+    for i in range(count):
+        end = at + _LENGTH + int.from_bytes(raw[at : at + _LENGTH], "little")
+        if at + _LENGTH > len(raw) or end > len(raw):
+            raise BadTensor(f"{where}: byte string {i} ends beyond the {len(raw)} bytes that are there")
+        words.append(bytes(raw[at + _LENGTH : end]))
+        at = end
+    if at != len(raw):
+        raise BadTensor(f"{where}: {len(raw) - at} bytes follow byte string {count - 1}")
+    return words
+
+
+def _texts(values: Sequence[str | bytes], shape: tuple[int, ...], where: str) -> Array:
+    """What onnxruntime takes for a tensor of strings, which are UTF-8 by ONNX's definition."""
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        try:
+            array[i] = value.decode() if isinstance(value, bytes) else value.encode().decode()
+        except (UnicodeDecodeError, UnicodeEncodeError) as error:
+            raise BadTensor(f"{where}: byte string {i} is not UTF-8 ({error.reason})") from error
+    return array.reshape(shape)
+
+
+def _bytes_of(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
+def _to_bf16(wide: Array) -> Array:
+    """The nearest BF16 of each FP32, ties to even, as bits."""
+    bits = wide.view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -1,0 +1,220 @@
+"""Inference requests over HTTP: JSON, or JSON followed by raw bytes (the binary tensor extension).
+
+Used on both sides: by the server for callers, by the hop for the next server. Sizes are checked against the
+model's contract before anything is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+import orjson
+
+from edge_runtime.documents import Json
+from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, short, to_raw
+from edge_runtime.tensors import Array, Contract, Tensor, width
+
+HEADER_LENGTH: Final = "inference-header-content-length"
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A request as it was asked.
+
+    inputs: checked arrays by name.
+    outputs: the names that are wanted, each with whether it goes out as raw bytes; all of the model's when
+      the caller names none.
+    timeout: seconds within which the caller wants the answer; None when it does not say.
+    """
+
+    inputs: Mapping[str, Array]
+    outputs: Sequence[tuple[str, bool]]
+    id: str = ""
+    timeout: float | None = None
+
+
+def decode_request(body: bytes, header_length: str | None, contract: Contract) -> InferRequest:
+    """Reads a request for a model of this contract; BadRequest with a sentence.
+
+    A header length of 0 says that the body is nothing but the raw bytes of the only input.
+    """
+    if header_length == "0":
+        return _raw_request(body, contract)
+    header, raw = split(body, header_length)
+    if not isinstance(header, dict):
+        raise BadRequest(f"body: a JSON object is expected, not {short(header)}")
+    identity = header.get("id", "")
+    if not isinstance(identity, str):
+        raise BadRequest(f"id: {short(identity)} is not a string")
+    parameters = _parameters(header, "")
+    arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
+    wanted = _wanted(header.get("outputs"), parameters, contract)
+    return InferRequest(arrays, wanted, identity, timeout_of(parameters.get("timeout")))
+
+
+def timeout_of(microseconds: Json) -> float | None:
+    """The `timeout` parameter, which the protocol gives in microseconds, in seconds; None for 0 or none."""
+    if microseconds is None:
+        return None
+    if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
+        raise BadRequest(f"parameters.timeout: {short(microseconds)} is not a number of microseconds")
+    return microseconds * 1e-6 or None
+
+
+def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
+    found = entry.get("parameters")
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadRequest(f"{where}parameters: a JSON object is expected, not {short(found)}")
+    return found
+
+
+def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool) -> bool:
+    value = parameters.get(name, otherwise)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{where}parameters.{name}: {short(value)} is neither true nor false")
+    return value
+
+
+def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -> list[tuple[str, bool]]:
+    binary = _flag(parameters, "binary_data_output", "", False)
+    if entries is None or entries == []:
+        return [(t.name, binary) for t in contract.outputs]
+    if not isinstance(entries, list):
+        raise BadRequest(f"outputs: {short(entries)} is not a list")
+    wanted: dict[str, bool] = {}
+    for i, entry in enumerate(entries):
+        where = f"outputs[{i}]"
+        name = check_output(entry.get("name") if isinstance(entry, dict) else None, wanted, contract, where)
+        own = _parameters(entry, f"{where}.")
+        if own.get("classification"):
+            raise BadRequest(f"{where}.parameters.classification: not offered here; ask for the values")
+        _refuse_shared_memory(own, where)
+        wanted[name] = _flag(own, "binary_data", f"{where}.", binary)
+    return list(wanted.items())
+
+
+def check_output(name: Json, before: Mapping[str, bool], contract: Contract, where: str) -> str:
+    """The name; BadTensor for an output that the model lacks or that is asked for twice."""
+    if not isinstance(name, str) or name not in contract.outputs_by_name:
+        raise BadTensor(
+            f"{where}.name: {short(name)} is not an output of the model; "
+            f"it has {', '.join(contract.outputs_by_name)}"
+        )
+    if name in before:
+        raise BadTensor(f'{where}.name: "{name}" is asked for twice')
+    return name
+
+
+def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
+    if "shared_memory_region" in parameters:
+        raise BadRequest(
+            f"{where}.parameters.shared_memory_region: shared memory is not offered here; send the data"
+        )
+
+
+def _raw_request(body: bytes, contract: Contract) -> InferRequest:
+    if len(contract.inputs) != 1:
+        raise BadRequest(
+            f"{HEADER_LENGTH}: 0, but a body of raw bytes alone can only be read for a model with one input; "
+            f"it has {', '.join(contract.inputs_by_name)}"
+        )
+    (tensor,) = contract.inputs
+    shape = _shape_for(tensor, len(body))
+    array = from_bytes(tensor, check_shape(tensor, shape, tensor.datatype, "body"), body, "body")
+    return InferRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
+
+
+def _shape_for(tensor: Tensor, size: int) -> tuple[int, ...]:
+    """The shape that this many bytes have, when only one dimension is open."""
+    if tensor.any_rank or tensor.datatype == "BYTES" or sum(d < 0 for d in tensor.shape) > 1:
+        raise BadRequest(
+            f"{HEADER_LENGTH}: 0, but the shape of {tensor.name} ({tensor.datatype}{list(tensor.shape)}) "
+            f"does not follow from the number of bytes; send a JSON header"
+        )
+    item = prod(d for d in tensor.shape if d >= 0) * width(tensor.datatype)
+    return tuple(d if d >= 0 else size // item if item else 0 for d in tensor.shape)
+
+
+def encode_request(
+    tensors: Sequence[Tensor], arrays: Sequence[Array], outputs: Sequence[str]
+) -> list[bytes | memoryview]:
+    """A request in the binary form: the JSON header, then each input's bytes without a copy."""
+    raw = [to_raw(t.datatype, a) for t, a in zip(tensors, arrays, strict=True)]
+    header = {
+        "inputs": [
+            {
+                "name": t.name,
+                "shape": a.shape,
+                "datatype": t.datatype,
+                "parameters": {"binary_data_size": len(part)},
+            }
+            for t, a, part in zip(tensors, arrays, raw, strict=True)
+        ],
+        "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in outputs],
+    }
+    return [orjson.dumps(header), *raw]
+
+
+def split(body: bytes, header_length: str | None) -> tuple[Json, memoryview]:
+    """The JSON header and the raw bytes after it."""
+    length = len(body)
+    if header_length is not None:
+        fits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+        if not fits or int(header_length) > len(body):
+            raise BadRequest(
+                f"{HEADER_LENGTH}: {header_length[:40]!r} is not a length "
+                f"within the {len(body)} bytes of the body"
+            )
+        length = int(header_length)
+    view = memoryview(body)
+    try:
+        return orjson.loads(view[:length]), view[length:]
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"body: the header is not JSON ({error})") from error
+
+
+def decode_tensors(
+    entries: Json, raw: memoryview, expected: Mapping[str, Tensor], field: str
+) -> dict[str, Array]:
+    """Every one of the `expected` tensors, from JSON or in turn from the raw bytes; BadRequest otherwise."""
+    if not isinstance(entries, list):
+        raise BadRequest(f"{field}: a list of tensors is expected, not {short(entries)}")
+    arrays: dict[str, Array] = {}
+    for i, entry in enumerate(entries):
+        where = f"{field}[{i}]"
+        if not isinstance(entry, dict):
+            raise BadTensor(f"{where}: {short(entry)} is not a tensor; write name, shape, datatype and data")
+        tensor = expected.get(entry["name"]) if isinstance(entry.get("name"), str) else None
+        if tensor is None:
+            raise BadTensor(
+                f"{where}.name: {short(entry.get('name'))} is not one of the model's; "
+                f"it has {', '.join(expected)}"
+            )
+        if tensor.name in arrays:
+            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice')
+        shape = check_shape(tensor, entry.get("shape"), entry.get("datatype"), where)
+        parameters = _parameters(entry, f"{where}.")
+        _refuse_shared_memory(parameters, where)
+        size = parameters.get("binary_data_size")
+        if size is None:
+            arrays[tensor.name] = from_json(tensor, shape, entry.get("data"), where)
+            continue
+        if entry.get("data") is not None:
+            raise BadTensor(f"{where}.data: given beside binary_data_size; send one of the two")
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(raw):
+            raise BadTensor(
+                f"{where}: binary_data_size {short(size)}, but {len(raw)} bytes are left in the body"
+            )
+        arrays[tensor.name], raw = from_bytes(tensor, shape, raw[:size], where), raw[size:]
+    if len(arrays) != len(expected):
+        missing = sorted(expected.keys() - arrays.keys())
+        raise BadTensor(f"{field}: {', '.join(missing)} is missing; the model has {', '.join(expected)}")
+    if len(raw):
+        raise BadRequest(f"body: {len(raw)} bytes follow the last tensor; correct binary_data_size")
+    return arrays
