@@ -1,0 +1,69 @@
+"""The exits of a model, as given or as its file states them, with the cuts on the way to each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+
+from edge_planning.errors import BadValueError, require
+from edge_planning.graphs.cuts import chain_cuts
+from edge_planning.graphs.values import Graph
+from edge_planning.models import Cut, Exit, Model
+
+EXITS_KEY = "edge.exits"
+"""The key in a file's metadata; the value is JSON, a list of {"name", "output", "accuracy"}."""
+
+ExitDocument = Mapping[str, object]
+
+
+def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str | None) -> Model:
+    """The model of a graph with its exits by depth: as given, else as stated in the file, else all outputs.
+
+    Where nothing says which outputs are exits, each counts as one, named as the output, with accuracy 1, and
+    the graph gets a warning. Raises BadValueError for what is not an exit of this graph.
+    """
+    if given is None and stated is None:
+        warning = "no exits are stated: every output counts as an exit with accuracy 1"
+        graph = replace(graph, warnings=(*graph.warnings, warning))
+        entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in graph.outputs]
+    else:
+        entries = given if given is not None else _listed(graph, stated or "")
+    require(bool(entries), f"model {graph.name}: exits: the list is empty")
+    exits = tuple(_exit(graph, number, entry) for number, entry in enumerate(entries))
+    outputs = [exit_.output for exit_ in exits]
+    require(
+        len(set(outputs)) == len(outputs), f"model {graph.name}: exits: an output is given twice: {outputs}"
+    )
+    return Model(graph.name, exits, graph)
+
+
+def _listed(graph: Graph, stated: str) -> Sequence[object]:
+    try:
+        entries = json.loads(stated)
+    except ValueError as error:
+        raise BadValueError(f"model {graph.name}: the metadata {EXITS_KEY} is not JSON: {error}") from error
+    require(
+        isinstance(entries, list), f"model {graph.name}: the metadata {EXITS_KEY} is not a list: {stated}"
+    )
+    return list(entries)
+
+
+def _exit(graph: Graph, number: int, entry: object) -> Exit:
+    where = f"model {graph.name}: exits[{number}]"
+    if not isinstance(entry, Mapping):
+        raise BadValueError(f"{where}: {entry!r} is not {{name, output, accuracy}}")
+    name, output, accuracy = (entry.get(key) for key in ("name", "output", "accuracy"))
+    if not isinstance(name, str) or not name:
+        raise BadValueError(f"{where}.name: {name!r} is not a name")
+    if not isinstance(output, str) or output not in graph.outputs:
+        outputs = ", ".join(graph.outputs)
+        raise BadValueError(f"{where}.output: {output!r} is not an output of the graph; those are {outputs}")
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not isfinite(accuracy):
+        raise BadValueError(f"{where}.accuracy: {accuracy!r} is not a share between 0 and 1")
+    return Exit(name, output, float(accuracy), _cuts(graph, output))
+
+
+def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
+    """A tensor without elements is no cut: there would be nothing to send."""
+    cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in chain_cuts(graph, output)]
+    return tuple(Cut(names[0], size) for names, size in cuts if size)
