@@ -38,7 +38,7 @@ def layer_times(
     measured: timings of slices by (tensor from, tensor to), as in a ClassProfile. A slice of several layers
     is shared out among them as they are estimated without it; of overlapping slices the shorter one counts.
     """
-    times = [_estimate(layer, graph, device_class) for layer in graph.layers]
+    times = [_estimate(layer, device_class) for layer in graph.layers]
     slices = [(layers_between(graph, ends[:1], ends[1:]), t) for ends, t in (measured or {}).items()]
     known: set[int] = set()
     for layers, timing in sorted(slices, key=lambda slice_: len(slice_[0])):
@@ -51,9 +51,10 @@ def layer_times(
     return tuple(times)
 
 
-def _estimate(layer: Layer, graph: Graph, device_class: DeviceClass) -> Estimate:
-    if regression := device_class.regressions.get(family(layer.kind)):
-        return Estimate(regression.seconds(variables_of(layer, graph)), regression.error, Source.REGRESSION)
+def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
+    regression, variables = device_class.regressions.get(family(layer.kind)), variables_of(layer)
+    if regression and variables:
+        return Estimate(regression.seconds(variables), regression.error, Source.REGRESSION)
     return Estimate(layer.flops / device_class.flops_per_second, device_class.flops_error, Source.FLOPS)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_planning.costs.classes import FLOPS_ERROR, DeviceClass
 from edge_planning.costs.regressions import Regression
-from edge_planning.costs.variables import VARIABLES, family
+from edge_planning.costs.variables import OTHERS, VARIABLES, family
 from edge_planning.errors import require
 
 Floats = npt.NDArray[np.float64]
@@ -101,7 +101,7 @@ def fit_class(
     """
     families = sorted({family(sample.kind) for sample in samples})
     fits = {
-        kind: fit([s for s in samples if family(s.kind) == kind], VARIABLES.get(kind, ("input", "output")))
+        kind: fit([s for s in samples if family(s.kind) == kind], VARIABLES.get(kind, OTHERS))
         for kind in families
     }
     regressions = dict(fallback.regressions) if fallback else {}

@@ -29,8 +29,7 @@ def conformal_quantile(ratios: Sequence[float], percentile: float) -> float:
     """
     require(len(ratios) > 0, "margin: no residuals")
     require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
-    for ratio in ratios:
-        _check_ratio(ratio)
+    _check(ratios)
     rank = ceil((len(ratios) + 1) * percentile / 100 - 1e-9)
     return sorted(ratios)[rank - 1] if rank <= len(ratios) else inf
 
@@ -61,7 +60,11 @@ class Margin:
 
     def __post_init__(self) -> None:
         require(0 < self.percentile < 100, f"margin: percentile {self.percentile} is not between 0 and 100")
-        require(self.window >= 1, f"margin: a window of {self.window} ratios is too small")
+        needed = ratios_needed(self.percentile)
+        require(
+            self.window >= needed,
+            f"margin: window {self.window} is too small for percentile {self.percentile}: it needs {needed}",
+        )
         require(isfinite(self.step) and self.step >= 0, f"margin: step {self.step} is negative or no number")
         require(isfinite(self.limit) and self.limit >= 1, f"margin: limit {self.limit} is below 1")
         require(
@@ -69,8 +72,7 @@ class Margin:
             f"margin: prior {self.prior} is not between 0 and the limit {self.limit}",
         )
         require(self.miss is None or isfinite(self.miss), f"margin: miss {self.miss} is not a number")
-        for ratio in self.ratios:
-            _check_ratio(ratio)
+        _check(self.ratios)
 
     @property
     def wanted(self) -> float:
@@ -102,5 +104,6 @@ def observe(state: Margin, predicted: float, measured: float) -> Margin:
     )
 
 
-def _check_ratio(ratio: float) -> None:
-    require(isfinite(ratio) and ratio > 0, f"margin: residual {ratio} is no ratio above 0")
+def _check(ratios: Sequence[float]) -> None:
+    bad = next((ratio for ratio in ratios if not 0 < ratio < inf), None)
+    require(bad is None, f"margin: residual {bad} is no ratio above 0")

@@ -1,0 +1,119 @@
+"""Regressions from measured layers."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_planning import BadValueError
+from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
+from edge_planning.costs.edgent import alexnet
+from edge_planning.costs.estimates import layer_times
+from edge_planning.costs.fitting import Sample, fit, fit_class
+from edge_planning.costs.variables import variables_of
+
+
+def pools(seconds_per_input: float, intercept: float, noise: float, count: int = 40) -> list[Sample]:
+    random = np.random.default_rng(3)
+    samples = []
+    for _ in range(count):
+        size = float(random.uniform(1e3, 1e5))
+        seconds = (seconds_per_input * size + intercept) * float(random.lognormal(0.0, noise))
+        samples.append(Sample("maxpool", {"input": size, "output": size / 4}, 9 * size / 4, seconds))
+    return samples
+
+
+def test_a_line_without_noise_is_found_again() -> None:
+    found = fit(pools(2e-7, 1e-3, 0.0), ["input"])
+    assert found.regression is not None
+    assert found.regression.coefficients["input"] == pytest.approx(2e-7, rel=1e-6)
+    assert found.regression.intercept == pytest.approx(1e-3, rel=1e-6)
+    assert found.r2 == pytest.approx(1.0)
+    assert found.error == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_error_is_the_relative_spread_around_the_line() -> None:
+    found = fit(pools(2e-7, 1e-3, 0.1, count=400), ["input"])
+    assert found.error == pytest.approx(0.1, rel=0.1)
+    assert found.r2 == pytest.approx(0.95, abs=0.04)
+    assert found.regression is not None
+    assert found.regression.error == found.error
+
+
+def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None:
+    samples = [Sample("relu", {"input": 100.0 * n}, 1.0, 0.01 - 1e-5 * n) for n in range(1, 11)]
+    found = fit(samples, ["input"])
+    assert found.regression is not None
+    assert found.regression.coefficients == {"input": 0.0}
+    assert found.regression.intercept == pytest.approx(0.00994, rel=1e-2)
+
+
+@given(st.integers(0, 10_000))
+def test_the_fit_is_the_non_negative_least_squares_solution(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    inputs = random.uniform(0.1, 5.0, (12, 2))
+    seconds = random.uniform(0.5, 2.0, 12)
+    samples = [Sample("gemm", {"a": a, "b": b}, 1.0, s) for (a, b), s in zip(inputs, seconds, strict=True)]
+    found = fit(samples, ["a", "b"])
+    expected, _ = import_module("scipy.optimize").nnls(
+        np.column_stack([inputs, np.ones(12)]) / seconds[:, None], np.ones(12)
+    )
+    assert found.regression is not None
+    got = [*found.regression.coefficients.values(), found.regression.intercept]
+    assert got == pytest.approx(expected.tolist(), abs=1e-8)
+
+
+def test_too_few_samples_are_no_fit_and_say_so() -> None:
+    found = fit(pools(2e-7, 1e-3, 0.1)[:5], ["input", "output"])
+    assert found.regression is None
+    assert found.reason == "5 measured layers are too few, 6 are needed"
+
+
+def test_a_class_fitted_to_another_classs_times_predicts_them() -> None:
+    graph = alexnet().graph
+    assert graph is not None
+    samples = [
+        Sample(layer.kind, variables_of(layer) or {}, layer.flops, estimate.seconds)
+        for layer, estimate in zip(graph.layers, layer_times(graph, RASPBERRY_PI_3), strict=True)
+    ]
+    result = fit_class("lab-pi", samples, source="a test", fallback=DESKTOP)
+    assert result.fits["relu"].error == pytest.approx(0.0, abs=1e-6)
+    assert result.fits["lrn"].samples == 5
+    fitted = layer_times(graph, result.device_class)
+    # The published convolution lines have an intercept below zero, which the fit must not have.
+    assert result.fits["conv"].error > 0.1
+    for layer, mine, theirs in zip(graph.layers, fitted, layer_times(graph, RASPBERRY_PI_3), strict=True):
+        if layer.kind in {"relu", "maxpool", "lrn", "dropout", "gemm"}:
+            assert mine.seconds == pytest.approx(theirs.seconds, rel=1e-6)
+
+
+def test_a_family_with_too_few_layers_keeps_the_fallbacks_line() -> None:
+    samples = pools(2e-7, 1e-3, 0.05)[:3]
+    result = fit_class("lab", samples, source="a test", fallback=RASPBERRY_PI_3)
+    assert result.fits["pool"].reason is not None
+    assert result.device_class.regressions["pool"] == RASPBERRY_PI_3.regressions["pool"]
+
+
+def test_the_rate_of_flops_comes_from_all_layers() -> None:
+    samples = [Sample("softmax", {"input": 10.0, "output": 10.0}, 1e6 * n, 1e-3 * n) for n in range(1, 9)]
+    result = fit_class("lab", samples, source="a test")
+    assert result.device_class.flops_per_second == pytest.approx(1e9)
+    assert result.device_class.flops_error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_nothing_to_go_by_is_an_error() -> None:
+    with pytest.raises(BadValueError, match="no measured layer has FLOPs"):
+        fit_class("lab", [], source="a test")
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_named(seconds: float) -> None:
+    with pytest.raises(BadValueError, match=f"sample of relu: {seconds} s is no measured time"):
+        Sample("relu", {}, 0.0, seconds)
+
+
+def test_a_missing_variable_is_named() -> None:
+    with pytest.raises(BadValueError, match="sample of maxpool: no variable filter_work"):
+        fit(pools(2e-7, 1e-3, 0.1), ["filter_work"])

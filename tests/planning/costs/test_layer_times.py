@@ -1,0 +1,100 @@
+"""Seconds of layers: measured first, then regressed, then from FLOPs; each says where it comes from."""
+
+from dataclasses import replace
+
+import pytest
+
+from edge_planning import BadValueError, Model, Timing
+from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
+from edge_planning.costs.edgent import alexnet
+from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times
+from edge_planning.costs.regressions import Regression
+from edge_planning.graphs import Graph
+
+MODEL = alexnet()
+assert MODEL.graph is not None
+GRAPH: Graph = MODEL.graph
+NUMBER = {layer.name: index for index, layer in enumerate(GRAPH.layers)}
+
+
+def test_a_convolution_on_the_pi_is_the_published_line() -> None:
+    # 6.13e-3 * 3 + 2.67e-2 * 25 * 96 - 9.909 ms
+    estimate = layer_times(GRAPH, RASPBERRY_PI_3)[NUMBER["conv1"]]
+    assert estimate.seconds == pytest.approx(0.05418939)
+    assert estimate.source is Source.REGRESSION
+    assert estimate.error == 0.2
+
+
+def test_a_line_below_zero_stops_at_the_floor() -> None:
+    # The desktop's fully connected line falls with the outputs: 1.07e-4 * 4096 - 1.83e-4 * 4096 + 0.164 < 0.
+    assert layer_times(GRAPH, DESKTOP)[NUMBER["fc6"]].seconds == 1e-5
+
+
+def test_a_kind_without_a_regression_is_charged_by_its_flops() -> None:
+    bare = replace(RASPBERRY_PI_3, regressions={})
+    estimate = layer_times(GRAPH, bare)[NUMBER["conv2"]]
+    assert estimate == Estimate(2 * 25 * 96 * 256 * 256 / 1.4e9, 0.5, Source.FLOPS)
+
+
+def test_a_layer_that_lacks_its_variables_is_charged_by_its_flops() -> None:
+    first = replace(GRAPH.layers[0], variables={"input": 3072.0})
+    graph = replace(GRAPH, layers=(first, *GRAPH.layers[1:]))
+    assert layer_times(graph, RASPBERRY_PI_3)[0].source is Source.FLOPS
+
+
+def test_a_measured_slice_is_shared_out_among_its_layers_as_they_were_estimated() -> None:
+    plain = layer_times(GRAPH, RASPBERRY_PI_3)
+    times = layer_times(GRAPH, RASPBERRY_PI_3, {("image", "pool1"): Timing(0.1, 0.12)})
+    inside = [NUMBER[name] for name in ("conv1", "relu1", "pool1")]
+    assert sum(times[index].seconds for index in inside) == pytest.approx(0.1)
+    assert {times[index].source for index in inside} == {Source.MEASURED}
+    assert {times[index].error for index in inside} == {0.0}
+    ratio = times[inside[0]].seconds / times[inside[2]].seconds
+    assert ratio == pytest.approx(plain[inside[0]].seconds / plain[inside[2]].seconds)
+    assert times[NUMBER["lrn1"]] == plain[NUMBER["lrn1"]]
+
+
+def test_of_two_measured_slices_that_overlap_the_shorter_one_counts() -> None:
+    measured = {("image", "lrn1"): Timing(0.2, 0.2), ("image", "conv1"): Timing(0.05, 0.05)}
+    times = layer_times(GRAPH, RASPBERRY_PI_3, measured)
+    assert times[NUMBER["conv1"]].seconds == pytest.approx(0.05)
+    assert times[NUMBER["lrn1"]].source is Source.REGRESSION
+
+
+def test_a_profile_takes_what_was_measured_and_estimates_the_rest() -> None:
+    measured = {("image", "conv1"): Timing(0.07, 0.09)}
+    profile = class_profile(MODEL, RASPBERRY_PI_3, measured)
+    means = profile.means(MODEL.exits[0])
+    assert profile.segments["image", "conv1"] == Timing(0.07, 0.09)
+    assert means[0] == pytest.approx(0.07)
+    assert means[1] == pytest.approx(1.5e-8 * 96 * 32 * 32 + 0.488e-3)
+
+
+def test_every_exit_of_a_profile_is_the_sum_of_its_layers() -> None:
+    profile = class_profile(MODEL, DESKTOP)
+    times = layer_times(GRAPH, DESKTOP)
+    trunk = sum(times[NUMBER[name]].seconds for name in ("conv1", "relu1", "pool1", "lrn1"))
+    branch = sum(times[index].seconds for name, index in NUMBER.items() if name.startswith("exit1/"))
+    assert profile.whole(MODEL.exits[0]) == pytest.approx(trunk + branch)
+
+
+def test_a_model_without_a_graph_cannot_be_estimated() -> None:
+    with pytest.raises(BadValueError, match="model alexnet: no graph"):
+        class_profile(Model("alexnet", MODEL.exits), DESKTOP)
+
+
+def test_a_measured_slice_between_unknown_tensors_is_named() -> None:
+    with pytest.raises(BadValueError, match="no tensor conv9"):
+        layer_times(GRAPH, DESKTOP, {("image", "conv9"): Timing(1.0, 1.0)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
+def test_a_variable_that_is_no_size_is_named(value: float) -> None:
+    with pytest.raises(BadValueError, match=f"variable input {value} is not a size"):
+        Regression({"input": 1e-6}, 0.0, 0.1).seconds({"input": value})
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_no_rate_is_named(rate: float) -> None:
+    with pytest.raises(BadValueError, match=f"device class tpu: {rate} FLOP/s is not above 0"):
+        DeviceClass("tpu", {}, rate, "none")
