@@ -11,11 +11,14 @@ from edge_planning.replanning.routes import Routes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prospects:
-    """Per route: the probability that its answer is in time, the expected accuracy of what goes out in time,
-    and the utility that decides. All [routes].
+    """What each route promises; all [routes], best is an index.
+
+    on_time: probability that its own answer is in time. answered: that any is, the fallback's included.
+    accuracy: expected, of what goes out in time. utility: what decides.
     """
 
     on_time: Floats
+    answered: Floats
     accuracy: Floats
     utility: Floats
     best: int
@@ -37,19 +40,23 @@ def prospects(
     forecast None: there is no link.
     """
     thresholds = routes.thresholds(delay)
-    remote = routes.bits > 0
     if forecast is None:
-        on_time = np.where(remote, 0.0, np.isfinite(thresholds) * 1.0)
-        seconds = np.where(remote, np.inf, routes.seconds)
+        on_time = np.where((routes.bits > 0) | (thresholds > 0), 0.0, 1.0)
     else:
         on_time = forecast.probability_above(thresholds)
-        seconds = routes.seconds + routes.bits / max(forecast.median, 1e-9)
-    missed = np.where(routes.fallback > 0, 0.0, 1 - on_time)
+    answered = np.where(routes.fallback > 0, 1.0, on_time)
     accuracy = routes.accuracy * on_time + routes.fallback * (1 - on_time)
-    utility = accuracy - price * missed
+    utility = accuracy - price * (1 - answered)
     rank = utility
     if objective is not None:
-        kept = 1 - missed >= objective
-        rank = np.where(kept, utility, (1 - missed) - 2 - price) if kept.any() else 1 - missed
-    best = int(np.lexsort((seconds, -np.round(rank, 9)))[0])
-    return Prospects(on_time, accuracy, utility, best)
+        kept = answered >= objective
+        rank = np.where(kept, utility, -np.inf) if kept.any() else answered
+    return Prospects(on_time, answered, accuracy, utility, _first(routes, rank, forecast))
+
+
+def _first(routes: Routes, rank: Floats, forecast: Forecast | None) -> int:
+    equal = np.flatnonzero(rank >= rank.max() - 1e-9)
+    if len(equal) == 1:
+        return int(equal[0])
+    bandwidth = 1e-9 if forecast is None else forecast.median
+    return int(equal[np.argmin(routes.seconds[equal] + routes.bits[equal] / bandwidth)])

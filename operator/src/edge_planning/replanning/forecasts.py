@@ -7,45 +7,60 @@ import numpy.typing as npt
 
 from edge_planning.errors import require
 from edge_planning.replanning.arrays import Floats
+from edge_planning.replanning.calibrations import Calibration
 from edge_planning.replanning.changepoints import Runs, aged
 from edge_planning.replanning.distributions import student_below
 
 PARTS = 16
-_GRID = 129
-_REACH = 12.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
     """A mixture of Student's t distributions of the natural logarithm of the bandwidth in bit/s.
 
-    All arrays: [parts]; weight sums to 1.
+    All arrays: [parts]; weight sums to 1. model, calibrated: the points of a calibration, see there.
     """
 
     weight: Floats
     center: Floats
     scale: Floats
     freedom: Floats
+    model: Floats
+    calibrated: Floats
 
     def probability_above(self, bandwidth: npt.ArrayLike) -> Floats:
-        """P(bandwidth of the next transfer >= each of these), in bit/s, any shape; 1 at 0, 0 at infinity."""
+        """P(the next transfer sees at least this bandwidth), for bit/s of any shape; 1 at 0, 0 at infinity.
+
+        Raises:
+            BadValueError: a bandwidth is negative or not a number.
+        """
         asked = np.asarray(bandwidth, dtype=np.float64)
         require(bool(np.all(asked >= 0)), f"bandwidth {asked} bit/s is negative or not a number")
-        with np.errstate(divide="ignore"):
-            points = np.log(asked)
-        finite = np.isfinite(points)
-        above = 1 - self._below(np.where(finite, points, 0.0))
-        return np.where(finite, above, np.where(points < 0, 1.0, 0.0))
+        points = np.log(np.clip(asked, 1e-30, 1e30))
+        return np.where(asked == np.inf, 0.0, np.where(asked == 0, 1.0, 1 - self._below(points)))
+
+    def quantiles(self, levels: npt.ArrayLike) -> Floats:
+        """The bandwidths (bit/s) below which the next transfer stays with these probabilities.
+
+        Raises:
+            BadValueError: a level is not between 0 and 1.
+        """
+        asked = np.asarray(levels, dtype=np.float64)
+        require(bool(np.all((asked > 0) & (asked < 1))), f"quantile level {levels!r} is not between 0 and 1")
+        low = np.full(asked.shape, float((self.center - 40 * self.scale).min()))
+        high = np.full(asked.shape, float((self.center + 40 * self.scale).max()))
+        steps = np.linspace(0.0, 1.0, 17)
+        for _ in range(4):
+            points = low[..., None] + (high - low)[..., None] * steps
+            place = np.clip((self._below(points) < asked[..., None]).sum(axis=-1), 1, 16)
+            width = (high - low) / 16
+            low, high = low + (place - 1) * width, low + place * width
+        found: Floats = np.exp((low + high) / 2)
+        return found
 
     def quantile(self, level: float) -> float:
-        """The bandwidth (bit/s) below which the next transfer stays with this probability."""
-        require(0 < level < 1, f"quantile level {level} is not between 0 and 1")
-        low, high = float((self.center - 60 * self.scale).min()), float((self.center + 60 * self.scale).max())
-        for _ in range(4):
-            points = np.linspace(low, high, 17)
-            place = int(np.clip(np.searchsorted(self._below(points), level), 1, 16))
-            low, high = float(points[place - 1]), float(points[place])
-        return float(np.exp((low + high) / 2))
+        """One of `quantiles`."""
+        return float(self.quantiles(level))
 
     @property
     def median(self) -> float:
@@ -54,30 +69,28 @@ class Forecast:
 
     @property
     def mean(self) -> float:
-        """The expected bandwidth in bit/s of the distribution without its outermost 2 %.
+        """Expected bandwidth in bit/s, of the quantiles from 2 to 98 %.
 
-        The mean of the whole is infinite: the logarithm has the heavy tails of Student's t.
+        The mean of all is infinite: the logarithm has the heavy tails of Student's t.
         """
-        levels = (np.arange(25) + 0.5) / 25
-        return float(np.mean([self.quantile(float(level)) for level in levels]))
+        return float(np.mean(self.quantiles((np.arange(25) + 0.5) / 25)))
 
     def _below(self, points: Floats) -> Floats:
         t = (points[..., None] - self.center) / self.scale
-        return np.asarray(student_below(t, self.freedom) @ self.weight)
+        return np.interp(student_below(t, self.freedom) @ self.weight, self.model, self.calibrated)
 
 
-def forecast(runs: Runs, age: float) -> Forecast:
-    """The distribution for a transfer that starts `age` seconds after the last observation.
+def forecast(runs: Runs, age: float, calibration: Calibration | None = None) -> Forecast:
+    """The distribution for a transfer that starts `age` seconds after the last sample.
 
-    With the chance of a change since then the level is drawn anew from what the link has shown; without one
-    it has drifted.
+    With the chance of a change since then the level is drawn from what the link has shown; without one it has
+    drifted. Of the mixture's components only the PARTS heaviest are kept.
     """
     later = aged(runs, age)
     weight = later.weight.sum(axis=0).ravel()
-    freedom = np.broadcast_to(2 * later.alpha, later.mean.shape).ravel()
-    scale = np.sqrt(later.noise * (1 + 1 / later.kappa)).ravel()
-    center = later.mean.ravel()
-    if len(weight) > PARTS:
-        keep = np.argpartition(weight, -PARTS)[-PARTS:]
-        weight, center, scale, freedom = weight[keep], center[keep], scale[keep], freedom[keep]
-    return Forecast(weight / weight.sum(), center, scale, freedom)
+    keep = np.argpartition(weight, -PARTS)[-PARTS:] if len(weight) > PARTS else np.arange(len(weight))
+    freedom = np.broadcast_to(later.freedom, later.mean.shape).ravel()[keep]
+    scale = np.sqrt(later.variance.ravel()[keep])
+    model, calibrated = (calibration or Calibration()).points()
+    kept = weight[keep]
+    return Forecast(kept / kept.sum(), later.mean.ravel()[keep], scale, freedom, model, calibrated)

@@ -53,7 +53,11 @@ def observed(state: State, observation: Observation, now: float, settings: Setti
         case Sample(bandwidth, error, limited):
             runs = aged(state.runs, _gap(state, now))
             value = math.log(max(bandwidth, LEAST_BANDWIDTH))
-            runs = censored(runs, value, below=False) if limited else updated(runs, value, error * error)
+            if limited:
+                runs = censored(runs, value, below=False)
+            else:
+                state = replace(state, calibration=state.calibration.after(runs.below(value)))
+                runs = updated(runs, value, error * error)
             return replace(
                 state, runs=runs, seen=now, heard=now, up=True, silent=0, probing=None, backoff=0.0
             )
@@ -112,26 +116,34 @@ def _decided(
         return _switch(routes, found, state, now, f"first choice: {_told(routes, found, best)}")
     present = routes.names.index(state.route or "")
     if present == best:
-        return Stay(f"{name} is the best route: {_told(routes, found, best)}"), state
+        return Stay(f"{name} is the best route: {_told(routes, found, best)}"), _led(state, None, now)
     if not state.up and routes.bits[present] > 0:
         return _switch(routes, found, state, now, f"the link is down; {name} needs none")
     compared = f"{_told(routes, found, best)}, against {_told(routes, found, present)}"
     gain = float(found.utility[best] - found.utility[present])
-    answered = float(found.on_time[present]) if routes.fallback[present] == 0 else 1.0
-    safer = found.on_time[best] > found.on_time[present] or routes.fallback[best] > 0
-    if answered < settings.safe and safer:
+    if found.answered[present] < settings.safe and found.answered[best] > found.answered[present]:
         return _switch(routes, found, state, now, f"{state.route} is no longer safe: {compared}")
     if gain < settings.least_gain:
-        return Stay(f"{name} would gain {gain:.3f}, less than {settings.least_gain:g}: {compared}"), state
-    spent = now - (state.since if state.since is not None else now)
+        reason = f"{name} would gain {gain:.3f}, less than {settings.least_gain:g}: {compared}"
+        return Stay(reason), _led(state, None, now)
+    state = _led(state, name, now)
+    spent = now - max(state.since or 0.0, state.leading or 0.0)
     if spent < settings.dwell:
         return Stay(f"{name} would gain {gain:.3f}, in {settings.dwell - spent:.2g} s: {compared}"), state
     return _switch(routes, found, state, now, f"{name} gains {gain:.3f}: {compared}")
 
 
+def _led(state: State, rival: str | None, now: float) -> State:
+    """Since when which other route has been ahead."""
+    if rival == state.rival:
+        return state
+    return replace(state, rival=rival, leading=None if rival is None else now)
+
+
 def _switch(routes: Routes, found: Prospects, state: State, now: float, reason: str) -> tuple[Switch, State]:
     name = routes.names[found.best]
-    after = replace(state, route=name, since=now, switches=state.switches + (state.route is not None))
+    switches = state.switches + (state.route is not None)
+    after = replace(_led(state, None, now), route=name, since=now, switches=switches)
     return Switch(found.best, name, reason), after
 
 

@@ -7,28 +7,35 @@ from typing import Any
 import numpy as np
 
 from edge_planning.errors import BadValueError, require
-from edge_planning.replanning.changepoints import DRIFTS, HAZARDS, Habits, Runs, new_runs
+from edge_planning.replanning.calibrations import LEVELS, Calibration
+from edge_planning.replanning.changepoints import DRIFTS, HAZARDS, Runs, new_runs
 from edge_planning.replanning.forecasts import Forecast, forecast
+from edge_planning.replanning.habits import Habits
 
 _VERSION = 1
+_OWN = ("runs", "calibration")  # fields that are no plain numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """A value; times are those of the `now` that was handed in.
 
-    runs: what is known of the bandwidth, as of `seen` (None: no observation yet). route: the name of the
-    present one, since when. up: whether the link answers. silent: transfers without a reply in a row. rtt,
-    rtt_spread: smoothed round trip and its mean deviation in seconds. next_probe: when to probe the link
-    (None: not needed). backoff: seconds until the probe after that. probing: since when one is in flight.
-    unfit: since when the table does not fit.
+    runs, calibration: what is known of the bandwidth, as of `seen`. heard: the last time that a transfer was
+    done. route: the name of the present one, since when. rival: the route that would be better, leading since
+    when. up: whether the link answers. silent: transfers without a reply in a row. rtt, rtt_spread: smoothed
+    round trip and its mean deviation in seconds. next_probe: when to probe the link (None: not needed).
+    backoff: seconds until the probe after that. probing: since when one is in flight. unfit: since when the
+    table does not fit. switches: how many there were.
     """
 
     runs: Runs = field(default_factory=new_runs)
+    calibration: Calibration = field(default_factory=Calibration)
     seen: float | None = None
     heard: float | None = None
     route: str | None = None
     since: float | None = None
+    rival: str | None = None
+    leading: float | None = None
     up: bool = True
     silent: int = 0
     rtt: float | None = None
@@ -43,15 +50,21 @@ class State:
         """The bandwidth that a transfer sees which starts now."""
         age = 0.0 if self.seen is None else now - self.seen
         require(age >= 0, f"the time {now} s is before the last observation at {self.seen} s")
-        return forecast(self.runs, age)
+        return forecast(self.runs, age, self.calibration)
 
 
 def as_document(state: State) -> dict[str, Any]:
     """The state as plain numbers and lists, fit for JSON."""
-    plain = {name: getattr(state, name) for name in State.__slots__ if name != "runs"}
+    plain = {name: getattr(state, name) for name in State.__slots__ if name not in _OWN}
     runs = state.runs
     arrays = {name: getattr(runs, name).tolist() for name in ("weight", "mean", "kappa", "beta", "count")}
-    return {"version": _VERSION, **plain, "runs": {**arrays, "habits": asdict(runs.habits)}}
+    shifts = list(state.calibration.shifts)
+    return {
+        "version": _VERSION,
+        **plain,
+        "calibration": shifts,
+        "runs": {**arrays, "habits": asdict(runs.habits)},
+    }
 
 
 def from_document(document: Mapping[str, Any]) -> State:
@@ -67,11 +80,13 @@ def from_document(document: Mapping[str, Any]) -> State:
         floats = [np.array(runs[name], dtype=np.float64) for name in ("weight", "mean", "kappa", "beta")]
         counts = np.array(runs["count"], dtype=np.int64)
         found = Runs(floats[0], floats[1], floats[2], floats[3], counts, Habits(**runs["habits"]))
-        rest = {name: document[name] for name in State.__slots__ if name != "runs"}
-        state = State(runs=found, **rest)
+        rest = {name: document[name] for name in State.__slots__ if name not in _OWN}
+        calibration = Calibration(tuple(float(shift) for shift in document["calibration"]))
+        state = State(runs=found, calibration=calibration, **rest)
     except (KeyError, TypeError, ValueError) as error:
         raise BadValueError(f"not a state of re-planning: {error}") from error
     _check(found)
+    require(len(calibration.shifts) == len(LEVELS), f"{len(calibration.shifts)} shifts of a calibration")
     return state
 
 
