@@ -7,7 +7,7 @@ import pytest
 from edge_planning import BadValueError, Model, Timing
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
 from edge_planning.costs.edgent import alexnet
-from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times
+from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times, total
 from edge_planning.costs.regressions import Regression
 from edge_planning.graphs import Graph
 
@@ -78,13 +78,30 @@ def test_every_exit_of_a_profile_is_the_sum_of_its_layers() -> None:
     assert profile.whole(MODEL.exits[0]) == pytest.approx(trunk + branch)
 
 
+def test_the_sum_of_estimates_is_as_unsure_as_its_parts_together() -> None:
+    parts = [Estimate(0.3, 0.1, Source.REGRESSION), Estimate(0.1, 0.5, Source.FLOPS)]
+    assert total(parts).seconds == pytest.approx(0.4)
+    assert total(parts).error == pytest.approx(0.2)
+    assert total(parts).source is Source.FLOPS
+    assert total(parts[:1]).source is Source.REGRESSION
+    with pytest.raises(BadValueError, match="estimates: none to sum up"):
+        total([])
+
+
+def test_a_slice_whose_layers_cost_nothing_by_estimate_is_shared_out_evenly() -> None:
+    free = [replace(layer, kind="identity", flops=0.0) for layer in GRAPH.layers[:2]]
+    graph = replace(GRAPH, layers=(*free, *GRAPH.layers[2:]))
+    times = layer_times(graph, DESKTOP, {("image", "relu1"): Timing(0.02, 0.02)})
+    assert [times[0].seconds, times[1].seconds] == [0.01, 0.01]
+
+
 def test_a_model_without_a_graph_cannot_be_estimated() -> None:
     with pytest.raises(BadValueError, match="model alexnet: no graph"):
         class_profile(Model("alexnet", MODEL.exits), DESKTOP)
 
 
 def test_a_measured_slice_between_unknown_tensors_is_named() -> None:
-    with pytest.raises(BadValueError, match="no tensor conv9"):
+    with pytest.raises(BadValueError, match="conv9"):
         layer_times(GRAPH, DESKTOP, {("image", "conv9"): Timing(1.0, 1.0)})
 
 

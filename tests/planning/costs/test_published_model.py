@@ -5,7 +5,7 @@ import pytest
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
 from edge_planning.costs.edgent import NARROW, alexnet
 from edge_planning.costs.estimates import class_profile
-from edge_planning.costs.slices import layers_between
+from edge_planning.graphs.slices import layers_between
 
 MODEL = alexnet()
 FULL = MODEL.exits[-1]
@@ -21,7 +21,7 @@ def test_the_device_alone_takes_more_than_two_seconds_when_it_loads_the_model() 
     assert MODEL.graph is not None
     assert RASPBERRY_PI_3.loading is not None
     layers = layers_between(MODEL.graph, (), (FULL.output,))
-    weights = sum(MODEL.graph.layers[index].parameters for index in layers)
+    weights = sum(layer.parameters for layer in layers)
     compute = class_profile(MODEL, RASPBERRY_PI_3).whole(FULL)
     loading = RASPBERRY_PI_3.loading.seconds({"bytes": weights})
     assert compute == pytest.approx(0.5459, abs=1e-3)

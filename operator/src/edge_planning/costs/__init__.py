@@ -7,6 +7,5 @@ estimates   seconds of each layer: measured, regressed or from FLOPs; profiles o
 queueing    waiting at shared nodes, uplinks and Triton servers
 margins     what a prediction is multiplied by to be true for a percentile
 energy      joules of a request
-slices      layers, bytes and memory between two cuts
 edgent      Edgent's AlexNet with five exits
 """

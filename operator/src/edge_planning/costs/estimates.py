@@ -1,13 +1,13 @@
 """How long layers take on a device class: measured where possible, else regressed, else from FLOPs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_planning.costs.classes import DeviceClass
-from edge_planning.costs.slices import layers_between
 from edge_planning.costs.variables import family, variables_of
-from edge_planning.errors import require
+from edge_planning.errors import BadValueError, require
+from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph, Layer
 from edge_planning.models import Model
 from edge_planning.profiles import ClassProfile, Timing
@@ -30,6 +30,19 @@ class Estimate:
     source: Source
 
 
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """The estimate of layers that run one after another.
+
+    Their errors are taken to go together (one class, one regression), which is on the safe side; the source
+    is the least sure one. BadValueError when there are none.
+    """
+    parts = tuple(estimates)
+    require(bool(parts), "estimates: none to sum up")
+    seconds = sum(part.seconds for part in parts)
+    error = sum(part.seconds * part.error for part in parts) / seconds if seconds > 0 else 0.0
+    return Estimate(seconds, error, max((part.source for part in parts), key=list(Source).index))
+
+
 def layer_times(
     graph: Graph, device_class: DeviceClass, measured: Mapping[tuple[str, str], Timing] | None = None
 ) -> tuple[Estimate, ...]:
@@ -37,18 +50,45 @@ def layer_times(
 
     measured: timings of slices by (tensor from, tensor to), as in a ClassProfile. A slice of several layers
     is shared out among them as they are estimated without it; of overlapping slices the shorter one counts.
+    BadValueError names a tensor that the graph does not have.
     """
-    times = [_estimate(layer, device_class) for layer in graph.layers]
-    slices = [(layers_between(graph, ends[:1], ends[1:]), t) for ends, t in (measured or {}).items()]
-    known: set[int] = set()
+    times = {_key(layer): _estimate(layer, device_class) for layer in graph.layers}
+    slices = [
+        ([_key(layer) for layer in layers_between(graph, (start,), (end,))], timing)
+        for (start, end), timing in (measured or {}).items()
+    ]
+    known: set[str] = set()
     for layers, timing in sorted(slices, key=lambda slice_: len(slice_[0])):
-        if not known.isdisjoint(layers):
-            continue
-        total = sum(times[index].seconds for index in layers)
-        for index in layers:
-            times[index] = Estimate(times[index].seconds / total * timing.mean, 0.0, Source.MEASURED)
-        known.update(layers)
-    return tuple(times)
+        if known.isdisjoint(layers):
+            known.update(layers)
+            times |= _shared_out({layer: times[layer].seconds for layer in layers}, timing.mean)
+    return tuple(times.values())
+
+
+def class_profile(
+    model: Model, device_class: DeviceClass, measured: Mapping[tuple[str, str], Timing] | None = None
+) -> ClassProfile:
+    """The profile of a model that was not measured (or only in part) on a class, by its graph.
+
+    Nothing is known of the spread from run to run where nothing was measured: the 95th percentile is the mean
+    there. Loading the model is not in it: sessions are warm. BadValueError for a model without a graph.
+    """
+    graph = model.graph
+    if graph is None:
+        raise BadValueError(f"model {model.name}: no graph, so nothing to estimate from")
+    measured = measured or {}
+    times = dict(zip(map(_key, graph.layers), layer_times(graph, device_class, measured), strict=True))
+    segments = dict(measured)
+    for start, end in {pair: None for exit_ in model.exits for pair in exit_.segments()}:
+        if (start, end) not in segments:
+            mean = sum(times[_key(layer)].seconds for layer in layers_between(graph, (start,), (end,)))
+            segments[start, end] = Timing(mean, mean)
+    return ClassProfile(device_class.name, segments)
+
+
+def _key(layer: Layer) -> str:
+    """A tensor has one maker, while names of layers may repeat."""
+    return layer.outputs[0]
 
 
 def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
@@ -58,25 +98,8 @@ def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
     return Estimate(layer.flops / device_class.flops_per_second, device_class.flops_error, Source.FLOPS)
 
 
-def class_profile(
-    model: Model,
-    device_class: DeviceClass,
-    measured: Mapping[tuple[str, str], Timing] | None = None,
-) -> ClassProfile:
-    """The profile of a model that was not measured (or only in part) on a class, by its graph.
-
-    Nothing is known of the spread from run to run where nothing was measured: the 95th percentile is the mean
-    there. Loading the model is not in it: sessions are warm.
-    """
-    require(model.graph is not None, f"model {model.name}: no graph, so nothing to estimate from")
-    graph = model.graph
-    assert graph is not None
-    times, segments = layer_times(graph, device_class, measured), {}
-    for exit_ in model.exits:
-        for start, end in exit_.segments():
-            if measured and (start, end) in measured:
-                segments[start, end] = measured[start, end]
-            elif (start, end) not in segments:
-                mean = sum(times[index].seconds for index in layers_between(graph, (start,), (end,)))
-                segments[start, end] = Timing(mean, mean)
-    return ClassProfile(device_class.name, segments)
+def _shared_out(estimated: Mapping[str, float], seconds: float) -> dict[str, Estimate]:
+    """Measured seconds of several layers, in proportion to what they were estimated at (or evenly)."""
+    whole = sum(estimated.values())
+    shares = {name: part / whole if whole > 0 else 1 / len(estimated) for name, part in estimated.items()}
+    return {name: Estimate(share * seconds, 0.0, Source.MEASURED) for name, share in shares.items()}
