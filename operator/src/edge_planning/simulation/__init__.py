@@ -1,0 +1,36 @@
+"""What decisions lead to: discrete events on nodes, links and servers."""
+
+from edge_planning.simulation.arrivals import constant, poisson
+from edge_planning.simulation.events import simulate
+from edge_planning.simulation.links import Bandwidth
+from edge_planning.simulation.production import Production
+from edge_planning.simulation.records import Outcome, Records, Run
+from edge_planning.simulation.results import Fairness, Summary, by_service, fairness, summary, table
+from edge_planning.simulation.scenarios import Broken, Fault, Scenario, Server, Stream, Uplink
+from edge_planning.simulation.traces import LognormalProcess, OutageProcess, read_trace
+
+__all__ = [
+    "Bandwidth",
+    "Broken",
+    "Fairness",
+    "Fault",
+    "LognormalProcess",
+    "OutageProcess",
+    "Outcome",
+    "Production",
+    "Records",
+    "Run",
+    "Scenario",
+    "Server",
+    "Stream",
+    "Summary",
+    "Uplink",
+    "by_service",
+    "constant",
+    "fairness",
+    "poisson",
+    "read_trace",
+    "simulate",
+    "summary",
+    "table",
+]
