@@ -115,3 +115,16 @@ def test_a_variable_that_is_no_size_is_named(value: float) -> None:
 def test_a_rate_that_is_no_rate_is_named(rate: float) -> None:
     with pytest.raises(BadValueError, match=f"device class tpu: {rate} FLOP/s is not above 0"):
         DeviceClass("tpu", {}, rate, "none")
+
+
+def test_loading_counts_for_a_head_as_soon_as_anything_of_it_runs() -> None:
+    warm, cold = class_profile(MODEL, RASPBERRY_PI_3), class_profile(MODEL, RASPBERRY_PI_3, loading=True)
+    more = [b - a for a, b in zip(warm.means(MODEL.exits[-1]), cold.means(MODEL.exits[-1]), strict=True)]
+    # conv1 holds 96 * (75 + 1) floats; a relu holds none.
+    assert more[0] == pytest.approx(0.842136 + 4.49e-9 * 96 * 76 * 4)
+    assert more[1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_class_whose_loading_is_not_known_says_so() -> None:
+    with pytest.raises(BadValueError, match="device class desktop: loading is not known"):
+        class_profile(MODEL, replace(DESKTOP, loading=None), loading=True)

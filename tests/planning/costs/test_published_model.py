@@ -27,6 +27,7 @@ def test_the_device_alone_takes_more_than_two_seconds_when_it_loads_the_model() 
     assert compute == pytest.approx(0.5459, abs=1e-3)
     assert loading == pytest.approx(1.5124, abs=1e-3)
     assert compute + loading > 2.0
+    assert class_profile(MODEL, RASPBERRY_PI_3, loading=True).whole(FULL) == pytest.approx(compute + loading)
 
 
 @pytest.mark.parametrize(("bandwidth", "published"), [(1e6, 0.123), (50e3, 2.317)])

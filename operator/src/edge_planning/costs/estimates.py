@@ -66,12 +66,18 @@ def layer_times(
 
 
 def class_profile(
-    model: Model, device_class: DeviceClass, measured: Mapping[tuple[str, str], Timing] | None = None
+    model: Model,
+    device_class: DeviceClass,
+    measured: Mapping[tuple[str, str], Timing] | None = None,
+    *,
+    loading: bool = False,
 ) -> ClassProfile:
     """The profile of a model that was not measured (or only in part) on a class, by its graph.
 
     Nothing is known of the spread from run to run where nothing was measured: the 95th percentile is the mean
-    there. Loading the model is not in it: sessions are warm. BadValueError for a model without a graph.
+    there. loading: every request loads what it runs, as in Edgent's prototype; else sessions are warm. It is
+    linear in the bytes, so each segment bears its own, and the first one what any loading takes at least.
+    BadValueError for a model without a graph, or a class whose loading is not known where it is asked for.
     """
     graph = model.graph
     if graph is None:
@@ -81,9 +87,20 @@ def class_profile(
     segments = dict(measured)
     for start, end in {pair: None for exit_ in model.exits for pair in exit_.segments()}:
         if (start, end) not in segments:
-            mean = sum(times[_key(layer)].seconds for layer in layers_between(graph, (start,), (end,)))
+            layers = layers_between(graph, (start,), (end,))
+            mean = sum(times[_key(layer)].seconds for layer in layers)
+            if loading:
+                mean += _loading(device_class, layers, first=start in graph.inputs)
             segments[start, end] = Timing(mean, mean)
     return ClassProfile(device_class.name, segments)
+
+
+def _loading(device_class: DeviceClass, layers: Iterable[Layer], *, first: bool) -> float:
+    if device_class.loading is None:
+        raise BadValueError(f"device class {device_class.name}: loading is not known")
+    size = float(sum(layer.parameters for layer in layers))
+    least = device_class.loading.seconds({"bytes": 0.0})
+    return device_class.loading.seconds({"bytes": size}) - (0.0 if first else least)
 
 
 def _key(layer: Layer) -> str:
