@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from testbed import NodeSpec, Testbed
+from testbed.errors import KubectlFailed
 from testbed.processes import succeeds, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -135,9 +136,19 @@ def test_pods_reach_each_other_across_nodes_by_name(bed: Testbed) -> None:
     for name in ("far", "near"):
         wait_ready(bed, name)
 
+    def answered(asker: str) -> bool:
+        try:
+            return bed.kubectl("exec", asker, "--", *ask).strip() == "200"
+        except KubectlFailed:  # the server listens, and the nodes learn of its Service, a moment after Ready
+            return False
+
+    ask = ["python3", "-c", ASK % "far.default.svc.cluster.local"]
     for asker in ("near", "far"):  # from the other node, and a pod to itself through the service
-        answered = bed.kubectl("exec", asker, "--", "python3", "-c", ASK % "far.default.svc.cluster.local")
-        assert answered.strip() == "200"
+        wait_until(
+            lambda asker=asker: answered(asker),  # type: ignore[misc]
+            30,
+            lambda: bed.kubectl("get", "pods,services,endpointslices", "-A"),
+        )
 
 
 def test_a_nodes_pods_get_the_speed_of_its_class(bed: Testbed) -> None:
