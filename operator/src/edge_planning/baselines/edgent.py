@@ -13,10 +13,11 @@ Computing" (the paper's text was not at hand when this was written):
 """
 
 from dataclasses import dataclass
-from math import exp, lgamma, log, pi
+from math import lgamma, log, pi
 
 import numpy as np
 
+from edge_planning.baselines.measured import edgent
 from edge_planning.baselines.options import Options
 from edge_planning.baselines.policies import Answer, Measurement, Request
 from edge_planning.candidates import Floats
@@ -30,10 +31,13 @@ def reward(options: Options, bandwidth: float) -> Floats:
     return found
 
 
-def configuration_map(options: Options, states: Floats) -> tuple[int, ...]:
-    """The index of the best candidate for each bandwidth state."""
+def configuration_map(options: Options, states: Floats, rewarded: bool = True) -> tuple[int, ...]:
+    """The index of the best candidate for each bandwidth state; not rewarded: by Algorithm 1."""
     found = []
     for bandwidth in states:
+        if not rewarded:
+            found.append(edgent(options, float(bandwidth)))
+            continue
         rewards = reward(options, float(bandwidth))
         best = int(np.argmax(rewards))
         found.append(best if rewards[best] > 0 else int(np.argmin(options.latencies(float(bandwidth)))))
@@ -119,12 +123,15 @@ class EdgentDynamic:
     """The configuration map with change-point detection.
 
     states: how many bandwidths from low to high (bit/s); hazard: one change in 1 / hazard measurements.
+    rewarded: the map maximises the paper's reward; else each state has the choice of Algorithm 1, the static
+    mode's, which favours accuracy where the reward favours throughput.
     """
 
     states: int = 100
     low: float = 50e3
     high: float = 20e6
     hazard: float = 1 / 50
+    rewarded: bool = True
     name: str = "edgent_dynamic"
     probes: bool = True
 
@@ -136,13 +143,8 @@ class EdgentDynamic:
 
     def start(self, options: Options) -> Following:
         states = np.geomspace(self.low, self.high, self.states)
-        slow = float(states[0])
-        home = options.local
-        first = min(home, key=lambda i: options.intercept[i]) if home else 0
-        in_time = [i for i in home if options.intercept[i] <= options.deadline]
-        if in_time:
-            first = max(in_time, key=lambda i: reward(options, slow)[i])
-        return Following(configuration_map(options, states), new_detection(), first)
+        choices = configuration_map(options, states, self.rewarded)
+        return Following(choices, new_detection(), configuration_map(options, np.zeros(1), self.rewarded)[0])
 
     def decide(self, request: Request, state: Following, now: float) -> tuple[Answer, Following]:
         return Answer(state.index), state
@@ -159,8 +161,3 @@ class EdgentDynamic:
         steps = self.states - 1
         place = round(log(bandwidth / self.low) / log(self.high / self.low) * steps)
         return min(place, steps)
-
-
-def expected_reward(accuracy: float, latency: float, requirement: float) -> float:
-    """The reward of one inference, for reports."""
-    return exp(accuracy) + 1 / latency if latency <= requirement else 0.0
