@@ -27,6 +27,8 @@ from edge_planning.models import Model
 
 OWN_DOMAINS = ("", "ai.onnx")
 UNCOMPUTABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+STANDALONE = 4
+"""The version of the format since which initializers need not be inputs as well."""
 SMALL = 1024
 """Elements up to which a constant's values are looked at: shapes are that small, weights are not."""
 
@@ -137,7 +139,7 @@ def _lean(
     Weights are inputs of the copy: shape inference needs no more of them.
     """
     graph = model.graph
-    lean = ModelProto(ir_version=model.ir_version or onnx.IR_VERSION)
+    lean = ModelProto(ir_version=max(model.ir_version, STANDALONE))
     lean.opset_import.extend(model.opset_import)
     if not model.opset_import:
         lean.opset_import.add(domain="", version=1)

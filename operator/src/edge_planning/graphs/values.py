@@ -33,7 +33,7 @@ class Layer:
     parameters: int
     activations: int
     memory: int
-    variables: Mapping[str, float] = field(default_factory=dict)
+    variables: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +48,5 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     layers: tuple[Layer, ...]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor] = field(hash=False)
     warnings: tuple[str, ...] = ()
