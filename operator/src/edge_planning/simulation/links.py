@@ -11,6 +11,7 @@ from edge_planning.errors import require
 
 Floats = npt.NDArray[np.float64]
 Column = Sequence[float] | Floats
+LEAST_RATE = 1e-3  # bit/s; less is nothing, so that no division overflows
 
 
 class Bandwidth:
@@ -40,6 +41,7 @@ class Bandwidth:
             period is None or (isfinite(period) and period > self.times[-1]),
             f"bandwidth: period {period} s is not longer than the last time, {self.times[-1]} s",
         )
+        self.rates = np.where(self.rates < LEAST_RATE, 0.0, self.rates)
         self.period = period
         steps = np.diff(self.times) * self.rates[:-1]
         self.bits: Floats = np.concatenate(([0.0], np.cumsum(steps)))
