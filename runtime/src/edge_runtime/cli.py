@@ -1,4 +1,6 @@
-"""The commands: `run` serves, `profile-device` measures, `store` keeps models."""
+"""The commands: `run` serves a placement and `serve` a file; `profile-device` and `profile` measure;
+`store` keeps models.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from edge_runtime.errors import EdgeError
 
+_UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it did what it should, 1 with a sentence on stderr when not."""
@@ -24,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _store(arguments)
             case "profile-device":
                 return _profile_device(arguments)
+            case "serve":
+                return _serve(arguments)
+            case "profile":
+                return _profile(arguments)
             case _:
                 return _run(arguments)
     except EdgeError as error:
@@ -73,6 +81,35 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from edge_runtime.alone import serve_file
+    from edge_runtime.cpus import granted, threads
+
+    serve_file(
+        arguments.model,
+        name=arguments.name,
+        host=arguments.host,
+        http_port=arguments.http_port,
+        grpc_port=arguments.grpc_port,
+        threads=arguments.threads or threads(granted()),
+        uds=arguments.uds,
+    )
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    import orjson
+
+    from edge_runtime.file_profiles import ProgressBar, profile_file
+
+    profile = profile_file(arguments.model, arguments.threads, arguments.seconds, ProgressBar())
+    if arguments.format != "json":
+        sys.stdout.write(f"{profile.table()}\n")
+    if arguments.format != "table":
+        sys.stdout.write(f"{orjson.dumps(profile.document()).decode()}\n")
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from edge_runtime.server import serve
 
@@ -108,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
+    run.add_argument("--uds", type=Path, help=_UDS)
+
+    _add_lone_commands(commands)
 
     profile = commands.add_parser(
         "profile-device", help="measure a model on this machine, store the DeviceProfile"
@@ -124,6 +164,33 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--port", type=int, default=8080, help="default %(default)s")
     store.add_argument("--max-bytes", type=int, default=2 << 30, help="largest file (default 2 GiB)")
     return parser
+
+
+def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What works without a cluster."""
+    serve = commands.add_parser("serve", help="serve one ONNX model by the Open Inference Protocol")
+    serve.add_argument("model", type=Path, help="an .onnx file")
+    serve.add_argument("--name", help="name that callers use (default: the file's)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--http-port", type=int, default=8080, help="0 for any (default %(default)s)")
+    serve.add_argument("--grpc-port", type=int, default=8081, help="0 for any (default %(default)s)")
+    serve.add_argument("--uds", type=Path, help=_UDS)
+    serve.add_argument("--threads", type=_count, help="for one inference (default: what the cgroup grants)")
+
+    profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
+    profile.add_argument("model", type=Path, help="an .onnx file")
+    profile.add_argument("--threads", type=_count, default=1, help="default %(default)s")
+    profile.add_argument("--seconds", type=float, default=0.6, help="per slice (default %(default)s)")
+    profile.add_argument(
+        "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 if __name__ == "__main__":

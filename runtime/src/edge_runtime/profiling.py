@@ -56,8 +56,11 @@ def measure_all(
     seconds: float,
     progress: Progress,
     clock: Callable[[], float] = time.perf_counter,
+    step: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[AnyKey, Measured]:
     """Each of `runs` for `seconds` in all, spread over several rounds; the median of the rounds.
+
+    `step` learns after each measurement how many there are and how many there will be.
 
     What else the machine does for a while then spoils a round of everything, not all there is of one slice.
     """
@@ -65,6 +68,7 @@ def measure_all(
     for number in range(1, _ROUNDS + 1):
         for key, run in runs.items():
             rounds[key].append(measure(run, seconds / _ROUNDS, clock))
+            step(sum(map(len, rounds.values())), _ROUNDS * len(runs))
         progress(f"round {number} of {_ROUNDS}: {len(runs)} slices measured")
     return {
         key: Measured(median(m.mean for m in found), median(m.p95 for m in found), sum(m.runs for m in found))

@@ -8,13 +8,11 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import uvicorn
 import uvloop
 
 from edge_runtime.assignment import parse_placement
@@ -23,12 +21,11 @@ from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
-from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache, write_whole
-from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
+from edge_runtime.transports import Transports
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +34,6 @@ _STATUS_LEAST: Final = 0.25
 _FILE_EVERY: Final = 0.5
 _RETRY: Final = 5.0
 _DRAIN: Final = 1.0
-_GRACE: Final = 10
 
 
 class Runtime:
@@ -137,14 +133,6 @@ class Runtime:
             await asyncio.sleep(_STATUS_LEAST)
 
 
-class _Http(uvicorn.Server):
-    """uvicorn whose end is decided by the runtime, which has a gRPC server to end with it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def read_placement_file(path: Path, runtime: Runtime) -> None:
     """Reads the placement from a file, and again whenever it changes; runs until cancelled."""
     import yaml
@@ -171,6 +159,14 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
     resolver = Resolver()
     store = ModelStore(arguments.store, resolver)
     runtime = Runtime(arguments.service, store, arguments.cache_dir, resolver)
+    transports = Transports(
+        runtime.service,
+        runtime.metrics.exposition,
+        arguments.host,
+        arguments.http_port,
+        arguments.grpc_port,
+        arguments.uds,
+    )
     tasks: list[asyncio.Task[None]] = []
     placements = None
     if arguments.placement_file is not None:
@@ -180,22 +176,7 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
         placements = Placements.in_cluster(arguments.namespace, name, resolver)
         tasks.append(asyncio.create_task(placements.watch(runtime.receive)))
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
-    config = uvicorn.Config(
-        RestApp(runtime.service, runtime.metrics.exposition),
-        host=arguments.host,
-        port=arguments.http_port,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE,
-    )
-    http = _Http(config)
-    grpc, _ = grpc_server(runtime.service, f"{arguments.host}:{arguments.grpc_port}")
-    await grpc.start()
-    serving = asyncio.create_task(http.serve())
+    serving = asyncio.create_task(transports.serve())
     await runtime.load_last()
     tasks.append(asyncio.create_task(runtime.load_arriving()))
     stopping = asyncio.create_task(stop.wait())
@@ -207,8 +188,7 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
     runtime.service.draining = True
     if stop.is_set():
         await asyncio.sleep(drain)  # callers learn by /v2/health/ready before the door closes
-    http.should_exit = True
-    await asyncio.gather(grpc.stop(_GRACE), serving, return_exceptions=True)
+    await asyncio.gather(transports.stop(), serving, return_exceptions=True)
     for task in parts - {serving}:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)

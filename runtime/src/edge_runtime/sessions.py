@@ -37,12 +37,14 @@ _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
+# What onnxruntime's Python interface cannot give when an input is a tensor of strings.
+_UNTAKEN: Final = ("tensor(bfloat16)",)
 
 
 class Session:
-    """A model or a slice of one, loaded. `seconds` is what the last warm run took.
+    """A model or a slice of one, loaded. `seconds` is what a run lately took.
 
-    `left_out` are outputs that are no tensors, which the protocol cannot carry, each with its type.
+    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly.
     """
 
     def __init__(
@@ -72,8 +74,6 @@ class Session:
         self.contract = Contract(self.inputs, self.outputs)
         self._output_names = [t.name for t in self.outputs]
         self._by_value = any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
-        self._partly = ort.RunOptions()
-        self._partly.only_execute_path_to_fetches = True
         self.seconds = 0.0
 
     @property
@@ -85,21 +85,19 @@ class Session:
     def run(self, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> list[Array]:
         """Outputs in the order of `names` (by default of `outputs`), for inputs that were checked before.
 
-        Only what the named outputs need is computed. Raises BadTensor when the model finds that inputs do not
-        fit each other, ModelFailed when it fails in another way.
+        Fewer names save the copies, not the work: onnxruntime runs the whole graph. Raises BadTensor when the
+        model finds that inputs do not fit each other, ModelFailed when it fails in another way.
         """
-        options = None
-        if names is None or names == self._output_names:
+        if names is None:
             names = self._output_names
-        else:
-            options = self._partly
         try:
             if self._by_value:
-                return self._run_by_value(feeds, names, options)
-            results: list[Array] = self._session.run(names, feeds, options)
+                return self._run_by_value(feeds, names)
+            results: list[Array] = self._session.run(names, feeds)
         except InvalidArgument as error:
             raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
         except Exception as error:  # onnxruntime's exceptions share no base
+            self._blame(feeds)
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
@@ -118,18 +116,36 @@ class Session:
                     f"the slice answers {result.dtype}{list(result.shape)}, its placement says {tensor}"
                 )
 
-    def _run_by_value(
-        self, feeds: Mapping[str, Array], names: Sequence[str], options: Untyped
-    ) -> list[Array]:
+    def _blame(self, feeds: Mapping[str, Array]) -> None:
+        """BadTensor when inputs disagree about a size that the model's file calls by one name.
+
+        Only asked after a failure: files use one name for sizes that may differ, too.
+        """
+        sizes: dict[str, tuple[int, str, int]] = {}
+        for found in self._session.get_inputs():
+            shape = feeds[found.name].shape
+            for axis, (symbol, size) in enumerate(zip(found.shape, shape, strict=False)):
+                if not isinstance(symbol, str) or not symbol:
+                    continue
+                first = sizes.setdefault(symbol, (size, found.name, axis))
+                if first[0] != size:
+                    raise BadTensor(
+                        f"inputs: dimension {axis} of {found.name} is {size}, but dimension {first[2]} of "
+                        f"{first[1]} is {first[0]}; both are the model's {symbol}"
+                    )
+
+    def _run_by_value(self, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
         """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
-        values = {}
-        for name, array in feeds.items():
-            if self.contract.inputs_by_name[name].datatype == "BF16":
-                bits = np.ascontiguousarray(array)
-                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BF16)
-            else:
-                values[name] = ort.OrtValue.ortvalue_from_numpy(array)
-        return [_array_of(v) for v in self._session.run_with_ort_values(names, values, options)]
+        inputs, outputs = self.contract.inputs_by_name, self.contract.outputs_by_name
+        if not any(outputs[name].datatype == "BF16" for name in names):
+            mixed = {name: _value(a) if inputs[name].datatype == "BF16" else a for name, a in feeds.items()}
+            results: list[Array] = self._session.run(names, mixed)
+            return results
+        values = {
+            name: _value(a) if inputs[name].datatype == "BF16" else ort.OrtValue.ortvalue_from_numpy(a)
+            for name, a in feeds.items()
+        }
+        return [_array_of(v) for v in self._session.run_with_ort_values(names, values)]
 
     def _described(self) -> tuple[list[Tensor], list[Tensor]]:
         for found in self._session.get_inputs():
@@ -138,12 +154,14 @@ class Session:
                     f"input {found.name} is a {found.type}, for which the Open Inference Protocol has no "
                     f"datatype; put a Cast behind an input of one of {', '.join(_DATATYPES.values())}"
                 )
+        inputs = [_tensor(i) for i in self._session.get_inputs()]
+        unknown = set(_UNTAKEN) if any(i.datatype == "BYTES" for i in inputs) else set()
         outputs = self._session.get_outputs()
-        self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES}
-        kept = [_tensor(o) for o in outputs if o.type in _DATATYPES]
+        self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES.keys() - unknown}
+        kept = [_tensor(o) for o in outputs if o.name not in self.left_out]
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
-        return [_tensor(i) for i in self._session.get_inputs()], kept
+        return inputs, kept
 
 
 def _open(model: bytes | Path, threads: int) -> ort.InferenceSession:
@@ -165,6 +183,11 @@ def _tensor(found: Untyped) -> Tensor:
     """An input or output as onnxruntime describes it; it has an empty shape for an unknown rank too."""
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
     return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape)
+
+
+def _value(bits: Array) -> Untyped:
+    """BF16's bits as onnxruntime takes them."""
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(bits), _BF16)
 
 
 def _array_of(value: Untyped) -> Array:

@@ -268,6 +268,7 @@ class Stack:
             http_port=http,
             grpc_port=grpc,
             placement_file=file,
+            uds=None,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")

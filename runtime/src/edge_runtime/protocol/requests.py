@@ -130,7 +130,7 @@ def _raw_request(body: bytes, contract: Contract) -> InferRequest:
     return InferRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 
 
-def _shape_for(tensor: Tensor, size: int) -> tuple[int, ...]:
+def _shape_for(tensor: Tensor, size: int) -> list[int]:
     """The shape that this many bytes have, when only one dimension is open."""
     if tensor.any_rank or tensor.datatype == "BYTES" or sum(d < 0 for d in tensor.shape) > 1:
         raise BadRequest(
@@ -138,7 +138,7 @@ def _shape_for(tensor: Tensor, size: int) -> tuple[int, ...]:
             f"does not follow from the number of bytes; send a JSON header"
         )
     item = prod(d for d in tensor.shape if d >= 0) * width(tensor.datatype)
-    return tuple(d if d >= 0 else size // item if item else 0 for d in tensor.shape)
+    return [d if d >= 0 else size // item if item else 0 for d in tensor.shape]
 
 
 def encode_request(

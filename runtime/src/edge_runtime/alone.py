@@ -1,0 +1,217 @@
+"""One ONNX model served for itself: no cluster, no placement, no link."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from edge_runtime.answers import Answer, confidence
+from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.metrics import Metrics
+from edge_runtime.runners import Runner
+from edge_runtime.serving import Service
+from edge_runtime.sessions import Session
+from edge_runtime.tensors import Array, Contract, Tensor
+from edge_runtime.transports import Transports
+
+_log = logging.getLogger(__name__)
+
+EXITS_KEY: Final = "edge.exits"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_INLINE_VALUES: Final = 32
+_SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0.0", "BF16": "0.0"}
+
+
+class LoneModel:
+    """A session as what answers: every output by name, each exit that the file tells of among them."""
+
+    platform = "onnxruntime_onnx"
+    message = ""
+
+    def __init__(
+        self, session: Session, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._session, self._metrics, self._clock = session, metrics, clock
+        self._runner = Runner()
+        self.exits = read_exits(session)
+
+    @property
+    def contract(self) -> Contract:
+        """What the file says."""
+        return self._session.contract
+
+    async def infer(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+    ) -> Answer:
+        """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
+        start = self._clock()
+        exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
+        self._runner.admit(self._session.seconds)
+        try:
+            results = await self._runner.run(self._session, inputs, outputs)
+        except EdgeError:
+            self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
+            raise
+        finally:
+            self._runner.leave()
+        seconds = self._clock() - start
+        met = within is None or seconds <= within
+        self._metrics.request(exit_, "local", "ok", seconds, met)
+        parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
+        if exit_:
+            parameters["exit"] = exit_
+            if (sure := confidence(results[outputs.index(self.exits[exit_])])) is not None:
+                parameters["confidence"] = sure
+        return Answer(results, parameters)
+
+    def close(self) -> None:
+        """Takes no more work."""
+        self._runner.close()
+
+
+def read_exits(session: Session) -> dict[str, str]:
+    """Outputs by the name of their exit, first to last, as the file's metadata tells; else none."""
+    found = session.metadata.get(EXITS_KEY)
+    if found is None:
+        return {}
+    try:
+        exits = {str(entry["name"]): str(entry["output"]) for entry in json.loads(found)}
+    except (ValueError, TypeError, KeyError):
+        _log.warning("the metadata %s is no list of exits: %s", EXITS_KEY, found[:200])
+        return {}
+    return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
+
+
+def open_model(path: Path, threads: int) -> Session:
+    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise CannotLoad(f"{path} {what}; name an .onnx file")
+    try:
+        session = Session(path, threads=threads)
+    except CannotLoad as error:
+        raise CannotLoad(f"{path}: {error}") from error
+    for name, kind in session.left_out.items():
+        _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
+    try:
+        session.warm()
+    except EdgeError as error:  # zeros need not be a sensible input, nor shapes in a file right
+        _log.info("not warmed up: %s", error)
+    return session
+
+
+def name_of(path: Path, given: str | None) -> str:
+    """The name that callers use; BadRequest for one that does not fit into a path."""
+    name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f'--name: "{name}" is not a name; use letters, digits, "-", "_" and "."')
+    return name
+
+
+def example(name: str, inputs: Sequence[Tensor], address: str) -> str:
+    """A command that a reader can paste: zeros for every input."""
+    url = f"http://{address}/v2/models/{name}/infer"
+    entries = []
+    for tensor in inputs:
+        shape = [1 if d < 0 else d for d in tensor.shape]
+        count = 1
+        for dim in shape:
+            count *= dim
+        value = _SAMPLES.get(tensor.datatype, "0.0" if tensor.datatype.startswith("FP") else "0")
+        entries.append((tensor, shape, count, value))
+    if all(count <= _INLINE_VALUES for _, _, count, _ in entries):
+        document = {
+            "inputs": [
+                {"name": t.name, "shape": s, "datatype": t.datatype, "data": [_value(v)] * n}
+                for t, s, n, v in entries
+            ]
+        }
+        return f"curl -s {url} -d '{json.dumps(document)}'"
+    listed = ", ".join(
+        f'{{"name": "{t.name}", "shape": {s}, "datatype": "{t.datatype}", "data": [{v}] * {n}}}'
+        for t, s, n, v in entries
+    )
+    return f"python3 -c 'import json; print(json.dumps({{\"inputs\": [{listed}]}}))' | curl -s {url} -d @-"
+
+
+def _value(text: str) -> object:
+    return {"False": False, '""': "", "0.0": 0.0, "0": 0}[text]
+
+
+async def serve_alone(
+    path: Path,
+    stop: asyncio.Event,
+    *,
+    name: str,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    threads: int,
+    uds: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serves the model in a file until `stop`, then finishes what is in flight.
+
+    Raises CannotLoad and CannotListen before it says that it serves.
+    """
+    metrics = Metrics(name)
+    model = LoneModel(await asyncio.to_thread(open_model, path, threads), metrics)
+    service = Service(name, model)
+    transports = Transports(service, metrics.exposition, host, http_port, grpc_port, uds)
+    serving = asyncio.create_task(transports.serve())
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - not bound, only shown
+    contract = model.contract
+    takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
+    say(
+        f"serving {name}: {takes} -> {gives}; "
+        f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
+        f"{threads} thread{'s' if threads > 1 else ''}; try:\n"
+        f"{example(name, contract.inputs, f'{shown}:{transports.http_port}')}"
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    service.draining = True
+    await transports.stop()
+    stopping.cancel()
+    await serving
+    model.close()
+
+
+def serve_file(
+    path: Path, *, name: str | None, host: str, http_port: int, grpc_port: int, threads: int, uds: Path | None
+) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    known_as = name_of(path, name)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await serve_alone(
+            path,
+            stop,
+            name=known_as,
+            host=host,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            threads=threads,
+            uds=uds,
+            say=lambda text: print(text, flush=True),
+        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _say(tensor: Tensor) -> str:
+    return f"{tensor.name} {tensor.datatype}{'' if tensor.any_rank else list(tensor.shape)}"

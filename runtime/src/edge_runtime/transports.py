@@ -1,0 +1,130 @@
+"""HTTP and gRPC of one service on their addresses: bound at once, served until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from edge_runtime.errors import CannotListen
+from edge_runtime.grpc.servicer import grpc_server
+from edge_runtime.rest.app import RestApp
+from edge_runtime.serving import Service
+
+GRACE: Final = 10
+_BACKLOG: Final = 2048
+_HTTP_SOCKET: Final = "http.sock"
+_GRPC_SOCKET: Final = "grpc.sock"
+
+
+class Transports:
+    """Both transports. `http_port` and `grpc_port` are those that were bound, also where 0 was asked for."""
+
+    def __init__(
+        self,
+        service: Service,
+        exposition: Callable[[], bytes],
+        host: str,
+        http_port: int,
+        grpc_port: int,
+        uds: Path | None = None,
+    ) -> None:
+        """Binds; CannotListen names the address that cannot be had.
+
+        `uds` is a folder in which callers on this node find `http.sock` and `grpc.sock`.
+        """
+        grpc_addresses = [f"{host}:{grpc_port}"]
+        if uds is not None:
+            grpc_addresses.append(f"unix:{_free_socket(uds / _GRPC_SOCKET).absolute()}")
+        self._socket = _bound(host, http_port)
+        self.http_port: int = self._socket.getsockname()[1]
+        try:
+            self._grpc, (self.grpc_port, *_) = grpc_server(service, *grpc_addresses)
+        except CannotListen:
+            self._socket.close()
+            raise
+        config = uvicorn.Config(
+            RestApp(service, exposition),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACE,
+            backlog=_BACKLOG,
+        )
+        self._http = _Http(config, None if uds is None else _free_socket(uds / _HTTP_SOCKET))
+
+    async def serve(self) -> None:
+        """Serves until `stop`."""
+        await self._grpc.start()
+        await self._http.serve([self._socket])
+
+    async def stop(self) -> None:
+        """Takes no more requests and finishes those that are in flight."""
+        self._http.should_exit = True
+        await self._grpc.stop(GRACE)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn whose end is decided by the runtime, which has a gRPC server to end with it."""
+
+    def __init__(self, config: uvicorn.Config, path: Path | None) -> None:
+        super().__init__(config)
+        self._path = path
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._path is not None:
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_unix_server(self._protocol, str(self._path)))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"{host}:{port}: HTTP cannot listen there ({error.strerror or error}); "
+            f"free the port or name another"
+        ) from error
+
+
+def _free_socket(path: Path) -> Path:
+    """The path of a socket that nobody listens on; what a process that is gone left there is removed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                path.unlink(missing_ok=True)
+                return path
+    except OSError as error:
+        raise CannotListen(f"{path}: cannot listen there ({error.strerror or error})") from error
+    raise CannotListen(f"{path}: another server listens there; stop it or name another folder")

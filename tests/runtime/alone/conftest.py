@@ -1,0 +1,152 @@
+"""Models of every kind in files, each served by `edge-runtime serve` in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import uvloop
+from onnx import TensorProto, helper
+
+from edge_runtime.alone import serve_alone
+
+ONNX_TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+
+def _model(nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
+    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def echo(*datatypes: str) -> bytes:
+    """For each datatype an input of any shape of two dimensions, and an output that is the same."""
+    kinds = [(name, ONNX_TYPES[name]) for name in datatypes]
+    return _model(
+        [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in datatypes],
+        [helper.make_tensor_value_info(f"in_{name}", kind, ["N", "M"]) for name, kind in kinds],
+        [helper.make_tensor_value_info(f"out_{name}", kind, ["N", "M"]) for name, kind in kinds],
+    )
+
+
+def calculator() -> bytes:
+    """Two inputs of which the first dimension is open; their sum and their difference."""
+    a, b, total, less = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("a", "b", "sum", "difference")
+    )
+    return _model(
+        [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Sub", ["a", "b"], ["difference"])],
+        [a, b],
+        [total, less],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where a model is served, and what was said about it."""
+
+    http: int
+    grpc: int
+    uds: Path
+    said: str
+
+
+@contextmanager
+def serving(model: bytes, folder: Path, name: str = "m") -> Iterator[Served]:
+    """Serves a model in a thread of its own, as the command does."""
+    (folder / "model.onnx").write_bytes(model)
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        await serve_alone(
+            folder / "model.onnx",
+            stop,
+            name=name,
+            host="127.0.0.1",
+            http_port=0,
+            grpc_port=0,
+            threads=1,
+            uds=folder / "uds",
+            say=lambda text: started.set_result((loop, stop, text)),
+        )
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        loop, stop, said = started.result(30)
+        http, grpc = (int(said.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
+        yield Served(http, grpc, folder / "uds", said)
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join(30)
+    assert not thread.is_alive(), "it did not stop"
+
+
+Serve = Callable[[bytes], Served]
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Serves a model until the tests end; the same model once."""
+    known: dict[bytes, Served] = {}
+    with ExitStack() as stack:
+
+        def start(model: bytes) -> Served:
+            if model not in known:
+                known[model] = stack.enter_context(serving(model, tmp_path_factory.mktemp("alone")))
+            return known[model]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def everything(serve: Serve) -> Served:
+    """All datatypes but BF16, which onnxruntime does not give beside strings."""
+    return serve(echo(*(name for name in ONNX_TYPES if name != "BF16")))
+
+
+@pytest.fixture(scope="session")
+def halves(serve: Serve) -> Served:
+    return serve(echo("FP16", "BF16", "FP32"))
+
+
+@pytest.fixture(scope="session")
+def sums(serve: Serve) -> Served:
+    return serve(calculator())
