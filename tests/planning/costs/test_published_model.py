@@ -42,6 +42,14 @@ def test_a_narrow_model_is_a_quarter_of_the_work_for_the_pi() -> None:
 
 
 @pytest.mark.parametrize("device_class", [RASPBERRY_PI_3, DESKTOP])
+def test_the_rate_of_flops_is_that_of_the_regressions_on_this_model(device_class: DeviceClass) -> None:
+    assert MODEL.graph is not None
+    work = sum(layer.flops for layer in layers_between(MODEL.graph, (), (FULL.output,)))
+    seconds = class_profile(MODEL, device_class).whole(FULL)
+    assert work / seconds == pytest.approx(device_class.flops_per_second, rel=0.05)
+
+
+@pytest.mark.parametrize("device_class", [RASPBERRY_PI_3, DESKTOP])
 def test_a_deeper_exit_takes_longer(device_class: DeviceClass) -> None:
     profile = class_profile(MODEL, device_class)
     times = [profile.whole(exit_) for exit_ in MODEL.exits]
