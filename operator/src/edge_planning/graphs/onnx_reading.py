@@ -26,6 +26,8 @@ from edge_planning.graphs.values import Graph
 from edge_planning.models import Model
 
 OWN_DOMAINS = ("", "ai.onnx")
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+"""What protobuf and onnx raise, somewhere inside, for a file that they parsed but that makes no sense."""
 UNCOMPUTABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 STANDALONE = 4
 """The version of the format since which initializers need not be inputs as well."""
@@ -108,6 +110,15 @@ def _parsed(data: bytes | ModelProto, name: str) -> ModelProto:
 def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
     for dimension, size in bounds.items():
         require(size >= 1, f"model {name}: the bound {dimension} = {size} is not above 0")
+    try:
+        return assemble(_network(model, name, bounds))
+    except BadValueError:
+        raise
+    except MALFORMED as error:
+        raise BadValueError(f"model {name}: invalid: {str(error) or type(error).__name__}") from error
+
+
+def _network(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Network:
     lean, weights = _lean(model, name, bounds)
     inputs = tuple(value.name for value in model.graph.input if value.name not in weights)
     lean, warnings = _inferred(lean)
@@ -116,7 +127,7 @@ def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
     while _open(lean.graph, types) and _computed(lean.graph, types):
         lean, warnings = _inferred(lean)
         types = _types(lean.graph) | weights
-    network = Network(
+    return Network(
         name,
         inputs,
         tuple(value.name for value in lean.graph.output),
@@ -125,7 +136,6 @@ def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
         types,
         warnings,
     )
-    return assemble(network)
 
 
 # --- the file without its weights ---
@@ -298,7 +308,7 @@ def _results(
         kind = types.get(node.input[0], UNKNOWN)
         if not kind.known:
             return None
-        given = {node.input[0]: np.empty(kind.counted_shape(), np.bool_)}
+        given = {node.input[0]: np.broadcast_to(np.False_, kind.counted_shape())}
     if any(name and name not in given for name in node.input):
         return None
     try:

@@ -1,0 +1,268 @@
+"""What is read of a file: shapes, parameters, exits, names."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from benchmarks.graphs.catalogue import build
+from benchmarks.graphs.transformers import transformer
+from edge_planning import BadValueError, Cut
+from edge_planning.graphs.onnx_reading import read_graph, read_model
+from edge_planning.graphs.tables import layer_table
+
+Write = Callable[..., ModelProto]
+WEIGHT = np.zeros((4, 8), np.float32)
+
+
+def test_bytes_and_a_parsed_file_are_the_same_model_and_the_parsed_one_is_left_alone() -> None:
+    model = build("unet")
+    before = model.SerializeToString()
+    assert read_model(before, name="unet") == read_model(model, name="unet")
+    assert model.SerializeToString() == before
+
+
+def test_a_dynamic_batch_is_one(write: Write) -> None:
+    for batch in ("batch", None, -1):
+        graph = read_graph(write([("Relu", "x", "y")], {"x": (batch, 4)}, {"y": (batch, 4)}), name="m")
+        assert graph.tensors["x"].shape == graph.tensors["y"].shape == (1, 4)
+        assert graph.warnings == ()
+
+
+def test_a_fixed_batch_stays(write: Write) -> None:
+    graph = read_graph(write([("Relu", "x", "y")], {"x": (3, 4)}, {"y": (3, 4)}), name="m")
+    assert graph.tensors["y"].shape == (3, 4)
+
+
+def test_the_name_of_the_batch_means_one_wherever_it_stands(write: Write) -> None:
+    model = write([("MatMul", "x z", "y")], {"x": ("n", 4), "z": (4, "n")}, {"y": ("n", "n")})
+    assert read_graph(model, name="m").tensors["y"].shape == (1, 1)
+
+
+def test_an_open_dimension_takes_its_bound() -> None:
+    model = transformer(blocks=1, sequence="sequence")
+    bounded = read_graph(model, name="m", bounds={"sequence": 128})
+    assert bounded.warnings == ()
+    fixed = read_graph(transformer(blocks=1, sequence=128), name="m")
+    assert [layer.flops for layer in bounded.layers] == [layer.flops for layer in fixed.layers]
+    assert bounded.tensors["block0.scores"].shape == (1, 12, 128, 128)
+    short = read_graph(model, name="m", bounds={"sequence": 64})
+    assert short.tensors["block0.scores"].shape == (1, 12, 64, 64)
+
+
+def test_the_batch_can_be_bound_as_well(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": ("n", 4)}, {"y": ("n", 4)})
+    assert read_graph(model, name="m", bounds={"n": 8}).tensors["y"].size == 8 * 4 * 4
+
+
+def test_weights_may_be_initializers_constants_or_computed(write: Write) -> None:
+    weights = {
+        "initializer": write([("MatMul", "x w", "y")], {"x": (1, 4)}, {"y": None}, {"w": WEIGHT}),
+        "constant": write(
+            [("Constant", "", "w", {"value": numpy_helper.from_array(WEIGHT)}), ("MatMul", "x w", "y")],
+            {"x": (1, 4)},
+            {"y": None},
+        ),
+        "computed": write(
+            [("ConstantOfShape", "s", "v"), ("Transpose", "v", "w"), ("MatMul", "x w", "y")],
+            {"x": (1, 4)},
+            {"y": None},
+            {"s": np.array([8, 4])},
+        ),
+        # Stored in 8 bits and widened when read: a quarter.
+        "quantized": write(
+            [("DequantizeLinear", "q scale", "w"), ("MatMul", "x w", "y")],
+            {"x": (1, 4)},
+            {"y": None},
+            {"q": np.zeros((4, 8), np.int8), "scale": np.float32(0.1).reshape(())},
+        ),
+    }
+    for form, model in weights.items():
+        graph = read_graph(model, name=form)
+        assert [(layer.kind, layer.inputs) for layer in graph.layers] == [("matmul", ("x",))]
+        assert graph.layers[0].parameters == {"quantized": 32 + 4}.get(form, 128)
+        assert set(graph.tensors) == {"x", "y"}
+
+
+def test_large_weights_need_not_be_there() -> None:
+    model = onnx.load_model_from_string(build("resnet50").SerializeToString())
+    whole = read_graph(model, name="m")
+    external = onnx.ModelProto()
+    external.CopyFrom(model)
+    del external.graph.node[:]
+    shapes = {n.output[0]: n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"}
+    for node in model.graph.node:
+        if node.op_type == "ConstantOfShape":
+            external.graph.initializer.append(
+                TensorProto(
+                    name=node.output[0],
+                    data_type=TensorProto.FLOAT,
+                    dims=numpy_helper.to_array(shapes[node.input[0]]).tolist(),
+                    data_location=TensorProto.EXTERNAL,
+                )
+            )
+        elif node.op_type != "Constant":
+            external.graph.node.append(node)
+    assert read_graph(external, name="m") == whole
+
+
+def test_old_files_list_their_weights_as_inputs_too(write: Write) -> None:
+    model = write([("MatMul", "x w", "y")], {"x": (1, 4), "w": (4, 8)}, {"y": (1, 8)}, {"w": WEIGHT})
+    model.ir_version = 3
+    assert read_graph(model, name="m").inputs == ("x",)
+
+
+def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> None:
+    # As exporters write x.view(x.shape[0], -1) and an average over a computed number of elements.
+    model = write(
+        [
+            ("Shape", "x", "shape"),
+            ("Gather", "shape zero", "batch"),
+            ("Unsqueeze", "batch first", "vector"),
+            ("Concat", "vector rest", "target", {"axis": 0}),
+            ("Reshape", "x target", "flat"),
+            ("Shape", "flat", "after"),
+            ("Cast", "after", "real", {"to": TensorProto.FLOAT}),
+            ("Div", "real two", "half"),
+            ("Floor", "half", "floor"),
+            ("Cast", "floor", "whole", {"to": TensorProto.INT64}),
+            ("Slice", "flat begin whole", "y"),
+        ],
+        {"x": ("n", 4, 6)},
+        {"y": None},
+        {
+            "zero": np.array(0),
+            "first": np.array([0]),
+            "rest": np.array([-1]),
+            "two": np.float32(2).reshape(()),
+            "begin": np.array([0, 0]),
+        },
+    )
+    graph = read_graph(model, name="m", bounds={"n": 2})
+    assert graph.warnings == ()
+    assert [layer.kind for layer in graph.layers] == ["reshape", "slice"]
+    assert graph.tensors["flat"].shape == (2, 24)
+    assert graph.tensors["y"].shape == (1, 12)
+
+
+def test_what_leads_to_no_output_is_no_layer(write: Write) -> None:
+    model = write([("Relu", "x", "y"), ("Exp", "x", "unused")], {"x": (1, 4)}, {"y": None})
+    graph = read_graph(model, name="m")
+    assert [layer.name for layer in graph.layers] == ["y"]
+    assert "unused" not in graph.tensors
+
+
+def test_nodes_may_stand_in_any_order(write: Write) -> None:
+    model = write([("Exp", "h", "y"), ("Relu", "x", "h")], {"x": (1, 4)}, {"y": None})
+    assert [layer.name for layer in read_graph(model, name="m").layers] == ["h", "y"]
+
+
+def test_layers_have_different_names_whatever_the_file_calls_them(write: Write) -> None:
+    model = write([("Relu", "x", "a"), ("Relu", "a", "b"), ("Relu", "b", "c")], {"x": (1, 4)}, {"c": None})
+    for node, name in zip(model.graph.node, ["same", "same", ""], strict=True):
+        node.name = name
+    assert [layer.name for layer in read_graph(model, name="m").layers] == ["same", "same:b", "c"]
+
+
+def test_functions_of_the_file_are_put_in_their_places(write: Write) -> None:
+    model = write([("mine.Twice", "x", "y")], {"x": (1, 4)}, {"y": (1, 4)})
+    body = [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Exp", ["b"], ["c"])]
+    opsets = [helper.make_opsetid("", 18)]
+    model.functions.append(helper.make_function("mine", "Twice", ["a"], ["c"], body, opsets))
+    graph = read_graph(model, name="m")
+    assert [layer.kind for layer in graph.layers] == ["relu", "exp"]
+    assert graph.warnings == ()
+
+
+def test_an_output_that_is_constant_is_a_layer_without_inputs(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"y": None, "w": (4, 8)}, {"w": WEIGHT})
+    graph = read_graph(model, name="m")
+    assert [(layer.kind, layer.inputs, layer.activations) for layer in graph.layers[1:]] == [
+        ("constant", (), 128)
+    ]
+
+
+def test_half_precision_and_four_bits_have_their_sizes() -> None:
+    sizes = {}
+    for kind in (TensorProto.FLOAT16, TensorProto.INT4, TensorProto.BOOL, TensorProto.DOUBLE):
+        values = [helper.make_tensor_value_info(name, kind, (1, 5)) for name in "xy"]
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+        sizes[kind] = read_graph(model, name="m").tensors["y"].size
+    assert list(sizes.values()) == [10, 3, 5, 40]
+
+
+# --- exits ---
+
+
+def two_exits(write: Write, exits: str | None = None) -> ModelProto:
+    nodes = [("MatMul", "x w", "h"), ("Relu", "h", "early"), ("MatMul", "early v", "late")]
+    weights = {"w": WEIGHT, "v": WEIGHT.T.copy()}
+    return write(nodes, {"x": ("n", 4)}, {"early": ("n", 8), "late": ("n", 4)}, weights, exits)
+
+
+STATED = (
+    '[{"name": "a", "output": "early", "accuracy": 0.8}, {"name": "b", "output": "late", "accuracy": 0.9}]'
+)
+
+
+def test_exits_are_those_that_the_file_states(write: Write) -> None:
+    model = read_model(two_exits(write, STATED), name="m")
+    assert [(e.name, e.output, e.accuracy) for e in model.exits] == [("a", "early", 0.8), ("b", "late", 0.9)]
+    assert model.exits[0].cuts == (Cut("x", 16), Cut("h", 32))
+    assert model.exits[1].cuts == (Cut("x", 16), Cut("h", 32), Cut("early", 32))
+    assert model.graph is not None
+    assert model.graph.warnings == ()
+
+
+def test_exits_that_are_given_come_before_those_that_are_stated(write: Write) -> None:
+    given = [{"name": "only", "output": "late", "accuracy": 0.95}]
+    model = read_model(two_exits(write, STATED), name="m", exits=given)
+    assert [(e.name, e.accuracy) for e in model.exits] == [("only", 0.95)]
+
+
+def test_without_exits_every_output_is_one_and_a_warning_says_so(write: Write) -> None:
+    model = read_model(two_exits(write), name="m")
+    assert [(e.name, e.accuracy) for e in model.exits] == [("early", 1.0), ("late", 1.0)]
+    assert model.graph is not None
+    assert model.graph.warnings == ("no exits are stated: every output counts as an exit with accuracy 1",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("{", "the metadata edge.exits is not JSON"),
+        ("{}", "the metadata edge.exits is not a list"),
+        ("[]", "exits: the list is empty"),
+        ("[3]", r"exits\[0\]: 3 is not {name, output, accuracy}"),
+        ('[{"name": "", "output": "late", "accuracy": 1}]', r"exits\[0\].name: '' is not a name"),
+        (
+            '[{"name": "a", "output": "h", "accuracy": 1}]',
+            r"exits\[0\].output: 'h' is not an output of the graph; those are early, late",
+        ),
+        (
+            '[{"name": "a", "output": "late", "accuracy": "high"}]',
+            r"exits\[0\].accuracy: 'high' is not a share",
+        ),
+        ('[{"name": "a", "output": "late", "accuracy": NaN}]', r"exits\[0\].accuracy: nan is not a share"),
+        ('[{"name": "a", "output": "late", "accuracy": 1.5}]', "accuracy 1.5 is not between 0 and 1"),
+        (STATED.replace('"b"', '"a"'), "two exits have the same name"),
+        (STATED.replace("early", "late"), "exits: an output is given twice"),
+    ],
+)
+def test_a_bad_exit_is_named(write: Write, stated: str, message: str) -> None:
+    with pytest.raises(BadValueError, match=message):
+        read_model(two_exits(write, stated), name="m")
+
+
+def test_a_graph_as_a_table_shows_layers_cuts_sums_and_warnings(write: Write) -> None:
+    graph = read_graph(two_exits(write), name="m")
+    assert layer_table(graph).splitlines() == [
+        "   layer     kind    output  MFLOP  weights KiB  output KiB",
+        "|  h         matmul  1x8      0.00          0.1         0.0",
+        "|  early     relu    1x8      0.00          0.0         0.0",
+        "   late      matmul  1x4      0.00          0.1         0.0",
+        "   3 layers                   0.00          0.2         0.1",
+    ]
