@@ -25,13 +25,13 @@ from edge_planning.replanning.habits import Habits
 RUNS = 16
 # Changes per second; the last one makes nearly every sample a run of its own: the last value, as a forecast.
 HAZARDS: Floats = np.array([1 / 300, 1 / 30, 1 / 3, 3.0])
-# Variance that the level's random walk gains per second.
-DRIFTS: Floats = np.array([0.0, 0.001, 0.01, 0.1])
-FAR = 0.2  # share of the changes that lead anywhere, not near
+# Variance per second that the level of a run gains by drifting, in squared units of the logarithm.
+DRIFTS: Floats = np.array([0.0, 0.001, 0.006, 0.04, 0.25])
+FAR = 0.3  # share of the changes that lead anywhere, not near
 CLIP = 2.0
 LONGEST = 200  # samples that a run remembers for its variance
 # Share of the weight that the grid's models exchange at each sample (Herbster and Warmuth 1998, fixed share).
-EXCHANGE = 0.002
+EXCHANGE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +62,7 @@ class Runs:
     @property
     def freedom(self) -> Floats:
         """Degrees of freedom of that Student's t: [runs]."""
-        found: Floats = 2.0 + self.count
-        return found
+        return (2 + self.count).astype(np.float64)
 
     def below(self, value: float) -> float:
         """The predicted probability of a log-bandwidth below a value."""
@@ -83,6 +82,8 @@ def new_runs() -> Runs:
 def aged(runs: Runs, seconds: float) -> Runs:
     """The posterior after some seconds without a sample: a change may have come, and levels have drifted.
 
+    A level drifts as an Ornstein-Uhlenbeck process does whose stationary distribution is what the link has
+    shown: at first like a random walk, in the end back to the center.
     Two runs are added at the end: one that begins far and one that begins near.
     """
     require(seconds >= 0, f"{seconds} s between two observations is negative or not a number")
@@ -94,9 +95,11 @@ def aged(runs: Runs, seconds: float) -> Runs:
     weight[:, :, old] = FAR * changed
     weight[:, :, old + 1] = (1 - FAR) * changed
     mean, kappa, beta = np.empty((3, len(DRIFTS), old + 2))
-    mean[:, :old] = runs.mean
+    fading = np.exp(-0.5 * DRIFTS / habits.spread * seconds)[:, None]
+    drifted = habits.spread / runs.noise * (1 - fading * fading)
+    mean[:, :old] = habits.center + fading * (runs.mean - habits.center)
     mean[:, old:] = habits.center, habits.last
-    kappa[:, :old] = 1 / (1 / runs.kappa + DRIFTS[:, None] * seconds / runs.noise)
+    kappa[:, :old] = 1 / (fading * fading / runs.kappa + drifted)
     kappa[:, old:] = habits.noise / habits.spread, habits.noise / habits.step
     beta[:, :old] = runs.beta
     beta[:, old:] = habits.noise
@@ -155,6 +158,6 @@ def _pruned(runs: Runs) -> Runs:
     if len(total) <= RUNS:
         return runs
     keep = np.sort(np.argpartition(total, -RUNS)[-RUNS:])
-    weight = runs.weight[:, :, keep]
-    moments = (runs.mean[:, keep], runs.kappa[:, keep], runs.beta[:, keep])
-    return Runs(weight / weight.sum(), *moments, runs.count[keep], runs.habits)
+    weight = runs.weight.take(keep, axis=2)
+    mean, kappa, beta = (column.take(keep, axis=1) for column in (runs.mean, runs.kappa, runs.beta))
+    return Runs(weight / weight.sum(), mean, kappa, beta, runs.count[keep], runs.habits)

@@ -13,6 +13,15 @@ from edge_planning.replanning.forecasts import Forecast, forecast
 from edge_planning.replanning.habits import Habits
 
 _VERSION = 1
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "route": (str, type(None)),
+    "rival": (str, type(None)),
+    "up": (bool,),
+    "silent": (int,),
+    "switches": (int,),
+    "rtt_spread": (int, float),
+    "backoff": (int, float),
+}
 _OWN = ("runs", "calibration")  # fields that are no plain numbers
 
 
@@ -86,6 +95,9 @@ def from_document(document: Mapping[str, Any]) -> State:
     except (KeyError, TypeError, ValueError) as error:
         raise BadValueError(f"not a state of re-planning: {error}") from error
     _check(found)
+    for name, value in rest.items():
+        kinds = _KINDS.get(name, (int, float, type(None)))
+        require(isinstance(value, kinds), f"{name} of a state is {value!r}")
     require(len(calibration.shifts) == len(LEVELS), f"{len(calibration.shifts)} shifts of a calibration")
     return state
 
