@@ -149,7 +149,7 @@ def test_change_points_are_found_within_a_few_measurements_and_not_without_a_cha
 def student(x: float, freedom: float) -> float:
     """Student's density."""
     constant = gamma((freedom + 1) / 2) / (sqrt(freedom * pi) * gamma(freedom / 2))
-    return constant * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
+    return float(constant * (1 + x * x / freedom) ** (-(freedom + 1) / 2))
 
 
 def test_the_posterior_of_changes_is_that_of_enumerating_them() -> None:

@@ -212,17 +212,17 @@ def test_what_has_no_answer_when_the_run_ends_is_open() -> None:
 def test_the_mean_wait_at_a_node_is_that_of_an_m_d_1_queue(load: float) -> None:
     """Pollaczek and Khinchine: load / (2 (1 - load)) services."""
     options = make_options(deadline=1e3)
-    arrivals = poisson(np.random.default_rng(5), load / 0.2, 60_000.0)
+    arrivals = poisson(np.random.default_rng(5), load / 0.2, 20_000.0)
     records = simulate(make_scenario("small@local", arrivals.tolist(), options, duration=1e6)).records
     wait = float(records.latency.mean()) - 0.2
-    assert wait == pytest.approx(0.2 * load / (2 * (1 - load)), rel=0.06)
+    assert wait == pytest.approx(0.2 * load / (2 * (1 - load)), rel=0.08)
 
 
 def test_the_mean_wait_on_the_link_is_that_of_an_m_d_1_queue() -> None:
     options = make_options(deadline=1e3)
-    arrivals = poisson(np.random.default_rng(6), 7.0, 20_000.0)
+    arrivals = poisson(np.random.default_rng(6), 7.0, 8_000.0)
     records = simulate(make_scenario("small@input", arrivals.tolist(), options, duration=1e6)).records
-    assert float(records.latency.mean()) - 0.12 == pytest.approx(0.1 * 0.7 / (2 * 0.3), rel=0.06)
+    assert float(records.latency.mean()) - 0.12 == pytest.approx(0.1 * 0.7 / (2 * 0.3), rel=0.08)
 
 
 POLICIES: list[Policy[Any]] = [

@@ -86,10 +86,8 @@ def test_jains_index_lies_between_one_nth_and_one(levels: list[float]) -> None:
 
 def test_the_table_has_a_row_for_each_and_aligned_columns() -> None:
     run = simulate(make_scenario("full@input", [0.0, 1.0]))
-    text = table(
-        {"cloud": summary(run.records), "none": summary(simulate(make_scenario("small@local", [])).records)}
-    )
-    lines = text.splitlines()
+    none = simulate(make_scenario("small@local", []))
+    lines = table({"cloud": summary(run.records), "none": summary(none.records)}).splitlines()
     assert len(lines) == 3
     assert len({len(line) for line in lines}) == 1
     assert lines[1].split() == [
