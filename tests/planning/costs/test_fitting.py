@@ -42,6 +42,15 @@ def test_the_error_is_the_relative_spread_around_the_line() -> None:
     assert found.regression.error == found.error
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+def test_the_error_is_what_layers_outside_the_fit_show(noise: float) -> None:
+    samples = pools(2e-7, 1e-3, noise, count=600)
+    found = fit(samples[:60], ["input", "output"])
+    assert found.regression is not None
+    outside = [found.regression.seconds(s.variables) / s.seconds - 1 for s in samples[60:]]
+    assert found.error == pytest.approx(float(np.sqrt(np.mean(np.square(outside)))), rel=0.25)
+
+
 def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None:
     samples = [Sample("relu", {"input": 100.0 * n}, 1.0, 0.01 - 1e-5 * n) for n in range(1, 11)]
     found = fit(samples, ["input"])

@@ -106,14 +106,17 @@ def test_the_mean_wait_at_several_instances_is_near_what_a_simulation_shows(
     assert Queue(load * servers, 1.0, scv, servers).wait == pytest.approx(waits.mean(), rel=0.15)
 
 
-@pytest.mark.parametrize(("draw", "scv"), [(constant, 0.0), (exponential, 1.0), (steady, 0.25)])
+@pytest.mark.parametrize(
+    ("draw", "scv"), [(constant, 0.0), (exponential, 1.0), (steady, 0.25), (mixed, 2.25)]
+)
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.5), (1, 0.8), (4, 0.85)])
 def test_the_percentiles_of_the_sojourn_are_near_what_a_simulation_shows(
     servers: int, load: float, draw: Draw, scv: float
 ) -> None:
     _, sojourns = simulated(load * servers, draw, servers, seed=13)
-    queue = Queue(load * servers, 1.0, scv, servers)
-    assert queue.sojourn_quantile(95) == pytest.approx(np.percentile(sojourns, 95), rel=0.12)
+    ratio = float(Queue(load * servers, 1.0, scv, servers).sojourn_quantile(95) / np.percentile(sojourns, 95))
+    assert 0.93 <= ratio <= 1.2  # rather too long than too short
+    assert scv > 1 or ratio <= 1.07
 
 
 def test_constant_times_between_arrivals_halve_the_wait_in_the_formula() -> None:

@@ -105,7 +105,8 @@ class Queue:
         """Seconds within which `percentile` percent of the requests are served.
 
         A gamma distribution with the sojourn's mean and variance (wait as in wait_quantile, service by its
-        scv), its quantile after Wilson and Hilferty (1931). Exact up to that quantile, within 1 %, for M/M/1.
+        scv), its quantile after Wilson and Hilferty (1931). Within 1 % for M/M/1. For upper percentiles only:
+        the median of a station that always takes the same time comes out up to a third too long.
         """
         _late(percentile)
         mean, waiting, wait = self.sojourn, self.waiting_probability, self.wait
