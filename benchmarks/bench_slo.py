@@ -57,6 +57,7 @@ from edge_planning.simulation import (
     simulate,
     summary,
 )
+from edge_planning.simulation.plots import comparison, timeline
 from edge_planning.tables import useful
 
 SLOS = tuple(n / 10 for n in range(1, 11))
@@ -66,6 +67,18 @@ POWER = Power(computing=1.8, sending=0.7)  # watts; an assumption, the sources o
 STATICS = 3  # of the best splits in hindsight so many are simulated, queues and all
 SYNTHETIC = 40
 SECONDS = 900.0
+DRAWN = (
+    "ours",
+    "ours_wait",
+    "edgent_static",
+    "edgent_dynamic",
+    "neurosurgeon",
+    "best_static",
+    "right_sizing_only",
+    "local_only",
+    "cloud_only",
+    "oracle",
+)
 Figures = dict[str, float]
 
 
@@ -251,6 +264,18 @@ def verdict(results: Mapping[str, Mapping[float, Mapping[str, Figures]]], source
     }
 
 
+def draw(answer: Mapping[str, Any], job: Job, folder: Path) -> None:
+    """comparison.svg of all deadlines, timeline.svg of the product on the first trace at 200 ms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {float(name): cell for name, cell in answer["by_slo_ms"].items()}
+    (folder / "comparison.svg").write_text(comparison(figures, DRAWN))
+    this, link = case(0.2), link_of(job)
+    arrivals = constant(1 / job.every, 200.0)
+    stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, Production(this.table), arrivals)
+    run = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], 210.0))
+    (folder / "timeline.svg").write_text(timeline(run))
+
+
 def bar(done: int, total: int, started: float) -> None:
     """A line on stderr that overwrites itself."""
     filled = 30 * done // total
@@ -281,6 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few traces and deadlines, in seconds")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between requests")
     parser.add_argument("--arrivals", choices=("constant", "poisson"), default="constant")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draws the comparison and a run as SVG")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args(argv)
     jobs, source = jobs_of(arguments)
@@ -302,6 +328,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     arguments.out.write_text(json.dumps({"source": source, "traces": detail}, indent=1) + "\n")
     answer = verdict(results, source)
+    if arguments.plots:
+        draw(answer, jobs[0], arguments.plots)
     settings = {"quick": arguments.quick, "every": arguments.every, "arrivals": arguments.arrivals}
     seconds = round(time.perf_counter() - started, 1)
     print(json.dumps(answer | settings | {"seconds": seconds, "by_trace": str(arguments.out)}))
