@@ -24,9 +24,6 @@ def test_a_comparison_has_a_line_for_each_policy() -> None:
         100.0: {"ours": (0.9, 0.7), "oracle": (1.0, 0.8)},
         200.0: {"ours": (1.0, 0.8), "oracle": (1.0, 0.8)},
     }
-        100.0: {"ours": (0.9, 0.7), "oracle": (1.0, 0.8)},
-        200.0: {"ours": (1, 0.8), "oracle": (1, 0.8)},
-    }
     first = comparison(figures, ["ours", "oracle"])
     assert first == comparison(figures, ["ours", "oracle"])
     words = "".join(ET.fromstring(first).itertext())
