@@ -25,8 +25,6 @@ LIGHT_NAMES = [
     "light_resnet50",
     "light_shufflenet",
     "light_squeezenet",
-    "light_vgg19",
-    "light_zfnet512",
 ]
 NAMES = ["alexnet", "camera_and_sensors", "inception_v3", "mobilenet_v2", "resnet50", "unet"]
 PRODUCTS = {"conv", "convtranspose", "gemm", "matmul"}

@@ -22,11 +22,13 @@ def _each(operators: str, count: int) -> dict[str, int]:
 
 MOVEMENTS = frozenset(
     _each(
-        "BitCast Cast CastLike CenterCropPad Compress Concat Constant ConstantOfShape DepthToSpace Dropout "
-        "Expand EyeLike Flatten Gather GatherElements GatherND Identity NonZero OneHot Pad RandomNormal "
-        "RandomNormalLike RandomUniform RandomUniformLike Range Reshape ReverseSequence Scatter "
-        "ScatterElements ScatterND Shape Size Slice SpaceToDepth Split Squeeze TensorScatter Tile Transpose "
-        "Trilu Unsqueeze",
+        "Bernoulli BitCast Cast CastLike CenterCropPad Compress Concat ConcatFromSequence Constant "
+        "ConstantOfShape DepthToSpace Dropout Expand EyeLike Flatten Gather GatherElements GatherND Identity "
+        "ImageDecoder MaxUnpool Multinomial NonZero OneHot Optional OptionalGetElement OptionalHasElement "
+        "Pad RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range RegexFullMatch Reshape "
+        "ReverseSequence Scatter ScatterElements ScatterND SequenceAt SequenceConstruct SequenceEmpty "
+        "SequenceErase SequenceInsert SequenceLength Shape Size Slice SpaceToDepth Split SplitToSequence "
+        "Squeeze StringConcat StringNormalizer StringSplit TensorScatter Tile Transpose Trilu Unsqueeze",
         0,
     )
 )
@@ -50,8 +52,8 @@ BY_OUTPUT: Mapping[str, int] = (
 """Operations for each element of the first output."""
 
 BY_INPUT: Mapping[str, int] = _each(
-    "ArgMax ArgMin CumSum GlobalAveragePool GlobalMaxPool MaxRoiPool ReduceLogSum ReduceMax ReduceMean "
-    "ReduceMin ReduceProd ReduceSum TopK",
+    "ArgMax ArgMin Col2Im CumProd CumSum GlobalAveragePool GlobalMaxPool MaxRoiPool ReduceLogSum ReduceMax "
+    "ReduceMean ReduceMin ReduceProd ReduceSum TopK",
     1,
 ) | _each("GlobalLpPool ReduceL1 ReduceL2 ReduceLogSumExp ReduceSumSquare", 2)
 """Operations for each element of the first input."""

@@ -1,0 +1,117 @@
+"""Which operations are a layer each, and which only one together because they cannot be looked into."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_planning.graphs.operations import Network, Operation
+from edge_planning.graphs.regions import merged
+
+SHOWN = 3
+"""Names and reasons in a sentence, before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The operations of a layer in topological order."""
+
+    members: tuple[Operation, ...]
+    opaque: bool
+
+
+def grouped(
+    network: Network, operations: Sequence[Operation], constants: Container[str], misfits: Container[int]
+) -> tuple[list[Group], list[str]]:
+    """The layers' operations in topological order, and a sentence for each layer that is opaque.
+
+    An operation is opaque that has an obstacle, or whose shapes and attributes do not fit it (misfits, by
+    number). A tensor whose size is not known cannot cross a cut, so what makes and reads it is one layer; so
+    is what lies between two operations of such a layer.
+    """
+    maker = {name: number for number, operation in enumerate(operations) for name in operation.outputs}
+    readers: dict[str, list[int]] = {}
+    for number, operation in enumerate(operations):
+        for name in operation.reads():
+            if name not in constants:
+                readers.setdefault(name, []).append(number)
+    together, reasons = _around_open_tensors(network, maker, readers)
+    for number, operation in enumerate(operations):
+        if operation.obstacle:
+            reasons[number] = operation.obstacle
+        elif number in misfits and all(network.type_of(n).known for n in operation.outputs if n in readers):
+            reasons.setdefault(number, f"what is given to {operation.operator} does not fit it")
+    opaque = {number for touching in together for number in touching} | set(reasons)
+    if not opaque:
+        return [Group((operation,), False) for operation in operations], []
+    edges = [
+        (maker[name], number) for name, numbers in readers.items() if name in maker for number in numbers
+    ]
+    group_of = merged(len(operations), edges, together)
+    inside: dict[int, list[int]] = {}
+    for number, group in enumerate(group_of):
+        inside.setdefault(group, []).append(number)
+    groups = {
+        group: Group(tuple(operations[n] for n in numbers), not opaque.isdisjoint(numbers))
+        for group, numbers in inside.items()
+    }
+    sentences = [
+        _sentence(groups[group], [reasons[n] for n in numbers if n in reasons])
+        for group, numbers in inside.items()
+        if groups[group].opaque
+    ]
+    return [groups[group] for group in _order(group_of, edges)], sentences
+
+
+def _around_open_tensors(
+    network: Network, maker: Mapping[str, int], readers: Mapping[str, list[int]]
+) -> tuple[list[list[int]], dict[int, str]]:
+    """For each tensor of unknown size the operations that touch it; a reason by the first of them."""
+    together = []
+    reasons: dict[int, str] = {}
+    for name in (*network.inputs, *maker):
+        if network.type_of(name).known or not (name in readers or name in network.outputs):
+            continue
+        touching = [*([maker[name]] if name in maker else []), *readers.get(name, [])]
+        if touching:
+            together.append(touching)
+            reasons.setdefault(touching[0], _openness(network, name))
+    return together, reasons
+
+
+def _order(group_of: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:
+    """The groups in topological order."""
+    after: dict[int, set[int]] = {group: set() for group in group_of}
+    for start, end in edges:
+        if group_of[start] != group_of[end]:
+            after[group_of[start]].add(group_of[end])
+    waiting = dict.fromkeys(after, 0)
+    for followers in after.values():
+        for group in followers:
+            waiting[group] += 1
+    ready = sorted((group for group, count in waiting.items() if not count), reverse=True)
+    found = []
+    while ready:
+        found.append(group := ready.pop())
+        for follower in sorted(after[group], reverse=True):
+            waiting[follower] -= 1
+            if not waiting[follower]:
+                ready.append(follower)
+    return found
+
+
+def _openness(network: Network, name: str) -> str:
+    kind = network.type_of(name)
+    if kind.shape is None:
+        return f"the shape of {name} is not known"
+    if None in kind.shape:
+        shape = ", ".join("?" if size is None else str(size) for size in kind.shape)
+        return f"the shape of {name} is open, [{shape}]: a dimension without a bound"
+    return f"the elements of {name} have no fixed width"
+
+
+def _sentence(group: Group, reasons: Sequence[str]) -> str:
+    names = [operation.name for operation in group.members]
+    causes = list(dict.fromkeys(reasons))
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    are = "is one layer that is not cut" if len(names) == 1 else "are taken as one layer that is not cut"
+    more = f"; and {len(causes) - SHOWN} reasons more" if len(causes) > SHOWN else ""
+    return f"{shown} {are}: {'; '.join(causes[:SHOWN])}{more}"
