@@ -1,4 +1,4 @@
-"""The protocol's gRPC messages to values and back."""
+"""The protocol's gRPC messages as values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
-from tritonclient.grpc import service_pb2 as pb
-
-from edge_runtime.answers import Answer
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.protocol.contents import check_shape, from_bytes, from_values, to_raw
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
 from edge_runtime.protocol.requests import InferRequest, check_output, timeout_of
-from edge_runtime.serving import MODEL_VERSION
 from edge_runtime.tensors import Array, Contract, Tensor
 
 # The generated messages have no types.
@@ -49,28 +45,6 @@ def read_request(request: Message, contract: Contract) -> InferRequest:
         given = request.parameters["timeout"]
         timeout = timeout_of(getattr(given, given.WhichOneof("parameter_choice") or "int64_param"))
     return InferRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout)
-
-
-def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> Message:
-    """A response whose outputs are raw, as Triton's are."""
-    response = pb.ModelInferResponse(model_name=model, model_version=MODEL_VERSION, id=request.id)
-    for key, value in answer.parameters.items():
-        set_parameter(response, key, value)
-    for (name, _), array in zip(request.outputs, answer.outputs, strict=True):
-        datatype = contract.outputs_by_name[name].datatype
-        response.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        response.raw_output_contents.append(bytes(to_raw(datatype, array)))
-    return response
-
-
-def set_parameter(response: Message, key: str, value: str | bool | float) -> None:
-    """Sets the field that the value's type has."""
-    if isinstance(value, bool):
-        response.parameters[key].bool_param = value
-    elif isinstance(value, float):
-        response.parameters[key].double_param = value
-    else:
-        response.parameters[key].string_param = value
 
 
 def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 from tritonclient.grpc import service_pb2 as pb
 
+from edge_runtime.answers import Answer
 from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
@@ -17,9 +18,13 @@ from edge_runtime.errors import (
     QueueFull,
     UnknownModel,
 )
-from edge_runtime.grpc.messages import Message, read_request, set_parameter, write_response
+from edge_runtime.grpc.messages import Message, read_request
+from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.contents import LARGEST_REQUEST
+from edge_runtime.protocol.plans import Plans, plan_of
+from edge_runtime.protocol.requests import InferRequest
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
+from edge_runtime.tensors import Contract
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +43,7 @@ class Servicer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._plans = Plans()
 
     async def server_live(self, request: Message) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -61,35 +67,70 @@ class Servicer:
     async def repository_change(self, request: Message) -> Message:
         raise BadRequest("models come and go with the placement here, not by request")
 
-    async def model_infer(self, request: Message) -> Message:
-        contract = self._service.contract(request.model_name, request.model_version)
-        asked = read_request(request, contract)
-        wanted = [name for name, _ in asked.outputs]
-        answer = await self._service.backend.infer(asked.inputs, wanted, asked.timeout)
-        return write_response(request.model_name, asked, contract, answer)
+    async def model_infer(self, message: bytes) -> bytes:
+        known = self._known(message)
+        if known is not None:
+            model, contract, asked = known
+        else:
+            request = parse(message)
+            model, contract, asked = self._read(request)
+            self._keep(message, request, contract, asked)
+        return write_response(model, asked, contract, await self._answer(asked))
 
     async def model_stream_infer(
-        self, requests: AsyncIterator[Message], context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[Message]:
+        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[bytes]:
         """Answers in the order of the requests; an error is the answer to its request and ends nothing."""
-        async for request in requests:
+        async for message in messages:
+            identity = ""
             try:
-                response = await self.model_infer(request)
+                request = parse(message)
+                identity = request.id
+                model, contract, asked = self._read(request)
+                answer = await self._answer(asked)
+                if "triton_enable_empty_final_response" in request.parameters:
+                    answer = Answer(answer.outputs, {**answer.parameters, "triton_final_response": True})
+                yield write_stream_response(write_response(model, asked, contract, answer))
             except EdgeError as error:
-                yield _stream_error(request, str(error))
+                yield _stream_error(identity, str(error))
             except Exception:
                 _log.exception("gRPC ModelStreamInfer")
-                yield _stream_error(request, _FAILED)
-            else:
-                if "triton_enable_empty_final_response" in request.parameters:
-                    set_parameter(response, "triton_final_response", True)
-                yield pb.ModelStreamInferResponse(infer_response=response)
+                yield _stream_error(identity, _FAILED)
+
+    def _read(self, request: Message) -> tuple[str, Contract, InferRequest]:
+        contract = self._service.contract(request.model_name, request.model_version)
+        return request.model_name, contract, read_request(request, contract)
+
+    async def _answer(self, asked: InferRequest) -> Answer:
+        wanted = [name for name, _ in asked.outputs]
+        return await self._service.backend.infer(asked.inputs, wanted, asked.timeout)
+
+    def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
+        """A request whose header was seen before, read without the generated classes."""
+        contract = self._service.backend.contract
+        parts = take_apart(message)
+        if contract is None or parts is None or not parts.id.isascii():
+            return None
+        plan = self._plans.find(contract, parts.header)
+        arrays = plan.arrays(parts.raw) if plan is not None else None
+        if plan is None or arrays is None:
+            return None
+        request = InferRequest(arrays, plan.outputs, parts.id.decode("ascii"), plan.timeout)
+        return self._service.name, contract, request
+
+    def _keep(self, message: bytes, request: Message, contract: Contract, asked: InferRequest) -> None:
+        parts = take_apart(message)
+        if parts is not None:
+            order = [entry.name for entry in request.inputs]
+            plan = plan_of(asked.inputs, order, contract, asked.outputs, "", asked.timeout)
+            if plan is not None:
+                self._plans.keep(contract, parts.header, plan)
 
 
-def _stream_error(request: Message, sentence: str) -> Message:
+def _stream_error(identity: str, sentence: str) -> bytes:
     told = pb.ModelStreamInferResponse(error_message=sentence)
-    told.infer_response.id = request.id
-    return told
+    told.infer_response.id = identity
+    return _serialize(told)
 
 
 def _guarded(
@@ -122,7 +163,6 @@ def grpc_server(service: Service, *addresses: str) -> tuple[grpc.aio.Server, lis
         "ModelReady": (servicer.model_ready, pb.ModelReadyRequest),
         "ServerMetadata": (servicer.server_metadata, pb.ServerMetadataRequest),
         "ModelMetadata": (servicer.model_metadata, pb.ModelMetadataRequest),
-        "ModelInfer": (servicer.model_infer, pb.ModelInferRequest),
         "RepositoryIndex": (servicer.repository_index, pb.RepositoryIndexRequest),
         "RepositoryModelLoad": (servicer.repository_change, pb.RepositoryModelLoadRequest),
         "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
@@ -133,11 +173,9 @@ def grpc_server(service: Service, *addresses: str) -> tuple[grpc.aio.Server, lis
         )
         for name, (method, kind) in methods.items()
     }
-    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
-        servicer.model_stream_infer,
-        request_deserializer=pb.ModelInferRequest.FromString,
-        response_serializer=_serialize,
-    )
+    # These two are bytes on both sides: see `wire`.
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer))
+    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", _LARGEST_MESSAGE),

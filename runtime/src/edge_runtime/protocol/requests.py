@@ -16,6 +16,7 @@ import orjson
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, short, to_raw
+from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
 HEADER_LENGTH: Final = "inference-header-content-length"
@@ -37,14 +38,24 @@ class InferRequest:
     timeout: float | None = None
 
 
-def decode_request(body: bytes, header_length: str | None, contract: Contract) -> InferRequest:
+def decode_request(
+    body: bytes, header_length: str | None, contract: Contract, plans: Plans | None = None
+) -> InferRequest:
     """Reads a request for a model of this contract; BadRequest with a sentence.
 
-    A header length of 0 says that the body is nothing but the raw bytes of the only input.
+    A header length of 0 says that the body is nothing but the raw bytes of the only input. `plans` keeps
+    what was found out about a header for the next request with the same.
     """
     if header_length == "0":
         return _raw_request(body, contract)
-    header, raw = split(body, header_length)
+    length = _length(header_length, len(body))
+    raw = memoryview(body)[length:]
+    plans = plans if length < len(body) else None
+    if plans is not None and (plan := plans.find(contract, body[:length])) is not None:
+        parts = plan.split(raw)
+        if parts is not None and (arrays := plan.arrays(parts)) is not None:
+            return InferRequest(arrays, plan.outputs, plan.id, plan.timeout)
+    header = _json(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: a JSON object is expected, not {short(header)}")
     identity = header.get("id", "")
@@ -53,7 +64,13 @@ def decode_request(body: bytes, header_length: str | None, contract: Contract) -
     parameters = _parameters(header, "")
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
     wanted = _wanted(header.get("outputs"), parameters, contract)
-    return InferRequest(arrays, wanted, identity, timeout_of(parameters.get("timeout")))
+    timeout = timeout_of(parameters.get("timeout"))
+    if plans is not None and all("binary_data_size" in (e.get("parameters") or ()) for e in header["inputs"]):
+        order = [entry["name"] for entry in header["inputs"]]
+        plan = plan_of(arrays, order, contract, wanted, identity, timeout)
+        if plan is not None:
+            plans.keep(contract, body[:length], plan)
+    return InferRequest(arrays, wanted, identity, timeout)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -163,18 +180,26 @@ def encode_request(
 
 def split(body: bytes, header_length: str | None) -> tuple[Json, memoryview]:
     """The JSON header and the raw bytes after it."""
-    length = len(body)
-    if header_length is not None:
-        fits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
-        if not fits or int(header_length) > len(body):
-            raise BadRequest(
-                f"{HEADER_LENGTH}: {header_length[:40]!r} is not a length "
-                f"within the {len(body)} bytes of the body"
-            )
-        length = int(header_length)
+    length = _length(header_length, len(body))
     view = memoryview(body)
+    return _json(view[:length]), view[length:]
+
+
+def _length(header_length: str | None, size: int) -> int:
+    """How long the header is in a body of `size` bytes."""
+    if header_length is None:
+        return size
+    fits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+    if not fits or int(header_length) > size:
+        raise BadRequest(
+            f"{HEADER_LENGTH}: {header_length[:40]!r} is not a length within the {size} bytes of the body"
+        )
+    return int(header_length)
+
+
+def _json(header: memoryview) -> Json:
     try:
-        return orjson.loads(view[:length]), view[length:]
+        return orjson.loads(header)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"body: the header is not JSON ({error})") from error
 

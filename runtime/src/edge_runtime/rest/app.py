@@ -25,6 +25,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
+from edge_runtime.protocol.plans import Plans
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
@@ -57,6 +58,7 @@ class RestApp:
     def __init__(self, service: Service, exposition: Callable[[], bytes]) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
+        self._plans = Plans()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,7 +140,7 @@ class RestApp:
         if encoding:
             body = await _aside(len(body), inflate, body, encoding, LARGEST_REQUEST)
         contract = self._service.contract(model, version)
-        request = decode_request(body, header_length, contract)
+        request = decode_request(body, header_length, contract, self._plans)
         wanted = [name for name, _ in request.outputs]
         result = await self._service.backend.infer(request.inputs, wanted, request.timeout)
         parts, length = encode_response(

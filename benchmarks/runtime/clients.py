@@ -1,0 +1,156 @@
+"""The clients that every server is asked with: as little of their own as can be.
+
+HTTP is a socket with one prepared request; gRPC is grpcio with the request serialised beforehand and the
+response left as bytes.
+"""
+
+import json
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2 as pb
+
+_RECEIVE: Final = 1 << 20
+_LARGEST: Final = 64 << 20
+
+
+def http_request(model: str, values: int) -> bytes:
+    """A request in the binary form that asks for a binary answer."""
+    data = _input(values).tobytes()
+    header = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "x",
+                    "shape": [1, values],
+                    "datatype": "FP32",
+                    "parameters": {"binary_data_size": len(data)},
+                }
+            ],
+            "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
+        }
+    ).encode()
+    head = (
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: bench\r\nContent-Type: application/octet-stream\r\n"
+        f"Inference-Header-Content-Length: {len(header)}\r\nContent-Length: {len(header) + len(data)}\r\n\r\n"
+    )
+    return head.encode() + header + data
+
+
+def grpc_request(model: str, values: int) -> bytes:
+    """The same over gRPC, with raw contents."""
+    request = pb.ModelInferRequest(model_name=model)
+    request.inputs.add(name="x", datatype="FP32", shape=[1, values])
+    request.outputs.add(name="y")
+    request.raw_input_contents.append(_input(values).tobytes())
+    return bytes(request.SerializeToString())
+
+
+def _input(values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(1).normal(size=(1, values)).astype(np.float32)
+
+
+class HttpConnection:
+    """One kept-alive connection; `feed` returns True when a response is complete."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._found = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Takes what came; raises when the answer is not 200."""
+        self._found += data
+        end = self._found.find(b"\r\n\r\n")
+        if end < 0:
+            if not data:
+                raise ConnectionError(f"the server closed the connection after {self._found!r}")
+            return False
+        head = self._found[:end].lower()
+        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        if len(self._found) < end + 4 + length:
+            return False
+        if b" 200 " not in head[:16]:
+            raise ConnectionError(f"{self._found[:500]!r}")
+        self._found = b""
+        return True
+
+    def ask(self, request: bytes) -> None:
+        """One request and its answer."""
+        self.socket.sendall(request)
+        while not self.feed(self.socket.recv(_RECEIVE)):
+            pass
+
+
+def grpc_call(port: int) -> Callable[[bytes], bytes]:
+    """One blocking call on a channel of its own."""
+    options = [("grpc.max_send_message_length", _LARGEST), ("grpc.max_receive_message_length", _LARGEST)]
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+    grpc.channel_ready_future(channel).result(60)
+    call: Callable[[bytes], bytes] = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    return call
+
+
+def latencies(ask: Callable[[], object], count: int) -> list[float]:
+    """Seconds of `count` requests, one after the other."""
+    found = []
+    for _ in range(count):
+        start = time.perf_counter()
+        ask()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def closed_loop(port: int, request: bytes, clients: int, seconds: float) -> float:
+    """Answers a second, with `clients` connections that each ask again at once."""
+    with selectors.DefaultSelector() as selector:
+        connections = [HttpConnection(port) for _ in range(clients)]
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            connection.socket.sendall(request)
+        answered, start = 0, time.perf_counter()
+        while (now := time.perf_counter()) - start < seconds:
+            for key, _ in selector.select(1.0):
+                connection = key.data
+                if connection.feed(connection.socket.recv(_RECEIVE)):
+                    answered += 1
+                    connection.socket.sendall(request)
+        for connection in connections:
+            connection.socket.close()
+    return answered / (now - start)
+
+
+def open_loop(port: int, request: bytes, arrivals: Sequence[float], connections: int) -> list[float]:
+    """Seconds from each planned arrival to its answer: a slow server does not slow the callers down."""
+    with selectors.DefaultSelector() as selector:
+        idle: deque[HttpConnection] = deque(HttpConnection(port) for _ in range(connections))
+        for connection in idle:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        busy: dict[HttpConnection, float] = {}
+        waiting: deque[float] = deque()
+        found: list[float] = []
+        start, next_ = time.perf_counter(), 0
+        while len(found) < len(arrivals):
+            now = time.perf_counter() - start
+            while next_ < len(arrivals) and arrivals[next_] <= now:
+                waiting.append(arrivals[next_])
+                next_ += 1
+            while waiting and idle:
+                connection = idle.popleft()
+                busy[connection] = waiting.popleft()
+                connection.socket.sendall(request)
+            pause = arrivals[next_] - (time.perf_counter() - start) if next_ < len(arrivals) else 1.0
+            for key, _ in selector.select(max(pause, 0)):
+                connection = key.data
+                if connection.feed(connection.socket.recv(_RECEIVE)):
+                    found.append(time.perf_counter() - start - busy.pop(connection))
+                    idle.append(connection)
+        for connection in idle:
+            connection.socket.close()
+    return found

@@ -1,0 +1,155 @@
+"""ModelInfer's two messages as bytes, without the generated classes where those would cost the most.
+
+The generated classes copy a tensor's bytes twice on the way in and twice on the way out, and each access to a
+field makes an object. Here the raw contents stay where they arrived, and all but them is read by the
+generated class once for every header that is new. What is unusual in any way is left to the generated
+classes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2 as pb
+
+from edge_runtime.answers import Answer
+from edge_runtime.errors import BadRequest
+from edge_runtime.grpc.messages import Message
+from edge_runtime.protocol.contents import to_raw
+from edge_runtime.protocol.requests import InferRequest
+from edge_runtime.serving import MODEL_VERSION
+from edge_runtime.tensors import Contract
+
+_ID: Final = 0x1A
+_RAW: Final = 0x3A
+_TAGS: Final = frozenset((0x0A, 0x12, _ID, 0x22, 0x2A, 0x32, _RAW))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A request in pieces: all but id and raw contents as a message of its own, the id, the raw contents."""
+
+    header: bytes
+    id: bytes
+    raw: Sequence[memoryview]
+
+
+def take_apart(message: bytes) -> Parts | None:
+    """The pieces of a request whose raw contents come last, as every client sends it; else None."""
+    at, end = 0, len(message)
+    found_id: tuple[int, int, int] | None = None
+    first_raw = end
+    view = memoryview(message)
+    raw: list[memoryview] = []
+    try:
+        while at < end:
+            start, tag = at, message[at]
+            if tag not in _TAGS:
+                return None
+            length = message[at + 1]
+            at += 2
+            if length >= 0x80:
+                length &= 0x7F
+                shift = 7
+                while True:
+                    more = message[at]
+                    at += 1
+                    length |= (more & 0x7F) << shift
+                    if more < 0x80:
+                        break
+                    shift += 7
+                    if shift > 28:
+                        return None
+            begin, at = at, at + length
+            if at > end:
+                return None
+            if tag == _RAW:
+                if not raw:
+                    first_raw = start
+                raw.append(view[begin:at])
+            elif raw:
+                return None
+            elif tag == _ID:
+                if found_id is not None:
+                    return None
+                found_id = (start, begin, at)
+    except IndexError:
+        return None
+    if not raw:
+        return None
+    if found_id is None:
+        return Parts(message[:first_raw], b"", raw)
+    start, begin, stop = found_id
+    return Parts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
+
+
+def parse(message: bytes) -> Message:
+    """The generated class's reading; BadRequest for what is no such message."""
+    try:
+        return pb.ModelInferRequest.FromString(message)
+    except DecodeError as error:
+        raise BadRequest(f"body: {len(message)} bytes that are no ModelInferRequest") from error
+
+
+def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> bytes:
+    """A ModelInferResponse whose outputs are raw, as Triton's are."""
+    parts: list[bytes | memoryview] = [_names(model)]
+    if request.id:
+        parts.append(_field(0x1A, request.id.encode()))
+    for key, value in answer.parameters.items():
+        # A confidence is a new number each time, and True is 1 to a cache.
+        make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
+        parts.append(make(key, value))
+    raw: list[bytes | memoryview] = []
+    for (name, _), array in zip(request.outputs, answer.outputs, strict=True):
+        datatype = contract.outputs_by_name[name].datatype
+        parts.append(_output(name, datatype, array.shape))
+        data = to_raw(datatype, array)
+        raw += (b"\x32" + _varint(len(data)), data)
+    return b"".join(parts + raw)
+
+
+def write_stream_response(response: bytes) -> bytes:
+    """A ModelStreamInferResponse around a response."""
+    return _field(0x12, response)
+
+
+@lru_cache(maxsize=64)
+def _names(model: str) -> bytes:
+    return _field(0x0A, model.encode()) + _field(0x12, MODEL_VERSION.encode())
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _parameter(key: str, value: str | bool | float) -> bytes:
+    if isinstance(value, bool):
+        coded = b"\x08\x01" if value else b"\x08\x00"
+    elif isinstance(value, float):
+        coded = b"\x21" + struct.pack("<d", value)
+    else:
+        coded = _field(0x1A, value.encode())
+    return _field(0x22, _field(0x0A, key.encode()) + _field(0x12, coded))
+
+
+@lru_cache(maxsize=1024)
+def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    dims = b"".join(map(_varint, shape))
+    packed = _field(0x1A, dims) if dims else b""
+    return _field(0x2A, _field(0x0A, name.encode()) + _field(0x12, datatype.encode()) + packed)
+
+
+def _field(tag: int, data: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    coded = bytearray()
+    while value > 0x7F:
+        coded.append(value & 0x7F | 0x80)
+        value >>= 7
+    coded.append(value)
+    return bytes(coded)
