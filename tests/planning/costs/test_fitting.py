@@ -1,6 +1,7 @@
 """Regressions from measured layers."""
 
 from importlib import import_module
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from edge_planning import BadValueError
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import layer_times
-from edge_planning.costs.fitting import Sample, fit, fit_class
+from edge_planning.costs.fitting import Sample, fit, fit_class, fit_family
 from edge_planning.costs.variables import variables_of
 
 
@@ -21,7 +22,7 @@ def pools(seconds_per_input: float, intercept: float, noise: float, count: int =
     for _ in range(count):
         size = float(random.uniform(1e3, 1e5))
         seconds = (seconds_per_input * size + intercept) * float(random.lognormal(0.0, noise))
-        samples.append(Sample("maxpool", {"input": size, "output": size / 4}, 9 * size / 4, seconds))
+        samples.append(Sample("maxpool", {"input": size, "output": size / 4}, seconds))
     return samples
 
 
@@ -52,7 +53,7 @@ def test_the_error_is_what_layers_outside_the_fit_show(noise: float) -> None:
 
 
 def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None:
-    samples = [Sample("relu", {"input": 100.0 * n}, 1.0, 0.01 - 1e-5 * n) for n in range(1, 11)]
+    samples = [Sample("relu", {"input": 100.0 * n}, 0.01 - 1e-5 * n) for n in range(1, 11)]
     found = fit(samples, ["input"])
     assert found.regression is not None
     assert found.regression.coefficients == {"input": 0.0}
@@ -60,18 +61,59 @@ def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None
 
 
 @given(st.integers(0, 10_000))
-def test_the_fit_is_the_non_negative_least_squares_solution(seed: int) -> None:
+def test_the_fit_is_the_non_negative_solution_relative_to_its_own_predictions(
+    seed: int,
+) -> None:
     random = np.random.default_rng(seed)
     inputs = random.uniform(0.1, 5.0, (12, 2))
     seconds = random.uniform(0.5, 2.0, 12)
-    samples = [Sample("gemm", {"a": a, "b": b}, 1.0, s) for (a, b), s in zip(inputs, seconds, strict=True)]
+    samples = [Sample("gemm", {"a": a, "b": b}, s) for (a, b), s in zip(inputs, seconds, strict=True)]
     found = fit(samples, ["a", "b"])
-    expected, _ = import_module("scipy.optimize").nnls(
-        np.column_stack([inputs, np.ones(12)]) / seconds[:, None], np.ones(12)
-    )
     assert found.regression is not None
+    predicted = np.array([found.regression.seconds(sample.variables) for sample in samples])
+    columns = np.column_stack([inputs, np.ones(12)])
+    expected, _ = import_module("scipy.optimize").nnls(columns / predicted[:, None], seconds / predicted)
     got = [*found.regression.coefficients.values(), found.regression.intercept]
-    assert got == pytest.approx(expected.tolist(), abs=1e-8)
+    assert got == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_the_sum_of_many_layers_is_not_predicted_too_short() -> None:
+    samples = pools(2e-7, 1e-3, 0.4, count=800)
+    found = fit(samples[:400], ["input"])
+    assert found.regression is not None
+    predicted = sum(found.regression.seconds(sample.variables) for sample in samples[400:])
+    assert predicted == pytest.approx(sum(sample.seconds for sample in samples[400:]), rel=0.06)
+
+
+def convolutions(sizes: list[int]) -> list[Sample]:
+    """Convolutions that take as long as they have work to do, on maps of several sizes."""
+    samples = []
+    for size in sizes:
+        for filters in (16, 32, 48, 64):
+            flops = 2 * 9 * 16 * filters * size**2
+            variables = {"input_maps": 16.0, "filter_work": 9.0 * filters, "flops": float(flops)}
+            more = {"parameters": 4.0 * 9 * 16 * filters, "output": float(filters * size**2)}
+            samples.append(Sample("conv", variables | more, 1e-9 * flops))
+    return samples
+
+
+def test_where_maps_differ_in_size_the_work_predicts_better_than_edgents_variables() -> None:
+    found = fit_family(convolutions([8, 16, 32, 64]))
+    assert found.regression is not None
+    assert set(found.regression.coefficients) == {"flops", "parameters", "output"}
+    assert found.error < 0.01
+
+
+def test_edgents_variables_are_kept_where_they_predict_better() -> None:
+    samples = []
+    for maps, filters in product((3, 16, 32, 64), (8, 32, 96)):
+        work = {"flops": 2.0 * 9 * maps * filters * 256, "parameters": 36.0 * maps * filters}
+        variables = {"input_maps": float(maps), "filter_work": 9.0 * filters, "output": 256.0 * filters}
+        samples.append(Sample("conv", variables | work, 6.13e-6 * maps + 2.67e-5 * 9 * filters))
+    found = fit_family(samples)
+    assert found.regression is not None
+    assert found.regression.coefficients["input_maps"] == pytest.approx(6.13e-6)
+    assert found.regression.coefficients["filter_work"] == pytest.approx(2.67e-5)
 
 
 def test_too_few_samples_are_no_fit_and_say_so() -> None:
@@ -84,7 +126,7 @@ def test_a_class_fitted_to_another_classs_times_predicts_them() -> None:
     graph = alexnet().graph
     assert graph is not None
     samples = [
-        Sample(layer.kind, variables_of(layer) or {}, layer.flops, estimate.seconds)
+        Sample(layer.kind, variables_of(layer), estimate.seconds)
         for layer, estimate in zip(graph.layers, layer_times(graph, RASPBERRY_PI_3), strict=True)
     ]
     result = fit_class("lab-pi", samples, source="a test", fallback=DESKTOP)
@@ -106,7 +148,9 @@ def test_a_family_with_too_few_layers_keeps_the_fallbacks_line() -> None:
 
 
 def test_the_rate_of_flops_comes_from_all_layers() -> None:
-    samples = [Sample("softmax", {"input": 10.0, "output": 10.0}, 1e6 * n, 1e-3 * n) for n in range(1, 9)]
+    samples = [
+        Sample("softmax", {"input": 10.0, "output": 10.0, "flops": 1e6 * n}, 1e-3 * n) for n in range(1, 9)
+    ]
     result = fit_class("lab", samples, source="a test")
     assert result.device_class.flops_per_second == pytest.approx(1e9)
     assert result.device_class.flops_error == pytest.approx(0.0, abs=1e-9)
@@ -120,7 +164,7 @@ def test_nothing_to_go_by_is_an_error() -> None:
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_is_none_is_named(seconds: float) -> None:
     with pytest.raises(BadValueError, match=f"sample of relu: {seconds} s is no measured time"):
-        Sample("relu", {}, 0.0, seconds)
+        Sample("relu", {}, seconds)
 
 
 def test_a_missing_variable_is_named() -> None:

@@ -21,6 +21,10 @@ number of filters; input, output: elements that come in and go out."""
 OTHERS = ("input", "output")
 """What a family is regressed on that Edgent does not have."""
 
+WORK = ("flops", "parameters", "output")
+"""What a fitted line may be made on instead: operations, bytes of weights, elements that go out. Edgent's
+variables do not know how large a convolution's maps are, so that they hold within one network only."""
+
 _FAMILIES: Mapping[str, str] = {
     "averagepool": "pool",
     "globalaveragepool": "pool",
@@ -38,7 +42,6 @@ def family(kind: str) -> str:
     return _FAMILIES.get(kind, kind)
 
 
-def variables_of(layer: Layer) -> Mapping[str, float] | None:
-    """The variables of a layer's family; None when the layer does not carry them all."""
-    names = VARIABLES.get(family(layer.kind), OTHERS)
-    return {name: layer.variables[name] for name in names} if set(names) <= set(layer.variables) else None
+def variables_of(layer: Layer) -> Mapping[str, float]:
+    """All that a line for this layer may be made on: what the graph says of it, FLOPs and weights (bytes)."""
+    return {**layer.variables, "flops": layer.flops, "parameters": float(layer.parameters)}
