@@ -257,6 +257,17 @@ def test_a_bad_exit_is_named(write: Write, stated: str, message: str) -> None:
         read_model(two_exits(write, stated), name="m")
 
 
+def test_exits_out_of_order_are_named_with_what_they_take(write: Write) -> None:
+    given = [
+        {"name": "full", "output": "late", "accuracy": 0.9},
+        {"name": "quick", "output": "early", "accuracy": 0.8},
+    ]
+    # 2 x 4 x 8 and the relu of 8; 2 x 8 x 4 more.
+    message = "exits out of order: the last, quick, takes 72 FLOP and full 136: the full model comes last"
+    with pytest.raises(BadValueError, match=message):
+        read_model(two_exits(write), name="m", exits=given)
+
+
 def test_a_graph_as_a_table_shows_layers_cuts_sums_and_warnings(write: Write) -> None:
     graph = read_graph(two_exits(write), name="m")
     assert layer_table(graph).splitlines() == [

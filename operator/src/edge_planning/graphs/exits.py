@@ -7,6 +7,7 @@ from math import isfinite
 
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.cuts import chain_cuts
+from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 from edge_planning.models import Cut, Exit, Model
 
@@ -19,22 +20,38 @@ ExitDocument = Mapping[str, object]
 def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str | None) -> Model:
     """The model of a graph with its exits by depth: as given, else as stated in the file, else all outputs.
 
-    Where nothing says which outputs are exits, each counts as one, named as the output, with accuracy 1, and
-    the graph gets a warning. Raises BadValueError for what is not an exit of this graph.
+    Where nothing says which outputs are exits, each counts as one, named as the output, with accuracy 1, the
+    cheapest first, and the graph gets a warning. Raises BadValueError for what is not an exit of this graph,
+    and when an exit takes more FLOPs than the last, which is the full model.
     """
     if given is None and stated is None:
         warning = "no exits are stated: every output counts as an exit with accuracy 1"
         graph = replace(graph, warnings=(*graph.warnings, warning))
-        entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in graph.outputs]
+        outputs = sorted(graph.outputs, key=lambda output: _flops(graph, output))
+        entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in outputs]
     else:
         entries = given if given is not None else _listed(graph, stated or "")
     require(bool(entries), f"model {graph.name}: exits: the list is empty")
     exits = tuple(_exit(graph, number, entry) for number, entry in enumerate(entries))
-    outputs = [exit_.output for exit_ in exits]
-    require(
-        len(set(outputs)) == len(outputs), f"model {graph.name}: exits: an output is given twice: {outputs}"
-    )
+    _require_order(graph, exits)
     return Model(graph.name, exits, graph)
+
+
+def _require_order(graph: Graph, exits: Sequence[Exit]) -> None:
+    outputs = [exit_.output for exit_ in exits]
+    where = f"model {graph.name}: exits"
+    require(len(set(outputs)) == len(outputs), f"{where}: an output is given twice: {', '.join(outputs)}")
+    costs = [_flops(graph, output) for output in outputs]
+    dearest = costs.index(max(costs))
+    require(
+        costs[-1] == costs[dearest],
+        f"{where} out of order: the last, {exits[-1].name}, takes {costs[-1]:.4g} FLOP and "
+        f"{exits[dearest].name} {costs[dearest]:.4g}: the full model comes last",
+    )
+
+
+def _flops(graph: Graph, output: str) -> float:
+    return sum(layer.flops for layer in layers_between(graph, (), (output,)))
 
 
 def _listed(graph: Graph, stated: str) -> Sequence[object]:
