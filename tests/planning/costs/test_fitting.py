@@ -1,5 +1,6 @@
 """Regressions from measured layers."""
 
+from dataclasses import replace
 from importlib import import_module
 from itertools import product
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from edge_planning import BadValueError
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
-from edge_planning.costs.estimates import layer_times
+from edge_planning.costs.estimates import Source, layer_times
 from edge_planning.costs.fitting import Sample, fit, fit_class, fit_family
 from edge_planning.costs.variables import variables_of
+from edge_planning.graphs import Graph, Layer, Tensor
 
 
 def pools(seconds_per_input: float, intercept: float, noise: float, count: int = 40) -> list[Sample]:
@@ -50,6 +52,19 @@ def test_the_error_is_what_layers_outside_the_fit_show(noise: float) -> None:
     assert found.regression is not None
     outside = [found.regression.seconds(s.variables) / s.seconds - 1 for s in samples[60:]]
     assert found.error == pytest.approx(float(np.sqrt(np.mean(np.square(outside)))), rel=0.25)
+
+
+def test_a_layer_far_beyond_the_fitted_ones_is_charged_by_its_flops() -> None:
+    samples = [
+        Sample("gemm", {"input": 1.0 * n, "output": 2.0 * n, "flops": 1e4 * n}, 1e-5 * n) for n in range(1, 9)
+    ]
+    lab = fit_class("lab", samples, source="a test").device_class
+    layer = Layer("fc", "gemm", ("a",), ("b",), 1e4, 0, 0, 0, {"input": 16.0, "output": 16.0})
+    tensors = {name: Tensor(name, (1,), 1, 4) for name in ("a", "b")}
+    inside = Graph("fc", ("a",), ("b",), (layer,), tensors)
+    outside = replace(inside, layers=(replace(layer, variables={"input": 17.0, "output": 16.0}),))
+    assert layer_times(inside, lab)[0].source is Source.REGRESSION
+    assert layer_times(outside, lab)[0].source is Source.FLOPS
 
 
 def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None:

@@ -110,7 +110,7 @@ def _key(layer: Layer) -> str:
 
 def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
     regression, variables = device_class.regressions.get(family(layer.kind)), variables_of(layer)
-    if regression and set(regression.coefficients) <= set(variables):
+    if regression and regression.covers(variables):
         return Estimate(regression.seconds(variables), regression.error, Source.REGRESSION)
     return Estimate(layer.flops / device_class.flops_per_second, device_class.flops_error, Source.FLOPS)
 

@@ -89,9 +89,10 @@ def fit(samples: Sequence[Sample], names: Sequence[str]) -> Fit:
     spread = float(np.sum((seconds - seconds.mean()) ** 2))
     left = float(np.sum((seconds - predicted) ** 2))
     coefficients = {name: float(weight) for name, weight in zip(names, weights[:-1], strict=True)}
+    largest = {name: float(value) for name, value in zip(names, inputs.max(axis=0), strict=False)}
     return Fit(
         samples=len(samples),
-        regression=Regression(coefficients, float(weights[-1]), error, floor),
+        regression=Regression(coefficients, float(weights[-1]), error, floor, largest),
         r2=1 - left / spread if spread > 0 else nan,
         error=error,
     )
