@@ -33,13 +33,14 @@ def grouped(
         for name in operation.reads():
             if name not in constants:
                 readers.setdefault(name, []).append(number)
-    together, reasons = _around_open_tensors(network, maker, readers)
+    together, reasons = _around_open_tensors(network, operations, readers)
+    touched = {number for touching in together for number in touching}
     for number, operation in enumerate(operations):
         if operation.obstacle:
             reasons[number] = operation.obstacle
-        elif number in misfits and all(network.type_of(n).known for n in operation.outputs if n in readers):
-            reasons.setdefault(number, f"what is given to {operation.operator} does not fit it")
-    opaque = {number for touching in together for number in touching} | set(reasons)
+        elif number in misfits and number not in touched:
+            reasons[number] = f"what is given to {operation.operator} does not fit it"
+    opaque = touched | set(reasons)
     if not opaque:
         return [Group((operation,), False) for operation in operations], []
     edges = [
@@ -62,18 +63,24 @@ def grouped(
 
 
 def _around_open_tensors(
-    network: Network, maker: Mapping[str, int], readers: Mapping[str, list[int]]
+    network: Network, operations: Sequence[Operation], readers: Mapping[str, list[int]]
 ) -> tuple[list[list[int]], dict[int, str]]:
-    """For each tensor of unknown size the operations that touch it; a reason by the first of them."""
+    """For each tensor of unknown size the operations that touch it; a reason by the first of them.
+
+    Only causes are reasons: not that a size follows from another that is not known.
+    """
+    maker = {name: number for number, operation in enumerate(operations) for name in operation.outputs}
     together = []
     reasons: dict[int, str] = {}
     for name in (*network.inputs, *maker):
         if network.type_of(name).known or not (name in readers or name in network.outputs):
             continue
-        touching = [*([maker[name]] if name in maker else []), *readers.get(name, [])]
-        if touching:
+        makers = [maker[name]] if name in maker else []
+        if touching := [*makers, *readers.get(name, [])]:
             together.append(touching)
-            reasons.setdefault(touching[0], _openness(network, name))
+            reads = {source for number in makers for source in operations[number].reads()} & readers.keys()
+            if all(network.type_of(source).known for source in reads):
+                reasons.setdefault(touching[0], _openness(network, name))
     return together, reasons
 
 
