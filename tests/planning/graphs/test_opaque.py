@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -198,6 +198,45 @@ def test_a_loop_is_opaque(write: Write) -> None:
     assert graph.warnings == (
         "b is one layer that is not cut: Loop is control flow, with a graph of its own",
     )
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_opaque_the_graph_stays_acyclic_and_says_why(write: Write, data: st.DataObject) -> None:
+    tensors, stated = ["x"], {}
+    nodes = []
+    for number in range(data.draw(st.integers(1, 12))):
+        known = st.sampled_from(tensors[-data.draw(st.integers(1, len(tensors))) :])
+        made = f"t{number}"
+        operator = data.draw(st.sampled_from(["Relu", "Add", "Add", "mine.Shaped", "mine.Unshaped"]))
+        reads = [data.draw(known) for _ in range(1 if operator == "Relu" else 2)]
+        if operator == "mine.Shaped":
+            stated[made] = (1, 4)
+        nodes.append((operator, " ".join(reads), made))
+        tensors.append(made)
+    graph = read_graph(write(nodes, {"x": (1, 4)}, {tensors[-1]: (1, 4)}, shapes=stated), name="m")
+    known_so_far = set(graph.inputs)
+    for layer in graph.layers:
+        assert known_so_far.issuperset(layer.inputs)
+        known_so_far.update(layer.outputs)
+    assert {graph.tensors[name].shape for name in graph.tensors} == {(1, 4)}
+    opaque = [layer for layer in graph.layers if layer.kind == "opaque"]
+    assert len(graph.warnings) == len(opaque)
+    assert all("of the domain mine is no operator of ONNX" in warning for warning in graph.warnings)
+    # Nothing is counted that is not on the way to the output: one operation for each of four elements.
+    way = paths_of(nodes, tensors[-1])
+    assert sum(layer.flops for layer in graph.layers) <= 4 * sum("." not in nodes[n][0] for n in way)
+    assert sum(layer.kind != "opaque" for layer in graph.layers) <= len(way)
+
+
+def paths_of(nodes: Sequence[tuple[str, str, str]], output: str) -> set[int]:
+    """Numbers of the nodes on the way to the output."""
+    graph = nx.DiGraph()
+    graph.add_node(output)
+    for _, reads, made in nodes:
+        graph.add_edges_from((name, made) for name in reads.split())
+    behind = nx.ancestors(graph, output) | {output}
+    return {number for number, (_, _, made) in enumerate(nodes) if made in behind}
 
 
 # --- merging ---
