@@ -20,25 +20,23 @@ _RECEIVE: Final = 1 << 20
 _LARGEST: Final = 64 << 20
 
 
-def http_request(model: str, values: int) -> bytes:
-    """A request in the binary form that asks for a binary answer."""
-    data = _input(values).tobytes()
-    header = json.dumps(
-        {
-            "inputs": [
-                {
-                    "name": "x",
-                    "shape": [1, values],
-                    "datatype": "FP32",
-                    "parameters": {"binary_data_size": len(data)},
-                }
-            ],
-            "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
-        }
-    ).encode()
+def http_request(model: str, values: int, binary: bool = True) -> bytes:
+    """A request in the binary form that asks for a binary answer, or all of it in JSON."""
+    given = _input(values)
+    tensor: dict[str, object] = {"name": "x", "shape": [1, values], "datatype": "FP32"}
+    if binary:
+        data = given.tobytes()
+        tensor["parameters"] = {"binary_data_size": len(data)}
+    else:
+        data = b""
+        tensor["data"] = given.ravel().tolist()
+    outputs = [{"name": "y", "parameters": {"binary_data": binary}}]
+    header = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    kind = "application/octet-stream" if binary else "application/json"
+    length = f"Inference-Header-Content-Length: {len(header)}\r\n" if binary else ""
     head = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: bench\r\nContent-Type: application/octet-stream\r\n"
-        f"Inference-Header-Content-Length: {len(header)}\r\nContent-Length: {len(header) + len(data)}\r\n\r\n"
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: bench\r\nContent-Type: {kind}\r\n"
+        f"{length}Content-Length: {len(header) + len(data)}\r\n\r\n"
     )
     return head.encode() + header + data
 

@@ -1,0 +1,210 @@
+"""The servers that are compared, each in a process and an environment of its own, all with one thread.
+
+Environments lie in .cache/peers. They are made from requirements/peers-NAME.lock where that exists, by
+version and hash; else from the pinned versions here, of which only the servers' own are fixed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from benchmarks.runtime.models import OUTPUTS, SIZES
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SERVERS: Final = ROOT / "benchmarks" / "runtime" / "servers"
+PEERS: Final = ROOT / ".cache" / "peers"
+NAMES: Final = ("ours", "bare", "kserve", "mlserver", "triton")
+# What reads no binary tensors over HTTP is asked in the form that it reads.
+JSON_ONLY: Final = frozenset(["mlserver"])
+_PINNED: Final[Mapping[str, Sequence[str]]] = {
+    "kserve": ("kserve==0.21.0", "onnxruntime==1.31.1"),
+    "mlserver": ("mlserver==1.7.1", "onnxruntime==1.31.1"),
+    "triton": ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime"),
+}
+_START: Final = 120.0
+_ONE: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+Say = Callable[[str], None]
+
+
+class Server:
+    """One started server: its ports, and what its processes have used."""
+
+    def __init__(self, process: subprocess.Popen[bytes], http: int, grpc: int) -> None:
+        self.process, self.http, self.grpc = process, http, grpc
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process and its children, the ended ones included."""
+        ticks = 0
+        for pid in self._pids():
+            with_name = Path(f"/proc/{pid}/stat").read_text()
+            ticks += sum(map(int, with_name.rsplit(")", 1)[1].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        """Proportional set size of the process and its children."""
+        total = 0
+        for pid in self._pids():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return total / 1024
+
+    def _pids(self) -> list[int]:
+        found, todo = [], [self.process.pid]
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                todo += map(int, (task / "children").read_text().split())
+        return found
+
+
+def install(name: str, say: Say) -> Path:
+    """The environment's python, installed when it is not there yet."""
+    if name in ("ours", "bare"):
+        return Path(sys.executable)
+    folder = PEERS / name
+    lock = ROOT / "requirements" / f"peers-{name}.lock"
+    python, done = folder / "bin" / "python", folder / ".installed"
+    wanted = lock.read_text() if lock.exists() else "\n".join(_PINNED[name])
+    if done.exists() and done.read_text() == wanted:
+        return python
+    say(f"installing {name} into {folder.relative_to(ROOT)}")
+    uv = str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    how = ["--require-hashes", "-r", str(lock)] if lock.exists() else list(_PINNED[name])
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *how], check=True)
+    done.write_text(wanted)
+    return python
+
+
+@contextmanager
+def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterator[Server]:
+    """A server of the model, ready to answer; ended with the block."""
+    python = install(name, say)
+    http, grpc = _free_port(), _free_port()
+    folder = folder / f"{name}-{size}"
+    folder.mkdir(parents=True, exist_ok=True)
+    argv, extra = _COMMANDS[name](python, size, model, folder, http, grpc)
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / "log").open("wb"))
+        process = subprocess.Popen(
+            argv, env=os.environ | _ONE | extra, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+        stack.callback(_end, process)
+        deadline = time.monotonic() + _START
+        while not all(map(_answers, (http, grpc))):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not start:\n{(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield Server(process, http, grpc)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+Command = tuple[list[str], dict[str, str]]
+
+
+def _ours(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    argv = [str(python), "-m", "edge_runtime.cli", "serve", str(model), "--name", "m", "--threads", "1"]
+    return [*argv, "--http-port", str(http), "--grpc-port", str(grpc)], {}
+
+
+def _bare(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    return [str(python), str(SERVERS / "bare.py"), str(model), str(http), str(grpc)], {}
+
+
+def _kserve(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    return [str(python), str(SERVERS / "kserve_server.py"), str(model), str(http), str(grpc)], {}
+
+
+def _mlserver(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": http,
+        "grpc_port": grpc,
+        "metrics_port": _free_port(),
+        "parallel_workers": 0,
+        "debug": False,
+        "use_structured_logging": False,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "model-settings.json").write_text(
+        json.dumps({"name": "m", "implementation": "mlserver_model.Mean"})
+    )
+    (folder / "mlserver_model.py").write_bytes((SERVERS / "mlserver_model.py").read_bytes())
+    argv = [str(python.with_name("mlserver")), "start", str(folder)]
+    return argv, {"BENCH_MODEL": str(model), "PYTHONPATH": str(folder)}
+
+
+def _triton(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    packages = next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
+    server = packages / "pytriton" / "tritonserver"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    # Triton looks for its backend's stub beside the backend.
+    stub = server / "backends" / "python" / "triton_python_backend_stub"
+    shutil.copy2(server / "python_backend_stubs" / version / stub.name, stub)
+    where = folder / "models" / "m" / "1"
+    where.mkdir(parents=True, exist_ok=True)
+    (where / "model.py").write_bytes((SERVERS / "triton_model.py").read_bytes())
+    (where / "model.onnx").write_bytes(model.read_bytes())
+    (where.parent / "config.pbtxt").write_text(
+        'backend: "python"\nmax_batch_size: 0\n'
+        f'input [{{name: "x", data_type: TYPE_FP32, dims: [-1, {SIZES[size]}]}}]\n'
+        f'output [{{name: "y", data_type: TYPE_FP32, dims: [-1, {OUTPUTS}]}}]\n'
+        "instance_group [{kind: KIND_CPU, count: 1}]\n"
+    )
+    argv = [
+        str(server / "bin" / "tritonserver"),
+        f"--model-repository={folder / 'models'}",
+        f"--backend-directory={server / 'backends'}",
+        "--http-address=127.0.0.1",
+        f"--http-port={http}",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={grpc}",
+        "--allow-metrics=false",
+        "--http-thread-count=1",
+        f"--backend-config=python,shm-region-prefix-name=bench-{folder.name}-{os.getpid()}",
+    ]
+    library = Path(sys.base_prefix) / "lib"
+    path = f"{packages / 'nvidia_pytriton.libs'}:{library}"
+    return argv, {"LD_LIBRARY_PATH": path, "BENCH_PACKAGES": str(packages)}
+
+
+_COMMANDS: Final[Mapping[str, Callable[[Path, str, Path, Path, int, int], Command]]] = {
+    "ours": _ours,
+    "bare": _bare,
+    "kserve": _kserve,
+    "mlserver": _mlserver,
+    "triton": _triton,
+}
