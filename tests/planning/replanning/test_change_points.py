@@ -74,9 +74,19 @@ def test_a_change_is_likelier_after_a_longer_silence() -> None:
 
     fresh = [float(aged(runs, seconds).weight[:, :, -2:].sum()) for seconds in (0, 1, 10, 100, 1000)]
 
-    assert fresh[0] == 0
+    assert fresh[0] < 0.005
     assert fresh == sorted(fresh)
     assert fresh[-1] > 0.5
+
+
+def test_a_link_that_was_constant_to_the_bit_may_still_change_from_one_moment_to_the_same() -> None:
+    runs = after([MEGABIT] * 500)
+
+    for value in (MEGABIT + 8, MEGABIT - 8, MEGABIT + 8):
+        runs = updated(aged(runs, 0.0), value)
+
+    assert runs.weight.sum() == pytest.approx(1)
+    assert level(runs) > MEGABIT + 1
 
 
 def test_fast_changes_are_learnt_as_a_high_hazard() -> None:

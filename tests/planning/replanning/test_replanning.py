@@ -163,8 +163,27 @@ def test_two_silent_transfers_make_a_link_count_as_down() -> None:
     assert state.route == "early"
 
 
+def test_an_answered_probe_of_the_round_trip_makes_the_link_count_as_up() -> None:
+    _, state = run([*samples(22, 50, 5e6), LinkDown()])
+    assert not state.up
+
+    _, state = replan(ROUTES, RoundTrip(0.01), state, 26.0)
+
+    assert state.up
+    assert state.probing is None
+
+
+def test_a_table_without_a_local_route_stays_as_it_is_while_the_link_is_down() -> None:
+    _, state = run(samples(23, 50, 5e6), routes=REMOTE)
+
+    decision, state = replan(REMOTE, LinkDown(), state, 26.0)
+
+    assert isinstance(decision, Stay)
+    assert state.route == "full"
+
+
 def test_silence_widens_the_forecast_until_a_route_is_no_longer_worth_its_risk() -> None:
-    _, state = run(samples(12, 100, 2.6e6, 0.02))
+    _, state = run([*samples(24, 40, 0.6e6), *samples(12, 60, 2.6e6, 0.02)])
     assert state.route == "full"
 
     moments = [50.0 + 2 * k for k in range(100)]

@@ -20,7 +20,7 @@ import numpy as np
 from edge_planning.errors import require
 from edge_planning.replanning.arrays import Floats, Integers
 from edge_planning.replanning.distributions import GAMMA_RATIOS, student_below
-from edge_planning.replanning.habits import Habits
+from edge_planning.replanning.habits import NOISE, Habits
 
 RUNS = 16
 # Changes per second; the last one makes nearly every sample a run of its own: the last value, as a forecast.
@@ -29,6 +29,7 @@ HAZARDS: Floats = np.array([1 / 300, 1 / 30, 1 / 3, 3.0])
 DRIFTS: Floats = np.array([0.0, 0.001, 0.006, 0.04, 0.25])
 FAR = 0.3  # share of the changes that lead anywhere, not near
 CLIP = 2.0
+LEAST_GAP = 1e-3  # seconds; samples of one moment must still be able to disagree
 LONGEST = 200  # samples that a run remembers for its variance
 # Share of the weight that the grid's models exchange at each sample (Herbster and Warmuth 1998, fixed share).
 EXCHANGE = 0.01
@@ -57,7 +58,7 @@ class Runs:
     @property
     def variance(self) -> Floats:
         """The squared scale of each run's prediction, a Student's t: [drifts, runs]."""
-        return self.noise * (1 + 1 / self.kappa)
+        return self.noise * (1 + 1 / self.kappa) + NOISE**2
 
     @property
     def freedom(self) -> Floats:
@@ -88,7 +89,7 @@ def aged(runs: Runs, seconds: float) -> Runs:
     """
     require(seconds >= 0, f"{seconds} s between two observations is negative or not a number")
     habits, old = runs.habits, len(runs.count)
-    stay = np.exp(-HAZARDS * seconds)[:, None]
+    stay = np.exp(-HAZARDS * max(seconds, LEAST_GAP))[:, None]
     changed = runs.weight.sum(axis=2) * (1 - stay)
     weight = np.empty((len(HAZARDS), len(DRIFTS), old + 2))
     weight[:, :, :old] = runs.weight * stay[:, :, None]
@@ -111,7 +112,7 @@ def updated(runs: Runs, value: float, error: float = 0.0) -> Runs:
 
     `aged` comes first, with the time since the last sample.
     """
-    noise = runs.noise
+    noise, error = runs.noise, error + NOISE**2
     variance = noise * (1 + 1 / runs.kappa) + error
     residual = value - runs.mean
     weight = runs.weight * _density(residual, variance, runs.count)

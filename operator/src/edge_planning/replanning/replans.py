@@ -70,7 +70,7 @@ def observed(state: State, observation: Observation, now: float, settings: Setti
         case LinkDown():
             return _waiting(replace(state, up=False), now, settings)
         case RoundTrip(seconds):
-            return _timed(state, seconds)
+            return replace(_timed(state, seconds), up=True, silent=0, probing=None)
         case ProbeSent():
             return replace(state, probing=now, next_probe=None)
     return state
@@ -117,7 +117,7 @@ def _decided(
     present = routes.names.index(state.route or "")
     if present == best:
         return Stay(f"{name} is the best route: {_told(routes, found, best)}"), _led(state, None, now)
-    if not state.up and routes.bits[present] > 0:
+    if not state.up and routes.bits[present] > 0 and routes.bits[best] == 0:
         return _switch(routes, found, state, now, f"the link is down; {name} needs none")
     compared = f"{_told(routes, found, best)}, against {_told(routes, found, present)}"
     gain = float(found.utility[best] - found.utility[present])
