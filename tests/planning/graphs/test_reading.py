@@ -197,6 +197,15 @@ def test_half_precision_and_four_bits_have_their_sizes() -> None:
 # --- exits ---
 
 
+def test_a_cut_at_several_inputs_has_the_bytes_of_all() -> None:
+    model = read_model(build("camera_and_sensors"), name="m")
+    assert [exit_.name for exit_ in model.exits] == ["box", "label"]
+    picture, readings = 4 * 3 * 64 * 64, 4 * 12
+    sizes = [[cut.size for cut in exit_.cuts] for exit_ in model.exits]
+    shared = [picture + readings, 4 * 96, 4 * 48, 4 * 48]
+    assert sizes == [[*shared, 4 * 4], [*shared, 4 * 10]]
+
+
 def two_exits(write: Write, exits: str | None = None) -> ModelProto:
     nodes = [("MatMul", "x w", "h"), ("Relu", "h", "early"), ("MatMul", "early v", "late")]
     weights = {"w": WEIGHT, "v": WEIGHT.T.copy()}
