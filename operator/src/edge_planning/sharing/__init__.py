@@ -1,0 +1,24 @@
+"""Choosing for all: services x entry nodes x options under the capacities of nodes, uplinks and servers."""
+
+from edge_planning.sharing.building import sharing_problem
+from edge_planning.sharing.exact import Exact, share_exactly
+from edge_planning.sharing.problems import SharingProblem, from_arrays
+from edge_planning.sharing.results import Reason, Shared
+from edge_planning.sharing.solving import references_of, share
+from edge_planning.sharing.values import Demand, Option, Resource, Tenant
+
+__all__ = [
+    "Demand",
+    "Exact",
+    "Option",
+    "Reason",
+    "Resource",
+    "Shared",
+    "SharingProblem",
+    "Tenant",
+    "from_arrays",
+    "references_of",
+    "share",
+    "share_exactly",
+    "sharing_problem",
+]

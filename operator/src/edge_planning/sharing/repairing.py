@@ -1,0 +1,222 @@
+"""From a choice that nearly fits to one that fits, with as little loss as the prices tell; then the admission
+of those who were refused, the floors of the tenants, and whatever still gains.
+
+`table` [D, O] is the weighed table of the prices (frames.weighed): what an option is worth less what it costs
+the others. Ties go to the lower index, so the same input has the same result.
+"""
+
+import numpy as np
+
+from edge_planning.sharing.allocations import Allocation
+from edge_planning.sharing.arrays import REFUSED, Floats
+
+ROUNDS = 6
+BATCH = 100
+BATCHES = 60
+
+
+def repair(allocation: Allocation, table: Floats) -> None:
+    """Steps demands down until no resource is overfull; refuses the lowest priorities where that is not enough."""
+    for guarded in (True, False):
+        for _ in range(ROUNDS):
+            rows = allocation.overfull()
+            if not len(rows):
+                return
+            for row in rows.tolist():
+                step_down(allocation, table, row, guarded=guarded)
+    for row in allocation.overfull().tolist():
+        _refuse(allocation, row)
+
+
+def step_down(
+    allocation: Allocation,
+    table: Floats,
+    row: int,
+    need: float = 0.0,
+    *,
+    guarded: bool = True,
+    spare: int = -1,
+) -> bool:
+    """Frees `need` of a resource by other options for its users, where the loss per unit is least.
+
+    Nobody is refused, no other resource is overfilled by it and, when guarded, no tenant falls below its
+    floor. The demand `spare` stays as it is.
+    """
+    members, slots = allocation.members(row)
+    now = allocation.choice[members]
+    served = (now != REFUSED) & (members != spare)
+    members, slots, now = members[served], slots[served], now[served]
+    uses = allocation.problem.uses[members, slots]
+    at = np.arange(len(members))
+    relief = uses[at, now][:, None] - uses
+    loss = table[members, now][:, None] - table[members]
+    useful = (relief > 1e-9 * allocation.problem.capacity[row]) & allocation.fitting(members)
+    target = allocation.limit[row] - need
+    if allocation.load[row] <= target:
+        return True
+    if allocation.load[row] - float(np.where(useful, relief, 0.0).max(axis=1, initial=0.0).sum()) > target:
+        return False
+    ratio = np.where(useful, loss / np.where(useful, relief, 1.0), np.inf)
+    who, options = np.nonzero(useful)
+    order = np.argsort(ratio[who, options], kind="stable")
+    for index in order.tolist():
+        demand, option = int(members[who[index]]), int(options[index])
+        slot = int(slots[who[index]])
+        have = allocation.use(demand, int(allocation.choice[demand]))[slot]
+        if have <= allocation.use(demand, option)[slot] or not allocation.fits(demand, option):
+            continue
+        if guarded and not allocation.keeps_floor(demand, option):
+            continue
+        allocation.move(demand, option)
+        if allocation.load[row] <= target:
+            return True
+    return False
+
+
+def _refuse(allocation: Allocation, row: int) -> None:
+    members, slots = allocation.members(row)
+    while allocation.load[row] > allocation.limit[row]:
+        now = allocation.choice[members]
+        held = np.where(now == REFUSED, 0.0, allocation.problem.uses[members, slots, np.maximum(now, 0)])
+        users = np.flatnonzero(held > 0)
+        if not len(users):
+            return
+        order = np.lexsort((-held[users], allocation.problem.priority[members[users]]))
+        allocation.move(int(members[users[order[0]]]), REFUSED)
+
+
+def admit(allocation: Allocation, table: Floats) -> None:
+    """Serves the refused where others can step down for them or where lower priorities can give way."""
+    problem = allocation.problem
+    waiting = np.flatnonzero(allocation.choice == REFUSED)
+    order = np.lexsort((waiting, -problem.priority[waiting]))
+    queue = waiting[order].tolist()
+    while queue:
+        demand = int(queue.pop(0))
+        if _serve(allocation, table, demand):
+            continue
+        evicted = _evict(allocation, table, demand)
+        queue = sorted(queue + evicted, key=lambda one: (-int(problem.priority[one]), one))
+
+
+def _options(allocation: Allocation, table: Floats, demand: int) -> list[int]:
+    order = np.argsort(-table[demand], kind="stable")
+    return [int(option) for option in order if allocation.frame.allowed[demand, option]]
+
+
+def _serve(allocation: Allocation, table: Floats, demand: int) -> bool:
+    options = _options(allocation, table, demand)
+    for option in options:
+        if allocation.fits(demand, option):
+            allocation.move(demand, option)
+            return True
+    for guarded in (True, False):
+        for option in options:
+            if make_room(allocation, table, demand, option, guarded=guarded):
+                allocation.move(demand, option)
+                return True
+    return False
+
+
+def make_room(allocation: Allocation, table: Floats, demand: int, option: int, *, guarded: bool) -> bool:
+    """Others step down until the option fits; undone when they cannot."""
+    mark = len(allocation.journal)
+    for row, excess in zip(
+        allocation.problem.rows[demand].tolist(), allocation.over(demand, option).tolist(), strict=True
+    ):
+        if excess > 0:
+            need = excess + allocation.limit[row] - allocation.load[row]
+            if not step_down(allocation, table, row, need, guarded=guarded, spare=demand):
+                allocation.take_back(mark)
+                return False
+    if allocation.fits(demand, option):
+        return True
+    allocation.take_back(mark)
+    return False
+
+
+def _evict(allocation: Allocation, table: Floats, demand: int) -> list[int]:
+    """Refuses demands of lower priority, the lowest first, until one option fits; else changes nothing."""
+    problem = allocation.problem
+    for option in _options(allocation, table, demand):
+        mark = len(allocation.journal)
+        evicted: list[int] = []
+        for row in problem.rows[demand].tolist():
+            members, slots = allocation.members(row)
+            now = allocation.choice[members]
+            lower = (now != REFUSED) & (problem.priority[members] < problem.priority[demand])
+            members, slots, now = members[lower], slots[lower], now[lower]
+            held = problem.uses[members, slots, now]
+            order = np.lexsort((-held, problem.priority[members]))
+            for index in order.tolist():
+                over = allocation.over(demand, option)[problem.rows[demand] == row]
+                if (over <= 0).all():
+                    break
+                if held[index] > 0 and allocation.choice[members[index]] != REFUSED:
+                    evicted.append(int(members[index]))
+                    allocation.move(evicted[-1], REFUSED)
+        if allocation.fits(demand, option):
+            allocation.move(demand, option)
+            return [one for one in evicted if not _back(allocation, table, one)]
+        allocation.take_back(mark)
+    return []
+
+
+def _back(allocation: Allocation, table: Floats, demand: int) -> bool:
+    for option in _options(allocation, table, demand):
+        if allocation.fits(demand, option):
+            allocation.move(demand, option)
+            return True
+    return False
+
+
+def raise_floors(allocation: Allocation, table: Floats, tries: int = 60) -> None:
+    """Gives tenants below their floor better options, where others must step down with the least loss."""
+    problem = allocation.problem
+    for tenant in np.flatnonzero(allocation.utility < allocation.floors).tolist():
+        members = np.flatnonzero((problem.tenant == tenant) & (allocation.choice != REFUSED))
+        now = allocation.choice[members]
+        gain = problem.worth[members] - problem.worth[members, now][:, None]
+        loss = table[members, now][:, None] - table[members]
+        useful = (gain > 0) & allocation.frame.allowed[members]
+        who, options = np.nonzero(useful)
+        order = np.argsort((loss[useful] / gain[useful]), kind="stable")
+        for index in order[:tries].tolist():
+            if allocation.utility[tenant] >= allocation.floors[tenant]:
+                break
+            demand, option = int(members[who[index]]), int(options[index])
+            if allocation.worth(demand, option) <= allocation.worth(demand, int(allocation.choice[demand])):
+                continue
+            if allocation.fits(demand, option) or make_room(allocation, table, demand, option, guarded=True):
+                allocation.move(demand, option)
+
+
+def improve(allocation: Allocation, gain: Floats, table: Floats, least: float = 1e-9) -> None:
+    """Moves that fit and raise the net utility, those first that cost the others least.
+
+    In batches: after each, what no longer fits is dropped at once.
+    """
+    demands = np.flatnonzero(allocation.choice != REFUSED)
+    for _ in range(BATCHES):
+        now = allocation.choice[demands]
+        better = gain[demands] - np.take_along_axis(gain[demands], now[:, None], axis=1)
+        useful = better > least
+        some = np.flatnonzero(useful.any(axis=1))
+        demands, now, better, useful = demands[some], now[some], better[some], useful[some]
+        useful &= allocation.fitting(demands)
+        some = np.flatnonzero(useful.any(axis=1))
+        demands, now, better, useful = demands[some], now[some], better[some], useful[some]
+        if not len(demands):
+            return
+        fall = np.take_along_axis(table[demands], now[:, None], axis=1) - table[demands]
+        ratio = np.where(useful, fall / np.where(useful, better, 1.0), np.inf)
+        best = ratio.argmin(axis=1)
+        order = np.argsort(ratio[np.arange(len(demands)), best], kind="stable")
+        moved = False
+        for index in order[:BATCH].tolist():
+            demand, option = int(demands[index]), int(best[index])
+            if allocation.fits(demand, option) and allocation.keeps_floor(demand, option):
+                allocation.move(demand, option)
+                moved = True
+        if not moved:
+            demands = np.delete(demands, order[:BATCH])
