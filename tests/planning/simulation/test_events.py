@@ -48,11 +48,14 @@ class Insured:
 
     name, probes = "insured", False
 
+    def __init__(self, eager: bool = False) -> None:
+        self.eager = eager
+
     def start(self, options: Options) -> None:
         return None
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
-        return Answer(4, 0), None
+        return Answer(4, 0, self.eager), None
 
     def observe(self, measurement: Measurement, state: None, now: float) -> None:
         return None
@@ -64,6 +67,7 @@ class Listener(Insured):
     name, probes = "listener", True
 
     def __init__(self, index: int) -> None:
+        super().__init__()
         self.index = index
         self.heard: list[tuple[float, Measurement]] = []
 
@@ -139,6 +143,18 @@ def test_an_insurance_that_began_for_nothing_is_still_paid() -> None:
     assert records.latency == pytest.approx([0.45])
     assert (records.by[0], records.accuracy[0]) == (4, 0.9)
     assert records.joules == pytest.approx([0.4])
+
+
+def test_an_eager_insurance_begins_at_once_and_still_lets_the_reply_go_first() -> None:
+    options = make_options(power=Power(computing=2.0))
+    eager = simulate(make_scenario(Insured(eager=True), [0.0, 2.0, 2.01], options, 1e6)).records
+    assert eager.latency == pytest.approx([0.15, 0.15, 0.24])
+    assert eager.accuracy.tolist() == [0.9, 0.9, 0.9]
+    assert eager.joules == pytest.approx([0.4, 0.4, 0.4])
+    slow = simulate(make_scenario(Insured(eager=True), [0.0, 0.05], options, 50e3)).records
+    assert slow.latency == pytest.approx([0.495, 0.495])
+    lazy = simulate(make_scenario(Insured(), [0.0, 0.05], options, 50e3)).records
+    assert lazy.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP]
 
 
 def test_the_insurance_waits_for_the_node_like_everybody_else() -> None:
@@ -227,6 +243,7 @@ def test_the_mean_wait_on_the_link_is_that_of_an_m_d_1_queue() -> None:
 
 POLICIES: list[Policy[Any]] = [
     Insured(),
+    Insured(eager=True),
     Fixed("trunk", 5),
     AtMeasured("edgent", edgent),
     AtMeasured("neurosurgeon", neurosurgeon_latency),

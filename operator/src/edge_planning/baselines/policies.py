@@ -20,10 +20,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which candidate is to answer, and which local one stands in when that would be late (None: nothing)."""
+    """Which candidate is to answer, and which local one stands in when that would be late (None: nothing).
+
+    eager: the node computes the stand-in as soon as it can, else only when the reply is not back at the last
+    moment at which that still helps.
+    """
 
     index: int
     insurance: int | None = None
+    eager: bool = False
 
 
 @dataclass(frozen=True, slots=True)

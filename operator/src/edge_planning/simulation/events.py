@@ -243,8 +243,8 @@ class _Loop:
             return
         if answer.insurance is not None:
             rest = source.rest[job.choice][answer.insurance]
-            latest = job.arrived + source.deadline - rest - self.guard
-            if isfinite(latest):
+            latest = now if answer.eager else job.arrived + source.deadline - rest - self.guard
+            if isfinite(rest):
                 self._at(max(latest, now), self._insure, (job, answer.insurance, rest))
         begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.due)
         if end > begin:
@@ -286,9 +286,11 @@ class _Loop:
         node.free_at = done
         job.insured = True
         job.joules += source.watts.computing * rest
-        self._at(done, self._stand_in, (job, index))
+        held = max(done, job.arrived + source.deadline - self.guard)
+        self._at(held, self._stand_in, (job, index))
 
     def _stand_in(self, now: float, subject: tuple[_Job, int]) -> None:
+        """The insurance's answer goes out, held back until then: the reply would be the better one."""
         job, index = subject
         reply = now + job.source.fixed[index]
         if reply < job.answered:

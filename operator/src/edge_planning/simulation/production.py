@@ -35,14 +35,18 @@ class Production:
     """Chooses from a route table as `replan` says.
 
     insured: deadline.action is LocalExit: behind every remote route the table's local exit is computed from
-    the activation that is already there, when the reply is not back in time. guard: seconds that this needs
-    to be ready before the deadline.
+    the activation that is already there, when the reply is not back in time. It begins at once when the reply
+    will be in time with a probability below `sure`, else at the last moment. guard: seconds that it needs to
+    be ready before the deadline. waste: accuracy by which an answer of the insurance is worth less than the
+    same one by the local route: the link and the node have worked for nothing.
     """
 
     table: RouteTable
     insured: bool = True
     settings: Settings = field(default_factory=Settings)
     guard: float = 0.005
+    sure: float = 0.8
+    waste: float = 0.01
     name: str = "ours"
     probes: bool = True
 
@@ -57,7 +61,7 @@ class Production:
             options.bits[picked].tolist(),
             options.accuracy[picked].tolist(),
             deadline=options.deadline,
-            fallback=[0.0 if i is None else float(options.accuracy[i]) for i in insurance],
+            fallback=[0.0 if i is None else float(options.accuracy[i]) - self.waste for i in insurance],
         )
         return Serving(routes, index, insurance, State(), len(index) - 1)
 
@@ -66,7 +70,9 @@ class Production:
         route = state.active
         if request.wait > 0 or request.backlog > 0:
             route = self._behind(request, state, now)
-        return Answer(state.index[route], state.insurance[route]), state
+        insurance = state.insurance[route]
+        eager = insurance is not None and self._likely_late(request, state, route, now)
+        return Answer(state.index[route], insurance, eager), state
 
     def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
         if measurement.seconds <= 0:
@@ -100,6 +106,18 @@ class Production:
         )
         forecast = state.memory.forecast(now) if state.memory.up else None
         return prospects(queued, forecast, price=self.settings.price, objective=self.settings.objective).best
+
+    def _likely_late(self, request: Request, state: Serving, route: int, now: float) -> bool:
+        """Whether the reply is likelier than not to miss the deadline."""
+        if not state.memory.up:
+            return True
+        routes = state.routes
+        wait = request.wait if request.options.head[state.index[route]] > 0 else 0.0
+        slack = routes.deadline - float(routes.seconds[route]) - wait
+        if slack <= 0:
+            return True
+        needed = (float(routes.bits[route]) + request.backlog) / slack
+        return float(state.memory.forecast(now).probability_above(needed)) < self.sure
 
     def _stand_in(self, options: Options, index: int, local: int | None) -> int | None:
         if not self.insured or local is None or options.bits[index] == 0:
