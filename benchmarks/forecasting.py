@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="forecasting", description=__doc__)
     parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
     parser.add_argument("--half", choices=("odd", "even", "both"), default="odd", help="by place in the list")
-    parser.add_argument("--transfers", type=int, default=200, help="the most for each trace")
+    parser.add_argument("--transfers", type=int, default=150, help="the most for each trace")
     parser.add_argument("--quick", action="store_true", help="few traces")
     arguments = parser.parse_args(argv)
     if arguments.traces is None:
