@@ -6,7 +6,6 @@ what other parties may learn, and when, is an event: the end of a head, of a tra
 insurance must begin. A policy hears of a transfer when it ends, never before.
 """
 
-from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import inf, isfinite, nan
@@ -17,6 +16,7 @@ import numpy as np
 from edge_planning.baselines.options import Options
 from edge_planning.baselines.policies import Answer, Measurement, Policy, Request
 from edge_planning.simulation.links import Bandwidth
+from edge_planning.simulation.queues import Link, Node
 from edge_planning.simulation.records import Outcome, Records, Run
 from edge_planning.simulation.scenarios import Broken, Scenario, Stream, Uplink
 
@@ -31,66 +31,12 @@ def simulate(scenario: Scenario) -> Run:
     return _Loop(scenario).run()
 
 
-class _Node:
-    __slots__ = ("down", "free_at", "restarts")
-
-    def __init__(self, down: list[tuple[float, float]]) -> None:
-        self.free_at, self.down = 0.0, down
-        self.restarts = [until for _, until in down]
-
-    def gone(self, start: float, end: float) -> bool:
-        """Whether the node is lost at some moment from start to end."""
-        return any(begin < end and start < until for begin, until in self.down)
-
-
-class _Link:
-    __slots__ = ("bandwidth", "free_at", "outages", "probes", "spec", "waiting")
-
-    def __init__(self, spec: Uplink, bandwidth: Bandwidth, outages: list[tuple[float, float]]) -> None:
-        self.spec, self.bandwidth, self.outages = spec, bandwidth, outages
-        self.free_at = 0.0
-        self.probes = 0
-        self.waiting: deque[tuple[float, float, float]] = deque()  # (begins, ends, bits)
-
-    def send(self, now: float, bits: float, until: float) -> tuple[float, float, float, bool]:
-        """(begins, ends, bits that crossed, whether all did) of a transfer that is given up at `until`."""
-        begin = max(self.free_at, now)
-        if begin >= until:
-            return until, until, 0.0, False
-        end = self.bandwidth.finish(begin, bits)
-        complete, crossed = end <= until, bits
-        if not complete:
-            end = until
-            crossed = self.bandwidth.carried(end) - self.bandwidth.carried(begin)
-        self.free_at = end
-        self.waiting.append((begin, end, crossed))
-        return begin, end, crossed, complete
-
-    def backlog(self, now: float) -> float:
-        """Bits that are still to cross of what was given to the link."""
-        waiting = self.waiting
-        while waiting and waiting[0][1] <= now:
-            waiting.popleft()
-        left = sum(bits for _, _, bits in waiting)
-        if waiting and waiting[0][0] < now:
-            carried = self.bandwidth.carried
-            left -= carried(now) - carried(waiting[0][0])
-        return max(left, 0.0)
-
-    def reply_at(self, moment: float) -> float:
-        """When a reply that reaches the link at a moment comes through."""
-        for start, until in self.outages:
-            if start <= moment < until:
-                moment = until
-        return moment
-
-
 class _Monitor:
     """The measurements that one node makes on one link, and the streams that hear of them."""
 
     __slots__ = ("last", "link", "listeners", "node")
 
-    def __init__(self, link: _Link, node: _Node) -> None:
+    def __init__(self, link: Link, node: Node) -> None:
         self.link, self.node = link, node
         self.last = -inf
         self.listeners: list[_Source] = []
@@ -117,7 +63,7 @@ class _Source:
         "watts",
     )
 
-    def __init__(self, index: int, stream: Stream, node: _Node, link: _Link, monitor: _Monitor) -> None:
+    def __init__(self, index: int, stream: Stream, node: Node, link: Link, monitor: _Monitor) -> None:
         options = stream.options
         self.index, self.node, self.link, self.monitor = index, node, link, monitor
         self.server = stream.server
@@ -153,9 +99,9 @@ class _Loop:
         down = self._spans(Broken.NODE)
         cuts = self._spans(Broken.LINK)
         self.crashes = self._spans(Broken.SERVER)
-        self.nodes = {s.node: _Node(down.get(s.node, [])) for s in scenario.streams}
+        self.nodes = {s.node: Node(down.get(s.node, [])) for s in scenario.streams}
         self.links = {
-            spec.name: _Link(spec, self._bandwidth(spec, cuts.get(spec.name, [])), cuts.get(spec.name, []))
+            spec.name: Link(spec, self._bandwidth(spec, cuts.get(spec.name, [])), cuts.get(spec.name, []))
             for spec in scenario.uplinks
         }
         self.instances = {server.name: [0.0] * server.instances for server in scenario.servers}
@@ -320,7 +266,7 @@ class _Loop:
         for source in monitor.listeners:
             source.state = source.policy.observe(measurement, source.state, now)
 
-    def _restart(self, now: float, node: _Node) -> None:
+    def _restart(self, now: float, node: Node) -> None:
         """The node is back and remembers nothing."""
         node.free_at = now
         for source in self.sources:
