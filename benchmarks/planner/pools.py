@@ -1,8 +1,8 @@
 """Random pools to share: services at entry nodes, contended as real ones are.
 
-The seeded process: every service has a tenant (sizes follow a Zipf-like law, weights of 1, 1 or 1.1), a priority
+The seeded process: every service has a tenant (Zipf-like sizes, weights of 1, 1 or 1.1), a priority
 (50, 100 or 200), a rate (log-normal, median 2 requests/s, sigma 0.6) and a network with four accuracies of
-its own; every entry node has a relative speed. Ten options for each service and node: four exits on the node alone, the
+its own; every node has a relative speed. Ten options for each service and node: four exits on it alone, the
 full network behind an early or a middle cut to either of two Triton servers, with fp32 or int8 (a third exit
 too). Each takes CPU time and memory at the node, bits of its uplink, busy time and memory at Triton. A
 capacity lies at a share, drawn between 0.3 and 0.8, of the way from what all would take with the options that

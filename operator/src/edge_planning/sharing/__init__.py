@@ -2,8 +2,10 @@
 
 from edge_planning.sharing.building import sharing_problem
 from edge_planning.sharing.exact import Exact, share_exactly
+from edge_planning.sharing.incremental import replan_pool
 from edge_planning.sharing.problems import SharingProblem, from_arrays
-from edge_planning.sharing.results import Reason, Shared
+from edge_planning.sharing.reasons import Reason, reason, reasons
+from edge_planning.sharing.results import Shared
 from edge_planning.sharing.solving import references_of, share
 from edge_planning.sharing.values import Demand, Option, Resource, Tenant
 
@@ -17,7 +19,10 @@ __all__ = [
     "SharingProblem",
     "Tenant",
     "from_arrays",
+    "reason",
+    "reasons",
     "references_of",
+    "replan_pool",
     "share",
     "share_exactly",
     "sharing_problem",

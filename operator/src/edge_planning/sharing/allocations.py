@@ -69,7 +69,8 @@ class Allocation:
 
     def members(self, row: int) -> tuple[Integers, Integers]:
         """Demands whose options may use a resource, and the slot in which they do."""
-        return np.nonzero(self.problem.rows == row)
+        members, slots = np.nonzero(self.problem.rows == row)
+        return members.astype(np.int64), slots.astype(np.int64)
 
     def fitting(self, demands: Integers) -> Mask:
         """[len(demands), O]: options that fit, everything else staying."""

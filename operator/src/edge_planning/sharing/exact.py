@@ -1,4 +1,4 @@
-"""The same objective by mixed-integer programming (HiGHS), step by step: for small problems, and as a referee."""
+"""The same objective by mixed-integer programming (HiGHS): for small problems, and as a referee."""
 
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ class _Model:
         self.framed, self.optimal = framed, True
         self.demand, self.option = (one.astype(np.int64) for one in np.nonzero(framed.allowed))
         self.count, self.size = len(self.demand), len(problem)
-        highs = highspy.Highs()
+        highs = highspy.Highs()  # type: ignore[no-untyped-call]
         highs.setOptionValue("output_flag", False)
         highs.setOptionValue("threads", 1)
         highs.setOptionValue("time_limit", seconds)

@@ -30,7 +30,7 @@ WARM = (0.015, 0.006, 0.002)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """gain [D, O], allowed [D, O], rows [D, K], amounts [D, K, O], limit and rising [rows]. See the module."""
+    """gain [D, O], allowed [D, O], rows [D, K], amounts [D, K, O], limit and rising [rows]."""
 
     gain: Floats
     allowed: Mask

@@ -16,7 +16,7 @@ BATCHES = 60
 
 
 def repair(allocation: Allocation, table: Floats) -> None:
-    """Steps demands down until no resource is overfull; refuses the lowest priorities where that is not enough."""
+    """Steps demands down until nothing is overfull; where that is not enough, refuses some, lowest first."""
     for guarded in (True, False):
         for _ in range(ROUNDS):
             rows = allocation.overfull()

@@ -2,34 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from edge_planning.sharing.arrays import Floats, Integers
+import numpy as np
+
+from edge_planning.sharing.arrays import REFUSED, Floats, Integers, sums
 from edge_planning.sharing.frames import Frame, Proof
 from edge_planning.sharing.problems import SharingProblem
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a demand was refused or has less than its best option.
-
-    resource: what binds. price: what a unit of it is worth to the others, in utility. capacity: how much of
-    the resource in all would let the demand have `better`, everybody else staying.
-    """
-
-    demand: str
-    got: str
-    better: str
-    resource: str
-    price: float
-    capacity: float
-    message: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Warm:
-    """What a later solve can start from: prices, each demand's best score, what holds."""
+    """What a later solve can start from: prices, each demand's best score (moves not counted), what holds."""
 
     frame: Frame
-    level_price: Floats
     proof: Proof
     load: Floats
     utility: Floats
@@ -41,8 +25,8 @@ class Warm:
 class Shared:
     """choices [D]: the option of each demand, or REFUSED. refused: indices of demands.
 
-    levels, dominant_shares: per tenant's name. level: the lowest level among tenants that do not have all
-    they could have alone. level_bound: no plan without further refusals has a higher one. utility: the total,
+    levels: per tenant's name, relative to its weight. level: the lowest, at most 1.
+    level_bound: no plan without further refusals has a higher one. utility: the total,
     net of moves. bound: no plan that holds the level `floor` has more. gap: (bound - utility) / bound;
     level_gap likewise. prices: utility per unit of each resource. moves: demands that changed.
     certain_refusals: whether it is proven that somebody must be refused (False where nobody is).
@@ -55,7 +39,6 @@ class Shared:
     level_bound: float
     floor: float
     levels: dict[str, float]
-    dominant_shares: dict[str, float]
     utility: float
     bound: float
     prices: dict[str, float]
@@ -71,3 +54,16 @@ class Shared:
     def level_gap(self) -> float:
         low = min(self.level, self.level_bound)
         return max(self.level_bound - low, 0.0) / self.level_bound if self.level_bound > 0 else 0.0
+
+    @property
+    def dominant_shares(self) -> dict[str, float]:
+        """By tenant: the largest share of any one resource that it holds (Ghodsi et al., NSDI 2011)."""
+        problem, choice = self.problem, self.choices
+        served = np.flatnonzero(choice != REFUSED)
+        resources, tenants = len(problem.resources), len(problem.tenants)
+        cell = problem.tenant[served][:, None] * resources + problem.rows[served]
+        taken = problem.uses[served, :, choice[served]]
+        table = sums(cell, taken, resources * tenants).reshape(tenants, resources)
+        capacity = np.where(problem.capacity > 0, problem.capacity, np.inf)
+        largest = (table / capacity).max(axis=1).tolist()
+        return dict(zip((tenant.name for tenant in problem.tenants), largest, strict=True))

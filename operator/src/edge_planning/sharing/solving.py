@@ -214,6 +214,7 @@ def concluded(framed: Frame, allocation: Allocation, prices: Floats, level: Leve
     floor = min(target, reached)
     proven = proof(framed, problem.net, prices, refused)
     bound = proven.total - float(proven.tenant_price @ framed.floors(floor))
+    plain = proven if problem.net is problem.worth else proof(framed, problem.worth, prices, refused)
     net = net_utility(problem, choice)
     load = loads(framed, choice)
     names = [tenant.name for tenant in problem.tenants]
@@ -227,22 +228,10 @@ def concluded(framed: Frame, allocation: Allocation, prices: Floats, level: Leve
         level_bound=max(level.bound, reached),
         floor=floor,
         levels=dict(zip(names, own.tolist(), strict=True)),
-        dominant_shares=dict(zip(names, dominant_shares(problem, choice).tolist(), strict=True)),
         utility=net,
         bound=bound,
         prices=dict(zip(problem.resources, proven.price.tolist(), strict=True)),
         moves=int(moved.sum()),
         certain_refusals=level.infeasible,
-        warm=Warm(framed, level.price, proven, load, utility, net, floor),
+        warm=Warm(framed, plain, load, utility, net, floor),
     )
-
-
-def dominant_shares(problem: SharingProblem, choice: Integers) -> Floats:
-    """[T]: the largest share of any one resource that a tenant holds (Ghodsi et al., NSDI 2011, section 4)."""
-    served = np.flatnonzero(choice != REFUSED)
-    resources, tenants = len(problem.resources), len(problem.tenants)
-    cell = problem.tenant[served][:, None] * resources + problem.rows[served]
-    taken = problem.uses[served, :, choice[served]]
-    table = sums(cell, taken, resources * tenants).reshape(tenants, resources)
-    capacity = np.where(problem.capacity > 0, problem.capacity, np.inf)
-    return np.asarray((table / capacity).max(axis=1))

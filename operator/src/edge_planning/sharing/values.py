@@ -31,7 +31,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A thing with a limit: CPU seconds per second or bytes of a node, bit/s of an uplink, a Triton's time."""
+    """A thing with a limit: a node's CPU seconds per second or bytes, an uplink's bit/s, Triton's time."""
 
     name: str
     capacity: float

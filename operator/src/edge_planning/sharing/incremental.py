@@ -1,0 +1,137 @@
+"""One changed link or service plans anew what it touches; everybody else stays."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from edge_planning.errors import require
+from edge_planning.sharing.allocations import loads, utilities
+from edge_planning.sharing.arrays import REFUSED, Floats, Integers
+from edge_planning.sharing.frames import Frame, Proof, frame, program, weighed
+from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.relaxation import WARM, relax
+from edge_planning.sharing.results import Shared, Warm
+from edge_planning.sharing.solving import finished, share
+
+
+def replan_pool(
+    problem: SharingProblem,
+    previous: Shared,
+    *,
+    resources: Collection[str] = (),
+    demands: Collection[int] = (),
+) -> Shared:
+    """A plan after these resources' capacities or these demands' options changed (the demands are the same).
+
+    Planned anew are the changed demands and those that hold or may use a changed resource, within what the
+    others leave. When one of them would have to be refused, all is planned anew, as moves cost. The bound
+    takes the previous prices, except that of a changed resource.
+    """
+    warm = previous.warm
+    if warm is None or len(problem) != len(previous.problem):
+        return share(
+            problem.with_current(previous.choices) if len(problem) == len(previous.choices) else problem
+        )
+    where = {name: index for index, name in enumerate(problem.resources)}
+    for name in resources:
+        require(name in where, f"resource {name} is not known")
+    changed = np.array(sorted(where[name] for name in resources), dtype=np.int64)
+    free = _touched(problem, changed, demands)
+    framed = Frame(problem, warm.frame.references, warm.frame.scale, warm.frame.allowed)
+    if (problem.capacity == 0).any() or len(demands):
+        framed = replace(frame(problem, framed.references), scale=framed.scale)
+    if not len(free):
+        return _joined(framed, previous, warm, free, previous.choices[free], warm.proof.price, changed)
+    bare = replace(problem, names=None, options=None, current=previous.choices)
+    before = _before(previous, warm, free)
+    others_load = warm.load - loads(before, previous.choices[free])
+    others_utility = warm.utility - utilities(before, previous.choices[free])
+    part = replace(bare.of(free), capacity=np.maximum(problem.capacity - others_load, 0.0))
+    small = replace(frame(part, framed.references), scale=framed.scale)
+    floors = np.maximum(framed.floors(warm.floor) - others_utility, 0.0)
+    start = np.concatenate((warm.proof.price * part.capacity, warm.proof.tenant_price * framed.scale))
+    no = np.full(len(floors), False)
+    found = relax(program(small, part.net, floors=floors, rises=no, penalty=None), start, WARM[:2])
+    count = len(problem.resources)
+    per_unit = found.price[:count] / np.where(part.capacity > 0, part.capacity, 1.0)
+    own = np.divide(found.price[count:], framed.scale, out=np.zeros_like(floors), where=framed.asking)
+    table = weighed(small, part.net, per_unit, own)
+    options = [_kept(small, part, table), found.shares.argmax(axis=1)]
+    plans = [
+        finished(small, np.where(small.allowed.any(axis=1), one, REFUSED), table, floors) for one in options
+    ]
+    gains = [float(part.net[np.arange(len(free)), np.maximum(one.choice, 0)].sum()) for one in plans]
+    best = plans[int(gains[1] > gains[0] * (1 + 1e-9))]
+    if (best.choice == REFUSED).any() or previous.refused:
+        return share(problem.with_current(previous.choices), framed.references)
+    return _joined(framed, previous, warm, free, best.choice, per_unit, changed)
+
+
+def _touched(problem: SharingProblem, changed: Integers, demands: Collection[int]) -> Integers:
+    touched = np.zeros(len(problem), dtype=np.bool_)
+    touched[list(demands)] = True
+    for row in changed.tolist():
+        who, slot = np.nonzero(problem.rows == row)
+        touched[who[(problem.uses[who, slot] > 0).any(axis=1)]] = True
+    return np.flatnonzero(touched).astype(np.int64)
+
+
+def _before(previous: Shared, warm: Warm, free: Integers) -> Frame:
+    bare = replace(previous.problem, names=None, options=None).of(free)
+    return Frame(bare, warm.frame.references, warm.frame.scale, warm.frame.allowed[free])
+
+
+def _kept(small: Frame, part: SharingProblem, table: Floats) -> Integers:
+    now = np.maximum(part.current, 0)
+    holds = small.allowed[np.arange(len(now)), now] & (part.current != REFUSED)
+    return np.where(holds, now, table.argmax(axis=1)).astype(np.int64)
+
+
+def _joined(
+    framed: Frame,
+    previous: Shared,
+    warm: Warm,
+    free: Integers,
+    choice: Integers,
+    per_unit: Floats,
+    changed: Integers,
+) -> Shared:
+    """The previous plan with new choices of some demands; what they prove together."""
+    problem = framed.problem
+    bare = replace(problem, names=None, options=None).of(free)
+    small = Frame(bare, framed.references, framed.scale, framed.allowed[free])
+    before = _before(previous, warm, free)
+    old = previous.choices[free]
+    price = warm.proof.price.copy()
+    price[changed] = per_unit[changed]
+    best = warm.proof.best.copy()
+    total = warm.proof.total - float(best[free].sum()) - float(warm.proof.price @ previous.problem.capacity)
+    best[free] = weighed(small, bare.worth, price, warm.proof.tenant_price).max(axis=1)
+    total += float(best[free].sum()) + float(price @ problem.capacity)
+    load = warm.load - loads(before, old) + loads(small, choice)
+    utility = warm.utility - utilities(before, old) + utilities(small, choice)
+    choices = previous.choices.copy()
+    choices[free] = choice
+    moved = int((choice != old).sum())
+    cost = problem.move_cost * float((bare.importance * bare.rate)[choice != old].sum())
+    reached = framed.level(utility)
+    floor = min(warm.floor, reached)
+    proven = Proof(price, warm.proof.tenant_price, best, total)
+    own = np.divide(utility, framed.scale, out=np.ones_like(utility), where=framed.asking)
+    net = float(utility.sum()) - cost
+    return Shared(
+        problem=replace(problem, current=previous.choices),
+        choices=choices,
+        refused=previous.refused,
+        level=reached,
+        level_bound=1.0,
+        floor=floor,
+        levels=dict(zip((one.name for one in problem.tenants), own.tolist(), strict=True)),
+        utility=net,
+        bound=total - float(proven.tenant_price @ framed.floors(floor)),
+        prices=dict(zip(problem.resources, price.tolist(), strict=True)),
+        moves=moved,
+        certain_refusals=False,
+        warm=Warm(framed, proven, load, utility, net, floor),
+    )
