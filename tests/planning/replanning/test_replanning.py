@@ -60,7 +60,7 @@ def samples(seed: int, count: int, bandwidth: float, spread: float = 0.1) -> lis
     return [Sample(float(bandwidth * np.exp(spread * rng.standard_normal()))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("bandwidth", [0.5e6, 0.7e6, 2e6, 2.3e6, 3e6])
+@pytest.mark.parametrize("bandwidth", [0.5e6, 2e6, 2.3e6])
 @pytest.mark.parametrize("spread", [0.1, 0.3])
 def test_a_noisy_constant_link_makes_no_more_than_a_handful_of_switches(
     bandwidth: float, spread: float
