@@ -268,16 +268,30 @@ def verdict(results: Mapping[str, Mapping[float, Mapping[str, Figures]]], source
     }
 
 
+def text(answer: Mapping[str, Any]) -> str:
+    """The policies as a table for people, best utility first."""
+    policies: Mapping[str, Figures] = answer["policies"]
+    names = sorted(policies, key=lambda name: -policies[name]["utility"])
+    lines = [f"{'policy':24} attainment accuracy utility switches bytes/request J/request"]
+    for name in names:
+        f = policies[name]
+        shares_ = f"{f['attainment']:10.4f} {f['accuracy']:8.4f} {f['utility']:7.4f}"
+        known = "bytes_per_request" in f
+        costs = f"{f['bytes_per_request']:13.0f} {f['joules_per_request']:9.3f}" if known else ""
+        lines.append(f"{name:24} {shares_} {f['switches']:8.0f} {costs}".rstrip())
+    return "\n".join(lines)
+
+
 def draw(answer: Mapping[str, Any], job: Job, folder: Path) -> None:
-    """comparison.svg of all deadlines, timeline.svg of the product on the first trace at 200 ms."""
+    """All deadlines in slo-comparison.svg, the product at 200 ms on the first trace in slo-timeline.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {float(name): cell for name, cell in answer["by_slo_ms"].items()}
-    (folder / "comparison.svg").write_text(comparison(figures, DRAWN))
+    (folder / "slo-comparison.svg").write_text(comparison(figures, DRAWN))
     this, link = case(0.2), link_of(job)
     arrivals = constant(1 / job.every, 200.0)
     stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, Production(this.table), arrivals)
     run = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], 210.0))
-    (folder / "timeline.svg").write_text(timeline(run))
+    (folder / "slo-timeline.svg").write_text(timeline(run))
 
 
 def bar(done: int, total: int, started: float) -> None:
@@ -334,6 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answer = verdict(results, source)
     if arguments.plots:
         draw(answer, jobs[0], arguments.plots)
+    print(text(answer), file=sys.stderr)
     settings = {"quick": arguments.quick, "every": arguments.every, "arrivals": arguments.arrivals}
     seconds = round(time.perf_counter() - started, 1)
     print(json.dumps(answer | settings | {"seconds": seconds, "by_trace": str(arguments.out)}))

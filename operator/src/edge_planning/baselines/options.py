@@ -20,8 +20,9 @@ class Power:
 class Options:
     """Candidates as columns, all [candidates].
 
-    exit: index of the exit. head, tail, fixed: seconds at the entry node, beyond the link, and of round trip
-    and overheads; head of a local candidate is all of its compute. bits: what crosses the link, 0: local.
+    exit: index of the exit. head, tail, fixed: seconds at the entry node, at Triton, and of all else: round
+    trip, overheads, margins, a third tier; head of a local candidate is all of its compute. bits: what
+    crosses the uplink, 0: local.
     deadline in seconds. rest[i, j]: seconds that the entry node still needs to finish local candidate j when
     the head of i is done already; infinite where j is not local.
     """
@@ -94,7 +95,7 @@ def options_of(candidates: Candidates, deadline: float, power: Power | None = No
         exit=tuple(int(e) for e in candidates.exit),
         head=candidates.head,
         tail=candidates.tail,
-        fixed=candidates.fixed + candidates.margin,
+        fixed=candidates.intercept - candidates.head - candidates.tail,
         bits=candidates.bits,
         accuracy=candidates.accuracy,
         deadline=deadline,
