@@ -15,10 +15,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.runtime import overheads, throughputs
+from benchmarks.runtime import compatibility, overheads, throughputs
 from benchmarks.runtime.peers import NAMES
 
-PARTS = {"overheads": overheads.measure, "throughputs": throughputs.measure}
+PARTS = {
+    "overheads": overheads.measure,
+    "throughputs": throughputs.measure,
+    "compatibility": compatibility.measure,
+}
 
 
 def say(line: str) -> None:

@@ -34,6 +34,7 @@ _START: Final = 120.0
 _ONE: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 Say = Callable[[str], None]
+Command = tuple[list[str], dict[str, str]]  # the arguments, and what the environment gets besides
 
 
 class Server:
@@ -92,10 +93,20 @@ def install(name: str, say: Say) -> Path:
 def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterator[Server]:
     """A server of the model, ready to answer; ended with the block."""
     python = install(name, say)
-    http, grpc = _free_port(), _free_port()
+    http, grpc = free_port(), free_port()
     folder = folder / f"{name}-{size}"
     folder.mkdir(parents=True, exist_ok=True)
-    argv, extra = _COMMANDS[name](python, size, model, folder, http, grpc)
+    command = _COMMANDS[name](python, size, model, folder, http, grpc)
+    with running(name, command, folder, http, grpc) as server:
+        yield server
+
+
+@contextmanager
+def running(
+    name: str, command: tuple[list[str], dict[str, str]], folder: Path, http: int, grpc: int
+) -> Iterator[Server]:
+    """A process that listens on both ports; ended with the block."""
+    argv, extra = command
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
         process = subprocess.Popen(
@@ -125,14 +136,12 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-Command = tuple[list[str], dict[str, str]]
 
 
 def _ours(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
@@ -153,7 +162,7 @@ def _mlserver(python: Path, size: str, model: Path, folder: Path, http: int, grp
         "host": "127.0.0.1",
         "http_port": http,
         "grpc_port": grpc,
-        "metrics_port": _free_port(),
+        "metrics_port": free_port(),
         "parallel_workers": 0,
         "debug": False,
         "use_structured_logging": False,
@@ -168,6 +177,15 @@ def _mlserver(python: Path, size: str, model: Path, folder: Path, http: int, grp
 
 
 def _triton(python: Path, size: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    config = (
+        f'input [{{name: "x", data_type: TYPE_FP32, dims: [-1, {SIZES[size]}]}}]\n'
+        f'output [{{name: "y", data_type: TYPE_FP32, dims: [-1, {OUTPUTS}]}}]\n'
+    )
+    return triton_command(python, config, model, folder, http, grpc)
+
+
+def triton_command(python: Path, config: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+    """A real tritonserver of one model; `config` names its inputs and outputs as config.pbtxt does."""
     packages = next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
     server = packages / "pytriton" / "tritonserver"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -179,10 +197,7 @@ def _triton(python: Path, size: str, model: Path, folder: Path, http: int, grpc:
     (where / "model.py").write_bytes((SERVERS / "triton_model.py").read_bytes())
     (where / "model.onnx").write_bytes(model.read_bytes())
     (where.parent / "config.pbtxt").write_text(
-        'backend: "python"\nmax_batch_size: 0\n'
-        f'input [{{name: "x", data_type: TYPE_FP32, dims: [-1, {SIZES[size]}]}}]\n'
-        f'output [{{name: "y", data_type: TYPE_FP32, dims: [-1, {OUTPUTS}]}}]\n'
-        "instance_group [{kind: KIND_CPU, count: 1}]\n"
+        f'backend: "python"\nmax_batch_size: 0\n{config}instance_group [{{kind: KIND_CPU, count: 1}}]\n'
     )
     argv = [
         str(server / "bin" / "tritonserver"),

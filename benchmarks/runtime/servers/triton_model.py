@@ -20,10 +20,14 @@ class TritonPythonModel:
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self._session = ort.InferenceSession(path, options)
 
+        self._inputs = [i.name for i in self._session.get_inputs()]
+        self._outputs = [o.name for o in self._session.get_outputs()]
+
     def execute(self, requests: list[Any]) -> list[Any]:
         answers = []
         for request in requests:
-            array = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
-            (result,) = self._session.run(["y"], {"x": array})
-            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", result)]))
+            feeds = {n: pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in self._inputs}
+            results = self._session.run(self._outputs, feeds)
+            tensors = [pb_utils.Tensor(n, r) for n, r in zip(self._outputs, results, strict=True)]
+            answers.append(pb_utils.InferenceResponse(tensors))
         return answers

@@ -29,10 +29,10 @@ def confidence(output: Array) -> float | None:
     """
     if output.ndim != 2 or output.dtype.kind != "f" or not 2 <= output.shape[1] <= _MOST_CLASSES:
         return None
-    wide = output.astype(np.float32, copy=False)
-    if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
-        return round(float(wide.max(axis=1).min()), 4)
-    # The likeliest class's share is 1 over the sum of e^(others - it).
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = output.astype(np.float32, copy=False)
+        if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
+            return round(float(wide.max(axis=1).min()), 4)
+        # The likeliest class's share is 1 over the sum of e^(others - it).
         least = 1 / float(np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1).max())
     return round(least, 4) if np.isfinite(least) else None

@@ -36,7 +36,8 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
         raise BadTensor(f"{where}.datatype: {short(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
-        raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}")
+        hint = ", where -1 is any size from 1 on" if -1 in tensor.shape else ""
+        raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
     if prod(dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
             f"{where}.shape: {short(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "

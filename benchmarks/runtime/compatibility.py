@@ -1,0 +1,23 @@
+"""Whether KServe's own Python clients are content with our server."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.runtime.models import write_models
+from benchmarks.runtime.peers import SERVERS, Say, install, started
+
+
+def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
+    """`kserve_client`: what each call of KServe's REST and gRPC clients found, all of it true."""
+    if "kserve" not in names:
+        return {}
+    model = write_models(folder / "models")["1KB"]
+    script = str(SERVERS / "kserve_client.py")
+    with started("ours", "1KB", model, folder, say) as server:
+        argv = [str(install("kserve", say)), script, str(server.http), str(server.grpc)]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = json.loads(told.splitlines()[-1])
+    say(f"KServe's clients: {found}")
+    return {"kserve_client": found}

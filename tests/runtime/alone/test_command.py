@@ -1,0 +1,130 @@
+"""`edge-runtime serve` and `edge-runtime profile` as commands: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_runtime.alone import example, name_of
+from edge_runtime.errors import BadRequest
+from edge_runtime.tensors import Tensor
+
+COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
+
+
+@pytest.fixture
+def model(tmp_path: Path, chain_model: bytes) -> Path:
+    path = tmp_path / "three exits.onnx"
+    path.write_bytes(chain_model)
+    return path
+
+
+def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_line_that_it_prints_is_a_call_that_works(model: Path) -> None:
+    argv = [*COMMAND, "serve", str(model), "--http-port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said, call = process.stdout.readline(), process.stdout.readline()
+        assert said.startswith(
+            "serving three-exits: image FP32[-1, 1, 16, 16] -> exit1_logits FP32[-1, 10], "
+            "exit2_logits FP32[-1, 10], logits FP32[-1, 10]; HTTP on 127.0.0.1:"
+        )
+        found = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=30, check=True)
+        answer = json.loads(found.stdout)
+        assert [o["name"] for o in answer["outputs"]] == ["exit1_logits", "exit2_logits", "logits"]
+        assert answer["parameters"]["exit"] == "final"
+        assert answer["parameters"]["confidence"] == pytest.approx(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.onnx"
+    text.write_text("no model")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        cases = {
+            (tmp_path / "none.onnx",): "CannotLoad: {} does not exist; name an .onnx file",
+            (tmp_path,): "CannotLoad: {} is no file; name an .onnx file",
+            (text,): "CannotLoad: {}: onnxruntime cannot load it: ",
+            (model, "--http-port", port): f"CannotListen: 127.0.0.1:{port}: HTTP cannot listen there",
+            (model, "--http-port", 0, "--grpc-port", port): f"CannotListen: 127.0.0.1:{port}: gRPC cannot",
+            (model, "--name", "a/b"): 'BadRequest: --name: "a/b" is not a name; use letters,',
+        }
+        for arguments, sentence in cases.items():
+            ended = _run("serve", *arguments)
+            assert ended.returncode == 1
+            lines = [line for line in ended.stderr.splitlines() if not line.startswith(("E0000", "I0000"))]
+            assert lines[-1].startswith(sentence.format(arguments[0]))
+            assert "Traceback" not in ended.stderr
+
+
+def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
+    ended = _run("profile", model, "--seconds", "0.02")
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    *table, last = ended.stdout.splitlines()
+    profile = json.loads(last)
+    assert [(e["exit"], e["output"]) for e in profile["exits"]] == [
+        ("exit1", "exit1_logits"),
+        ("exit2", "exit2_logits"),
+        ("final", "logits"),
+    ]
+    assert profile["segments"][0]["from"] == "image"
+    assert profile["segments"][0]["bytes"] == 16 * 16 * 4
+    assert all(s["meanSeconds"] > 0 for s in (*profile["segments"], *profile["exits"]))
+    assert table[0].split()[:2] == ["from", "to"]
+    assert len(table) == 2 + len(profile["segments"]) + len(profile["exits"])
+    assert len(_run("profile", model, "--seconds", "0.02", "--format", "json").stdout.splitlines()) == 1
+
+
+def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> None:
+    a, b, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("a", "b", "y"))
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["y"])], "add", [a, b], [y])
+    path = tmp_path / "add.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
+    assert profile["segments"] == []
+    assert [e["exit"] for e in profile["exits"]] == ["y"]
+    assert profile["note"].startswith("measured as a whole, since model: the graph has 2 inputs (a, b)")
+
+
+def test_the_name_is_the_files_made_fit_for_a_path() -> None:
+    assert name_of(Path("a b(1).onnx"), None) == "a-b-1-"
+    assert name_of(Path("x.onnx"), "resnet-50_v1.2") == "resnet-50_v1.2"
+    for bad in ("", "a/b", ".hidden", "x" * 101):
+        with pytest.raises(BadRequest, match="is not a name"):
+            name_of(Path("x.onnx"), bad)
+
+
+def test_the_example_is_short_where_the_inputs_are() -> None:
+    inputs = [Tensor("a", "INT64", (-1, 2)), Tensor("w", "BYTES", (-1,))]
+    line = example("m", inputs, "127.0.0.1:8080")
+    document = json.loads(line.split("-d '")[1].rstrip("'"))
+    assert document["inputs"] == [
+        {"name": "a", "shape": [1, 2], "datatype": "INT64", "data": [0, 0]},
+        {"name": "w", "shape": [1], "datatype": "BYTES", "data": [""]},
+    ]
+    assert len(example("m", [Tensor("a", "FP32", (-1, 3, 224, 224))], "127.0.0.1:8080")) < 250
+
+
+def test_zeros_of_every_kind_are_what_the_example_sends() -> None:
+    kinds = {"BOOL": "False", "FP16": "0.0", "UINT8": "0", "BYTES": '""'}
+    for datatype, text in kinds.items():
+        line = example("m", [Tensor("a", datatype, (100,))], "h:1")
+        assert f'"data": [{text}] * 100' in line

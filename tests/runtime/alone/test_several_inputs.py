@@ -1,0 +1,109 @@
+"""A model with two inputs, cut between here and there: one input goes past the cut as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.assignment import parse_placement
+from edge_runtime.connections import Resolver
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.slicing import digest_of
+
+IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
+MASK = {"name": "mask", "datatype": "FP32", "shape": [-1, 2]}
+HIDDEN = {"name": "hidden", "datatype": "FP32", "shape": [-1, 2]}
+LOGITS = {"name": "logits", "datatype": "FP32", "shape": [-1, 2]}
+WEIGHTS = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def _model(node: Any, inputs: list[Any], outputs: list[Any], weights: list[Any]) -> bytes:
+    def infos(tensors: list[Any]) -> list[Any]:
+        return [
+            helper.make_tensor_value_info(t["name"], TensorProto.FLOAT, ["N", *t["shape"][1:]])
+            for t in tensors
+        ]
+
+    graph = helper.make_graph([node], "test", infos(inputs), infos(outputs), weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _head() -> bytes:
+    weights = [numpy_helper.from_array(WEIGHTS, "w")]
+    return _model(helper.make_node("MatMul", ["image", "w"], ["hidden"]), [IMAGE], [HIDDEN], weights)
+
+
+def _tail() -> bytes:
+    return _model(helper.make_node("Mul", ["hidden", "mask"], ["logits"]), [HIDDEN, MASK], [LOGITS], [])
+
+
+async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
+    serve: Callable[[bytes], Any], tmp_path: Path
+) -> None:
+    head, tail = _head(), _tail()
+    far = serve(tail)
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    (slices / digest_of(head).removeprefix("sha256:")).write_bytes(head)
+    placement = parse_placement(
+        {
+            "metadata": {"name": "m-a"},
+            "spec": {
+                "service": "m",
+                "node": "a",
+                "mode": "PartitionOnly",
+                "model": {"digest": "sha256:0", "inputs": [IMAGE, MASK], "output": LOGITS},
+                "slo": {"latency": "2s"},
+                "routes": [
+                    {
+                        "name": "final@hidden",
+                        "exit": "final",
+                        "cut": "hidden",
+                        "accuracy": 0.9,
+                        "minBandwidth": "0",
+                        "predictedLatency": "1s",
+                        "stages": [
+                            {
+                                "place": "a",
+                                "runtime": "Edge",
+                                "slice": {"digest": digest_of(head), "inputs": [IMAGE], "outputs": [HIDDEN]},
+                            },
+                            {
+                                "place": "cloud",
+                                "runtime": "Triton",
+                                "address": f"http://127.0.0.1:{far.http}",
+                                "model": "m",
+                                "slice": {
+                                    "digest": digest_of(tail),
+                                    "inputs": [HIDDEN, MASK],
+                                    "outputs": [LOGITS],
+                                },
+                            },
+                        ],
+                    }
+                ],
+            },
+        }
+    )
+    resolver = Resolver()
+    plane = Dataplane(SliceCache(slices, ModelStore("http://127.0.0.1:1", resolver)), Metrics("m"), resolver)
+    assert await plane.use(placement), plane.message
+    image = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], np.float32)
+    mask = np.array([[1, 10], [2, 0]], np.float32)
+    answer = await plane.infer({"image": image, "mask": mask}, ["logits"])
+    np.testing.assert_array_equal(answer.outputs[0], (image @ WEIGHTS) * mask)
+    assert answer.parameters["cut"] == "hidden"
+    assert answer.parameters["deadline_met"] is True
+    late = await plane.infer({"image": image, "mask": mask}, ["logits"], within=1e-9)
+    assert late.parameters["deadline_met"] is False
+    await plane.close()

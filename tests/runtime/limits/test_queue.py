@@ -1,0 +1,58 @@
+"""Too many requests at once: some are refused at once, so that the others are in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from edge_runtime.errors import QueueFull
+from edge_runtime.rest.app import RestApp
+from edge_runtime.runners import Runner
+from edge_runtime.serving import Service
+from edge_runtime.tensors import Contract, Tensor
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    runner = Runner(queue=3)
+    for _ in range(3):
+        runner.admit(2.5)
+    with pytest.raises(QueueFull) as caught:
+        runner.admit(2.5)
+    assert caught.value.retry_after == 8
+    assert str(caught.value) == "3 requests wait already; ask again in 8 s"
+    runner.leave()
+    runner.admit(0.001)
+    with pytest.raises(QueueFull) as caught:
+        runner.admit(0.001)
+    assert caught.value.retry_after == 1
+    runner.close()
+
+
+class _Full:
+    platform = "test"
+    message = ""
+    contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
+
+    async def infer(self, inputs: Any, outputs: Any, within: float | None = None) -> Any:
+        raise QueueFull("256 requests wait already; ask again in 4 s", 4)
+
+
+async def test_over_http_that_is_429_with_retry_after() -> None:
+    app = RestApp(Service("m", _Full()), lambda: b"")
+    sent: list[dict[str, Any]] = []
+    body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v2/models/m/infer", "headers": []}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 429
+    assert (b"retry-after", b"4") in sent[0]["headers"]
+    assert sent[1]["body"] == b'{"error":"256 requests wait already; ask again in 4 s"}'
