@@ -21,12 +21,14 @@ def replan_pool(
     *,
     resources: Collection[str] = (),
     demands: Collection[int] = (),
+    widening: float = 0.02,
 ) -> Shared:
     """A plan after these resources' capacities or these demands' options changed (the demands are the same).
 
     Planned anew are the changed demands and those that hold or may use a changed resource, within what the
-    others leave. When one of them would have to be refused, all is planned anew, as moves cost. The bound
-    takes the previous prices, except that of a changed resource.
+    others leave. The bound takes the previous prices, except that of a changed resource. When one of them
+    would have to be refused, or the gap would widen by more than `widening`, all is planned anew, from the
+    previous plan: so the utility is never further below the bound than the previous gap and `widening`.
     """
     warm = previous.warm
     if warm is None or len(problem) != len(previous.problem):
@@ -52,20 +54,18 @@ def replan_pool(
     floors = np.maximum(framed.floors(warm.floor) - others_utility, 0.0)
     start = np.concatenate((warm.proof.price * part.capacity, warm.proof.tenant_price * framed.scale))
     no = np.full(len(floors), False)
-    found = relax(program(small, part.net, floors=floors, rises=no, penalty=None), start, WARM[:2])
+    found = relax(program(small, part.net, floors=floors, rises=no, penalty=None), start, WARM[1:2])
     count = len(problem.resources)
     per_unit = found.price[:count] / np.where(part.capacity > 0, part.capacity, 1.0)
     own = np.divide(found.price[count:], framed.scale, out=np.zeros_like(floors), where=framed.asking)
     table = weighed(small, part.net, per_unit, own)
-    options = [_kept(small, part, table), found.shares.argmax(axis=1)]
-    plans = [
-        finished(small, np.where(small.allowed.any(axis=1), one, REFUSED), table, floors) for one in options
-    ]
-    gains = [float(part.net[np.arange(len(free)), np.maximum(one.choice, 0)].sum()) for one in plans]
-    best = plans[int(gains[1] > gains[0] * (1 + 1e-9))]
+    best = finished(small, _kept(small, part, table), table, floors)
     if (best.choice == REFUSED).any() or previous.refused:
         return share(problem.with_current(previous.choices), framed.references)
-    return _joined(framed, previous, warm, free, best.choice, per_unit, changed)
+    joined = _joined(framed, previous, warm, free, best.choice, per_unit, changed)
+    if joined.gap > previous.gap + widening:
+        return share(problem.with_current(previous.choices), framed.references)
+    return joined
 
 
 def _touched(problem: SharingProblem, changed: Integers, demands: Collection[int]) -> Integers:

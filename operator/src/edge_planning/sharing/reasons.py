@@ -32,33 +32,28 @@ def reason(shared: Shared, demand: int) -> Reason | None:
     problem = shared.problem
     require(0 <= demand < len(problem), f"demand {demand} is not known")
     got = int(shared.choices[demand])
-    worth = problem.worth[demand]
+    worth, rows = problem.worth[demand], problem.rows[demand]
+    limit = problem.capacity[rows]
+    scale = np.maximum(limit, 1e-300)
     valid = problem.valid[demand]
     if got == REFUSED:
-        sizes = (
-            problem.uses[demand] / np.maximum(problem.capacity[problem.rows[demand]], 1e-300)[:, None]
-        ).sum(0)
+        sizes = (problem.uses[demand] / scale[:, None]).sum(axis=0)
         better = int(np.where(valid, sizes, np.inf).argmin())
     else:
         better = int(np.where(valid, worth, -1.0).argmax())
         if worth[better] <= worth[got]:
             return None
-    rows = problem.rows[demand]
     held = np.zeros(len(rows)) if got == REFUSED else problem.uses[demand, :, got]
     load = loads(shared.warm.frame, shared.choices)[rows] if shared.warm else np.zeros(len(rows))
     needed = load + problem.uses[demand, :, better] - held
-    share = np.where(problem.uses[demand, :, better] > held, needed, 0.0) / np.maximum(
-        problem.capacity[rows], 1e-300
-    )
+    share = np.where(problem.uses[demand, :, better] > held, needed, 0.0) / scale
     slot = int(share.argmax())
     resource = problem.resources[int(rows[slot])]
     price, capacity = shared.prices[resource], float(needed[slot])
     name, wish = problem.demand_name(demand), problem.option_name(demand, better)
     have = problem.option_name(demand, got)
     if share[slot] > 1:
-        why = (
-            f"{resource} is full: {capacity:.4g} of it would do, there is {problem.capacity[rows[slot]]:.4g}"
-        )
+        why = f"{resource} is full: {capacity:.4g} of it would do, there is {limit[slot]:.4g}"
     else:
         why = f"{resource} is worth more to others, or the move costs more than it gains"
     message = f"{name}: {have} instead of {wish}: {why} (price {price:.3g})"

@@ -24,6 +24,7 @@ import numpy as np
 from edge_planning.sharing.arrays import Floats, Integers, Mask
 
 TINY = 1e-12
+LARGEST = 1e9
 COLD = (0.3, 0.1, 0.04, 0.015, 0.006, 0.002)
 WARM = (0.015, 0.006, 0.002)
 
@@ -117,6 +118,8 @@ class _Newton:
             barrier = 0.3 * heat * self.unit
             value, true, shares = self.smooth(self.price, heat, barrier)
             for _ in range(8):
+                if float(self.price.max()) > LARGEST * self.unit:
+                    break
                 steps += 1
                 direction, decrease = self.direction(shares, heat, barrier)
                 value, true, shares, moved = self.search(direction, decrease, value, heat, barrier)
@@ -126,6 +129,8 @@ class _Newton:
                 dual, best_price = true, self.price
             if last - dual < tolerance * abs(dual):
                 break
+            if float(self.price.max()) > LARGEST * self.unit:
+                break  # nothing fits: the dual has no minimum, and its fall is the proof
             last = dual
         level = 0.3 * temperatures[0] * self.unit / self.room(self.price) if self.rises else 0.0
         return Relaxed(best_price * self.scale, shares, level, dual * self.scale, steps)

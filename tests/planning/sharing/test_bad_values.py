@@ -1,0 +1,74 @@
+"""What cannot be shared is named."""
+
+import numpy as np
+import pytest
+
+from edge_planning.errors import BadValueError
+from edge_planning.sharing import Demand, Option, Resource, SharingProblem, Tenant, share, sharing_problem
+
+
+def problem(
+    *,
+    value: float = 0.9,
+    use: float = 0.5,
+    resource: str = "cpu",
+    rate: float = 1.0,
+    tenants: tuple[str, ...] = ("t",),
+    resources: tuple[str, ...] = ("cpu",),
+    services: tuple[str, ...] = ("s",),
+    tenant: str = "t",
+    current: int | None = None,
+    options: int = 1,
+) -> SharingProblem:
+    one = Option(value, {resource: use})
+    demands = [Demand(name, "edge", tenant, (one,) * options, rate, current=current) for name in services]
+    return sharing_problem([Tenant(n) for n in tenants], [Resource(n, 1.0) for n in resources], demands)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": float("nan")}, "s@edge: a value is negative or not a number"),
+        ({"value": -0.1}, "s@edge: a value is negative"),
+        ({"use": -1.0}, "s@edge: a use is negative"),
+        ({"use": float("nan")}, "s@edge: a use is negative or not a number"),
+        ({"rate": 0.0}, "s@edge: its rate is not a number above 0"),
+        ({"resource": "gpu"}, "s@edge: resource gpu is not known"),
+        ({"tenant": "x"}, "s@edge: tenant x is not known"),
+        ({"tenants": ("t", "t")}, "tenant t is there twice"),
+        ({"resources": ("cpu", "cpu")}, "resource cpu is there twice"),
+        ({"services": ("s", "s")}, "demand s@edge is there twice"),
+        ({"options": 0}, "s@edge: it has no option"),
+        ({"current": 3}, "s@edge: its current option does not exist"),
+    ],
+)
+def test_a_bad_value_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadValueError, match=message):
+        problem(**changes)  # type: ignore[arg-type]
+
+
+def test_an_empty_pool_is_named() -> None:
+    with pytest.raises(BadValueError, match="the pool is empty"):
+        sharing_problem([Tenant("t")], [], [])
+    with pytest.raises(BadValueError, match="there is no demand"):
+        share(sharing_problem([Tenant("t")], [Resource("cpu", 1.0)], []))
+
+
+@pytest.mark.parametrize("capacity", [-1.0, float("nan"), float("inf")])
+def test_a_bad_capacity_is_named(capacity: float) -> None:
+    with pytest.raises(BadValueError, match=f"resource cpu: capacity {capacity}"):
+        Resource("cpu", capacity)
+    with pytest.raises(BadValueError, match=f"resource cpu: capacity {capacity}"):
+        problem().with_capacities({"cpu": capacity})
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
+def test_a_bad_weight_is_named(weight: float) -> None:
+    with pytest.raises(BadValueError, match=f"tenant t: weight {weight}"):
+        Tenant("t", weight)
+
+
+def test_an_option_that_uses_a_resource_without_capacity_is_not_taken() -> None:
+    demand = Demand("s", "edge", "t", (Option(0.9, {"uplink": 1.0}), Option(0.5, {"cpu": 0.5})))
+    shared = share(sharing_problem([Tenant("t")], [Resource("uplink", 0.0), Resource("cpu", 1.0)], [demand]))
+    assert np.array_equal(shared.choices, [1])
