@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,9 @@ def verdict(results: Mapping[str, Mapping[float, Mapping[str, Figures]]], source
         "by_slo_ms": {
             f"{1e3 * slo:g}": {
                 policy: [figures["attainment"], figures["utility"]]
-                for policy, figures in pooled([trace[slo] for trace in results.values()]).items()
+                for policy, figures in pooled(
+                    [trace[slo] for trace in results.values() if slo in trace]
+                ).items()
             }
             for slo in slos
         },
@@ -303,6 +306,11 @@ def bar(done: int, total: int, started: float) -> None:
     print(line, end=end, file=sys.stderr, flush=True)
 
 
+def pool_of(processes: int) -> Pool:
+    """Fresh processes."""
+    return multiprocessing.get_context("spawn").Pool(processes)
+
+
 def jobs_of(arguments: argparse.Namespace) -> tuple[list[Job], str]:
     """One for each trace, and where they come from."""
     slos = QUICK_SLOS if arguments.quick else SLOS
@@ -333,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: dict[str, dict[float, dict[str, Figures]]] = {}
     started = time.perf_counter()
     bar(0, len(jobs), started)
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+    with pool_of(arguments.processes) as pool:
         longest_first = sorted(jobs, key=lambda job: -len(job.text or ""))
         for name, found in pool.imap_unordered(measure, longest_first):
             results[name] = found
