@@ -1,0 +1,139 @@
+"""Requests that were damaged on the way, against a live server: it answers or refuses, and serves on.
+
+`EDGE_FUZZ=100000 .venv/bin/pytest tests/runtime/alone/test_garbage.py` damages that many for each transport.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2 as pb
+
+Served = Any
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("EDGE_FUZZ", "100")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+HEADER = json.dumps(
+    {
+        "id": "r",
+        "inputs": [
+            {"name": n, "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}
+            for n in "ab"
+        ],
+        "outputs": [{"name": "sum", "parameters": {"binary_data": True}}],
+    }
+).encode()
+REQUEST = (
+    b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n"
+    b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n" % (len(HEADER), len(HEADER) + 24)
+)
+WHOLE = REQUEST + HEADER + bytes(24)
+# What is put in the place of what was there: what parsers stumble over, and anything.
+PIECES = st.sampled_from(
+    [
+        b"",
+        b"0",
+        b"-1",
+        b"99999999999999999999",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\0",
+        b"null",
+        b"[",
+        b'"',
+        b"}",
+        b"%00",
+    ]
+) | st.binary(max_size=8)
+DAMAGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), PIECES), min_size=1, max_size=4)
+
+
+def _damaged(whole: bytes, damages: list[tuple[float, int, bytes]]) -> bytes:
+    for share, length, piece in damages:
+        at = int(share * len(whole))
+        whole = whole[:at] + piece + whole[at + length :]
+    return whole
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.ERROR):
+        yield
+    assert [r.getMessage() for r in caplog.records if r.name.startswith(("edge_runtime", "uvicorn"))] == []
+
+
+def _answers(port: int, data: bytes) -> bytes:
+    """Everything that comes back until the server, told that no more will come, closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        found = b""
+        with suppress(ConnectionError):
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            while part := sock.recv(65536):
+                found += part
+        return found
+
+
+@FUZZ
+@given(DAMAGES)
+def test_a_damaged_http_request_is_answered_or_refused(sums: Served, damages: Any) -> None:
+    found = _answers(sums.http, _damaged(WHOLE, damages))
+    if found:
+        assert found.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4"))
+    assert b"Traceback" not in found
+
+
+@FUZZ
+@given(DAMAGES)
+def test_a_damaged_header_behind_right_lengths_is_answered_or_refused(sums: Served, damages: Any) -> None:
+    header = _damaged(HEADER, damages)
+    head = (
+        f"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        f"inference-header-content-length: {len(header)}\r\ncontent-length: {len(header) + 24}\r\n\r\n"
+    )
+    found = _answers(sums.http, head.encode() + header + bytes(24))
+    assert found.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
+
+
+def _message() -> bytes:
+    request = pb.ModelInferRequest(model_name="m", id="r", raw_input_contents=[bytes(12), bytes(12)])
+    for name in "ab":
+        request.inputs.add(name=name, datatype="FP32", shape=[1, 3])
+    data: bytes = request.SerializeToString()
+    return data
+
+
+@pytest.fixture(scope="module")
+def infer(sums: Served) -> Iterator[Any]:
+    with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:
+        yield channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+
+
+@FUZZ
+@given(DAMAGES)
+def test_a_damaged_message_is_answered_or_refused(infer: Any, damages: Any) -> None:
+    try:
+        infer(_damaged(_message(), damages), timeout=10)
+    except grpc.RpcError as error:
+        code = error.code()
+    else:
+        code = grpc.StatusCode.OK
+    assert code.name in ("OK", "INVALID_ARGUMENT", "NOT_FOUND")
+
+
+def test_after_all_of_that_it_serves_as_before(sums: Served, infer: Any) -> None:
+    assert pb.ModelInferResponse.FromString(infer(_message(), timeout=10)).id == "r"
+    assert _answers(sums.http, WHOLE.replace(b"host: x", b"connection: close")).startswith(b"HTTP/1.1 200")
