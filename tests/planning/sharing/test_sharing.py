@@ -145,10 +145,7 @@ def test_lower_priorities_step_down_before_anybody_is_refused() -> None:
 
 def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_what_would_do() -> None:
     only = Option(0.9, {"cpu": 0.5}, "only")
-    demands = [
-        Demand(f"s{n}", "edge", "t", (Option(0.9, {"cpu": 0.5}, "only"),), priority=100 * n)
-        for n in (3, 1, 2)
-    ]
+    demands = [Demand(f"s{n}", "edge", "t", (only,), priority=100 * n) for n in (3, 1, 2)]
     shared = share(sharing_problem([Tenant("t")], [Resource("cpu", 1.2)], demands))
     assert shared.refused == (1,)
     assert shared.certain_refusals

@@ -3,6 +3,7 @@
 from edge_planning.sharing.building import sharing_problem
 from edge_planning.sharing.exact import Exact, share_exactly
 from edge_planning.sharing.incremental import replan_pool
+from edge_planning.sharing.options import options_of
 from edge_planning.sharing.problems import SharingProblem, from_arrays
 from edge_planning.sharing.reasons import Reason, reason, reasons
 from edge_planning.sharing.results import Shared
@@ -19,6 +20,7 @@ __all__ = [
     "SharingProblem",
     "Tenant",
     "from_arrays",
+    "options_of",
     "reason",
     "reasons",
     "references_of",
