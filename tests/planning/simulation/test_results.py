@@ -22,7 +22,7 @@ from edge_planning.simulation import (
     summary,
     table,
 )
-from edge_planning.simulation.results import jain
+from edge_planning.simulation.results import jain, tenants
 
 from .conftest import make_options, make_scenario
 
@@ -68,6 +68,7 @@ def test_tenants_levels_and_jains_index_are_those_of_the_formula() -> None:
     assert dict(found.levels) == pytest.approx({"a": 0.6, "b": 0.9})
     assert found.jain == pytest.approx(1.5**2 / (2 * (0.36 + 0.81)))
     assert found.least == pytest.approx(0.6)
+    assert tenants(found).split() == ["a", "0.6000", "b", "0.9000", "Jain's", "index", "0.9615"]
     assert by_service(run)["s@n1"].accuracy == pytest.approx(0.6)
 
 

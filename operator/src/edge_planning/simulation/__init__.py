@@ -5,7 +5,7 @@ from edge_planning.simulation.events import simulate
 from edge_planning.simulation.links import Bandwidth
 from edge_planning.simulation.production import Production
 from edge_planning.simulation.records import Outcome, Records, Run
-from edge_planning.simulation.results import Fairness, Summary, by_service, fairness, summary, table
+from edge_planning.simulation.results import Fairness, Summary, by_service, fairness, summary, table, tenants
 from edge_planning.simulation.scenarios import Broken, Fault, Scenario, Server, Stream, Uplink
 from edge_planning.simulation.traces import LognormalProcess, OutageProcess, read_trace
 
@@ -33,4 +33,5 @@ __all__ = [
     "simulate",
     "summary",
     "table",
+    "tenants",
 ]

@@ -135,3 +135,12 @@ def table(rows: Mapping[str, Summary], title: str = "policy") -> str:
         )
         for line in lines
     )
+
+
+def tenants(found: Fairness) -> str:
+    """The levels as text, the lowest first, and Jain's index below."""
+    width = max(len(name) for name in (*found.levels, "Jain's index"))
+    ranked = sorted(found.levels.items(), key=lambda item: item[1])
+    return "\n".join(
+        f"{name:{width}}  {level:.4f}" for name, level in (*ranked, ("Jain's index", found.jain))
+    )
