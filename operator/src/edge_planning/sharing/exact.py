@@ -27,6 +27,9 @@ class Exact:
 
     @property
     def gap(self) -> float:
+        """Of the utility; 1 when HiGHS had no bound or no plan in time."""
+        if not np.isfinite(self.bound):
+            return 1.0
         return max(self.bound - self.utility, 0.0) / self.bound if self.bound > 0 else 0.0
 
 
