@@ -82,15 +82,17 @@ def profile_file(
     except EdgeError as error:
         note = f"measured as a whole, since {error}"
     sizes = {cut.tensor: cut.bytes for found in cuts.values() for cut in found}
+    ends = {cut.tensor: cut.tensors for found in cuts.values() for cut in found}
+    ends |= {output: (output,) for output in cuts}
     pairs: dict[Key, None] = {}
     for output, found in cuts.items():
         pairs.update(dict.fromkeys(pairwise([*(c.tensor for c in found), output])))
     if graph is None or note:
         runs = {("", name): _runner(whole) for name in exits}
     else:
-        wholes = {("", name): (graph.input, output) for name, output in exits.items()}
-        runs = {key: _runner(_part(graph, *ends, threads)) for key, ends in wholes.items()}
-        runs |= {pair: _runner(_part(graph, *pair, threads)) for pair in pairs}
+        wholes = {("", name): (cuts[output][0].tensors, (output,)) for name, output in exits.items()}
+        runs = {key: _runner(_part(graph, *whole, threads)) for key, whole in wholes.items()}
+        runs |= {(a, b): _runner(_part(graph, ends[a], ends[b], threads)) for a, b in pairs}
     try:
         measured = measure_all(runs, seconds, lambda _: None, step=progress)
     except (BadTensor, ModelFailed) as error:
@@ -129,9 +131,9 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
 
 
-def _part(graph: Graph, start: str, end: str, threads: int) -> Session:
-    inputs, outputs = [graph.tensor(start)], [graph.tensor(end)]
-    return Session(graph.slice([start], [end]), inputs, outputs, threads)
+def _part(graph: Graph, start: Sequence[str], end: Sequence[str], threads: int) -> Session:
+    inputs, outputs = graph.contract(start, end)
+    return Session(graph.slice(start, end), inputs, outputs, threads)
 
 
 def _runner(session: Session) -> Callable[[], object]:

@@ -94,14 +94,25 @@ def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
 
 
 def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> None:
-    a, b, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("a", "b", "y"))
-    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["y"])], "add", [a, b], [y])
-    path = tmp_path / "add.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    path = _saved_sum(tmp_path / "add.onnx", "width")
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert profile["segments"] == []
     assert [e["exit"] for e in profile["exits"]] == ["y"]
-    assert profile["note"].startswith("measured as a whole, since model: the graph has 2 inputs (a, b)")
+    assert profile["note"].startswith("measured as a whole, since model: input a leaves dimension 1 (width)")
+
+
+def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:
+    path = _saved_sum(tmp_path / "add.onnx", 3)
+    profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
+    assert [(s["from"], s["to"], s["bytes"]) for s in profile["segments"]] == [("a+b", "y", 24)]
+    assert [e["exit"] for e in profile["exits"]] == ["y"]
+
+
+def _saved_sum(path: Path, width: int | str) -> Path:
+    a, b, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", width]) for n in ("a", "b", "y"))
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["y"])], "add", [a, b], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
 
 
 def test_the_name_is_the_files_made_fit_for_a_path() -> None:

@@ -1,0 +1,78 @@
+"""What a cut's tensors are called on a hop, and what they are there, codec by codec.
+
+fp32: as they are. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
+`<name>:int8.scale` (FP32) and `<name>:int8.zero` (UINT8), one of each per item of the batch, so that an item
+is decoded to the same values whatever it is batched with. Tensors of other datatypes, and those of fewer than
+two dimensions, are never encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from edge_runtime.errors import BadRequest
+from edge_runtime.tensors import Tensor, width
+
+FP32: Final = "fp32"
+FP16: Final = "fp16"
+INT8: Final = "int8"
+CODECS: Final = (FP32, FP16, INT8)
+
+_FLOATING: Final = ("FP32", "FP16", "FP64")
+_MIN_RANK: Final = 2
+
+
+def check_codec(codec: object, field: str = "codec") -> str:
+    """The codec itself; BadRequest when it is none."""
+    if not isinstance(codec, str) or codec not in CODECS:
+        raise BadRequest(f"{field}: {codec!r} is not a codec; use one of {', '.join(CODECS)}")
+    return codec
+
+
+def is_encoded(tensor: Tensor, codec: str) -> bool:
+    """Whether a codec changes a tensor of a cut."""
+    if codec == FP32 or tensor.datatype not in _FLOATING or len(tensor.shape) < _MIN_RANK:
+        return False
+    return width(tensor.datatype) > 2 or codec == INT8
+
+
+def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
+    """What a tensor is called once encoded; differs from all that are `taken`."""
+    found = f"{name}:{codec}"
+    while any(n in taken for n in (found, scale_name(found), zero_name(found))):
+        found += "_"
+    return found
+
+
+def scale_name(wire: str) -> str:
+    """The name of an int8 tensor's scales."""
+    return f"{wire}.scale"
+
+
+def zero_name(wire: str) -> str:
+    """The name of an int8 tensor's zero points."""
+    return f"{wire}.zero"
+
+
+def wire_tensors(cut: Sequence[Tensor], codec: str, taken: Collection[str] = ()) -> tuple[Tensor, ...]:
+    """The tensors that cross a hop for the tensors of a cut, in order; `taken` are the graph's names."""
+    return tuple(t for tensor in cut for t in _encoded(tensor, codec, taken))
+
+
+def wire_bytes(cut: Sequence[Tensor], codec: str) -> int:
+    """Bytes that cross a hop for one item, where every dimension but the batch is fixed."""
+    return sum(t.item_bytes() for t in wire_tensors(cut, codec))
+
+
+def _encoded(tensor: Tensor, codec: str, taken: Collection[str]) -> Iterator[Tensor]:
+    if not is_encoded(tensor, codec):
+        yield tensor
+        return
+    wire = wire_name(tensor.name, codec, taken)
+    if codec == FP16:
+        yield Tensor(wire, "FP16", tensor.shape)
+        return
+    yield Tensor(wire, "UINT8", tensor.shape)
+    yield Tensor(scale_name(wire), "FP32", (tensor.shape[0], 1))
+    yield Tensor(zero_name(wire), "UINT8", (tensor.shape[0], 1))

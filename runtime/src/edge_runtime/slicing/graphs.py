@@ -1,0 +1,235 @@
+"""Cuts an ONNX graph: which tensors separate the inputs from an exit, and the sub-graph between two cuts.
+
+A cut of one tensor is a dominator of the exit's output in the sub-graph of the exit's ancestors. In a
+topological order of that sub-graph a vertex is a dominator exactly when no edge jumps over it, so one sweep
+finds them all in linear time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from onnx import ValueInfoProto
+
+from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
+from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
+from edge_runtime.slicing.reading import everywhere, read_model
+from edge_runtime.slicing.shapes import Known, check_input, infer, open_sizes
+from edge_runtime.slicing.structures import Structure
+from edge_runtime.slicing.tensordata import Fetch, digest_of
+from edge_runtime.slicing.writing import Part, write
+from edge_runtime.tensors import Tensor
+
+# onnxruntime folds these into the operator before them: a cut in front of one costs a fusion and saves no
+# byte.
+_FOLDED: Final = frozenset(
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Gelu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "BatchNormalization",
+    ]
+)
+# These compute nothing: the cut in front of one is the same cut, and more exits share it.
+_VIEWS: Final = frozenset(["Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze"])
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Tensors that together separate the inputs from an exit, and the bytes of crossing it at batch 1."""
+
+    tensors: tuple[str, ...]
+    bytes: int
+
+    @property
+    def tensor(self) -> str:
+        """The cut's name: its tensor, or several joined by `+`."""
+        return "+".join(self.tensors)
+
+
+class Graph:
+    """An ONNX model made ready for cutting: who makes each tensor, and every tensor's type and shape.
+
+    `fetch` gives the bytes of data outside the file by its digest. Raises NotOnnx for bytes that are no
+    model, BadRequest for a model that cannot be cut, DigestMismatch for data that is not what was pinned.
+    """
+
+    def __init__(self, data: bytes, fetch: Fetch | None = None) -> None:
+        self.model = read_model(data, fetch)
+        graph = self.model.graph
+        self.digest = digest_of(data)
+        self._constants = {i.name for i in graph.initializer} | {
+            i.values.name for i in graph.sparse_initializer
+        }
+        declared: list[ValueInfoProto] = [i for i in graph.input if i.name not in self._constants]
+        if not declared:
+            raise BadRequest("model: the graph has no inputs; give a model that computes something from one")
+        for value in declared:
+            check_input(value)
+        self.inputs: tuple[str, ...] = tuple(i.name for i in declared)
+        self.outputs = tuple(o.name for o in graph.output)
+        self._open = {v.name: found for v in declared if (found := open_sizes(v))}
+        self._structure = Structure(self.model, self.inputs)
+        self._known = infer(self.model, self.inputs)
+        self._taken = {name for node in everywhere(graph.node) for name in (*node.input, *node.output)}
+        self._taken |= self._constants | set(self.inputs)
+
+    @property
+    def input(self) -> str:
+        """The one input; BadRequest for a model that has several."""
+        if len(self.inputs) != 1:
+            raise BadRequest(
+                f"model: the graph has {len(self.inputs)} inputs ({', '.join(self.inputs)}); "
+                f"give a model with one input tensor"
+            )
+        return self.inputs[0]
+
+    def tensor(self, name: str) -> Tensor:
+        """The type and shape of a tensor; UnknownTensor when it is none, or none whose type is known."""
+        found = self._known.get(name)
+        if found is not None and name in self._structure.live:
+            return found.tensor
+        if name in self._constants or (name in self._structure.maker and name not in self._structure.live):
+            raise UnknownTensor(f'"{name}" is a constant, of which every slice has its own; leave it out')
+        raise UnknownTensor(
+            f'"{name}": its shape or datatype cannot be inferred; cut at another tensor'
+            if name in self._structure.maker
+            else f'"{name}" is not a tensor of the graph; its input is {", ".join(self.inputs)}, its outputs '
+            f"are {', '.join(self.outputs)}"
+        )
+
+    def cuts(self, output: str, most: int = 1) -> list[Cut]:
+        """The cuts of an exit from the inputs to the deepest, each of at most `most` tensors.
+
+        The first has all inputs that the exit needs. Raises UnknownOutput when the graph has no such output,
+        BadRequest when sizes besides the batch are open: then bytes are not known.
+        """
+        if output not in self.outputs:
+            raise UnknownOutput(
+                f'"{output}" is not an output of the graph; its outputs are {", ".join(self.outputs)}'
+            )
+        for name, sizes in self._open.items():
+            raise BadRequest(
+                f"model: input {name} leaves dimension {', '.join(sizes)} open; "
+                f"only the batch (dimension 0) may be"
+            )
+        found = list(self._structure.separators(output, most))
+        if not found or not set(found[0]) <= set(self.inputs):
+            raise BadRequest(
+                f'"{output}" is not computed from the input {", ".join(self.inputs)}; name another output'
+            )
+        first, *rest = (names for i, names in enumerate(found) if i == 0 or self._can_cross(names))
+        fused = [
+            a for a, b in zip(rest, [*rest, (output,)][1:], strict=True) if not self._only(_FOLDED, a, b)
+        ]
+        kept = [first]
+        for names in fused:
+            if not self._only(_VIEWS, kept[-1], names):
+                kept.append(names)
+        return [Cut(names, sum(self._known[n].item_bytes or 0 for n in names)) for names in kept]
+
+    def slice(
+        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+    ) -> bytes:
+        """The sub-graph from `inputs` to `outputs` as ONNX bytes, the same for the same arguments.
+
+        decode: the codec in which `inputs` arrive. encode: the codec in which `outputs` leave. A tensor in
+        both is passed on. Raises UnknownTensor when a name is no tensor, or when `inputs` do not separate
+        `outputs` from the rest; BadRequest for what else cannot be a slice.
+        """
+        check_codec(decode, "decode")
+        check_codec(encode, "encode")
+        ins, outs = self._ends(inputs, "inputs"), self._ends(outputs, "outputs")
+        wanted, missing = self._structure.between(set(inputs), outputs)
+        if missing:
+            raise self._not_separated(inputs, outputs)
+        self._check_draws(wanted, inputs)
+        part = Part(tuple(sorted(wanted)), ins, outs, decode, encode)
+        if not wanted and not part.has_codec():
+            raise BadRequest(f"a slice from {', '.join(inputs)} to {', '.join(outputs)} holds no operator")
+        needed = {name for i in wanted for name in self._structure.reads[i]} | set(outputs)
+        spare = [name for name in inputs if name not in needed]
+        if spare:
+            raise BadRequest(
+                f"inputs: {', '.join(spare)} is not needed to compute {', '.join(outputs)}; leave it out"
+            )
+        return write(self.model, part, needed, self._taken)
+
+    def contract(
+        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What the slice of the same arguments takes and gives: names, datatypes and shapes."""
+        ins, outs = self._ends(inputs, "inputs"), self._ends(outputs, "outputs")
+        return wire_tensors(ins, decode, self._taken), wire_tensors(outs, encode, self._taken)
+
+    def _ends(self, names: Sequence[str], field: str) -> tuple[Tensor, ...]:
+        if not names:
+            raise BadRequest(f"{field}: no tensors; name at least one")
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise BadRequest(f'{field}: "{twice}" is named twice; name it once')
+        return tuple(self.tensor(name) for name in names)
+
+    def _not_separated(self, inputs: Sequence[str], outputs: Sequence[str]) -> UnknownTensor:
+        made = {name for i in self._structure.before(inputs) for name in self._structure.outputs[i]}
+        backwards = [name for name in outputs if name in made and name not in inputs]
+        if backwards:
+            return UnknownTensor(
+                f"inputs: {', '.join(inputs)} is computed from {', '.join(backwards)}, so a slice cannot "
+                f"start there and end at {', '.join(outputs)}; swap them"
+            )
+        path = self._structure.way_around(set(inputs), outputs)
+        shown = path if len(path) <= _SHOWN else [*path[:3], "...", *path[-2:]]
+        return UnknownTensor(
+            f"inputs: {', '.join(inputs)} do not separate {', '.join(outputs)} from {path[0]}; use one of "
+            f"the exit's cuts, or add a tensor of {' -> '.join(shown)}, which goes around"
+        )
+
+    def _check_draws(self, wanted: set[int], inputs: Sequence[str]) -> None:
+        if not wanted & self._structure.draws:
+            return
+        for i in sorted(wanted & self._structure.draws & set(self._structure.before(inputs))):
+            drawn = ", ".join(self._structure.outputs[i])
+            raise UnknownTensor(
+                f"inputs: {drawn} is drawn at random and needed on both sides of {', '.join(inputs)}; "
+                f"add it to the cut"
+            )
+
+    def _can_cross(self, names: Sequence[str]) -> bool:
+        """Whether tensors have known sizes, and a batch where the inputs have one."""
+        batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
+        return all(
+            (known := self._known.get(name)) is not None
+            and known.item_bytes is not None
+            and (
+                not batched
+                or (known.tensor.shape[:1] == (-1,) and known.item_bytes == known.tensor.item_bytes())
+            )
+            for name in names
+        )
+
+    def _only(self, kinds: frozenset[str], start: Sequence[str], end: Sequence[str]) -> bool:
+        """Whether nothing but operators of these kinds lies between two tensors of the same size."""
+        if len(start) != 1 or len(end) != 1:
+            return False
+        first, last = self._known[start[0]], self._known.get(end[0])
+        if last is None or first.item_bytes != last.item_bytes:
+            return False
+        wanted, missing = self._structure.between(set(start), end)
+        return not missing and all(self.model.graph.node[i].op_type in kinds for i in wanted)
+
+
+def _has_batch(known: Known) -> bool:
+    """Whether a tensor's first dimension is the batch, and not a multiple of it."""
+    return known.tensor.shape[:1] == (-1,) and known.item_bytes == known.tensor.item_bytes()

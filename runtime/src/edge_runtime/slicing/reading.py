@@ -1,0 +1,104 @@
+"""A model's bytes read, and refused with a sentence where they are none that can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+from edge_runtime.errors import NotOnnx
+from edge_runtime.slicing.tensordata import Fetch, take_in
+
+# These draw anew each time that they run: a second copy would draw something else.
+RANDOM = frozenset(
+    [
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    ]
+)
+
+
+def parse(data: bytes) -> ModelProto:
+    """The model of some bytes, as they are; NotOnnx when they are none."""
+    start = data[:8].hex(" ") or "nothing"
+    fix = "give the bytes of an .onnx file"
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises a different class for each way of being wrong
+        raise NotOnnx(
+            f"model: {len(data)} bytes starting with {start} cannot be read as ONNX; {fix}"
+        ) from error
+    if not model.graph.node or not model.opset_import:  # protobuf reads some random bytes as an empty model
+        raise NotOnnx(f"model: {len(data)} bytes starting with {start} hold no ONNX graph; {fix}")
+    return model
+
+
+def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
+    """A checked model with all its data in it; `fetch` gives the bytes of data that lies outside, by digest.
+
+    Raises NotOnnx, BadRequest and DigestMismatch.
+    """
+    model = parse(data)
+    take_in(model, fetch)
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        first = str(error).strip().splitlines()[0][:200]
+        raise NotOnnx(f"model: not valid ONNX ({first}); export it again") from error
+    return model
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Names a node reads, those included that the graphs inside If, Loop and Scan take from around them."""
+    yield from (name for name in node.input if name)
+    for body in bodies(node):
+        inner = {i.name for i in (*body.input, *body.initializer)}
+        inner |= {i.values.name for i in body.sparse_initializer}
+        inner |= {out for n in body.node for out in n.output}
+        names = [name for n in body.node for name in reads(n)] + [o.name for o in body.output]
+        yield from (name for name in names if name not in inner)
+
+
+def bodies(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs inside a node."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Nodes and those inside them, however deep."""
+    for node in nodes:
+        yield node
+        for body in bodies(node):
+            yield from everywhere(body.node)
+
+
+def draws(model: ModelProto, node: NodeProto) -> bool:
+    """Whether a node draws at random, itself or in the functions that it calls."""
+    called = functions_of(model, [node])
+    return any(
+        n.op_type in RANDOM or (n.op_type == "Dropout" and len(n.input) > 2)
+        for n in everywhere([node, *(n for f in called for n in f.node)])
+    )
+
+
+def functions_of(model: ModelProto, nodes: Iterable[NodeProto]) -> list[onnx.FunctionProto]:
+    """The model's own functions that nodes call, and those that these call, in the file's order."""
+    known = {(f.domain, f.name, f.overload): f for f in model.functions}
+    called: set[tuple[str, str, str]] = set()
+    todo = list(everywhere(nodes))
+    while todo:
+        node = todo.pop()
+        key = (node.domain, node.op_type, node.overload)
+        if key in known and key not in called:
+            called.add(key)
+            todo.extend(everywhere(known[key].node))
+    return [f for key, f in known.items() if key in called]

@@ -1,0 +1,95 @@
+"""Who makes and who reads each tensor of a graph, and what lies between two sets of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from onnx import ModelProto
+
+from edge_runtime.slicing.reading import draws, reads
+
+
+class Structure:
+    """The operators of a graph by number, in their topological order, and the tensors between them.
+
+    A tensor is live when it depends on an input or on a draw at random; the others are constants, of which
+    every slice may have a copy.
+    """
+
+    def __init__(self, model: ModelProto, inputs: Sequence[str]) -> None:
+        graph = model.graph
+        self.inputs = tuple(inputs)
+        self.outputs = [tuple(name for name in node.output if name) for node in graph.node]
+        self.reads = [tuple(dict.fromkeys(reads(node))) for node in graph.node]
+        self.maker = {name: i for i, names in enumerate(self.outputs) for name in names}
+        self.draws = frozenset(i for i, node in enumerate(graph.node) if draws(model, node))
+        self.live = set(inputs)
+        for i, names in enumerate(self.reads):
+            if i in self.draws or not self.live.isdisjoint(names):
+                self.live.update(self.outputs[i])
+
+    def before(self, outputs: Iterable[str]) -> list[int]:
+        """The live operators that `outputs` are made by, in order."""
+        found: set[int] = set()
+        todo = list(outputs)
+        while todo:
+            maker = self.maker.get(todo.pop())
+            if maker is not None and maker not in found:
+                found.add(maker)
+                todo.extend(name for name in self.reads[maker] if name in self.live)
+        return sorted(i for i in found if i in self.draws or not self.live.isdisjoint(self.reads[i]))
+
+    def between(self, given: Collection[str], outputs: Iterable[str]) -> tuple[set[int], set[str]]:
+        """Operators that make `outputs` from what is given and constants, and the inputs that they miss."""
+        found: set[int] = set()
+        missing: set[str] = set()
+        todo = [name for name in outputs if name not in given]
+        while todo:
+            name = todo.pop()
+            maker = self.maker.get(name)
+            if maker is None:
+                if name in self.inputs:
+                    missing.add(name)
+            elif maker not in found:
+                found.add(maker)
+                todo.extend(read for read in self.reads[maker] if read not in given)
+        return found, missing
+
+    def way_around(self, given: Collection[str], outputs: Iterable[str]) -> list[str]:
+        """Tensors from an input to one of `outputs` that avoid what is given; empty when there is no way."""
+        onward = {name: "" for name in outputs if name not in given}
+        todo = deque(onward)
+        while todo:
+            name = todo.popleft()
+            if name in self.inputs:
+                path = [name]
+                while onward[path[-1]]:
+                    path.append(onward[path[-1]])
+                return path
+            maker = self.maker.get(name)
+            for read in self.reads[maker] if maker is not None else ():
+                if read in self.live and read not in given and read not in onward:
+                    onward[read] = name
+                    todo.append(read)
+        return []
+
+    def separators(self, output: str, most: int) -> Iterator[tuple[str, ...]]:
+        """Sets of at most `most` tensors that separate the inputs from an output, in order; the inputs first.
+
+        A set of tensors made before an operator and read at or after it is such a set; one tensor alone
+        separates exactly when it is such a set, so one sweep finds all of those.
+        """
+        operators = self.before([output])
+        last_use = {name: position for position, i in enumerate(operators) for name in self.reads[i]}
+        last_use[output] = len(operators)
+        opened = dict.fromkeys(name for name in self.inputs if name in last_use)
+        if not operators:
+            return
+        for position, i in enumerate(operators):
+            if opened and (position == 0 or len(opened) <= most):
+                yield tuple(opened)
+            opened |= dict.fromkeys(name for name in self.outputs[i] if last_use.get(name, -1) > position)
+            for name in self.reads[i]:
+                if last_use.get(name) == position:
+                    opened.pop(name, None)

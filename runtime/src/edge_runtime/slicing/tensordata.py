@@ -1,0 +1,191 @@
+"""Where a model keeps its tensors' data, and how data outside the file is let in.
+
+A file's digest says nothing about data beside it, so such data is taken only when the file itself names its
+digest: the metadata `edge.data` is a JSON object from each location to its `sha256:...`. The model's digest
+then pins everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from edge_runtime.errors import BadRequest, DigestMismatch
+
+DATA_KEY: Final = "edge.data"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+# The bytes of a digest.
+Fetch = Callable[[str], bytes]
+
+
+def digest_of(data: bytes | memoryview) -> str:
+    """`sha256:<hex>` of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def checked_location(location: str) -> str:
+    """The location itself; BadRequest for one that does not stay in its model's folder."""
+    parts = PurePosixPath(location).parts
+    bad = not parts or location.startswith("/") or any(p in ("..", ".") for p in parts)
+    if bad or "\\" in location or "\0" in location or re.match(r"[A-Za-z]:", location):
+        raise BadRequest(
+            f"model: its data is said to lie in {location!r}, which is not a path inside the model's folder; "
+            f"write segments divided by /, without . and .."
+        )
+    return location
+
+
+def pins(model: ModelProto) -> dict[str, str]:
+    """Digests of the files that hold a model's data, by location; empty when all lies in the model's file.
+
+    Raises BadRequest for data outside the file that is not pinned, or lies where it must not.
+    """
+    outside = [tensor for tensor in tensors(model) if is_outside(tensor)]
+    if not outside:
+        return {}
+    said = _said(model)
+    found = {}
+    for tensor in outside:
+        location = checked_location(_entries(tensor).get("location", ""))
+        digest = said.get(location)
+        if digest is None:
+            raise BadRequest(
+                f'model: initializer "{tensor.name}" keeps its data outside the file, in {location}, and the '
+                f"metadata {DATA_KEY} does not say its digest; save the model as one file, or pin the data "
+                f"with python -m edge_runtime.slicing.pinning MODEL"
+            )
+        found[location] = digest
+    return found
+
+
+def take_in(model: ModelProto, fetch: Fetch | None) -> None:
+    """Moves data from outside into the model; `fetch` gives the bytes of a digest.
+
+    Raises BadRequest for data that is not pinned, leaves the folder or is too short, DigestMismatch for bytes
+    that are not those that were pinned.
+    """
+    found = pins(model)
+    if not found:
+        return
+    if fetch is None:
+        raise BadRequest(
+            f"model: its data lies outside the file, in {', '.join(sorted(found))}; "
+            f"save the model as one file"
+        )
+    files: dict[str, bytes] = {}
+    for tensor in tensors(model):
+        if is_outside(tensor):
+            location = _entries(tensor)["location"]
+            if location not in files:
+                files[location] = _checked(fetch(found[location]), location, found[location])
+            _fill(tensor, files[location])
+
+
+def pinned(model: ModelProto, folder: Path) -> ModelProto:
+    """A copy of a model that names the digest of every file in `folder` that holds data of its."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    places = {_entries(t).get("location", "") for t in tensors(copy) if is_outside(t)}
+    digests = {p: digest_of(inside(folder, p).read_bytes()) for p in sorted(places)}
+    for entry in list(copy.metadata_props):
+        if entry.key == DATA_KEY:
+            copy.metadata_props.remove(entry)
+    copy.metadata_props.add(key=DATA_KEY, value=json.dumps(digests))
+    return copy
+
+
+def inside(folder: Path, location: str) -> Path:
+    """The file at a location; BadRequest when it, or a link on the way to it, leaves the folder."""
+    home = folder.resolve()
+    path = (home / checked_location(location)).resolve()
+    if not path.is_relative_to(home):
+        raise BadRequest(
+            f"model: its data is said to lie in {location!r}, which is a link out of the model's folder; "
+            f"put the file itself there"
+        )
+    return path
+
+
+def is_outside(tensor: TensorProto) -> bool:
+    """Whether a tensor's data lies in another file."""
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every constant of a model: initializers and attributes, those of inner graphs and functions too."""
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterator[NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            if attribute.HasField("g"):
+                yield from _of_graph(attribute.g)
+            for graph in attribute.graphs:
+                yield from _of_graph(graph)
+
+
+def _said(model: ModelProto) -> Mapping[str, str]:
+    text = {p.key: p.value for p in model.metadata_props}.get(DATA_KEY)
+    if text is None:
+        return {}
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise BadRequest(f"model: the metadata {DATA_KEY} is not JSON ({error})") from error
+    if not isinstance(said, dict) or not all(
+        isinstance(d, str) and _DIGEST.fullmatch(d) for d in said.values()
+    ):
+        raise BadRequest(f"model: the metadata {DATA_KEY} is {text[:100]}; write {{location: sha256:...}}")
+    return said
+
+
+def _entries(tensor: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _checked(data: bytes, location: str, digest: str) -> bytes:
+    found = digest_of(data)
+    if found != digest:
+        raise DigestMismatch(f"model: {location} is {found}, the file says {digest}; export the model again")
+    return data
+
+
+def _fill(tensor: TensorProto, data: bytes) -> None:
+    entries = _entries(tensor)
+    try:
+        start = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(len(data) - start)))
+    except ValueError as error:
+        raise BadRequest(
+            f'model: initializer "{tensor.name}" has an offset or length that is no number ({error})'
+        ) from error
+    if start < 0 or length < 0 or start + length > len(data):
+        raise BadRequest(
+            f'model: initializer "{tensor.name}" lies at bytes {start} to {start + length} of '
+            f"{entries['location']}, which has {len(data)}; export the model again"
+        )
+    tensor.raw_data = data[start : start + length]
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]

@@ -1,0 +1,88 @@
+"""A slice as a model of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from onnx import ModelProto, NodeProto
+
+from edge_runtime.codecs.contracts import is_encoded, wire_name, wire_tensors
+from edge_runtime.codecs.nodes import decoder, encoder
+from edge_runtime.errors import TooLarge
+from edge_runtime.slicing.reading import functions_of
+from edge_runtime.slicing.shapes import value_info
+from edge_runtime.tensors import Tensor
+
+# From this version on initializers need not be inputs, too.
+_MIN_IR: Final = 4
+_OPSET: Final = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a slice consists of: operators by number, the tensors at its ends and their codecs."""
+
+    operators: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    decode: str
+    encode: str
+
+    def decoded(self) -> list[Tensor]:
+        """Inputs that arrive encoded and are needed as they were."""
+        return [t for t in self.inputs if is_encoded(t, self.decode)]
+
+    def encoded(self) -> list[Tensor]:
+        """Outputs that leave encoded, those left out that arrive so and are passed on."""
+        through = self.inputs if self.decode == self.encode else ()
+        return [t for t in self.outputs if is_encoded(t, self.encode) and t not in through]
+
+    def has_codec(self) -> bool:
+        """Whether the slice encodes or decodes anything that it does not only pass on."""
+        same = self.decode == self.encode and set(self.inputs) == set(self.outputs)
+        return not same and bool(self.decoded() or self.encoded())
+
+
+def write(model: ModelProto, part: Part, needed: Collection[str], taken: Collection[str]) -> bytes:
+    """The bytes of a slice: operators in their order, and the constants among the `needed` tensors.
+
+    Raises BadRequest when the opset lacks a codec's operators, TooLarge beyond protobuf's limit.
+    """
+    source = model.graph
+    sliced = ModelProto(ir_version=max(model.ir_version, _MIN_IR), producer_name="edge-runtime")
+    sliced.opset_import.extend(model.opset_import)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if not opset and part.has_codec():
+        opset = _OPSET
+        sliced.opset_import.add(domain="", version=opset)
+    sliced.graph.name = source.name or "slice"
+    own = [source.node[i] for i in part.operators]
+    sliced.functions.extend(functions_of(model, own))
+    sliced.graph.node.extend(_decoders(part, taken, opset))
+    sliced.graph.node.extend(own)
+    sliced.graph.node.extend(_encoders(part, taken, opset))
+    for node in sliced.graph.node:
+        node.ClearField("doc_string")
+    sliced.graph.initializer.extend(i for i in source.initializer if i.name in needed)
+    sliced.graph.sparse_initializer.extend(i for i in source.sparse_initializer if i.values.name in needed)
+    sliced.graph.input.extend(value_info(t) for t in wire_tensors(part.inputs, part.decode, taken))
+    sliced.graph.output.extend(value_info(t) for t in wire_tensors(part.outputs, part.encode, taken))
+    try:
+        made: bytes = sliced.SerializeToString(deterministic=True)
+    except ValueError as error:
+        raise TooLarge(
+            f"a slice of {len(own)} operators is beyond 2 GiB ({error}); cut it smaller"
+        ) from error
+    return made
+
+
+def _decoders(part: Part, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
+    for tensor in part.decoded():
+        yield from decoder(tensor, wire_name(tensor.name, part.decode, taken), part.decode, opset)
+
+
+def _encoders(part: Part, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
+    for tensor in part.encoded():
+        yield from encoder(tensor, wire_name(tensor.name, part.encode, taken), part.encode, opset)
