@@ -55,7 +55,7 @@ def ways(problem: EntryProblem) -> Iterator[Way]:
         yield Way(exit_.name, None, exit_.accuracy, sum(entry), 0.0)
         for at, cut in enumerate(exit_.cuts):
             constant = sum(entry[:at]) + problem.rtt + sum(remote[at:])
-            yield Way(exit_.name, cut.tensor, exit_.accuracy, constant, cut.size * 8.0)
+            yield Way(exit_.name, cut.name, exit_.accuracy, constant, cut.size * 8.0)
 
 
 @st.composite

@@ -13,6 +13,7 @@ from edge_planning import (
     EntryProblem,
     Exit,
     Infeasible,
+    Load,
     Mode,
     Model,
     Plan,
@@ -203,7 +204,12 @@ def test_an_exit_measured_in_one_piece_stands_for_the_local_route() -> None:
 
 def test_fixed_costs_and_load_are_added() -> None:
     loaded = replace(
-        PROBLEM, mode=Mode.PARTITION_ONLY, local_overhead=0.002, hop_overhead=0.003, compute_scale=2.0
+        PROBLEM,
+        mode=Mode.PARTITION_ONLY,
+        local_overhead=0.002,
+        hop_overhead=0.003,
+        load=Load(2.0),
+        remote_load=Load(2.0),
     )
     remote, *_, local = planned(loaded).table.routes
     assert local.latency == pytest.approx(0.002 + 0.38)

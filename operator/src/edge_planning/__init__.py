@@ -6,38 +6,72 @@ No clock, no randomness, no I/O; usable without Kubernetes. docs/planning.md has
 sources.
 """
 
-from edge_planning.candidates import Candidates, Latency, candidates
-from edge_planning.choosing import Choice, choose
+from edge_planning.candidates import Candidates, Latency
+from edge_planning.choosing import Choice, Chooser, choose, chooser
+from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
 from edge_planning.entries import explain_at, plan_entry, route_table, unlimited_table
 from edge_planning.errors import BadValueError, PlanningError
+from edge_planning.explanations import Explanation, explain
 from edge_planning.models import Cut, Exit, Model
 from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
-from edge_planning.problems import EntryProblem, Mode, Slo, Tables
+from edge_planning.problems import (
+    FP32,
+    Codec,
+    Confidence,
+    EntryProblem,
+    Helper,
+    Load,
+    Mode,
+    Objective,
+    Privacy,
+    Slo,
+    Tables,
+    fp16,
+    int8,
+)
 from edge_planning.profiles import ClassProfile, Timing
+from edge_planning.ways import candidates
 
 __all__ = [
+    "FP32",
     "BadValueError",
     "Candidates",
     "Choice",
+    "Chooser",
     "ClassProfile",
+    "Codec",
+    "Confidence",
     "Cut",
+    "Distribution",
     "EntryProblem",
     "Exit",
+    "Explanation",
+    "Helper",
     "Infeasible",
     "Latency",
+    "Load",
+    "LogUniform",
     "Mode",
     "Model",
+    "Objective",
     "Plan",
     "PlanningError",
+    "Privacy",
     "Rejection",
     "Route",
     "RouteTable",
     "Slo",
     "Tables",
     "Timing",
+    "Weighted",
     "candidates",
     "choose",
+    "chooser",
+    "explain",
     "explain_at",
+    "fp16",
+    "int8",
+    "lognormal",
     "plan_entry",
     "route_table",
     "unlimited_table",

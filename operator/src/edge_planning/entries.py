@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 
-from edge_planning.candidates import LOCAL, Candidates, candidates
+from edge_planning.candidates import LOCAL, NONE, Candidates
+from edge_planning.errors import require
 from edge_planning.explaining import bandwidth_text, nothing_allowed, rejections, seconds_text, shortfall
 from edge_planning.plans import Infeasible, Plan, Route, RouteTable
-from edge_planning.problems import EntryProblem
+from edge_planning.problems import EntryProblem, Objective
 from edge_planning.tables import best_table, full_map, full_value, limited_map, useful, value
+from edge_planning.ways import candidates
 
 
 def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
@@ -16,8 +18,12 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
 
     Where nothing keeps the SLO, the plan holds the fastest candidates and says so (met is False), unless the
     problem asks for a lowest accuracy: then an answer that is late is no answer, and the problem is
-    infeasible.
+    infeasible. BadValueError: an objective other than accuracy, for which there are no tables.
     """
+    require(
+        problem.objective is Objective.ACCURACY,
+        f"objective {problem.objective}: route tables are made for Accuracy; choose() knows the others",
+    )
     every = candidates(problem)
     if not len(every):
         return Infeasible((nothing_allowed(problem),), nearest_slo=None)
@@ -89,9 +95,19 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         met_from=met_from,
         latency=options.latency(index, shown_at).total,
         head=None if options.cut[index] == 0 else float(options.head[index]),
-        tail=None if options.cut[index] == LOCAL else float(options.tail[index]),
+        tail=float(options.tail[index]) if _reaches_triton(options, index) else None,
         bits=int(options.bits[index]),
+        codec=options.codec_name(index),
+        helper=options.helper_name(index),
+        second_cut=options.second_tensor(index),
+        middle=None if options.helper[index] == NONE else float(options.middle[index]),
+        threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
     )
+
+
+def _reaches_triton(options: Candidates, index: int) -> bool:
+    last = options.cut[index] if options.helper[index] == NONE else options.second[index]
+    return bool(last != LOCAL)
 
 
 def _reasons(

@@ -1,13 +1,15 @@
 """Sentences about a plan: what limits it, what beat a candidate, what would help."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edge_planning.candidates import Candidates
 from edge_planning.plans import Rejection, Route
-from edge_planning.problems import EntryProblem, Mode
+from edge_planning.problems import EntryProblem, Mode, Privacy
+from edge_planning.ways import candidates
 
 
 def seconds_text(seconds: float) -> str:
@@ -23,9 +25,9 @@ def bandwidth_text(bits_per_second: float) -> str:
     for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
         if bits_per_second >= size:
             scaled = bits_per_second / size
-            step = 10.0 ** (np.floor(np.log10(scaled)) - 1)
-            return f"{float(f'{np.ceil(scaled / step - 1e-9) * step:.6g}'):g} {unit}"
-    return f"{np.ceil(bits_per_second):g} bit/s"
+            step = 10.0 ** (math.floor(math.log10(scaled)) - 1)
+            return f"{float(f'{math.ceil(scaled / step - 1e-9) * step:.6g}'):g} {unit}"
+    return f"{math.ceil(bits_per_second):g} bit/s"
 
 
 def wanted(problem: EntryProblem) -> str:
@@ -43,6 +45,17 @@ def nothing_allowed(problem: EntryProblem) -> str:
             f"mode CloudOnly needs a Triton server, and {problem.node} has none to reach: add one to the "
             f"device pool's tritonServers, or choose another mode"
         )
+    constraints = [name for name, relaxed in _relaxed(problem) if len(candidates(relaxed))]
+    if constraints:
+        return (
+            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: without "
+            f"{' or without '.join(constraints)} there would be one"
+        )
+    if problem.min_accuracy is None or len(candidates(replace(problem, min_accuracy=None))) == 0:
+        return (
+            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: its pinned "
+            f"places, privacy and limits of memory together leave no way; lift one of them"
+        )
     full_only = problem.mode not in (Mode.AUTO, Mode.RIGHT_SIZING_ONLY)
     exits = problem.model.exits[-1:] if full_only else problem.model.exits
     best = max(exits, key=lambda exit_: exit_.accuracy)
@@ -51,6 +64,20 @@ def nothing_allowed(problem: EntryProblem) -> str:
         f"{problem.min_accuracy:g}: the most accurate is {best.name} with {best.accuracy:g}; lower "
         f"slo.minAccuracy to that"
     )
+
+
+def _relaxed(problem: EntryProblem) -> Iterator[tuple[str, EntryProblem]]:
+    """The problem without one of its constraints, for each."""
+    if problem.privacy is not Privacy.ANY:
+        yield f"privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
+    if problem.must_run_at:
+        pins = replace(problem, must_run_at=frozenset())
+        yield f"having to run at {', '.join(sorted(problem.must_run_at))}", pins
+    if problem.must_not_run_at:
+        pins = replace(problem, must_not_run_at=frozenset())
+        yield f"the ban on {', '.join(sorted(problem.must_not_run_at))}", pins
+    if problem.model.memory:
+        yield "the limits of memory", replace(problem, model=replace(problem.model, memory={}))
 
 
 def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> str | None:
@@ -83,18 +110,20 @@ def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> s
 def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Route]) -> tuple[Rejection, ...]:
     """Every candidate that is not in the table, with what beat it."""
     taken = {route.name for route in routes}
-    thresholds = options.thresholds(problem.slo.latency)
+    thresholds = options.thresholds(problem.slo.latency).tolist()
+    least, accuracy = options.intercept.tolist(), options.accuracy.tolist()
+    names = [options.name(i) for i in range(len(options))]
     return tuple(
         Rejection(
-            name=options.name(i),
+            name=name,
             exit=options.exits[int(options.exit[i])].name,
             cut=options.tensor(i),
-            accuracy=float(options.accuracy[i]),
-            met_from=_within(float(thresholds[i]), problem),
-            reason=_reason(problem, options, i, float(thresholds[i]), routes),
+            accuracy=accuracy[i],
+            met_from=_within(thresholds[i], problem),
+            reason=_reason(problem, accuracy[i], least[i], thresholds[i], routes),
         )
-        for i in range(len(options))
-        if options.name(i) not in taken
+        for i, name in enumerate(names)
+        if name not in taken
     )
 
 
@@ -103,10 +132,9 @@ def _within(threshold: float, problem: EntryProblem) -> float | None:
 
 
 def _reason(
-    problem: EntryProblem, options: Candidates, i: int, threshold: float, routes: Sequence[Route]
+    problem: EntryProblem, accuracy: float, least: float, threshold: float, routes: Sequence[Route]
 ) -> str:
     deadline = seconds_text(problem.slo.latency)
-    least = float(options.intercept[i])
     if math.isinf(threshold):
         return f"takes {seconds_text(least)} without the transfer already, {deadline} is asked for"
     if threshold > problem.tables.high:
@@ -115,8 +143,8 @@ def _reason(
     for route in routes:
         if route.met_from is not None and route.met_from <= threshold:
             from_ = "always" if route.met_from == 0 else f"from {bandwidth_text(route.met_from)} on"
-            if route.accuracy > options.accuracy[i]:
+            if route.accuracy > accuracy:
                 return f"meets {deadline} {since}; {route.name} does so {from_} and is more accurate"
-            if route.accuracy == options.accuracy[i]:
+            if route.accuracy == accuracy:
                 return f"meets {deadline} {since}; {route.name} is as accurate and does so {from_}"
     return f"meets {deadline} {since}; the {problem.tables.routes} routes of the table lose less without it"

@@ -3,16 +3,34 @@
 from dataclasses import dataclass
 
 
+def route_name(
+    exit_: str,
+    cut: str | None,
+    codec: str,
+    helper: str | None,
+    second_cut: str | None,
+    threshold: float | None,
+) -> str:
+    """E.g. `exit@pool`, `exit@local`, `exit@pool:int8`, `exit@pool>helper@conv4`, `exit?0.9@pool`."""
+    early = "" if threshold is None else f"?{threshold:g}"
+    way = f">{helper}" if helper is not None else ""
+    way += f"@{second_cut}" if second_cut is not None else ""
+    return f"{exit_}{early}@{cut or 'local'}{way}" + ("" if codec == "fp32" else f":{codec}")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An exit, where it is cut, and from which bandwidth on this is the right way to answer.
 
-    cut is the tensor that crosses the link, None when none does. min_bandwidth (bit/s, safety included): from
-    here on this route is taken. met_from: from here on the model says that it keeps the SLO (0: always, None:
-    never within the range). latency (seconds, margin included): at min_bandwidth; for a route that is used
+    cut names the tensors that leave the entry node, None when none do. min_bandwidth (bit/s, safety
+    included): from here on this route is taken. met_from: from here on the model says that it keeps the SLO
+    (0: always, None: never within the range). latency (seconds, margin included): at min_bandwidth; for a
+    route that is used
     down to no bandwidth at all, at met_from or, failing that, at the top of the range. head, tail: mean
     compute in seconds, without margin, at the entry node and beyond the link; None where nothing runs. bits:
-    what crosses the link.
+    what crosses the link. codec: of the hops (`int8`, or `int8,fp16` where they differ). helper: another edge
+    node that runs a stage, for middle seconds; second_cut: where it hands on to Triton, None: it finishes.
+    threshold: the confidence from which an early exit's answer is taken; None: this exit always answers.
     """
 
     exit: str
@@ -24,11 +42,16 @@ class Route:
     head: float | None
     tail: float | None
     bits: int
+    codec: str = "fp32"
+    helper: str | None = None
+    second_cut: str | None = None
+    middle: float | None = None
+    threshold: float | None = None
 
     @property
     def name(self) -> str:
-        """`exit@tensor` or `exit@local`."""
-        return f"{self.exit}@{self.cut or 'local'}"
+        """`exit@cut` or `exit@local`, and what is out of the ordinary; see route_name."""
+        return route_name(self.exit, self.cut, self.codec, self.helper, self.second_cut, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from itertools import pairwise
+from math import inf, isfinite
 from statistics import NormalDist
 
 from edge_planning.costs.margins import conformal_quantile, ratios_needed
@@ -31,21 +32,28 @@ class ClassProfile:
     scaled to sum to it: measured alone, each pays for a call of its own, and what else ran on the machine at
     that moment would make one cut look better than another. residuals: by exit name, ratios of measured to
     predicted compute time from serving; where there are enough for a percentile, they make the margin.
+    before: by exit name, mean seconds of the layers before each of its cuts, and last of all its layers; it
+    stands for segments where cuts are sets of tensors and nothing runs from one to the next.
     """
 
     name: str
     segments: Mapping[tuple[str, str], Timing]
     exits: Mapping[str, Timing] = field(default_factory=dict)
     residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    before: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def means(self, exit_: Exit) -> list[float]:
         """Mean seconds of each segment of the way to an exit; BadValueError names a segment not measured."""
+        if (before := self._before(exit_)) is not None:
+            return [later - earlier for earlier, later in pairwise(before)]
         means = [timing.mean for timing in self._timings(exit_)]
         whole, total = self.exits.get(exit_.name), sum(means)
         return [mean * whole.mean / total for mean in means] if whole and total > 0 else means
 
     def whole(self, exit_: Exit) -> float:
         """Mean seconds from the input to the exit in one piece."""
+        if (before := self._before(exit_)) is not None:
+            return before[-1]
         timing = self.exits.get(exit_.name)
         return timing.mean if timing else sum(t.mean for t in self._timings(exit_))
 
@@ -65,7 +73,19 @@ class ClassProfile:
         normal = NormalDist()
         return 1 + (ratio - 1) * max(normal.inv_cdf(percentile / 100) / normal.inv_cdf(0.95), 0.0)
 
+    def _before(self, exit_: Exit) -> Sequence[float] | None:
+        before = self.before.get(exit_.name)
+        require(
+            before is None
+            or (len(before) == len(exit_.cuts) + 1 and before[0] == 0 and all(0 <= s < inf for s in before)),
+            f"device class {self.name}: {before} are not the seconds before each of the "
+            f"{len(exit_.cuts)} cuts of exit {exit_.name}, from 0 on, and of all",
+        )
+        return before
+
     def _summed(self, exit_: Exit) -> Timing:
+        if (before := self._before(exit_)) is not None:
+            return Timing(before[-1], before[-1])
         timings = self._timings(exit_)
         return Timing(sum(t.mean for t in timings), sum(t.p95 for t in timings))
 

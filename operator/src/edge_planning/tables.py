@@ -16,6 +16,9 @@ from edge_planning.candidates import Candidates, Floats, Integers, Mask
 from edge_planning.choosing import choose
 from edge_planning.problems import Tables
 
+Line = tuple[float, float, float]  # intercept, bits, accuracy
+Columns = tuple[Floats, Floats, Floats]  # the same
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
@@ -44,34 +47,75 @@ def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> 
     While the deadline is kept that is Edgent's choice. Below, the candidate that kept it longest goes on and
     others that are only useful there may follow, down to the fastest.
     """
-    few = options.select(np.array(chosen, dtype=np.int64))
-    found = _mapped(few, deadline)
-    if found.met.any() and not found.met.all():
-        late = ~found.met
-        first = int(np.argmax(found.met))  # the lowest range in which the deadline is kept
-        spent = np.setdiff1d(found.index[found.met], found.index[first])
-        latencies = _latencies(few, _middles(found.starts))
-        latencies[:, spent] = np.inf
-        found.index[late] = np.argmin(latencies, axis=1)[late]
-    return Map(found.starts, np.array(chosen, dtype=np.int64)[found.index], found.met)
+    return _limited(_lines(options), chosen, deadline)
+
+
+def _lines(options: Candidates) -> list[Line]:
+    columns = (options.intercept, options.bits, options.accuracy)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> Map:
+    """As limited_map; on plain numbers, since arrays of four entries cost more than they save."""
+    points = {0.0}
+    for n, i in enumerate(chosen):
+        seconds, bits, _ = lines[i]
+        if bits > 0 and deadline > seconds:
+            points.add(bits / (deadline - seconds))
+        for j in chosen[:n]:
+            more, less = bits - lines[j][1], lines[j][0] - seconds
+            if more * less > 0:
+                points.add(more / less)
+    starts = np.array(sorted(points))
+    middles = _middles(starts).tolist()
+    picked = [_pick(lines, chosen, deadline, middle) for middle in middles]
+    in_time = [met for _, met in picked]
+    index = [i for i, _ in picked]
+    if any(in_time) and not all(in_time):
+        first = index[in_time.index(True)]  # of the lowest range in which the deadline is kept
+        spent = {i for i, met in picked if met and i != first}
+        left = [i for i in chosen if i not in spent]
+        for n, middle in enumerate(middles):
+            if not in_time[n]:
+                index[n] = _pick(lines, left, 0.0, middle)[0]
+    return Map(starts, np.array(index, dtype=np.int64), np.array(in_time))
+
+
+def _pick(
+    lines: Sequence[Line], chosen: Sequence[int], deadline: float, bandwidth: float
+) -> tuple[int, bool]:
+    best, index = (True, 0.0, math.inf), chosen[0]
+    for i in chosen:
+        seconds, bits, accuracy = lines[i]
+        latency = seconds + bits / bandwidth
+        late = latency > deadline
+        key = (late, 0.0 if late else -accuracy, latency)
+        if key < best:
+            best, index = key, i
+    return index, not best[0]
 
 
 def useful(options: Candidates) -> Candidates:
-    """The local candidates, and of the others those that are the fastest of their exit somewhere."""
+    """The local candidates, and of the others those fastest of their exit and accuracy somewhere."""
     kept: list[int] = list(np.flatnonzero(options.local))
-    for exit_ in np.unique(options.exit):
-        kept += _envelope(options, np.flatnonzero((options.exit == exit_) & ~options.local))
+    intercept, bits = options.intercept.tolist(), options.bits.tolist()
+    alike: dict[tuple[int, float], list[int]] = {}
+    for i in np.lexsort((options.bits, options.intercept)).tolist():
+        if not options.local[i]:
+            alike.setdefault((int(options.exit[i]), float(options.accuracy[i])), []).append(i)
+    for indices in alike.values():
+        kept += _envelope(intercept, bits, indices)
     return options.select(np.array(sorted(kept), dtype=np.int64))
 
 
 def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int]:
     """The indices of at most limits.routes candidates, the local one included, that lose least.
 
-    Least is lost when the expected accuracy of answers in time is highest over log-uniform bandwidth; that
-    part is exact (a dynamic programme over the exits' thresholds) among the tables whose thresholds are a
-    factor of limits.safety apart, but for routes that bring less than limits.least_accuracy and are left out.
-    Among equals the mean latency decides, improved by adding and
-    exchanging candidates as long as that helps.
+    Least is lost when the expected accuracy of answers in time is highest over the distribution of bandwidth;
+    that part is exact (a dynamic programme over the exits' thresholds) among the tables whose thresholds are
+    a factor of limits.safety apart, but for routes that bring less than limits.least_accuracy and are left
+    out. Among equals the mean latency decides, improved by adding and exchanging candidates as long as that
+    helps.
     """
     local = _local(options, deadline)
     room = limits.routes - len(local)
@@ -79,35 +123,39 @@ def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int
     if not local and not chosen:
         chosen = [int(np.argmin(options.latencies(limits.high)))]
     others = [i for i in range(len(options)) if not options.local[i]]
-    best = value(options, [*local, *chosen], deadline, limits)
+    lines, columns = _lines(options), _columns(options)
+    best = _value(columns, _limited(lines, [*local, *chosen], deadline), limits)
     improved = True
     while improved:
         improved = False
         for least_gain, trial in _neighbours(chosen, others, room, limits.least_gain):
-            accuracy, latency = value(options, [*local, *trial], deadline, limits)
+            accuracy, latency = _value(columns, _limited(lines, [*local, *trial], deadline), limits)
             if accuracy >= best[0] - 1e-12 and latency < best[1] * (1 - least_gain):
                 best, chosen, improved = (accuracy, latency), trial, True
     return [*local, *chosen]
 
 
 def value(options: Candidates, chosen: Sequence[int], deadline: float, limits: Tables) -> tuple[float, float]:
-    """(expected accuracy of answers in time, mean latency in seconds) over log-uniform bandwidth."""
-    return _value(options, limited_map(options, chosen, deadline), limits)
+    """(expected accuracy of answers in time, mean latency in seconds) over the distribution of bandwidth."""
+    return _value(_columns(options), limited_map(options, chosen, deadline), limits)
 
 
 def full_value(options: Candidates, deadline: float, limits: Tables) -> tuple[float, float]:
     """The same for a table without a limit."""
-    return _value(options, full_map(options, deadline), limits)
+    return _value(_columns(options), full_map(options, deadline), limits)
 
 
-def _value(options: Candidates, found: Map, limits: Tables) -> tuple[float, float]:
-    low = np.clip(found.starts, limits.low, limits.high)
-    high = np.append(low[1:], limits.high)
-    span = float(np.log(limits.high / limits.low))
-    weight = np.log(high / low)
-    accuracy = float(np.sum(weight * np.where(found.met, options.accuracy[found.index], 0.0)))
-    seconds = weight * options.intercept[found.index] + options.bits[found.index] * (1 / low - 1 / high)
-    return accuracy / span, float(np.sum(seconds)) / span
+def _columns(options: Candidates) -> Columns:
+    return options.intercept, options.bits, options.accuracy
+
+
+def _value(columns: Columns, found: Map, limits: Tables) -> tuple[float, float]:
+    high = np.append(found.starts[1:], np.inf)
+    share = limits.bandwidths.share(found.starts, high)
+    accuracy = float(np.sum(share * np.where(found.met, columns[2][found.index], 0.0)))
+    inverse = limits.bandwidths.inverse(found.starts, high)
+    seconds = share * columns[0][found.index] + columns[1][found.index] * inverse
+    return accuracy, float(np.sum(seconds))
 
 
 def _local(options: Candidates, deadline: float) -> list[int]:
@@ -124,7 +172,7 @@ def _most_accurate(
     steps = _staircase(options, floor, deadline, limits.high)
     accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: no step yet
     starts = [max(float(start), limits.low) for start in options.thresholds(deadline)[steps]]
-    share = [math.log(limits.high / start) for start in starts]
+    share = limits.bandwidths.share(np.array(starts), np.full(len(starts), np.inf)).tolist()
     starts.append(0.0)  # [-1]
     apart = limits.safety
     ways: dict[int, tuple[float, list[int]]] = {-1: (0.0, [])}  # by last step: (gain, steps), of one length
@@ -197,20 +245,20 @@ def _crossings(options: Candidates) -> Floats:
         return np.where(bits * seconds > 0, bits / seconds, np.inf)
 
 
-def _envelope(options: Candidates, indices: Integers) -> list[int]:
-    """Those of `indices` that are the fastest among them at some bandwidth: a lower envelope of lines."""
-    intercept, bits = options.intercept, options.bits
+def _envelope(intercept: list[float], bits: list[float], indices: list[int]) -> list[int]:
+    """Those of `indices` (by rising intercept) that are the fastest somewhere: a lower envelope of lines."""
     kept: list[int] = []
-    for i in indices[np.lexsort((indices, bits[indices], intercept[indices]))]:
+    for i in indices:
         if kept and bits[i] >= bits[kept[-1]]:
             continue  # slower at every bandwidth
-        while len(kept) > 1 and _crossing(options, kept[-2], i) <= _crossing(options, kept[-2], kept[-1]):
+        while len(kept) > 1 and _crossing(intercept, bits, kept[-2], i) <= _crossing(
+            intercept, bits, kept[-2], kept[-1]
+        ):
             kept.pop()
-        kept.append(int(i))
+        kept.append(i)
     return kept
 
 
-def _crossing(options: Candidates, fast: int, small: int) -> float:
+def _crossing(intercept: list[float], bits: list[float], fast: int, small: int) -> float:
     """The transfer time per bit at which the smaller candidate overtakes."""
-    saved = options.bits[fast] - options.bits[small]
-    return float((options.intercept[small] - options.intercept[fast]) / saved)
+    return (intercept[small] - intercept[fast]) / (bits[fast] - bits[small])

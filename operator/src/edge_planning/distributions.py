@@ -1,0 +1,90 @@
+"""How bandwidth (bit/s) is distributed: what a route table is made for."""
+
+from dataclasses import dataclass
+from math import log
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_planning.errors import require
+
+Floats = npt.NDArray[np.float64]
+
+
+class Distribution(Protocol):
+    """A distribution of bandwidth between two bounds."""
+
+    def share(self, low: Floats, high: Floats) -> Floats:
+        """P(low <= bandwidth < high), for ranges as arrays."""
+
+    def inverse(self, low: Floats, high: Floats) -> Floats:
+        """E[1 / bandwidth; low <= bandwidth < high] in s/bit, for ranges as arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogUniform:
+    """Every factor of bandwidth is as likely as any other."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        require(0 < self.low < self.high < float("inf"), f"log-uniform from {self.low} to {self.high}")
+
+    def share(self, low: Floats, high: Floats) -> Floats:
+        low, high = np.clip(low, self.low, self.high), np.clip(high, self.low, self.high)
+        shares: Floats = np.log(high / low) / log(self.high / self.low)
+        return shares
+
+    def inverse(self, low: Floats, high: Floats) -> Floats:
+        low, high = np.clip(low, self.low, self.high), np.clip(high, self.low, self.high)
+        inverses: Floats = (1 / low - 1 / high) / log(self.high / self.low)
+        return inverses
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Discrete: values above 0 with weights (not all 0), e.g. what was measured; a weight by default."""
+
+    values: tuple[float, ...]
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(bool(self.values), "weighted bandwidths: no values")
+        require(
+            all(0 < v < float("inf") for v in self.values), f"weighted bandwidths: {self.values} not above 0"
+        )
+        require(
+            not self.weights
+            or (
+                len(self.weights) == len(self.values)
+                and all(0 <= w < float("inf") for w in self.weights)
+                and sum(self.weights) > 0
+            ),
+            f"weighted bandwidths: {self.weights} are no weights of {len(self.values)} values",
+        )
+
+    def share(self, low: Floats, high: Floats) -> Floats:
+        return self._sum(np.ones(len(self.values)), low, high)
+
+    def inverse(self, low: Floats, high: Floats) -> Floats:
+        return self._sum(1 / np.asarray(self.values), low, high)
+
+    def _sum(self, of: Floats, low: Floats, high: Floats) -> Floats:
+        values = np.asarray(self.values)
+        weights = np.asarray(self.weights) if self.weights else np.ones(len(values))
+        order = np.argsort(values)
+        sums = np.concatenate(([0.0], np.cumsum((weights * of / weights.sum())[order])))
+        first, last = (np.searchsorted(values[order], bound, side="left") for bound in (low, high))
+        found: Floats = sums[last] - sums[first]
+        return found
+
+
+def lognormal(median: float, sigma: float, points: int = 512) -> Weighted:
+    """A lognormal distribution, as its quantiles at the middles of `points` equal shares."""
+    require(median > 0 and sigma >= 0, f"lognormal with median {median} and sigma {sigma}")
+    normal = NormalDist()
+    z = np.array([normal.inv_cdf((n + 0.5) / points) for n in range(points)])
+    return Weighted(tuple(float(v) for v in median * np.exp(sigma * z)))

@@ -1,0 +1,253 @@
+"""Codecs, three tiers, constraints, thresholds of confidence and explanations, with figures to check by hand.
+
+Entry node: trunk 40 ms, early branch 10 ms, rest 150 ms. Cloud: a tenth of that. Input 100 kB, cut 10 kB.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.planner.chain import equal, instance
+from edge_planning import (
+    FP32,
+    BadValueError,
+    Candidates,
+    ClassProfile,
+    Confidence,
+    Cut,
+    EntryProblem,
+    Exit,
+    Helper,
+    Infeasible,
+    Load,
+    LogUniform,
+    Model,
+    Objective,
+    Plan,
+    Privacy,
+    Slo,
+    Tables,
+    Timing,
+    Weighted,
+    candidates,
+    choose,
+    chooser,
+    explain,
+    int8,
+    lognormal,
+    plan_entry,
+)
+
+CUTS = (Cut("image", 100_000), Cut("pool", 10_000))
+COSTS = {("image", "pool"): 0.04, ("pool", "early_logits"): 0.01, ("pool", "logits"): 0.15}
+MODEL = Model(
+    "digits", (Exit("early", "early_logits", 0.9, CUTS), Exit("full", "logits", 0.98, CUTS)), memory={}
+)
+
+
+def profile(factor: float) -> ClassProfile:
+    return ClassProfile("c", {pair: Timing(s * factor, s * factor) for pair, s in COSTS.items()})
+
+
+PROBLEM = EntryProblem(MODEL, profile(1.0), profile(0.1), 0.001, Slo(0.1), node="edge-b", peer="cloud")
+HELPER = Helper("edge-c", profile(0.5), 1e8, 0.002)
+INT8 = int8({"full": 0.02})
+
+
+def names(problem: EntryProblem) -> set[str]:
+    options = candidates(problem)
+    return {options.name(i) for i in range(len(options))}
+
+
+def find(options: Candidates, name: str) -> int:
+    return next(i for i in range(len(options)) if options.name(i) == name)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 10**9), st.floats(1e4, 1e9))
+def test_the_engine_equals_enumeration_over_modes_codecs_tiers_and_objectives(
+    seed: int, bandwidth: float
+) -> None:
+    assert equal(instance(np.random.default_rng(seed)), bandwidth)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**9), st.floats(1e4, 1e9), st.floats(1, 50))
+def test_more_bandwidth_or_a_looser_deadline_never_costs_accuracy(
+    seed: int, bandwidth: float, more: float
+) -> None:
+    problem = replace(instance(np.random.default_rng(seed)), objective=Objective.ACCURACY)
+    options, deadline = candidates(problem), problem.slo.latency
+    before = choose(options, deadline, bandwidth)
+    assert before is not None
+    if before.met:
+        for after in (
+            choose(options, deadline, bandwidth * more),
+            choose(options, deadline * more, bandwidth),
+        ):
+            assert after is not None
+            assert options.accuracy[after.index] >= options.accuracy[before.index]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**9), st.floats(1e4, 1e9))
+def test_a_prepared_chooser_decides_as_choose_does(seed: int, bandwidth: float) -> None:
+    problem = instance(np.random.default_rng(seed))
+    options, deadline = candidates(problem), problem.slo.latency
+    quick, full = chooser(options).at(bandwidth, deadline), choose(options, deadline, bandwidth)
+    assert full is not None
+    assert (quick.latency, quick.met) == (full.latency, full.met)
+
+
+def test_a_codec_sends_less_and_costs_the_accuracy_that_is_declared() -> None:
+    options = candidates(replace(PROBLEM, codecs=(FP32, INT8)))
+    i = find(options, "full@pool:int8")
+    assert options.bits[i] == 20_000
+    assert options.accuracy[i] == pytest.approx(0.96)
+    assert "early@pool:int8" not in names(replace(PROBLEM, codecs=(FP32, INT8)))
+
+
+def test_three_tiers_add_the_helpers_stage_and_its_hop() -> None:
+    options = candidates(replace(PROBLEM, helpers=(HELPER,)))
+    i = find(options, "full@image>edge-c@pool")
+    # 8 ms on the LAN, 2 ms round trip, 20 ms at the helper, 1 ms and 15 ms to the cloud and there.
+    assert options.intercept[i] == pytest.approx(0.008 + 0.002 + 0.020 + 0.001 + 0.015)
+    assert options.bits[i] == 80_000
+    alone = find(options, "full@pool>edge-c")
+    assert options.latencies(0.0)[alone] == pytest.approx(0.04 + 0.0008 + 0.002 + 0.075)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"privacy": Privacy.LOCAL}, {"early@local", "full@local"}),
+        ({"privacy": Privacy.INPUT_STAYS_LOCAL}, {"early@local", "full@local", "early@pool", "full@pool"}),
+        ({"must_run_at": frozenset({"cloud"})}, {"early@image", "full@image", "early@pool", "full@pool"}),
+        ({"must_not_run_at": frozenset({"edge-b"})}, {"early@image", "full@image"}),
+        ({"min_accuracy": 0.95}, {"full@local", "full@image", "full@pool"}),
+        (
+            {
+                "model": replace(MODEL, memory={("image", "pool"): 5.0, ("pool", "logits"): 50.0}),
+                "load": Load(memory=10),
+            },
+            {"early@local", "early@image", "early@pool", "full@image", "full@pool"},
+        ),
+    ],
+)
+def test_constraints_leave_what_keeps_them(changes: dict[str, object], left: set[str]) -> None:
+    assert names(replace(PROBLEM, **changes)) == left  # type: ignore[arg-type]
+
+
+def test_an_empty_set_of_candidates_has_its_reason() -> None:
+    answer = plan_entry(replace(PROBLEM, privacy=Privacy.LOCAL, must_run_at=frozenset({"cloud"})))
+    assert isinstance(answer, Infeasible)
+    assert "without privacy Local or without having to run at cloud" in answer.reasons[0]
+
+
+def test_waiting_is_added_where_a_stage_runs() -> None:
+    options = candidates(replace(PROBLEM, load=Load(wait=0.01), remote_load=Load(2.0, 0.02)))
+    assert options.queue[find(options, "full@image")] == pytest.approx(0.02)
+    assert options.queue[find(options, "full@pool")] == pytest.approx(0.03)
+    assert options.tail[find(options, "full@pool")] == pytest.approx(0.03)
+
+
+def test_confident_inputs_leave_early_and_lower_the_means_but_not_the_percentile_of_too_few() -> None:
+    few = Confidence(0.8, (0.6, 0.4), (0.97, 0.96))
+    options = candidates(replace(PROBLEM, confidences=(few,), active_power=2.0))
+    i = find(options, "full?0.8@pool")
+    assert options.accuracy[i] == pytest.approx(0.6 * 0.97 + 0.4 * 0.96)
+    assert options.mean_bits[i] == pytest.approx(0.4 * 80_000)
+    assert options.joules[i] == pytest.approx(2.0 * 0.05)
+    assert options.intercept[i] == pytest.approx(0.05 + 0.015 + 0.001)
+    assert options.bits[i] == 80_000
+    local = find(options, "full?0.8@local")
+    assert options.mean_head[local] == pytest.approx(0.6 * 0.05 + 0.4 * 0.2)
+
+
+def test_when_more_than_the_percentile_leave_at_home_the_link_plays_no_part() -> None:
+    many = Confidence(0.5, (0.97, 0.03), (0.92, 0.9))
+    options = candidates(replace(PROBLEM, confidences=(many,)))
+    i = find(options, "full?0.5@pool")
+    assert (options.bits[i], options.intercept[i]) == (0.0, pytest.approx(0.05))
+    plan = plan_entry(replace(PROBLEM, slo=Slo(0.055), confidences=(many,)))
+    assert isinstance(plan, Plan)
+    assert plan.met
+
+
+def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> None:
+    answer = explain(PROBLEM, "digits", "edge-b", 3e6)
+    assert [line.name for line in answer.lines if line.reason is None] == ["full@pool"]
+    reasons = {line.name: line.reason for line in answer.lines}
+    assert reasons["full@local"] == "misses 100ms"
+    assert reasons["early@local"] == "full@pool is more accurate"
+    assert str(answer).splitlines()[0].split() == [
+        *("candidate", "where", "latency", "compute", "transfer", "queue", "margin", "accuracy", "joules"),
+        *("why", "not"),
+    ]
+    assert answer.remedies == ()
+
+
+def test_the_infeasible_is_told_which_bandwidth_accuracy_or_capacity_would_do() -> None:
+    answer = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95), "digits", "edge-b", 3e6)
+    assert answer.nearest_slo == pytest.approx(0.056 + 80_000 / 3e6)
+    assert "27 Mbit/s would do" in answer.remedies[0]
+    tight = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95, remote=None), "digits", "edge-b")
+    assert tight.remedies[1:] == (
+        "with accuracy >= 0.90 it would be kept",
+        "nodes 3.8 times as fast would do",
+    )
+
+
+@pytest.mark.parametrize(
+    "distribution", [LogUniform(1e5, 1e8), Weighted((1e6, 4e6), (1, 3)), lognormal(5e6, 1)]
+)
+def test_a_distributions_parts_sum_to_the_whole(distribution: LogUniform | Weighted) -> None:
+    low, high = np.array([0.0, 2e6]), np.array([2e6, math.inf])
+    assert distribution.share(low, high).sum() == pytest.approx(1)
+    whole = distribution.inverse(np.array([0.0]), np.array([math.inf]))
+    assert distribution.inverse(low, high).sum() == pytest.approx(float(whole[0]))
+
+
+def test_a_table_is_made_for_the_bandwidths_that_there_are() -> None:
+    slow = plan_entry(replace(PROBLEM, tables=Tables(distribution=Weighted((1e5, 1e6)))))
+    assert isinstance(slow, Plan)
+    assert slow.table.accuracy == pytest.approx(0.9)
+    mixed = plan_entry(replace(PROBLEM, tables=Tables(distribution=Weighted((1e5, 5e6), (1, 3)))))
+    assert isinstance(mixed, Plan)
+    assert mixed.table.accuracy == pytest.approx(0.25 * 0.9 + 0.75 * 0.98)
+
+
+def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
+    exit_ = Exit("full", "y", 0.9, (Cut("x", 100), Cut(("a", "b"), 50)))
+    classes = [ClassProfile("c", {}, before={"full": (0.0, 0.03, 0.1)}) for _ in range(2)]
+    options = candidates(EntryProblem(Model("m", (exit_,)), classes[0], classes[1], 0.0, Slo(1)))
+    i = find(options, "full@a+b")
+    assert (options.head[i], options.tail[i]) == (pytest.approx(0.03), pytest.approx(0.07))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Load(wait=math.nan), "load: wait nan is negative or not a number"),
+        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s is not above 0"),
+        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e is not between 0 and 1"),
+        (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving sums to 0.9, not to 1"),
+        (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "no place is called mars"),
+        (lambda: plan_entry(replace(PROBLEM, objective=Objective.ENERGY)), "objective Energy: route tables"),
+        (lambda: Weighted(()), "weighted bandwidths: no values"),
+        (
+            lambda: Model(
+                "m", (Exit("a", "p", 0.5, CUTS), Exit("b", "q", 0.9, CUTS[:1]), Exit("c", "r", 1, CUTS))
+            ),
+            "model m: exits are out of order: b leaves before a, which is listed first",
+        ),
+    ],
+)
+def test_bad_values_are_named(make: object, words: str) -> None:
+    assert callable(make)
+    with pytest.raises(BadValueError, match=words):
+        make()
