@@ -34,12 +34,12 @@ class LogUniform:
         require(0 < self.low < self.high < float("inf"), f"log-uniform from {self.low} to {self.high}")
 
     def share(self, low: Floats, high: Floats) -> Floats:
-        low, high = np.clip(low, self.low, self.high), np.clip(high, self.low, self.high)
+        low, high = (np.minimum(np.maximum(b, self.low), self.high) for b in (low, high))
         shares: Floats = np.log(high / low) / log(self.high / self.low)
         return shares
 
     def inverse(self, low: Floats, high: Floats) -> Floats:
-        low, high = np.clip(low, self.low, self.high), np.clip(high, self.low, self.high)
+        low, high = (np.minimum(np.maximum(b, self.low), self.high) for b in (low, high))
         inverses: Floats = (1 / low - 1 / high) / log(self.high / self.low)
         return inverses
 
