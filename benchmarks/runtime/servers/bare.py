@@ -70,7 +70,7 @@ def main(path: str, http_port: int, grpc_port: int) -> None:
         server.add_insecure_port(f"127.0.0.1:{grpc_port}")
         await server.start()
         settings: dict[str, Any] = {"http": "httptools", "ws": "none", "lifespan": "off", "access_log": False}
-        config = uvicorn.Config(app, port=http_port, log_config=None, **settings)
+        config = uvicorn.Config(app, port=http_port, log_config=None, proxy_headers=False, **settings)
         await uvicorn.Server(config).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

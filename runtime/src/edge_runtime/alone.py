@@ -21,7 +21,7 @@ from edge_runtime.runners import Runner
 from edge_runtime.serving import Service
 from edge_runtime.sessions import Session
 from edge_runtime.tensors import Array, Contract, Tensor
-from edge_runtime.transports import Transports
+from edge_runtime.transports import Transports, bracketed
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ async def serve_alone(
     service = Service(name, model)
     transports = Transports(service, metrics.exposition, host, http_port, grpc_port, uds)
     serving = asyncio.create_task(transports.serve())
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - not bound, only shown
+    shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
     contract = model.contract
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
     say(

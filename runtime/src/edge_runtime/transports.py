@@ -38,7 +38,7 @@ class Transports:
 
         `uds` is a folder in which callers on this node find `http.sock` and `grpc.sock`.
         """
-        grpc_addresses = [f"{host}:{grpc_port}"]
+        grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{_free_socket(uds / _GRPC_SOCKET).absolute()}")
         self._socket = _bound(host, http_port)
@@ -104,13 +104,18 @@ class _Http(uvicorn.Server):
         yield
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands in front of a port."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(
-            f"{host}:{port}: HTTP cannot listen there ({error.strerror or error}); "
+            f"{bracketed(host)}:{port}: HTTP cannot listen there ({error.strerror or error}); "
             f"free the port or name another"
         ) from error
 
