@@ -1,0 +1,68 @@
+"""Who makes and who reads each tensor, as arrays: built once per model, used for every bandwidth."""
+
+from dataclasses import dataclass, field
+
+import igraph
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_planning.errors import require
+from edge_planning.graphs.values import Graph
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """Layers by number, and the tensors that some layer reads or that are results.
+
+    tensors: names. size: bytes [tensors]. producer: the layer that makes a tensor, -1 for an input [tensors].
+    tensor_of, reader: one entry per (tensor, layer that reads it). results: tensors that are outputs.
+    """
+
+    layers: tuple[str, ...]
+    tensors: tuple[str, ...]
+    size: NDArray[np.float64]
+    producer: Ints
+    tensor_of: Ints
+    reader: Ints
+    results: Ints
+    networks: dict[int, tuple[igraph.Graph, Ints]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        require(bool(np.all(np.isfinite(self.size) & (self.size >= 0))), "a tensor's size is negative or NaN")
+        made = self.producer[self.tensor_of]
+        for tensor, low, high in zip(self.tensor_of, made, self.reader, strict=True):
+            require(
+                low < high,
+                f"{self.tensors[tensor]} is read by layer {self.layers[high]} before it is made: "
+                "a cycle, or layers out of order",
+            )
+
+
+def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: str | None = None) -> Structure:
+    """The structure of a graph, or of some of its layers (by number, in order) and one output."""
+    numbers = tuple(range(len(graph.layers))) if layers is None else layers
+    maker = {name: v for v, number in enumerate(numbers) for name in graph.layers[number].outputs}
+    outputs = graph.outputs if output is None else (output,)
+    tensors: dict[str, int] = {}
+    pairs: list[tuple[int, int]] = []
+    known = set(graph.inputs) | maker.keys()
+    for v, number in enumerate(numbers):
+        for name in dict.fromkeys(graph.layers[number].inputs):
+            require(layers is not None or name in known, f"{graph.layers[number].name}: nothing makes {name}")
+            if name in known:
+                pairs.append((tensors.setdefault(name, len(tensors)), v))
+    for name in outputs:
+        require(name in known, f"graph {graph.name}: nothing makes the output {name}")
+        tensors.setdefault(name, len(tensors))
+    links = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return Structure(
+        tuple(graph.layers[number].name for number in numbers),
+        tuple(tensors),
+        np.array([graph.tensors[name].size for name in tensors], dtype=float),
+        np.array([maker.get(name, -1) for name in tensors], dtype=np.int64),
+        links[:, 0],
+        links[:, 1],
+        np.array([tensors[name] for name in outputs], dtype=np.int64),
+    )
