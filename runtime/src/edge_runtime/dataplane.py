@@ -16,12 +16,16 @@ from typing import Final
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.assignment import Placement, Route
 from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.deadlines import Action, Allowance, Policy, Times, allowance
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
+from edge_runtime.guards import Guards
+from edge_runtime.insurance import Insurance
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
-from edge_runtime.routes import LinkView, RouteState, after_hop, after_recovery, decide
+from edge_runtime.routes import LinkView, RouteState, decide
 from edge_runtime.runners import Runner
+from edge_runtime.sessions import Halt
 from edge_runtime.status import Window
 from edge_runtime.tables import LoadedRoute, Table, load_table
 from edge_runtime.tensors import Array, Contract
@@ -29,29 +33,7 @@ from edge_runtime.upstream import Hop
 
 _log = logging.getLogger(__name__)
 
-_SPARE: Final = 1.3  # the local route is given this much of its usual time
-_RESERVE: Final = 0.08  # of the SLO: for what lies between a late hop and the answer in its place
-_LEAST_SHARE: Final = 0.25  # of the SLO: less than this is no fair try for a hop
 _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy"}
-_FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
-_ALONE_FACTOR: Final = 2.0
-_ALONE_LEAST: Final = 1.0
-
-
-def patience(slo: float, predicted: float, local: float | None, elapsed: float) -> float:
-    """Seconds that a hop may take, `elapsed` after the request came.
-
-    What is left of the SLO once the local route has its time (`local`, seconds; None without one), but never
-    less than the route is planned to take: on a node whose local route alone nearly fills the SLO, there is
-    no time for both, and the plan's route is the one that was promised. Twice as much for a route that is
-    planned to be late.
-    """
-    if local is None:
-        return max(_ALONE_FACTOR * slo, _ALONE_LEAST)
-    factor = _ALONE_FACTOR if predicted > slo else _FAIR
-    return max(
-        slo - elapsed - _SPARE * local - _RESERVE * slo, factor * predicted - elapsed, _LEAST_SHARE * slo
-    )
 
 
 class Dataplane:
@@ -65,6 +47,7 @@ class Dataplane:
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
+        policy: Policy = Policy(),
     ) -> None:
         self.table: Table | None = None
         self.link: LinkMonitor | None = None
@@ -75,6 +58,8 @@ class Dataplane:
         self.changed = asyncio.Event()
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
+        self.policy = policy
+        self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
         self._runner = Runner()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
@@ -157,19 +142,11 @@ class Dataplane:
         self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
-        index, self._state = self._decide(table)
-        chosen = table.routes[index]
+        chosen, trial = self._choose(table, deadline)
         try:
             if chosen.hop is None:
                 return await self._run(chosen, inputs), chosen, "ok"
-            try:
-                return await self._run_split(table, chosen, inputs, start, deadline), chosen, "ok"
-            except CannotAnswer as error:
-                if table.local is None:
-                    raise
-                self._metrics.fallback(_OUTCOMES.get(type(error), "failed"))
-                chosen = table.local
-                return await self._run(chosen, inputs), chosen, "fallback"
+            return await self._run_split(table, chosen, inputs, start, deadline, trial)
         except CannotAnswer:
             seconds = self._clock() - start
             self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, False)
@@ -178,6 +155,7 @@ class Dataplane:
 
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
+        self._guards.close()
         if self.link is not None:
             await self.link.stop()
         for client in self._clients.values():
@@ -186,65 +164,124 @@ class Dataplane:
         self._loader.shutdown(wait=False)
 
     def _decide(self, table: Table) -> tuple[int, RouteState]:
-        view = self.link.view() if self.link is not None else LinkView(True, None)
-        index, state = decide(table.choices, view, self._state, self._clock())
+        now, shut = self._clock(), self._guards.shut(table.hops)
+        index, state = decide(table.choices, self._view(), self._state, now, shut)
         if index != self._state.active:
             route = table.routes[index].route
             self._metrics.active(route.name, route.exit, self._state.active is not None)
             self.changed.set()
         return index, state
 
-    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array]) -> Array:
-        return (await self._run_stage(loaded, inputs))[0]
+    def _choose(self, table: Table, deadline: float) -> tuple[LoadedRoute, bool]:
+        """The route for one request, and whether it is the one that finds out about a hop that failed."""
+        index, self._state = self._decide(table)
+        chosen, local = table.routes[index], table.local
+        if local is None:
+            return chosen, False
+        if chosen.hop is None and self._guards.shut(table.hops):
+            other = table.routes[decide(table.choices, self._view(), RouteState(), 0.0)[0]]
+            if other.hop is not None and self._guards.may_try(other.hop):
+                return other, True
+        hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
+        return (local if hurried and local.pace.most <= deadline else chosen), False
 
-    async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array]) -> list[Array]:
+    def _view(self) -> LinkView:
+        return self.link.view() if self.link is not None else LinkView(True, None)
+
+    def _reachable(self) -> bool:
+        return self.link is None or self.link.view().up
+
+    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], halt: Halt | None = None) -> Array:
+        return (await self._run_stage(loaded, inputs, halt))[0]
+
+    async def _run_stage(
+        self, loaded: LoadedRoute, inputs: Mapping[str, Array], halt: Halt | None = None
+    ) -> list[Array]:
         session = loaded.session
         assert session is not None
         start = self._clock()
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._runner.run(session, feeds)
+        results = await self._runner.run(session, feeds, None, halt)
         seconds = self._clock() - start
         loaded.pace.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
         return results
 
     async def _run_split(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], start: float, deadline: float
+        self,
+        table: Table,
+        loaded: LoadedRoute,
+        inputs: Mapping[str, Array],
+        start: float,
+        deadline: float,
+        trial: bool,
+    ) -> tuple[Array, LoadedRoute, str]:
+        """By the hop, insured by what can answer here: as `_answer`."""
+        known = inputs
+        if loaded.session is not None:
+            try:
+                made = await self._run_stage(loaded, inputs)
+            except BaseException:
+                self._ended(loaded, "nothing", trial=trial, fair=False)
+                raise
+            # What the far stage reads was made here, or is an input that goes past the cut as it is.
+            known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
+        cover = table.cover(loaded)
+        times = Times(
+            table.placement.spec.slo.latency,
+            deadline,
+            self._clock() - start,
+            loaded.route.predicted_latency,
+        )
+        allowed = allowance(self.policy.action, times, cover.pace if cover is not None else None)
+        if cover is None:
+            return await self._send(loaded, known, allowed, trial), loaded, "ok"
+        insurance = Insurance(lambda halt: self._run(cover, known, halt))
+        if allowed.insure_in is not None:
+            insurance.begin_in(allowed.insure_in)
+        try:
+            return await self._send(loaded, known, allowed, trial), loaded, "ok"
+        except CannotAnswer as error:
+            reason = _OUTCOMES.get(type(error), "failed")
+            if self.policy.action is Action.FAIL and reason != "failed":
+                raise
+            self._metrics.fallback(reason)
+            return await insurance.result(), cover, "fallback"
+        finally:
+            insurance.cancel()
+
+    async def _send(
+        self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, trial: bool
     ) -> Array:
         hop, remote = loaded.hop, loaded.route.remote
         assert hop is not None
         assert remote is not None
-        if loaded.session is None:
-            activations = [inputs[t.name] for t in remote.slice.inputs]
-        else:
-            made = await self._run_stage(loaded, inputs)
-            # What the far stage reads was made here, or is an input that goes past the cut as it is.
-            known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-            activations = [known[t.name] for t in remote.slice.inputs]
         begin = self._clock()
-        outcome = "ok"
+        outcome = "nothing"  # so it stays when the caller has left
         try:
-            within = self._patience(table, loaded.route, begin - start, deadline)
-            return (await hop.infer(activations, within))[0]
+            activations = [known[t.name] for t in remote.slice.inputs]
+            output = (await hop.infer(activations, allowed.seconds))[0]
+            outcome = "ok"
+            return output
         except CannotAnswer as error:
             outcome = _OUTCOMES.get(type(error), "failed")
-            if outcome != "busy" and not self._state.failures:
+            if self._ended(loaded, outcome, trial=trial, fair=allowed.fair):
                 _log.warning("route %s: %s", loaded.route.name, error)
             raise
         except Exception as error:  # a fault of ours must not cost the answer either
             outcome = "failed"
+            self._ended(loaded, outcome, trial=trial, fair=True)
             _log.exception("route %s", loaded.route.name)
             raise HopFailed(f"{loaded.route.name}: {error!r}") from error
         finally:
-            end = self._clock()
-            self._metrics.hop(loaded.route.name, outcome, end - begin)
-            if outcome != "busy":
-                self._state = after_hop(self._state, outcome == "ok", end)
+            if outcome in ("ok", "nothing"):
+                self._ended(loaded, outcome, trial=trial, fair=True)
+            if outcome != "nothing":
+                self._metrics.hop(loaded.route.name, outcome, self._clock() - begin)
 
-    def _patience(self, table: Table, route: Route, elapsed: float, deadline: float) -> float:
-        """Seconds that a hop may take."""
-        local = None if table.local is None else table.local.pace.seconds
-        return patience(deadline, route.predicted_latency, local, elapsed)
+    def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
+        assert loaded.hop is not None
+        return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
 
     def _hop(self, route: Route, link: LinkMonitor | None) -> Hop:
         remote = route.remote
@@ -272,9 +309,10 @@ class Dataplane:
 
     def _link_changed(self, recovered: bool, notable: bool) -> None:
         if recovered:
-            self._state = after_recovery(self._state)
+            self._guards.recovered()
         if self.link is not None:
             view = self.link.view()
+            self._guards.measured(view.bandwidth)
             self._metrics.link(self.link.spec.peer, view.bandwidth or 0.0 if view.up else 0.0)
         if self.table is not None:
             _, self._state = self._decide(self.table)

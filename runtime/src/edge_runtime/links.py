@@ -47,8 +47,9 @@ _DOUBT_EVERY: Final = 1.0
 _PROBE_LEAST, _PROBE_MOST = 8 << 10, 32 << 10
 _PROBE_WITHIN: Final = 2.0
 _IN_A_ROW: Final = 3
-_DOWN_INTERVAL: Final = 1.0
-_DOWN_WITHIN: Final = 0.9
+_DOWN_INTERVAL: Final = 0.5
+_DOWN_WITHIN: Final = 0.45
+_LEAST_PATIENCE: Final = 0.05
 _TCP_INFO_LENGTH: Final = 232
 
 
@@ -206,7 +207,10 @@ class LinkMonitor:
         moved = transfer.moved()
         everything = self._moved() - transfer.moved_before
         self._end(transfer, moved)
-        if moved >= transfer.size:  # it arrived: perhaps the far server is late, perhaps a relay took it
+        hurried = now - transfer.start < max(_LEAST_PATIENCE, 2 * (self._round_trip or 0.0))
+        if (
+            moved >= transfer.size or hurried
+        ):  # it arrived: perhaps the far server is late, perhaps a relay took it
             self._ask_soon()
         elif not everything:
             self._down("nothing of a request arrived")

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Final
 
 from edge_runtime.errors import QueueFull
-from edge_runtime.sessions import Session
+from edge_runtime.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
 # A hand-over to a thread and back takes 20 microseconds on an idle core: from here on it is less than a
@@ -40,20 +40,27 @@ class Runner:
         self.waiting -= 1
 
     async def run(
-        self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+        self,
+        session: Session,
+        feeds: Mapping[str, Array],
+        names: Sequence[str] | None = None,
+        halt: Halt | None = None,
     ) -> list[Array]:
         """The session's outputs, from the event loop or from a thread by how long it lately took."""
         if session.seconds < INLINE:
             return _timed(session, feeds, names)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, _timed, session, feeds, names)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, _timed, session, feeds, names, halt)
 
     def close(self) -> None:
         """Takes no more work."""
         self._executor.shutdown(wait=False)
 
 
-def _timed(session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None) -> list[Array]:
+def _timed(
+    session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None, halt: Halt | None = None
+) -> list[Array]:
     start = time.perf_counter()
-    results = session.run(feeds, names)
+    results = session.run(feeds, names, halt)
     session.seconds += _SMOOTHING * (time.perf_counter() - start - session.seconds)
     return results

@@ -41,6 +41,18 @@ _DATATYPES: Final[Mapping[str, str]] = {
 _UNTAKEN: Final = ("tensor(bfloat16)",)
 
 
+class Halt:
+    """Ends runs from another thread, at the next operator."""
+
+    def __init__(self) -> None:
+        self.options: Untyped = ort.RunOptions()
+        self.options.log_severity_level = 4
+
+    def now(self) -> None:
+        """The runs that were given it raise ModelFailed."""
+        self.options.terminate = True
+
+
 class Session:
     """A model or a slice of one, loaded. `seconds` is what a run lately took.
 
@@ -82,7 +94,9 @@ class Session:
         found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         return found
 
-    def run(self, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> list[Array]:
+    def run(
+        self, feeds: Mapping[str, Array], names: Sequence[str] | None = None, halt: Halt | None = None
+    ) -> list[Array]:
         """Outputs in the order of `names` (by default of `outputs`), for inputs that were checked before.
 
         Fewer names save the copies, not the work: onnxruntime runs the whole graph. Raises BadTensor when the
@@ -93,7 +107,7 @@ class Session:
         try:
             if self._by_value:
                 return self._run_by_value(feeds, names)
-            results: list[Array] = self._session.run(names, feeds)
+            results: list[Array] = self._session.run(names, feeds, halt and halt.options)
         except InvalidArgument as error:
             raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
         except Exception as error:  # onnxruntime's exceptions share no base

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from edge_runtime.assignment import Placement, Route, Slice
+from edge_runtime.deadlines import Pace
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
@@ -18,19 +19,6 @@ from edge_runtime.tensors import Contract
 from edge_runtime.upstream import Hop
 
 HopTo = Callable[[Route], Hop]
-
-_SMOOTHING = 0.2
-
-
-@dataclass(slots=True)
-class Pace:
-    """How long something takes here lately, in seconds: a mean that follows within a few requests."""
-
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more measurement."""
-        self.seconds += _SMOOTHING * (seconds - self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,11 @@ class LoadedRoute:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A generation: what a request needs to be answered from beginning to end."""
+    """A generation: what a request needs to be answered from beginning to end.
+
+    `covers` are what may answer in place of a route's hop, by the route's name: from the activation that its
+    head made. They come later than the table.
+    """
 
     placement: Placement
     routes: tuple[LoadedRoute, ...]
@@ -53,6 +45,12 @@ class Table:
     sessions: dict[str, Session]
     local: LoadedRoute | None
     contract: Contract
+    hops: tuple[Hop | None, ...]
+    covers: dict[str, LoadedRoute] = field(default_factory=dict)
+
+    def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
+        """What answers in place of this route's hop: from its activation, else from the input."""
+        return self.covers.get(loaded.route.name, self.local)
 
 
 async def load_table(
@@ -77,7 +75,7 @@ async def load_table(
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
-    return Table(placement, tuple(loaded), choices, sessions, local, contract)
+    return Table(placement, tuple(loaded), choices, sessions, local, contract, tuple(r.hop for r in loaded))
 
 
 async def _session(

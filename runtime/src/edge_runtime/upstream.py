@@ -22,6 +22,21 @@ class Hop:
         self._names = [t.name for t in self._outputs]
         self._path = f"/v2/models/{stage.model}/infer"
 
+    @property
+    def address(self) -> str:
+        """Where it goes: hops to one address fail together."""
+        return self._client.url
+
+    async def healthy(self, within: float) -> bool:
+        """Whether the next stage says, `within` so many seconds, that it would answer."""
+        try:
+            response = await self._client.request(
+                "GET", f"/v2/models/{self._stage.model}/ready", within=within
+            )
+        except (TimeoutError, ConnectionFailed):
+            return False
+        return response.status == 200
+
     async def infer(self, arrays: Sequence[Array], within: float) -> list[Array]:
         """The outputs for `arrays`, which were checked before, in at most `within` seconds.
 
@@ -32,9 +47,9 @@ class Hop:
         headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n"
         size = sum(len(part) for part in body)
         wait = self._link.wait_for(size) if self._link is not None else None
-        if wait is not None and wait + self._stage.predicted_compute > within:
+        if within <= 0 or (wait is not None and wait + self._stage.predicted_compute > within):
             raise LinkBusy(
-                f"{self._stage.place}: {size} bytes behind what is on the link would take {wait:.3f} s, "
+                f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
                 f"{within:.3f} s are left"
             )
         transfer: Transfer | None = None

@@ -64,7 +64,8 @@ def test_while_the_link_is_down_requests_do_not_try_it_and_its_return_is_noticed
     split: Stack, image: Any
 ) -> None:
     split.hop.mode = split.probe.mode = "hang"
-    split.infer(image)
+    for _ in range(2):  # one late answer may be chance
+        split.infer(image)
     fallbacks = split.metric("edge_deadline_fallbacks_total")
     for _ in range(20):
         assert split.infer(image)["parameters"]["route"] == "exit1@local"

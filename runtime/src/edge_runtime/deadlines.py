@@ -1,0 +1,106 @@
+"""How long a hop may take, and when the answer in its place has to be begun. Pure: times are arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+_RESERVE: Final = 0.08  # of the deadline: for what lies between an answer and its arrival at the caller
+_LEAST_RESERVE: Final = 0.001
+_SPARE: Final = 1.3  # a computation is given this much of its usual time
+_DEVIATIONS: Final = 4.0
+_SMOOTHING: Final = 0.2
+_LEAST_SHARE: Final = 0.25  # of the deadline: less than this is no fair try for a hop
+_FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
+_ALONE_FACTOR: Final = 2.0
+_ALONE_LEAST: Final = 1.0
+
+
+class Action(Enum):
+    """What happens when a hop's answer does not come in time."""
+
+    LOCAL_EXIT = "LocalExit"
+    WAIT = "Wait"
+    FAIL = "Fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a service treats deadlines.
+
+    leave_at: share of belief from which the exit behind the head answers and nothing is sent; None: never.
+    """
+
+    action: Action = Action.LOCAL_EXIT
+    leave_at: float | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long something takes here lately, in seconds: a mean and a mean deviation that follow within a few
+    requests (as TCP measures its round trip: Jacobson, Congestion Avoidance and Control, 1988).
+    """
+
+    seconds: float = 0.0
+    deviation: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more measurement."""
+        error = seconds - self.seconds
+        self.seconds += _SMOOTHING * error
+        self.deviation += _SMOOTHING * (abs(error) - self.deviation)
+
+    @property
+    def most(self) -> float:
+        """What it should not take longer than."""
+        return max(_SPARE * self.seconds, self.seconds + _DEVIATIONS * self.deviation)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A request as its hop begins: all in seconds.
+
+    elapsed: since the request came. predicted: what the plan says of the route, from end to end.
+    """
+
+    slo: float
+    deadline: float
+    elapsed: float
+    predicted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a hop gets.
+
+    seconds: how long it may take. insure_in: after how many seconds the answer in its place is begun; None:
+    only once the hop has failed. fair: whether being late is the hop's fault.
+    """
+
+    seconds: float
+    insure_in: float | None
+    fair: bool
+
+
+def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
+    """The time for a hop beside a local computation (None without one).
+
+    With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the
+    other is begun at the last moment at which it is still in time, or at once. When it can no longer be, the
+    hop gets what its route is planned to take, since it is the better chance. Alone, twice the SLO.
+    """
+    if local is None or action is Action.WAIT:
+        return Allowance(max(_ALONE_FACTOR * times.slo, _ALONE_LEAST), None, True)
+    left = times.deadline - max(_RESERVE * times.deadline, _LEAST_RESERVE) - times.elapsed
+    promised = min(times.predicted, times.slo * (1 - _RESERVE))
+    fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
+    if action is Action.FAIL:
+        return Allowance(left, None, fair)
+    if local.most <= left:
+        return Allowance(left, left - local.most, fair)
+    if local.seconds <= left:
+        return Allowance(left, 0.0, fair)
+    factor = _ALONE_FACTOR if times.predicted > times.slo else _FAIR
+    planned = factor * times.predicted - times.elapsed
+    return Allowance(max(left, planned, _LEAST_SHARE * times.deadline), None, planned > 0)

@@ -1,0 +1,121 @@
+"""The breakers of all next hops of a node, and the health checks while one is open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol
+
+from edge_runtime.breakers import (
+    CHECK_EVERY,
+    CHECK_WITHIN,
+    CLOSED,
+    Breaker,
+    abandoned,
+    checked,
+    failed,
+    may_try,
+    seen,
+    tried,
+)
+
+_log = logging.getLogger(__name__)
+
+_NONE: Final[frozenset[int]] = frozenset()
+
+
+class Checked(Protocol):
+    """A hop, as far as its health goes."""
+
+    @property
+    def address(self) -> str:
+        """Hops to one address fail together."""
+
+    async def healthy(self, within: float) -> bool:
+        """Whether it would answer."""
+
+
+class Guards:
+    """One breaker for each address. `on_change` is called when one opens, closes or may be tried."""
+
+    def __init__(
+        self, clock: Callable[[], float], reachable: Callable[[], bool], on_change: Callable[[], None]
+    ) -> None:
+        self._clock, self._reachable, self._on_change = clock, reachable, on_change
+        self._breakers: dict[str, Breaker] = {}
+        self._checks: dict[str, asyncio.Task[None]] = {}
+
+    def shut(self, hops: Sequence[Checked | None]) -> Collection[int]:
+        """Indexes of the hops that are not to be taken."""
+        if not self._breakers:
+            return _NONE
+        return {i for i, hop in enumerate(hops) if hop is not None and not self._of(hop).closed}
+
+    def may_try(self, hop: Checked) -> bool:
+        """Whether one request may take it to find out; it has set out if so."""
+        breaker = self._of(hop)
+        if not may_try(breaker, self._clock()):
+            return False
+        self._breakers[hop.address] = tried(breaker)
+        return True
+
+    def ended(self, hop: Checked, outcome: str, *, trial: bool, fair: bool) -> bool:
+        """A hop ended: `ok`, `late`, `failed`, or what says nothing of it. Whether it is news."""
+        breaker = self._breakers.get(hop.address)
+        if outcome == "ok":
+            if breaker is not None:
+                self._breakers.pop(hop.address)
+                if not breaker.closed:
+                    _log.info("%s answers again", hop.address)
+                    self._on_change()
+            return False
+        if outcome not in ("late", "failed") or not fair:
+            if breaker is not None and trial:
+                self._breakers[hop.address] = abandoned(breaker)
+            return False
+        after = failed(breaker or CLOSED, self._clock(), late=outcome == "late", trial=trial)
+        self._breakers[hop.address] = after
+        news = breaker is None or (breaker.closed and not after.closed)
+        if not after.closed and hop.address not in self._checks:
+            self._checks[hop.address] = asyncio.create_task(self._check(hop))
+            self._on_change()
+        return news
+
+    def measured(self, bandwidth: float | None) -> None:
+        """The link was measured."""
+        if bandwidth is not None and self._breakers:
+            now = self._clock()
+            self._breakers = {a: seen(b, bandwidth, now) for a, b in self._breakers.items()}
+
+    def recovered(self) -> None:
+        """The link is back: what failed while it was away says nothing any more."""
+        self._breakers.clear()
+
+    def close(self) -> None:
+        """Ends all checks."""
+        for task in self._checks.values():
+            task.cancel()
+
+    def _of(self, hop: Checked) -> Breaker:
+        return self._breakers.get(hop.address, CLOSED)
+
+    async def _check(self, hop: Checked) -> None:
+        """Asks while the breaker is open, one question at a time, and none over a link that is down."""
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._of(hop).closed:
+                begun = loop.time()
+                if self._reachable():
+                    healthy = await hop.healthy(CHECK_WITHIN)
+                    before = self._of(hop)
+                    if before.closed:
+                        return
+                    after = self._breakers[hop.address] = checked(before, healthy, self._clock())
+                    if healthy and before.silent:
+                        _log.info("%s is healthy again: the next request tries it", hop.address)
+                    if after != before:
+                        self._on_change()
+                await asyncio.sleep(max(begun + CHECK_EVERY - loop.time(), 0.05))
+        finally:
+            self._checks.pop(hop.address, None)

@@ -1,0 +1,92 @@
+"""How long a hop may take, and when the answer in its place is begun."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.deadlines import Action, Pace, Times, allowance
+
+
+def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:
+    return (pytest.approx(seconds), insure_in if insure_in is None else pytest.approx(insure_in), fair)
+
+
+def _allowance(action: Action, times: Times, local: Pace | None) -> Any:
+    return astuple(allowance(action, times, local))
+
+
+def _times(
+    elapsed: float = 0.010, slo: float = 0.150, deadline: float = 0.150, predicted: float = 0.050
+) -> Times:
+    return Times(slo, deadline, elapsed, predicted)
+
+
+def test_the_hop_may_take_all_but_a_reserve_and_its_stand_in_begins_at_the_last_moment() -> None:
+    found = _allowance(Action.LOCAL_EXIT, _times(), Pace(0.020))
+    assert found == _about(0.128, 0.128 - 1.3 * 0.020, True)
+
+
+def test_a_stand_in_that_takes_nearly_all_that_is_left_begins_at_once() -> None:
+    found = _allowance(Action.LOCAL_EXIT, _times(elapsed=0.030), Pace(0.100))
+    assert found == _about(0.108, 0.0, True)
+
+
+def test_where_no_stand_in_can_be_in_time_the_hop_gets_what_its_route_is_planned_to_take() -> None:
+    found = _allowance(Action.LOCAL_EXIT, _times(elapsed=0.040, predicted=0.140), Pace(0.130))
+    assert found == _about(1.1 * 0.140 - 0.040, None, True)
+    late = _allowance(Action.LOCAL_EXIT, _times(slo=0.02, deadline=0.02, predicted=0.100), Pace(0.05))
+    assert late == _about(0.190, None, True)
+
+
+def test_an_unsteady_stand_in_begins_earlier() -> None:
+    steady, unsteady = Pace(0.020), Pace(0.020)
+    for i in range(60):
+        steady.add(0.020)
+        unsteady.add(0.010 if i % 2 else 0.030)
+    begins = [allowance(Action.LOCAL_EXIT, _times(), pace).insure_in for pace in (steady, unsteady)]
+    assert begins[0] == pytest.approx(0.102)
+    assert begins[1] is not None
+    assert begins[1] < 0.080
+
+
+def test_a_caller_in_a_hurry_does_not_make_it_the_hops_fault() -> None:
+    assert allowance(Action.LOCAL_EXIT, _times(deadline=0.030), Pace(0.005)).fair is False
+    assert allowance(Action.LOCAL_EXIT, _times(elapsed=0.120), Pace(0.005)).fair is False
+    assert allowance(Action.LOCAL_EXIT, _times(deadline=0.100), Pace(0.005)).fair is True
+
+
+@pytest.mark.parametrize(("slo", "seconds"), [(0.1, 1.0), (0.5, 1.0), (0.8, 1.6)])
+def test_alone_or_told_to_wait_a_hop_has_twice_the_slo_and_a_second_at_least(
+    slo: float, seconds: float
+) -> None:
+    times = _times(slo=slo, deadline=slo)
+    assert _allowance(Action.LOCAL_EXIT, times, None) == _about(seconds, None, True)
+    assert _allowance(Action.WAIT, times, Pace(0.01)) == _about(seconds, None, True)
+
+
+def test_told_to_fail_the_hop_has_until_the_deadline_and_nothing_is_begun() -> None:
+    assert _allowance(Action.FAIL, _times(), Pace(0.01)) == _about(0.128, None, True)
+
+
+@given(
+    deadline=st.floats(0.005, 2),
+    share=st.floats(0, 0.9),
+    predicted=st.floats(0.001, 3),
+    mean=st.floats(0.0001, 1),
+    deviation=st.floats(0, 0.1),
+)
+def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
+    deadline: float, share: float, predicted: float, mean: float, deviation: float
+) -> None:
+    pace, elapsed = Pace(mean, deviation), share * deadline
+    found = allowance(Action.LOCAL_EXIT, Times(deadline, deadline, elapsed, predicted), pace)
+    if found.insure_in is None:
+        assert elapsed + pace.seconds > 0.9 * deadline
+    elif found.insure_in > 0:
+        assert elapsed + found.insure_in + pace.most < deadline
+        assert elapsed + found.seconds < deadline
