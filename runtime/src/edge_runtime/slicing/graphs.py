@@ -103,7 +103,8 @@ class Graph:
         if name in self._constants or (name in self._structure.maker and name not in self._structure.live):
             raise UnknownTensor(f'"{name}" is a constant, of which every slice has its own; leave it out')
         raise UnknownTensor(
-            f'"{name}": its shape or datatype cannot be inferred; cut at another tensor'
+            f'"{name}": its shape or datatype cannot be inferred; declare it in the graph\'s value_info, '
+            f"or cut at another tensor"
             if name in self._structure.maker
             else f'"{name}" is not a tensor of the graph; its input is {", ".join(self.inputs)}, its outputs '
             f"are {', '.join(self.outputs)}"
