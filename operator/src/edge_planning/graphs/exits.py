@@ -81,9 +81,6 @@ def _exit(graph: Graph, number: int, entry: object) -> Exit:
 
 
 def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
-    """The cuts of chain_cuts with their bytes; the one at several inputs has the first one's name.
-
-    A tensor without elements is no cut: there would be nothing to send.
-    """
+    """The cuts of chain_cuts with their bytes. Without elements there is nothing to send: no cut."""
     cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in chain_cuts(graph, output)]
-    return tuple(Cut(names[0], size) for names, size in cuts if size)
+    return tuple(Cut(names, size) for names, size in cuts if size)
