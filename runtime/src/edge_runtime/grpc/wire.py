@@ -102,7 +102,7 @@ def write_response(model: str, request: InferRequest, contract: Contract, answer
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
     for key, value in answer.parameters.items():
-        # A confidence is a new number each time, and True is 1 to a cache.
+        # A confidence is a new number each time: nothing to keep.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value))
     raw: list[bytes | memoryview] = []
