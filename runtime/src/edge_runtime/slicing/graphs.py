@@ -184,6 +184,7 @@ class Graph:
 
     def _not_separated(self, inputs: Sequence[str], outputs: Sequence[str]) -> UnknownTensor:
         made = {name for i in self._structure.before(inputs) for name in self._structure.outputs[i]}
+        made.update(self.inputs)
         backwards = [name for name in outputs if name in made and name not in inputs]
         if backwards:
             return UnknownTensor(

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,9 @@ from typing import IO, Final
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, TooLarge
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+_ABANDONED: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,14 @@ class Blobs:
         self.root, self.limit = root, limit
         for folder in ("files", "blobs", "incoming"):
             (root / folder).mkdir(parents=True, exist_ok=True)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what a store that was killed had begun to receive; a day is longer than any transfer."""
+        for path in (self.root / "incoming").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def blob_path(self, digest: str) -> Path:
         """Where a blob lies or would lie."""
@@ -74,7 +86,11 @@ class Blobs:
             raise BadRequest(
                 f"path: {name!r} is not a file name; write segments divided by /, without . and .."
             )
-        return self.root / "files" / Path(*parts)
+        home = self.root / "files"
+        path = home / Path(*parts)
+        if not path.resolve().is_relative_to(home.resolve()):
+            raise BadRequest(f"path: {name!r} is a link out of the store's folder; PUT the file itself")
+        return path
 
     def read_blob(self, digest: str) -> bytes:
         """The bytes of a blob, checked; NotFound, or DigestMismatch when the disk changed them."""
@@ -90,6 +106,14 @@ class Blobs:
                 f"digest: the stored bytes of {digest} are {found}; they were removed, store them again"
             )
         return data
+
+    def check_blob(self, digest: str) -> int:
+        """The size of a blob whose bytes are as they were; else as `read_blob`, which removes it."""
+        path = self.blob_path(digest)
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest:
+                return os.fstat(file.fileno()).st_size
+        return len(self.read_blob(digest))
 
     def read_file(self, name: str) -> bytes:
         """The bytes of a named file; NotFound when there is none."""
@@ -124,6 +148,7 @@ class Blobs:
             try:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 Path(name).replace(final)
+                _settle(final.parent)
             except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
                 raise BadRequest(
                     f"path: {final.relative_to(self.root)} is taken by a file or a folder; use another"
@@ -136,3 +161,12 @@ class Blobs:
         with self.receive(target) as incoming:
             incoming.write(data)
         return Stored(incoming.digest, incoming.size)
+
+
+def _settle(folder: Path) -> None:
+    """Has the disk keep a folder's new entry, so that what was acknowledged outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

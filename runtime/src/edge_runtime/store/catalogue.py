@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.cards import card_of
+from edge_runtime.codecs.contracts import FP32, check_codec
 from edge_runtime.documents import Json
-from edge_runtime.errors import BadRequest, NotFound
+from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
-from edge_runtime.store.sources import fetch
+from edge_runtime.store.sources import fetch, fetch_data
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -30,7 +31,11 @@ class Catalogue:
         self._blobs = blobs
         # One parse at a time: a model is many times its file in memory.
         self._lock = threading.Lock()
-        self._graph = lru_cache(maxsize=4)(lambda digest: Graph(self._blobs.read_blob(digest)))
+        self._complete: set[str] = set()  # models whose data outside their file was fetched, too
+        self._graph = lru_cache(maxsize=4)(self._read_graph)
+
+    def _read_graph(self, digest: str) -> Graph:
+        return Graph(self._blobs.read_blob(digest), self._blobs.read_blob)
 
     def add_model(self, request: Json) -> dict[str, Any]:
         """The ModelCard of `{"storageUri", "digest"?, "exits"?}`, fetched when it is not here yet."""
@@ -40,6 +45,9 @@ class Catalogue:
         if exits is not None and not isinstance(exits, list):
             raise BadRequest(f"exits: {exits!r} is not a list; write [{{name, output, accuracy}}, …]")
         stored = fetch(uri, None if digest is None else check_digest(digest, "model.digest"), self._blobs)
+        if stored.digest not in self._complete:
+            fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs)
+            self._complete.add(stored.digest)
         with self._lock:
             card = card_of(self._graph(stored.digest), stored.size, exits).document()
             self._remember(card)
@@ -50,17 +58,17 @@ class Catalogue:
         profiled.
         """
         path = self._card_path(digest)
-        if not path.is_file():
+        known = _parsed(path)
+        if known is None:
             raise NotFound(
                 f"digest: no model {digest} in this store; POST /v1/models with its storageUri first"
             )
-        known: dict[str, Any] = json.loads(path.read_bytes())
         return known
 
     def _remember(self, card: dict[str, Any]) -> None:
         """Services that name different exits of one file share its profile, so their exits are joined."""
         path = self._card_path(card["digest"])
-        known = json.loads(path.read_bytes()) if path.is_file() else {"exits": [], "segments": []}
+        known = _parsed(path) or {"exits": [], "segments": []}
         named = {(e["name"], e["output"]) for e in card["exits"]}
         exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + card["exits"]
         segments = [s for s in known["segments"] if s not in card["segments"]] + card["segments"]
@@ -70,26 +78,38 @@ class Catalogue:
         return self._blobs.root / "models" / f"{check_digest(digest).removeprefix('sha256:')}.json"
 
     def add_slice(self, request: Json) -> dict[str, Any]:
-        """The slice of `{"model", "inputs", "outputs"}`, cut when it is not here yet."""
+        """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?}`, cut when it is not here yet.
+
+        `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs leave.
+        """
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
-        key = hashlib.sha256(json.dumps([digest, inputs, outputs]).encode()).hexdigest()
-        index = self._blobs.root / "slices" / f"{key}.json"
-        if index.is_file():
-            known: dict[str, Any] = json.loads(index.read_bytes())
-            if self._blobs.blob_path(known["digest"]).is_file():
-                return known
+        codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
+        asked = json.dumps([digest, inputs, outputs, codecs])
+        index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+        known = _parsed(index)
+        if known is not None and self._is_whole(known):
+            return known
         with self._lock:
             graph = self._graph(digest)
-            stored = self._blobs.put(graph.slice(inputs, outputs))
+            stored = self._blobs.put(graph.slice(inputs, outputs, **codecs))
+            takes, gives = graph.contract(inputs, outputs, **codecs)
             made = {
                 "digest": stored.digest,
                 "size": stored.size,
-                "inputs": [graph.tensor(n).document() for n in inputs],
-                "outputs": [graph.tensor(n).document() for n in outputs],
+                "inputs": [t.document() for t in takes],
+                "outputs": [t.document() for t in gives],
             }
         self._blobs.put(json.dumps(made).encode(), index)
         return made
+
+    def _is_whole(self, known: dict[str, Any]) -> bool:
+        """Whether the disk still has a slice as it was cut; what it changed is removed, and cut anew."""
+        try:
+            self._blobs.check_blob(known["digest"])
+        except (NotFound, DigestMismatch, KeyError, BadRequest):
+            return False
+        return True
 
     def put_profile(self, model: str, device_class: str, profile: Json) -> dict[str, Any]:
         """Keeps a DeviceProfile; BadRequest when it is of another model or class, or lacks its lists."""
@@ -119,6 +139,15 @@ class Catalogue:
             )
         folder = check_digest(model, "model").removeprefix("sha256:")
         return self._blobs.root / "profiles" / folder / f"{device_class}.json"
+
+
+def _parsed(path: Path) -> dict[str, Any] | None:
+    """A document of the store's own; None when there is none, or the disk changed it: it is made anew."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _text(request: Json, field: str) -> str:

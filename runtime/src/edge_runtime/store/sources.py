@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import contextlib
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import fsspec
 
-from edge_runtime.errors import BadRequest, Unreachable, UnsupportedScheme
+from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, Unreachable, UnsupportedScheme
+from edge_runtime.slicing.reading import parse
+from edge_runtime.slicing.tensordata import inside, pins
 from edge_runtime.store.blobs import Blobs, Stored
 
 SCHEMES = ("store", "https", "http", "file")
@@ -24,12 +28,32 @@ def fetch(uri: str, digest: str | None, blobs: Blobs) -> Stored:
             f'model.storageUri: "{uri}" has scheme "{scheme}"; '
             f"use one of {', '.join(s + '://' for s in SCHEMES)}"
         )
-    if digest is not None and blobs.blob_path(digest).is_file():
-        return Stored(digest, blobs.blob_path(digest).stat().st_size)
-    name = uri.removeprefix("store://")
-    if not name:
+    if digest is not None:
+        with contextlib.suppress(NotFound, DigestMismatch):
+            return Stored(digest, blobs.check_blob(digest))
+    if uri == "store://":
         raise BadRequest(f'model.storageUri: "{uri}" names no file; write store://<path>')
-    with blobs.receive(None, digest, "model.digest") as incoming:
+    return _receive(uri, digest, blobs, "model.digest")
+
+
+def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
+    """Copies what a model keeps outside its file, where the file pins it by digest.
+
+    It lies beside the model, at the locations that the file names. Raises as `fetch`, and BadRequest for a
+    location, or a link on the way to it, that leaves the model's folder.
+    """
+    for location, digest in pins(parse(model)).items():
+        if not blobs.blob_path(digest).is_file():
+            folder = uri.rsplit("/", 1)[0]
+            if urlsplit(uri).scheme == "file":
+                inside(Path(urlsplit(uri).path).parent, location)
+            name = quote(location) if folder.startswith("http") else location
+            _receive(f"{folder}/{name}", digest, blobs, f"model's data {location}")
+
+
+def _receive(uri: str, digest: str | None, blobs: Blobs, field: str) -> Stored:
+    scheme, name = urlsplit(uri).scheme, uri.removeprefix("store://")
+    with blobs.receive(None, digest, field) as incoming:
         if scheme == "store":
             incoming.write(blobs.read_file(name))
         else:

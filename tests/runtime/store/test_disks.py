@@ -1,0 +1,213 @@
+"""Disks that fill up, change bytes or lose power: what was good before is still served."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from edge_runtime.errors import BadRequest, StorageError
+from edge_runtime.model_store import SliceCache
+from edge_runtime.store.app import StoreApp
+from edge_runtime.store.blobs import Blobs
+
+HOLD = {"inputs": ["pool1"], "outputs": ["logits"]}
+OTHER = {"inputs": ["image"], "outputs": ["pool1"]}
+
+
+@contextmanager
+def full_disk(left: int) -> Iterator[None]:
+    """No file may grow beyond `left` bytes: a write fails in its middle, as on a disk that fills up."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (left, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(StoreApp(tmp_path, 1 << 20))
+    async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def model(store: httpx.AsyncClient, chain_model: bytes) -> str:
+    await store.put("/v1/files/m.onnx", content=chain_model)
+    card = (await store.post("/v1/models", json={"storageUri": "store://m.onnx"})).json()
+    digest: str = card["digest"]
+    return digest
+
+
+async def _slice(store: httpx.AsyncClient, model: str, ends: dict[str, Any]) -> httpx.Response:
+    return await store.post("/v1/slices", json={"model": model, **ends})
+
+
+async def test_a_slice_that_does_not_fit_on_the_disk_is_refused_and_the_old_one_stays(
+    store: httpx.AsyncClient, model: str, tmp_path: Path
+) -> None:
+    old = (await _slice(store, model, HOLD)).json()
+    before = _files(tmp_path)
+    with full_disk(200):
+        refused = await _slice(store, model, OTHER)
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (507, "StorageError")
+        assert "the store's disk refused: File too large" in refused.json()["error"]["message"]
+        assert (await _slice(store, model, HOLD)).json() == old
+        assert len((await store.get(f"/v1/blobs/{old['digest']}")).content) == old["size"]
+    assert _files(tmp_path) == before
+    assert (await _slice(store, model, OTHER)).status_code == 200
+
+
+async def test_a_file_that_cannot_be_replaced_keeps_its_old_bytes(
+    store: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await store.put("/v1/files/a.bin", content=b"old")
+    with full_disk(100):
+        assert (await store.put("/v1/files/a.bin", content=bytes(4096))).status_code == 507
+    assert (await store.get("/v1/files/a.bin")).content == b"old"
+    assert _files(tmp_path) == {tmp_path / "files/a.bin"}
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
+async def test_a_slice_that_the_disk_changed_is_cut_anew_to_the_same_bytes(
+    store: httpx.AsyncClient, model: str, tmp_path: Path, harm: str
+) -> None:
+    made = (await _slice(store, model, HOLD)).json()
+    path = tmp_path / "blobs" / made["digest"].removeprefix("sha256:")
+    good = path.read_bytes()
+    path.write_bytes({"flip": good[:-1] + bytes([good[-1] ^ 1]), "cut": good[:99], "empty": b""}[harm])
+    assert (await store.get(f"/v1/blobs/{made['digest']}")).status_code == 422
+    assert (await _slice(store, model, HOLD)).json() == made
+    assert (await store.get(f"/v1/blobs/{made['digest']}")).content == good
+
+
+async def test_documents_that_the_disk_changed_are_made_anew(
+    store: httpx.AsyncClient, model: str, tmp_path: Path
+) -> None:
+    made = (await _slice(store, model, HOLD)).json()
+    for path in [*(tmp_path / "slices").iterdir(), *(tmp_path / "models").iterdir()]:
+        path.write_bytes(path.read_bytes()[:20])
+    assert (await _slice(store, model, HOLD)).json() == made
+    assert (await store.get(f"/v1/models/{model}")).status_code == 404
+    assert (await store.post("/v1/models", json={"storageUri": "store://m.onnx"})).status_code == 200
+    assert (await store.get(f"/v1/models/{model}")).json()["digest"] == model
+
+
+async def test_a_model_that_the_disk_changed_is_fetched_anew(
+    store: httpx.AsyncClient, model: str, tmp_path: Path, chain_model: bytes
+) -> None:
+    (tmp_path / "blobs" / model.removeprefix("sha256:")).write_bytes(b"rubbish")
+    request = {"storageUri": "store://m.onnx", "digest": model}
+    assert (await store.post("/v1/models", json=request)).json()["digest"] == model
+    assert (await store.get(f"/v1/blobs/{model}")).content == chain_model
+
+
+def test_bytes_are_on_the_disk_before_they_have_their_name_and_the_name_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, synced = Blobs(tmp_path, 1000), []
+    place = blobs.blob_path(_digest(b"abc"))
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{handle}").readlink().parent.name, place.exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    blobs.put(b"abc")
+    assert synced == [("incoming", False), (tmp_path.name, True)]
+
+
+def test_what_a_killed_store_had_begun_to_receive_is_swept_away_later(tmp_path: Path) -> None:
+    Blobs(tmp_path, 1000)
+    old, new = tmp_path / "incoming/old", tmp_path / "incoming/new"
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Blobs(tmp_path, 1000)
+    assert _files(tmp_path) == {new}
+
+
+def test_a_link_out_of_the_stores_folder_is_not_followed(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "store", 1000)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "store/files/up").symlink_to(tmp_path)
+    with pytest.raises(BadRequest, match="'up/secret' is a link out of the store's folder"):
+        blobs.read_file("up/secret")
+
+
+class _Source:
+    """A model store that answers from a dictionary, or not at all."""
+
+    def __init__(self, **blobs: bytes) -> None:
+        self.blobs, self.asked = {_digest(b): b for b in blobs.values()}, 0
+
+    async def blob(self, digest: str) -> bytes:
+        self.asked += 1
+        if digest not in self.blobs:
+            raise StorageError("the store is down")
+        return self.blobs[digest]
+
+
+async def test_a_node_serves_slices_from_its_disk_while_the_store_is_down(tmp_path: Path) -> None:
+    source = _Source(a=b"slice")
+    digest = _digest(b"slice")
+    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    assert await cache.get(digest) == b"slice"
+    source.blobs.clear()
+    assert await cache.get(digest) == b"slice"
+    assert source.asked == 1
+
+
+@pytest.mark.parametrize("harmed", [b"slicf", b"sli", b""])
+async def test_a_node_fetches_a_slice_anew_that_its_disk_changed(tmp_path: Path, harmed: bytes) -> None:
+    source, digest = _Source(a=b"slice"), _digest(b"slice")
+    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    await cache.get(digest)
+    (tmp_path / digest.removeprefix("sha256:")).write_bytes(harmed)
+    assert await cache.get(digest) == b"slice"
+    assert source.asked == 2
+    assert (tmp_path / digest.removeprefix("sha256:")).read_bytes() == b"slice"
+
+
+async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(tmp_path: Path) -> None:
+    large = os.urandom(5000)
+    source = _Source(a=b"old", b=large)
+    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    await cache.get(_digest(b"old"))
+    with full_disk(1000):
+        assert await cache.get(_digest(large)) == large
+    assert _files(tmp_path) == {tmp_path / _digest(b"old").removeprefix("sha256:")}
+    assert await cache.get(_digest(large)) == large
+    assert len(_files(tmp_path)) == 2
+
+
+async def test_a_node_whose_disk_fails_while_syncing_serves_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    cache = SliceCache(tmp_path, _Source(a=b"slice"))  # type: ignore[arg-type]
+    assert await cache.get(_digest(b"slice")) == b"slice"
+    assert _files(tmp_path) == set()
