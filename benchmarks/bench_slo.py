@@ -39,6 +39,7 @@ from edge_planning.baselines import (
     ranked_splits,
     right_sizing_only,
 )
+from edge_planning.choosing.tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
@@ -59,7 +60,6 @@ from edge_planning.simulation import (
     summary,
 )
 from edge_planning.simulation.plots import comparison, timeline
-from edge_planning.tables import useful
 
 SLOS = tuple(n / 10 for n in range(1, 11))
 QUICK_SLOS = (0.1, 0.2, 0.5)

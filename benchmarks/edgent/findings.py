@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_planning import EntryProblem, Mode, Slo, candidates, choose
-from edge_planning.candidates import LOCAL
+from edge_planning.choosing.candidates import LOCAL
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import FRAMING, NARROW, WIDE, Widths, alexnet
 from edge_planning.costs.estimates import class_profile

@@ -6,12 +6,13 @@ No clock, no randomness, no I/O; usable without Kubernetes. docs/planning.md has
 sources.
 """
 
-from edge_planning.candidates import Candidates, Latency
-from edge_planning.choosing import Choice, Chooser, choose, chooser
+from edge_planning.choosing.candidates import Candidates, Latency
+from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
+from edge_planning.choosing.entries import explain_at, plan_entry, route_table, unlimited_table
+from edge_planning.choosing.enumeration import candidates
+from edge_planning.choosing.explanations import Explanation, explain
 from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
-from edge_planning.entries import explain_at, plan_entry, route_table, unlimited_table
 from edge_planning.errors import BadValueError, PlanningError
-from edge_planning.explanations import Explanation, explain
 from edge_planning.models import Cut, Exit, Model
 from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
 from edge_planning.problems import (
@@ -30,7 +31,6 @@ from edge_planning.problems import (
     int8,
 )
 from edge_planning.profiles import ClassProfile, Timing
-from edge_planning.ways import candidates
 
 __all__ = [
     "FP32",

@@ -33,7 +33,7 @@ from edge_planning.baselines import (
 from edge_planning.baselines.edgent import configuration_map, detect, level, new_detection, reward
 from edge_planning.baselines.measured import bottlenecks
 from edge_planning.baselines.memoryless import RandomFeasible
-from edge_planning.choosing import choose
+from edge_planning.choosing.choices import choose
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from edge_planning.replanning.distributions import normal_below, student_below
 

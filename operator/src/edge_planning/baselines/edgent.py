@@ -20,7 +20,7 @@ import numpy as np
 from edge_planning.baselines.measured import edgent
 from edge_planning.baselines.options import Options
 from edge_planning.baselines.policies import Answer, Measurement, Request
-from edge_planning.candidates import Floats
+from edge_planning.choosing.candidates import Floats
 from edge_planning.errors import require
 
 

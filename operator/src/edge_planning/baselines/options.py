@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_planning.candidates import Candidates, Floats
+from edge_planning.choosing.candidates import Candidates, Floats
 from edge_planning.errors import require
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edge_planning.candidates import Candidates
+from edge_planning.choosing.candidates import Candidates
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import Floats, Integers, Mask
 from edge_planning.sharing.values import Option

@@ -1,0 +1,1 @@
+"""The choice for one service at one entry node: candidates, objectives, route tables, explanations."""

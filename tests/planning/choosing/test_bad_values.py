@@ -1,0 +1,62 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from edge_planning import (
+    BadValueError,
+    ClassProfile,
+    Cut,
+    EntryProblem,
+    Exit,
+    Model,
+    Slo,
+    Tables,
+    Timing,
+    candidates,
+)
+
+EXIT = Exit("full", "logits", 0.9, (Cut("image", 10),))
+MODEL = Model("m", (EXIT,))
+PROFILE = ClassProfile("edge", {("image", "logits"): Timing(0.1, 0.1)})
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Cut("pool", 0), "cut pool: size 0 bytes is not above 0"),
+        (lambda: Exit("e", "o", 1.3, (Cut("i", 1),)), "exit e: accuracy 1.3 is not between 0 and 1"),
+        (lambda: Exit("e", "o", math.nan, (Cut("i", 1),)), "exit e: accuracy nan is not between 0 and 1"),
+        (lambda: Exit("e", "o", 0.3, ()), "exit e: no cuts"),
+        (lambda: Model("m", ()), "model m: no exits"),
+        (lambda: Model("m", (EXIT, EXIT)), "two exits have the same name"),
+        (lambda: Timing(-1.0, 1.0), "mean -1.0 s is not a time"),
+        (lambda: Timing(1.0, math.inf), "p95 inf s is not a time"),
+        (lambda: Slo(0.0), "latency 0.0 s is not a time above 0"),
+        (lambda: Slo(0.1, 100), "percentile 100 is not between 1 and 99.9"),
+        (lambda: Tables(routes=0), "0 routes are too few"),
+        (lambda: Tables(low=2.0, high=1.0), "no bandwidth lies from 2.0 to 1.0"),
+        (lambda: Tables(safety=0.5), "safety 0.5 is below 1"),
+        (lambda: EntryProblem(MODEL, PROFILE, None, math.nan, Slo(1)), "rtt nan is negative or not a number"),
+        (
+            lambda: EntryProblem(MODEL, PROFILE, None, 0, Slo(1), bandwidth=-1),
+            "bandwidth -1 bit/s is negative",
+        ),
+        (
+            lambda: EntryProblem(MODEL, PROFILE, None, 0, Slo(1), min_accuracy=2),
+            "min_accuracy 2 is not between",
+        ),
+        (
+            lambda: candidates(EntryProblem(MODEL, ClassProfile("edge", {}), None, 0, Slo(1))),
+            "device class edge: the segment from image to logits of exit full is not measured",
+        ),
+        (
+            lambda: candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1))).latencies(-5.0),
+            "bandwidth -5.0 bit/s is negative",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_planned_with_is_named(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(BadValueError) as raised:
+        make()
+    assert words in str(raised.value)
