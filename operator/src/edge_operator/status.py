@@ -16,7 +16,7 @@ from edge_operator.api.inferenceservices import (
 )
 from edge_operator.conditions import Blocked, ConditionType, Finding, conditions
 from edge_operator.pools import Node, PoolMember, group_members, server_nodes
-from edge_planning.explaining import bandwidth_text
+from edge_planning.choosing.sentences import bandwidth_text
 
 _ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
 _SILENT_AFTER = datetime.timedelta(seconds=30)
