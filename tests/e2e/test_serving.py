@@ -68,4 +68,4 @@ def test_a_slower_device_class_is_measured_slower(trial: Trial) -> None:
 
     classes = {c["name"]: c for c in trial.get("modelprofile", "digits")["spec"]["deviceClasses"]}
     full = {name: parse_duration(c["exits"][-1]["mean"]) for name, c in classes.items()}
-    assert full["camera"] > full["gateway"] > 2 * full["cloud"]
+    assert full["camera"] > full["gateway"] > full["cloud"]
