@@ -260,9 +260,13 @@ class Dataplane:
         outcome = "nothing"  # so it stays when the caller has left
         try:
             activations = [known[t.name] for t in remote.slice.inputs]
-            output = (await hop.infer(activations, allowed.seconds))[0]
+            async with asyncio.timeout(None) as limit:
+                with self._guards.patient(hop, limit, allowed.expected):
+                    output = (await hop.infer(activations, allowed.seconds))[0]
             outcome = "ok"
             return output
+        except TimeoutError:
+            raise HopLate(f"{remote.place}: others waited in vain meanwhile") from None
         except CannotAnswer as error:
             outcome = _OUTCOMES.get(type(error), "failed")
             if self._ended(loaded, outcome, trial=trial, fair=allowed.fair):

@@ -75,12 +75,14 @@ class Allowance:
     """What a hop gets.
 
     seconds: how long it may take. insure_in: after how many seconds the answer in its place is begun; None:
-    only once the hop has failed. fair: whether being late is the hop's fault.
+    only once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
+    take; more than that only while other requests' hops go well.
     """
 
     seconds: float
     insure_in: float | None
     fair: bool
+    expected: float
 
 
 def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
@@ -90,17 +92,19 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
     other is begun at the last moment at which it is still in time, or at once. When it can no longer be, the
     hop gets what its route is planned to take, since it is the better chance. Alone, twice the SLO.
     """
+    expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
     if local is None or action is Action.WAIT:
-        return Allowance(max(_ALONE_FACTOR * times.slo, _ALONE_LEAST), None, True)
+        most = max(_ALONE_FACTOR * times.slo, _ALONE_LEAST)
+        return Allowance(most, None, True, most)
     left = times.deadline - max(_RESERVE * times.deadline, _LEAST_RESERVE) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
     fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
     if action is Action.FAIL:
-        return Allowance(left, None, fair)
+        return Allowance(left, None, fair, left)
     if local.most <= left:
-        return Allowance(left, left - local.most, fair)
+        return Allowance(left, left - local.most, fair, expected)
     if local.seconds <= left:
-        return Allowance(left, 0.0, fair)
+        return Allowance(left, 0.0, fair, expected)
     factor = _ALONE_FACTOR if times.predicted > times.slo else _FAIR
     planned = factor * times.predicted - times.elapsed
-    return Allowance(max(left, planned, _LEAST_SHARE * times.deadline), None, planned > 0)
+    return Allowance(max(left, planned, _LEAST_SHARE * times.deadline), None, planned > 0, expected)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from edge_runtime.breakers import (
@@ -22,6 +23,7 @@ from edge_runtime.breakers import (
 
 _log = logging.getLogger(__name__)
 
+_STAGGER: Final = 0.003
 _NONE: Final[frozenset[int]] = frozenset()
 
 
@@ -45,6 +47,20 @@ class Guards:
         self._clock, self._reachable, self._on_change = clock, reachable, on_change
         self._breakers: dict[str, Breaker] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, dict[asyncio.Timeout, float]] = {}
+
+    @contextmanager
+    def patient(self, hop: Checked, limit: asyncio.Timeout, expected: float) -> Iterator[None]:
+        """While a request waits for the hop: once its breaker opens, no longer than `expected` seconds.
+
+        A hop that has failed others is not going to answer those who wait longer than was planned.
+        """
+        waiting = self._waiting.setdefault(hop.address, {})
+        waiting[limit] = asyncio.get_running_loop().time() + expected
+        try:
+            yield
+        finally:
+            del waiting[limit]
 
     def shut(self, hops: Sequence[Checked | None]) -> Collection[int]:
         """Indexes of the hops that are not to be taken."""
@@ -79,6 +95,7 @@ class Guards:
         news = breaker is None or (breaker.closed and not after.closed)
         if not after.closed and hop.address not in self._checks:
             self._checks[hop.address] = asyncio.create_task(self._check(hop))
+            self._release(hop)
             self._on_change()
         return news
 
@@ -96,6 +113,14 @@ class Guards:
         """Ends all checks."""
         for task in self._checks.values():
             task.cancel()
+
+    def _release(self, hop: Checked) -> None:
+        # One after the other: all at once they would wait for each other's answers, the oldest too.
+        turn = asyncio.get_running_loop().time()
+        for limit, expected in self._waiting.get(hop.address, {}).items():
+            if not limit.expired():
+                turn += _STAGGER
+                limit.reschedule(max(turn, expected))
 
     def _of(self, hop: Checked) -> Breaker:
         return self._breakers.get(hop.address, CLOSED)

@@ -17,7 +17,7 @@ def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:
 
 
 def _allowance(action: Action, times: Times, local: Pace | None) -> Any:
-    return astuple(allowance(action, times, local))
+    return astuple(allowance(action, times, local))[:3]
 
 
 def _times(
@@ -90,3 +90,8 @@ def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
     elif found.insure_in > 0:
         assert elapsed + found.insure_in + pace.most < deadline
         assert elapsed + found.seconds < deadline
+
+
+def test_once_others_fail_a_hop_has_what_is_planned_and_not_all_that_is_left() -> None:
+    assert allowance(Action.LOCAL_EXIT, _times(), Pace(0.02)).expected == pytest.approx(1.1 * 0.050 - 0.010)
+    assert allowance(Action.LOCAL_EXIT, _times(elapsed=0.1), Pace(0.02)).expected == 0.0

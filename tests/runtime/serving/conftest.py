@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import uvicorn
 import uvloop
 
+from edge_runtime.connections import HttpClient
 from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
 
@@ -80,12 +82,16 @@ def in_thread(main: Callable[[asyncio.Event], Any]) -> Iterator[None]:
 
 
 class FaultyLink:
-    """A relay to one port that can hang, refuse or break off. `rate` is bytes a second, None for no limit."""
+    """A relay to one port that can hang, refuse, break off or tear an answer in two.
+
+    `rate` is bytes a second, None for no limit. `delay` is how many seconds answers are held back.
+    """
 
     def __init__(self, target: int) -> None:
         self.target, self.port, self.mode = target, free_port(), "pass"
         self.rate: float | None = None
-        self.held = 0
+        self.delay = 0.0
+        self.held = self.taken = 0
         self._serving = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -125,15 +131,64 @@ class FaultyLink:
         while data := await reader.read(8192):
             self.held += self.mode == "hang"
             while self.mode == "hang":  # noqa: ASYNC110 - a test changes it from another thread
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
             if self.mode in ("break", "refuse"):
                 writer.transport.abort()
                 raise ConnectionResetError
+            self.taken += outward
+            if self.mode == "tear" and not outward:
+                writer.write(data[: len(data) // 2])
+                await writer.drain()
+                writer.transport.abort()
+                raise ConnectionResetError
+            if self.delay and not outward:
+                await asyncio.sleep(self.delay)
             if outward and self.rate is not None:
                 await asyncio.sleep(len(data) / self.rate)
             writer.write(data)
             await writer.drain()
         writer.transport.abort()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: `seconds` count from the moment at which the request was due."""
+
+    status: int
+    seconds: float
+    parameters: Document
+    logits: bytes
+
+
+async def _ask(port: int, image: Any, count: int, rate: float, patience: float | None) -> list[Reply]:
+    parameters = {} if patience is None else {"timeout": round(patience * 1e6)}
+    entry = {
+        "name": "image",
+        "shape": list(image.shape),
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": image.nbytes},
+    }
+    asked = {"inputs": [entry], "parameters": {"binary_data_output": True, **parameters}}
+    header = json.dumps(asked).encode()
+    loop = asyncio.get_running_loop()
+    client = HttpClient(f"http://127.0.0.1:{port}", size=64)
+
+    async def one(due: float) -> Reply:
+        await asyncio.sleep(due - loop.time())
+        lines = f"Inference-Header-Content-Length: {len(header)}\r\n"
+        found = await client.request(
+            "POST", "/v2/models/digits/infer", [header, image.tobytes()], lines, within=10
+        )
+        seconds = loop.time() - due
+        if found.status != 200:
+            return Reply(found.status, seconds, {}, b"")
+        length = int(found.headers["inference-header-content-length"])
+        return Reply(200, seconds, json.loads(found.body[:length])["parameters"], found.body[length:])
+
+    begin = loop.time() + 0.05
+    replies = await asyncio.gather(*[one(begin + i / rate) for i in range(count)])
+    client.close()
+    return replies
 
 
 class Stack:
@@ -305,6 +360,10 @@ class Stack:
             "POST", f"http://127.0.0.1:{self.http}/v2/models/digits/infer", {"inputs": [given]}
         )
         return answer
+
+    def ask(self, image: Any, count: int, rate: float, patience: float | None = None) -> list[Reply]:
+        """So many requests, one each 1/rate seconds whether or not earlier ones are answered."""
+        return asyncio.run(_ask(self.http, image, count, rate, patience))
 
     def wait_for_route(self, image: Any, route: str, within: float = 20.0) -> None:
         """Asks until this route answers."""

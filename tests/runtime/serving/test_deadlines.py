@@ -1,0 +1,135 @@
+"""Whatever the next hop does, requests are answered before their deadline, by someone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+Stack = Any
+Reply = Any
+SLO = 0.4
+
+
+@pytest.fixture
+def image() -> Any:
+    return np.random.default_rng(9).normal(size=(1, 1, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def split(stack: Stack, image: Any) -> Stack:
+    """Serving through the link, with a deadline of 400 ms."""
+    stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), latency="400ms"))
+    stack.wait_for_route(image, "final@pool1")
+    return stack
+
+
+@contextmanager
+def changing(steps: Sequence[Any], stack: Stack) -> Iterator[None]:
+    """Takes a step each time that the runtime has answered 150 more requests."""
+    stop = threading.Event()
+
+    def work() -> None:
+        first = stack.metric("edge_request_duration_seconds_count")
+        for i, step in enumerate(steps, 1):
+            while stack.metric("edge_request_duration_seconds_count") < first + 150 * i:
+                if stop.wait(0.02):
+                    return
+            step()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def _in_time(replies: Sequence[Reply]) -> float:
+    assert {r.status for r in replies} == {200}
+    return float(np.mean([r.seconds <= SLO for r in replies]))
+
+
+@pytest.mark.parametrize("fault", ["hang", "break", "refuse", "tear"])
+def test_a_hop_that_fails_under_load_costs_no_deadline_and_no_error(
+    split: Stack, image: Any, fault: str
+) -> None:
+    def begin() -> None:
+        split.hop.mode = fault
+
+    with changing([begin], split):
+        replies = split.ask(image, 600, 150)
+    assert _in_time(replies) >= 0.999
+    assert {r.parameters["exit"] for r in replies} >= {"exit1", "final"}
+    assert split.hop.taken < 400  # the others did not even try
+
+
+def test_thousands_of_requests_before_and_behind_a_hung_hop_are_in_time(split: Stack, image: Any) -> None:
+    def hang() -> None:
+        split.hop.mode = "hang"
+
+    with changing([hang], split):
+        replies = split.ask(image, 3000, 250)
+    assert _in_time(replies) >= 0.999
+    late = [r for r in replies if r.parameters["route"] == "exit1@local"]
+    assert len(late) > 2000
+    # The answer of each route is its own: none is of another.
+    assert len({(r.parameters["route"], r.logits) for r in replies}) == 2
+
+
+def test_a_hop_that_answers_too_late_is_replaced_and_one_that_is_quick_again_is_taken(
+    split: Stack, image: Any
+) -> None:
+    def slow() -> None:
+        split.hop.delay = 2 * SLO
+
+    def quick() -> None:
+        split.hop.delay = 0.0
+
+    with changing([slow, quick], split):
+        replies = split.ask(image, 700, 200)
+    assert _in_time(replies) >= 0.999
+    split.wait_for_route(image, "final@pool1", within=5)
+
+
+def test_a_link_that_flaps_costs_no_deadline_and_no_more_than_a_switch_each_dwell_time(
+    split: Stack, image: Any
+) -> None:
+    def down() -> None:
+        split.hop.mode = split.probe.mode = "hang"
+
+    def up() -> None:
+        split.hop.mode = split.probe.mode = "pass"
+
+    switches = split.metric("edge_route_switches_total")
+    with changing([down, up] * 4, split):
+        replies = split.ask(image, 1400, 200)
+    assert _in_time(replies) >= 0.999
+    assert split.metric("edge_route_switches_total") - switches <= 1400 / 200 / 0.5 + 2
+    split.wait_for_route(image, "final@pool1", within=5)
+
+
+def test_a_hung_hop_is_taken_again_within_a_second_of_its_return(split: Stack, image: Any) -> None:
+    split.hop.mode = "hang"
+    split.ask(image, 100, 50)
+    assert split.infer(image)["parameters"]["route"] == "exit1@local"
+    split.hop.mode = "pass"
+    replies = split.ask(image, 100, 50)
+    first = next(i for i, r in enumerate(replies) if r.parameters["route"] == "final@pool1")
+    assert first / 50 < 1.0
+    assert _in_time(replies) == 1.0
+
+
+def test_a_caller_in_a_hurry_is_answered_within_its_own_timeout(split: Stack, image: Any) -> None:
+    split.hop.delay = 0.1
+    replies = split.ask(image, 40, 20, patience=0.04)
+    assert {r.parameters["route"] for r in replies} == {"exit1@local"}
+    assert sum(r.seconds < 0.04 for r in replies) >= 38
+    assert sum(r.parameters["deadline_met"] for r in replies) >= 38
+    # That the hop had no time is not its fault: who has time gets its answer.
+    assert split.infer(image)["parameters"]["route"] == "final@pool1"
