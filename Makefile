@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header -
 
 .PHONY: help
 help: ## Lists the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ The two commands
 .PHONY: demo test
@@ -38,15 +38,24 @@ e2e: $(VENV)/.synced ## The end-to-end test alone
 	@$(BIN)/python -m testbed.checks e2e
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo
+.PHONY: bench-planner bench-slo bench-forecasting bench-runtime fuzz-runtime
 bench-planner: $(VENV)/.synced ## How right and how fast the planner decides (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
 bench-slo: $(VENV)/.synced ## The planner against Edgent, Neurosurgeon, DADS and an oracle on bandwidth traces (TRACES=dir)
 	@$(BIN)/python -m benchmarks.bench_slo $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
+bench-forecasting: $(VENV)/.synced ## How well the bandwidth is forecast (TRACES=dir)
+	@$(BIN)/python -m benchmarks.forecasting $(if $(TRACES),--traces $(TRACES)) $(ARGS)
+
+bench-runtime: $(VENV)/.synced ## The runtime beside KServe, MLServer and Triton, which it installs into .cache/peers
+	@$(BIN)/python -m benchmarks.bench_runtime $(ARGS)
+
+fuzz-runtime: $(VENV)/.synced ## Damaged requests against a live server for ten minutes (ARGS="--seconds 60")
+	@$(BIN)/python -m benchmarks.runtime.fuzzing $(ARGS)
+
 ##@ While working
-.PHONY: setup format generate lock up down clean
+.PHONY: setup format generate figures lock up down clean
 setup: $(VENV)/.synced ## Makes .venv with everything that the other targets need
 
 format: $(VENV)/.synced ## Formats the code and sorts the imports
@@ -55,12 +64,18 @@ format: $(VENV)/.synced ## Formats the code and sorts the imports
 generate: $(VENV)/.synced ## Writes crds/ anew from edge_operator/api
 	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds
 
+figures: $(VENV)/.synced ## Draws the pictures of docs/ anew that do not depend on the machine
+	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent
+	@$(BIN)/python -m benchmarks.replanning_plot
+
 lock: $(UV) ## Resolves requirements/*.lock anew (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
+	@for peer in kserve mlserver; do \
+	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/dev.in operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml -o requirements/dev.lock
 
 up: $(VENV)/.synced ## Boots the testbed's cluster

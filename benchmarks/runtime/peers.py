@@ -1,7 +1,6 @@
 """The servers that are compared, each in a process and an environment of its own, all with one thread.
 
-Environments lie in .cache/peers. They are made from requirements/peers-NAME.lock where that exists, by
-version and hash; else from the pinned versions here, of which only the servers' own are fixed.
+Environments lie in .cache/peers, made by version and hash from the locks in requirements/.
 """
 
 import json
@@ -25,11 +24,7 @@ PEERS: Final = ROOT / ".cache" / "peers"
 NAMES: Final = ("ours", "bare", "kserve", "mlserver", "triton")
 # What reads no binary tensors over HTTP is asked in the form that it reads.
 JSON_ONLY: Final = frozenset(["mlserver"])
-_PINNED: Final[Mapping[str, Sequence[str]]] = {
-    "kserve": ("kserve==0.21.0", "onnxruntime==1.31.1"),
-    "mlserver": ("mlserver==1.7.1", "onnxruntime==1.31.1"),
-    "triton": ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime"),
-}
+_LOCKS: Final = {"kserve": "peers-kserve.lock", "mlserver": "peers-mlserver.lock", "triton": "triton.lock"}
 _START: Final = 120.0
 _ONE: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -74,17 +69,17 @@ def install(name: str, say: Say) -> Path:
     if name in ("ours", "bare"):
         return Path(sys.executable)
     folder = PEERS / name
-    lock = ROOT / "requirements" / f"peers-{name}.lock"
+    lock = ROOT / "requirements" / _LOCKS[name]
     python, done = folder / "bin" / "python", folder / ".installed"
-    wanted = lock.read_text() if lock.exists() else "\n".join(_PINNED[name])
+    wanted = lock.read_text()
     if done.exists() and done.read_text() == wanted:
         return python
     say(f"installing {name} into {folder.relative_to(ROOT)}")
     uv = str(ROOT / ".cache" / "uv" / "bin" / "uv")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    how = ["--require-hashes", "-r", str(lock)] if lock.exists() else list(_PINNED[name])
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *how], check=True)
+    into = ["--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)]
+    subprocess.run([uv, "pip", "install", *into], check=True)
     done.write_text(wanted)
     return python
 
