@@ -4,8 +4,8 @@ The seeded processes. `random_network`: one of four shapes (a series of residual
 rows of a given width, each layer reading some of the row before; layers that read any of the last few
 tensors; layers that read anything, so that some tensors have many readers), 5 to 40 layers, one to three
 inputs and results, now and then a layer with two outputs. `random_problem`: log-normal seconds, some of them
-0, later tiers mostly faster; rates at which sending a typical tensor costs from a thousandth of all computing to
-more than it; fixed seconds for hops, results that travel back and fixed layers in a part of the problems.
+0, later tiers mostly faster; rates at which sending a typical tensor costs from a thousandth of all computing
+to more than it; fixed seconds for hops, results that travel back and fixed layers in a part of the problems.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ Reads = list[list[str]]
 def network(
     reads: Sequence[Sequence[str]],
     sizes: Sequence[int],
+    flops: Sequence[float] = (),
     inputs: Sequence[str] = ("x",),
     outputs: Sequence[str] = (),
-    flops: Sequence[float] = (),
     double: frozenset[int] = frozenset(),
 ) -> Graph:
     """Layer i makes the tensor ti (one of `double` makes ui too). sizes: of inputs, then of layers.
@@ -74,7 +74,7 @@ def random_network(rng: np.random.Generator, most: int = 40) -> Graph:
     sizes = np.maximum(rng.lognormal(9, 1.5, len(inputs) + count), 1)
     if rng.random() < 0.2:
         sizes = np.full(len(sizes), 4096.0)  # everything ties
-    graph = network(reads, sizes.astype(int).tolist(), inputs, (), (), double)
+    graph = network(reads, sizes.astype(int).tolist(), inputs=inputs, double=double)
     made = [layer.outputs[0] for layer in graph.layers[count // 3 :]]
     inner = [name for name in made if name not in graph.outputs]
     if inner and rng.random() < 0.25:  # an early exit: a result that is read on, too
@@ -119,14 +119,8 @@ def random_problem(
 
 
 def large_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
-    """Residual and inception-like blocks in series; activations shrink and kernels grow as in real ones."""
-    reads = blocks(rng, layers, ["x"])
-    depth = np.linspace(0, 5, layers)
-    elements = 64 * 112 * 112 * 0.5 ** np.floor(depth) * rng.uniform(0.5, 1.5, layers)
-    cheap = rng.random(layers) < 0.4  # activations, additions, pooling
-    flops = elements * np.where(cheap, rng.uniform(1, 9, layers), rng.uniform(100, 1200, layers))
-    sizes = [4 * 3 * 224 * 224, *(4 * elements.astype(int)).tolist()]
-    return network(reads, sizes, ["x"], [f"t{layers - 1}"], flops.tolist())
+    """Residual and inception-like blocks in series; activations shrink, their work stays about even."""
+    return network(blocks(rng, layers, ["x"]), *_shrinking(rng, layers), outputs=[f"t{layers - 1}"])
 
 
 def tangled_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
@@ -138,15 +132,23 @@ def tangled_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
         ins += [f"t{j}" for j in rng.choice(others, min(int(rng.integers(0, 3)), len(others)), replace=False)]
         reads.append(list(dict.fromkeys(ins)))
     reads.append([f"t{layers - 2}", f"t{layers - 3}"])
-    elements = np.maximum(rng.lognormal(11, 1, layers + 1), 1).astype(int)
-    flops = elements[1:] * rng.uniform(1, 800, layers)
-    return network(reads, (4 * elements).tolist(), ["x"], [f"t{layers - 1}"], flops.tolist())
+    sizes, flops = _shrinking(rng, layers)
+    narrow = [sizes[0], *(max(size // 8, 4) for size in sizes[1:])]  # several of them are alive at a time
+    return network(reads, narrow, flops, outputs=[f"t{layers - 1}"])
+
+
+def _shrinking(rng: np.random.Generator, layers: int) -> tuple[list[int], list[float]]:
+    """Bytes of an image and of each layer's tensor, from 64 maps of 112 x 112 on halved nine times; FLOPs."""
+    elements = 64 * 112 * 112 * 0.5 ** np.floor(np.linspace(0, 9, layers)) * rng.uniform(0.5, 1.5, layers)
+    cheap = rng.random(layers) < 0.4  # activations, additions, pooling
+    flops = np.where(cheap, elements * rng.uniform(1, 9, layers), rng.lognormal(17, 0.5, layers))
+    return [4 * 3 * 224 * 224, *(4 * elements.astype(int)).tolist()], flops.tolist()
 
 
 def speeds(graph: Graph, tiers: int) -> Floats:
-    """Seconds [tiers, layers]: FLOPs at 5 GFLOP/s and 0.1 ms a layer, ten times as fast at each next tier."""
+    """Seconds [tiers, layers]: FLOPs at 10 GFLOP/s and 0.1 ms a layer; the last tier ten times as fast."""
     flops = np.array([layer.flops for layer in graph.layers])
-    times: Floats = np.stack([(flops / 5e9 + 1e-4) / 10.0**tier for tier in range(tiers)])
+    times: Floats = np.stack([(flops / 1e10 + 1e-4) / 10.0 ** (tier / (tiers - 1)) for tier in range(tiers)])
     return times
 
 
