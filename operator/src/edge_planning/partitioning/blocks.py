@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_planning.partitioning.flows import WHOLE, Bools, Floats, Ints, minimum_cut, network
+from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, network
 
 SMALL = 64  # layers up to which a block's least crossing bytes are worth a flow of their own
 
@@ -16,9 +15,9 @@ class Blocks:
 
     starts, last: first and last layer of each block. of_layer, of_tensor: the block of a layer and of a
     tensor's readers (-1: none). readers: how many per tensor. inner: whether the tensor of a (tensor, reader)
-    pair is made in its block; else it enters. entering: bytes into each block. least: bytes that at least cross
-    when what enters is before a cut and the block's last layer behind it. closed: whether all other layers of
-    a block lead to its last one.
+    pair is made in its block; else it enters. entering: bytes into each block. least: bytes that at least
+    cross when what enters is before a cut and the block's last layer behind it. closed: whether all other
+    layers of a block lead to its last one.
     """
 
     starts: Ints
@@ -58,7 +57,7 @@ def blocks_of(count: int, size: Floats, producer: Ints, tensor_of: Ints, reader:
     of_tensor = np.where(readers > 0, of_layer[np.clip(until, 0, count - 1)], -1)
     inner = producer[tensor_of] >= starts[of_layer[reader]]
     enters = (readers > 0) & (producer < starts[of_tensor])
-    entering = np.bincount(of_tensor[enters], size[enters], len(starts))
+    entering = np.bincount(of_tensor[enters], size[enters], len(starts)).astype(float)
     closed = np.ones(len(starts), dtype=bool)
     closed[-1] = stop >= count - 1
     shape = Blocks(starts, last, of_layer, of_tensor, readers, inner, entering, entering, closed)
@@ -86,8 +85,9 @@ def piece_of(
 ) -> Piece:
     """The network of the chosen blocks, its nodes numbered from base: (hop, layers then tensors).
 
-    Node (v, h) is on the source's side when layer v runs before hop h. A tensor that several layers read has a
-    node of its own per hop, on the sink's side when any reader is, so that it is paid once.
+    Node (v, h) is on the source's side when layer v runs before hop h. A tensor that several layers read has
+    a node of its own per hop, on the sink's side when any reader is, so that it is paid once: the network of
+    Ishikawa (PAMI 2003) with transfers between its rows.
     """
     rank = np.cumsum(chosen[blocks.of_layer]) - 1
     layers = np.flatnonzero(chosen[blocks.of_layer])
@@ -118,7 +118,7 @@ def piece_of(
 
 
 def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Floats:
-    """Bytes by block, rounded down on the scale of the flow; 0 where it is not worth the time."""
+    """Bytes by block, from one flow for all; 0 where it is not worth the time."""
     length = blocks.last - blocks.starts + 1
     least = np.where((length == 1) & blocks.closed, blocks.entering, 0.0)
     chosen = (length > 1) & (length <= SMALL) & blocks.closed
@@ -134,7 +134,6 @@ def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader
     )
     capacity = np.full(len(piece.tails) + len(ends), 2 * most)
     capacity[: len(piece.paid)] = size[piece.paid]
-    _, _, flows = minimum_cut(net, capacity, most, most)
-    found = flows[net.places[len(piece.tails) :]]
-    least[chosen] = np.maximum(found - most / WHOLE, 0.0)
+    found = minimum_cut(net, capacity, most, most)  # one pass: what rounding loses is a fraction of a byte
+    least[chosen] = found.by_place[net.places[len(piece.tails) :]]
     return least

@@ -8,8 +8,8 @@ import numpy as np
 from edge_planning.errors import require
 from edge_planning.graphs.cuts import makers, on_the_way
 from edge_planning.graphs.values import Graph
-from edge_planning.partitioning.networks import lowest
 from edge_planning.partitioning.problems import Floats, PartitionProblem
+from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints, structure_of
 
 
@@ -56,7 +56,7 @@ def envelope_cuts(
 
     def best(rate: float, weight: float = 1.0) -> EnvelopeCut:
         weighed = np.where(np.isfinite(allowed), seconds * weight, np.inf)
-        return cut(lowest(s, weighed, np.array([rate]), False)[0])
+        return cut(cheapest(s, costs_of(s, weighed, np.array([rate]), np.zeros(1), False)).tiers)
 
     def fixed(one: EnvelopeCut) -> float:
         return one.head_seconds + one.tail_seconds

@@ -38,28 +38,40 @@ def network(nodes: int, tails: Ints, heads: Ints) -> Network:
     return Network(nodes, indptr.astype(np.int32), columns.astype(np.int32), rows, places[: len(tails)])
 
 
-def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> tuple[Bools, float]:
-    """The source's side [nodes] of a minimum cut, and the flow: no cut is smaller.
+@dataclass(frozen=True, slots=True, eq=False)
+class MinimumCut:
+    """side: whether a node is on the source's side [nodes]. flow: its size. by_place: the flow of each arc.
+
+    above: by how much the cut may be larger than the least, which is no less than the flow.
+    """
+
+    side: Bools
+    flow: float
+    by_place: Floats
+    above: float
+
+
+def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> MinimumCut:
+    """A minimum cut within `error`.
 
     capacity: by given arc. most: no minimum cut is larger, so what has twice that capacity is never cut. Each
-    pass rounds down, so its flow is feasible, and the next sends what was left by rounding on a finer scale,
-    until the cut that was found is larger than the flow by `error` at most.
+    pass rounds down, so its flow is feasible, and the next sends what was left by rounding on a finer scale.
     """
     room = np.minimum(np.bincount(net.places, capacity, len(net.indices)), 2 * most)
-    left = room.copy()
-    side, sent, above = np.ones(net.nodes, dtype=bool), 0.0, most
+    sent = np.zeros(len(room))
+    side, flow, above = np.ones(net.nodes, dtype=bool), 0.0, most
     for _ in range(PASSES):
         unit = max(above, np.finfo(float).tiny) / WHOLE
-        whole = np.minimum(left / unit, 2 * WHOLE).astype(np.int32)
+        whole = np.minimum((room - sent) / unit, 2 * WHOLE).astype(np.int32)
         matrix = csr_array((whole, net.indices, net.indptr), shape=(net.nodes, net.nodes))
-        flow = maximum_flow(matrix, 0, 1, method="dinic").flow.data
-        sent += float(flow[: net.indptr[1]].sum()) * unit
-        left -= flow * unit
-        side = _reached(net, whole > flow)
-        above = float(room[side[net.tails] & ~side[net.indices]].sum()) - sent
+        pushed = maximum_flow(matrix, 0, 1, method="dinic").flow.data
+        sent += pushed * unit
+        side = _reached(net, whole > pushed)
+        flow = float(sent[: net.indptr[1]].sum())
+        above = max(float(room[side[net.tails] & ~side[net.indices]].sum()) - flow, 0.0)
         if above <= error:
             break
-    return side, sent
+    return MinimumCut(side, flow, sent, above)
 
 
 def _reached(net: Network, open_: Bools) -> Bools:

@@ -3,16 +3,13 @@
 import numpy as np
 
 from edge_planning.partitioning.integers import by_integers
-from edge_planning.partitioning.networks import lowest
 from edge_planning.partitioning.pricing import priced
 from edge_planning.partitioning.problems import Partition, PartitionProblem, Unpartitionable
+from edge_planning.partitioning.series import cheapest, costs_of
 
 
 def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unpartitionable:
-    """The partition of least cost. nodes: how far HiGHS may search before it reports a gap instead.
-
-    Hops are used from the first on, so fixed costs are met exactly by one cut for each number of hops.
-    """
+    """The partition of least cost. nodes: how far HiGHS may search before it reports a gap instead."""
     reasons = _reasons(problem)
     if reasons:
         return Unpartitionable(reasons)
@@ -22,22 +19,17 @@ def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unp
     seconds = problem.seconds.copy()
     for layer, tier in problem.fixed.items():
         seconds[np.arange(tiers) != tier, layer] = np.inf
-    fewest = max(problem.fixed.values(), default=0)
-    found = []
-    for hops in range(fewest if problem.hop_fixed.any() else tiers - 1, tiers):
-        labels, missed = lowest(
-            problem.structure, seconds[: hops + 1], problem.hop_seconds_per_byte[:hops], problem.returned
-        )
-        found.append((priced(problem, labels), labels, missed))
-    if any(not np.isfinite(seconds[labels, np.arange(len(labels))]).all() for _, labels, _ in found):
+    costs = costs_of(
+        problem.structure, seconds, problem.hop_seconds_per_byte, problem.hop_fixed, problem.returned
+    )
+    spread = cheapest(problem.structure, costs)
+    if spread.cost >= costs.forbidden:
         return Unpartitionable(("the layers' fixed tiers would send data back to an earlier tier",))
-    best, labels, missed = min(found, key=lambda one: one[0].cost)
     if problem.memory is not None and problem.limits is not None:
-        used = np.bincount(labels, problem.memory, tiers)
+        used = np.bincount(spread.tiers, problem.memory, tiers)
         if np.any(used > problem.limits):
             return by_integers(problem, nodes)
-    bound = max(best.cost - missed, 0.0)
-    return priced(problem, labels, bound)
+    return priced(problem, spread.tiers, max(spread.cost - spread.above, 0.0))
 
 
 def _reasons(problem: PartitionProblem) -> tuple[str, ...]:

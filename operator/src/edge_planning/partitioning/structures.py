@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-import igraph
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_planning.errors import require
 from edge_planning.graphs.values import Graph
+from edge_planning.partitioning.blocks import Blocks, blocks_of
 
 Ints = NDArray[np.int64]
 
@@ -18,6 +18,7 @@ class Structure:
 
     tensors: names. size: bytes [tensors]. producer: the layer that makes a tensor, -1 for an input [tensors].
     tensor_of, reader: one entry per (tensor, layer that reads it). results: tensors that are outputs.
+    blocks: made from the others, once.
     """
 
     layers: tuple[str, ...]
@@ -27,17 +28,19 @@ class Structure:
     tensor_of: Ints
     reader: Ints
     results: Ints
-    networks: dict[int, tuple[igraph.Graph, Ints]] = field(default_factory=dict, repr=False)
+    blocks: Blocks = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         require(bool(np.all(np.isfinite(self.size) & (self.size >= 0))), "a tensor's size is negative or NaN")
         made = self.producer[self.tensor_of]
-        for tensor, low, high in zip(self.tensor_of, made, self.reader, strict=True):
+        for pair in np.flatnonzero(made >= self.reader)[:1]:
             require(
-                low < high,
-                f"{self.tensors[tensor]} is read by layer {self.layers[high]} before it is made: "
-                "a cycle, or layers out of order",
+                False,
+                f"{self.tensors[self.tensor_of[pair]]} is read by layer {self.layers[self.reader[pair]]} "
+                "before it is made: a cycle, or layers out of order",
             )
+        blocks = blocks_of(len(self.layers), self.size, self.producer, self.tensor_of, self.reader)
+        object.__setattr__(self, "blocks", blocks)
 
 
 def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: str | None = None) -> Structure:

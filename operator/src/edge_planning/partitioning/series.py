@@ -1,0 +1,245 @@
+"""The best tiers of blocks in series: a shortest path over (block, tier), minimum cuts where they may pay."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_planning.partitioning.blocks import Piece, piece_of
+from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, network
+from edge_planning.partitioning.structures import Structure
+
+ERROR = 1e-10  # of the cost, for the flows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Costs:
+    """seconds: [tiers, layers], finite. behind: seconds per byte from tier 0 to each tier [tiers].
+
+    opening: what it costs that a tier is the last one used [tiers]. forbidden: more than allowed ways cost.
+    """
+
+    seconds: Floats
+    behind: Floats
+    opening: Floats
+    forbidden: float
+
+
+def costs_of(structure: Structure, seconds: Floats, rates: Floats, fixed: Floats, returned: bool) -> Costs:
+    """Costs of seconds, infinite where forbidden; results' way back is in the seconds of who makes them."""
+    behind = np.concatenate([[0.0], np.cumsum(rates)])
+    opening = np.concatenate([[0.0], np.cumsum(fixed)])
+    allowed = np.isfinite(seconds)
+    total = float(seconds[allowed].sum() + behind[-1] * structure.size.sum() * (1 + returned) + opening[-1])
+    forbidden = 4 * total or 1.0
+    whole = np.where(allowed, seconds, forbidden)
+    results = structure.results[structure.producer[structure.results] >= 0]
+    if returned:
+        back = behind[:, None] * structure.size[results]
+        for tensor, layer in enumerate(structure.producer[results].tolist()):
+            whole[:, layer] += back[:, tensor]
+    return Costs(whole, behind, opening, forbidden)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """A tier per layer, its cost, and how far above the least that cost may be."""
+
+    tiers: Ints
+    cost: float
+    above: float
+
+
+def cheapest(structure: Structure, costs: Costs) -> Spread:
+    """The tiers of least summed cost.
+
+    What enters a block is made at one tier b and its last layer runs at one tier c, because all other layers
+    lie between them. Crossing at a block's entry bounds each (block, b, c) from above, its least crossing
+    bytes and each layer's fastest tier from below; only those whose bound from below beats the best path
+    known are solved by a minimum cut, all together.
+    """
+    blocks = structure.blocks
+    inside = np.add.reduceat(costs.seconds, blocks.starts, axis=1)
+    above, below = _bounds(structure, costs, inside)
+    best = _shortest(inside, above, costs.opening)
+    forward = _forward(inside, below)[0]
+    backward = _backward(inside, below, costs.opening)
+    solved, missed = dict[tuple[int, int], tuple[Bools, Ints]](), 0.0
+    limit = best.cost * (1 - ERROR)
+    wanted = {}
+    for b, c in above:
+        rest = forward[b][:-1] + below[b, c] + backward[c][1:]
+        chosen = (rest < limit) & (below[b, c] < above[b, c])
+        if chosen.any():
+            wanted[b, c] = chosen
+    if wanted:
+        solved, values, missed = _cut(structure, costs, wanted, above, best.cost * ERROR)
+        best = _shortest(inside, above | values, costs.opening)
+    labels = np.zeros(len(structure.layers), dtype=np.int64)
+    begun, tier = 0, 0
+    for block, b, c in best.steps:
+        labels[blocks.starts[begun] : blocks.starts[block]] = tier
+        labels[blocks.starts[block] : blocks.last[block] + 1] = c
+        if (b, c) in solved and solved[b, c][0][block]:
+            mine = slice(blocks.starts[block], blocks.last[block] + 1)
+            labels[mine] = solved[b, c][1][mine]
+        begun, tier = block + 1, c
+    if begun < len(blocks.starts):
+        labels[blocks.starts[begun] :] = tier
+    return Spread(labels, best.cost, missed)
+
+
+Between = dict[tuple[int, int], Floats]  # by (tier of what enters, tier of the last layer): [blocks]
+
+
+def _bounds(structure: Structure, costs: Costs, inside: Floats) -> tuple[Between, Between]:
+    blocks, above, below = structure.blocks, Between(), Between()
+    for b in range(len(costs.seconds)):
+        fastest = costs.seconds[b]
+        for c in range(b + 1, len(costs.seconds)):
+            fastest = np.minimum(fastest, costs.seconds[c])
+            rate = costs.behind[c] - costs.behind[b]
+            floor = np.add.reduceat(fastest, blocks.starts) + rate * blocks.least
+            ends = blocks.last[blocks.closed]
+            floor[blocks.closed] += costs.seconds[c, ends] - fastest[ends]
+            above[b, c] = inside[c] + rate * blocks.entering
+            below[b, c] = np.minimum(floor, above[b, c])
+            lone = blocks.starts == blocks.last
+            below[b, c][lone & blocks.closed] = above[b, c][lone & blocks.closed]
+    return above, below
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Path:
+    """steps: (block, tier before, tier behind) where the tier changes."""
+
+    cost: float
+    steps: list[tuple[int, int, int]]
+
+
+def _forward(inside: Floats, between: Between) -> tuple[Floats, list[tuple[Ints, Ints]]]:
+    """Least cost of what lies before each end [tiers, blocks + 1], and from where each tier is entered."""
+    tiers, count = inside.shape
+    sums = np.zeros((tiers, count + 1))
+    np.cumsum(inside, axis=1, out=sums[:, 1:])
+    least = np.full((tiers, count + 1), np.inf)
+    least[0] = sums[0]
+    where = [(np.zeros(count + 1, dtype=np.int64),) * 2]
+    for c in range(1, tiers):
+        ways = np.stack([least[b][:-1] + between[b, c] for b in range(c)])
+        source = np.argmin(ways, axis=0)
+        entered = ways[source, np.arange(count)] - sums[c][1:]
+        lowest = np.minimum.accumulate(entered)
+        block = np.maximum.accumulate(np.where(entered <= lowest, np.arange(count), 0))
+        least[c][1:] = lowest + sums[c][1:]
+        where.append((source, block))
+    return least, where
+
+
+def _backward(inside: Floats, between: Between, opening: Floats) -> Floats:
+    tiers, count = inside.shape
+    least = np.empty((tiers, count + 1))
+    for b in range(tiers - 1, -1, -1):
+        after = np.zeros(count + 1)
+        after[:-1] = np.cumsum(inside[b][::-1])[::-1]
+        ways = [between[b, c] + least[c][1:] for c in range(b + 1, tiers)]
+        left = np.full(count + 1, opening[b])
+        if ways:
+            left[:-1] = np.min(ways, axis=0) - after[:-1]
+        least[b] = np.minimum.accumulate(left[::-1])[::-1] + after
+    return least
+
+
+def _shortest(inside: Floats, between: Between, opening: Floats) -> _Path:
+    least, where = _forward(inside, between)
+    ends = least[:, -1] + opening
+    c = int(np.argmin(ends))
+    cost, at, steps = float(ends[c]), inside.shape[1], list[tuple[int, int, int]]()
+    while c:
+        source, block = where[c]
+        at = int(block[at - 1])
+        b = int(source[at])
+        steps.append((at, b, c))
+        c = b
+    return _Path(cost, steps[::-1])
+
+
+def _cut(
+    structure: Structure, costs: Costs, wanted: dict[tuple[int, int], Bools], above: Between, error: float
+) -> tuple[dict[tuple[int, int], tuple[Bools, Ints]], Between, float]:
+    """Tiers [layers] and costs [blocks] of the wanted blocks, exact but for what is missed in all."""
+    s, nodes = structure, 2
+    tails, heads, capacity, most = [], [], [], 0.0
+    pieces = dict[tuple[int, int], tuple[Piece, int]]()
+    for (b, c), chosen in wanted.items():
+        piece = piece_of(s.blocks, chosen, c - b, nodes, s.producer, s.tensor_of, s.reader)
+        pieces[b, c] = (piece, nodes)
+        arcs, spared = _terminals(structure, costs, piece, b, c, nodes)
+        rates = np.diff(costs.behind[b : c + 1])
+        moved = (rates[:, None] * s.size[piece.paid]).ravel()
+        tails += [piece.tails, arcs[0]]
+        heads += [piece.heads, arcs[1]]
+        capacity += [moved, np.full(len(piece.tails) - len(moved), np.inf), arcs[2]]
+        most += float(above[b, c][chosen].sum()) - spared
+        nodes += (c - b) * (len(piece.layers) + len(piece.tensors))
+    room = np.concatenate(capacity)
+    some = room > 0
+    net = network(nodes, np.concatenate(tails)[some], np.concatenate(heads)[some])
+    found = minimum_cut(net, room[some], most, error)
+    solved, values = dict[tuple[int, int], tuple[Bools, Ints]](), Between()
+    for (b, c), chosen in wanted.items():
+        piece, base = pieces[b, c]
+        step = len(piece.layers) + len(piece.tensors)
+        late = ~found.side[base : base + (c - b) * step].reshape(c - b, step)[:, : len(piece.layers)]
+        labels = np.full(len(s.layers), b)
+        labels[piece.layers] = b + late.sum(axis=0)
+        solved[b, c] = chosen, labels
+        values[b, c] = np.where(chosen, _values(structure, costs, labels, chosen, b), above[b, c])
+    return solved, values, found.above
+
+
+def _terminals(
+    structure: Structure, costs: Costs, piece: Piece, b: int, c: int, base: int
+) -> tuple[tuple[Ints, Ints, Floats], float]:
+    """Arcs that price the tiers b to c of a piece's layers over the fastest, and the fastest in sum.
+
+    A closed block's last layer stays at c.
+    """
+    count, step = len(piece.layers), len(piece.layers) + len(piece.tensors)
+    seconds = costs.seconds[b : c + 1, piece.layers]
+    blocks = structure.blocks
+    ends = (blocks.last[blocks.of_layer[piece.layers]] == piece.layers) & blocks.closed[
+        blocks.of_layer[piece.layers]
+    ]
+    seconds[:-1, ends] = np.inf
+    least = seconds.min(axis=0)
+    seconds -= least
+    layer = base + np.arange(count)
+    tails, heads = [np.zeros_like(layer)], [layer + (c - b - 1) * step]
+    free_tails, free_heads = [], []
+    for h in range(c - b - 1, 0, -1):
+        tails.append(layer + h * step)
+        heads.append(layer + (h - 1) * step)
+        free_tails.append(layer + (h - 1) * step)
+        free_heads.append(layer + h * step)
+    tails.append(layer)
+    heads.append(np.ones_like(layer))
+    free = np.full(count * (c - b - 1), np.inf)
+    arcs = (
+        np.concatenate(tails + free_tails),
+        np.concatenate(heads + free_heads),
+        np.concatenate([seconds[::-1].ravel(), free]),
+    )
+    return arcs, float(least.sum())
+
+
+def _values(structure: Structure, costs: Costs, labels: Ints, chosen: Bools, b: int) -> Floats:
+    s, blocks = structure, structure.blocks
+    count = len(blocks.starts)
+    compute = np.add.reduceat(costs.seconds[labels, np.arange(len(labels))], blocks.starts)
+    read = np.full(len(s.size), b)
+    np.maximum.at(read, s.tensor_of, labels[s.reader])
+    enters = s.producer < blocks.starts[blocks.of_tensor]
+    made = np.where(enters, b, labels[s.producer])
+    known = blocks.of_tensor >= 0
+    moved = s.size * (costs.behind[read] - costs.behind[made])
+    return np.where(chosen, compute + np.bincount(blocks.of_tensor[known], moved[known], count), np.inf)
