@@ -110,6 +110,11 @@ class Graph:
             f"are {', '.join(self.outputs)}"
         )
 
+    def needed_inputs(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The inputs that tensors depend on, in the model's order."""
+        _, needed = self._structure.between((), names)
+        return tuple(name for name in self.inputs if name in needed)
+
     def cuts(self, output: str, most: int = 1) -> list[Cut]:
         """The cuts of an exit from the inputs to the deepest, each of at most `most` tensors.
 

@@ -1,0 +1,160 @@
+"""What each codec does to the answers of a model that is cut: measured on labelled samples, not assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.codecs.contracts import CODECS, FP32, wire_bytes
+from edge_runtime.errors import BadRequest
+from edge_runtime.sessions import Session
+from edge_runtime.slicing.graphs import Graph
+from edge_runtime.tensors import Array
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CodecAccuracy:
+    """An exit's answers with the model cut and one codec on the hop.
+
+    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples whose
+    greatest output is the label's. agreement: the share answered as by the whole model in fp32. error: the
+    greatest difference of an output from the whole model's, as a share of that output's range.
+    """
+
+    exit: str
+    cut: tuple[str, ...]
+    codec: str
+    bytes: int
+    accuracy: float
+    agreement: float
+    error: float
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "exit": self.exit,
+            "cut": list(self.cut),
+            "codec": self.codec,
+            "bytes": self.bytes,
+            "accuracy": self.accuracy,
+            "agreement": self.agreement,
+            "error": self.error,
+        }
+
+
+def measure_codecs(
+    graph: Graph,
+    exits: Mapping[str, str],
+    samples: Mapping[str, Array],
+    labels: Array,
+    *,
+    cuts: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    codecs: Sequence[str] = CODECS,
+) -> tuple[CodecAccuracy, ...]:
+    """The accuracy of every exit, cut and codec over labelled samples.
+
+    exits: outputs [N, classes] by name of the exit. samples: every input of the graph, [N, ...]. labels: [N],
+    the number of the right class. cuts: by exit; all cuts of one tensor when None. The model runs in slices
+    as they are served: head, encoder, decoder with tail. Raises BadRequest when samples and labels do not
+    fit, and what slicing and sessions raise.
+    """
+    _check(graph, samples, labels)
+    outputs = list(exits.values())
+    wholes = _run(_session(graph, graph.needed_inputs(outputs), outputs), samples)
+    chosen = cuts or {name: [c.tensors for c in graph.cuts(output)] for name, output in exits.items()}
+    by_cut: dict[tuple[str, ...], list[str]] = {}
+    for name, listed in chosen.items():
+        for cut in listed:
+            by_cut.setdefault(tuple(cut), []).append(name)
+    found = [
+        measured
+        for cut, names in by_cut.items()
+        for measured in _at(graph, cut, {n: exits[n] for n in names}, samples, labels, wholes, codecs)
+    ]
+    order = list(exits)
+    return tuple(sorted(found, key=lambda m: order.index(m.exit)))
+
+
+def _at(
+    graph: Graph,
+    cut: tuple[str, ...],
+    exits: Mapping[str, str],
+    samples: Mapping[str, Array],
+    labels: Array,
+    wholes: Mapping[str, Array],
+    codecs: Sequence[str],
+) -> Iterator[CodecAccuracy]:
+    values = {name: samples[name] for name in cut if name in samples}
+    made = [name for name in cut if name not in samples]
+    if made:
+        values |= _run(_session(graph, graph.needed_inputs(made), made), samples)
+    size = [graph.tensor(name) for name in cut]
+    for codec in codecs:
+        wire = values if codec == FP32 else _encoded(graph, cut, codec, values)
+        answers = _run(_session(graph, cut, list(exits.values()), decode=codec), wire)
+        for name, output in exits.items():
+            sent = wire_bytes(size, codec)
+            yield _compared(name, cut, codec, sent, answers[output], wholes[output], labels)
+
+
+def _encoded(
+    graph: Graph, cut: tuple[str, ...], codec: str, values: Mapping[str, Array]
+) -> Mapping[str, Array]:
+    try:
+        return _run(_session(graph, cut, cut, encode=codec), values)
+    except BadRequest:
+        if graph.contract(cut, cut, encode=codec)[1] == graph.contract(cut, cut)[1]:
+            return values  # nothing in this cut that the codec changes
+        raise
+
+
+def _compared(
+    name: str, cut: tuple[str, ...], codec: str, size: int, answers: Array, whole: Array, labels: Array
+) -> CodecAccuracy:
+    said, before = answers.argmax(1), whole.argmax(1)
+    return CodecAccuracy(
+        name,
+        cut,
+        codec,
+        size,
+        float((said == labels).mean()),
+        float((said == before).mean()),
+        float(np.abs(answers - whole).max() / max(np.ptp(whole), np.finfo(np.float32).tiny)),
+    )
+
+
+def _session(
+    graph: Graph, start: Sequence[str], end: Sequence[str], decode: str = FP32, encode: str = FP32
+) -> Session:
+    data = graph.slice(start, end, decode=decode, encode=encode)
+    return Session(data, *graph.contract(start, end, decode=decode, encode=encode))
+
+
+def _run(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    names = [t.name for t in session.inputs]
+    count = len(feeds[names[0]])
+    batches = [
+        session.run({n: feeds[n][start : start + _BATCH] for n in names}) for start in range(0, count, _BATCH)
+    ]
+    return {
+        t.name: np.concatenate(parts)
+        for t, parts in zip(session.outputs, zip(*batches, strict=True), strict=True)
+    }
+
+
+def _check(graph: Graph, samples: Mapping[str, Array], labels: Array) -> None:
+    if set(samples) != set(graph.inputs):
+        raise BadRequest(f"samples: they are for {sorted(samples)}, the model's inputs are {graph.inputs}")
+    for name, values in samples.items():
+        tensor = graph.tensor(name)
+        if not len(labels) or len(values) != len(labels) or not tensor.fits(values.shape):
+            raise BadRequest(
+                f"samples: {name} is {list(values.shape)} for {len(labels)} labels; the model takes {tensor}"
+            )
+        if tensor.shape[:1] != (-1,):
+            raise BadRequest(f"samples: input {name} has a fixed batch; export the model with an open one")

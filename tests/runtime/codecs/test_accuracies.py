@@ -1,0 +1,90 @@
+"""The accuracy of each codec, measured on a made-up task and on the trained model of the example."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.codecs.accuracies import measure_codecs
+from edge_runtime.codecs.contracts import CODECS
+from edge_runtime.errors import BadRequest
+from edge_runtime.slicing import Graph
+
+ROOT = Path(__file__).resolve().parents[3]
+SIDES = 8
+
+
+def _signs(spread: float) -> Graph:
+    """Which half of 8 numbers has the larger sum, told from a hidden layer with one number `spread` times as
+    large as the others, which nothing reads: what a range for the whole tensor is worst at.
+    """
+    wide = np.eye(SIDES, SIDES + 1, dtype=np.float32)
+    wide[:, SIDES] = spread / SIDES
+    halves = np.zeros((SIDES + 1, 2), np.float32)
+    halves[: SIDES // 2, 0] = halves[SIDES // 2 : SIDES, 1] = 1
+    nodes = [
+        helper.make_node("MatMul", ["x", "wide"], ["hidden"]),
+        helper.make_node("Tanh", ["x"], ["unused"]),
+        helper.make_node("MatMul", ["hidden", "halves"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", SIDES])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
+    weights = [numpy_helper.from_array(wide, "wide"), numpy_helper.from_array(halves, "halves")]
+    made = helper.make_graph(nodes, "signs", [x], [y], weights)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return Graph(model.SerializeToString())
+
+
+SAMPLES = np.random.default_rng(5).uniform(0.5, 1, size=(400, SIDES)).astype(np.float32)
+LABELS = (SAMPLES[:, SIDES // 2 :].sum(1) > SAMPLES[:, : SIDES // 2].sum(1)).astype(np.int64)
+
+
+def test_a_cut_with_values_of_one_size_loses_next_to_nothing() -> None:
+    measured = measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS)
+    by = {(m.cut, m.codec): m for m in measured}
+    assert len(by) == 6
+    for cut in (("x",), ("hidden",)):
+        assert by[cut, "fp32"].accuracy == 1.0
+        assert by[cut, "fp32"].agreement == 1.0
+        assert by[cut, "fp16"].agreement >= 0.995
+        assert by[cut, "int8"].agreement >= 0.97
+        assert by[cut, "fp32"].error <= by[cut, "fp16"].error < by[cut, "int8"].error < 0.02
+    assert [by[("hidden",), codec].bytes for codec in CODECS] == [36, 18, 9 + 5]
+
+
+def test_a_cut_with_one_large_value_loses_where_int8_has_no_steps_left_and_fp16_does_not() -> None:
+    measured = measure_codecs(
+        _signs(1000), {"final": "y"}, {"x": SAMPLES}, LABELS, cuts={"final": [["hidden"]]}
+    )
+    accuracy = {m.codec: m.accuracy for m in measured}
+    assert accuracy["fp32"] == 1.0
+    assert accuracy["fp16"] >= 0.99
+    assert accuracy["int8"] < 0.7
+
+
+def test_samples_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(BadRequest, match=r"x is \[400, 8\] for 3 labels"):
+        measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS[:3])
+    with pytest.raises(BadRequest, match=r"samples: they are for \['z'\], the model's inputs are"):
+        measure_codecs(_signs(1), {"final": "y"}, {"z": SAMPLES}, LABELS)
+
+
+def test_the_trained_model_keeps_its_accuracy_with_every_codec() -> None:
+    found = sorted((ROOT / ".cache/models").glob("*/digits.onnx"))
+    if not found:
+        pytest.skip("no trained model in .cache/models; make demo trains one")
+    graph = Graph(found[-1].read_bytes())
+    told = {p.key: p.value for p in graph.model.metadata_props}["edge.exits"]
+    exits = {e["name"]: e["output"] for e in json.loads(told)}
+    accuracies = {e["name"]: e["accuracy"] for e in json.loads(told)}
+    with np.load(found[-1].with_name("heldout.npz")) as held_out:
+        images, labels = held_out["images"][:100].astype(np.float32) / 255, held_out["labels"][:100]
+    last = list(exits)[-1]
+    cuts = {last: [["pool1"], ["reduce2"]]}
+    for m in measure_codecs(graph, {last: exits[last]}, {graph.input: images}, labels, cuts=cuts):
+        assert m.agreement >= {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}[m.codec], m
+        assert abs(m.accuracy - accuracies[last]) < 0.08, m
