@@ -45,7 +45,7 @@ def network(
         held = sum(tensors[name].size for name in {*ins, *outs})
         work = flops[i] if flops else 1.0
         activations = sum(tensors[name].size for name in outs)
-        layers.append(Layer(f"l{i}", "conv", tuple(ins), outs, work, 0, activations, held))
+        layers.append(Layer(f"l{i}", "opaque", tuple(ins), outs, work, 0, activations, held))
     used = {name for ins in reads for name in ins}
     ends = tuple(outputs) or tuple(name for each in made for name in each if name not in used)
     return Graph("made", tuple(inputs), ends, tuple(layers), tensors)
