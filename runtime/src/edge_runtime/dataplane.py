@@ -16,7 +16,8 @@ from typing import Final
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.assignment import Placement, Route
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.deadlines import Action, Allowance, Policy, Times, allowance
+from edge_runtime.continuations import Continuations
+from edge_runtime.deadlines import Action, Allowance, Pace, Policy, Times, allowance
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.guards import Guards
 from edge_runtime.insurance import Insurance
@@ -24,10 +25,10 @@ from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import LinkView, RouteState, decide
-from edge_runtime.runners import Runner
+from edge_runtime.runners import INLINE, Runner
 from edge_runtime.sessions import Halt
 from edge_runtime.status import Window
-from edge_runtime.tables import LoadedRoute, Table, load_table
+from edge_runtime.tables import LoadedRoute, Table, load_session, load_table
 from edge_runtime.tensors import Array, Contract
 from edge_runtime.upstream import Hop
 
@@ -48,6 +49,7 @@ class Dataplane:
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
         policy: Policy = Policy(),
+        continuations: Continuations | None = None,
     ) -> None:
         self.table: Table | None = None
         self.link: LinkMonitor | None = None
@@ -58,7 +60,8 @@ class Dataplane:
         self.changed = asyncio.Event()
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
-        self.policy = policy
+        self.policy, self._continuations = policy, continuations
+        self._covering: asyncio.Task[None] | None = None
         self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
         self._runner = Runner()
@@ -77,33 +80,71 @@ class Dataplane:
         index, self._state = self._decide(self.table)
         return self.table.routes[index]
 
-    async def use(self, placement: Placement) -> bool:
+    async def use(self, placement: Placement, at_hand: bool = False) -> bool:
         """Prepares a placement and switches to it; False, with `message` saying why, leaves the old one
         active.
+
+        `at_hand` takes what the disk has: `loaded` stays False while a route is missing.
         """
         try:
             link = self._link_for(placement)
             table = await load_table(
-                placement, self._cache, lambda route: self._hop(route, link), self._loader, self.table
+                placement,
+                self._cache,
+                lambda route: self._hop(route, link),
+                self._loader,
+                self.table,
+                at_hand,
             )
         except EdgeError as error:
-            self.generation, self.message, self.loaded = placement.generation, str(error), False
-            _log.error("generation %d is not loaded: %s", placement.generation, error)
-            self.changed.set()
+            self.refuse(placement.generation, str(error))
+            return False
+        except Exception as error:  # whatever a file of somebody else's does to us: the old table serves on
+            _log.exception("generation %d", placement.generation)
+            self.refuse(placement.generation, f"it cannot be loaded: {error!r}")
             return False
         old, self.table = self.table, table
         before = old.routes[self._state.active].route.name if old and self._state.active is not None else None
         self._switch_link(link)
         same = next((i for i, r in enumerate(table.routes) if r.route.name == before), None)
         self._state = RouteState(active=same)
-        self.generation, self.message, self.loaded = placement.generation, "", True
-        self._cache.keep_only(table.sessions.keys() | (old.sessions.keys() if old else set()))
+        self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self._forget_clients(table)
+        if self._covering is not None:
+            self._covering.cancel()
+        self._covering = asyncio.create_task(self._cover(table))
         _log.info(
             "generation %d is loaded: %s", placement.generation, ", ".join(r.route.name for r in table.routes)
         )
         self.changed.set()
         return True
+
+    def refuse(self, generation: int, why: str) -> None:
+        """A placement is not used; the one before serves on."""
+        self.generation, self.message, self.loaded = generation, why, False
+        _log.error("generation %d is not loaded: %s", generation, why)
+        self.changed.set()
+
+    async def _cover(self, table: Table) -> None:
+        """Prepares what can answer in place of each hop from the activation of its head."""
+        if self._continuations is None or table.local is None:
+            return
+        for loaded in table.routes:
+            if loaded.hop is None or loaded.session is None:
+                continue
+            try:
+                route = await self._continuations.of(table.placement, loaded.route, table.local.route)
+                if route is None or route.local is None:
+                    continue
+                session = await load_session(
+                    route.local.slice, table.sessions, self._cache, self._loader, table
+                )
+            except EdgeError as error:
+                _log.info("route %s is insured from the input: %s", loaded.route.name, error)
+                continue
+            if session.seconds <= max(table.local.pace.seconds, INLINE):
+                pace = Pace(session.seconds)
+                table.covers[loaded.route.name] = LoadedRoute(route, session, None, pace)
 
     async def infer(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
@@ -156,6 +197,8 @@ class Dataplane:
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
         self._guards.close()
+        if self._covering is not None:
+            self._covering.cancel()
         if self.link is not None:
             await self.link.stop()
         for client in self._clients.values():
@@ -237,6 +280,11 @@ class Dataplane:
         if cover is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         insurance = Insurance(lambda halt: self._run(cover, known, halt))
+        if self.policy.leave_at is not None and cover is not table.local:
+            output = await insurance.result()
+            if (confidence(output) or 0.0) >= self.policy.leave_at:
+                self._ended(loaded, "nothing", trial=trial, fair=False)
+                return output, cover, "ok"
         if allowed.insure_in is not None:
             insurance.begin_in(allowed.insure_in)
         try:

@@ -7,7 +7,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed, DigestMismatch, NotFound, StorageError, Unreachable
 
 _FETCH: Final = 120.0
+_INCOMING: Final = ".incoming-"
+_ABANDONED: Final = 600.0
 
 
 class ModelStore:
@@ -78,31 +81,43 @@ class SliceCache:
     def __init__(self, folder: Path, store: ModelStore) -> None:
         self._folder, self._store = folder, store
 
-    async def get(self, digest: str) -> bytes:
-        """A slice's bytes, from the disk or else the store; StorageError when neither has them."""
+    async def get(self, digest: str, fetch: bool = True) -> bytes:
+        """A slice's bytes, from the disk or else (`fetch`) the store; StorageError when neither has them."""
         path = self._folder / digest.removeprefix("sha256:")
-        with contextlib.suppress(OSError):
-            data = await asyncio.to_thread(path.read_bytes)
-            if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest:
-                return data
+        data = await asyncio.to_thread(_read_whole, path, digest)
+        if data is not None:
+            return data
+        if not fetch:
+            raise NotFound(f"slice {digest} is not on this node's disk, or is damaged there")
         data = await self._store.blob(digest)
         # A full or read-only disk costs the cache, not the service.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(write_whole, path, data)
         return data
 
-    def keep_only(self, digests: set[str]) -> None:
-        """Removes slices that no table needs any more."""
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Removes slices that nothing needs any more, and what a broken-off write left."""
         with contextlib.suppress(OSError):
+            old = time.time() - _ABANDONED
             for path in self._folder.iterdir():
-                if f"sha256:{path.name}" not in digests:
+                incoming = path.name.startswith(_INCOMING)
+                if path.stat().st_mtime < old if incoming else f"sha256:{path.name}" not in digests:
                     path.unlink(missing_ok=True)
+
+
+def _read_whole(path: Path, digest: str) -> bytes | None:
+    """The file's bytes; None when they are not there or not those of the digest."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes beside and moves into place: a reader sees the old bytes or the new ones, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_INCOMING)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

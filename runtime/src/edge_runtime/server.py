@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import uvloop
 
 from edge_runtime.assignment import parse_placement
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
+from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
+from edge_runtime.last_placements import LastPlacements
 from edge_runtime.metrics import Metrics
-from edge_runtime.model_store import ModelStore, SliceCache, write_whole
+from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.transports import Transports
@@ -41,10 +42,13 @@ class Runtime:
 
     def __init__(self, service: str, store: ModelStore, cache_dir: Path, resolver: Resolver) -> None:
         self.metrics = Metrics(service)
-        self.dataplane = Dataplane(SliceCache(cache_dir / "slices", store), self.metrics, resolver)
+        self._cache = SliceCache(cache_dir / "slices", store)
+        self._continuations = Continuations(cache_dir / "continuations.json", store)
+        self.dataplane = Dataplane(self._cache, self.metrics, resolver, continuations=self._continuations)
         self.service = Service(service, self.dataplane)
-        self._last_file = cache_dir / "placement.json"
+        self._last = LastPlacements(cache_dir)
         self._wanted: Json = None
+        self._kept: Json = None
         self._seen = (-1, "")
         self._arrived = asyncio.Event()
 
@@ -59,46 +63,54 @@ class Runtime:
             self._arrived.set()
 
     async def load_last(self) -> None:
-        """Starts from the last placement on disk, which needs neither API server nor model store."""
-        try:
-            placement = parse_placement(orjson.loads(await asyncio.to_thread(self._last_file.read_bytes)))
-        except (OSError, ValueError, BadPlacement) as error:
-            _log.info("no last placement on disk (%s)", error)
-            return
-        if self._wanted is None and await self.dataplane.use(placement):
-            _log.info("serving the last placement, generation %d", placement.generation)
+        """Starts from the disk alone, which needs neither API server nor model store.
+
+        The last placement, as far as its slices are there; when even its local route's are not, the one
+        before it.
+        """
+        for document in await asyncio.to_thread(self._last.documents):
+            try:
+                placement = parse_placement(document)
+            except BadPlacement as error:
+                _log.warning("a placement on disk is damaged: %s", error)
+                continue
+            first, self._kept = self._kept is None, self._kept or document
+            if self._wanted is None and await self.dataplane.use(placement, at_hand=True):
+                _log.info("serving the last placement, generation %d", placement.generation)
+                if not first:
+                    self.dataplane.loaded = False  # what came last is still to be loaded
+                return
 
     async def load_arriving(self) -> None:
         """Loads each placement that arrives; tries again while the newest one cannot be loaded."""
         while True:
+            complete = self.dataplane.loaded or (self._wanted or self._kept) is None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if self.dataplane.loaded or self._wanted is None else _RETRY):
+                async with asyncio.timeout(None if complete else _RETRY):
                     await self._arrived.wait()
             self._arrived.clear()
-            await self._load(self._wanted)
+            await self._load(self._wanted or self._kept)
 
     async def _load(self, document: Json) -> None:
         try:
             placement = parse_placement(document)
         except BadPlacement as error:
-            self._refuse(document, str(error))
+            metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
+            self.dataplane.refuse(metadata.get("generation", 0), str(error))
             return
         if await self.dataplane.use(placement):
-            await asyncio.to_thread(self._keep, document)
+            await self._keep(document)
 
-    def _refuse(self, document: Json, why: str) -> None:
-        metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
-        self.dataplane.generation = metadata.get("generation", 0)
-        self.dataplane.message, self.dataplane.loaded = why, False
-        self.dataplane.changed.set()
-        _log.error("the placement is not loaded: %s", why)
-
-    def _keep(self, document: Json) -> None:
-        kept = {"metadata": {k: v for k, v in document["metadata"].items() if k != "managedFields"}}
+    async def _keep(self, document: Json) -> None:
+        """The placement and what it needs stay on the disk; what only older ones needed goes."""
         try:
-            write_whole(self._last_file, orjson.dumps({**kept, "spec": document["spec"]}))
+            await asyncio.to_thread(self._last.keep, document)
         except OSError as error:
             _log.warning("the placement is not kept on disk: %s", error)
+        table = self.dataplane.table
+        needed = await self._continuations.digests() | (table.sessions.keys() if table else set())
+        needed |= await asyncio.to_thread(self._last.digests)
+        await asyncio.to_thread(self._cache.keep_only, needed)
 
     def report(self) -> Report:
         """Where things stand now."""

@@ -36,7 +36,7 @@ class Table:
     """A generation: what a request needs to be answered from beginning to end.
 
     `covers` are what may answer in place of a route's hop, by the route's name: from the activation that its
-    head made. They come later than the table.
+    head made. They come later than the table. `missing` says which routes are left out and why.
     """
 
     placement: Placement
@@ -46,6 +46,7 @@ class Table:
     local: LoadedRoute | None
     contract: Contract
     hops: tuple[Hop | None, ...]
+    missing: str = ""
     covers: dict[str, LoadedRoute] = field(default_factory=dict)
 
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
@@ -54,38 +55,68 @@ class Table:
 
 
 async def load_table(
-    placement: Placement, cache: SliceCache, hop_to: HopTo, executor: Executor, before: Table | None
+    placement: Placement,
+    cache: SliceCache,
+    hop_to: HopTo,
+    executor: Executor,
+    before: Table | None,
+    at_hand: bool = False,
 ) -> Table:
     """A table ready to serve, sharing sessions with the one `before` it; CannotLoad
     says which route and why.
+
+    `at_hand`: from the disk alone, without the routes that it lacks as long as a local one is there.
     """
     sessions: dict[str, Session] = {}
-    loaded = []
+    loaded: list[LoadedRoute] = []
+    missing: list[str] = []
     for route in placement.spec.routes:
         try:
             _check(route, placement)
             session = None
             if route.local is not None:
-                session = await _session(route.local.slice, sessions, cache, executor, before)
+                session = await load_session(
+                    route.local.slice, sessions, cache, executor, before, fetch=not at_hand
+                )
             hop = hop_to(route) if route.remote is not None else None
         except (EdgeError, ValueError) as error:
-            raise CannotLoad(f"route {route.name}: {error}") from error
+            missing.append(f"route {route.name}: {error}")
+            if not at_hand:
+                raise CannotLoad(missing[0]) from error
+            continue
         loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
+    if missing and all(r.hop is not None for r in loaded):
+        raise CannotLoad("; ".join(missing))
     choices = tuple(Choice(r.route.min_bandwidth, r.hop is not None) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
-    return Table(placement, tuple(loaded), choices, sessions, local, contract, tuple(r.hop for r in loaded))
+    return Table(
+        placement,
+        tuple(loaded),
+        choices,
+        sessions,
+        local,
+        contract,
+        tuple(r.hop for r in loaded),
+        "; ".join(missing),
+    )
 
 
-async def _session(
-    slice_: Slice, sessions: dict[str, Session], cache: SliceCache, executor: Executor, before: Table | None
+async def load_session(
+    slice_: Slice,
+    sessions: dict[str, Session],
+    cache: SliceCache,
+    executor: Executor,
+    before: Table | None,
+    fetch: bool = True,
 ) -> Session:
+    """The slice's session, warm, kept in `sessions`; the one that is there already when there is one."""
     known = sessions.get(slice_.digest) or (
         before.sessions.get(slice_.digest) if before is not None else None
     )
     if known is None:
-        data = await cache.get(slice_.digest)
+        data = await cache.get(slice_.digest, fetch)
 
         def make() -> Session:
             session = Session(data, slice_.inputs, slice_.outputs)

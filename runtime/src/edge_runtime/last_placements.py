@@ -1,0 +1,51 @@
+"""The last two placements on this node's disk: what a start without the cluster begins from. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from edge_runtime.documents import Json
+from edge_runtime.model_store import write_whole
+
+
+class LastPlacements:
+    """The placement that was loaded last, and the different one before it, in case the first is damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self._last, self._before = folder / "placement.json", folder / "placement.before.json"
+
+    def documents(self) -> list[dict[str, Any]]:
+        """What is there and can be read, the last one first."""
+        return [d for d in (_read(self._last), _read(self._before)) if d is not None]
+
+    def keep(self, document: Json) -> None:
+        """Keeps a placement that was loaded; OSError when the disk does not take it, which leaves the old."""
+        metadata = {k: v for k, v in document["metadata"].items() if k != "managedFields"}
+        kept = {"metadata": metadata, "spec": document["spec"]}
+        old = _read(self._last)
+        if old is not None and old.get("spec") != kept["spec"]:
+            write_whole(self._before, orjson.dumps(old))
+        write_whole(self._last, orjson.dumps(kept))
+
+    def digests(self) -> set[str]:
+        """Of the slices that they need here."""
+        return {digest for document in self.documents() for digest in _digests(document)}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        found = orjson.loads(file.read_bytes())
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def _digests(document: Json) -> Iterator[str]:
+    with contextlib.suppress(KeyError, TypeError):
+        for route in document["spec"]["routes"]:
+            yield from (s["slice"]["digest"] for s in route["stages"] if not s.get("address"))

@@ -1,0 +1,179 @@
+"""What answers in place of a hop: from the activation that is there, and thrown away when not needed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edge_runtime.assignment import parse_placement
+from edge_runtime.connections import Resolver
+from edge_runtime.continuations import Continuations
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.deadlines import Action, Policy
+from edge_runtime.errors import HopLate, ModelFailed
+from edge_runtime.insurance import Insurance
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.routes import LinkView
+from edge_runtime.sessions import Halt, Session
+
+Stack = Any
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def image() -> Any:
+    return np.random.default_rng(9).normal(size=(1, 1, 16, 16)).astype(np.float32)
+
+
+def _known(stack: Stack) -> bool:
+    return bool((stack.folder / "cache-digits" / "continuations.json").is_file())
+
+
+def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_the_store(
+    stack: Stack, image: Any, chain_model: bytes
+) -> None:
+    stack.start(stack.placement(stack.remote("pool2"), stack.local("exit1")))
+    stack.wait(lambda: _known(stack), within=10)
+    expected = ort.InferenceSession(chain_model).run(["exit2_logits"], {"image": image})[0]
+    for again in (False, True):
+        if again:
+            stack.stop_edge()
+            stack.hop.mode = "pass"
+            stack.start_edge(None, NOWHERE)
+        stack.wait_for_route(image, "final@pool2")
+        stack.hop.mode = "hang"
+        answer = stack.infer(image)
+        assert (answer["parameters"]["exit"], answer["parameters"]["cut"]) == ("exit2", "local")
+        assert answer["parameters"]["deadline_met"] is True
+        np.testing.assert_allclose(answer["outputs"][0]["data"], expected.ravel(), rtol=1e-4, atol=1e-5)
+
+
+async def test_insurance_is_begun_in_time_or_when_it_is_needed_and_only_once() -> None:
+    begun: list[Halt] = []
+
+    async def work(halt: Halt) -> Any:
+        begun.append(halt)
+        return np.zeros(1)
+
+    early = Insurance(work)
+    early.begin_in(0.001)
+    while not begun:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+    assert (await early.result()).shape == (1,)
+    late = Insurance(work)
+    late.begin_in(60)
+    await late.result()
+    early.cancel()
+    late.cancel()
+    assert len(begun) == 2
+
+
+async def test_insurance_that_is_not_needed_is_halted() -> None:
+    held, halts = asyncio.Event(), []
+
+    async def work(halt: Halt) -> Any:
+        halts.append(halt)
+        await held.wait()
+
+    insurance = Insurance(work)
+    insurance.begin_in(0)
+    while not halts:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+    insurance.cancel()
+    assert insurance.begun
+    assert halts[0].options.terminate is True
+
+
+def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
+    session = Session(chain_model)
+    halt = Halt()
+    assert len(session.run({"image": image}, None, halt)) == 3
+    halt.now()
+    with pytest.raises(ModelFailed):
+        session.run({"image": image}, None, halt)
+    assert len(session.run({"image": image})) == 3
+
+
+class _Link:
+    """A link that is up and fast, as far as anyone knows."""
+
+    def view(self) -> LinkView:
+        return LinkView(True, 1e8)
+
+    async def stop(self) -> None:
+        """Nothing runs."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+async def _plane(stack: Stack, folder: Path, policy: Policy, hang: Any) -> Dataplane:
+    """A dataplane whose next hop is a socket that never answers."""
+    store = ModelStore(stack.store)
+    continuations = Continuations(folder / "continuations.json", store)
+    cache = SliceCache(folder, store)
+    plane = Dataplane(cache, Metrics("digits"), Resolver(), policy=policy, continuations=continuations)
+
+    def document() -> Any:
+        remote = stack.remote("pool2")
+        remote["stages"][-1]["address"] = hang
+        return stack.placement(remote, stack.local("exit1"), latency="200ms", link=None)
+
+    placement = parse_placement(await asyncio.to_thread(document))
+    assert await plane.use(placement)
+    assert plane.table is not None
+    async with asyncio.timeout(10):
+        while not plane.table.covers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    link: Any = _Link()
+    plane.link = link
+    store.close()
+    return plane
+
+
+@pytest.fixture
+async def silent() -> Any:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+@pytest.mark.parametrize(("threshold", "route"), [(0.0, "ok"), (1.1, "fallback")])
+async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
+    stack: Stack, tmp_path: Path, image: Any, silent: str, threshold: float, route: str
+) -> None:
+    plane = await _plane(stack, tmp_path, Policy(leave_at=threshold), silent)
+    answer = await plane.infer({"image": image}, ["logits"])
+    assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
+    assert f'outcome="{route}"' in plane._metrics.exposition().decode()
+    await plane.close()
+
+
+async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
+    stack: Stack, tmp_path: Path, image: Any, silent: str
+) -> None:
+    plane = await _plane(stack, tmp_path, Policy(Action.FAIL), silent)
+    begin = asyncio.get_running_loop().time()
+    with pytest.raises(HopLate):
+        await plane.infer({"image": image}, ["logits"])
+    assert asyncio.get_running_loop().time() - begin < 0.2
+    await plane.close()
+
+
+async def test_told_to_wait_a_late_hop_is_waited_for_and_then_replaced(
+    stack: Stack, tmp_path: Path, image: Any, silent: str
+) -> None:
+    plane = await _plane(stack, tmp_path, Policy(Action.WAIT), silent)
+    answer = await plane.infer({"image": image}, ["logits"])
+    assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)
+    await plane.close()
