@@ -46,13 +46,41 @@ def main() -> None:
     last = list(exits.values())[-1]
     result = {
         "samples": len(labels),
+        "summary": _summary(measured),
         "codecs": [m.document() for m in measured],
         "ways_to_int8": _ways(graph, last, images, labels),
         "seconds": {cut.tensor: _seconds(graph, cut.tensors) for cut in graph.cuts(last)},
     }
     for cut, ways in result["ways_to_int8"].items():  # type: ignore[attr-defined]
         print(cut, ways)
+    print("mean error:", _mean_errors(result["ways_to_int8"], graph.input))  # type: ignore[arg-type]
+    for codec, said in result["summary"].items():  # type: ignore[attr-defined]
+        print(codec, said)
     print(json.dumps(result))
+
+
+def _summary(measured: tuple[CodecAccuracy, ...]) -> dict[str, dict[str, float]]:
+    """Over all exits and cuts: how many lose any answer, the least agreement, the change of accuracy."""
+    plain = {(m.exit, m.cut): m.accuracy for m in measured if m.codec == "fp32"}
+    found = {}
+    for codec in dict.fromkeys(m.codec for m in measured):
+        own = [m for m in measured if m.codec == codec]
+        changes = [m.accuracy - plain[m.exit, m.cut] for m in own]
+        found[codec] = {
+            "pairs": len(own),
+            "pairs_with_another_answer": sum(m.agreement < 1 for m in own),
+            "least_agreement": min(m.agreement for m in own),
+            "least_change": min(changes),
+            "greatest_change": max(changes),
+        }
+    return found
+
+
+def _mean_errors(ways: dict[str, dict[str, float]], source: str) -> dict[str, float]:
+    """By way, the mean over the cuts behind the input."""
+    cuts = [said for cut, said in ways.items() if cut != source]
+    keys = [key for key in cuts[0] if key.endswith("_error")]
+    return {key: round(float(np.mean([said[key] for said in cuts])), 6) for key in keys}
 
 
 def _table(measured: tuple[CodecAccuracy, ...]) -> list[str]:
