@@ -42,11 +42,26 @@ def price(graph: Graph, problem: PartitionProblem, tiers: Sequence[int]) -> floa
     return max(stages) if problem.objective == "bottleneck" else sum(stages)
 
 
-def by_milp(graph: Graph, problem: PartitionProblem, gap: float = 1e-9) -> tuple[int, ...] | None:
-    """The best tier of each layer; None where no assignment is allowed.
+def by_milp(graph: Graph, problem: PartitionProblem) -> tuple[int, ...] | None:
+    """The best tier of each layer; None where no assignment is allowed. RuntimeError: HiGHS gave up.
 
-    at[v, k] is 1 when layer v runs at tier k, crosses[t, h] when tensor t is sent over hop h, used[h] when
-    anything runs behind it. RuntimeError: HiGHS gave up.
+    HiGHS 1.15.1 is wrong about a few of these programs in a thousand where memory or the bottleneck counts:
+    with its presolve it calls feasible ones infeasible (as in its issue 3090), without it a partition optimal
+    that is not. So those are solved both ways, and the cheaper one counts, as `price` has it.
+    """
+    program, at = _program(graph, problem)
+    hard = problem.limits is not None or problem.objective == "bottleneck"
+    found = []
+    for presolve in (False, True) if hard else (False,):
+        values = program.solved(presolve=presolve)
+        if values is not None:
+            found.append(tuple(int(np.argmax(values[columns])) for columns in at))
+    return min(found, key=lambda tiers: price(graph, problem, tiers), default=None)
+
+
+def _program(graph: Graph, problem: PartitionProblem) -> tuple["_Program", list[list[int]]]:
+    """at[v, k] is 1 when layer v runs at tier k, crosses[t, h] when tensor t is sent over hop h, used[h] when
+    anything runs behind it. With the columns of `at`.
     """
     count, tiers = len(graph.layers), len(problem.seconds)
     hops = range(tiers - 1)
@@ -98,8 +113,7 @@ def by_milp(graph: Graph, problem: PartitionProblem, gap: float = 1e-9) -> tuple
         for stage in stages:
             for column, factor in stage.items():
                 program.costs[column] += factor
-    values = program.solved(gap)
-    return None if values is None else tuple(int(np.argmax(values[columns])) for columns in at)
+    return program, at
 
 
 @dataclass(slots=True)
@@ -120,7 +134,7 @@ class _Program:
     def row(self, factors: Mapping[int, float], low: float, high: float = inf) -> None:
         self.rows.append((factors, low, high))
 
-    def solved(self, gap: float) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    def solved(self, *, presolve: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
         """The columns' values; None for what is infeasible."""
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = len(self.costs), len(self.rows)
@@ -136,9 +150,8 @@ class _Program:
             [f for factors, _, _ in self.rows for f in factors.values()], dtype=float
         )
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        options = {"output_flag": False, "threads": 1, "mip_rel_gap": gap, "mip_abs_gap": 0.0}
-        # HiGHS 1.14 and 1.15 call some feasible problems infeasible in their presolve (its issue 3090).
-        for name, value in (options | {"presolve": "off"}).items():
+        options = {"output_flag": False, "threads": 1, "mip_rel_gap": 1e-9, "mip_abs_gap": 0.0}
+        for name, value in (options | {"presolve": "on" if presolve else "off"}).items():
             highs.setOptionValue(name, value)
         highs.passModel(lp)
         highs.run()

@@ -8,6 +8,7 @@ import numpy as np
 from edge_planning.costs.classes import DeviceClass
 from edge_planning.costs.estimates import layer_times
 from edge_planning.errors import BadValueError
+from edge_planning.graphs.cuts import require_cut
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 from edge_planning.models import Cut, Exit, Model
@@ -29,7 +30,8 @@ def graph_problem(
 
     To the cuts that the model has come those of envelope_cuts, several tensors wide where that is better, so
     that `plan_entry(EntryProblem(*graph_problem(model, entry, remote), …))` plans a residual network as it
-    does a chain. Times are layer_times'. BadValueError for a model without a graph.
+    does a chain. Times are layer_times'. BadValueError for a model without a graph, or with a cut
+    that does not separate.
     """
     graph = model.graph
     if graph is None:
@@ -45,6 +47,8 @@ def graph_problem(
 
 
 def _with_cuts(graph: Graph, exit_: Exit, head: Floats, tail: Floats) -> Exit:
+    for cut in exit_.cuts:
+        require_cut(graph, cut.tensors, exit_.output)
     known = {cut.tensors: cut for cut in exit_.cuts}
     for found in envelope_cuts(graph, exit_.output, head, tail):
         known.setdefault(tuple(sorted(found.tensors)), Cut(tuple(sorted(found.tensors)), found.size))
