@@ -7,6 +7,7 @@ import numpy as np
 from edge_planning.partitioning.blocks import Piece, piece_of
 from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, network
 from edge_planning.partitioning.structures import Structure
+from edge_planning.partitioning.windows import narrowest
 
 ERROR = 1e-10  # of the cost, for the flows
 
@@ -58,30 +59,36 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
     known are solved by a minimum cut, all together.
     """
     blocks = structure.blocks
+    large = np.zeros(len(blocks.starts), dtype=bool)
+    large[structure.windows.block] = True
     inside = np.add.reduceat(costs.seconds, blocks.starts, axis=1)
     above, below = _bounds(structure, costs, inside)
+    plans = {(b, c): np.full(len(structure.layers), c) for b, c in above}
+    for b, c in above:
+        _straight(structure, costs, inside, above[b, c], plans[b, c], b, c)
     best = _shortest(inside, above, costs.opening)
     forward = _forward(inside, below)[0]
     backward = _backward(inside, below, costs.opening)
-    solved, missed = dict[tuple[int, int], tuple[Bools, Ints]](), 0.0
-    limit = best.cost * (1 - ERROR)
-    wanted = {}
+    missed, wanted = 0.0, dict[tuple[int, int], Bools]()
     for b, c in above:
-        rest = forward[b][:-1] + below[b, c] + backward[c][1:]
-        chosen = (rest < limit) & (below[b, c] < above[b, c])
+        rest = forward[b][:-1] + backward[c][1:]
+        limit = np.minimum(best.cost * (1 - ERROR) - rest, above[b, c])
+        chosen = below[b, c] < limit
+        if c == b + 1:
+            for block in np.flatnonzero(chosen & large).tolist():
+                missed += _narrow(structure, costs, above[b, c], plans[b, c], b, block, float(limit[block]))
+            chosen &= ~large
         if chosen.any():
             wanted[b, c] = chosen
     if wanted:
-        solved, values, missed = _cut(structure, costs, wanted, above, best.cost * ERROR)
-        best = _shortest(inside, above | values, costs.opening)
+        missed += _cut(structure, costs, wanted, above, plans, best.cost * ERROR)
+    best = _shortest(inside, above, costs.opening)
     labels = np.zeros(len(structure.layers), dtype=np.int64)
     begun, tier = 0, 0
     for block, b, c in best.steps:
         labels[blocks.starts[begun] : blocks.starts[block]] = tier
-        labels[blocks.starts[block] : blocks.last[block] + 1] = c
-        if (b, c) in solved and solved[b, c][0][block]:
-            mine = slice(blocks.starts[block], blocks.last[block] + 1)
-            labels[mine] = solved[b, c][1][mine]
+        mine = slice(blocks.starts[block], blocks.last[block] + 1)
+        labels[mine] = plans[b, c][mine]
         begun, tier = block + 1, c
     if begun < len(blocks.starts):
         labels[blocks.starts[begun] :] = tier
@@ -164,9 +171,14 @@ def _shortest(inside: Floats, between: Between, opening: Floats) -> _Path:
 
 
 def _cut(
-    structure: Structure, costs: Costs, wanted: dict[tuple[int, int], Bools], above: Between, error: float
-) -> tuple[dict[tuple[int, int], tuple[Bools, Ints]], Between, float]:
-    """Tiers [layers] and costs [blocks] of the wanted blocks, exact but for what is missed in all."""
+    structure: Structure,
+    costs: Costs,
+    wanted: dict[tuple[int, int], Bools],
+    above: Between,
+    plans: dict[tuple[int, int], Ints],
+    error: float,
+) -> float:
+    """Improves costs [blocks] and tiers [layers] of the wanted blocks; returns what is missed in all."""
     s, nodes = structure, 2
     tails, heads, capacity, most = [], [], [], 0.0
     pieces = dict[tuple[int, int], tuple[Piece, int]]()
@@ -185,16 +197,54 @@ def _cut(
     some = room > 0
     net = network(nodes, np.concatenate(tails)[some], np.concatenate(heads)[some])
     found = minimum_cut(net, room[some], most, error)
-    solved, values = dict[tuple[int, int], tuple[Bools, Ints]](), Between()
     for (b, c), chosen in wanted.items():
         piece, base = pieces[b, c]
         step = len(piece.layers) + len(piece.tensors)
         late = ~found.side[base : base + (c - b) * step].reshape(c - b, step)[:, : len(piece.layers)]
         labels = np.full(len(s.layers), b)
         labels[piece.layers] = b + late.sum(axis=0)
-        solved[b, c] = chosen, labels
-        values[b, c] = np.where(chosen, _values(structure, costs, labels, chosen, b), above[b, c])
-    return solved, values, found.above
+        values = _values(structure, costs, labels, chosen, b)
+        better = values < above[b, c]
+        above[b, c][better] = values[better]
+        mine = better[s.blocks.of_layer]
+        plans[b, c][mine] = labels[mine]
+    return found.above
+
+
+def _straight(
+    structure: Structure, costs: Costs, inside: Floats, above: Floats, plan: Ints, b: int, c: int
+) -> None:
+    """Tries the cuts between the first layers of a large block, as they are numbered, and the others."""
+    blocks = structure.blocks
+    for block in np.unique(structure.windows.block).tolist():
+        start, last = int(blocks.starts[block]), int(blocks.last[block])
+        gains = np.cumsum(costs.seconds[b, start:last] - costs.seconds[c, start:last])
+        rate = costs.behind[c] - costs.behind[b]
+        ways = inside[c, block] + gains + rate * structure.windows.alive[start + 1 : last + 1]
+        best = int(np.argmin(ways))
+        if ways[best] < above[block]:
+            above[block] = ways[best]
+            plan[start : start + best + 1] = b
+
+
+def _narrow(
+    structure: Structure, costs: Costs, above: Floats, plan: Ints, b: int, block: int, limit: float
+) -> float:
+    """Improves the cost of a large block over one hop and its tiers; returns what is missed."""
+    s = structure
+    rate = float(costs.behind[b + 1] - costs.behind[b])
+    arrays = (s.size, s.producer, s.tensor_of, s.reader)
+    found = narrowest(
+        s.windows, s.blocks, block, costs.seconds[b : b + 2], rate, limit, limit * ERROR, arrays
+    )
+    if found is None:
+        return 0.0
+    cost, late, missed = found
+    if cost < above[block]:
+        mine = slice(s.blocks.starts[block], s.blocks.last[block] + 1)
+        above[block] = cost
+        plan[mine] = b + late[mine]
+    return missed
 
 
 def _terminals(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from edge_planning.errors import require
 from edge_planning.graphs.values import Graph
 from edge_planning.partitioning.blocks import Blocks, blocks_of
+from edge_planning.partitioning.windows import Windows, windows_of
 
 Ints = NDArray[np.int64]
 
@@ -18,7 +19,7 @@ class Structure:
 
     tensors: names. size: bytes [tensors]. producer: the layer that makes a tensor, -1 for an input [tensors].
     tensor_of, reader: one entry per (tensor, layer that reads it). results: tensors that are outputs.
-    blocks: made from the others, once.
+    blocks, windows: made from the others, once.
     """
 
     layers: tuple[str, ...]
@@ -29,6 +30,7 @@ class Structure:
     reader: Ints
     results: Ints
     blocks: Blocks = field(init=False, repr=False)
+    windows: Windows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         require(bool(np.all(np.isfinite(self.size) & (self.size >= 0))), "a tensor's size is negative or NaN")
@@ -41,6 +43,8 @@ class Structure:
             )
         blocks = blocks_of(len(self.layers), self.size, self.producer, self.tensor_of, self.reader)
         object.__setattr__(self, "blocks", blocks)
+        windows = windows_of(blocks, self.size, self.producer, self.tensor_of, self.reader)
+        object.__setattr__(self, "windows", windows)
 
 
 def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: str | None = None) -> Structure:
