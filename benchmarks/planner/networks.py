@@ -51,8 +51,8 @@ def network(
     return Graph("made", tuple(inputs), ends, tuple(layers), tensors)
 
 
-def random_network(rng: np.random.Generator, most: int = 40) -> Graph:
-    """One of four shapes; see above."""
+def random_network(rng: np.random.Generator, most: int = 40, work: float = 1.0) -> Graph:
+    """One of four shapes; see above. work: median FLOPs of a layer."""
     count = int(rng.integers(5, most + 1))
     inputs = [f"x{n}" for n in range(rng.choice([1, 1, 1, 2, 3]))]
     double = frozenset(np.flatnonzero(rng.random(count) < rng.choice([0.0, 0.0, 0.1])).tolist())
@@ -74,7 +74,8 @@ def random_network(rng: np.random.Generator, most: int = 40) -> Graph:
     sizes = np.maximum(rng.lognormal(9, 1.5, len(inputs) + count), 1)
     if rng.random() < 0.2:
         sizes = np.full(len(sizes), 4096.0)  # everything ties
-    graph = network(reads, sizes.astype(int).tolist(), inputs=inputs, double=double)
+    flops = work * rng.lognormal(0, 1, count)
+    graph = network(reads, sizes.astype(int).tolist(), flops.tolist(), inputs, double=double)
     made = [layer.outputs[0] for layer in graph.layers[count // 3 :]]
     inner = [name for name in made if name not in graph.outputs]
     if inner and rng.random() < 0.25:  # an early exit: a result that is read on, too
