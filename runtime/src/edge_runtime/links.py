@@ -293,13 +293,15 @@ class LinkMonitor:
                 window = None
             await self._moving.wait()
             await asyncio.sleep(_POLL)
-            now, total, waiting, longest = self._clock(), self._finished_bytes, 0, 0.0
+            now, total, waiting = self._clock(), self._finished_bytes, False
+            oldest: Transfer | None = None
             for transfer in self._transfers:
                 moved = transfer.moved()
                 total += moved
                 if moved < transfer.size:
-                    waiting += 1
-                    longest = max(longest, now - transfer.start)
+                    waiting = True
+                    if oldest is None or transfer.start < oldest.start:
+                        oldest = transfer
                 elif transfer.arrived is None:
                     transfer.arrived = now
             if total > self._total:
@@ -311,7 +313,11 @@ class LinkMonitor:
                 continue
             rate = self._estimate.rate
             bound = 8.0 * (total - window[1] + _SEGMENTS) / max(now - window[0], _POLL)
-            self._cap = bound if longest > _EARLIEST and rate is not None and bound < 0.7 * rate else None
+            age = now - oldest.start if oldest is not None else 0.0
+            if oldest is not None and age > _EARLIEST:
+                # What moved before this one came says nothing of a link that sagged since.
+                bound = min(bound, 8.0 * (total - oldest.moved_before + _SEGMENTS) / age)
+            self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
                     self._heard(now, _between(total - window[1], now - window[0], now))

@@ -1,0 +1,294 @@
+"""Tables are switched under continuous load; a link falls: what that costs, and how soon it is followed.
+
+Run alone: `.venv/bin/python -m benchmarks.runtime.switching [--quick]`. Two tables, each of one real
+onnxruntime model, take turns; callers in this process ask without a pause. An answer that is not, bit by bit,
+that of the table whose name it carries is counted as mixed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.assignment import Placement, parse_placement
+from edge_runtime.connections import Resolver
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore, SliceCache
+
+_WIDTH: Final = 256
+_LAYERS: Final = 8
+_CALLERS: Final = 4
+_BATCH: Final = 32
+_SLOW, _FAST = 0.5e6, 20e6
+_NOWHERE: Final = "http://127.0.0.1:9"
+
+
+def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+    """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
+    say("tables take turns under load ...")
+    found = asyncio.run(_switch(folder, 50 if quick else 1000))
+    say("the link takes steps ...")
+    found["link_step_p99_ms"] = asyncio.run(_step(folder, 5 if quick else 100))
+    return {"switching": found}
+
+
+def _network(seed: int) -> bytes:
+    """Dense layers, [N, 256] -> [N, 10]; about a tenth of a millisecond."""
+    rng = np.random.default_rng(seed)
+    nodes, weights, before = [], [], "x"
+    for i in range(_LAYERS):
+        width = _WIDTH if i < _LAYERS - 1 else 10
+        values = rng.normal(scale=0.06, size=(_WIDTH, width)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{i}"))
+        after = "y" if i == _LAYERS - 1 else f"h{i}"
+        nodes.append(helper.make_node("MatMul", [before, f"w{i}"], [after]))
+        before = after
+    graph = helper.make_graph(
+        nodes,
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", _WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _put(folder: Path, data: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "slices").mkdir(parents=True, exist_ok=True)
+    (folder / "slices" / digest).write_bytes(data)
+    return {
+        "digest": f"sha256:{digest}",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, _WIDTH]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 10]}],
+    }
+
+
+def _placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
+    interval = "1h" if probe == _NOWHERE else "200ms"
+    last = routes[-1]["stages"][0]["slice"]
+    spec = {
+        "service": "bench",
+        "node": "here",
+        "mode": "Auto",
+        "model": {"digest": last["digest"], "inputs": last["inputs"], "output": last["outputs"][0]},
+        "slo": {"latency": "1s"},
+        "routes": list(routes),
+        "link": {"peer": "cloud", "probe": probe, "interval": interval},
+    }
+    return parse_placement({"metadata": {"name": "bench-here", "generation": generation}, "spec": spec})
+
+
+def _route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> dict[str, Any]:
+    stage: dict[str, Any] = {"place": "here", "runtime": "Edge", "slice": slice_}
+    if far:
+        stage = {"place": "cloud", "runtime": "Triton", "slice": slice_, "address": far, "model": "m"}
+    return {
+        "name": name,
+        "exit": name,
+        "cut": "x" if far else "local",
+        "accuracy": 0.9,
+        "minBandwidth": need,
+        "predictedLatency": "10ms",
+        "stages": [stage],
+    }
+
+
+def _plane(folder: Path) -> tuple[Dataplane, ModelStore]:
+    resolver = Resolver()
+    store = ModelStore(_NOWHERE, resolver)
+    return Dataplane(SliceCache(folder / "slices", store), Metrics("bench"), resolver), store
+
+
+async def _switch(folder: Path, switches: int) -> dict[str, object]:
+    plane, store = _plane(folder)
+    slices = [_put(folder, _network(seed)) for seed in (1, 2)]
+    x = np.random.default_rng(3).normal(size=(1, _WIDTH)).astype(np.float32)
+    expected: dict[str, bytes] = {}
+    for i, slice_ in enumerate(slices):
+        assert await plane.use(_placement(i, _route(f"t{i}", slice_)))
+        answer = await plane.infer({"x": x}, ["y"])
+        expected[str(answer.parameters["route"])] = answer.outputs[0].tobytes()
+    assert len(set(expected.values())) == 2
+
+    ended: list[float] = []
+    failed = mixed = 0
+    stop = asyncio.Event()
+
+    async def ask() -> None:
+        nonlocal failed, mixed
+        while not stop.is_set():
+            try:
+                answer = await plane.infer({"x": x}, ["y"])
+            except Exception:
+                failed += 1
+                continue
+            ended.append(time.perf_counter())
+            mixed += answer.outputs[0].tobytes() != expected[str(answer.parameters["route"])]
+            await asyncio.sleep(0)
+
+    callers = [asyncio.create_task(ask()) for _ in range(_CALLERS)]
+    await asyncio.sleep(0.5)
+    steady, before = _resident(), len(ended)
+    quiet = _gaps(ended)
+    most = steady
+    for i in range(switches):
+        assert await plane.use(_placement(2 + i, _route(f"t{i % 2}", slices[i % 2])))
+        seen = len(ended)
+        while len(ended) < seen + 20 and not failed:  # noqa: ASYNC110 - each table answers some
+            await asyncio.sleep(0)
+        most = max(most, _resident())
+    stop.set()
+    await asyncio.gather(*callers)
+    await plane.close()
+    store.close()
+    gaps = _gaps(ended[before:])
+    return {
+        "switches": switches,
+        "requests": len(ended) - before + failed,
+        "failed": failed,
+        "mixed": mixed,
+        "longest_gap_ms": round(1e3 * gaps[-1], 3),
+        "gap_p99_ms": round(1e3 * gaps[int(0.99 * len(gaps))], 3),
+        "longest_gap_without_switches_ms": round(1e3 * quiet[-1], 3),
+        "memory_ratio": round(most / steady, 3),
+    }
+
+
+class _SlowReader:
+    """The next hop and the probe's sink behind a link of `rate` bit/s: it reads no faster, into no buffer."""
+
+    def __init__(self) -> None:
+        self.rate = _FAST
+        self._due = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen(self) -> socket.socket:
+        """A socket whose connections hold hardly anything that was not read."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.setblocking(False)
+        return listening
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                connection, _ = await loop.sock_accept(listening)
+                task = asyncio.create_task(self._answer(connection))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _answer(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with connection, contextlib.suppress(OSError):
+            data = b""
+            while True:
+                part = await loop.sock_recv(connection, 2048)
+                if not part:
+                    return
+                data += part
+                self._due = max(self._due, loop.time()) + 8 * len(part) / self.rate
+                await asyncio.sleep(self._due - loop.time())
+                head, found, body = data.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                if not found or length is None or len(body) < int(length[1]):
+                    continue
+                data = b""
+                answer = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[%d,10],"data":%s}]}' % (
+                    _BATCH,
+                    json.dumps([0.0] * 10 * _BATCH).encode(),
+                )
+                lines = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
+                await loop.sock_sendall(connection, lines + answer)
+
+
+async def _step(folder: Path, steps: int) -> float:
+    """From the moment at which the link falls to a fortieth until the local route is active: p99, in ms.
+
+    Requests of 32 KiB come every 15 ms: one is on its way when the link falls, or comes soon after.
+    """
+    plane, store = _plane(folder)
+    far = _SlowReader()
+    listening = far.listen()
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    serving = asyncio.create_task(far.serve(listening))
+    slice_ = _put(folder, _network(1))
+    routes = (_route("far", slice_, "8M", address), _route("near", slice_))
+    assert await plane.use(_placement(1, *routes, probe=address))
+    x = np.zeros((_BATCH, _WIDTH), np.float32)
+    asked: set[asyncio.Task[Any]] = set()
+    times: list[float] = []
+
+    async def ask_until(route: str) -> float:
+        begin = due = time.perf_counter()
+        while plane.active is None or plane.active.route.name != route:
+            now = time.perf_counter()
+            if now >= due:
+                asked.add(asyncio.create_task(plane.infer({"x": x}, ["y"])))
+                due = now + 0.015
+            if now - begin > 20:
+                raise RuntimeError(f"no {route} at {far.rate:g} bit/s: {plane.link and plane.link.view()}")
+            await asyncio.sleep(0.001)
+        return time.perf_counter() - begin
+
+    for step in range(steps):
+        far.rate = _FAST
+        await ask_until("far")
+        for _ in range(20):  # the fast link is well known
+            await plane.infer({"x": x}, ["y"])
+            await asyncio.sleep(0.005 + 0.0007 * (step % 7))
+        far.rate = _SLOW
+        times.append(await ask_until("near"))
+        await asyncio.gather(*asked)
+        asked.clear()
+    await plane.close()
+    store.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    listening.close()
+    return round(1e3 * sorted(times)[min(int(0.99 * len(times)), len(times) - 1)], 3)
+
+
+def _gaps(ended: list[float]) -> list[float]:
+    return sorted(b - a for a, b in pairwise(ended)) or [0.0]
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def main() -> int:
+    """Prints one JSON object as its last line."""
+    parser = argparse.ArgumentParser(prog="switching", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few switches, in seconds")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory(prefix="bench-switching-") as folder:
+        print(json.dumps(measure(Path(folder), lambda line: print(line, file=sys.stderr), quick)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
