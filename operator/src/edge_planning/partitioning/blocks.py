@@ -1,9 +1,10 @@
 """A network as blocks in series, one tensor between any two: a cut per hop lies within one block."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge_planning.partitioning.closures import Closures, closures_of
 from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, network
 
 SMALL = 64  # layers up to which a block's least crossing bytes are worth a flow of their own
@@ -17,7 +18,7 @@ class Blocks:
     tensor's readers (-1: none). readers: how many per tensor. inner: whether the tensor of a (tensor, reader)
     pair is made in its block; else it enters. entering: bytes into each block. least: bytes that at least
     cross when what enters is before a cut and the block's last layer behind it. closed: whether all other
-    layers of a block lead to its last one.
+    layers of a block lead to its last one. closures: all cuts of closed blocks that have few.
     """
 
     starts: Ints
@@ -29,6 +30,7 @@ class Blocks:
     entering: Floats
     least: Floats
     closed: Bools
+    closures: tuple[Closures | None, ...]
 
 
 def blocks_of(count: int, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Blocks:
@@ -60,9 +62,10 @@ def blocks_of(count: int, size: Floats, producer: Ints, tensor_of: Ints, reader:
     entering = np.bincount(of_tensor[enters], size[enters], len(starts)).astype(float)
     closed = np.ones(len(starts), dtype=bool)
     closed[-1] = stop >= count - 1
-    shape = Blocks(starts, last, of_layer, of_tensor, readers, inner, entering, entering, closed)
-    least = _least(shape, size, producer, tensor_of, reader)
-    return Blocks(starts, last, of_layer, of_tensor, readers, inner, entering, least, closed)
+    lists = closures_of(starts.tolist(), last.tolist(), size, producer, tensor_of, reader)
+    lists = tuple(one if known else None for one, known in zip(lists, closed.tolist(), strict=True))
+    made = Blocks(starts, last, of_layer, of_tensor, readers, inner, entering, entering, closed, lists)
+    return replace(made, least=_least(made, size, producer, tensor_of, reader))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,10 +121,12 @@ def piece_of(
 
 
 def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Floats:
-    """Bytes by block, from one flow for all; 0 where it is not worth the time."""
+    """Bytes by block, from the lists of cuts or from one flow for all; 0 where it is not worth the time."""
     length = blocks.last - blocks.starts + 1
     least = np.where((length == 1) & blocks.closed, blocks.entering, 0.0)
-    chosen = (length > 1) & (length <= SMALL) & blocks.closed
+    listed = np.array([one is not None for one in blocks.closures], dtype=bool)
+    least[listed] = [one.crossing.min() for one in blocks.closures if one is not None]
+    chosen = (length > 1) & (length <= SMALL) & blocks.closed & ~listed
     most = float(blocks.entering[chosen].sum())
     if not most:
         return least

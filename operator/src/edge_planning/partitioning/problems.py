@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_planning.errors import require
+from edge_planning.errors import BadValueError, require
 from edge_planning.partitioning.structures import Structure
 
 Floats = NDArray[np.float64]
@@ -47,8 +47,9 @@ class PartitionProblem:
             ("hop_fixed", self.hop_fixed, hops),
         ):
             require(values.shape == wanted, f"{name}: shape {values.shape}, not {wanted}")
-            wrong = values[~(np.isfinite(values) & (values >= 0))]
-            require(not wrong.size, f"{name}: {wrong[:1]} is no finite number of 0 or more")
+            wrong = ~(np.isfinite(values) & (values >= 0))
+            if wrong.any():
+                raise BadValueError(f"{name}: {values[wrong][:1]} is no finite number of 0 or more")
         require((self.memory is None) == (self.limits is None), "memory and limits come together")
         if self.memory is not None and self.limits is not None:
             for name, values, wanted in (

@@ -75,9 +75,14 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
         limit = np.minimum(best.cost * (1 - ERROR) - rest, above[b, c])
         chosen = below[b, c] < limit
         if c == b + 1:
-            for block in np.flatnonzero(chosen & large).tolist():
-                missed += _narrow(structure, costs, above[b, c], plans[b, c], b, block, float(limit[block]))
-            chosen &= ~large
+            for block in np.flatnonzero(chosen).tolist():
+                if blocks.closures[block] is not None:
+                    _listed(structure, costs, above[b, c], plans[b, c], b, block)
+                    chosen[block] = False
+                elif large[block]:
+                    most = float(limit[block])
+                    missed += _narrow(structure, costs, above[b, c], plans[b, c], b, block, most)
+                    chosen[block] = False
         if chosen.any():
             wanted[b, c] = chosen
     if wanted:
@@ -225,6 +230,20 @@ def _straight(
         if ways[best] < above[block]:
             above[block] = ways[best]
             plan[start : start + best + 1] = b
+
+
+def _listed(structure: Structure, costs: Costs, above: Floats, plan: Ints, b: int, block: int) -> None:
+    """Improves the cost of a block over one hop and its tiers from the list of its cuts."""
+    closures = structure.blocks.closures[block]
+    assert closures is not None
+    mine = slice(structure.blocks.starts[block], structure.blocks.last[block] + 1)
+    before, behind = costs.seconds[b, mine], costs.seconds[b + 1, mine]
+    moved = (costs.behind[b + 1] - costs.behind[b]) * closures.crossing
+    ways = closures.late @ (behind - before) + moved + before.sum()
+    best = int(np.argmin(ways))
+    if ways[best] < above[block]:
+        above[block] = ways[best]
+        plan[mine] = b + closures.late[best]
 
 
 def _narrow(

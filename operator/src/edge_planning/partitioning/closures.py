@@ -1,0 +1,62 @@
+"""All cuts over one hop of small blocks, listed once per model: few blocks of real networks have many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_planning.partitioning.flows import Bools, Floats, Ints
+
+MOST = 256  # cuts of a block that are listed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closures:
+    """late: which layers are behind each cut [cuts, layers of the block]. crossing: its bytes [cuts]."""
+
+    late: NDArray[np.float64]
+    crossing: Floats
+
+
+def closures_of(
+    starts: Sequence[int], lasts: Sequence[int], size: Floats, producer: Ints, tensor_of: Ints, reader: Ints
+) -> tuple[Closures | None, ...]:
+    """By block; None for those of one layer and those with more cuts than are worth a list.
+
+    Pairs of (tensor, reader) must come in order of the reader. Blocks of one shape share their list.
+    """
+    cuts = [*np.searchsorted(reader, starts).tolist(), len(reader)]
+    known = dict[tuple[int, bytes, bytes, bytes], tuple[Bools, Bools] | None]()
+    found: list[Closures | None] = []
+    for block, (start, last) in enumerate(zip(starts, lasts, strict=True)):
+        if last == start or last - start > MOST:
+            found.append(None)
+            continue
+        pairs = slice(cuts[block], cuts[block + 1])
+        tensors, local = np.unique(tensor_of[pairs], return_inverse=True)
+        makers, readers = np.maximum(producer[tensors] - start, -1), reader[pairs] - start
+        key = (last - start, makers.tobytes(), local.tobytes(), readers.tobytes())
+        if key not in known:
+            known[key] = _listed(last - start + 1, makers, local, readers)
+        shape = known[key]
+        found.append(None if shape is None else Closures(shape[0].astype(float), shape[1] @ size[tensors]))
+    return tuple(found)
+
+
+def _listed(count: int, makers: Ints, local: Ints, readers: Ints) -> tuple[Bools, Bools] | None:
+    """Late layers [cuts, layers] and crossing tensors [cuts, tensors]; the last layer is late in all."""
+    late = np.zeros((1, count), dtype=bool)
+    late[0, -1] = True
+    made = makers[local]
+    for layer in range(count - 2, -1, -1):
+        able = late[late[:, readers[made == layer]].all(axis=1)]
+        able[:, layer] = True
+        late = np.concatenate([late, able])
+        if len(late) > MOST:
+            return None
+    read = np.zeros((len(late), len(makers)), dtype=bool)
+    for tensor, layer in zip(local.tolist(), readers.tolist(), strict=True):
+        read[:, tensor] |= late[:, layer]
+    early = np.concatenate([np.ones((len(late), 1), dtype=bool), ~late], axis=1)[:, makers + 1]
+    return late, read & early
