@@ -27,36 +27,41 @@ def closures_of(
     Pairs of (tensor, reader) must come in order of the reader. Blocks of one shape share their list.
     """
     cuts = [*np.searchsorted(reader, starts).tolist(), len(reader)]
-    known = dict[tuple[int, bytes, bytes, bytes], tuple[Bools, Bools] | None]()
+    known = dict[tuple[int, bytes, bytes, bytes], tuple[NDArray[np.float64], Bools, Ints] | None]()
     found: list[Closures | None] = []
     for block, (start, last) in enumerate(zip(starts, lasts, strict=True)):
         if last == start or last - start > MOST:
             found.append(None)
             continue
         pairs = slice(cuts[block], cuts[block + 1])
-        tensors, local = np.unique(tensor_of[pairs], return_inverse=True)
+        tensors = tensor_of[pairs]
         makers, readers = np.maximum(producer[tensors] - start, -1), reader[pairs] - start
-        key = (last - start, makers.tobytes(), local.tobytes(), readers.tobytes())
+        key = (last - start, (tensors - tensors[0]).tobytes(), makers.tobytes(), readers.tobytes())
         if key not in known:
-            known[key] = _listed(last - start + 1, makers, local, readers)
+            known[key] = _listed(last - start + 1, tensors, makers, readers)
         shape = known[key]
-        found.append(None if shape is None else Closures(shape[0].astype(float), shape[1] @ size[tensors]))
+        found.append(None if shape is None else Closures(shape[0], shape[1] @ size[tensors[shape[2]]]))
     return tuple(found)
 
 
-def _listed(count: int, makers: Ints, local: Ints, readers: Ints) -> tuple[Bools, Bools] | None:
-    """Late layers [cuts, layers] and crossing tensors [cuts, tensors]; the last layer is late in all."""
+def _listed(
+    count: int, tensors: Ints, made: Ints, readers: Ints
+) -> tuple[NDArray[np.float64], Bools, Ints] | None:
+    """Late layers [cuts, layers], crossing tensors [cuts, tensors], and the first pair of each tensor.
+
+    tensors, made, readers: by pair; layers by number in the block. The last layer is late in all cuts.
+    """
+    _, where, local = np.unique(tensors, return_index=True, return_inverse=True)
     late = np.zeros((1, count), dtype=bool)
     late[0, -1] = True
-    made = makers[local]
     for layer in range(count - 2, -1, -1):
         able = late[late[:, readers[made == layer]].all(axis=1)]
         able[:, layer] = True
         late = np.concatenate([late, able])
         if len(late) > MOST:
             return None
-    read = np.zeros((len(late), len(makers)), dtype=bool)
+    read = np.zeros((len(late), len(where)), dtype=bool)
     for tensor, layer in zip(local.tolist(), readers.tolist(), strict=True):
         read[:, tensor] |= late[:, layer]
-    early = np.concatenate([np.ones((len(late), 1), dtype=bool), ~late], axis=1)[:, makers + 1]
-    return late, read & early
+    early = np.concatenate([np.ones((len(late), 1), dtype=bool), ~late], axis=1)[:, made[where] + 1]
+    return late.astype(float), read & early, where
