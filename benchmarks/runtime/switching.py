@@ -41,7 +41,7 @@ _NOWHERE: Final = "http://127.0.0.1:9"
 def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
     """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
     say("tables take turns under load ...")
-    found = asyncio.run(_switch(folder, 50 if quick else 1000))
+    found = asyncio.run(switch_under_load(folder, 50 if quick else 1000))
     say("the link takes steps ...")
     found["link_step_p99_ms"] = asyncio.run(_step(folder, 5 if quick else 100))
     return {"switching": found}
@@ -117,7 +117,8 @@ def _plane(folder: Path) -> tuple[Dataplane, ModelStore]:
     return Dataplane(SliceCache(folder / "slices", store), Metrics("bench"), resolver), store
 
 
-async def _switch(folder: Path, switches: int) -> dict[str, object]:
+async def switch_under_load(folder: Path, switches: int, answers: int = 20) -> dict[str, object]:
+    """Tables take turns, each for at least so many answers; counts, gaps (ms) and memory (a ratio)."""
     plane, store = _plane(folder)
     slices = [_put(folder, _network(seed)) for seed in (1, 2)]
     x = np.random.default_rng(3).normal(size=(1, _WIDTH)).astype(np.float32)
@@ -152,7 +153,7 @@ async def _switch(folder: Path, switches: int) -> dict[str, object]:
     for i in range(switches):
         assert await plane.use(_placement(2 + i, _route(f"t{i % 2}", slices[i % 2])))
         seen = len(ended)
-        while len(ended) < seen + 20 and not failed:  # noqa: ASYNC110 - each table answers some
+        while len(ended) < seen + answers and not failed:  # noqa: ASYNC110 - each table answers some
             await asyncio.sleep(0)
         most = max(most, _resident())
     stop.set()

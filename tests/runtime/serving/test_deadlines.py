@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
 
 Stack = Any
 Reply = Any
@@ -133,3 +134,16 @@ def test_a_caller_in_a_hurry_is_answered_within_its_own_timeout(split: Stack, im
     assert sum(r.parameters["deadline_met"] for r in replies) >= 38
     # That the hop had no time is not its fault: who has time gets its answer.
     assert split.infer(image)["parameters"]["route"] == "final@pool1"
+
+
+def test_over_grpc_the_calls_own_deadline_counts(stack: Stack, image: Any) -> None:
+    stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), latency="5s"))
+    stack.wait_for_route(image, "final@pool1")
+    stack.hop.mode = "hang"
+    given = grpcclient.InferInput("image", image.shape, "FP32")
+    given.set_data_from_numpy(image)
+    with grpcclient.InferenceServerClient(f"127.0.0.1:{stack.grpc}") as client:
+        answer = client.infer("digits", [given], client_timeout=1.0)
+    parameters = answer.get_response().parameters
+    assert parameters["route"].string_param == "exit1@local"
+    assert parameters["deadline_met"].bool_param is True

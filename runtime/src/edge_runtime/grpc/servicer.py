@@ -67,7 +67,7 @@ class Servicer:
     async def repository_change(self, request: Message) -> Message:
         raise BadRequest("models come and go with the placement here, not by request")
 
-    async def model_infer(self, message: bytes) -> bytes:
+    async def model_infer(self, message: bytes, within: float | None = None) -> bytes:
         known = self._known(message)
         if known is not None:
             model, contract, asked = known
@@ -75,7 +75,7 @@ class Servicer:
             request = parse(message)
             model, contract, asked = self._read(request)
             self._keep(message, request, contract, asked)
-        return write_response(model, asked, contract, await self._answer(asked))
+        return write_response(model, asked, contract, await self._answer(asked, within))
 
     async def model_stream_infer(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
@@ -101,9 +101,11 @@ class Servicer:
         contract = self._service.contract(request.model_name, request.model_version)
         return request.model_name, contract, read_request(request, contract)
 
-    async def _answer(self, asked: InferRequest) -> Answer:
+    async def _answer(self, asked: InferRequest, within: float | None = None) -> Answer:
+        """Within the caller's own time: the request's parameter or the call's deadline, whichever is less."""
         wanted = [name for name, _ in asked.outputs]
-        return await self._service.backend.infer(asked.inputs, wanted, asked.timeout)
+        limits = [limit for limit in (asked.timeout, within) if limit is not None]
+        return await self._service.backend.infer(asked.inputs, wanted, min(limits, default=None))
 
     def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
         """A request whose header was seen before, read without the generated classes."""
@@ -134,11 +136,11 @@ def _stream_error(identity: str, sentence: str) -> bytes:
 
 
 def _guarded(
-    method: Callable[[Message], Awaitable[Message]],
+    method: Callable[..., Awaitable[Message]], timed: bool = False
 ) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
     async def call(request: Message, context: grpc.aio.ServicerContext) -> Message:
         try:
-            return await method(request)
+            return await (method(request, context.time_remaining()) if timed else method(request))
         except EdgeError as error:
             code = next((c for kind, c in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
             trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, QueueFull) else ()
@@ -174,7 +176,7 @@ def grpc_server(service: Service, *addresses: str) -> tuple[grpc.aio.Server, lis
         for name, (method, kind) in methods.items()
     }
     # These two are bytes on both sides: see `wire`.
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer))
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer, timed=True))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     server = grpc.aio.server(
         options=[
