@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from edge_planning.errors import BadValueError
-from edge_planning.sharing import Demand, Option, Resource, SharingProblem, Tenant, share, sharing_problem
+from edge_planning.sharing import (
+    Demand,
+    Option,
+    Resource,
+    SharingProblem,
+    Tenant,
+    from_arrays,
+    share,
+    sharing_problem,
+)
 
 
 def problem(
@@ -72,3 +81,29 @@ def test_an_option_that_uses_a_resource_without_capacity_is_not_taken() -> None:
     demand = Demand("s", "edge", "t", (Option(0.9, {"uplink": 1.0}), Option(0.5, {"cpu": 0.5})))
     shared = share(sharing_problem([Tenant("t")], [Resource("uplink", 0.0), Resource("cpu", 1.0)], [demand]))
     assert np.array_equal(shared.choices, [1])
+
+
+def test_a_resource_that_a_demand_uses_twice_is_named() -> None:
+    with pytest.raises(BadValueError, match="demand 0: a resource is there twice"):
+        from_arrays(
+            tenants=[Tenant("t")],
+            resources=[Resource("cpu", 1.0)],
+            tenant=np.array([0]),
+            rate=np.array([1.0]),
+            value=np.array([[0.9]]),
+            rows=np.array([[0, 0]]),
+            uses=np.array([[[0.6], [0.6]]]),
+        )
+
+
+def test_an_array_of_another_shape_is_named() -> None:
+    with pytest.raises(BadValueError, match=r"rate has the shape \(2,\), not \(1,\)"):
+        from_arrays(
+            tenants=[Tenant("t")],
+            resources=[Resource("cpu", 1.0)],
+            tenant=np.array([0]),
+            rate=np.array([1.0, 1.0]),
+            value=np.array([[0.9]]),
+            rows=np.array([[0]]),
+            uses=np.array([[[0.6]]]),
+        )

@@ -56,7 +56,7 @@ def sharing_problem(
         value=value,
         rows=rows,
         uses=uses,
-        priority=np.array([one.priority for one in demands], dtype=np.int64),
+        priority=np.array([one.priority for one in demands], dtype=np.float64),
         valid=valid,
         current=np.array(
             [REFUSED if one.current is None else one.current for one in demands], dtype=np.int64

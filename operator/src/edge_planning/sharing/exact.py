@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
+from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers
 from edge_planning.sharing.frames import Frame, frame
 from edge_planning.sharing.problems import SharingProblem
-from edge_planning.sharing.solving import net_utility, references_of
+from edge_planning.sharing.solving import known_references, net_utility
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,10 @@ def share_exactly(
 
     With a floor, the level is not looked for: the plan holds that one.
     """
-    framed = frame(problem, references_of(problem) if references is None else references)
+    require(bool(len(problem)), "there is no demand to share the pool among")
+    require(seconds > 0, f"{seconds} seconds are no time to solve in")
+    require(floor is None or floor >= 0, f"floor {floor} is negative or not a number")
+    framed = frame(problem, known_references(problem, references))
     model = _Model(framed, seconds, tolerance)
     for priority in np.unique(problem.priority)[::-1].tolist():
         model.limit_refusals(priority)

@@ -28,6 +28,11 @@ class Frame:
         """Which tenants have a level."""
         return np.asarray(self.scale > 0)
 
+    @property
+    def servable(self) -> bool:
+        """Whether every demand has an option that needs nothing of an empty resource."""
+        return bool(self.allowed.any(axis=1).all())
+
     def floors(self, level: float) -> Floats:
         """[T]: the utility that a level promises each tenant."""
         return np.asarray(min(level, 1.0) * self.scale)
@@ -105,7 +110,8 @@ def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bo
     """The dual function at any prices >= 0, in the problem's own units.
 
     For all x within capacity: sum gain x + sum_t tenant_price_t U_t <= total, when no more demands of a
-    priority are refused than `refused` (indices of the demands that are) holds.
+    priority are refused than `refused` (indices of the demands that are) holds. Those that have no allowed
+    option are among them in any plan.
     """
     problem = frame.problem
     resources = len(problem.resources)
@@ -116,11 +122,12 @@ def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bo
             frame.asking, price[resources:] / np.where(frame.asking, frame.scale, 1.0), 0.0
         )
     table = weighed(frame, gain, per_unit, tenant_price)
-    best = table.max(axis=1)
+    able: Mask = np.asarray(frame.allowed.any(axis=1))
+    best = np.where(able, table.max(axis=1), 0.0)
     total = float(best.sum() + per_unit @ problem.capacity)
     for priority in np.unique(problem.priority[refused]).tolist():
-        among = best[problem.priority == priority]
-        dropped = int((problem.priority[refused] == priority).sum())
+        among = best[able & (problem.priority == priority)]
+        dropped = int((able[refused] & (problem.priority[refused] == priority)).sum())
         total -= float(np.minimum(np.sort(among)[:dropped], 0.0).sum())
     return Proof(per_unit, tenant_price, best, total)
 

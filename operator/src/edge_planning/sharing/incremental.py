@@ -23,25 +23,35 @@ def replan_pool(
     demands: Collection[int] = (),
     widening: float = 0.02,
 ) -> Shared:
-    """A plan after these resources' capacities or these demands' options changed (the demands are the same).
+    """A plan after these resources' capacities or these demands changed (their options, rate or tenant).
 
-    Planned anew are the changed demands and those that hold or may use a changed resource, within what the
-    others leave. The bound takes the previous prices, except that of a changed resource. When one of them
-    would have to be refused, or the gap would widen by more than `widening`, all is planned anew, from the
-    previous plan: so the utility is never further below the bound than the previous gap and `widening`.
+    The demands are the same, and an option that did not change keeps its position. Planned anew are the
+    changed demands and those that hold or may use a changed resource, within what the others leave. The bound
+    takes the previous prices, except that of a changed resource. When one of them would have to be refused,
+    or the gap would widen by more than `widening`, all is planned anew, from the previous plan: so the
+    utility is never further below the bound than the previous gap and `widening`, or than a full solve's gap.
+
+    A capacity that differs counts as changed whether it is named or not. With other tenants, resources or
+    another number of demands or options, all is planned anew.
+
+    Raises:
+        BadValueError: names a resource or a demand that is not known.
     """
-    warm = previous.warm
-    if warm is None or len(problem) != len(previous.problem):
-        return share(
-            problem.with_current(previous.choices) if len(problem) == len(previous.choices) else problem
-        )
     where = {name: index for index, name in enumerate(problem.resources)}
     for name in resources:
         require(name in where, f"resource {name} is not known")
-    changed = np.array(sorted(where[name] for name in resources), dtype=np.int64)
+    for demand in demands:
+        require(0 <= demand < len(problem), f"demand {demand} is not known: there are {len(problem)}")
+    warm, last = previous.warm, previous.problem
+    if problem.worth.shape != last.worth.shape:
+        return share(problem)
+    if warm is None or problem.tenants != last.tenants or problem.resources != last.resources:
+        return share(problem.with_current(previous.choices))
+    named = np.isin(np.arange(len(where)), [where[name] for name in resources])
+    changed = np.flatnonzero(named | (problem.capacity != last.capacity)).astype(np.int64)
     free = _touched(problem, changed, demands)
     framed = Frame(problem, warm.frame.references, warm.frame.scale, warm.frame.allowed)
-    if (problem.capacity == 0).any() or len(demands):
+    if (problem.capacity == 0).any() or (last.capacity == 0).any() or len(demands):
         framed = replace(frame(problem, framed.references), scale=framed.scale)
     if not len(free):
         return _joined(framed, previous, warm, free, previous.choices[free], warm.proof.price, changed)
@@ -51,6 +61,8 @@ def replan_pool(
     others_utility = warm.utility - utilities(before, previous.choices[free])
     part = replace(bare.of(free), capacity=np.maximum(problem.capacity - others_load, 0.0))
     small = replace(frame(part, framed.references), scale=framed.scale)
+    if not small.servable:
+        return share(problem.with_current(previous.choices), framed.references)
     floors = np.maximum(framed.floors(warm.floor) - others_utility, 0.0)
     start = np.concatenate((warm.proof.price * part.capacity, warm.proof.tenant_price * framed.scale))
     no = np.full(len(floors), False)
@@ -132,6 +144,6 @@ def _joined(
         bound=total - float(proven.tenant_price @ framed.floors(floor)),
         prices=dict(zip(problem.resources, price.tolist(), strict=True)),
         moves=moved,
-        certain_refusals=False,
+        certain_refusals=previous.certain_refusals,
         warm=Warm(framed, proven, load, utility, net, floor),
     )

@@ -42,7 +42,9 @@ def options_of(
 
 def _front(accuracy: Floats, uses: Floats) -> Mask:
     """Which rows no other row beats: at least as accurate, no more of anything; of equals, the first."""
-    no_worse = (accuracy[:, None] >= accuracy) & (uses[:, None, :] <= uses).all(axis=2)
+    no_worse = accuracy[:, None] >= accuracy
+    for column in uses.T:
+        no_worse &= column[:, None] <= column
     equal = no_worse & no_worse.T
     first = np.tri(len(accuracy), k=-1, dtype=np.bool_).T
     return np.asarray(~(no_worse & (~equal | first)).any(axis=0))

@@ -80,7 +80,11 @@ class SharingProblem:
 
     def with_current(self, choices: Integers) -> "SharingProblem":
         """The same problem when these choices serve now."""
-        return replace(self, current=np.asarray(choices, dtype=np.int64))
+        current = np.asarray(choices, dtype=np.int64)
+        require(current.shape == self.current.shape, f"{current.shape} choices for {len(self)} demands")
+        good = (current >= REFUSED) & (current < self.worth.shape[1])
+        require(bool(good.all()), f"choices {current[~good].tolist()} do not exist")
+        return replace(self, current=current)
 
     def of(self, demands: Integers) -> "SharingProblem":
         """The problem of some demands, with all resources."""
@@ -115,7 +119,7 @@ def from_arrays(
     value: Floats,
     rows: Integers,
     uses: Floats,
-    priority: Integers | None = None,
+    priority: Integers | Floats | None = None,
     valid: Mask | None = None,
     current: Integers | None = None,
     names: Sequence[tuple[str, str]] | None = None,
@@ -132,13 +136,21 @@ def from_arrays(
     _unique("resource", [one.name for one in resources])
     require(len(resources) > 0, "the pool is empty: there is no resource")
     require(len(tenants) > 0, "there is no tenant")
+    require(value.ndim == 2, f"value has the shape {value.shape}, not [D, O]")
     count, width = value.shape
+    require(rows.ndim == 2 and len(rows) == count, f"rows has the shape {rows.shape}, not [D, K]")
     slots = rows.shape[1]
     require(uses.shape == (count, slots, width), f"uses has the shape {uses.shape}, not [D, K, O]")
     priority = np.full(count, 100, dtype=np.int64) if priority is None else priority
     valid = np.full(value.shape, True) if valid is None else valid
     current = np.full(count, REFUSED, dtype=np.int64) if current is None else current
     named = None if names is None else tuple(names)
+    columns = (("tenant", tenant), ("rate", rate), ("priority", priority), ("current", current))
+    for what, column in columns:
+        require(column.shape == (count,), f"{what} has the shape {column.shape}, not ({count},)")
+    require(valid.shape == value.shape, f"valid has the shape {valid.shape}, not {value.shape}")
+    for what, entries in (("names", names), ("options", options)):
+        require(entries is None or len(entries) == count, f"{what} are not those of {count} demands")
 
     def check(good: npt.ArrayLike, what: str) -> None:
         good = np.asarray(good)
@@ -152,13 +164,17 @@ def from_arrays(
     check((tenant >= 0) & (tenant < len(tenants)), "its tenant is not known")
     check(((rows >= 0) & (rows < len(resources))).all(axis=1), "a resource is not known")
     check(np.isfinite(rate) & (rate > 0), "its rate is not a number above 0")
-    check(priority >= 0, "its priority is negative")
+    check(np.isfinite(priority) & (priority >= 0), "its priority is negative or not a number")
     check(valid.any(axis=1), "it has no option")
     check((~valid | (np.isfinite(value) & (value >= 0))).all(axis=1), "a value is negative or not a number")
     fine = np.isfinite(uses) & (uses >= 0)
     if not fine.all():
         check((fine | ~valid[:, None, :]).all(axis=(1, 2)), "a use is negative or not a number")
         uses = np.where(valid[:, None, :], uses, 0.0)
+    used: Mask = np.asarray((uses > 0).any(axis=2))
+    for slot in range(1, slots):
+        twice: Mask = (rows[:, :slot] == rows[:, slot, None]) & used[:, :slot] & used[:, slot, None]
+        check(~twice.any(axis=1), "a resource is there twice")
     check((current >= REFUSED) & (current < width), "its current option does not exist")
     held = np.take_along_axis(valid, np.maximum(current, 0)[:, None], axis=1)[:, 0]
     check(held | (current == REFUSED), "its current option does not exist")

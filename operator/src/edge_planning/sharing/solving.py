@@ -39,11 +39,11 @@ def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
     the whole pool alone (references()).
     """
     require(bool(len(problem)), "there is no demand to share the pool among")
-    known = references_of(problem) if references is None else references
-    framed = frame(problem, known)
-    level = find_level(framed, None)
-    penalty = penalties(framed) if level.infeasible else None
-    if penalty is not None:
+    framed = frame(problem, known_references(problem, references))
+    level = find_level(framed, None) if framed.servable else None
+    penalty = None
+    if level is None or level.infeasible:
+        penalty = penalties(framed)
         level = replace(find_level(framed, penalty), infeasible=True)
     target = (1 - problem.level_slack) * level.bound
     floors = framed.floors(target)
@@ -51,6 +51,15 @@ def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
     allocation = _rounded(framed, shares, prices, floors)
     allocation = _settled(framed, allocation, prices, floors)
     return concluded(framed, allocation, prices, level, target)
+
+
+def known_references(problem: SharingProblem, given: Floats | None) -> Floats:
+    """[T]: those that are given, checked, or else references_of."""
+    if given is None:
+        return references_of(problem)
+    good = given.shape == (len(problem.tenants),) and bool((np.isfinite(given) & (given >= 0)).all())
+    require(good, f"references {given.tolist()} are not a number >= 0 for each of the tenants")
+    return given
 
 
 def references_of(problem: SharingProblem) -> Floats:
