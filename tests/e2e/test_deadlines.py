@@ -1,0 +1,147 @@
+"""Whatever the link and Triton do, requests at an entry node are answered, and before their deadline."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from trials import Load, Trial
+
+NODE = "edge-a"
+SLO = 0.150  # of examples/01-digits
+IN_TIME = 0.999
+DWELL = 0.5
+ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+
+
+@pytest.fixture
+def load(trial: Trial) -> Iterator[Load]:
+    """Requests at one node that go over the link, until the test ends."""
+    trial.cluster.set_links(20e6)
+    with trial.load(NODE, rate=8) as running:
+        running.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"))
+        yield running
+
+
+def more(trial: Trial, load: Load, count: int) -> None:
+    """Waits until so many more requests were answered or lost."""
+    wanted = len(load.answers) + count
+    trial.wait(f"{count} more answers", lambda: len(load.answers) >= wanted, 30 + count)
+
+
+def assert_in_time(load: Load) -> None:
+    """No request lost, and nearly all of them answered within the SLO, as the client's clock says."""
+    assert load.lost() == []
+    late = [round(a["latency"], 3) for a in load.answers if a["latency"] > SLO]
+    share = 1 - len(late) / len(load.answers)
+    assert share >= IN_TIME, f"{len(late)} of {len(load.answers)} late: {late}"
+
+
+def switches(trial: Trial) -> float:
+    """How often the node has changed its route."""
+    entrance = trial.cluster.entrance(NODE, "default", f"digits-{NODE}")
+    url = f"http://{entrance.host}:{entrance.http}/metrics"
+    argv = [*entrance.prefix, sys.executable, "-c", ASK, url]
+    text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
+    lines = [line for line in text.splitlines() if line.startswith("edge_route_switches_total")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def tritons(trial: Trial) -> list[int]:
+    """The processes of Triton's container, as this machine numbers them, the server's alone."""
+    found = trial.cluster.kubectl(
+        "get", "pods", "-n", "triton", "-l", "app.kubernetes.io/name=triton", "-o", "json"
+    )
+    statuses = [s for pod in json.loads(found)["items"] for s in pod["status"].get("containerStatuses", [])]
+    ids = [s["containerID"].rsplit("/", 1)[1] for s in statuses if s.get("containerID")]
+    return [pid for pid in _servers() if any(i in Path(f"/proc/{pid}/cgroup").read_text() for i in ids)]
+
+
+def _servers() -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                name = (folder / "comm").read_text().strip()
+            except OSError:
+                continue
+            if name == "tritonserver":
+                yield int(folder.name)
+
+
+@contextmanager
+def hung(trial: Trial) -> Iterator[None]:
+    """Triton takes connections and answers nothing."""
+    pids = tritons(trial)
+    assert pids, "no process of Triton's was found"
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_link_that_is_cut_in_mid_request_costs_no_deadline(trial: Trial, load: Load) -> None:
+    for _ in range(8):
+        trial.cluster.set_links(0.0)
+        load.wait_for("the local route", lambda a: a.get("cut") == "local")
+        trial.cluster.set_links(20e6)
+        load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"))
+        more(trial, load, 20)
+    assert_in_time(load)
+
+
+def test_the_cut_route_is_back_within_a_second_of_the_link(trial: Trial, load: Load) -> None:
+    trial.cluster.set_links(0.0)
+    more(trial, load, 40)
+    trial.cluster.set_links(20e6)
+    up = len(load.answers)  # answered by now: the link is back since before
+    first = load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"))
+    assert first["sent"] - load.answers[up - 1]["sent"] < 1.0 + 2 / 8
+    assert_in_time(load)
+
+
+def test_a_triton_that_hangs_costs_no_deadline_and_is_asked_again_when_it_is_back(
+    trial: Trial, load: Load
+) -> None:
+    with hung(trial):
+        load.wait_for("a local answer", lambda a: a.get("cut") == "local")
+        more(trial, load, 150)
+    load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"), seconds=5)
+    more(trial, load, 50)
+    assert_in_time(load)
+
+
+def test_a_triton_that_is_killed_costs_no_deadline(trial: Trial, load: Load) -> None:
+    pids = tritons(trial)
+    assert pids, "no process of Triton's was found"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    load.wait_for("a local answer", lambda a: a.get("cut") == "local")
+    more(trial, load, 100)
+    load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"), seconds=120)
+    assert_in_time(load)
+
+
+def test_a_link_of_50_kbit_a_second_costs_no_deadline(trial: Trial, load: Load) -> None:
+    trial.cluster.set_links(50e3)
+    more(trial, load, 300)
+    assert_in_time(load)
+
+
+def test_a_link_that_flaps_costs_no_deadline_and_few_switches(trial: Trial, load: Load) -> None:
+    before, begun = switches(trial), load.answers[-1]["sent"]
+    for _ in range(10):
+        trial.cluster.set_links(0.0)
+        more(trial, load, 6)
+        trial.cluster.set_links(20e6)
+        more(trial, load, 6)
+    assert switches(trial) - before <= (load.answers[-1]["sent"] - begun) / DWELL + 2
+    assert_in_time(load)
