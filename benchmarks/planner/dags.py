@@ -29,6 +29,7 @@ from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.estimates import layer_times
 from edge_planning.graphs.cuts import chain_cuts
 from edge_planning.graphs.onnx_reading import read_graph
+from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 from edge_planning.partitioning import (
     Partition,
@@ -43,7 +44,7 @@ from edge_planning.partitioning.problems import Floats
 Progress = Callable[[str], None]
 Instances = Iterator[tuple[Graph, PartitionProblem]]
 REAL = ("resnet50", "inception_v3", "mobilenet_v2", "transformer12")
-LAYERS = 1000
+OTHERS = ("unet", "camera_and_sensors")
 
 
 def equal(graph: Graph, problem: PartitionProblem) -> bool:
@@ -60,8 +61,10 @@ def measure(progress: Progress, quick: bool) -> dict[str, object]:
     """The part `dags` of bench-planner; milliseconds by the wall clock unless a name says otherwise.
 
     dag_1000_layers_ms: one partition over two tiers, everything that the solver builds from the structure
-    included; dag_structure_ms: the structure, once per model; …_again_ms: at a further bandwidth.
-    …_split: share of the bandwidths at which more than one tier computes.
+    included; dag_structure_ms: the structure, once per model; …_again_ms: at a further bandwidth;
+    …_from_graph_ms: with the structure.
+    …_split: share of the bandwidths at which more than one tier computes. dag_gain_over_chain: by which share
+    the best cut of one tensor costs more than the best of all, at the bandwidth where that is the most.
     """
     count = 200 if quick else 10_000
     names = REAL[:1] if quick else REAL
@@ -74,6 +77,8 @@ def measure(progress: Progress, quick: bool) -> dict[str, object]:
     results |= {"dag_equal_milp": right / all_of_them, "dag_milp_instances": all_of_them}
     right, all_of_them = _share(progress, "memory limits, bottlenecks", _constrained(count // 10, 5))
     results |= {"dag_constrained_equal_milp": right / all_of_them, "dag_constrained_instances": all_of_them}
+    results["dag_gain_over_chain"] = {name: _gain(name, 5 if quick else 60) for name in (*names, *OTHERS)}
+    progress(f"gain of cuts of several tensors: {results['dag_gain_over_chain']}")
     residual, tangled = large_network(np.random.default_rng(1)), tangled_network(np.random.default_rng(2))
     if chain_cuts(tangled, tangled.outputs[0]) != (("x",),):
         raise AssertionError("the tangled network has a cut of one tensor")
@@ -128,16 +133,37 @@ def _constrained(count: int, seed: int) -> Instances:
 def _real(names: Sequence[str], bandwidths: int) -> Instances:
     """Raspberry Pi 3 and desktop; in between, for three tiers, one of their geometric mean."""
     for name in names:
-        graph = read_graph(build(name), name=name)
-        pi, desktop = (
-            np.array([one.seconds for one in layer_times(graph, place)])
-            for place in (RASPBERRY_PI_3, DESKTOP)
-        )
+        graph, (pi, desktop) = _at_edgents(name)
         places = {2: (pi, desktop), 3: (pi, np.sqrt(pi * desktop), desktop)}
         for tiers, bandwidth in product((2, 3), np.geomspace(1e5, 1e9, bandwidths)):
             seconds = np.stack(places[tiers])
-            rates: Floats = 8 / bandwidth * np.array([0.2, 1.0])[3 - tiers :]
+            rates = 8 / bandwidth * np.array([0.2, 1.0][3 - tiers :])
             yield graph, PartitionProblem(structure_of(graph), seconds, rates, np.full(tiers - 1, 0.002))
+
+
+def _at_edgents(name: str) -> tuple[Graph, Floats]:
+    """A real network and the seconds of its layers on Edgent's two machines."""
+    graph = read_graph(build(name), name=name)
+    times = [[one.seconds for one in layer_times(graph, place)] for place in (RASPBERRY_PI_3, DESKTOP)]
+    return graph, np.array(times)
+
+
+def _gain(name: str, bandwidths: int) -> float:
+    """By which share the best cut of one tensor (or of all inputs, or none) costs more than the best one."""
+    graph, seconds = _at_edgents(name)
+    numbers = {layer.outputs[0]: n for n, layer in enumerate(graph.layers)}
+    lines = [(float(seconds[0].sum()), 0)]
+    for cut in chain_cuts(graph, graph.outputs[0]):
+        tiers = np.ones(len(numbers), dtype=np.int64)
+        tiers[[numbers[layer.outputs[0]] for layer in layers_between(graph, (), cut)]] = 0
+        size = sum(graph.tensors[tensor].size for tensor in cut)
+        lines.append((float(seconds[tiers, np.arange(len(tiers))].sum()), size))
+    structure, gains = structure_of(graph), list[float]()
+    for rate in (8 / np.geomspace(1e5, 1e9, bandwidths)).tolist():
+        found = partition(PartitionProblem(structure, seconds, np.array([rate]), np.zeros(1)))
+        if isinstance(found, Partition):
+            gains.append(min(fixed + rate * size for fixed, size in lines) / found.cost - 1)
+    return round(max(gains), 6)
 
 
 def _problem(structure: Structure, seconds: Floats, bandwidth: float) -> PartitionProblem:
@@ -156,16 +182,19 @@ def _timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def _times(progress: Progress, name: str, graph: Graph, tiers: int, runs: int) -> dict[str, object]:
     seconds = speeds(graph, tiers)
-    first, busy, again, inside = [], [], [], 0
+    first, busy, again, whole, inside = [], [], [], list[float](), 0
     kept = structure_of(graph)
     partition(_problem(kept, seconds, 1e6))
     bandwidths = np.random.default_rng(3).uniform(np.log(5e5), np.log(1e7), runs)
     gc.collect()
     gc.freeze()  # what the benchmark itself holds is not searched for garbage while it measures
     for bandwidth in np.exp(bandwidths).tolist():
-        fresh = _problem(structure_of(graph), seconds, bandwidth)
+        made = list[Structure]()
+        whole.append(_timed(lambda: made.append(structure_of(graph)))[0])  # noqa: B023
+        fresh = _problem(made[0], seconds, bandwidth)
         wall, cpu = _timed(lambda problem=fresh: partition(problem))  # type: ignore[misc]
         first.append(wall)
+        whole[-1] += wall
         busy.append(cpu)
         known = _problem(kept, seconds, bandwidth)
         again.append(_timed(lambda problem=known: partition(problem))[0])  # type: ignore[misc]
@@ -177,6 +206,7 @@ def _times(progress: Progress, name: str, graph: Graph, tiers: int, runs: int) -
         f"{name}_p99_ms": round(float(np.quantile(first, 0.99)), 3),
         f"{name}_cpu_ms": round(median(busy), 3),
         f"{name}_again_ms": round(median(again), 3),
+        f"{name}_from_graph_ms": round(median(whole), 3),
         f"{name}_split": round(inside / runs, 2),
     }
     progress(json.dumps(figures))
