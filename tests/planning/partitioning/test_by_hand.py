@@ -56,13 +56,15 @@ def test_the_shortcut_of_a_residual_block_crosses_beside_the_branch() -> None:
 
 def test_an_inception_block_is_cut_across_its_four_branches() -> None:
     reads = [["x"], ["t0"], ["t0"], ["t2"], ["t0"], ["t4"], ["t0"], ["t1", "t3", "t5", "t6"], ["t7"]]
-    graph = network(reads, [800, 640, 32, 400, 24, 400, 16, 28, 500, 4])
+    graph = network(reads, [1600, 900, 32, 400, 24, 400, 16, 28, 500, 4])
     head = [1.0, 1, 1, 1, 1, 1, 1, 12, 12]
     found = cut(graph, [head, [0.1 * one for one in head]], [0.01])
     assert found.tier_of_layer == (0,) * 7 + (1,) * 2
     assert found.crossing == (("t1", "t3", "t5", "t6"),)
     assert found.transfer == pytest.approx(1.0)  # 32 + 24 + 16 + 28 bytes
     assert found.cost == pytest.approx(7 + 1 + 2.4)
+    # The cuts of one tensor: x, t0, t7; and none at all.
+    assert min(16 + 3.1, 1 + 9 + 3.0, 19 + 5 + 1.2, 31.0) == pytest.approx(13)
 
 
 def test_a_tensor_that_four_branches_read_is_paid_once() -> None:
