@@ -372,6 +372,7 @@ class Dataplane:
             self.changed.set()
 
     def _forget_clients(self, table: Table) -> None:
-        needed = {r.route.remote.address for r in table.routes if r.route.remote is not None}
+        needed = {hop.address for hop in table.hops if hop is not None}
+        self._guards.keep_only(needed)
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()

@@ -93,10 +93,11 @@ class Guards:
         after = failed(breaker or CLOSED, self._clock(), late=outcome == "late", trial=trial)
         self._breakers[hop.address] = after
         news = breaker is None or (breaker.closed and not after.closed)
-        if not after.closed and hop.address not in self._checks:
-            self._checks[hop.address] = asyncio.create_task(self._check(hop))
+        if news and not after.closed:
             self._release(hop)
             self._on_change()
+            if hop.address not in self._checks:
+                self._checks[hop.address] = asyncio.create_task(self._check(hop))
         return news
 
     def measured(self, bandwidth: float | None) -> None:
@@ -108,6 +109,13 @@ class Guards:
     def recovered(self) -> None:
         """The link is back: what failed while it was away says nothing any more."""
         self._breakers.clear()
+
+    def keep_only(self, addresses: Collection[str]) -> None:
+        """Forgets the hops that no table has any more."""
+        for address in self._breakers.keys() - addresses:
+            del self._breakers[address]
+            if (check := self._checks.pop(address, None)) is not None:
+                check.cancel()
 
     def close(self) -> None:
         """Ends all checks."""
@@ -143,4 +151,5 @@ class Guards:
                         self._on_change()
                 await asyncio.sleep(max(begun + CHECK_EVERY - loop.time(), 0.05))
         finally:
-            self._checks.pop(hop.address, None)
+            if self._checks.get(hop.address) is asyncio.current_task():
+                del self._checks[hop.address]
