@@ -8,6 +8,7 @@ from edge_planning.partitioning.flows import Floats, Ints
 from edge_planning.partitioning.pricing import priced
 from edge_planning.partitioning.problems import Partition, PartitionProblem
 from edge_planning.partitioning.series import cheapest, costs_of
+from edge_planning.partitioning.sweeping import swept
 
 ROUNDS = 60
 CLOSE = 1e-6  # of the cost, at which a bound is met
@@ -15,6 +16,8 @@ CLOSE = 1e-6  # of the cost, at which a bound is met
 
 def relaxed(problem: PartitionProblem, seconds: Floats) -> tuple[Partition | None, float]:
     """The best partition met on the way that keeps all limits, if any, and a bound that none beats.
+
+    The way begins with the cuts between layers as they are numbered.
 
     seconds: the problem's, infinite where a layer may not run [tiers, layers]. Bytes over a tier's limit have
     a price, and for the bottleneck each stage has a weight, all weights being 1 in sum: for any prices and
@@ -27,7 +30,9 @@ def relaxed(problem: PartitionProblem, seconds: Floats) -> tuple[Partition | Non
     bottleneck = problem.objective == "bottleneck"
     weights = np.full(2 * tiers - 1, 1 / (2 * tiers - 1)) if bottleneck else np.ones(2 * tiers - 1)
     price = np.zeros(tiers)
-    best, bound = None, 0.0
+    first = swept(problem, seconds)
+    fits = first is not None and bool((np.bincount(first, memory, tiers) <= limits).all())
+    best, bound = priced(problem, first) if first is not None and fits else None, 0.0
     for number in range(ROUNDS):
         weighed = np.where(np.isfinite(seconds), seconds * weights[:tiers, None], np.inf)
         weighed += price[:, None] * memory

@@ -1,5 +1,7 @@
 """The best partition: minimum cuts where they are exact, HiGHS where memory or the bottleneck decides."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_planning.partitioning.integers import by_integers
@@ -8,6 +10,9 @@ from edge_planning.partitioning.problems import Partition, PartitionProblem, Unp
 from edge_planning.partitioning.relaxing import CLOSE, relaxed
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints
+
+
+TOLERANCE = 2e-6  # of a limit; twice what HiGHS may exceed one by
 
 
 def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unpartitionable:
@@ -31,12 +36,15 @@ def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unp
     if known is not None and bound >= known.cost * (1 - CLOSE):
         return priced(problem, np.array(known.tier_of_layer), bound)
     searched = by_integers(problem, nodes) if nodes else None
-    if isinstance(searched, Unpartitionable) and (searched.proven or known is None):
+    if isinstance(searched, Unpartitionable) and known is None:
         return searched
     if isinstance(searched, Partition):
         bound = max(bound, searched.bound)
-        if known is None or (searched.cost < known.cost and _fits(problem, np.array(searched.tier_of_layer))):
-            known = searched
+        if not _fits(problem, np.array(searched.tier_of_layer)) and problem.limits is not None:
+            # HiGHS keeps limits within a tolerance only.
+            searched = by_integers(replace(problem, limits=problem.limits * (1 - TOLERANCE)), nodes)
+    if isinstance(searched, Partition) and _fits(problem, np.array(searched.tier_of_layer)):
+        known = searched if known is None or searched.cost < known.cost else known
     if known is None:
         return Unpartitionable(("the search ended before any partition was found",), proven=False)
     return priced(problem, np.array(known.tier_of_layer), bound)
