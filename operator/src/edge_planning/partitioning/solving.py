@@ -11,7 +11,6 @@ from edge_planning.partitioning.relaxing import CLOSE, relaxed
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints
 
-
 TOLERANCE = 2e-6  # of a limit; twice what HiGHS may exceed one by
 
 
