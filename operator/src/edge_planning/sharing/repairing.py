@@ -85,18 +85,31 @@ def _refuse(allocation: Allocation, row: int) -> None:
         allocation.move(int(members[users[order[0]]]), REFUSED)
 
 
-def admit(allocation: Allocation, table: Floats) -> None:
-    """Serves the refused where others can step down for them or where lower priorities can give way."""
+def admit(allocation: Allocation, table: Floats) -> bool:
+    """Serves the refused where others can step down for them or where lower priorities can give way.
+
+    Who was served may have freed something for who was not: so until a round serves nobody. It ends, since
+    each round serves more of some priority and no fewer of any higher one. Returns whether anybody was.
+    """
+    served = False
+    while _round(allocation, table):
+        served = True
+    return served
+
+
+def _round(allocation: Allocation, table: Floats) -> bool:
     problem = allocation.problem
     waiting = np.flatnonzero(allocation.choice == REFUSED)
     order = np.lexsort((waiting, -problem.priority[waiting]))
     queue = waiting[order].tolist()
+    served = False
     while queue:
         demand = int(queue.pop(0))
-        if _serve(allocation, table, demand):
-            continue
-        evicted = _evict(allocation, table, demand)
-        queue = sorted(queue + evicted, key=lambda one: (-int(problem.priority[one]), one))
+        if not _serve(allocation, table, demand):
+            evicted = _evict(allocation, table, demand)
+            queue = sorted(queue + evicted, key=lambda one: (-int(problem.priority[one]), one))
+        served = served or allocation.choice[demand] != REFUSED
+    return served
 
 
 def _options(allocation: Allocation, table: Floats, demand: int) -> list[int]:

@@ -178,6 +178,8 @@ def finished(framed: Frame, choice: Integers, table: Floats, floors: Floats) -> 
         admit(allocation, table)
     raise_floors(allocation, table)
     improve(allocation, framed.problem.net, table)
+    if (allocation.choice == REFUSED).any():
+        admit(allocation, table)  # the moves since may have made room
     return allocation
 
 
