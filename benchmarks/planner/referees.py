@@ -47,15 +47,22 @@ def by_milp(graph: Graph, problem: PartitionProblem) -> tuple[int, ...] | None:
 
     HiGHS 1.15.1 is wrong about a few of these programs in a thousand where memory or the bottleneck counts:
     with its presolve it calls feasible ones infeasible (as in its issue 3090), without it a partition optimal
-    that is not. So those are solved both ways, and the cheaper one counts, as `price` has it.
+    that is not, and a few end with an error. So those are solved both ways, and the cheaper one counts, as
+    `price` has it.
     """
     program, at = _program(graph, problem)
     hard = problem.limits is not None or problem.objective == "bottleneck"
-    found = []
+    found, failures = [], []
     for presolve in (False, True) if hard else (False,):
-        values = program.solved(presolve=presolve)
+        try:
+            values = program.solved(presolve=presolve)
+        except RuntimeError as error:
+            failures.append(error)
+            continue
         if values is not None:
             found.append(tuple(int(np.argmax(values[columns])) for columns in at))
+    if len(failures) == 1 + hard:
+        raise failures[0]
     return min(found, key=lambda tiers: price(graph, problem, tiers), default=None)
 
 
