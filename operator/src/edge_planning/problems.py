@@ -180,6 +180,9 @@ class Tables:
             f"tables: no bandwidth lies from {self.low} to {self.high}",
         )
         require(1 <= self.safety < float("inf"), f"tables: safety {self.safety} is below 1")
+        for name in ("least_accuracy", "least_gain"):
+            value = getattr(self, name)
+            require(0 <= value < inf, f"tables: {name} {value} is negative or not a number")
 
     @property
     def bandwidths(self) -> Distribution:
@@ -246,6 +249,8 @@ class EntryProblem:
         for name in sorted((self.must_run_at | self.must_not_run_at) - places):
             require(False, f"no place is called {name}: there are {', '.join(sorted(places))}")
         require(bool(self.codecs), "no codecs: at least one is needed")
+        codecs = [codec.name for codec in self.codecs]
+        require(len(set(codecs)) == len(codecs), f"two codecs have the same name: {', '.join(codecs)}")
         for confidence in self.confidences:
             require(
                 len(confidence.leaving) == len(confidence.accuracy) == len(self.model.exits),

@@ -77,7 +77,12 @@ class ClassProfile:
         before = self.before.get(exit_.name)
         require(
             before is None
-            or (len(before) == len(exit_.cuts) + 1 and before[0] == 0 and all(0 <= s < inf for s in before)),
+            or (
+                len(before) == len(exit_.cuts) + 1
+                and before[0] == 0
+                and before[-1] < inf
+                and all(earlier <= later for earlier, later in pairwise(before))
+            ),
             f"device class {self.name}: {before} are not the seconds before each of the "
             f"{len(exit_.cuts)} cuts of exit {exit_.name}, from 0 on, and of all",
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from edge_planning import (
+    FP32,
     BadValueError,
     ClassProfile,
     Cut,
@@ -14,11 +15,15 @@ from edge_planning import (
     Tables,
     Timing,
     candidates,
+    choose,
+    chooser,
 )
 
 EXIT = Exit("full", "logits", 0.9, (Cut("image", 10),))
 MODEL = Model("m", (EXIT,))
 PROFILE = ClassProfile("edge", {("image", "logits"): Timing(0.1, 0.1)})
+
+OPTIONS = candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1)))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,18 @@ PROFILE = ClassProfile("edge", {("image", "logits"): Timing(0.1, 0.1)})
         (lambda: Tables(routes=0), "0 routes are too few"),
         (lambda: Tables(low=2.0, high=1.0), "no bandwidth lies from 2.0 to 1.0"),
         (lambda: Tables(safety=0.5), "safety 0.5 is below 1"),
+        (lambda: Tables(least_gain=math.nan), "least_gain nan is negative or not a number"),
+        (
+            lambda: EntryProblem(MODEL, PROFILE, None, 0, Slo(1), codecs=(FP32, FP32)),
+            "two codecs have the same name: fp32, fp32",
+        ),
+        (lambda: choose(OPTIONS, math.nan, 1e6), "deadline nan s is not a time above 0"),
+        (lambda: chooser(OPTIONS).at(1e6, math.nan), "deadline nan s is not above 0"),
+        (lambda: OPTIONS.latency(0, math.nan), "bandwidth nan bit/s is negative or not a number"),
+        (
+            lambda: ClassProfile("edge", {}, before={"full": (0.0, math.inf)}).means(EXIT),
+            "are not the seconds before each of the 1 cuts of exit full",
+        ),
         (lambda: EntryProblem(MODEL, PROFILE, None, math.nan, Slo(1)), "rtt nan is negative or not a number"),
         (
             lambda: EntryProblem(MODEL, PROFILE, None, 0, Slo(1), bandwidth=-1),

@@ -251,3 +251,14 @@ def test_bad_values_are_named(make: object, words: str) -> None:
     assert callable(make)
     with pytest.raises(BadValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(("routes", "accuracy"), [(2, 0.5), (3, 0.7)])
+def test_a_distribution_may_reach_below_the_usual_range(routes: int, accuracy: float) -> None:
+    small, full = Exit("small", "s", 0.5, (Cut("x", 250),)), Exit("full", "f", 0.9, (Cut("x", 250),))
+    slow = ClassProfile("c", {("x", "s"): Timing(9, 9), ("x", "f"): Timing(9, 9)})
+    fast = ClassProfile("t", {("x", "s"): Timing(0.1, 0.1), ("x", "f"): Timing(0.25, 0.25)})
+    tables = Tables(routes=routes, distribution=Weighted((1e4, 4e4)))
+    plan = plan_entry(EntryProblem(Model("m", (small, full)), slow, fast, 0.0, Slo(0.35), tables=tables))
+    assert isinstance(plan, Plan)
+    assert plan.table.accuracy == pytest.approx(accuracy)  # small from 8 kbit/s on, full from 20 kbit/s on

@@ -135,6 +135,7 @@ class Candidates:
 
     def latency(self, index: int, bandwidth: float) -> Latency:
         """The parts of one candidate's latency."""
+        require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s is negative or not a number")
         bits = float(self.bits[index])
         transfer = 0.0 if bits == 0 else bits / bandwidth if bandwidth > 0 else float("inf")
         return Latency(

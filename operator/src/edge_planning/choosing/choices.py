@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Candidates, Floats, Integers
 from edge_planning.choosing.objectives import RANKINGS
-from edge_planning.errors import require
+from edge_planning.errors import BadValueError, require
 from edge_planning.problems import Objective
 
 
@@ -27,7 +27,11 @@ class Choice:
 def choose(
     options: Candidates, deadline: float, bandwidth: float, objective: Objective = Objective.ACCURACY
 ) -> Choice | None:
-    """The choice among options at a bandwidth in bit/s (0: no link); None when nothing can answer at all."""
+    """The choice among options at a bandwidth in bit/s (0: no link); None when nothing can answer at all.
+
+    BadValueError: the deadline or the bandwidth is no such number.
+    """
+    require(deadline > 0, f"deadline {deadline} s is not a time above 0")
     latencies = options.latencies(bandwidth)
     if not np.isfinite(latencies).any():
         return None
@@ -58,7 +62,8 @@ class Chooser:
 
     def at(self, bandwidth: float, deadline: float) -> Choice:
         """As choose does, for a bandwidth above 0."""
-        require(bandwidth > 0, f"bandwidth {bandwidth} bit/s is not above 0")
+        if not (bandwidth > 0 and deadline > 0):
+            raise BadValueError(f"bandwidth {bandwidth} bit/s or deadline {deadline} s is not above 0")
         latencies = self.intercept + self.bits / bandwidth
         fastest = np.minimum.reduceat(latencies, self.groups)
         in_time = fastest <= deadline

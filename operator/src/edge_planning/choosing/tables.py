@@ -171,7 +171,8 @@ def _most_accurate(
     floor = max((float(options.accuracy[i]) for i in local if options.intercept[i] <= deadline), default=0.0)
     steps = _staircase(options, floor, deadline, limits.high)
     accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: no step yet
-    starts = [max(float(start), limits.low) for start in options.thresholds(deadline)[steps]]
+    low = limits.low if limits.distribution is None else 0.0  # a given one may reach below
+    starts = [max(float(start), low) for start in options.thresholds(deadline)[steps]]
     share = limits.bandwidths.share(np.array(starts), np.full(len(starts), np.inf)).tolist()
     starts.append(0.0)  # [-1]
     apart = limits.safety
