@@ -57,9 +57,12 @@ class Settings:
     silence: int = 2
 
     def __post_init__(self) -> None:
-        positive = (self.first_probe, self.last_probe, self.idle_probe, self.probe_timeout)
-        require(min(positive) > 0, f"a time until the next probe is not positive: {positive}")
-        require(self.dwell >= 0, f"dwell time {self.dwell} s")
-        require(self.price >= 0, f"price {self.price} of a miss")
+        for name in ("first_probe", "last_probe", "idle_probe", "probe_timeout"):
+            value = getattr(self, name)
+            require(value > 0, f"settings: {name} {value} s is not a time above 0")
+        for name in ("price", "dwell", "patience", "least_gain"):
+            value = getattr(self, name)
+            require(value >= 0, f"settings: {name} {value} is negative or not a number")
+        require(0 <= self.safe <= 1, f"settings: safe {self.safe} is not between 0 and 1")
         require(self.silence >= 1, f"{self.silence} silent transfers")
         require(self.objective is None or 0 < self.objective <= 1, f"objective {self.objective}")

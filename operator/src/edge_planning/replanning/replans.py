@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from edge_planning.errors import require
 from edge_planning.plans import RouteTable
 from edge_planning.replanning.changepoints import aged, censored, updated
 from edge_planning.replanning.choices import Prospects, prospects
@@ -77,6 +78,7 @@ def observed(state: State, observation: Observation, now: float, settings: Setti
 
 
 def _gap(state: State, now: float) -> float:
+    require(math.isfinite(now), f"now {now} s is not a time")
     return 0.0 if state.seen is None else now - state.seen
 
 

@@ -1,5 +1,6 @@
 """Ways to answer, as numbers: what a choice under an uncertain bandwidth needs of each."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Routes:
     def __post_init__(self) -> None:
         require(len(self.names) > 0, "no route to choose from")
         require(self.deadline > 0, f"deadline {self.deadline} s")
+        require(self.rtt is None or 0 <= self.rtt < math.inf, f"rtt {self.rtt} s is no time")
         for name in ("seconds", "bits", "accuracy", "fallback"):
             column = getattr(self, name)
             require(column.shape == (len(self.names),), f"{name} has the shape {column.shape}")
@@ -97,4 +99,4 @@ def _fixed(route: Route) -> float:
 
 
 def _deadline(route: Route) -> float:
-    return _fixed(route) + route.bits / (route.met_from or float("inf"))
+    return _fixed(route) + route.bits / (route.met_from or math.inf)

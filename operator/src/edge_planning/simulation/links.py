@@ -75,10 +75,11 @@ class Bandwidth:
         """The moment at which a transfer that has the link alone from start on ends; infinite if it never
         does.
         """
+        require(0 <= start < inf and bits >= 0, f"bandwidth: {bits} bits from {start} s on")
         if bits <= 0:
             return start
         target = self.carried(start) + bits
-        if self.total <= 0:
+        if self.total <= 0 or target == inf:
             return inf
         cycles = max(ceil(target / self.total) - 1, 0) if self.period is not None else 0
         if cycles:
@@ -124,6 +125,9 @@ class Bandwidth:
         What lies beyond the horizon (s) and the last outage does not repeat any more: the last rate holds.
         """
         spans = sorted(outages)
+        require(isfinite(horizon) and horizon >= 0, f"bandwidth: horizon {horizon} s is not a time")
+        bad = next((span for span in spans if not 0 <= span[0] <= span[1]), None)
+        require(bad is None, f"bandwidth: no outage lasts from and until {bad} s")
         end = max([horizon, *(until for _, until in spans if isfinite(until))])
         pieces = self._unrolled(end)
         marks = {float(moment) for span in spans for moment in span if isfinite(moment)}

@@ -26,6 +26,11 @@ class Uplink:
     probe_every: float = 2.0
     probe_within: float = 2.0
 
+    def __post_init__(self) -> None:
+        for name in ("probe_bytes", "probe_every", "probe_within"):
+            value = getattr(self, name)
+            require(0 < value < inf, f"uplink {self.name}: {name} {value} is not above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -75,6 +80,7 @@ class Fault:
     until: float = inf
 
     def __post_init__(self) -> None:
+        require(self.start >= 0, f"fault of {self.name}: start {self.start} s is negative or not a number")
         require(self.start < self.until, f"fault of {self.name}: ends at {self.until} s, before it begins")
 
 
@@ -95,11 +101,15 @@ class Scenario:
     guard: float = 0.005
 
     def __post_init__(self) -> None:
+        require(0 < self.duration < inf, f"scenario: duration {self.duration} s is not a time above 0")
+        require(0 <= self.guard < inf, f"scenario: guard {self.guard} s is negative or not a number")
         uplinks, servers = {u.name for u in self.uplinks}, {s.name for s in self.servers}
         require(len(uplinks) == len(self.uplinks), "scenario: two uplinks have the same name")
         require(len(servers) == len(self.servers), "scenario: two servers have the same name")
         nodes = {stream.node for stream in self.streams}
         for stream in self.streams:
+            late = stream.patience
+            require(late is None or late > 0, f"service {stream.service}: patience {late} s is not above 0")
             require(stream.uplink in uplinks, f"service {stream.service}: no uplink {stream.uplink}")
             require(stream.server in servers, f"service {stream.service}: no server {stream.server}")
         known = {Broken.LINK: uplinks, Broken.NODE: nodes, Broken.SERVER: servers}

@@ -1,6 +1,7 @@
 """Where bandwidth comes from: recorded traces, and seeded processes that behave like them."""
 
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def read_trace(text: str, repeat: bool = True) -> Bandwidth:
             moment, rate = (float(word) for word in line.split())
         except ValueError:
             raise BadValueError(f"trace: line {number} is not `seconds Mbit/s`: {line.strip()!r}") from None
+        require(isfinite(moment), f"trace: line {number}: {moment} s is not a time")
         if not moments or moment > moments[-1]:
             moments.append(moment)
             rates.append(rate * 1e6)
@@ -48,8 +50,19 @@ class LognormalProcess:
     change: float = 0.02
     step: float = 1.0
 
+    def __post_init__(self) -> None:
+        require(
+            bool(self.levels) and all(0 < level < inf for level in self.levels),
+            f"process: levels {self.levels} bit/s are not all above 0",
+        )
+        require(0 <= self.spread < inf, f"process: spread {self.spread} is negative or not a number")
+        require(0 <= self.memory < 1, f"process: memory {self.memory} is not from 0 to below 1")
+        require(0 <= self.change <= 1, f"process: change {self.change} is not between 0 and 1")
+        require(0 < self.step < inf, f"process: step {self.step} s is not a time above 0")
+
     def sample(self, rng: np.random.Generator, duration: float) -> Bandwidth:
         """A trace of `duration` seconds that repeats."""
+        _check(duration)
         count = max(int(np.ceil(duration / self.step)), 2)
         states = len(self.levels)
         jumps = rng.random(count) < self.change
@@ -78,8 +91,17 @@ class OutageProcess:
     good_for: float = 30.0
     bad_for: float = 3.0
 
+    def __post_init__(self) -> None:
+        for name in ("good", "bad"):
+            rate = getattr(self, name)
+            require(0 <= rate < inf, f"process: {name} {rate} bit/s is negative or not a number")
+        for name in ("good_for", "bad_for"):
+            stay = getattr(self, name)
+            require(0 < stay < inf, f"process: {name} {stay} s is not a time above 0")
+
     def sample(self, rng: np.random.Generator, duration: float) -> Bandwidth:
         """A trace of `duration` seconds that repeats; begins in the good state."""
+        _check(duration)
         times, rates, moment, good = [0.0], [self.good], 0.0, True
         while True:
             moment += float(rng.exponential(self.good_for if good else self.bad_for))
@@ -88,3 +110,7 @@ class OutageProcess:
             good = not good
             times.append(moment)
             rates.append(self.good if good else self.bad)
+
+
+def _check(duration: float) -> None:
+    require(0 < duration < inf, f"process: duration {duration} s is not a time above 0")
