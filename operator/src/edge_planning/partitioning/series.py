@@ -69,7 +69,7 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
     best = _shortest(inside, above, costs.opening)
     forward = _forward(inside, below)[0]
     backward = _backward(inside, below, costs.opening)
-    missed, wanted = 0.0, dict[tuple[int, int], Bools]()
+    missed, wanted, exact = 0.0, dict[tuple[int, int], Bools](), set[tuple[int, int]]()
     for b, c in above:
         rest = forward[b][:-1] + backward[c][1:]
         limit = np.minimum(best.cost * (1 - ERROR) - rest, above[b, c])
@@ -83,6 +83,11 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
                     most = float(limit[block])
                     missed += _narrow(structure, costs, above[b, c], plans[b, c], b, block, most)
                     chosen[block] = False
+        else:
+            for block in np.flatnonzero(chosen & blocks.closed).tolist():
+                solved, lost = _spanned(structure, costs, inside, above, plans, exact, (b, c), block, limit)
+                missed += lost
+                chosen[block] = not solved
         if chosen.any():
             wanted[b, c] = chosen
     if wanted:
@@ -97,7 +102,7 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
         begun, tier = block + 1, c
     if begun < len(blocks.starts):
         labels[blocks.starts[begun] :] = tier
-    return Spread(labels, best.cost, missed)
+    return Spread(labels, best.cost, missed + best.cost * ERROR)
 
 
 Between = dict[tuple[int, int], Floats]  # by (tier of what enters, tier of the last layer): [blocks]
@@ -244,6 +249,49 @@ def _listed(structure: Structure, costs: Costs, above: Floats, plan: Ints, b: in
     if ways[best] < above[block]:
         above[block] = ways[best]
         plan[mine] = b + closures.late[best]
+
+
+def _spanned(
+    structure: Structure,
+    costs: Costs,
+    inside: Floats,
+    above: Between,
+    plans: dict[tuple[int, int], Ints],
+    exact: set[tuple[int, int]],
+    ends: tuple[int, int],
+    block: int,
+    limit: Floats,
+) -> tuple[bool, float]:
+    """Whether a closed block over several hops is settled by its cuts over each, and what is missed.
+
+    Costs are sums over hops, coupled only in that what is behind a hop is behind all before. So the hops'
+    least costs in sum are a bound, and are met when the cuts are nested. exact: hops and blocks whose best
+    cuts are known.
+    """
+    s, (b, c) = structure, ends
+    mine = slice(s.blocks.starts[block], s.blocks.last[block] + 1)
+    total, missed = float(inside[b, block]), 0.0
+    behind = np.ones(int(s.blocks.last[block] - s.blocks.starts[block]) + 1, dtype=bool)
+    labels, nested = np.full(len(behind), b), True
+    for hop in range(b, c):
+        known, plan = above[hop, hop + 1], plans[hop, hop + 1]
+        if (hop, block) not in exact:
+            if s.blocks.closures[block] is not None:
+                _listed(structure, costs, known, plan, hop, block)
+            elif (s.windows.block == block).any():
+                missed += _narrow(structure, costs, known, plan, hop, block, float(known[block]))
+            else:
+                return False, 0.0
+            exact.add((hop, block))
+        total += float(known[block] - inside[hop, block])
+        late = plan[mine] > hop
+        nested &= not (late & ~behind).any()
+        behind = late
+        labels += late
+    if nested and total < above[ends][block]:
+        above[ends][block] = total
+        plans[ends][mine] = labels
+    return nested or total >= limit[block], missed
 
 
 def _narrow(
