@@ -48,11 +48,6 @@ def right_sizing_only(options: Options) -> Fixed:
     return Fixed("right_sizing_only", min(home, key=lambda i: options.intercept[i]))
 
 
-def static_split(options: Options, name: str) -> Fixed:
-    """One exit and cut for ever, by the candidate's name."""
-    return Fixed("static", options.find(name))
-
-
 def full(options: Options, *, local: bool | None = None) -> list[int]:
     """Indices of the full model's candidates: all, the local one, or those with a cut."""
     found = options.of_exit(max(options.exit))

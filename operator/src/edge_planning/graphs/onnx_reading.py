@@ -28,7 +28,6 @@ from edge_planning.models import Model
 OWN_DOMAINS = ("", "ai.onnx")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """What protobuf and onnx raise, somewhere inside, for a file that they parsed but that makes no sense."""
-UNCOMPUTABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 STANDALONE = 4
 """The version of the format since which initializers need not be inputs as well."""
 SMALL = 1024
