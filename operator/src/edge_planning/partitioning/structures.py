@@ -33,6 +33,7 @@ class Structure:
     windows: Windows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require(bool(self.layers), "a structure without layers")
         require(bool(np.all(np.isfinite(self.size) & (self.size >= 0))), "a tensor's size is negative or NaN")
         made = self.producer[self.tensor_of]
         for pair in np.flatnonzero(made >= self.reader)[:1]:
