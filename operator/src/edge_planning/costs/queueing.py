@@ -33,7 +33,9 @@ def erlang_c(servers: int, load: Numbers) -> Floats:
     """
     require(servers >= 1, f"queue: {servers} servers are too few")
     offered = np.asarray(load, dtype=np.float64)
-    require(bool(np.all(offered >= 0)), f"queue: load {load} is negative or not a number")
+    require(
+        bool(np.all(np.isfinite(offered) & (offered >= 0))), f"queue: load {load} is negative or not a number"
+    )
     blocked = np.ones_like(offered)
     for count in range(1, servers + 1):
         blocked = offered * blocked / (count + offered * blocked)

@@ -36,7 +36,9 @@ class Routes:
         for name in ("seconds", "bits", "accuracy", "fallback"):
             column = getattr(self, name)
             require(column.shape == (len(self.names),), f"{name} has the shape {column.shape}")
-            require(bool(np.all(column >= 0)), f"{name} {column.tolist()} has a negative or no number")
+            most = 1.0 if name in ("accuracy", "fallback") else math.inf
+            good = bool(np.all((column >= 0) & (column <= most)))
+            require(good, f"{name} {column.tolist()} has one too low, too high or no number")
 
     def __len__(self) -> int:
         return len(self.names)

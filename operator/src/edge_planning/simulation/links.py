@@ -35,6 +35,7 @@ class Bandwidth:
         require(self.times.shape == self.rates.shape, f"bandwidth: {len(times)} times but {len(rates)} rates")
         require(float(self.times[0]) == 0.0, f"bandwidth: begins at {self.times[0]} s and not at 0")
         require(bool(np.all(np.diff(self.times) > 0)), "bandwidth: times do not rise")
+        require(isfinite(float(self.times[-1])), f"bandwidth: {self.times[-1]} s is not a time")
         bad = self.rates[~(np.isfinite(self.rates) & (self.rates >= 0))]
         require(not len(bad), f"bandwidth: {bad[:1]} bit/s is negative or not a number")
         require(
