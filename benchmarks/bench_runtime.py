@@ -15,12 +15,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.runtime import compatibility, overheads, throughputs
+from benchmarks.runtime import compatibility, overheads, switching, throughputs
 from benchmarks.runtime.peers import NAMES
 
 PARTS = {
     "overheads": overheads.measure,
     "throughputs": throughputs.measure,
+    "switching": lambda _, *rest: switching.measure(*rest),
     "compatibility": compatibility.measure,
 }
 
