@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import copy
+import itertools
 import json
+import os
 import socket
 import threading
 import time
@@ -26,13 +28,16 @@ from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
 
 Document = dict[str, Any]
+_PORTS = itertools.count(20000 + os.getpid() % 8000)
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port to listen on; not from the range of which the machine takes those of connections."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 20.0) -> None:
