@@ -56,6 +56,11 @@ def placement(
             model=PlacedModel(digest=card.digest, inputs=card.inputs, output=final.tensor),
             slo=PlacedSlo(latency=Duration(spec.slo.latency), percentile=spec.slo.percentile),
             link=_link(server, pool, store_url),
+            early_exit=spec.early_exit,
+            deadline=spec.deadline,
+            autonomy=spec.autonomy,
+            input_filter=spec.input_filter,
+            result_cache=spec.result_cache,
             routes=tuple(
                 _route(route, card, member, server, slices, tail_prefix=(namespace, name))
                 for route in table.routes

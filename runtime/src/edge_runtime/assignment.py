@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from edge_runtime.deadlines import Action
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
@@ -122,8 +123,47 @@ class Link(_Part):
     interval: Seconds = 2.0
 
 
+class EarlyExit(_Part):
+    """Whether an input of which the exit behind the head is sure (from `threshold` on) leaves there."""
+
+    mode: Literal["Planned", "Confidence"] = "Planned"
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> EarlyExit:
+        if self.mode == "Confidence" and self.threshold is None:
+            raise ValueError("mode Confidence needs a threshold, e.g. 0.9")
+        return self
+
+    @property
+    def leave_at(self) -> float | None:
+        """The confidence from which an input leaves early; None: never."""
+        return self.threshold if self.mode == "Confidence" else None
+
+
+class Deadline(_Part):
+    """What becomes of a request whose remote reply is late."""
+
+    action: Action = Action.LOCAL_EXIT
+
+
+class InputFilter(_Part):
+    """Inputs nearer than `threshold` to the last computed one are not computed, for `max_age` seconds."""
+
+    action: Literal["Answer", "Drop"] = "Answer"
+    threshold: float = Field(default=0.02, gt=0, lt=1)
+    max_age: Seconds = 1.0
+
+
+class ResultCache(_Part):
+    """Results by the inputs' digest, in at most `max_bytes`, for `max_age` seconds."""
+
+    max_bytes: Quantity = 16 << 20
+    max_age: Seconds = 60.0
+
+
 class Spec(_Part):
-    """The spec of a Placement."""
+    """The spec of a Placement. autonomy: seconds without a word from the API server; None: without end."""
 
     service: str
     node: str
@@ -131,6 +171,11 @@ class Spec(_Part):
     model: Model
     slo: Slo
     link: Link | None = None
+    early_exit: EarlyExit = EarlyExit()
+    deadline: Deadline = Deadline()
+    autonomy: Seconds | None = None
+    input_filter: InputFilter | None = None
+    result_cache: ResultCache | None = None
     routes: tuple[Route, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

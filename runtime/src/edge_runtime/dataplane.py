@@ -17,7 +17,7 @@ from edge_runtime.answers import Answer, confidence
 from edge_runtime.assignment import Placement, Route
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.continuations import Continuations
-from edge_runtime.deadlines import Action, Allowance, Pace, Policy, Times, allowance
+from edge_runtime.deadlines import Action, Allowance, Pace, Times, allowance
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.guards import Guards
 from edge_runtime.insurance import Insurance
@@ -48,7 +48,6 @@ class Dataplane:
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
-        policy: Policy = Policy(),
         continuations: Continuations | None = None,
     ) -> None:
         self.table: Table | None = None
@@ -60,7 +59,7 @@ class Dataplane:
         self.changed = asyncio.Event()
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
-        self.policy, self._continuations = policy, continuations
+        self._continuations = continuations
         self._covering: asyncio.Task[None] | None = None
         self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
@@ -276,13 +275,15 @@ class Dataplane:
             self._clock() - start,
             loaded.route.predicted_latency,
         )
-        allowed = allowance(self.policy.action, times, cover.pace if cover is not None else None)
+        spec = table.placement.spec
+        action, leave_at = spec.deadline.action, spec.early_exit.leave_at
+        allowed = allowance(action, times, cover.pace if cover is not None else None)
         if cover is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         insurance = Insurance(lambda halt: self._run(cover, known, halt))
-        if self.policy.leave_at is not None and cover is not table.local:
+        if leave_at is not None and cover is not table.local:
             output = await insurance.result()
-            if (confidence(output) or 0.0) >= self.policy.leave_at:
+            if (confidence(output) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 return output, cover, "ok"
         if allowed.insure_in is not None:
@@ -291,7 +292,7 @@ class Dataplane:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         except CannotAnswer as error:
             reason = _OUTCOMES.get(type(error), "failed")
-            if self.policy.action is Action.FAIL and reason != "failed":
+            if action is Action.FAIL and reason != "failed":
                 raise
             self._metrics.fallback(reason)
             return await insurance.result(), cover, "fallback"

@@ -25,17 +25,6 @@ class Action(Enum):
     FAIL = "Fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a service treats deadlines.
-
-    leave_at: share of belief from which the exit behind the head answers and nothing is sent; None: never.
-    """
-
-    action: Action = Action.LOCAL_EXIT
-    leave_at: float | None = None
-
-
 @dataclass(slots=True)
 class Pace:
     """How long something takes here lately, in seconds: a mean and a mean deviation that follow within a few

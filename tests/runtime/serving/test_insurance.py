@@ -14,7 +14,6 @@ from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
-from edge_runtime.deadlines import Action, Policy
 from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.insurance import Insurance
 from edge_runtime.metrics import Metrics
@@ -113,17 +112,19 @@ class _Link:
         return lambda *_: None
 
 
-async def _plane(stack: Stack, folder: Path, policy: Policy, hang: Any) -> Dataplane:
+async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> Dataplane:
     """A dataplane whose next hop is a socket that never answers."""
     store = ModelStore(stack.store)
     continuations = Continuations(folder / "continuations.json", store)
     cache = SliceCache(folder, store)
-    plane = Dataplane(cache, Metrics("digits"), Resolver(), policy=policy, continuations=continuations)
+    plane = Dataplane(cache, Metrics("digits"), Resolver(), continuations=continuations)
 
     def document() -> Any:
         remote = stack.remote("pool2")
         remote["stages"][-1]["address"] = hang
-        return stack.placement(remote, stack.local("exit1"), latency="200ms", link=None)
+        placed = stack.placement(remote, stack.local("exit1"), latency="200ms", link=None)
+        placed["spec"] |= wish
+        return placed
 
     placement = parse_placement(await asyncio.to_thread(document))
     assert await plane.use(placement)
@@ -148,11 +149,13 @@ async def silent() -> Any:
     server.close()
 
 
-@pytest.mark.parametrize(("threshold", "route"), [(0.0, "ok"), (1.1, "fallback")])
+@pytest.mark.parametrize(("threshold", "route"), [(0.0, "ok"), (1.0, "fallback")])
 async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
     stack: Stack, tmp_path: Path, image: Any, silent: str, threshold: float, route: str
 ) -> None:
-    plane = await _plane(stack, tmp_path, Policy(leave_at=threshold), silent)
+    plane = await _plane(
+        stack, tmp_path, {"earlyExit": {"mode": "Confidence", "threshold": threshold}}, silent
+    )
     answer = await plane.infer({"image": image}, ["logits"])
     assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
     assert f'outcome="{route}"' in plane._metrics.exposition().decode()
@@ -162,7 +165,7 @@ async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
 async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
-    plane = await _plane(stack, tmp_path, Policy(Action.FAIL), silent)
+    plane = await _plane(stack, tmp_path, {"deadline": {"action": "Fail"}}, silent)
     begin = asyncio.get_running_loop().time()
     with pytest.raises(HopLate):
         await plane.infer({"image": image}, ["logits"])
@@ -173,7 +176,7 @@ async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
 async def test_told_to_wait_a_late_hop_is_waited_for_and_then_replaced(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
-    plane = await _plane(stack, tmp_path, Policy(Action.WAIT), silent)
+    plane = await _plane(stack, tmp_path, {"deadline": {"action": "Wait"}}, silent)
     answer = await plane.infer({"image": image}, ["logits"])
     assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)
     await plane.close()

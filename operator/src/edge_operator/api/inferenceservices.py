@@ -15,6 +15,7 @@ from edge_operator.api.objects import (
     StatusPart,
     condition_column,
 )
+from edge_operator.api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
 from edge_operator.api.quantities import Duration, Quantity, Share
 from edge_operator.api.rules import (
     Accuracy,
@@ -129,6 +130,21 @@ class InferenceServiceSpec(Part):
         "SLO, by the bandwidth of the moment. LocalOnly: the full model at the entry node. CloudOnly: the "
         "full model at Triton. PartitionOnly: the full model, best cut. RightSizingOnly: the most accurate "
         "exit that the entry node alone finishes in time. Default Auto.",
+    )
+    early_exit: AnyEarlyExit = Field(
+        default=EarlyExit(), description="Whether inputs of which an early exit is sure leave there."
+    )
+    deadline: Deadline = Field(default=Deadline(), description="What becomes of a late remote reply.")
+    autonomy: PositiveDuration | None = Field(
+        default=None,
+        description="How long an entry node serves on without hearing from the API server, e.g. 24h; then it "
+        "refuses requests and says why. Default: without end.",
+    )
+    input_filter: InputFilter | None = Field(
+        default=None, description="Saves inferences on inputs that hardly change. Default: none."
+    )
+    result_cache: ResultCache | None = Field(
+        default=None, description="Saves inferences on inputs that come again. Default: none."
     )
 
 

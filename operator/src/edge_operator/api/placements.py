@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from edge_operator.api.inferenceservices import Mode
 from edge_operator.api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
+from edge_operator.api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
 from edge_operator.api.quantities import Duration, Quantity, Share
 from edge_operator.api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_operator.api.tensors import Slice, Tensor, Tensors
@@ -93,6 +94,20 @@ class PlacementSpec(Part):
     slo: PlacedSlo = Field(description="The latency to keep.")
     link: PlacedLink | None = Field(
         default=None, description="The link to measure. Default: none, all routes are local."
+    )
+    early_exit: AnyEarlyExit = Field(
+        default=EarlyExit(), description="Whether inputs of which an early exit is sure leave there."
+    )
+    deadline: Deadline = Field(default=Deadline(), description="What becomes of a late remote reply.")
+    autonomy: Duration | None = Field(
+        default=None,
+        description="How long to serve on without hearing from the API server. Default: without end.",
+    )
+    input_filter: InputFilter | None = Field(
+        default=None, description="Saves inferences on inputs that hardly change. Default: none."
+    )
+    result_cache: ResultCache | None = Field(
+        default=None, description="Saves inferences on inputs that come again. Default: none."
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="The routes, highest minBandwidth first. The runtime takes the first whose minBandwidth "

@@ -44,9 +44,11 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as a duration with four significant digits in the unit that reads best (`87ms`, `1.5s`)."""
+    """`seconds` as a duration with four significant digits in the unit that reads best (`87ms`, `24h`)."""
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{seconds} s cannot be written as a duration: it must be finite and not negative")
+    if whole := next((u for u in ("h", "m") if seconds and seconds % UNITS[u] == 0), None):
+        return f"{seconds / UNITS[whole]:.0f}{whole}"
     unit = next((u for u in ("s", "ms") if seconds >= UNITS[u]), "us")
     number = Decimal(f"{seconds / UNITS[unit]:.4g}")
     return f"{number:f}{unit}" if seconds else "0s"
@@ -74,8 +76,8 @@ def parse_quantity(text: str) -> int:
 
 
 def format_quantity(value: int) -> str:
-    """`value` as a quantity, exactly: with the largest decimal suffix that leaves a whole number."""
-    for suffix in ("G", "M", "k"):
+    """`value` as a quantity, exactly: the largest suffix that leaves a whole number, decimal ones first."""
+    for suffix in ("G", "M", "k", "Gi", "Mi", "Ki"):
         if value and value % int(SUFFIXES[suffix]) == 0:
             return f"{value // int(SUFFIXES[suffix])}{suffix}"
     return str(int(value))  # a Quantity's own str() comes back here
