@@ -72,11 +72,11 @@ lock: $(UV) ## Resolves requirements/*.lock anew (UPGRADE=1: to the newest versi
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
-	@$(COMPILE) $(if $(UPGRADE),--upgrade) runtime/pyproject.toml -o requirements/runtime.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra tracing runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
 	@for peer in kserve mlserver; do \
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done
-	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/dev.in operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml -o requirements/dev.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra tracing requirements/dev.in operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml -o requirements/dev.lock
 
 up: $(VENV)/.synced ## Boots the testbed's cluster
 	@$(BIN)/testbed up
