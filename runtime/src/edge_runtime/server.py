@@ -8,6 +8,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 import uvloop
 
 from edge_runtime.assignment import parse_placement
+from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.continuations import Continuations
@@ -35,18 +37,26 @@ _STATUS_LEAST: Final = 0.25
 _FILE_EVERY: Final = 0.5
 _RETRY: Final = 5.0
 _DRAIN: Final = 1.0
+_AUTONOMY_EVERY: Final = 1.0
 
 
 class Runtime:
     """One service at this node: takes placements in, keeps the last on disk, reports."""
 
-    def __init__(self, service: str, store: ModelStore, cache_dir: Path, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        service: str,
+        store: ModelStore,
+        cache_dir: Path,
+        resolver: Resolver,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.metrics = Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
         self._continuations = Continuations(cache_dir / "continuations.json", store)
         self.dataplane = Dataplane(self._cache, self.metrics, resolver, continuations=self._continuations)
         self.service = Service(service, self.dataplane)
-        self._last = LastPlacements(cache_dir)
+        self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")
@@ -56,6 +66,8 @@ class Runtime:
         """A Placement as the API server or the file has it; nothing happens when its
         spec is the known one.
         """
+        self.word.heard()
+        self.keep_to_autonomy()
         metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
         seen = (metadata.get("generation", 0), metadata.get("uid", ""))
         if seen != self._seen:
@@ -112,6 +124,14 @@ class Runtime:
         needed |= await asyncio.to_thread(self._last.digests)
         await asyncio.to_thread(self._cache.keep_only, needed)
 
+    def keep_to_autonomy(self) -> None:
+        """Refuses requests once the API server has been silent for longer than the service allows."""
+        table = self.dataplane.table
+        why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
+        if bool(why) != bool(self.service.refusal):
+            _log.warning("%s", why or "the API server answers again: requests are served")
+        self.service.refusal = why
+
     def report(self) -> Report:
         """Where things stand now."""
         plane = self.dataplane
@@ -143,6 +163,14 @@ class Runtime:
             except (Unreachable, NotFound) as error:
                 _log.warning("the status is not written: %s", error)
             await asyncio.sleep(_STATUS_LEAST)
+
+
+async def watch_autonomy(runtime: Runtime) -> None:
+    """Looks at the autonomy once a second; runs until cancelled."""
+    while True:
+        runtime.keep_to_autonomy()
+        await asyncio.to_thread(runtime.word.keep)
+        await asyncio.sleep(_AUTONOMY_EVERY)
 
 
 async def read_placement_file(path: Path, runtime: Runtime) -> None:
@@ -190,6 +218,8 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
     await runtime.load_last()
+    if placements is not None:  # a file is nobody who could fall silent
+        tasks.append(asyncio.create_task(watch_autonomy(runtime)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))
     stopping = asyncio.create_task(stop.wait())
     parts: set[asyncio.Task[Any]] = {serving, stopping, *tasks}

@@ -12,6 +12,7 @@ from edge_runtime.tensors import Array, Contract
 SERVER: Final = "edge-runtime"
 VERSION: Final = "0.1.0"
 MODEL_VERSION: Final = "1"
+_NONE_YET: Final = "no placement has arrived yet"
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
 
 
@@ -40,11 +41,12 @@ class Service:
     def __init__(self, name: str, backend: Backend) -> None:
         self.name, self.backend = name, backend
         self.draining = False
+        self.refusal = ""  # why nothing is answered although it could be
 
     @property
     def ready(self) -> bool:
         """Whether a request would be answered."""
-        return self.backend.contract is not None and not self.draining
+        return self.backend.contract is not None and not self.draining and not self.refusal
 
     def check(self, model: str, version: str = "") -> None:
         """UnknownModel for another name or version than the one that is served."""
@@ -60,8 +62,10 @@ class Service:
         self.check(model, version)
         contract = self.backend.contract
         if contract is None:
-            why = self.backend.message or "no placement has arrived yet"
+            why = self.backend.message or _NONE_YET
             raise NotReady(f"model {model} is not ready: {why}")
+        if self.refusal:
+            raise NotReady(f"model {model} is not served: {self.refusal}")
         return contract
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
@@ -81,5 +85,7 @@ class Service:
             return [{"name": self.name, "version": MODEL_VERSION, "state": "READY", "reason": ""}]
         if only_ready:
             return []
-        why = "going down" if self.draining else self.backend.message or "no placement has arrived yet"
-        return [{"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why}]
+        why = "going down" if self.draining else self.refusal or self.backend.message
+        return [
+            {"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why or _NONE_YET}
+        ]
