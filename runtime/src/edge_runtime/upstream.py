@@ -43,15 +43,17 @@ class Hop:
         Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
         closed, so that what is stuck in it cannot hold up the next request.
         """
-        body = encode_request(self._inputs, arrays, self._names)
-        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n"
-        size = sum(len(part) for part in body)
+        size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
         if within <= 0 or (wait is not None and wait + self._stage.predicted_compute > within):
             raise LinkBusy(
                 f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
                 f"{within:.3f} s are left"
             )
+        # The next stage's time begins when all of the request is there.
+        body = encode_request(self._inputs, arrays, self._names, within - (wait or 0.0))
+        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n"
+        size = sum(len(part) for part in body)
         transfer: Transfer | None = None
 
         def begin(connection: Connection) -> None:
