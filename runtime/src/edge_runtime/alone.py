@@ -50,7 +50,11 @@ class LoneModel:
         return self._session.contract
 
     async def infer(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
     ) -> Answer:
         """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
         start = self._clock()

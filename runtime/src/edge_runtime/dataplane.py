@@ -146,7 +146,11 @@ class Dataplane:
                 table.covers[loaded.route.name] = LoadedRoute(route, session, None, pace)
 
     async def infer(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
     ) -> Answer:
         """Answers checked inputs `within` so many seconds or the SLO, whichever is less.
 

@@ -30,9 +30,17 @@ class Backend(Protocol):
         """Why nothing is loaded."""
 
     async def infer(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str], within: float | None = None
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
     ) -> Answer:
-        """Answers checked inputs with the named outputs, `within` so many seconds if it can."""
+        """Answers checked inputs with the named outputs, `within` so many seconds if it can.
+
+        `stream` is the sequence that the caller says it is part of; an answer without any outputs is one that
+        was not worth computing.
+        """
 
 
 class Service:

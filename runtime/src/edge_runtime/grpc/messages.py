@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
+from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
-from edge_runtime.protocol.requests import InferRequest, check_output, timeout_of
+from edge_runtime.protocol.requests import InferRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
 
 # The generated messages have no types.
@@ -40,11 +41,17 @@ def read_request(request: Message, contract: Contract) -> InferRequest:
         wanted[entry.name] = True
     if not wanted:
         wanted = dict.fromkeys(contract.outputs_by_name, True)
-    timeout = None
-    if request.parameters and "timeout" in request.parameters:
-        given = request.parameters["timeout"]
-        timeout = timeout_of(getattr(given, given.WhichOneof("parameter_choice") or "int64_param"))
-    return InferRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout)
+    timeout = timeout_of(_parameter(request, "timeout"))
+    stream = stream_of(_parameter(request, "sequence_id"))
+    return InferRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout, stream)
+
+
+def _parameter(request: Message, name: str) -> Json:
+    """The value of a request's parameter; None when it has none of this name."""
+    if not request.parameters or name not in request.parameters:
+        return None
+    given = request.parameters[name]
+    return getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
 
 
 def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:

@@ -105,7 +105,8 @@ class Servicer:
         """Within the caller's own time: the request's parameter or the call's deadline, whichever is less."""
         wanted = [name for name, _ in asked.outputs]
         limits = [limit for limit in (asked.timeout, within) if limit is not None]
-        return await self._service.backend.infer(asked.inputs, wanted, min(limits, default=None))
+        within = min(limits, default=None)
+        return await self._service.backend.infer(asked.inputs, wanted, within, asked.stream)
 
     def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
         """A request whose header was seen before, read without the generated classes."""
@@ -117,14 +118,14 @@ class Servicer:
         arrays = plan.arrays(parts.raw) if plan is not None else None
         if plan is None or arrays is None:
             return None
-        request = InferRequest(arrays, plan.outputs, parts.id.decode("ascii"), plan.timeout)
+        request = InferRequest(arrays, plan.outputs, parts.id.decode("ascii"), plan.timeout, plan.stream)
         return self._service.name, contract, request
 
     def _keep(self, message: bytes, request: Message, contract: Contract, asked: InferRequest) -> None:
         parts = take_apart(message)
         if parts is not None:
             order = [entry.name for entry in request.inputs]
-            plan = plan_of(asked.inputs, order, contract, asked.outputs, "", asked.timeout)
+            plan = plan_of(asked.inputs, order, contract, asked.outputs, "", asked.timeout, asked.stream)
             if plan is not None:
                 self._plans.keep(contract, parts.header, plan)
 

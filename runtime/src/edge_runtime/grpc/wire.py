@@ -97,7 +97,7 @@ def parse(message: bytes) -> Message:
 
 
 def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> bytes:
-    """A ModelInferResponse whose outputs are raw, as Triton's are."""
+    """A ModelInferResponse whose outputs are raw, as Triton's are; without any where the answer has none."""
     parts: list[bytes | memoryview] = [_names(model)]
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
@@ -106,7 +106,8 @@ def write_response(model: str, request: InferRequest, contract: Contract, answer
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value))
     raw: list[bytes | memoryview] = []
-    for (name, _), array in zip(request.outputs, answer.outputs, strict=True):
+    wanted = request.outputs if answer.outputs else ()
+    for (name, _), array in zip(wanted, answer.outputs, strict=True):
         datatype = contract.outputs_by_name[name].datatype
         parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)

@@ -30,6 +30,7 @@ class Plan:
     outputs: Sequence[tuple[str, bool]]
     id: str = ""
     timeout: float | None = None
+    stream: str = ""
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
         """The inputs over their raw bytes; None when the sizes are not the header's."""
@@ -62,14 +63,23 @@ class Plans:
 
     def find(self, contract: Contract, header: bytes) -> Plan | None:
         """The plan for these bytes, when they were seen under this very contract."""
-        return self._known.get(header) if contract is self._contract else None
+        if contract is not self._contract or (plan := self._known.pop(header, None)) is None:
+            return None
+        self._known[header] = plan
+        return plan
 
     def keep(self, contract: Contract, header: bytes, plan: Plan) -> None:
-        """One more plan; all others are forgotten when there are too many, or the contract is a new one."""
-        if contract is not self._contract or len(self._known) >= _MOST:
+        """One more plan; all others are forgotten when the contract is a new one.
+
+        When there are too many, the one that was not asked for the longest goes: headers that are new each
+        time (by an id, say) do not drive out those that come again.
+        """
+        if contract is not self._contract:
             self._contract, self._known = contract, {}
         if len(header) <= _LONGEST:
             self._known[header] = plan
+            if len(self._known) > _MOST:
+                del self._known[next(iter(self._known))]
 
 
 def plan_of(
@@ -79,6 +89,7 @@ def plan_of(
     outputs: Sequence[tuple[str, bool]],
     request_id: str,
     timeout: float | None,
+    stream: str = "",
 ) -> Plan | None:
     """The plan of a request that was read in full; None where a size does not follow from the shape."""
     inputs = []
@@ -87,4 +98,4 @@ def plan_of(
         if tensor.datatype == "BYTES":
             return None
         inputs.append((tensor, shape, prod(shape) * width(tensor.datatype), f"inputs[{i}]"))
-    return Plan(inputs, outputs, request_id, timeout)
+    return Plan(inputs, outputs, request_id, timeout, stream)

@@ -20,6 +20,7 @@ from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
 HEADER_LENGTH: Final = "inference-header-content-length"
+_LONGEST_STREAM: Final = 128
 _DIGITS: Final = 5
 
 
@@ -31,12 +32,14 @@ class InferRequest:
     outputs: the names that are wanted, each with whether it goes out as raw bytes; all of the model's when
       the caller names none.
     timeout: seconds within which the caller wants the answer; None when it does not say.
+    stream: the sequence that the request is part of; empty when it is part of none.
     """
 
     inputs: Mapping[str, Array]
     outputs: Sequence[tuple[str, bool]]
     id: str = ""
     timeout: float | None = None
+    stream: str = ""
 
 
 def decode_request(
@@ -55,7 +58,7 @@ def decode_request(
     if plans is not None and (plan := plans.find(contract, body[:length])) is not None:
         parts = plan.split(raw)
         if parts is not None and (arrays := plan.arrays(parts)) is not None:
-            return InferRequest(arrays, plan.outputs, plan.id, plan.timeout)
+            return InferRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
     header = _json(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: a JSON object is expected, not {short(header)}")
@@ -66,12 +69,13 @@ def decode_request(
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
     wanted = _wanted(header.get("outputs"), parameters, contract)
     timeout = timeout_of(parameters.get("timeout"))
+    stream = stream_of(parameters.get("sequence_id"))
     if plans is not None and all("binary_data_size" in (e.get("parameters") or ()) for e in header["inputs"]):
         order = [entry["name"] for entry in header["inputs"]]
-        plan = plan_of(arrays, order, contract, wanted, identity, timeout)
+        plan = plan_of(arrays, order, contract, wanted, identity, timeout, stream)
         if plan is not None:
             plans.keep(contract, body[:length], plan)
-    return InferRequest(arrays, wanted, identity, timeout)
+    return InferRequest(arrays, wanted, identity, timeout, stream)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -81,6 +85,20 @@ def timeout_of(microseconds: Json) -> float | None:
     if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
         raise BadRequest(f"parameters.timeout: {short(microseconds)} is not a number of microseconds")
     return microseconds * 1e-6 or None
+
+
+def stream_of(sequence: Json) -> str:
+    """The `sequence_id` parameter, a number or a text as Triton has it; empty for 0, "" or none."""
+    if sequence is None:
+        return ""
+    if isinstance(sequence, int) and not isinstance(sequence, bool) and 0 <= sequence < 1 << 64:
+        return str(sequence or "")
+    if isinstance(sequence, str) and len(sequence) <= _LONGEST_STREAM:
+        return sequence
+    raise BadRequest(
+        f"parameters.sequence_id: {short(sequence)} is neither a number from 0 up "
+        f"nor a text of at most {_LONGEST_STREAM} characters"
+    )
 
 
 def timeout_for(seconds: float) -> int:

@@ -24,11 +24,11 @@ def encode_response(
 ) -> tuple[list[bytes | memoryview], int | None]:
     """The parts of a response's body, and the length of its JSON header where raw bytes follow.
 
-    `arrays` are the wanted outputs in the order of `request.outputs`.
+    `arrays` are the wanted outputs in the order of `request.outputs`, or none at all.
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
-    for (name, binary), array in zip(request.outputs, arrays, strict=True):
+    for (name, binary), array in zip(request.outputs if arrays else (), arrays, strict=True):
         datatype = contract.outputs_by_name[name].datatype
         entry: dict[str, Json] = {"name": name, "datatype": datatype, "shape": array.shape}
         if binary:

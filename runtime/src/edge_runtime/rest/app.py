@@ -142,7 +142,7 @@ class RestApp:
         contract = self._service.contract(model, version)
         request = decode_request(body, header_length, contract, self._plans)
         wanted = [name for name, _ in request.outputs]
-        result = await self._service.backend.infer(request.inputs, wanted, request.timeout)
+        result = await self._service.backend.infer(request.inputs, wanted, request.timeout, request.stream)
         parts, length = encode_response(
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters
         )
