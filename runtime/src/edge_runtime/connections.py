@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
 
 class HttpClient:
     """Requests to one host. `on_start` sees the connection of each request as its
-    bytes are about to leave.
+    bytes are about to leave. `tls` is for an address with https; by default the system's authorities count.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class HttpClient:
             raise ValueError(f'"{url}" is no address: write http://host:port')
         self.url = url
         self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = tls or (ssl.create_default_context() if parts.scheme == "https" else None)
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._prefix = parts.path.rstrip("/")
         name = f"[{self._host}]" if ":" in self._host else self._host
         self._host_header = f"Host: {name}:{self._port}\r\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class Dataplane:
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
+        tls: ssl.SSLContext | None = None,
         continuations: Continuations | None = None,
     ) -> None:
         self.table: Table | None = None
@@ -57,6 +59,7 @@ class Dataplane:
         self.loaded = False
         self.window = Window()
         self.changed = asyncio.Event()
+        self._tls = tls
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
         self._continuations = continuations
@@ -346,7 +349,8 @@ class Dataplane:
         assert remote.address is not None
         client = self._clients.get(remote.address)
         if client is None:
-            client = self._clients[remote.address] = HttpClient(remote.address, self._resolver)
+            client = HttpClient(remote.address, self._resolver, tls=self._tls)
+            self._clients[remote.address] = client
         return Hop(remote, client, link)
 
     def _link_for(self, placement: Placement) -> LinkMonitor | None:
@@ -355,7 +359,7 @@ class Dataplane:
             return self.link if spec is not None and self.link is not None else None
         if self.link is not None and self.link.spec == spec:
             return self.link
-        return LinkMonitor(spec, self._resolver, self._link_changed)
+        return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls)
 
     def _switch_link(self, link: LinkMonitor | None) -> None:
         old, self.link = self.link, link

@@ -22,6 +22,7 @@ EdgeError
 ├── BadPlacement             a Placement that cannot be read
 ├── CannotLoad               a route table that cannot be made ready
 ├── CannotListen             an address that cannot be bound
+├── BadCertificates          a folder of certificates that cannot be used
 ├── ModelFailed              a model that fails on inputs which fit its contract
 ├── ConnectionFailed         a peer that cannot be reached, or broke off
 ├── CallerLeft               nobody is there to be answered
@@ -127,6 +128,10 @@ class CannotLoad(EdgeError):
 
 class CannotListen(EdgeError):
     """An address that cannot be bound."""
+
+
+class BadCertificates(EdgeError):
+    """A folder of certificates that cannot be used."""
 
 
 class ModelFailed(EdgeError):

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -104,9 +105,10 @@ class LinkMonitor:
         resolver: Resolver,
         on_change: Callable[[bool, bool], None],
         clock: Callable[[], float] = time.perf_counter,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.spec = spec
-        self._client = HttpClient(spec.probe, resolver, size=1)
+        self._client = HttpClient(spec.probe, resolver, tls=tls, size=1)
         self._on_change, self._clock = on_change, clock
         self._estimate = Estimate()
         self._cap: float | None = None

@@ -97,6 +97,15 @@ class Metrics:
         """The local route answered in place of a hop."""
         self._fallbacks.labels(self._service, reason).inc()
 
+    def certificate(self, expires: Callable[[], float]) -> None:
+        """There is a certificate; `expires` tells when it ends, in Unix time."""
+        Gauge(
+            "edge_certificate_expiry_timestamp_seconds",
+            "Unix time at which the certificate in use ends",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(expires)
+
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
