@@ -54,7 +54,11 @@ def placement(
             node=member.node.name,
             mode=spec.mode,
             model=PlacedModel(digest=card.digest, inputs=card.inputs, output=final.tensor),
-            slo=PlacedSlo(latency=Duration(spec.slo.latency), percentile=spec.slo.percentile),
+            slo=PlacedSlo(
+                latency=Duration(spec.slo.latency),
+                percentile=spec.slo.percentile,
+                min_accuracy=spec.slo.min_accuracy,
+            ),
             link=_link(server, pool, store_url),
             early_exit=spec.early_exit,
             deadline=spec.deadline,

@@ -109,10 +109,11 @@ class Model(_Part):
 
 
 class Slo(_Part):
-    """The latency target in seconds and the percentile that it is meant for."""
+    """The latency target in seconds, the percentile that it is meant for, the least accuracy of an exit."""
 
     latency: Seconds
     percentile: float = 95
+    min_accuracy: float | None = None
 
 
 class Link(_Part):

@@ -6,30 +6,24 @@ for a start without it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.errors import StorageError, Unreachable
-from edge_runtime.model_store import ModelStore, write_whole
+from edge_runtime.model_store import ModelStore
+from edge_runtime.remembered import Remembered
 
 _log = logging.getLogger(__name__)
-
-_MOST: Final = 64
 
 
 class Continuations:
     """Routes that continue another one's head at this node, by model, cut and least accuracy."""
 
-    def __init__(self, file: Path, store: ModelStore) -> None:
-        self._file, self._store = file, store
-        self._known: dict[str, Any] | None = None
+    def __init__(self, remembered: Remembered, store: ModelStore) -> None:
+        self._remembered, self._store = remembered, store
 
     async def of(self, placement: Placement, route: Route, local: Route) -> Route | None:
         """The cheapest route from this one's activation to an exit no worse than the local one's.
@@ -37,35 +31,22 @@ class Continuations:
         None when there is none, or it is not known and the store is out of reach.
         """
         assert route.remote is not None
-        cut = [t.name for t in route.remote.slice.inputs]
-        key = orjson.dumps([placement.spec.model.digest, cut, local.exit, local.accuracy]).decode()
-        known = await self._load()
-        if key not in known:
+        model, cut = placement.spec.model.digest, [t.name for t in route.remote.slice.inputs]
+
+        async def ask() -> dict[str, Any] | None:
             try:
-                known[key] = await self._ask(placement.spec.model.digest, cut, local)
+                return await self._ask(model, cut, local)
             except Unreachable:
-                return None
+                raise
             except (StorageError, KeyError, TypeError, ValueError) as error:
                 _log.info("no exit follows %s: %r", ", ".join(cut), error)
-                known[key] = None
-            while len(known) > _MOST:
-                del known[next(iter(known))]
-            with contextlib.suppress(OSError):  # a full disk costs the memory of it, not the service
-                kept = {k: v for k, v in known.items() if v}
-                await asyncio.to_thread(write_whole, self._file, orjson.dumps(kept))
-        return _route(known[key], local) if known[key] else None
+                return None
 
-    async def digests(self) -> set[str]:
-        """Of all slices that are remembered."""
-        return {entry["slice"]["digest"] for entry in (await self._load()).values() if entry}
-
-    async def _load(self) -> dict[str, Any]:
-        if self._known is None:
-            self._known = {}
-            with contextlib.suppress(OSError, ValueError):
-                found = orjson.loads(await asyncio.to_thread(self._file.read_bytes))
-                self._known = found if isinstance(found, dict) else {}
-        return self._known
+        try:
+            found = await self._remembered.get([model, cut, local.exit, local.accuracy], ask)
+        except Unreachable:
+            return None
+        return _route(found, local) if found else None
 
     async def _ask(self, model: str, cut: list[str], local: Route) -> dict[str, Any] | None:
         """The first exit behind the cut, which is the one that is nearest."""

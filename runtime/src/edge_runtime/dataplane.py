@@ -15,19 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from edge_runtime.answers import Answer, confidence
-from edge_runtime.assignment import Placement, Route
+from edge_runtime.assignment import Placement, Route, Slice
+from edge_runtime.completions import Completions
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.continuations import Continuations
-from edge_runtime.deadlines import Action, Allowance, Pace, Times, allowance
+from edge_runtime.deadlines import Action, Allowance, Times, allowance
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.guards import Guards
 from edge_runtime.insurance import Insurance
+from edge_runtime.ladders import climb
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import LinkView, RouteState, decide
-from edge_runtime.runners import INLINE, Runner
-from edge_runtime.sessions import Halt
+from edge_runtime.runners import Runner
+from edge_runtime.sessions import Halt, Session
 from edge_runtime.status import Window
 from edge_runtime.tables import LoadedRoute, Table, load_session, load_table
 from edge_runtime.tensors import Array, Contract
@@ -50,7 +51,7 @@ class Dataplane:
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
-        continuations: Continuations | None = None,
+        completions: Completions | None = None,
     ) -> None:
         self.table: Table | None = None
         self.link: LinkMonitor | None = None
@@ -62,8 +63,8 @@ class Dataplane:
         self._tls = tls
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
-        self._continuations = continuations
-        self._covering: asyncio.Task[None] | None = None
+        self._completions = completions
+        self._completing: asyncio.Task[None] | None = None
         self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
         self._runner = Runner()
@@ -112,9 +113,9 @@ class Dataplane:
         self._state = RouteState(active=same)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self._forget_clients(table)
-        if self._covering is not None:
-            self._covering.cancel()
-        self._covering = asyncio.create_task(self._cover(table))
+        if self._completing is not None:
+            self._completing.cancel()
+        self._completing = asyncio.create_task(self._complete(table))
         _log.info(
             "generation %d is loaded: %s", placement.generation, ", ".join(r.route.name for r in table.routes)
         )
@@ -127,26 +128,12 @@ class Dataplane:
         _log.error("generation %d is not loaded: %s", generation, why)
         self.changed.set()
 
-    async def _cover(self, table: Table) -> None:
-        """Prepares what can answer in place of each hop from the activation of its head."""
-        if self._continuations is None or table.local is None:
-            return
-        for loaded in table.routes:
-            if loaded.hop is None or loaded.session is None:
-                continue
-            try:
-                route = await self._continuations.of(table.placement, loaded.route, table.local.route)
-                if route is None or route.local is None:
-                    continue
-                session = await load_session(
-                    route.local.slice, table.sessions, self._cache, self._loader, table
-                )
-            except EdgeError as error:
-                _log.info("route %s is insured from the input: %s", loaded.route.name, error)
-                continue
-            if session.seconds <= max(table.local.pace.seconds, INLINE):
-                pace = Pace(session.seconds)
-                table.covers[loaded.route.name] = LoadedRoute(route, session, None, pace)
+    async def _complete(self, table: Table) -> None:
+        async def load(slice_: Slice) -> Session:
+            return await load_session(slice_, table.sessions, self._cache, self._loader, table)
+
+        if self._completions is not None:
+            await self._completions.complete(table, load)
 
     async def infer(
         self,
@@ -192,7 +179,7 @@ class Dataplane:
         chosen, trial = self._choose(table, deadline)
         try:
             if chosen.hop is None:
-                return await self._run(chosen, inputs), chosen, "ok"
+                return *await self._run_here(table, chosen, inputs, start + deadline), "ok"
             return await self._run_split(table, chosen, inputs, start, deadline, trial)
         except CannotAnswer:
             seconds = self._clock() - start
@@ -203,8 +190,8 @@ class Dataplane:
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
         self._guards.close()
-        if self._covering is not None:
-            self._covering.cancel()
+        if self._completing is not None:
+            self._completing.cancel()
         if self.link is not None:
             await self.link.stop()
         for client in self._clients.values():
@@ -239,6 +226,14 @@ class Dataplane:
 
     def _reachable(self) -> bool:
         return self.link is None or self.link.view().up
+
+    async def _run_here(
+        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float
+    ) -> tuple[Array, LoadedRoute]:
+        ladder, leave_at = table.ladders.get(loaded.route.name), table.placement.spec.early_exit.leave_at
+        if ladder is None or leave_at is None:
+            return await self._run(loaded, inputs), loaded
+        return await climb(ladder, inputs, leave_at, self._run_stage, lambda: until - self._clock())
 
     async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], halt: Halt | None = None) -> Array:
         return (await self._run_stage(loaded, inputs, halt))[0]

@@ -18,14 +18,17 @@ import uvloop
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.cluster import Placements
+from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
 from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
+from edge_runtime.ladders import Ladders
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.remembered import Remembered
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.transports import Transports
@@ -53,8 +56,9 @@ class Runtime:
     ) -> None:
         self.metrics = Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
-        self._continuations = Continuations(cache_dir / "continuations.json", store)
-        self.dataplane = Dataplane(self._cache, self.metrics, resolver, continuations=self._continuations)
+        self._remembered = Remembered(cache_dir / "continuations.json")
+        completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
+        self.dataplane = Dataplane(self._cache, self.metrics, resolver, completions=completions)
         self.service = Service(service, self.dataplane)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
@@ -120,7 +124,7 @@ class Runtime:
         except OSError as error:
             _log.warning("the placement is not kept on disk: %s", error)
         table = self.dataplane.table
-        needed = await self._continuations.digests() | (table.sessions.keys() if table else set())
+        needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
         await asyncio.to_thread(self._cache.keep_only, needed)
 

@@ -32,11 +32,28 @@ class LoadedRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """One exit on the way to another: the trunk up to it and its branch."""
+
+    trunk: LoadedRoute
+    branch: LoadedRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The exits on the way to a local route's, nearest first, and what comes after the last of them."""
+
+    rungs: tuple[Rung, ...]
+    rest: LoadedRoute
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A generation: what a request needs to be answered from beginning to end.
 
     `covers` are what may answer in place of a route's hop, by the route's name: from the activation that its
-    head made. They come later than the table. `missing` says which routes are left out and why.
+    head made. `ladders` are the exits on the way of a local route, by its name. Both come later than the
+    table. `missing` says which routes are left out and why.
     """
 
     placement: Placement
@@ -48,6 +65,7 @@ class Table:
     hops: tuple[Hop | None, ...]
     missing: str = ""
     covers: dict[str, LoadedRoute] = field(default_factory=dict)
+    ladders: dict[str, Ladder] = field(default_factory=dict)
 
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """What answers in place of this route's hop: from its activation, else from the input."""

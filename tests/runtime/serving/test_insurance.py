@@ -11,13 +11,16 @@ import onnxruntime as ort
 import pytest
 
 from edge_runtime.assignment import parse_placement
+from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
 from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.insurance import Insurance
+from edge_runtime.ladders import Ladders
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.remembered import Remembered
 from edge_runtime.routes import LinkView
 from edge_runtime.sessions import Halt, Session
 
@@ -115,9 +118,10 @@ class _Link:
 async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> Dataplane:
     """A dataplane whose next hop is a socket that never answers."""
     store = ModelStore(stack.store)
-    continuations = Continuations(folder / "continuations.json", store)
+    remembered = Remembered(folder / "continuations.json")
+    completions = Completions(Continuations(remembered, store), Ladders(remembered, store))
     cache = SliceCache(folder, store)
-    plane = Dataplane(cache, Metrics("digits"), Resolver(), continuations=continuations)
+    plane = Dataplane(cache, Metrics("digits"), Resolver(), completions=completions)
 
     def document() -> Any:
         remote = stack.remote("pool2")

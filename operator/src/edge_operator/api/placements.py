@@ -29,6 +29,9 @@ class PlacedSlo(Part):
     percentile: Annotated[float, Field(strict=True, ge=1, le=99.9)] = Field(
         default=95, description="Percentile that the plan keeps below latency."
     )
+    min_accuracy: Accuracy | None = Field(
+        default=None, description="Lowest accuracy of an exit that may answer. Default: any."
+    )
 
 
 class PlacedLink(Part):

@@ -36,9 +36,8 @@ class EarlyExit(Part):
 
     mode: Literal["Planned", "Confidence"] = Field(
         default="Planned",
-        description="Planned: every input takes the exit of the route. Confidence: where an exit lies behind "
-        "the part at the entry node, an input of which it is sure is answered there and sent nowhere. "
-        "Default Planned.",
+        description="Planned: every input takes the exit of the route. Confidence: an input of which an "
+        "earlier exit at the entry node is sure is answered by that one. Default Planned.",
     )
     threshold: (
         Annotated[
