@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+_WAITS = (0.0005, 0.001, *_SECONDS)
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -67,6 +69,20 @@ class Metrics:
             ("service", "reason"),
             registry=self.registry,
         )
+        self._batch = Histogram(
+            "edge_batch_size",
+            "Requests in one run of those that are run on the thread",
+            ("service",),
+            buckets=_SIZES,
+            registry=self.registry,
+        ).labels(service)
+        self._queue = Histogram(
+            "edge_queue_duration_seconds",
+            "Time for which an inference waited for the thread",
+            ("service",),
+            buckets=_WAITS,
+            registry=self.registry,
+        ).labels(service)
         self._children: dict[tuple[str, ...], Histogram] = {}
 
     def request(self, exit_: str, route: str, outcome: str, seconds: float, met: bool) -> None:
@@ -81,6 +97,12 @@ class Metrics:
     def hop(self, route: str, outcome: str, seconds: float) -> None:
         """One hop."""
         self._child(self._hop, "hop", route, outcome).observe(seconds)
+
+    def batch(self, waits: Sequence[float]) -> None:
+        """One run on the thread: for how long each request in it had waited."""
+        self._batch.observe(len(waits))
+        for seconds in waits:
+            self._queue.observe(seconds)
 
     def link(self, peer: str, bandwidth: float) -> None:
         """The link as estimated now."""

@@ -1,31 +1,80 @@
-"""Where a session runs: on the event loop when it is short, on a thread when others would wait for it."""
+"""Where a session runs: on the event loop when it is short, on a thread when others would wait for it.
+
+What waits for the thread is run in the order, and in the batches, that `batches` decides.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil
+from dataclasses import dataclass
+from math import ceil, inf
+from threading import Lock
 from typing import Final
+from weakref import WeakKeyDictionary
 
-from edge_runtime.errors import QueueFull
+import numpy as np
+
+from edge_runtime.batches import LARGEST, Batch, Experience, Waiting, next_batch
+from edge_runtime.errors import EdgeError, ModelFailed, QueueFull
+from edge_runtime.proofs import alike, counterpart
 from edge_runtime.sessions import Halt, Session
 from edge_runtime.tensors import Array
+
+_log = logging.getLogger(__name__)
 
 # A hand-over to a thread and back takes 20 microseconds on an idle core: from here on it is less than a
 # tenth of the run.
 INLINE: Final = 0.0003
 QUEUE: Final = 256
 _SMOOTHING: Final = 0.05
+# Every so many runs a size that seemed to save nothing may be tried once more: one stalled run may have
+# misled.
+_CURIOUS: Final = 64
+
+Outcome = list[Array] | Exception
+Said = Callable[[Sequence[float]], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    session: Session
+    feeds: Mapping[str, Array]
+    names: Sequence[str] | None
+    halt: Halt | None
+    answer: asyncio.Future[list[Array]]
+    asked: Waiting
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody needs it any more."""
+        return self.answer.cancelled() or (self.halt is not None and self.halt.wanted)
 
 
 class Runner:
     """Runs sessions of one service. `waiting` counts the requests that are not answered yet."""
 
-    def __init__(self, workers: int = 1, queue: int = QUEUE) -> None:
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="inference")
-        self._queue = queue
+    def __init__(
+        self,
+        queue: int = QUEUE,
+        largest: int = LARGEST,
+        said: Said | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`largest` is the most rows of a batch, 1: none. `said` is told of each run on the thread: for how
+        many seconds each request in it had waited.
+        """
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._queue, self._largest, self._said, self._clock = queue, largest, said, clock
+        self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
+        self._lock = Lock()
+        self._jobs: list[_Job] = []
+        self._working = False
+        self._runs = self._skipped = 0
         self.waiting = 0
 
     def admit(self, seconds: float) -> None:
@@ -45,16 +94,212 @@ class Runner:
         feeds: Mapping[str, Array],
         names: Sequence[str] | None = None,
         halt: Halt | None = None,
+        deadline: float | None = None,
     ) -> list[Array]:
-        """The session's outputs, from the event loop or from a thread by how long it lately took."""
-        if session.seconds < INLINE:
+        """The session's outputs, from the event loop or from a thread by how long it lately took.
+
+        `deadline` is a moment of this runner's clock. What is cancelled or halted while it waits is not run.
+        """
+        if session.seconds < INLINE and not self._jobs:
             return _timed(session, feeds, names)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _timed, session, feeds, names, halt)
+        job = self._job(session, feeds, names, halt, inf if deadline is None else deadline)
+        with self._lock:
+            self._jobs.append(job)
+            idle, self._working = not self._working, True
+        if idle:
+            self._executor.submit(self._work)
+        return await job.answer
 
     def close(self) -> None:
         """Takes no more work."""
         self._executor.shutdown(wait=False)
+
+    def _job(
+        self,
+        session: Session,
+        feeds: Mapping[str, Array],
+        names: Sequence[str] | None,
+        halt: Halt | None,
+        deadline: float,
+    ) -> _Job:
+        known = self._known.get(session)
+        if known is None:
+            known = self._known[session] = Experience(session.seconds, None if session.batched else False)
+        rows, stack = _shapes(session, feeds)
+        if self._largest == 1 or known.proven is False:
+            stack = None
+        answer: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(stack, known, rows, deadline, self._clock())
+        return _Job(session, feeds, names, halt, answer, waiting)
+
+    def _work(self) -> None:
+        """On the thread: until nothing waits."""
+        jobs: list[_Job] = []
+        while True:
+            try:
+                jobs, batch = self._take()
+                if not jobs:
+                    return
+                self._perform(jobs, batch)
+            except Exception as error:  # a fault of ours: better one error each than callers who wait forever
+                _log.exception("the queue")
+                with self._lock:
+                    jobs, self._jobs = [*jobs, *self._jobs], []
+                self._deliver(jobs, [error] * len(jobs))
+
+    def _take(self) -> tuple[list[_Job], Batch]:
+        """The next run, taken out of the queue; none when nothing waits."""
+        with self._lock:
+            left = [job for job in self._jobs if job.left]
+            self._jobs = [job for job in self._jobs if not job.left]
+            waiting = list(self._jobs)
+            if not waiting:
+                self._working = False
+        self._deliver(left, [ModelFailed("it was halted while it waited") for _ in left])
+        if not waiting:
+            return [], Batch(())
+        self._runs += 1
+        curious = self._runs % _CURIOUS == 0
+        now = self._clock()
+        batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious)
+        self._skipped = self._skipped + 1 if batch.passed else 0
+        jobs = [waiting[i] for i in batch.chosen]
+        chosen = set(map(id, jobs))
+        with self._lock:
+            self._jobs = [job for job in self._jobs if id(job) not in chosen]
+        if self._said is not None:
+            self._said([now - job.asked.arrival for job in jobs])
+        return jobs, batch
+
+    def _perform(self, jobs: list[_Job], batch: Batch) -> None:
+        if len(jobs) == 1:
+            self._alone(jobs[0], batch.proof)
+            return
+        outcomes = self._together(jobs)
+        if outcomes is not None:
+            self._deliver(jobs, outcomes)
+        else:
+            bad = sum(not self._alone(job) for job in jobs)
+            if bad == 0:  # then it is not one of them that the batch failed for
+                jobs[0].asked.known.proven = False
+
+    def _alone(self, job: _Job, proof: bool = False) -> bool:
+        """Runs and answers one; whether it went well."""
+        start = self._clock()
+        try:
+            results = _timed(job.session, job.feeds, None if proof else job.names, job.halt)
+        except Exception as error:  # whoever asked is told
+            self._deliver([job], [error])
+            return False
+        job.asked.known.add(job.asked.rows, self._clock() - start)
+        if not proof:
+            self._deliver([job], [results])
+            return True
+        by_name = {t.name: array for t, array in zip(job.session.outputs, results, strict=True)}
+        self._deliver([job], [[by_name[name] for name in job.names or by_name]])
+        self._prove(job, results)
+        return True
+
+    def _together(self, jobs: Sequence[_Job]) -> list[Outcome] | None:
+        """The outcomes of one run for all; None when each has to be run alone after all."""
+        session, rows = jobs[0].session, [job.asked.rows for job in jobs]
+        names = _union(jobs)
+        halt = _joint_halt(jobs)
+        start = self._clock()
+        try:
+            feeds = {name: np.concatenate([job.feeds[name] for job in jobs]) for name in jobs[0].feeds}
+            results = session.run(feeds, names, halt)
+        except EdgeError as error:
+            if all(job.left for job in jobs):
+                return [ModelFailed(f"it was halted: {error}") for _ in jobs]
+            return None  # one bad request must not cost the others their answers
+        finally:
+            for job in jobs:
+                if job.halt is not None:
+                    job.halt.told = None
+        known = jobs[0].asked.known
+        known.add(sum(rows), self._clock() - start)
+        if any(result.shape[:1] != (sum(rows),) for result in results):
+            known.proven = False
+            return None
+        ends = np.cumsum(rows).tolist()
+        by_name = dict(zip(names or (t.name for t in session.outputs), results, strict=True))
+        return [
+            [by_name[name][end - count : end] for name in job.names or by_name]
+            for job, count, end in zip(jobs, rows, ends, strict=True)
+        ]
+
+    def _prove(self, job: _Job, results: list[Array]) -> None:
+        """Finds out whether the session answers items together as it answers them alone."""
+        other, known = counterpart(job.feeds), job.asked.known
+        if other is None:
+            return
+        try:
+            apart = [results, job.session.run(other)]
+            both = {name: np.concatenate([array, other[name]]) for name, array in job.feeds.items()}
+            start = self._clock()
+            together = job.session.run(both)
+            seconds = self._clock() - start
+        except EdgeError as error:
+            known.proven = False
+            _log.info("items are not run together: %s", error)
+            return
+        known.add(2 * job.asked.rows, seconds)
+        known.proven = alike(apart, together)
+        if not known.proven:
+            _log.info("items are not run together: the model answers them otherwise than alone")
+
+    def _deliver(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        """Hands outcomes over to the event loop that waits for them."""
+        if jobs:
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
+                jobs[0].answer.get_loop().call_soon_threadsafe(_answer, jobs, outcomes)
+
+
+def _answer(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            job.answer.set_exception(outcome)
+        else:
+            job.answer.set_result(outcome)
+
+
+def _shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:
+    """Rows of a request, and what it has in common with those that it may be run with."""
+    rows = {array.shape[:1] for array in feeds.values()}
+    if not session.batched or len(rows) != 1:
+        return 1, None
+    items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
+    return int(rows.pop()[0]), (id(session), items)
+
+
+def _union(jobs: Sequence[_Job]) -> list[str] | None:
+    """The outputs that anyone asks for, each once; None for all."""
+    names: dict[str, None] = {}
+    for job in jobs:
+        if job.names is None:
+            return None
+        names.update(dict.fromkeys(job.names))
+    return list(names)
+
+
+def _joint_halt(jobs: Sequence[_Job]) -> Halt | None:
+    """Ends the run once all of its requests are halted; None while one of them cannot be."""
+    halts = [job.halt for job in jobs if job.halt is not None]
+    if len(halts) < len(jobs):
+        return None
+    joint = Halt()
+
+    def look() -> None:
+        if all(halt.wanted for halt in halts):
+            joint.now()
+
+    for halt in halts:
+        halt.told = look
+    look()
+    return joint
 
 
 def _timed(

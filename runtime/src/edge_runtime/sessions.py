@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -42,21 +42,28 @@ _UNTAKEN: Final = ("tensor(bfloat16)",)
 
 
 class Halt:
-    """Ends runs from another thread, at the next operator."""
+    """Ends runs from another thread, at the next operator. `told` is called when that is wanted."""
 
     def __init__(self) -> None:
         self.options: Untyped = ort.RunOptions()
         self.options.log_severity_level = 4
+        self.wanted = False
+        self.told: Callable[[], None] | None = None
 
     def now(self) -> None:
         """The runs that were given it raise ModelFailed."""
+        self.wanted = True
         self.options.terminate = True
+        told = self.told  # another thread may take it away
+        if told is not None:
+            told()
 
 
 class Session:
     """A model or a slice of one, loaded. `seconds` is what a run lately took.
 
-    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly.
+    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly. `batched`:
+    whether the file says that the first dimension of all inputs and outputs is one and the same open size.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Session:
                 )
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.contract = Contract(self.inputs, self.outputs)
+        self.batched = self._is_batched()
         self._output_names = [t.name for t in self.outputs]
         self._by_value = any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
@@ -160,6 +168,16 @@ class Session:
             for name, a in feeds.items()
         }
         return [_array_of(v) for v in self._session.run_with_ort_values(names, values)]
+
+    def _is_batched(self) -> bool:
+        tensors = (*self.inputs, *self.outputs)
+        if any(t.any_rank or t.shape[:1] != (-1,) for t in tensors):
+            return False
+        # An output whose size hangs on values (boxes that were found) has another name for it, or none.
+        names = {t.name for t in tensors}
+        found = (*self._session.get_inputs(), *self._session.get_outputs())
+        sizes = {f.shape[0] for f in found if f.name in names}
+        return len(sizes) == 1 and isinstance(sizes.pop(), str)
 
     def _described(self) -> tuple[list[Tensor], list[Tensor]]:
         for found in self._session.get_inputs():

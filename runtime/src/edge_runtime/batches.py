@@ -1,0 +1,212 @@
+"""Which of the inferences that wait is run next, and which others in one run with it. Pure: times are
+arguments.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge_runtime.deadlines import Pace
+
+LARGEST: Final = 8
+# A run of several that takes more than this share of what its parts take one by one is not worth their wait.
+_WORTH: Final = 0.95
+# So many runs in a row may pass over one that has no deadline, or one that it cannot meet any more.
+PATIENCE: Final = 8
+# The answer is the first of a proof's four runs' worth of work: an item, another one, and both together.
+_PROOF: Final = 4
+_NEVER: Final = float("inf")
+_EXACT: Final = 64  # more rows than this share their figures with those up to the next power of two
+
+
+class Experience:
+    """What is known about a session's runs: their seconds by rows (the first dimension of its inputs).
+
+    `proven`: whether rows answered together are answered as they are alone; None: not tried yet.
+    """
+
+    def __init__(self, seconds: float = 0.0, proven: bool | None = None) -> None:
+        """`seconds` is what one row takes, as far as is known."""
+        self.proven = proven
+        self._paces = {1: Pace(seconds)} if seconds > 0 else {}
+        self._sizes = sorted(self._paces)
+
+    @property
+    def largest(self) -> int:
+        """The most rows that were measured in one run; 0 before any were."""
+        return self._sizes[-1] if self._sizes else 0
+
+    def add(self, rows: int, seconds: float) -> None:
+        """One more measured run."""
+        size = _size(rows)
+        pace = self._paces.get(size)
+        if pace is None:
+            # How much runs differ is not known from one of them: as much as those of other sizes do.
+            spread = max((p.deviation / p.seconds for p in self._paces.values() if p.seconds), default=0.0)
+            self._paces[size] = Pace(seconds, spread * seconds)
+            self._sizes = sorted(self._paces)
+        else:
+            pace.add(seconds)
+
+    def mean(self, rows: int) -> float:
+        """What a run of so many rows should take; 0 while nothing is known."""
+        pace = self._paces.get(_size(rows))
+        return pace.seconds if pace is not None else self._estimate(rows).seconds
+
+    def most(self, rows: int) -> float:
+        """What it should not take longer than."""
+        pace = self._paces.get(_size(rows))
+        return pace.most if pace is not None else self._estimate(rows).most
+
+    def _estimate(self, rows: int) -> Pace:
+        """Between two measured sizes on the line between them; beyond the largest in proportion to it."""
+        if not self._sizes:
+            return Pace()
+        at = bisect_left(self._sizes, rows)
+        if at == 0:
+            return self._paces[self._sizes[0]]
+        low = self._sizes[at - 1]
+        before = self._paces[low]
+        if at == len(self._sizes):
+            return Pace(before.seconds * rows / low, before.deviation * rows / low)
+        high = self._sizes[at]
+        after, share = self._paces[high], (rows - low) / (high - low)
+        return Pace(
+            before.seconds + share * (after.seconds - before.seconds),
+            before.deviation + share * (after.deviation - before.deviation),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """One inference that waits. Moments are in seconds of one clock; deadline: infinite without one.
+
+    stack: what those have in common that may be run together (the session and the shape of an item); None for
+    one that runs alone.
+    """
+
+    stack: Hashable
+    known: Experience
+    rows: int
+    deadline: float
+    arrival: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The next run: indices of those that wait, first the one whose turn it is.
+
+    proof: the run is also to find out whether the session's items may be run together. passed: others wait
+    that have no deadline, or none that can be met.
+    """
+
+    chosen: tuple[int, ...]
+    proof: bool = False
+    passed: bool = False
+
+
+def next_batch(
+    waiting: Sequence[Waiting], now: float, largest: int = LARGEST, skipped: int = 0, curious: bool = False
+) -> Batch:
+    """The next run of at most `largest` rows, unless one inference alone has more.
+
+    The turn is that of the earliest deadline that can still be met; then come the others as they arrived,
+    one of them at the latest after PATIENCE runs that passed them (`skipped`). With it are run as many of its
+    like, by deadline, as pay, while no one who would be in time one by one becomes late, whether in the run
+    or not. Nobody is waited for.
+
+    A size is tried once one of half its rows was measured, and if it seems to save nothing, only when
+    `curious`.
+    """
+    order, due = _order(waiting, now)
+    if 0 < due < len(order) and skipped >= PATIENCE:
+        order = [order[due], *order[:due], *order[due + 1 :]]
+        passed = False
+    else:
+        passed = 0 < due < len(order)
+    first = waiting[order[0]]
+    alone = Batch((order[0],), passed=passed)
+    known = first.known
+    if first.stack is None or known.proven is False or known.largest == 0:
+        return alone
+    fellows = _fellows(waiting, order, largest)
+    if len(fellows) == 1:
+        return alone
+    schedule = _Schedule(waiting, order, now)
+    if known.proven is None:
+        finish, free = now + known.most(first.rows), now + _PROOF * known.most(first.rows)
+        return Batch(alone.chosen, True, passed) if schedule.bears(fellows[:1], finish, free) else alone
+    for count in range(len(fellows), 1, -1):
+        chosen = [waiting[i] for i in fellows[:count]]
+        rows = sum(w.rows for w in chosen)
+        if rows > 2 * known.largest:
+            continue
+        if not curious and known.mean(rows) >= _WORTH * sum(known.mean(w.rows) for w in chosen):
+            continue
+        finish = now + known.most(rows)
+        if schedule.bears(fellows[:count], finish, finish):
+            return Batch(tuple(fellows[:count]), passed=passed)
+    return alone
+
+
+def _order(waiting: Sequence[Waiting], now: float) -> tuple[list[int], int]:
+    """Indices in the order of their turns, and how many of them have a deadline that can be met."""
+    due: list[int] = []
+    rest: list[int] = []
+    for i, one in enumerate(waiting):
+        late = one.deadline == _NEVER or now + one.known.mean(one.rows) > one.deadline
+        (rest if late else due).append(i)
+    due.sort(key=lambda i: (waiting[i].deadline, waiting[i].arrival))
+    rest.sort(key=lambda i: waiting[i].arrival)
+    return due + rest, len(due)
+
+
+def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> list[int]:
+    """The first in turn and those after it that could be run with it, as far as there is room."""
+    stack, rows = waiting[order[0]].stack, 0
+    found: list[int] = []
+    for i in order:
+        one = waiting[i]
+        if one.stack == stack and (not found or rows + one.rows <= largest):
+            found.append(i)
+            rows += one.rows
+            if rows >= largest:
+                break
+    return found
+
+
+class _Schedule:
+    """When each would be answered if all were run one by one."""
+
+    def __init__(self, waiting: Sequence[Waiting], order: Sequence[int], now: float) -> None:
+        self._waiting, self._order = waiting, order
+        self._ends: list[float] = []
+        for i in order:
+            now += waiting[i].known.mean(waiting[i].rows)
+            self._ends.append(now)
+
+    def bears(self, chosen: Sequence[int], finish: float, free: float) -> bool:
+        """Whether all that are in time one by one still are when `chosen` are answered at `finish` and the
+        others begin at `free`.
+        """
+        left = set(chosen)
+        for i, end in zip(self._order, self._ends, strict=True):
+            one = self._waiting[i]
+            if i in left:
+                left.remove(i)
+                answered = finish
+            else:
+                free += one.known.mean(one.rows)
+                answered = free
+            if answered > one.deadline >= end:
+                return False
+            if not left and free <= end:
+                return True  # all that follow are answered earlier than one by one
+        return True
+
+
+def _size(rows: int) -> int:
+    return rows if rows <= _EXACT else 1 << (rows - 1).bit_length()
