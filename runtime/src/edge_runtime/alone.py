@@ -15,6 +15,7 @@ from typing import Final
 import uvloop
 
 from edge_runtime.answers import Answer, confidence
+from edge_runtime.certificates import Certificates
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.metrics import Metrics
 from edge_runtime.runners import Runner
@@ -121,9 +122,12 @@ def name_of(path: Path, given: str | None) -> str:
     return name
 
 
-def example(name: str, inputs: Sequence[Tensor], address: str) -> str:
-    """A command that a reader can paste: zeros for every input."""
+def example(name: str, inputs: Sequence[Tensor], address: str, tls: Path | None = None) -> str:
+    """A command that a reader can paste: zeros for every input; `tls` is a folder of certificates."""
     url = f"http://{address}/v2/models/{name}/infer"
+    if tls is not None:
+        files = f"--cacert {tls}/ca.crt --cert {tls}/tls.crt --key {tls}/tls.key"
+        url = f"{files} https://{address}/v2/models/{name}/infer"
     entries = []
     for tensor in inputs:
         shape = [1 if d < 0 else d for d in tensor.shape]
@@ -161,6 +165,8 @@ async def serve_alone(
     grpc_port: int,
     threads: int,
     uds: Path | None = None,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -170,16 +176,20 @@ async def serve_alone(
     metrics = Metrics(name)
     model = LoneModel(await asyncio.to_thread(open_model, path, threads), metrics)
     service = Service(name, model)
-    transports = Transports(service, metrics.exposition, host, http_port, grpc_port, uds)
+    if certificates is not None:
+        metrics.certificate(lambda: certificates.current.expires)
+    transports = Transports(
+        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port
+    )
     serving = asyncio.create_task(transports.serve())
     shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
-    contract = model.contract
+    contract, folder = model.contract, certificates.folder if certificates is not None else None
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
     say(
         f"serving {name}: {takes} -> {gives}; "
         f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
         f"{threads} thread{'s' if threads > 1 else ''}; try:\n"
-        f"{example(name, contract.inputs, f'{shown}:{transports.http_port}')}"
+        f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
     )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,7 +201,16 @@ async def serve_alone(
 
 
 def serve_file(
-    path: Path, *, name: str | None, host: str, http_port: int, grpc_port: int, threads: int, uds: Path | None
+    path: Path,
+    *,
+    name: str | None,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    threads: int,
+    uds: Path | None,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     known_as = name_of(path, name)
@@ -210,6 +229,8 @@ def serve_file(
             grpc_port=grpc_port,
             threads=threads,
             uds=uds,
+            certificates=certificates,
+            health_port=health_port,
             say=lambda text: print(text, flush=True),
         )
 

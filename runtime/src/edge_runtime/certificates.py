@@ -53,7 +53,7 @@ class Certificates:
         self, folder: Path, clients: Clients = "require", clock: Callable[[], float] = time.time
     ) -> None:
         """Raises BadCertificates when there is nothing to begin with."""
-        self._folder, self.clients, self._clock = folder, clients, clock
+        self.folder, self.clients, self._clock = folder, clients, clock
         self._seen = _stamp(folder)
         self._refused: _Stamp | None = None
         self.current = _load(folder, clients)
@@ -68,26 +68,26 @@ class Certificates:
 
     def look(self) -> bool:
         """Takes over what changed in the folder, if it is good; whether it did."""
-        stamp = _stamp(self._folder)
+        stamp = _stamp(self.folder)
         if stamp in (self._seen, self._refused):
             return False
         try:
-            found = _load(self._folder, self.clients)
-            if _stamp(self._folder) != stamp:  # it changes at this very moment: the next look tells more
+            found = _load(self.folder, self.clients)
+            if _stamp(self.folder) != stamp:  # it changes at this very moment: the next look tells more
                 return False
             if found.expires <= min(self._clock(), self.current.expires):
                 raise BadCertificates(
-                    f"{self._folder / _CHAIN}: it ended on {_day(found.expires)}; put a certificate there "
+                    f"{self.folder / _CHAIN}: it ended on {_day(found.expires)}; put a certificate there "
                     "that is valid"
                 )
         except BadCertificates as error:
-            if _stamp(self._folder) != stamp:
+            if _stamp(self.folder) != stamp:
                 return False
             self._refused = stamp
             _log.error("%s. The certificate until %s stays in use", error, _day(self.current.expires))
             return False
         self.current, self._seen, self._refused = found, stamp, None
-        _log.info("%s: new certificates until %s are in use", self._folder, _day(found.expires))
+        _log.info("%s: new certificates until %s are in use", self.folder, _day(found.expires))
         return True
 
     async def watch(self, every: float = _EVERY) -> None:

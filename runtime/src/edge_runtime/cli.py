@@ -11,8 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeError
+
+if TYPE_CHECKING:
+    from edge_runtime.certificates import Certificates
 
 _UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
 
@@ -93,6 +97,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         grpc_port=arguments.grpc_port,
         threads=arguments.threads or threads(granted()),
         uds=arguments.uds,
+        certificates=_certificates(arguments),
+        health_port=arguments.health_port,
     )
     return 0
 
@@ -113,7 +119,15 @@ def _profile(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from edge_runtime.server import serve
 
-    return serve(arguments)
+    return serve(arguments, _certificates(arguments))
+
+
+def _certificates(arguments: argparse.Namespace) -> Certificates | None:
+    if arguments.tls_dir is None:
+        return None
+    from edge_runtime.certificates import Certificates
+
+    return Certificates(arguments.tls_dir, arguments.tls_clients)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
+    _add_security(run)
 
     _add_lone_commands(commands)
 
@@ -175,6 +190,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("--http-port", type=int, default=8080, help="0 for any (default %(default)s)")
     serve.add_argument("--grpc-port", type=int, default=8081, help="0 for any (default %(default)s)")
     serve.add_argument("--uds", type=Path, help=_UDS)
+    _add_security(serve)
     serve.add_argument("--threads", type=_count, help="for one inference (default: what the cgroup grants)")
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
@@ -183,6 +199,25 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     profile.add_argument("--seconds", type=float, default=0.6, help="per slice (default %(default)s)")
     profile.add_argument(
         "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
+    )
+
+
+def _add_security(command: argparse.ArgumentParser) -> None:
+    """Who may ask."""
+    command.add_argument(
+        "--tls-dir",
+        type=Path,
+        default=os.environ.get("EDGE_TLS_DIR") or None,
+        help="speak TLS with tls.crt, tls.key and ca.crt of this folder, also to next hops [$EDGE_TLS_DIR]",
+    )
+    command.add_argument(
+        "--tls-clients",
+        choices=("require", "optional"),
+        default=os.environ.get("EDGE_TLS_CLIENTS") or "require",
+        help="whether callers need a certificate of ca.crt (default %(default)s) [$EDGE_TLS_CLIENTS]",
+    )
+    command.add_argument(
+        "--health-port", type=int, help="tell health and metrics, and nothing else, without TLS there"
     )
 
 

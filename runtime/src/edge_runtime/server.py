@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import uvloop
 
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
+from edge_runtime.certificates import Certificates
 from edge_runtime.cluster import Placements
 from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
@@ -53,12 +55,13 @@ class Runtime:
         cache_dir: Path,
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.metrics = Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
-        self.dataplane = Dataplane(self._cache, self.metrics, resolver, completions=completions)
+        self.dataplane = Dataplane(self._cache, self.metrics, resolver, completions=completions, tls=tls)
         self.service = Service(service, self.dataplane)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
@@ -198,11 +201,19 @@ async def read_placement_file(path: Path, runtime: Runtime) -> None:
         await asyncio.sleep(_FILE_EVERY)
 
 
-async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float = _DRAIN) -> None:
+async def run(
+    arguments: argparse.Namespace,
+    stop: asyncio.Event,
+    drain: float = _DRAIN,
+    certificates: Certificates | None = None,
+) -> None:
     """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
     resolver = Resolver()
     store = ModelStore(arguments.store, resolver)
-    runtime = Runtime(arguments.service, store, arguments.cache_dir, resolver)
+    tls = certificates.client if certificates is not None else None
+    runtime = Runtime(arguments.service, store, arguments.cache_dir, resolver, tls=tls)
+    if certificates is not None:
+        runtime.metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
         runtime.service,
         runtime.metrics.exposition,
@@ -210,6 +221,8 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
         arguments.http_port,
         arguments.grpc_port,
         arguments.uds,
+        certificates,
+        arguments.health_port,
     )
     tasks: list[asyncio.Task[None]] = []
     placements = None
@@ -246,7 +259,7 @@ async def run(arguments: argparse.Namespace, stop: asyncio.Event, drain: float =
         raise EdgeError("the runtime ended before it was asked to; the lines above say why")
 
 
-def serve(arguments: argparse.Namespace) -> int:
+def serve(arguments: argparse.Namespace, certificates: Certificates | None = None) -> int:
     """Runs until SIGTERM or SIGINT."""
 
     async def main() -> None:
@@ -254,7 +267,7 @@ def serve(arguments: argparse.Namespace) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await run(arguments, stop)
+        await run(arguments, stop, certificates=certificates)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

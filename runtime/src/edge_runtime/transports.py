@@ -11,9 +11,13 @@ from typing import Final
 
 import uvicorn
 
+from edge_runtime.asgi import App
+from edge_runtime.certificates import Certificates
 from edge_runtime.errors import CannotListen
+from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.rest.app import RestApp
+from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
 
 GRACE: Final = 10
@@ -33,41 +37,48 @@ class Transports:
         http_port: int,
         grpc_port: int,
         uds: Path | None = None,
+        certificates: Certificates | None = None,
+        health_port: int | None = None,
     ) -> None:
         """Binds; CannotListen names the address that cannot be had.
 
-        `uds` is a folder in which callers on this node find `http.sock` and `grpc.sock`.
+        uds: a folder in which callers on this node find `http.sock` and `grpc.sock`; whom its permissions
+          let in needs no certificate.
+        certificates: with them both ports speak TLS and nothing else.
+        health_port: where health and metrics are told without TLS.
         """
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{_free_socket(uds / _GRPC_SOCKET).absolute()}")
+        self._certificates = certificates
         self._socket = _bound(host, http_port)
         self.http_port: int = self._socket.getsockname()[1]
+        app = RestApp(service, exposition)
+        path, health = None, None
         try:
-            self._grpc, (self.grpc_port, *_) = grpc_server(service, *grpc_addresses)
+            if uds is not None:
+                path = _free_socket(uds / _HTTP_SOCKET)
+            if health_port is not None:
+                health = _bound(host, health_port)
+            credentials = server_credentials(certificates) if certificates is not None else None
+            self._grpc, (self.grpc_port, *_) = grpc_server(service, *grpc_addresses, credentials=credentials)
         except CannotListen:
-            self._socket.close()
+            for bound in (self._socket, health):
+                if bound is not None:
+                    bound.close()
             raise
-        config = uvicorn.Config(
-            RestApp(service, exposition),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=GRACE,
-            backlog=_BACKLOG,
-        )
-        self._http = _Http(config, None if uds is None else _free_socket(uds / _HTTP_SOCKET))
+        self.health_port: int | None = health.getsockname()[1] if health is not None else None
+        self._http = _Http(_config(app, certificates), path, _config(HealthApp(app)), health)
 
     async def serve(self) -> None:
         """Serves until `stop`."""
-        await self._grpc.start()
-        await self._http.serve([self._socket])
+        watching = asyncio.create_task(self._certificates.watch()) if self._certificates is not None else None
+        try:
+            await self._grpc.start()
+            await self._http.serve([self._socket])
+        finally:
+            if watching is not None:
+                watching.cancel()
 
     async def stop(self) -> None:
         """Takes no more requests and finishes those that are in flight."""
@@ -78,30 +89,60 @@ class Transports:
 class _Http(uvicorn.Server):
     """uvicorn whose end is decided by the runtime, which has a gRPC server to end with it."""
 
-    def __init__(self, config: uvicorn.Config, path: Path | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        path: Path | None,
+        health_config: uvicorn.Config,
+        health: socket.socket | None,
+    ) -> None:
         super().__init__(config)
-        self._path = path
+        self._path, self._health_config, self._health = path, health_config, health
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        loop = asyncio.get_running_loop()
         if self._path is not None:
-            loop = asyncio.get_running_loop()
-            self.servers.append(await loop.create_unix_server(self._protocol, str(self._path)))
+            self.servers.append(
+                await loop.create_unix_server(lambda: self._protocol(self.config), str(self._path))
+            )
+        if self._health is not None:
+            self._health_config.load()
+            server = await loop.create_server(lambda: self._protocol(self._health_config), sock=self._health)
+            self.servers.append(server)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _protocol(self) -> asyncio.Protocol:
-        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+    def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _config(app: App, certificates: Certificates | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACE,
+        backlog=_BACKLOG,
+        ssl_context_factory=(lambda *_: certificates.server) if certificates is not None else None,
+    )
 
 
 def bracketed(host: str) -> str:

@@ -329,6 +329,7 @@ class Stack:
             grpc_port=grpc,
             placement_file=file,
             uds=None,
+            health_port=None,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")

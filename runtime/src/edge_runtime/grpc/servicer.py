@@ -154,10 +154,12 @@ def _guarded(
     return call
 
 
-def grpc_server(service: Service, *addresses: str) -> tuple[grpc.aio.Server, list[int]]:
+def grpc_server(
+    service: Service, *addresses: str, credentials: grpc.ServerCredentials | None = None
+) -> tuple[grpc.aio.Server, list[int]]:
     """A server that is not started yet, and the ports it is bound to; CannotListen when one is taken.
 
-    An address is `host:port`, or `unix:/path` of a socket.
+    An address is `host:port`, with TLS when there are `credentials`, or `unix:/path` of a socket.
     """
     servicer = Servicer(service)
     methods = {
@@ -192,7 +194,10 @@ def grpc_server(service: Service, *addresses: str) -> tuple[grpc.aio.Server, lis
     ports = []
     for address in addresses:
         try:
-            ports.append(server.add_insecure_port(address))
+            if credentials is None or address.startswith("unix:"):
+                ports.append(server.add_insecure_port(address))
+            else:
+                ports.append(server.add_secure_port(address, credentials))
         except RuntimeError as error:
             raise CannotListen(
                 f"{address}: gRPC cannot listen there; free the port or name another"

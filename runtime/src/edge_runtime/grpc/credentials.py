@@ -1,0 +1,32 @@
+"""What gRPC speaks TLS with: asked for anew at each connection."""
+
+from __future__ import annotations
+
+import grpc
+
+from edge_runtime.certificates import Certificates, Material
+
+
+def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """Credentials that follow the certificates.
+
+    gRPC for Python asks its callers for certificates only where it requires them.
+    """
+    handed = certificates.current
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal handed
+        if certificates.current is handed:
+            return None  # no change: gRPC keeps what it made of them
+        handed = certificates.current
+        return _configuration(handed)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(handed), fetch, certificates.clients == "require"
+    )
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key, material.chain)], root_certificates=material.authority
+    )
