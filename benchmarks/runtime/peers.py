@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ NAMES: Final = ("ours", "bare", "kserve", "mlserver", "triton")
 JSON_ONLY: Final = frozenset(["mlserver"])
 _LOCKS: Final = {"kserve": "peers-kserve.lock", "mlserver": "peers-mlserver.lock", "triton": "triton.lock"}
 _START: Final = 120.0
-_ONE: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 Say = Callable[[str], None]
 Command = tuple[list[str], dict[str, str]]  # the arguments, and what the environment gets besides
@@ -41,7 +41,7 @@ class Server:
     def cpu_seconds(self) -> float:
         """User and system time of the process and its children, the ended ones included."""
         ticks = 0
-        for pid in self._pids():
+        for pid in family(self.process.pid):
             with_name = Path(f"/proc/{pid}/stat").read_text()
             ticks += sum(map(int, with_name.rsplit(")", 1)[1].split()[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
@@ -49,19 +49,22 @@ class Server:
     def memory_mb(self) -> float:
         """Proportional set size of the process and its children."""
         total = 0
-        for pid in self._pids():
+        for pid in family(self.process.pid):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         return total / 1024
 
-    def _pids(self) -> list[int]:
-        found, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
+
+def family(pid: int) -> list[int]:
+    """A process and what descends from it, as far as it has not ended."""
+    found, todo = [], [pid]
+    while todo:
+        pid = todo.pop()
+        with suppress(FileNotFoundError, ProcessLookupError):
             for task in Path(f"/proc/{pid}/task").iterdir():
                 todo += map(int, (task / "children").read_text().split())
-        return found
+            found.append(pid)
+    return found
 
 
 def install(name: str, say: Say) -> Path:
@@ -105,7 +108,12 @@ def running(
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
         process = subprocess.Popen(
-            argv, env=os.environ | _ONE | extra, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            argv,
+            env=os.environ | ONE_THREAD | extra,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         stack.callback(_end, process)
         deadline = time.monotonic() + _START
@@ -179,7 +187,9 @@ def _triton(python: Path, size: str, model: Path, folder: Path, http: int, grpc:
     return triton_command(python, config, model, folder, http, grpc)
 
 
-def triton_command(python: Path, config: str, model: Path, folder: Path, http: int, grpc: int) -> Command:
+def triton_command(
+    python: Path, config: str, model: Path, folder: Path, http: int, grpc: int, host: str = "127.0.0.1"
+) -> Command:
     """A real tritonserver of one model; `config` names its inputs and outputs as config.pbtxt does."""
     packages = next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
     server = packages / "pytriton" / "tritonserver"
@@ -198,9 +208,9 @@ def triton_command(python: Path, config: str, model: Path, folder: Path, http: i
         str(server / "bin" / "tritonserver"),
         f"--model-repository={folder / 'models'}",
         f"--backend-directory={server / 'backends'}",
-        "--http-address=127.0.0.1",
+        f"--http-address={host}",
         f"--http-port={http}",
-        "--grpc-address=127.0.0.1",
+        f"--grpc-address={host}",
         f"--grpc-port={grpc}",
         "--allow-metrics=false",
         "--http-thread-count=1",

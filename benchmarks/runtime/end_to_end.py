@@ -1,0 +1,141 @@
+"""A request over a shaped link beside the least that it can take: compute, transfer and round trip.
+
+Run: `.venv/bin/python -m benchmarks.runtime.end_to_end [--quick]`, as root on Linux. The runtime at one node cuts
+a network in two; a real Triton beyond the link computes the rest. Requests come one after the other, at each of
+five link rates, and each one's time at the caller is divided by
+
+    head + tail + (bytes on the wire - burst) / rate + round trip
+
+head: the median of the near half's session alone, paced like the requests. tail: the median of Triton asked for
+the far half where it runs. Both are measured in turn with the requests, a block each. Bytes on the wire are those
+of one request as the node's interface counts them on the unshaped link: payload, HTTP, TCP, IP and Ethernet
+headers. The shaper lets a burst of little more than one frame pass at once, which is no transfer at the rate and
+is left out; so is the answer, which is smaller than a burst. The round trip is that of a TCP handshake.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, Plan, deployed
+from benchmarks.runtime.overheads import quantile
+from benchmarks.runtime.sites import burst_bytes
+from testbed.errors import TestbedError
+
+RATES: Final = (1e6, 2e6, 5e6, 10e6, 50e6)
+AIM_P50, AIM_P99 = 1.05, 1.25
+_PAUSE: Final = 0.05  # between requests: more than the emptied bucket needs to fill at the slowest rate
+_ROUNDS: Final = 10
+_SETTLING: Final = 5  # requests after a change of the rate, which the runtime has to notice first
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ideal:
+    """The least that a request can take: seconds, bytes and bit/s."""
+
+    head: float
+    tail: float
+    wire: int
+    burst: int
+    rate: float
+    round_trip: float
+
+    @property
+    def transfer(self) -> float:
+        """Seconds on the link."""
+        return 8.0 * max(self.wire - self.burst, 0) / self.rate
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.head + self.tail + self.transfer + self.round_trip
+
+
+def ratios(latencies: Sequence[float], ideal: Ideal) -> dict[str, float]:
+    """The 50th, 99th and greatest of the latencies over the ideal."""
+    ordered = sorted(latencies)
+    found = {"p50": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "most": ordered[-1]}
+    return {name: round(seconds / ideal.seconds, 4) for name, seconds in found.items()}
+
+
+def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+    """`end_to_end`: the ratios at each rate with what they are made of, and the worst of each."""
+    plan = Plan(slo=10.0, needed=1e5, predicted=8.0)
+    with deployed(folder, plan, say) as deployment:
+        deployment.start_runtime()
+        wire, round_trip = bytes_on_the_wire(deployment), deployment.round_trip()
+        say(f"a request is {wire} bytes on the wire, the round trip {1e3 * round_trip:.3f} ms")
+        rows = {}
+        for rate in RATES:
+            row = rows[f"{rate / 1e6:g}M"] = _at(deployment, rate, wire, round_trip, 2 if quick else 30)
+            say(f"{rate / 1e6:g} Mbit/s: {row}")
+    worst = {name: max(row[name] for row in rows.values()) for name in ("p50", "p99")}
+    met = worst["p50"] <= AIM_P50 and worst["p99"] <= AIM_P99
+    return {
+        "end_to_end": {"rates": rows, "worst": worst, "aim": {"p50": AIM_P50, "p99": AIM_P99}, "met": met}
+    }
+
+
+def bytes_on_the_wire(deployment: Deployment) -> int:
+    """The least that the interface counted for one request: others had a probe beside them."""
+    found = []
+    for _ in range(10):
+        before = deployment.site.sent()
+        deployment.ask(1, 0.01)
+        found.append(deployment.site.sent() - before)
+    return min(found)
+
+
+def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, block: int) -> dict[str, float]:
+    deployment.site.shape(rate)
+    deployment.ask(_SETTLING, _PAUSE)
+    gap = 8.0 * wire / rate + _PAUSE
+    latencies: list[float] = []
+    heads: list[float] = []
+    tails: list[float] = []
+    for _ in range(_ROUNDS):
+        heads += deployment.run_head(max(block // 3, 2), gap)
+        tails += [reply["seconds"] for reply in deployment.ask_triton(max(block // 3, 2), gap)]
+        for reply in deployment.ask(block, _PAUSE):
+            if reply["status"] != 200 or reply["parameters"].get("route") != CUT_ROUTE:
+                raise RuntimeError(f"at {rate:g} bit/s a request was not answered over the link: {reply}")
+            latencies.append(reply["seconds"])
+    ideal = Ideal(median(heads), median(tails), wire, burst_bytes(rate), rate, round_trip)
+    parts = {"head": ideal.head, "tail": ideal.tail, "transfer": ideal.transfer, "p50": median(latencies)}
+    return {
+        **ratios(latencies, ideal),
+        "requests": len(latencies),
+        **{f"{name}_ms": round(1e3 * seconds, 3) for name, seconds in parts.items()},
+    }
+
+
+def command(name: str, about: str | None, work: Callable[[Path, Say, bool], dict[str, object]]) -> int:
+    """A benchmark as a command: progress on stderr, one JSON object as its last line."""
+    parser = argparse.ArgumentParser(
+        prog=name, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few requests: a check, not a measurement")
+    quick = parser.parse_args().quick
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            found = work(Path(folder), lambda line: print(line, file=sys.stderr, flush=True), quick)
+    except TestbedError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing is left behind", file=sys.stderr)
+        return 130
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command("end_to_end", __doc__, measure))

@@ -1,0 +1,176 @@
+"""Two nodes and the shaped link between them: the testbed's network without its cluster.
+
+Its namespaces are known by name only inside a mount namespace of their own, so they meet no running testbed.
+All that runs in it ends with the block, and within a second of the end of who made it, however that comes.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Final
+
+from benchmarks.runtime.peers import ONE_THREAD, family
+from testbed.errors import CommandFailedError, MachineUnfitError
+from testbed.network import WAN, Network, access, shaping
+from testbed.prerequisites import PACKAGES, install, present
+from testbed.processes import HOST_PROC, Daemon, Machine, ProcessRecord, entering, run
+from testbed.topology import CLOUD, NodeSpec, Topology
+
+EDGE: Final = "edge"
+_PROGRAMS: Final = ("ip", "tc", "ethtool", "nsenter", "setpriv", "sysctl")
+_END: Final = 10.0
+
+
+class Process:
+    """A program in one of a site's networks."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self.process, self.log = process, log
+
+    def pids(self) -> list[int]:
+        """The program's own processes, without the one that led them into the network."""
+        return family(self.process.pid)[1:]
+
+    def send(self, number: int) -> None:
+        """A signal to all of them."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def end(self) -> None:
+        """Asks it to end, and ends it when it does not."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            self.process.wait(_END)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        self.send(signal.SIGKILL)
+        self.process.wait(_END)
+
+
+class Site:
+    """An edge node and a cloud node; the link is the edge node's way to the cloud, in both directions."""
+
+    def __init__(self, machine: ProcessRecord, topology: Topology, folder: Path) -> None:
+        self._machine, self._topology, self._network = machine, topology, Network(machine)
+        self.folder = folder
+
+    def address(self, node: str) -> str:
+        """The node's address on the link."""
+        return self._topology.address(node)
+
+    def shape(self, rate: float | None) -> None:
+        """The link's rate in bit/s; None takes the shaping away."""
+        self._network.set_rate(EDGE, rate)
+
+    def plug(self, plugged: bool) -> None:
+        """Plugs the edge node's cable in, or pulls it."""
+        self._network.set_up(EDGE, plugged)
+
+    def sent(self) -> int:
+        """Bytes that the edge node has put on the link so far, with all headers."""
+        shown = run([*entering(self._machine, EDGE), "ip", "-j", "-s", "link", "show", "eth0"])
+        return int(json.loads(shown)[0]["stats64"]["tx"]["bytes"])
+
+    def start(
+        self,
+        name: str,
+        node: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        talking: bool = False,
+    ) -> Process:
+        """Starts a program at a node; `talking`: its standard input and output are pipes."""
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [*entering(self._machine, node), "setpriv", "--pdeathsig", "KILL", "--", *argv],
+                env={**os.environ, **ONE_THREAD, **(env or {})},
+                stdin=subprocess.PIPE if talking else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talking else file,
+                stderr=file,
+                text=True,
+                start_new_session=True,
+            )
+        return Process(process, log)
+
+
+def burst_bytes(rate: float) -> int:
+    """What the shaper lets pass at once after a pause, at a rate in bit/s."""
+    words = shaping(rate)
+    return int(words[words.index("burst") + 1])
+
+
+def check(say: Callable[[str], None]) -> None:
+    """Raises MachineUnfitError with what to do when this machine cannot have a site."""
+    if not sys.platform.startswith("linux"):
+        raise MachineUnfitError(
+            f"shaped links need Linux (this is {sys.platform}): run it on a Linux machine"
+        )
+    if os.geteuid() != 0:
+        raise MachineUnfitError("shaped links need root, to make networks: run it as root, e.g. with sudo")
+    missing = sorted({PACKAGES[program] for program in _PROGRAMS if not present(program)})
+    if missing and not present("apt-get"):
+        raise MachineUnfitError(f"shaped links need {', '.join(missing)}: install them")
+    if missing:
+        install(missing, say)
+
+
+@contextmanager
+def site(folder: Path, say: Callable[[str], None]) -> Iterator[Site]:
+    """A site whose logs lie in `folder`; nothing of it is left after the block."""
+    check(say)
+    topology = Topology.with_cloud([NodeSpec(EDGE, "gateway")])
+    machine = Machine("site", folder, folder, ())
+    with interrupted_when_terminated():
+        try:
+            yield Site(_begun(machine, topology), topology, folder)
+        finally:
+            machine.kill()
+
+
+def _begun(machine: Machine, topology: Topology) -> ProcessRecord:
+    # Who is killed cannot clean up: the site itself sees that its maker is gone.
+    alone = f"while [ -d {HOST_PROC}/{os.getpid()} ]; do sleep 0.5; done; kill -TERM 1"
+    record = machine.start([Daemon("watch", ["sh", "-c", alone])])
+    try:
+        Network(record).build(topology)
+        run([*entering(record, WAN), "tc", "qdisc", "replace", "dev", access(EDGE), "root", *shaping(1e6)])
+        Network(record).set_rate(EDGE, None)
+    except CommandFailedError as error:
+        raise MachineUnfitError(
+            f"this machine does not let us shape links ({error.output.strip()[-300:]}): "
+            "run it where root may make network namespaces and the kernel has sch_tbf"
+        ) from error
+    return record
+
+
+@contextmanager
+def interrupted_when_terminated() -> Iterator[None]:
+    """SIGTERM takes things away as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"signal {number}")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def lines_of(process: Process) -> tuple[IO[str], IO[str]]:
+    """The input and output of a program that talks."""
+    assert process.process.stdin is not None
+    assert process.process.stdout is not None
+    return process.process.stdin, process.process.stdout
