@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def test_check_names_what_differs_what_is_missing_and_what_is_not_known(
 def test_generating_twice_gives_the_same_text_with_a_header_that_says_how() -> None:
     assert files() == files()
     assert all("make generate" in text.splitlines()[0] for text in files().values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_default_holds_a_null_which_the_api_server_would_refuse(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        assert "null" not in json.dumps(part.get("default", "")), where
 
 
 @pytest.mark.parametrize("kind", KINDS)

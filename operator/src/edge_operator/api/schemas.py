@@ -37,8 +37,10 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
         schema = {**structural(kept[0], definitions, where), **schema}
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
-    if not schema.get("default", True):
-        del schema["default"]  # an empty default says no more than leaving it out
+    if "default" in schema:
+        schema["default"] = _without_nulls(schema["default"])
+        if not schema["default"]:
+            del schema["default"]  # an empty default says no more than leaving it out
     if schema.get("type") == "integer":
         schema.setdefault("format", "int64")
     extra = schema.pop("additionalProperties", None)
@@ -58,6 +60,13 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
         out["additionalProperties"] = structural(extra, definitions, f"{where}{{}}")
     first = {key: out.pop(key) for key in _ORDER if key in out}
     return {**first, **out}
+
+
+def _without_nulls(default: Any) -> Any:  # noqa: ANN401 - JSON
+    """The API server takes null for a value of the wrong type, not for none."""
+    if isinstance(default, dict):
+        return {key: _without_nulls(value) for key, value in default.items() if value is not None}
+    return default
 
 
 def definition(kind: type[KubernetesObject]) -> dict[str, Any]:
