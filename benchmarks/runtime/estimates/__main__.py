@@ -1,0 +1,144 @@
+"""How well the runtime's estimate foretells, and which routes it leads to.
+
+    python -m benchmarks.runtime.estimates --traces DIR
+
+Two replays of bandwidth traces by the runtime's pure functions, no socket and no clock.
+
+forecasts: transfers of random size (4 to 256 kB, log-uniform) start at random times (exponential gaps). Each
+is measured as a throttled node measures it: two in three are held up by up to 5 ms, of which nobody knows; in
+half of the settings also with a relative error of 10 % (log-normal), since traces hold each rate for 1 or 5 s
+and so the last value is exact more often than on any real link. What is foretold is the true rate. `error` is
+the mean absolute difference of natural logarithms, `pinball` the loss of the low quantile, `below` the share
+of transfers that were slower than it.
+
+decisions: `decisions.py` says how. `late`, `insured` and `missed` are means over all requests.
+
+Every trace counts the same. Prints one JSON object as its last line. The constants were chosen on every
+second trace by name (the even ones); --half odd, the default, measures on the others.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.runtime.estimates import decisions
+from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
+from benchmarks.runtime.estimates.streams import Transfer, transfers
+from edge_planning.simulation.links import Bandwidth
+from edge_planning.simulation.traces import LognormalProcess, read_trace
+from edge_runtime import estimates
+from edge_runtime.estimates import LOW, Estimate, Sample
+
+GAPS = (0.1, 0.5, 2.0, 10.0)  # mean seconds between two transfers
+ERRORS = (0.0, 0.1)
+SYNTHETIC = 20
+LEAST = 20  # transfers; with fewer a trace is left out
+MOST = 150
+LOWEST = 1e3  # bit/s; logarithms of less are not compared
+
+
+def foretold(name: str, many: Sequence[Transfer]) -> tuple[float, float, float]:
+    """(error, pinball, below) of one forecaster on one trace."""
+    forecaster, found = FORECASTERS[name](), []
+    for number, transfer in enumerate(many):
+        if number:
+            if isinstance(forecaster, Planner):
+                level, low = forecaster.both(transfer.start)
+            else:
+                level, low = forecaster.level(transfer.start), forecaster.low(transfer.start)
+            value = math.log(max(transfer.rate, LOWEST))
+            short = value - math.log(max(low, LOWEST))
+            loss = short * LOW if short >= 0 else -short * (1 - LOW)
+            found.append((abs(math.log(max(level, LOWEST)) - value), loss, short < 0))
+        forecaster.add(transfer.sample)
+    error, pinball, below = np.mean(np.array(found, dtype=np.float64), axis=0)
+    return float(error), float(pinball), float(below)
+
+
+def forecasts(links: Sequence[tuple[str, Bandwidth]], gap: float, error: float) -> dict[str, object]:
+    """One gap and one measurement error over all traces."""
+    rows = []
+    for name, link in links:
+        rng = np.random.default_rng(zlib.crc32(f"{name} {gap} {error}".encode()))
+        many = list(transfers(link, rng, gap, error, MOST))
+        if len(many) >= LEAST:
+            rows.append([foretold(method, many) for method in FORECASTERS])
+    table = np.array(rows)
+    means = table.mean(axis=0)
+    errors = {m: table[:, i, 0] for i, m in enumerate(FORECASTERS)}
+    return {
+        "gap_s": gap,
+        "error": error,
+        "traces": len(rows),
+        "log_error": {m: round(float(means[i, 0]), 4) for i, m in enumerate(FORECASTERS)},
+        "pinball": {m: round(float(means[i, 1]), 4) for i, m in enumerate(FORECASTERS)},
+        "below": {m: round(float(means[i, 2]), 3) for i, m in enumerate(FORECASTERS)},
+        "runtime_vs_last": round(float(errors["runtime"].mean() / errors["last"].mean()), 4),
+        "beats_last_on": round(float(np.mean(errors["runtime"] < errors["last"])), 3),
+    }
+
+
+def routes(links: Sequence[tuple[str, Bandwidth]], error: float) -> dict[str, object]:
+    """What each forecaster's level and low quantile lead to."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for method, make in FORECASTERS.items():
+        found[method] = {}
+        for low in (False, True):
+            runs = [
+                decisions.run(link, zlib.crc32(name.encode()), error, make(), low) for name, link in links
+            ]
+            means = {f: np.mean([getattr(r, f) for r in runs]) for f in decisions.Outcome.__slots__}
+            found[method]["low" if low else "level"] = {f: round(float(v), 4) for f, v in means.items()}
+    best = float(np.mean([decisions.clairvoyant(link) for _, link in links]))
+    return {"error": error, "traces": len(links), "clairvoyant": round(best, 4), "by": found}
+
+
+def cost() -> float:
+    """Microseconds of one sample."""
+    rng = np.random.default_rng(0)
+    samples = [Sample(0.1 * i, r, 1.1 * r) for i, r in enumerate(np.exp(rng.normal(14, 0.3, 5000)).tolist())]
+    estimate, began = Estimate(), time.perf_counter()
+    for sample in samples:
+        estimate = estimates.add(estimate, sample)
+    return (time.perf_counter() - began) / len(samples) * 1e6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures all gaps and measurement errors."""
+    parser = argparse.ArgumentParser(prog="estimates", description=__doc__)
+    parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
+    parser.add_argument("--half", choices=("odd", "even", "both"), default="odd", help="by place in the list")
+    parser.add_argument("--quick", action="store_true", help="few traces")
+    arguments = parser.parse_args(argv)
+    if arguments.traces is None:
+        process = LognormalProcess()
+        links = [(f"seed {n}", process.sample(np.random.default_rng(n), 600.0)) for n in range(SYNTHETIC)]
+        source = "synthetic: Markov-modulated lognormal AR(1); seeds from 0"
+    else:
+        paths = sorted(path for path in arguments.traces.iterdir() if path.is_file())
+        paths = {"odd": paths[1::2], "even": paths[::2], "both": paths}[arguments.half]
+        links = [(path.name, read_trace(path.read_text())) for path in paths]
+        source = f"{arguments.traces}, {arguments.half} files"
+    links = links[:: max(len(links) // 6, 1)] if arguments.quick else links
+    answer: dict[str, object] = {"source": source, "quick": arguments.quick, "low_quantile": LOW}
+    found = []
+    for error in ERRORS:
+        for gap in GAPS:
+            found.append(forecasts(links, gap, error))
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    answer["forecasts"] = found
+    answer["decisions"] = [routes(links, error) for error in ERRORS]
+    answer["us_a_sample"] = round(cost(), 1)
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

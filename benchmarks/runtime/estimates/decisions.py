@@ -1,0 +1,133 @@
+"""Routes chosen by an estimate, over a bandwidth trace: how many are late, how accurate the answers are.
+
+A loop that is closed: only what was sent was measured. A request comes every PERIOD; its transfer has BUDGET
+seconds, after which it is given up (what arrived by then is the sample). While the local route answers, the
+link is probed every PROBE seconds, and again at once, at most twice, when a probe contradicts the estimate.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from benchmarks.runtime.estimates.forecasters import Forecaster
+from benchmarks.runtime.estimates.streams import measured
+from edge_planning.simulation.links import Bandwidth
+from edge_runtime.estimates import Sample, contradicts, sample_of
+from edge_runtime.routes import Choice, LinkView, RouteState, decide
+
+PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
+SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
+FAR_JITTER = 0.0005
+PROBE_WITHIN = 2.0
+MOST_SECONDS = 600.0
+PRICE = 0.5  # what a missed request costs beside its answer, in units of accuracy: as the planner has it
+# (bit/s from which a route is in time, accuracy); the last is local.
+TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
+CHOICES: Final = [Choice(need, need > 0) for need, _ in TABLE]
+LOCAL: Final = TABLE[-1][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of all requests: the share that was late, the mean accuracy when a late one is answered by the local
+    exit, and the mean utility when it is missed; switches a minute.
+    """
+
+    late: float
+    insured: float
+    missed: float
+    switches: float
+
+
+class _Watched:
+    """A link of which only what was sent is known."""
+
+    def __init__(self, link: Bandwidth, seed: int, error: float, forecaster: Forecaster) -> None:
+        self.link, self.forecaster = link, forecaster
+        self._rng, self._error = np.random.default_rng(seed), error
+        self._heard = False
+        self.last = -math.inf
+
+    def believed(self, now: float, low: bool) -> float | None:
+        """What decides."""
+        if not self._heard:
+            return None
+        return self.forecaster.low(now) if low else self.forecaster.level(now)
+
+    def send(self, now: float, size: float) -> bool:
+        """Whether a request's bytes arrive in time."""
+        done = self.link.finish(now, 8 * size)
+        self.last = min(done, now + BUDGET)
+        if done <= now + BUDGET + 1e-9:
+            self._hear(measured(size, done - now, done, self._error, self._rng))
+            return True
+        self._hear(self._stuck(now, BUDGET, size))
+        return False
+
+    def probe(self, now: float) -> float:
+        """When the probes that are due have ended."""
+        for _ in range(3):
+            rate = self.forecaster.level(now) if self._heard else 0.0
+            size = min(max(round(rate * 0.03 / 8), 8 << 10), 32 << 10)
+            done = self.link.finish(now, 8.0 * size)
+            if done > now + PROBE_WITHIN:
+                self._hear(self._stuck(now, PROBE_WITHIN, size))
+                now += PROBE_WITHIN
+                break
+            seconds = (done - now) * math.exp(self._error * self._rng.standard_normal())
+            now = done
+            if not self._hear(sample_of(size, seconds, FAR_JITTER, done)):
+                break
+        self.last = now
+        return now
+
+    def _stuck(self, begun: float, seconds: float, size: float) -> Sample:
+        moved = (self.link.carried(begun + seconds) - self.link.carried(begun)) / 8
+        most = 8 * min(moved + SEGMENTS, size) / seconds
+        return Sample(begun + seconds, min(max(8 * moved, 1.0) / seconds, most), most, seconds)
+
+    def _hear(self, sample: Sample | None) -> bool:
+        """Whether it contradicts what was believed."""
+        if sample is None:
+            return False
+        surprised = self._heard and contradicts(sample, self.forecaster.level(sample.at))
+        self.forecaster.add(sample)
+        self._heard = True
+        return surprised
+
+
+def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: bool) -> Outcome:
+    """One trace, at most MOST_SECONDS of it; low: the low quantile decides, not the level."""
+    watched = _Watched(link, seed, error, forecaster)
+    now, end = 0.0, min(link.period or 0.0, MOST_SECONDS)
+    state = RouteState()
+    late, accuracies, switches, requests = 0, 0.0, 0, 0
+    while now + PERIOD < end:
+        before = state.active
+        index, state = decide(CHOICES, LinkView(True, watched.believed(now, low)), state, now)
+        switches += before is not None and state.active != before
+        need, accuracy = TABLE[index]
+        requests += 1
+        if not need:
+            accuracies += accuracy
+            if now - watched.last >= PROBE:
+                now = max(now, watched.probe(now) - PERIOD)
+        elif watched.send(now, need * BUDGET / 8):
+            accuracies += accuracy
+        else:
+            late += 1
+        now += PERIOD
+    insured, missed = accuracies + late * LOCAL, accuracies - late * PRICE
+    return Outcome(late / requests, insured / requests, missed / requests, switches / (now / 60))
+
+
+def clairvoyant(link: Bandwidth) -> float:
+    """The mean accuracy when the bandwidth of each transfer is known beforehand."""
+    moments = np.arange(0.0, min(link.period or 0.0, MOST_SECONDS) - PERIOD, PERIOD)
+    found = []
+    for moment in moments:
+        carried = link.carried(moment + BUDGET) - link.carried(moment)
+        found.append(next(accuracy for need, accuracy in TABLE if need * BUDGET <= carried + 1e-6))
+    return float(np.mean(found))

@@ -1,0 +1,52 @@
+"""Transfers over a bandwidth trace, as the runtime would measure them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_planning.simulation.links import Bandwidth
+from edge_runtime.estimates import Sample, sample_of
+from edge_runtime.links import JITTER
+
+SMALLEST, LARGEST = 4e3, 256e3  # bytes: what cuts send
+LONGEST = 10.0  # seconds; a transfer that takes longer is broken off and left out
+LATE, LATEST = 0.66, 0.005  # share of the transfers that a throttled node holds up, and for how long at most
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """start (s), the rate that it saw (bit/s), and what was measured of it."""
+
+    start: float
+    rate: float
+    sample: Sample
+
+
+def measured(size: float, seconds: float, at: float, error: float, rng: np.random.Generator) -> Sample | None:
+    """What a throttled node measures of a transfer: held up by up to LATEST, and off by a relative error."""
+    late = rng.uniform(0.0, LATEST) if rng.random() < LATE else 0.0
+    return sample_of(round(size), seconds * math.exp(error * rng.standard_normal()) + late, JITTER, at)
+
+
+def transfers(
+    link: Bandwidth, rng: np.random.Generator, gap: float, error: float, most: int
+) -> Iterator[Transfer]:
+    """Transfers of random size (log-uniform) that start `gap` seconds after the one before ended, on average
+    (exponential), over one period of a trace.
+    """
+    now, end = 0.0, link.period or 0.0
+    for _ in range(most):
+        now += float(rng.exponential(gap))
+        size = math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST)))
+        done = link.finish(now, 8 * size)
+        if done >= end:
+            return
+        if done - now > LONGEST:
+            now += LONGEST
+            continue
+        sample = measured(size, done - now, done, error, rng)
+        if sample is not None:
+            yield Transfer(now, 8 * size / (done - now), sample)
+        now = done
