@@ -105,7 +105,7 @@ def images() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 @pytest.fixture(autouse=True)
 def _no_network_where_none_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
     """Only the folders that test a transport may open a socket."""
-    if request.path.parent.name in ("serving", "cluster", "store", "alone", "limits", "autonomy"):
+    if request.path.parent.name in ("serving", "cluster", "store", "alone", "limits", "autonomy", "queueing"):
         yield
         return
     pytest_socket.disable_socket()

@@ -1,0 +1,141 @@
+"""Networks of every temper: those whose items may be run together and those whose items may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WIDTH = 64
+
+
+def _network(
+    nodes: Sequence[Any],
+    weights: Sequence[Any] = (),
+    out: Sequence[int | str] = ("N", WIDTH),
+    batch: int | str = "N",
+    kind: int = TensorProto.FLOAT,
+) -> bytes:
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info("x", kind, [batch, WIDTH])],
+        [helper.make_tensor_value_info("y", kind, list(out))],
+        list(weights),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _weight(name: str, *shape: int) -> Any:
+    rng = np.random.default_rng(len(shape))
+    return numpy_helper.from_array(rng.normal(scale=0.3, size=shape).astype(np.float32), name)
+
+
+def _numbers(name: str, *values: int) -> Any:
+    return numpy_helper.from_array(np.array(values, np.int64), name)
+
+
+def dense(batch: int | str = "N") -> bytes:
+    """One dense layer and what bends it: each row for itself."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])]
+    return _network(nodes, [_weight("w", WIDTH, WIDTH)], (batch, WIDTH), batch)
+
+
+def two_outputs() -> bytes:
+    """Twice the input and its negative: `twice` and `less`."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["twice"]), helper.make_node("Neg", ["x"], ["less"])],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTH])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", WIDTH]) for n in ("twice", "less")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def ids() -> bytes:
+    """Rows of a table by number, which has to be less than 16: [N, 64] of INT64, doubled after a look-up."""
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["found"]),
+        helper.make_node("Add", ["found", "found"], ["y"]),
+    ]
+    table = numpy_helper.from_array(np.arange(16, dtype=np.int64), "table")
+    return _network(nodes, [table], kind=TensorProto.INT64)
+
+
+def normalising() -> bytes:
+    """By the mean over the batch, as batch norm does in training."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["x", "m"], ["y"]),
+    ]
+    return _network(nodes)
+
+
+def attending() -> bytes:
+    """Attention across the items of the batch."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "t"], ["products"]),
+        helper.make_node("Mul", ["products", "scale"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=1),
+        helper.make_node("MatMul", ["shares", "x"], ["y"]),
+    ]
+    return _network(nodes, [numpy_helper.from_array(np.array(1 / WIDTH, np.float32), "scale")])
+
+
+def quantising() -> bytes:
+    """By the range of all that it is given."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    return _network(nodes)
+
+
+def folding() -> bytes:
+    """Into a shape that has room for one item only."""
+    nodes = [helper.make_node("Reshape", ["x", "one"], ["f"]), helper.make_node("Tanh", ["f"], ["y"])]
+    return _network(nodes, [_numbers("one", 1, WIDTH)])
+
+
+def summing() -> bytes:
+    """Each row and all those before it."""
+    axis = numpy_helper.from_array(np.array(0, np.int64), "axis")
+    return _network([helper.make_node("CumSum", ["x", "axis"], ["y"])], [axis])
+
+
+def drawing() -> bytes:
+    """Noise that differs from run to run."""
+    nodes = [helper.make_node("RandomNormalLike", ["x"], ["n"]), helper.make_node("Add", ["x", "n"], ["y"])]
+    return _network(nodes)
+
+
+def picky() -> bytes:
+    """Fails where the first value of a row is no row of the table: 2 and more."""
+    nodes = [
+        helper.make_node("Slice", ["x", "start", "end", "axis"], ["first"]),
+        helper.make_node("Cast", ["first"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "number"], ["found"]),
+        helper.make_node("Squeeze", ["found", "axis"], ["row"]),
+        helper.make_node("Add", ["x", "row"], ["y"]),
+    ]
+    weights = [_numbers("start", 0), _numbers("end", 1), _numbers("axis", 1), _weight("table", 2, WIDTH)]
+    return _network(nodes, weights)
+
+
+def boxes() -> bytes:
+    """What is not zero: as many rows as are found."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["where"]),
+        helper.make_node("Transpose", ["where"], ["rows"], perm=[1, 0]),
+        helper.make_node("Cast", ["rows"], ["y"], to=TensorProto.FLOAT),
+    ]
+    return _network(nodes, out=("found", 2))
