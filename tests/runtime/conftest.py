@@ -11,6 +11,9 @@ import pytest
 import pytest_socket
 from onnx import TensorProto, helper, numpy_helper
 
+_WITH_SOCKETS = frozenset(
+    ("serving", "cluster", "store", "alone", "limits", "autonomy", "queueing", "tls", "tracing")
+)
 EXITS = (("exit1", "exit1_logits", 0.81), ("exit2", "exit2_logits", 0.9), ("final", "logits", 0.97))
 
 
@@ -105,7 +108,7 @@ def images() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 @pytest.fixture(autouse=True)
 def _no_network_where_none_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
     """Only the folders that test a transport may open a socket."""
-    if request.path.parent.name in ("serving", "cluster", "store", "alone", "limits", "autonomy", "queueing"):
+    if request.path.parent.name in _WITH_SOCKETS:
         yield
         return
     pytest_socket.disable_socket()

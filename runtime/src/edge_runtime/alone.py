@@ -185,10 +185,12 @@ async def serve_alone(
     shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
     contract, folder = model.contract, certificates.folder if certificates is not None else None
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
+    plain = transports.health_port
+    health = f"health on {shown}:{plain} without TLS, " if plain is not None else ""
     say(
         f"serving {name}: {takes} -> {gives}; "
         f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
-        f"{threads} thread{'s' if threads > 1 else ''}; try:\n"
+        f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
         f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
     )
     stopping = asyncio.create_task(stop.wait())

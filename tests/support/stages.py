@@ -1,0 +1,173 @@
+"""Two stages of one model, each a real runtime: an entry node whose only route goes on to the next stage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from edge_runtime.alone import serve_alone
+from edge_runtime.certificates import Certificates
+from edge_runtime.server import run
+from edge_runtime.slicing.graphs import Graph
+
+Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+@contextmanager
+def in_loop(main: Main) -> Iterator[None]:
+    """Runs a coroutine function in a loop of its own, until the block ends and sets its event."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    failed: list[BaseException] = []
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await main(stop)
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(body())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop, stop = started.result(10)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+    assert not thread.is_alive(), "it did not stop"
+    assert not failed, failed
+
+
+@contextmanager
+def alone(
+    path: Path,
+    *,
+    name: str = "m",
+    uds: Path | None = None,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
+) -> Iterator[tuple[int, int, str]]:
+    """Serves the model in a file; yields the ports of HTTP and gRPC, and what was said."""
+    said: Future[str] = Future()
+
+    async def main(stop: asyncio.Event) -> None:
+        try:
+            await serve_alone(
+                path,
+                stop,
+                name=name,
+                host="127.0.0.1",
+                http_port=0,
+                grpc_port=0,
+                threads=1,
+                uds=uds,
+                certificates=certificates,
+                health_port=health_port,
+                say=said.set_result,
+            )
+        except BaseException as error:
+            if not said.done():
+                said.set_exception(error)
+            raise
+
+    with in_loop(main):
+        text = said.result(30)
+        http, grpc = (int(text.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
+        yield http, grpc, text
+
+
+def split(model: bytes, cut: str, folder: Path, address: str) -> tuple[Path, dict[str, Any]]:
+    """The tail in a file, and the placement of an entry node whose cache has the head."""
+    graph = Graph(model)
+    head, tail = graph.slice(["image"], [cut]), graph.slice([cut], ["logits"])
+    (folder / "tail.onnx").write_bytes(tail)
+    digests = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in (head, tail)]
+    (folder / "cache" / "slices").mkdir(parents=True)
+    (folder / "cache" / "slices" / digests[0].removeprefix("sha256:")).write_bytes(head)
+
+    def described(digest: str, start: str, end: str) -> dict[str, Any]:
+        inputs, outputs = graph.contract([start], [end])
+        return {
+            "digest": digest,
+            "inputs": [t.document() for t in inputs],
+            "outputs": [t.document() for t in outputs],
+        }
+
+    ends = described(digests[0], "image", "logits")
+    stages = [
+        {"place": "edge-a", "runtime": "Edge", "slice": described(digests[0], "image", cut)},
+        {
+            "place": "edge-b",
+            "runtime": "Edge",
+            "address": address,
+            "model": "tail",
+            "slice": described(digests[1], cut, "logits"),
+        },
+    ]
+    route = {
+        "name": f"final@{cut}",
+        "exit": "final",
+        "cut": cut,
+        "accuracy": 0.97,
+        "minBandwidth": "0",
+        "predictedLatency": "10ms",
+        "stages": stages,
+    }
+    return folder / "tail.onnx", {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "Placement",
+        "metadata": {"name": "digits-edge-a", "namespace": "default", "generation": 1},
+        "spec": {
+            "service": "digits",
+            "node": "edge-a",
+            "mode": "CloudOnly",
+            "model": {"digest": digests[0], "inputs": ends["inputs"], "output": ends["outputs"][0]},
+            "slo": {"latency": "2s", "percentile": 95},
+            "routes": [route],
+        },
+    }
+
+
+@contextmanager
+def entry(
+    folder: Path,
+    placement: dict[str, Any],
+    http: int,
+    grpc: int,
+    *,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
+) -> Iterator[None]:
+    """The runtime of the entry node, which needs no model store: its slice is there."""
+    (folder / "placement.json").write_text(json.dumps(placement))
+    arguments = argparse.Namespace(
+        service="digits",
+        namespace="default",
+        node="edge-a",
+        store="http://127.0.0.1:9",
+        cache_dir=folder / "cache",
+        host="127.0.0.1",
+        http_port=http,
+        grpc_port=grpc,
+        placement_file=folder / "placement.json",
+        uds=folder / "uds",
+        health_port=health_port,
+    )
+    with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates)):
+        yield
