@@ -1,7 +1,7 @@
-"""A caller at a node: asks a server one request after the other, or at a steady rate whatever comes of them.
+"""A caller at a node: asks one request after the other, or at a steady rate whatever comes of them.
 
-It runs in the node's network (`python -m benchmarks.runtime.callers`), takes one JSON order a line and answers
-each with one JSON line. Its clock is the machine's monotonic one.
+It runs in the node's network (`python -m benchmarks.runtime.callers`), takes one JSON order a line and
+answers each with one JSON line. Its clock is the machine's monotonic one.
 """
 
 import asyncio
@@ -116,9 +116,7 @@ class Hand:
             case "stream":
                 return _told(await self._caller(order).steadily(order["count"], order["rate"]))
             case "run":
-                return await _run(
-                    order["slice"], order["tensor"], order["shape"], order["count"], order["pause"]
-                )
+                return await _run(**{name: value for name, value in order.items() if name != "do"})
             case "connect":
                 return [await _connect(order["host"], order["port"]) for _ in range(order["count"])]
             case "get":
@@ -143,9 +141,9 @@ def _told(replies: list[Reply]) -> list[dict[str, Any]]:
     return [{name: v for name, v in asdict(reply).items() if name != "data"} for reply in replies]
 
 
-async def _run(slice_: str, tensor: str, shape: list[int], count: int, pause: float) -> list[float]:
+async def _run(file: str, tensor: str, shape: list[int], count: int, pause: float) -> list[float]:
     """Seconds of each run of a slice, with a pause after it as a request's transfer is one."""
-    session = Session(Path(slice_).read_bytes())
+    session = Session(Path(file))
     feeds = {tensor: np.random.default_rng(1).normal(size=shape).astype(np.float32)}
     session.run(feeds)
     found = []

@@ -14,7 +14,7 @@ Hear = Callable[[Kind, float, float], None]
 
 
 def watch(hear: Hear) -> None:
-    """From now on calls `hear` with each long delay of this process: its kind, its end (monotonic) and seconds.
+    """From now on calls `hear` with each long delay of this process: kind, end (monotonic) and seconds.
 
     A stall: a thread that sleeps 2 ms woke that much too late, because the machine was busy or this process
     held on to its interpreter. A collection: the garbage collector ran that long.

@@ -1,11 +1,12 @@
-"""A network in two halves on a site: the runtime at the edge node, a real Triton and the model store beyond
+"""A network in two halves on a site: the runtime at the edge node; a real Triton and the model store beyond
 the link.
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import onnx
 from onnx import helper
 
 from benchmarks.graphs.nets import Net
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.peers import ROOT, install, triton_command
 from benchmarks.runtime.sites import EDGE, Process, Site, site
 from edge_runtime.store.blobs import Blobs
@@ -22,7 +24,6 @@ from edge_runtime.store.catalogue import Catalogue
 from testbed.topology import CLOUD
 
 Document = dict[str, Any]
-Say = Callable[[str], None]
 
 MODEL: Final = "m"
 IMAGE: Final = (1, 3, 128, 128)
@@ -96,8 +97,8 @@ class Hand:
 
 
 class Deployment:
-    """The running parts. The runtime for the cut's plan answers at `url`, one that only has the local route at
-    `control`.
+    """The running parts. The runtime with the cut's route answers at `url`, the one that has only the local
+    route at `control_url`.
     """
 
     def __init__(self, site: Site, plan: Plan, stack: ExitStack, say: Say) -> None:
@@ -128,8 +129,13 @@ class Deployment:
         tail = self.slice_file("tail")
         argv, env = triton_command(self._python, config, tail, folder, TRITON, _TRITON_GRPC, self._cloud)
         self.triton = self.site.start("triton", CLOUD, argv, env)
-        self._stack.callback(self.triton.kill)  # asked to end, it waits for callers who stay connected
+        self._stack.callback(self._end_triton, self.triton)
         self._await(self.far_hand, f"{self.triton_url}/v2/models/{MODEL}/ready", "Triton", self.triton)
+
+    def _end_triton(self, process: Process) -> None:
+        process.kill()  # asked to end, it would wait for callers who stay connected
+        for path in Path("/dev/shm").glob(f"bench-triton-{os.getpid()}*"):
+            path.unlink(missing_ok=True)
 
     def start_runtime(self) -> None:
         """Starts the runtime with both routes, and waits until requests take the cut's."""
@@ -146,7 +152,9 @@ class Deployment:
         while (found := self.ask(1)[0])["parameters"].get("route") != CUT_ROUTE:
             if time.monotonic() > deadline:
                 log = (self.site.folder / "runtime.log").read_text()
-                raise RuntimeError(f"no request takes the cut's route: {found}\n{log[-2000:]}")
+                metrics = self.hand.do(do="get", url=f"{self.url}/metrics")[1]
+                told = [line for line in metrics.splitlines() if line.startswith("edge_link")]
+                raise RuntimeError(f"no request takes the cut's route: {found}\n{log[-2000:]}\n{told}")
             time.sleep(0.1)
 
     def ask(self, count: int, pause: float = 0.0) -> list[Document]:
@@ -162,7 +170,7 @@ class Deployment:
 
     def run_head(self, count: int, pause: float) -> list[float]:
         """Seconds of the near half alone."""
-        order = {"slice": str(self.slice_file("head")), "tensor": "image", "shape": IMAGE}
+        order = {"file": str(self.slice_file("head")), "tensor": "image", "shape": IMAGE}
         found: list[float] = self.hand.do(do="run", count=count, pause=pause, **order)
         return found
 
@@ -177,7 +185,8 @@ class Deployment:
 
     def slice_file(self, name: str) -> Path:
         """The file of a slice: head, tail or local."""
-        return self.site.folder / "store" / "blobs" / self._slices[name]["digest"].removeprefix("sha256:")
+        digest: str = self._slices[name]["digest"]
+        return self.site.folder / "store" / "blobs" / digest.removeprefix("sha256:")
 
     def delays(self, name: str) -> list[Document]:
         """The delays of a runtime's process so far."""

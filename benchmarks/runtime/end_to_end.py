@@ -1,40 +1,37 @@
 """A request over a shaped link beside the least that it can take: compute, transfer and round trip.
 
-Run: `.venv/bin/python -m benchmarks.runtime.end_to_end [--quick]`, as root on Linux. The runtime at one node cuts
-a network in two; a real Triton beyond the link computes the rest. Requests come one after the other, at each of
-five link rates, and each one's time at the caller is divided by
+Run: `.venv/bin/python -m benchmarks.runtime.end_to_end [--quick]`, as root on Linux. The runtime at one node
+cuts a network in two; a real Triton beyond the link computes the rest. Requests come one after the other, at
+each of five link rates, and each one's time at the caller is divided by
 
     head + tail + (bytes on the wire - burst) / rate + round trip
 
-head: the median of the near half's session alone, paced like the requests. tail: the median of Triton asked for
-the far half where it runs. Both are measured in turn with the requests, a block each. Bytes on the wire are those
-of one request as the node's interface counts them on the unshaped link: payload, HTTP, TCP, IP and Ethernet
-headers. The shaper lets a burst of little more than one frame pass at once, which is no transfer at the rate and
-is left out; so is the answer, which is smaller than a burst. The round trip is that of a TCP handshake.
+head: the median of the near half's session alone, paced like the requests. tail: the median of Triton asked
+for the far half where it runs. Both are measured in turn with the requests, a block each. Bytes on the wire
+are those of one request as the node's interface counts them on the unshaped link: payload, HTTP, TCP, IP and
+Ethernet headers. The shaper lets a burst of little more than one frame pass at once, which is no transfer at
+the rate and is left out; so is the answer, which is smaller than a burst. The round trip is that of a TCP
+handshake.
 """
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.runtime.commands import Say, reported
 from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, Plan, deployed
 from benchmarks.runtime.overheads import quantile
 from benchmarks.runtime.sites import burst_bytes
-from testbed.errors import TestbedError
 
 RATES: Final = (1e6, 2e6, 5e6, 10e6, 50e6)
 AIM_P50, AIM_P99 = 1.05, 1.25
 _PAUSE: Final = 0.05  # between requests: more than the emptied bucket needs to fill at the slowest rate
 _ROUNDS: Final = 10
 _SETTLING: Final = 5  # requests after a change of the rate, which the runtime has to notice first
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +114,15 @@ def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, block
     }
 
 
-def command(name: str, about: str | None, work: Callable[[Path, Say, bool], dict[str, object]]) -> int:
-    """A benchmark as a command: progress on stderr, one JSON object as its last line."""
+def main() -> int:
+    """All rates."""
     parser = argparse.ArgumentParser(
-        prog=name, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="end_to_end", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few requests: a check, not a measurement")
     quick = parser.parse_args().quick
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
-            found = work(Path(folder), lambda line: print(line, file=sys.stderr, flush=True), quick)
-    except TestbedError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing is left behind", file=sys.stderr)
-        return 130
-    print(json.dumps(found))
-    return 0
+    return reported("end_to_end", lambda folder, say: measure(folder, say, quick))
 
 
 if __name__ == "__main__":
-    sys.exit(command("end_to_end", __doc__, measure))
+    sys.exit(main())

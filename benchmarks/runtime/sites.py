@@ -20,10 +20,11 @@ from testbed.errors import CommandFailedError, MachineUnfitError
 from testbed.network import WAN, Network, access, shaping
 from testbed.prerequisites import PACKAGES, install, present
 from testbed.processes import HOST_PROC, Daemon, Machine, ProcessRecord, entering, run
-from testbed.topology import CLOUD, NodeSpec, Topology
+from testbed.topology import NodeSpec, Topology
 
 EDGE: Final = "edge"
 _PROGRAMS: Final = ("ip", "tc", "ethtool", "nsenter", "setpriv", "sysctl")
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 _END: Final = 10.0
 
 
@@ -39,7 +40,9 @@ class Process:
 
     def send(self, number: int) -> None:
         """A signal to all of them."""
-        for pid in self.pids():
+        # nsenter stops with what it leads; the rest is not its business.
+        pids = family(self.process.pid) if number == signal.SIGCONT else self.pids()
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -55,6 +58,7 @@ class Process:
     def kill(self) -> None:
         """Ends it as a crash does."""
         self.send(signal.SIGKILL)
+        self.send(signal.SIGCONT)
         self.process.wait(_END)
 
 
@@ -94,7 +98,7 @@ class Site:
         log = self.folder / f"{name}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [*entering(self._machine, node), "setpriv", "--pdeathsig", "KILL", "--", *argv],
+                [*_ENDS_WITH_US, *entering(self._machine, node), *_ENDS_WITH_US, *argv],
                 env={**os.environ, **ONE_THREAD, **(env or {})},
                 stdin=subprocess.PIPE if talking else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talking else file,

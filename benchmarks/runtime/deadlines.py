@@ -1,0 +1,239 @@
+"""Requests at a steady rate while the link or Triton fails: how many are answered, and how many in time.
+
+Run: `.venv/bin/python -m benchmarks.runtime.deadlines [--quick] [--only FAULT …]`, as root on Linux. Five
+faults, each again and again while requests come in an open loop: a request's time counts from the moment at
+which it was due. The deadline is the SLO. Before and after them the same requests go to a runtime that has
+nothing but a local route: what is late there is the machine's doing. Of every late request the longest stall
+is known that a thread saw in the caller and in the runtime meanwhile; one that would have been in time
+without it is `stalled`.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.runtime.commands import Say, reported
+from benchmarks.runtime.deployments import Deployment, Plan, deployed
+from benchmarks.runtime.switches import beyond, most_within
+from edge_runtime.routes import DWELL
+
+AIM: Final = 0.999
+SLO: Final = 0.150
+_FAST, _SLOW = 20e6, 50e3
+_RATE: Final = 25.0
+_COUNTS: Final = {False: 2000, True: 50}
+_TOLD: Final = 20  # late requests that are told of one by one
+
+Document = dict[str, Any]
+Steps = Iterator[tuple[str, float]]
+
+
+def cut(deployment: Deployment, rng: random.Random) -> Steps:
+    """The cable is pulled at any moment of a request, and plugged in again."""
+    while True:
+        deployment.site.plug(False)
+        yield "cut", rng.uniform(0.3, 2.0)
+        deployment.site.plug(True)
+        yield "mended", rng.uniform(1.5, 3.0)
+
+
+def hung(deployment: Deployment, rng: random.Random) -> Steps:
+    """Triton takes connections and answers nothing."""
+    while True:
+        deployment.triton.send(signal.SIGSTOP)
+        yield "hung", rng.uniform(1.0, 5.0)
+        deployment.triton.send(signal.SIGCONT)
+        yield "goes on", rng.uniform(2.0, 4.0)
+
+
+def killed(deployment: Deployment, rng: random.Random) -> Steps:
+    """Triton is gone, and started again."""
+    while True:
+        deployment.triton.kill()
+        yield "killed", rng.uniform(0.5, 2.0)
+        deployment.start_triton()
+        yield "started", rng.uniform(3.0, 6.0)
+
+
+def slow(deployment: Deployment, rng: random.Random) -> Steps:
+    """The link falls to 50 kbit/s, and is fast again for a while."""
+    while True:
+        deployment.site.shape(_SLOW)
+        yield "slow", rng.uniform(5.0, 10.0)
+        deployment.site.shape(_FAST)
+        yield "fast", rng.uniform(2.0, 3.0)
+
+
+def flapping(deployment: Deployment, rng: random.Random) -> Steps:
+    """The link is away and there again several times a second."""
+    while True:
+        deployment.site.plug(False)
+        yield "away", rng.uniform(0.1, 0.6)
+        deployment.site.plug(True)
+        yield "there", rng.uniform(0.1, 0.6)
+
+
+FAULTS: Final[Mapping[str, Callable[[Deployment, random.Random], Steps]]] = {
+    "cut": cut,
+    "hung": hung,
+    "killed": killed,
+    "50kbit": slow,
+    "flapping": flapping,
+}
+
+
+def measure(folder: Path, say: Say, quick: bool, only: Sequence[str] = tuple(FAULTS)) -> dict[str, object]:
+    """`deadlines`: what became of the requests under each fault, and of those of the control."""
+    plan = Plan(slo=SLO, needed=5e6, predicted=0.12)
+    count = _COUNTS[quick]
+    faults: dict[str, Document] = {}
+    with deployed(folder, plan, say) as deployment:
+        deployment.site.shape(_FAST)
+        deployment.start_runtime()
+        deployment.start_control()
+        control = _control(deployment, count // 2)
+        say(f"control: {control}")
+        for name in only:
+            faults[name] = _under(deployment, name, count)
+            say(f"{name}: {faults[name]}")
+        after = _control(deployment, count // 2)
+        say(f"control: {after}")
+    share = min(row["in_time_share"] for row in faults.values())
+    bad = sum(row["failed"] for row in faults.values())
+    found = {
+        "slo_ms": 1e3 * SLO,
+        "rate": _RATE,
+        "faults": faults,
+        "control": [control, after],
+        "least_share": share,
+        "aim": AIM,
+        "met": share >= AIM and not bad,
+    }
+    return {"deadlines": found}
+
+
+def _control(deployment: Deployment, count: int) -> Document:
+    stream = deployment.asked(deployment.control_url)
+    replies = deployment.hand.do(do="stream", count=count, rate=_RATE, **stream)
+    return verdict(replies, SLO) | _stalls(deployment, "control", replies, [])
+
+
+def _under(deployment: Deployment, name: str, count: int) -> Document:
+    """One fault, until so many requests were answered; everything is whole again after it."""
+    deployment.await_cut_route()
+    seconds = count / _RATE
+    moments: list[tuple[float, str]] = []
+    order = {"do": "switches", "url": f"{deployment.url}/metrics", "seconds": seconds + 1.0}
+    deployment.watcher.begin(**order)
+    deployment.hand.begin(do="stream", count=count, rate=_RATE, **deployment.asked(deployment.url))
+    end = time.monotonic() + seconds
+    steps = FAULTS[name](deployment, random.Random(name))
+    time.sleep(min(1.0, seconds / 4))
+    try:
+        for what, pause in steps:
+            moments.append((time.monotonic(), what))
+            time.sleep(max(min(pause, end - time.monotonic()), 0.0))
+            if time.monotonic() >= end:
+                break
+    finally:
+        _mend(deployment)
+    replies = deployment.hand.end()
+    switches = [(at, total) for at, total in deployment.watcher.end()]
+    return {
+        **verdict(replies, SLO),
+        "faults": (len(moments) + 1) // 2,
+        "switches": int(switches[-1][1] - switches[0][1]),
+        "most_switches_in_a_dwell": most_within(switches, DWELL),
+        "switches_beyond_one_a_dwell": beyond(switches, DWELL),
+        **_stalls(deployment, "runtime", replies, moments),
+    }
+
+
+def _mend(deployment: Deployment) -> None:
+    deployment.site.plug(True)
+    deployment.site.shape(_FAST)
+    deployment.triton.send(signal.SIGCONT)
+    if deployment.triton.process.poll() is not None:
+        deployment.start_triton()
+
+
+def verdict(replies: Sequence[Document], slo: float) -> Document:
+    """How many were in time, late, refused with a 5xx or not answered at all; and by what answered."""
+    statuses = Counter(
+        "5xx" if r["status"] >= 500 else "ok" if r["status"] == 200 else "other" for r in replies
+    )
+    answered = [r for r in replies if r["status"] == 200]
+    in_time = sum(r["seconds"] <= slo for r in answered)
+    return {
+        "requests": len(replies),
+        "in_time": in_time,
+        "in_time_share": round(in_time / len(replies), 5),
+        "late": len(answered) - in_time,
+        "failed": len(replies) - len(answered),
+        "5xx": statuses["5xx"],
+        "most_ms": round(1e3 * max(r["seconds"] for r in replies), 1),
+        "by": dict(Counter(str(r["parameters"].get("route", "none")) for r in replies)),
+    }
+
+
+def stall_during(delays: Sequence[Document], start: float, end: float) -> float:
+    """The longest stall that overlaps the time from start to end, in seconds."""
+    found = (d["seconds"] for d in delays if d["at"] >= start and d["at"] - d["seconds"] <= end)
+    return max(found, default=0.0)
+
+
+def _stalls(
+    deployment: Deployment, name: str, replies: Sequence[Document], moments: Sequence[tuple[float, str]]
+) -> Document:
+    here = [
+        {"kind": kind, "at": at, "seconds": seconds} for kind, at, seconds in deployment.hand.do(do="delays")
+    ]
+    there = deployment.delays(name)
+    begin, end = replies[0]["due"], max(r["due"] + r["seconds"] for r in replies)
+    late = [r for r in replies if r["seconds"] > SLO]
+    told = []
+    stalled = 0
+    for reply in late:
+        at, seconds = reply["due"], reply["seconds"]
+        mine, its = (stall_during(found, at, at + seconds) for found in (here, there))
+        stalled += seconds - max(mine, its) <= SLO
+        before = [(moment, what) for moment, what in moments if moment <= at + seconds]
+        told.append(
+            {
+                "ms": round(1e3 * seconds, 1),
+                "route": reply["parameters"].get("route"),
+                "caller_stall_ms": round(1e3 * mine, 1),
+                "runtime_stall_ms": round(1e3 * its, 1),
+                "fault": before[-1][1] if before else None,
+                "after_ms": round(1e3 * (at - before[-1][0])) if before else None,
+            }
+        )
+    return {
+        "stalled": stalled,
+        "longest_stall_ms": {
+            "caller": round(1e3 * stall_during(here, begin, end), 1),
+            "runtime": round(1e3 * stall_during(there, begin, end), 1),
+        },
+        "late_requests": told[:_TOLD],
+    }
+
+
+def main() -> int:
+    """All faults, or the named ones."""
+    parser = argparse.ArgumentParser(
+        prog="deadlines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few requests: a check, not a measurement")
+    parser.add_argument("--only", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
+    arguments = parser.parse_args()
+    return reported("deadlines", lambda folder, say: measure(folder, say, arguments.quick, arguments.only))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
