@@ -15,7 +15,9 @@ from typing import Final
 import uvloop
 
 from edge_runtime.answers import Answer, confidence
+from edge_runtime.batches import LARGEST
 from edge_runtime.certificates import Certificates
+from edge_runtime.deadlines import usable
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.metrics import Metrics
 from edge_runtime.runners import Runner
@@ -39,10 +41,14 @@ class LoneModel:
     message = ""
 
     def __init__(
-        self, session: Session, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
+        self,
+        session: Session,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.perf_counter,
+        max_batch: int = LARGEST,
     ) -> None:
         self._session, self._metrics, self._clock = session, metrics, clock
-        self._runner = Runner()
+        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
         self.exits = read_exits(session)
 
     @property
@@ -62,7 +68,8 @@ class LoneModel:
         exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
         self._runner.admit(self._session.seconds)
         try:
-            results = await self._runner.run(self._session, inputs, outputs)
+            due = None if within is None else start + usable(within)
+            results = await self._runner.run(self._session, inputs, outputs, None, due)
         except EdgeError:
             self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
             raise

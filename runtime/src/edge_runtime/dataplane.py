@@ -12,13 +12,16 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from edge_runtime.answers import Answer, confidence
-from edge_runtime.assignment import Placement, Route, Slice
+from edge_runtime.assignment import Placement, Slice, Stage
+from edge_runtime.batches import LARGEST
+from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.completions import Completions
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.deadlines import Action, Allowance, Times, allowance
+from edge_runtime.deadlines import Action, Allowance, Times, allowance, head_due, usable
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.guards import Guards
 from edge_runtime.insurance import Insurance
@@ -26,6 +29,7 @@ from edge_runtime.ladders import climb
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
+from edge_runtime.relays import RelayBackend
 from edge_runtime.routes import LinkView, RouteState, decide
 from edge_runtime.runners import Runner
 from edge_runtime.sessions import Halt, Session
@@ -52,8 +56,11 @@ class Dataplane:
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         completions: Completions | None = None,
+        threads: int = 1,
+        max_batch: int = LARGEST,
     ) -> None:
         self.table: Table | None = None
+        self.relays: Mapping[str, RelayBackend] = {}
         self.link: LinkMonitor | None = None
         self.message = ""
         self.generation = 0
@@ -61,13 +68,15 @@ class Dataplane:
         self.window = Window()
         self.changed = asyncio.Event()
         self._tls = tls
+        self.cheap = OFF
         self._state = RouteState()
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
         self._completions = completions
         self._completing: asyncio.Task[None] | None = None
         self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
-        self._runner = Runner()
+        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        self._threads = threads
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
 
     @property
@@ -83,6 +92,17 @@ class Dataplane:
         index, self._state = self._decide(self.table)
         return self.table.routes[index]
 
+    @property
+    def accuracy(self) -> float:
+        """Of the route that the next request would take."""
+        active = self.active
+        return active.route.accuracy if active is not None else 0.0
+
+    @property
+    def target(self) -> float | None:
+        """The SLO's seconds; None before a table is loaded."""
+        return self.table.placement.spec.slo.latency if self.table is not None else None
+
     async def use(self, placement: Placement, at_hand: bool = False) -> bool:
         """Prepares a placement and switches to it; False, with `message` saying why, leaves the old one
         active.
@@ -94,10 +114,11 @@ class Dataplane:
             table = await load_table(
                 placement,
                 self._cache,
-                lambda route: self._hop(route, link),
+                lambda stages: self._hop(stages, link),
                 self._loader,
                 self.table,
                 at_hand,
+                self._threads,
             )
         except EdgeError as error:
             self.refuse(placement.generation, str(error))
@@ -107,6 +128,13 @@ class Dataplane:
             self.refuse(placement.generation, f"it cannot be loaded: {error!r}")
             return False
         old, self.table = self.table, table
+        latency = placement.spec.slo.latency
+        self.relays = {
+            r.relay.model: RelayBackend(r, self._runner, self._metrics, self._clock, latency)
+            for r in table.relays
+        }
+        spec = placement.spec
+        self.cheap = Cheap(spec.input_filter, spec.result_cache, spec.model.digest)
         before = old.routes[self._state.active].route.name if old and self._state.active is not None else None
         self._switch_link(link)
         same = next((i for i, r in enumerate(table.routes) if r.route.name == before), None)
@@ -130,7 +158,9 @@ class Dataplane:
 
     async def _complete(self, table: Table) -> None:
         async def load(slice_: Slice) -> Session:
-            return await load_session(slice_, table.sessions, self._cache, self._loader, table)
+            return await load_session(
+                slice_, table.sessions, self._cache, self._loader, table, threads=self._threads
+            )
 
         if self._completions is not None:
             await self._completions.complete(table, load)
@@ -170,7 +200,15 @@ class Dataplane:
         }
         if (sure := confidence(output)) is not None:
             parameters["confidence"] = sure
-        return Answer([output] * len(outputs), parameters)
+        return Answer([output] * len(outputs), parameters, _worth(table, loaded, outcome))
+
+    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+        """Counts a request that was answered by an answer given before."""
+        target = self.target
+        met = target is None or seconds <= target
+        exit_, route = str(answer.parameters["exit"]), str(answer.parameters["route"])
+        self._metrics.request(exit_, route, outcome, seconds, met)
+        self.window.add(self._clock() - seconds, seconds, met)
 
     async def _answer(
         self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
@@ -179,7 +217,8 @@ class Dataplane:
         chosen, trial = self._choose(table, deadline)
         try:
             if chosen.hop is None:
-                return *await self._run_here(table, chosen, inputs, start + deadline), "ok"
+                due = start + usable(deadline)
+                return *await self._run_here(table, chosen, inputs, start + deadline, due), "ok"
             return await self._run_split(table, chosen, inputs, start, deadline, trial)
         except CannotAnswer:
             seconds = self._clock() - start
@@ -214,12 +253,23 @@ class Dataplane:
         chosen, local = table.routes[index], table.local
         if local is None:
             return chosen, False
-        if chosen.hop is None and self._guards.shut(table.hops):
-            other = table.routes[decide(table.choices, self._view(), RouteState(), 0.0)[0]]
-            if other.hop is not None and self._guards.may_try(other.hop):
-                return other, True
+        if (tried := self._to_be_tried(table, index)) is not None:
+            return tried, True
         hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
         return (local if hurried and local.pace.most <= deadline else chosen), False
+
+    def _to_be_tried(self, table: Table, index: int) -> LoadedRoute | None:
+        """The best of the routes that would be taken but for a breaker which may be tried."""
+        shut, passed = self._guards.shut(table.hops), set[int]()
+        while shut:
+            best = decide(table.choices, self._view(), RouteState(), 0.0, passed)[0]
+            hop = table.routes[best].hop
+            if best == index or hop is None or best in passed:
+                return None
+            if best in shut and self._guards.may_try(hop):
+                return table.routes[best]
+            passed.add(best)
+        return None
 
     def _view(self) -> LinkView:
         return self.link.view() if self.link is not None else LinkView(True, None)
@@ -228,24 +278,27 @@ class Dataplane:
         return self.link is None or self.link.view().up
 
     async def _run_here(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float
+        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
     ) -> tuple[Array, LoadedRoute]:
         ladder, leave_at = table.ladders.get(loaded.route.name), table.placement.spec.early_exit.leave_at
         if ladder is None or leave_at is None:
-            return await self._run(loaded, inputs), loaded
-        return await climb(ladder, inputs, leave_at, self._run_stage, lambda: until - self._clock())
+            return await self._run(loaded, inputs, due), loaded
+        run = partial(self._run_stage, due=due)
+        return await climb(ladder, inputs, leave_at, run, lambda: until - self._clock())
 
-    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], halt: Halt | None = None) -> Array:
-        return (await self._run_stage(loaded, inputs, halt))[0]
+    async def _run(
+        self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, halt: Halt | None = None
+    ) -> Array:
+        return (await self._run_stage(loaded, inputs, due, halt))[0]
 
     async def _run_stage(
-        self, loaded: LoadedRoute, inputs: Mapping[str, Array], halt: Halt | None = None
+        self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, halt: Halt | None = None
     ) -> list[Array]:
         session = loaded.session
         assert session is not None
         start = self._clock()
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._runner.run(session, feeds, None, halt)
+        results = await self._runner.run(session, feeds, None, halt, due)
         seconds = self._clock() - start
         loaded.pace.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
@@ -262,9 +315,10 @@ class Dataplane:
     ) -> tuple[Array, LoadedRoute, str]:
         """By the hop, insured by what can answer here: as `_answer`."""
         known = inputs
-        if loaded.session is not None:
+        if loaded.session is not None and loaded.route.local is not None:
+            behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
             try:
-                made = await self._run_stage(loaded, inputs)
+                made = await self._run_stage(loaded, inputs, start + head_due(deadline, behind))
             except BaseException:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 raise
@@ -282,7 +336,7 @@ class Dataplane:
         allowed = allowance(action, times, cover.pace if cover is not None else None)
         if cover is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
-        insurance = Insurance(lambda halt: self._run(cover, known, halt))
+        insurance = Insurance(lambda halt: self._run(cover, known, start + usable(deadline), halt))
         if leave_at is not None and cover is not table.local:
             output = await insurance.result()
             if (confidence(output) or 0.0) >= leave_at:
@@ -338,9 +392,8 @@ class Dataplane:
         assert loaded.hop is not None
         return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
 
-    def _hop(self, route: Route, link: LinkMonitor | None) -> Hop:
-        remote = route.remote
-        assert remote is not None
+    def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
+        remote, *beyond = stages
         assert remote.address is not None
         client = self._clients.get(remote.address)
         if client is None:
@@ -380,3 +433,9 @@ class Dataplane:
         self._guards.keep_only(needed)
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()
+
+
+def _worth(table: Table, loaded: LoadedRoute, outcome: str) -> float:
+    """The accuracy of an answer; the highest where its exit was so sure that the input left early."""
+    planned = any(other.route.name == loaded.route.name for other in table.routes)
+    return loaded.route.accuracy if planned or outcome != "ok" else 1.0

@@ -74,6 +74,19 @@ class Allowance:
     expected: float
 
 
+def usable(deadline: float) -> float:
+    """What of a request's time may pass before its answer is there: the rest is its way to the caller."""
+    return deadline - max(_RESERVE * deadline, _LEAST_RESERVE)
+
+
+def head_due(deadline: float, behind: float) -> float:
+    """After how much of a request's time its head should be done, so that what is `behind` it fits; where
+    little fits, half of the time.
+    """
+    left = usable(deadline)
+    return max(left - max(behind, 0.0), left / 2)
+
+
 def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
     """The time for a hop beside a local computation (None without one).
 
@@ -85,7 +98,7 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
     if local is None or action is Action.WAIT:
         most = max(_ALONE_FACTOR * times.slo, _ALONE_LEAST)
         return Allowance(most, None, True, most)
-    left = times.deadline - max(_RESERVE * times.deadline, _LEAST_RESERVE) - times.elapsed
+    left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
     fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
     if action is Action.FAIL:

@@ -5,20 +5,20 @@ it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from edge_runtime.assignment import Placement, Route, Slice
+from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
 from edge_runtime.deadlines import Pace
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
 from edge_runtime.sessions import Session
-from edge_runtime.tensors import Contract
+from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.upstream import Hop
 
-HopTo = Callable[[Route], Hop]
+HopTo = Callable[[Sequence[Stage]], Hop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,17 @@ class LoadedRoute:
     route: Route
     session: Session | None
     hop: Hop | None
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRelay:
+    """A relay with its session, and its next hop where it has one."""
+
+    relay: Relay
+    session: Session
+    hop: Hop | None
+    contract: Contract
     pace: Pace = field(default_factory=Pace)
 
 
@@ -64,6 +75,7 @@ class Table:
     contract: Contract
     hops: tuple[Hop | None, ...]
     missing: str = ""
+    relays: tuple[LoadedRelay, ...] = ()
     covers: dict[str, LoadedRoute] = field(default_factory=dict)
     ladders: dict[str, Ladder] = field(default_factory=dict)
 
@@ -79,6 +91,7 @@ async def load_table(
     executor: Executor,
     before: Table | None,
     at_hand: bool = False,
+    threads: int = 1,
 ) -> Table:
     """A table ready to serve, sharing sessions with the one `before` it; CannotLoad
     says which route and why.
@@ -90,13 +103,14 @@ async def load_table(
     missing: list[str] = []
     for route in placement.spec.routes:
         try:
-            _check(route, placement)
+            _check(route.stages, placement.spec.model.inputs, placement)
             session = None
             if route.local is not None:
                 session = await load_session(
-                    route.local.slice, sessions, cache, executor, before, fetch=not at_hand
+                    route.local.slice, sessions, cache, executor, before, not at_hand, threads
                 )
-            hop = hop_to(route) if route.remote is not None else None
+            remote = [stage for stage in route.stages if stage.address is not None]
+            hop = hop_to(remote) if remote else None
         except (EdgeError, ValueError) as error:
             missing.append(f"route {route.name}: {error}")
             if not at_hand:
@@ -105,7 +119,21 @@ async def load_table(
         loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
-    choices = tuple(Choice(r.route.min_bandwidth, r.hop is not None) for r in loaded)
+    relays: list[LoadedRelay] = []
+    for relay in placement.spec.relays:
+        here, *beyond = relay.stages
+        try:
+            _check(relay.stages, here.slice.inputs, placement)
+            session = await load_session(here.slice, sessions, cache, executor, before, fetch=not at_hand)
+            hop = hop_to(beyond) if beyond else None
+        except (EdgeError, ValueError) as error:
+            missing.append(f"relay {relay.model}: {error}")
+            if not at_hand:
+                raise CannotLoad(missing[-1]) from error
+            continue
+        gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
+        relays.append(LoadedRelay(relay, session, hop, gives, Pace(session.seconds)))
+    choices = tuple(Choice(r.route.min_bandwidth, r.route.crosses) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
@@ -118,6 +146,7 @@ async def load_table(
         contract,
         tuple(r.hop for r in loaded),
         "; ".join(missing),
+        tuple(relays),
     )
 
 
@@ -128,6 +157,7 @@ async def load_session(
     executor: Executor,
     before: Table | None,
     fetch: bool = True,
+    threads: int = 1,
 ) -> Session:
     """The slice's session, warm, kept in `sessions`; the one that is there already when there is one."""
     known = sessions.get(slice_.digest) or (
@@ -137,7 +167,7 @@ async def load_session(
         data = await cache.get(slice_.digest, fetch)
 
         def make() -> Session:
-            session = Session(data, slice_.inputs, slice_.outputs)
+            session = Session(data, slice_.inputs, slice_.outputs, threads)
             session.warm()
             return session
 
@@ -146,16 +176,21 @@ async def load_session(
     return known
 
 
-def _check(route: Route, placement: Placement) -> None:
+def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:
     """The stages fit each other and the model, so that no request finds out."""
-    model = placement.spec.model
-    stages = [s for s in (route.local, route.remote) if s is not None]
-    whole = given = {(t.name, t.datatype, t.shape) for t in model.inputs}
+    output = placement.spec.model.output
+    whole = given = _described(inputs)
     for stage in stages:
-        wanted = {(t.name, t.datatype, t.shape) for t in stage.slice.inputs}
+        wanted = _described(stage.slice.inputs)
         if not wanted <= given:
             raise CannotLoad(f"the stage at {stage.place} reads {wanted}, before it there is {given}")
-        given = whole | {(t.name, t.datatype, t.shape) for t in stage.slice.outputs}
+        given = _described(stage.slice.outputs)
+        if stage.address is None:  # beyond the first hop there is only what was sent
+            given |= whole
     last = stages[-1].slice.outputs
-    if len(last) != 1 or (last[0].datatype, last[0].shape) != (model.output.datatype, model.output.shape):
-        raise CannotLoad(f"it ends in {last}, the model's output is {model.output}")
+    if len(last) != 1 or (last[0].datatype, last[0].shape) != (output.datatype, output.shape):
+        raise CannotLoad(f"it ends in {last}, the model's output is {output}")
+
+
+def _described(tensors: Sequence[Tensor]) -> set[tuple[str, str, tuple[int, ...]]]:
+    return {(t.name, t.datatype, t.shape) for t in tensors}
