@@ -195,7 +195,7 @@ class Deployment:
 
     def _start(self, name: str, node: str, module: str, *argv: str, talking: bool = False) -> Process:
         # A program that enters the site's mounts begins in the root folder.
-        env = {"PYTHONPATH": str(ROOT)}
+        env = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         process = self.site.start(name, node, [sys.executable, "-m", module, *argv], env, talking)
         self._stack.callback(process.end)
         return process
