@@ -168,6 +168,8 @@ def entry(
         placement_file=folder / "placement.json",
         uds=folder / "uds",
         health_port=health_port,
+        threads=1,
+        max_batch=8,
     )
     with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates)):
         yield

@@ -174,6 +174,7 @@ async def serve_alone(
     uds: Path | None = None,
     certificates: Certificates | None = None,
     health_port: int | None = None,
+    max_batch: int = LARGEST,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -181,7 +182,7 @@ async def serve_alone(
     Raises CannotLoad and CannotListen before it says that it serves.
     """
     metrics = Metrics(name)
-    model = LoneModel(await asyncio.to_thread(open_model, path, threads), metrics)
+    model = LoneModel(await asyncio.to_thread(open_model, path, threads), metrics, max_batch=max_batch)
     service = Service(name, model)
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
@@ -219,6 +220,7 @@ def serve_file(
     threads: int,
     uds: Path | None,
     certificates: Certificates | None = None,
+    max_batch: int = LARGEST,
     health_port: int | None = None,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
@@ -240,6 +242,7 @@ def serve_file(
             uds=uds,
             certificates=certificates,
             health_port=health_port,
+            max_batch=max_batch,
             say=lambda text: print(text, flush=True),
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cheap.flags import add_flags
 from edge_runtime.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it did what it should, 1 with a sentence on stderr when not."""
     arguments = _parser().parse_args(argv)
+    # NumPy only copies here: the threads of its linear algebra, one for each core of the host, would idle.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         # Each command imports what it alone needs: start-up counts on a node with a tenth of a core.
@@ -87,6 +90,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.alone import serve_file
+    from edge_runtime.cheap.flags import cheap_of
     from edge_runtime.cpus import granted, threads
 
     serve_file(
@@ -96,9 +100,11 @@ def _serve(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         grpc_port=arguments.grpc_port,
         threads=arguments.threads or threads(granted()),
+        max_batch=arguments.max_batch,
         uds=arguments.uds,
         certificates=_certificates(arguments),
         health_port=arguments.health_port,
+        cheap=cheap_of(arguments),
     )
     return 0
 
@@ -160,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
+    _add_queue(run)
     _add_security(run)
 
     _add_lone_commands(commands)
@@ -191,7 +198,8 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("--grpc-port", type=int, default=8081, help="0 for any (default %(default)s)")
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
-    serve.add_argument("--threads", type=_count, help="for one inference (default: what the cgroup grants)")
+    _add_queue(serve)
+    add_flags(serve)
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")
@@ -221,8 +229,27 @@ def _add_security(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_queue(command: argparse.ArgumentParser) -> None:
+    """How inferences that wait are run."""
+    command.add_argument(
+        "--threads",
+        type=_count,
+        default=os.environ.get("EDGE_THREADS"),
+        help="for one inference (default: what the cgroup grants) [$EDGE_THREADS]",
+    )
+    command.add_argument(
+        "--max-batch",
+        type=_count,
+        default=os.environ.get("EDGE_MAX_BATCH", "8"),
+        help="most rows that are run together, 1 for one by one (default 8) [$EDGE_MAX_BATCH]",
+    )
+
+
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number; write 1 or more') from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 import uvloop
 
+from edge_runtime import cpus
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.certificates import Certificates
+from edge_runtime.batches import LARGEST
 from edge_runtime.cluster import Placements
 from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
@@ -56,12 +58,22 @@ class Runtime:
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
         tls: ssl.SSLContext | None = None,
+        threads: int = 1,
+        max_batch: int = LARGEST,
     ) -> None:
         self.metrics = Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
-        self.dataplane = Dataplane(self._cache, self.metrics, resolver, completions=completions, tls=tls)
+        self.dataplane = Dataplane(
+            self._cache,
+            self.metrics,
+            resolver,
+            completions=completions,
+            tls=tls,
+            threads=threads,
+            max_batch=max_batch,
+        )
         self.service = Service(service, self.dataplane)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
@@ -211,7 +223,15 @@ async def run(
     resolver = Resolver()
     store = ModelStore(arguments.store, resolver)
     tls = certificates.client if certificates is not None else None
-    runtime = Runtime(arguments.service, store, arguments.cache_dir, resolver, tls=tls)
+    runtime = Runtime(
+        arguments.service,
+        store,
+        arguments.cache_dir,
+        resolver,
+        tls=tls,
+        threads=arguments.threads or cpus.threads(cpus.granted()),
+        max_batch=arguments.max_batch,
+    )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(

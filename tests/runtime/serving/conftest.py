@@ -330,6 +330,8 @@ class Stack:
             placement_file=file,
             uds=None,
             health_port=None,
+            threads=1,
+            max_batch=8,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
