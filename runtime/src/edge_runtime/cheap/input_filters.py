@@ -1,0 +1,88 @@
+"""Whether an input is nearly the one whose result was computed last in its stream. Pure: times come in.
+
+The reference is the last *computed* input, not the last one seen: a slow drift adds up until it is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge_runtime.answers import Answer
+from edge_runtime.cheap.distances import Sketch, distance, size_of
+from edge_runtime.cheap.recent import Recent
+from edge_runtime.cheap.results import owned, size_of_answer
+from edge_runtime.cheap.settings import DROP, FilterSettings
+
+COMPUTED: Final = "computed"
+REPEATED: Final = "repeated"
+DROPPED: Final = "dropped"
+
+_STREAMS: Final = 1024
+_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An input whose result was computed, asked for at `at` (seconds)."""
+
+    sketch: Sketch
+    outputs: tuple[str, ...]
+    answer: Answer
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of an input: `answer` is the last result where the outcome is not `computed`.
+
+    distance: to the reference; None where there is none that it can be compared with.
+    """
+
+    outcome: str
+    distance: float | None = None
+    answer: Answer | None = None
+
+
+class InputFilter:
+    """The references of the streams that were seen lately, in a bounded number of bytes."""
+
+    def __init__(self, settings: FilterSettings, streams: int = _STREAMS, max_bytes: int = _BYTES) -> None:
+        self.settings = settings
+        self._references: Recent[str, Reference] = Recent(max_bytes, streams)
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def judge(
+        self, stream: str, sketch: Sketch, outputs: Sequence[str], accuracy: float, now: float
+    ) -> Verdict:
+        """Computed anew is what is far from the reference, or whose reference is too old.
+
+        So is what asks for other outputs, and what would be answered more accurately now than the reference
+        was: by a route of at least `accuracy`.
+        """
+        reference = self._references.find(stream)
+        if reference is None:
+            return Verdict(COMPUTED)
+        far = distance(reference.sketch, sketch)
+        near = far is not None and far < self.settings.threshold
+        usable = (
+            reference.outputs == tuple(outputs)
+            and now - reference.at <= self.settings.max_age
+            and reference.answer.accuracy >= accuracy
+        )
+        if not near or not usable:
+            return Verdict(COMPUTED, far)
+        return Verdict(DROPPED if self.settings.action == DROP else REPEATED, far, reference.answer)
+
+    def computed(
+        self, stream: str, sketch: Sketch, outputs: Sequence[str], answer: Answer, at: float
+    ) -> None:
+        """This input, asked for at `at`, got this answer; an input that came later stays the reference."""
+        before = self._references.find(stream)
+        if before is None or before.at <= at:
+            kept = owned(answer, outputs=self.settings.action != DROP)
+            size = size_of(sketch) + size_of_answer(kept) + len(stream)
+            self._references.keep(stream, Reference(sketch, tuple(outputs), kept, at), size)

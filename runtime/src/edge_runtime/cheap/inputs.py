@@ -1,0 +1,230 @@
+"""A filter and a cache in front of what answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from edge_runtime.answers import Answer
+from edge_runtime.cheap.counts import CacheCounts, FilterCounts
+from edge_runtime.cheap.distances import digest, sketch
+from edge_runtime.cheap.input_filters import DROPPED, InputFilter
+from edge_runtime.cheap.result_caches import HIT, JOINED, Key, ResultCache
+from edge_runtime.cheap.settings import OFF, Cheap
+from edge_runtime.errors import NotReady
+from edge_runtime.serving import Backend
+from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
+
+Arguments = ParamSpec("Arguments")
+Found = TypeVar("Found")
+
+# Bytes from which on a look at them would hold the event loop up for a third of a millisecond.
+_LONG_SKETCH: Final = 4 << 20
+_LONG_DIGEST: Final = 3 << 17
+_LEAST: Final = 0.001
+_SHARE: Final = 0.5  # of the time that is left, spent on waiting for somebody else's answer
+
+
+class Source(Backend, Protocol):
+    """What answers, and says for what its answers may be given again."""
+
+    @property
+    def cheap(self) -> Cheap:
+        """What is switched on; the same object until something changes."""
+
+    @property
+    def accuracy(self) -> float:
+        """Of what would answer now."""
+
+    @property
+    def target(self) -> float | None:
+        """The SLO's seconds; None without one."""
+
+    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+        """Counts a request that was answered `within` its time, or not, by an answer given before."""
+
+
+class CheapInputs:
+    """Answers what it can without computing; all else is the source's.
+
+    `key` is a secret of this process: nobody can make two inputs that the cache takes for one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        registry: CollectorRegistry,
+        service: str,
+        key: bytes,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.platform = source.platform
+        self._source, self._registry, self._service = source, registry, service
+        self._key, self._clock = key, clock
+        self._settings = OFF
+        self._filter: InputFilter | None = None
+        self._cache: ResultCache | None = None
+        self._flights: dict[Key, asyncio.Future[None]] = {}
+        self._filter_counts: FilterCounts | None = None
+        self._cache_counts: CacheCounts | None = None
+
+    @property
+    def contract(self) -> Contract | None:
+        """The source's."""
+        return self._source.contract
+
+    @property
+    def message(self) -> str:
+        """The source's."""
+        return self._source.message
+
+    async def infer(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
+    ) -> Answer:
+        """The source's answer, or one that it gave before: `filtered` or `cached` among the parameters."""
+        if self._source.cheap is not self._settings:
+            self._adopt(self._source.cheap)
+        if self._filter is not None:
+            return await self._filtered(self._filter, inputs, outputs, within, stream)
+        if self._cache is not None:
+            return await self._cached(self._cache, inputs, outputs, within, stream, self._clock())
+        return await self._source.infer(inputs, outputs, within, stream)
+
+    def _adopt(self, wanted: Cheap) -> None:
+        """Takes other settings; a request under way keeps to the filter and the cache that it began with."""
+        before, self._settings = self._settings, wanted
+        same = before.model == wanted.model
+        if wanted.filter is None:
+            self._filter = None
+        elif self._filter is None or not same or wanted.filter != before.filter:
+            self._filter = InputFilter(wanted.filter)
+            self._filter_counts = self._filter_counts or FilterCounts(self._registry, self._service)
+        if wanted.cache is None:
+            self._cache = None
+        elif self._cache is None or not same:
+            self._cache, self._flights = ResultCache(wanted.cache), {}
+            self._cache_counts = self._cache_counts or CacheCounts(self._registry, self._service)
+        else:
+            self._cache.use(wanted.cache)
+        if self._cache_counts is not None:
+            self._cache_counts.holds(self._cache.bytes if self._cache is not None else 0)
+
+    async def _filtered(
+        self,
+        filter_: InputFilter,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None,
+        stream: str,
+    ) -> Answer:
+        start, cache, contract = self._clock(), self._cache, self._source.contract
+        seen = await _aside(_LONG_SKETCH, inputs, sketch, inputs)
+        verdict = filter_.judge(stream, seen, outputs, self._source.accuracy, start)
+        assert self._filter_counts is not None
+        self._filter_counts.input(verdict.outcome, verdict.distance)
+        if verdict.answer is not None:
+            given = [] if verdict.outcome == DROPPED else verdict.answer.outputs
+            parameters = {"filtered": True, "distance": round(verdict.distance or 0.0, 4)}
+            return self._again(verdict.answer, given, parameters, "filtered", start, within)
+        self._check(inputs, contract)
+        if cache is not None:
+            answer = await self._cached(cache, inputs, outputs, within, stream, start)
+        else:
+            answer = await self._source.infer(inputs, outputs, within, stream)
+        filter_.computed(stream, seen, outputs, answer, start)
+        return answer
+
+    async def _cached(
+        self,
+        cache: ResultCache,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None,
+        stream: str,
+        start: float,
+    ) -> Answer:
+        flights, contract = self._flights, self._source.contract
+        assert self._cache_counts is not None
+        key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(outputs))
+        outcome, found = cache.find(key, self._source.accuracy, start)
+        if found is None and (flight := flights.get(key)) is not None:
+            # The same is being computed. Who waits for it in vain still has time to compute.
+            left = self._left(within, start)
+            await asyncio.wait({flight}, timeout=None if left is None else _SHARE * left)
+            outcome, found = cache.find(key, self._source.accuracy, start)
+            outcome = JOINED if outcome == HIT else outcome
+            within = self._left(within, start)
+        self._cache_counts.lookup(outcome)
+        if found is not None:
+            return self._again(found, found.outputs, {"cached": True}, "cached", start, within)
+        self._check(inputs, contract)
+        flight = asyncio.get_running_loop().create_future()
+        mine = flights.setdefault(key, flight) is flight
+        try:
+            answer = await self._source.infer(inputs, outputs, within, stream)
+            cache.keep(key, answer, start)
+        finally:
+            flight.set_result(None)
+            if mine:
+                del flights[key]
+        if cache is self._cache:
+            self._cache_counts.holds(cache.bytes)
+        return answer
+
+    def _again(
+        self,
+        answer: Answer,
+        outputs: Sequence[Array],
+        parameters: Mapping[str, bool | float],
+        outcome: str,
+        start: float,
+        within: float | None,
+    ) -> Answer:
+        seconds, limit = self._clock() - start, self._limit(within)
+        self._source.repeated(answer, outcome, seconds, within)
+        met = limit is None or seconds <= limit
+        return Answer(outputs, {**answer.parameters, **parameters, "deadline_met": met}, answer.accuracy)
+
+    def _limit(self, within: float | None) -> float | None:
+        limits = [limit for limit in (within, self._source.target) if limit is not None]
+        return min(limits, default=None)
+
+    def _left(self, within: float | None, start: float) -> float | None:
+        """What is left of a request's time, in seconds."""
+        limit = self._limit(within)
+        return None if limit is None else max(limit - (self._clock() - start), _LEAST)
+
+    def _check(self, inputs: Mapping[str, Array], contract: Contract | None) -> None:
+        """NotReady when the model became another one, that does not take these inputs, while they waited."""
+        now = self._source.contract
+        if now is not contract and (now is None or not _fit(inputs, now)):
+            raise NotReady("the model was replaced by another while the request waited; ask for its metadata")
+
+
+def _fit(inputs: Mapping[str, Array], contract: Contract) -> bool:
+    known = contract.inputs_by_name
+    return inputs.keys() == known.keys() and all(
+        known[name].fits(array.shape) and NUMPY_TYPES[known[name].datatype] == array.dtype
+        for name, array in inputs.items()
+    )
+
+
+async def _aside(
+    long: int,
+    inputs: Mapping[str, Array],
+    look: Callable[Arguments, Found],
+    *arguments: Arguments.args,
+    **named: Arguments.kwargs,
+) -> Found:
+    """Looks here, or on a thread at what is long."""
+    if sum(array.nbytes for array in inputs.values()) < long:
+        return look(*arguments, **named)
+    return await asyncio.to_thread(look, *arguments, **named)
