@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from edge_runtime.serving import Service
 
 GRACE: Final = 10
 _BACKLOG: Final = 2048
+_HANDSHAKE: Final = 10.0
+_GOODBYE: Final = 1.0
 _HTTP_SOCKET: Final = "http.sock"
 _GRPC_SOCKET: Final = "grpc.sock"
 
@@ -68,7 +71,8 @@ class Transports:
                     bound.close()
             raise
         self.health_port: int | None = health.getsockname()[1] if health is not None else None
-        self._http = _Http(_config(app, certificates), path, _config(HealthApp(app)), health)
+        tls = certificates.server if certificates is not None else None
+        self._http = _Http(_config(app), path, tls, _config(HealthApp(app)), health)
 
     async def serve(self) -> None:
         """Serves until `stop`."""
@@ -93,15 +97,23 @@ class _Http(uvicorn.Server):
         self,
         config: uvicorn.Config,
         path: Path | None,
+        tls: ssl.SSLContext | None,
         health_config: uvicorn.Config,
         health: socket.socket | None,
     ) -> None:
         super().__init__(config)
-        self._path, self._health_config, self._health = path, health_config, health
+        self._path, self._tls, self._health_config, self._health = path, tls, health_config, health
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
         loop = asyncio.get_running_loop()
+        # Callers who neither shake hands nor say goodbye hold nothing up.
+        limits = {"ssl_handshake_timeout": _HANDSHAKE, "ssl_shutdown_timeout": _GOODBYE} if self._tls else {}
+        for sock in sockets or ():
+            server = await loop.create_server(
+                lambda: self._protocol(self.config), sock=sock, backlog=_BACKLOG, ssl=self._tls, **limits
+            )
+            self.servers.append(server)
         if self._path is not None:
             self.servers.append(
                 await loop.create_unix_server(lambda: self._protocol(self.config), str(self._path))
@@ -127,7 +139,7 @@ class _Http(uvicorn.Server):
         yield
 
 
-def _config(app: App, certificates: Certificates | None = None) -> uvicorn.Config:
+def _config(app: App) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
@@ -141,7 +153,6 @@ def _config(app: App, certificates: Certificates | None = None) -> uvicorn.Confi
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE,
         backlog=_BACKLOG,
-        ssl_context_factory=(lambda *_: certificates.server) if certificates is not None else None,
     )
 
 
