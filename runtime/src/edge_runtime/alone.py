@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from secrets import token_bytes
 from typing import Final
 
 import uvloop
@@ -17,6 +18,8 @@ import uvloop
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.batches import LARGEST
 from edge_runtime.certificates import Certificates
+from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.deadlines import usable
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.metrics import Metrics
@@ -39,6 +42,8 @@ class LoneModel:
 
     platform = "onnxruntime_onnx"
     message = ""
+    accuracy = 1.0
+    target = None
 
     def __init__(
         self,
@@ -46,7 +51,9 @@ class LoneModel:
         metrics: Metrics,
         clock: Callable[[], float] = time.perf_counter,
         max_batch: int = LARGEST,
+        cheap: Cheap = OFF,
     ) -> None:
+        self.cheap = cheap
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
         self.exits = read_exits(session)
@@ -84,6 +91,11 @@ class LoneModel:
             if (sure := confidence(results[outputs.index(self.exits[exit_])])) is not None:
                 parameters["confidence"] = sure
         return Answer(results, parameters)
+
+    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+        """Counts a request that was answered by an answer given before."""
+        exit_ = str(answer.parameters.get("exit", ""))
+        self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
 
     def close(self) -> None:
         """Takes no more work."""
@@ -174,6 +186,7 @@ async def serve_alone(
     uds: Path | None = None,
     certificates: Certificates | None = None,
     health_port: int | None = None,
+    cheap: Cheap = OFF,
     max_batch: int = LARGEST,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -182,8 +195,10 @@ async def serve_alone(
     Raises CannotLoad and CannotListen before it says that it serves.
     """
     metrics = Metrics(name)
-    model = LoneModel(await asyncio.to_thread(open_model, path, threads), metrics, max_batch=max_batch)
-    service = Service(name, model)
+    model = LoneModel(
+        await asyncio.to_thread(open_model, path, threads), metrics, max_batch=max_batch, cheap=cheap
+    )
+    service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
@@ -220,8 +235,9 @@ def serve_file(
     threads: int,
     uds: Path | None,
     certificates: Certificates | None = None,
-    max_batch: int = LARGEST,
     health_port: int | None = None,
+    max_batch: int = LARGEST,
+    cheap: Cheap = OFF,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     known_as = name_of(path, name)
@@ -242,6 +258,7 @@ def serve_file(
             uds=uds,
             certificates=certificates,
             health_port=health_port,
+            cheap=cheap,
             max_batch=max_batch,
             say=lambda text: print(text, flush=True),
         )

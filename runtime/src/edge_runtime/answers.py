@@ -16,10 +16,14 @@ _SUM_ERROR: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Arrays in the order of the outputs that were asked for, and the response's parameters."""
+    """Arrays in the order of the outputs that were asked for, and the response's parameters.
+
+    accuracy: the same inputs need not be computed anew by what is no more accurate than this.
+    """
 
     outputs: Sequence[Array]
     parameters: Mapping[str, str | bool | float]
+    accuracy: float = 1.0
 
 
 def confidence(output: Array) -> float | None:
