@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any, Final
 
 import uvloop
@@ -21,6 +22,7 @@ from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.certificates import Certificates
 from edge_runtime.batches import LARGEST
+from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cluster import Placements
 from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
@@ -74,7 +76,8 @@ class Runtime:
             threads=threads,
             max_batch=max_batch,
         )
-        self.service = Service(service, self.dataplane)
+        cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
+        self.service = Service(service, cheap)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
