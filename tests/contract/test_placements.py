@@ -127,7 +127,7 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
     )
     assert isinstance(plan, Plan), plan
     keys = rendering.needed_slices(store.card, [plan.table])
-    slices = {key: store.client.slice(key.model, [key.start], [key.end]) for key in keys}
+    slices = {key: store.client.slice(*key) for key in keys}
     body = service.body()
     return rendering.placement(
         body, service.spec, member, POOL.spec, store.card, plan.table, slices, "http://store.test", 0.001

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -243,12 +244,21 @@ class FakeStore:
         self.log.append(f"register {source.storage_uri}")
         return self.card
 
-    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice:
-        name = f"{inputs[0]}>{outputs[0]}"
+    def slice(
+        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
+    ) -> Slice:
+        name = f"{'+'.join(inputs)}>{'+'.join(outputs)}"
+        name = f"{name} {decode}>{encode}" if (decode, encode) != ("fp32", "fp32") else name
         self.log.append(f"slice {name}")
-        digest = "sha256:" + name.encode().hex().ljust(64, "0")[:64]
-        tensors = [Tensor(name=n, datatype="FP32", shape=(-1, 4)) for n in (inputs[0], outputs[0])]
-        return Slice(digest=digest, size=1234, inputs=(tensors[0],), outputs=(tensors[1],))
+        digest = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
+        ins, outs = (
+            tuple(
+                Tensor(name=n if codec == "fp32" else f"{n}:{codec}", datatype="FP32", shape=(-1, 4))
+                for n in names
+            )
+            for names, codec in ((inputs, decode), (outputs, encode))
+        )
+        return Slice(digest=digest, size=1234, inputs=ins, outputs=outs)
 
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:
         return self.profiles.get(device_class)

@@ -55,7 +55,7 @@ def entry_problem(
 def planned_model(name: str, card: ModelCard) -> models.Model:
     """The model's exits and cuts as planning sees them."""
     exits = tuple(
-        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.tensor, c.bytes) for c in e.cuts))
+        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in card.exits
     )
     return models.Model(name, exits)

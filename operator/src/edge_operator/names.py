@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 GROUP = "edge-intelligence.io"
 API_VERSION = f"{GROUP}/v1alpha1"
@@ -48,6 +49,11 @@ def entry_service_name(service: str, node: str) -> str:
 def tail_name(namespace: str, service: str, slice_digest: str) -> str:
     """A tail's model name in Triton."""
     return f"{namespace}-{service}-{slice_digest.removeprefix('sha256:')[:12]}"
+
+
+def relay_name(service: str, slices: Sequence[str]) -> str:
+    """The model name of a relay at a helper: the same whoever asks it for the same slices, by digest."""
+    return f"{service}-relay-{_fingerprint('+'.join(slices))}"
 
 
 def is_tail_of(model: str, namespace: str, service: str) -> bool:

@@ -49,7 +49,7 @@ def plan_service(
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     try:
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
-            run.memory.slices[key] = run.clients.store.slice(key.model, [key.start], [key.end])
+            run.memory.slices[key] = run.clients.store.slice(*key)
     except StoreError as error:
         return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
     return [

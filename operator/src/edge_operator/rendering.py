@@ -10,11 +10,12 @@ from edge_operator.api.placements import PlacedLink, PlacedModel, PlacedSlo, Pla
 from edge_operator.api.quantities import Duration, Quantity
 from edge_operator.api.tensors import Slice
 from edge_operator.cluster import Object
-from edge_operator.names import RTT_ANNOTATION, entry_name, tail_name
+from edge_operator.names import RTT_ANNOTATION, entry_name, entry_service_name, relay_name, tail_name
+from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
-from edge_operator.workloads import metadata
+from edge_operator.workloads import HTTP_PORT, metadata
 from edge_planning import plans
 
 LOCAL = "local"
@@ -23,11 +24,7 @@ LOCAL = "local"
 def needed_slices(card: ModelCard, tables: Iterable[plans.RouteTable]) -> frozenset[SliceKey]:
     """The slices that the routes of the tables are made of."""
     return frozenset(
-        slice_key
-        for table in tables
-        for route in table.routes
-        for slice_key in _stages(card, route)
-        if slice_key is not None
+        slice_key for table in tables for route in table.routes for slice_key in pieces(card, route).keys
     )
 
 
@@ -41,8 +38,12 @@ def placement(
     slices: Mapping[SliceKey, Slice],
     store_url: str,
     rtt: float,
+    domain: str = "cluster.local",
 ) -> Placement:
-    """The Placement of one entry node. rtt (seconds) is what the plan took the link's round trip to be."""
+    """The Placement of one entry node. rtt (seconds) is what the plan took the link's round trip to be.
+
+    domain: of the cluster's Services, by which helpers are reached.
+    """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, entry_name(name, member.node.name), member.node.name)
     server = pool.triton_servers[0] if pool.triton_servers else None
@@ -66,7 +67,7 @@ def placement(
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
             routes=tuple(
-                _route(route, card, member, server, slices, tail_prefix=(namespace, name))
+                _route(route, card, member, server, slices, (namespace, name), domain)
                 for route in table.routes
             ),
         ),
@@ -86,28 +87,44 @@ def _route(
     member: PoolMember,
     server: TritonServer | None,
     slices: Mapping[SliceKey, Slice],
-    tail_prefix: tuple[str, str],
+    owner: tuple[str, str],
+    domain: str,
 ) -> Route:
-    head, tail = _stages(card, route)
+    made = pieces(card, route)
+    namespace, service = owner
     stages = []
-    if head is not None:
+    if made.head is not None:
         stages.append(
             Stage(
                 place=member.node.name,
                 runtime="Edge",
-                slice=slices[head],
+                slice=slices[made.head],
                 predicted_compute=_duration(route.head),
             )
         )
-    if tail is not None:
-        assert server is not None, "a route with a cut is planned only where there is a Triton server"
+    if made.middle is not None:
+        assert route.helper is not None, "only a helper runs a middle"
+        beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
+        host = f"{entry_service_name(service, route.helper)}.{namespace}.svc.{domain}"
+        stages.append(
+            Stage(
+                place=route.helper,
+                runtime="Edge",
+                slice=slices[made.middle],
+                address=f"http://{host}:{HTTP_PORT}",
+                model=relay_name(service, beyond),
+                predicted_compute=_duration(route.middle),
+            )
+        )
+    if made.tail is not None:
+        assert server is not None, "Triton has a part in a route only where there is one"
         stages.append(
             Stage(
                 place=server.name,
                 runtime="Triton",
-                slice=slices[tail],
+                slice=slices[made.tail],
                 address=f"http://{server.http_address}",
-                model=tail_name(*tail_prefix, slices[tail].digest),
+                model=tail_name(*owner, slices[made.tail].digest),
                 predicted_compute=_duration(route.tail),
             )
         )
@@ -115,21 +132,13 @@ def _route(
         name=route.name,
         exit=route.exit,
         cut=route.cut or LOCAL,
+        cut_tensors=made.cut or None,
+        codecs=made.codecs or None,
         accuracy=route.accuracy,
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),
     )
-
-
-def _stages(card: ModelCard, route: plans.Route) -> tuple[SliceKey | None, SliceKey | None]:
-    """What runs at the entry node and what beyond the link; None where nothing does."""
-    start = card.inputs[0].name
-    end = next(e.output for e in card.exits if e.name == route.exit)
-    if route.cut is None:
-        return SliceKey(card.digest, start, end), None
-    head = None if route.cut == start else SliceKey(card.digest, start, route.cut)
-    return head, SliceKey(card.digest, route.cut, end)
 
 
 def _duration(seconds: float | None) -> Duration | None:

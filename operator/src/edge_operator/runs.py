@@ -47,11 +47,13 @@ class TailKey(NamedTuple):
 
 
 class SliceKey(NamedTuple):
-    """A sub-graph of a model, between two tensors."""
+    """A sub-graph of a model, between two sets of tensors, with the codecs in which they arrive and leave."""
 
     model: str
-    start: str
-    end: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    decode: str = "fp32"
+    encode: str = "fp32"
 
 
 @dataclass

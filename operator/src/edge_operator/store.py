@@ -22,10 +22,16 @@ class _Answer(BaseModel):
 
 
 class CardCut(_Answer):
-    """A tensor at which an exit may be cut, and its bytes for one item."""
+    """Tensors at which an exit may be cut, by name and one by one, and their bytes for one item."""
 
     tensor: str
+    tensors: tuple[str, ...] = ()
     bytes: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors; an older store names a single one only."""
+        return self.tensors or (self.tensor,)
 
 
 class CardExit(_Answer):
@@ -84,7 +90,9 @@ class Store(Protocol):
     @property
     def url(self) -> str: ...
     def register(self, source: ModelSource) -> ModelCard: ...
-    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice: ...
+    def slice(
+        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
+    ) -> Slice: ...
     def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
     def blob(self, digest: str) -> bytes: ...
 
@@ -104,9 +112,22 @@ class ModelStore:
         """The card of the model at `source`: fetched, checked against its digest and parsed by the store."""
         return _parsed(ModelCard, self._json("POST", "/v1/models", written(source)), "POST /v1/models")
 
-    def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Slice:
-        """The sub-graph between two sets of tensors as a file of its own."""
-        asked = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+    def slice(
+        self,
+        model: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        decode: str = "fp32",
+        encode: str = "fp32",
+    ) -> Slice:
+        """The sub-graph between two sets of tensors as a file of its own, with its codecs."""
+        asked = {
+            "model": model,
+            "inputs": list(inputs),
+            "outputs": list(outputs),
+            "decode": decode,
+            "encode": encode,
+        }
         return _parsed(Slice, self._json("POST", "/v1/slices", asked), "POST /v1/slices")
 
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:

@@ -72,22 +72,40 @@ class Stage(_Part):
 
 
 class Route(_Part):
-    """An exit and the stages that compute it, right from `min_bandwidth` bit/s upward."""
+    """An exit and the stages that compute it, right from `min_bandwidth` bit/s upward.
+
+    `cut` names the tensors that leave this node, `cut_tensors` one by one. `codecs` are those of the hops.
+    """
 
     name: str
     exit: str
     cut: str
+    cut_tensors: tuple[str, ...] = ()
+    codecs: tuple[Literal["fp32", "fp16", "int8"], ...] = ()
     accuracy: float
     min_bandwidth: Quantity
     predicted_latency: Seconds
-    stages: tuple[Stage, ...] = Field(min_length=1, max_length=2)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=8)
 
     @model_validator(mode="after")
-    def _one_hop(self) -> Route:
-        remote = [s.address is not None for s in self.stages]
-        if remote not in ([False], [True], [False, True]):
-            raise ValueError("stages must be one at this node, one a hop away, or one of each in this order")
+    def _one_after_the_other(self) -> Route:
+        here = [s.address is None for s in self.stages]
+        if any(here[1:]):
+            raise ValueError("stages must be at most one at this node, then those that are hops away")
+        hops = len(here) - here[0]
+        if self.codecs and len(self.codecs) != hops:
+            raise ValueError(f"codecs must name one for each of the {hops} hops, or none for fp32")
         return self
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The tensors that leave this node, as the model names them."""
+        return self.cut_tensors or (self.cut,)
+
+    @property
+    def codec(self) -> str:
+        """How they are encoded on the first hop."""
+        return self.codecs[0] if self.codecs else "fp32"
 
     @property
     def local(self) -> Stage | None:
@@ -96,8 +114,26 @@ class Route(_Part):
 
     @property
     def remote(self) -> Stage | None:
-        """The stage that runs a hop away."""
-        return self.stages[-1] if self.stages[-1].address is not None else None
+        """The stage that runs a hop away; those behind it are its own to ask."""
+        return next((stage for stage in self.stages if stage.address is not None), None)
+
+    @property
+    def crosses(self) -> bool:
+        """Whether any hop crosses the link to Triton; those between edge nodes do not."""
+        return any(stage.runtime == "Triton" for stage in self.stages)
+
+
+class Relay(_Part):
+    """A slice that runs here for other entry nodes under the name `model`, and the stages behind it."""
+
+    model: str = Field(min_length=1)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=7)
+
+    @model_validator(mode="after")
+    def _begins_here(self) -> Relay:
+        if [s.address is None for s in self.stages] != [True] + [False] * (len(self.stages) - 1):
+            raise ValueError("stages must be one at this node, then those that are hops away")
+        return self
 
 
 class Model(_Part):
@@ -178,12 +214,16 @@ class Spec(_Part):
     input_filter: InputFilter | None = None
     result_cache: ResultCache | None = None
     routes: tuple[Route, ...] = Field(min_length=1)
+    relays: tuple[Relay, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Spec:
         needs = [r.min_bandwidth for r in self.routes]
         if needs != sorted(needs, reverse=True):
             raise ValueError("routes must be ordered by minBandwidth, highest first")
+        names = [self.service, *(relay.model for relay in self.relays)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"relays and service must have names of their own, they are {', '.join(names)}")
         return self
 
 

@@ -15,6 +15,8 @@ from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 
 EXITS_KEY = "edge.exits"
+MOST_TENSORS = 4
+"""Of a cut that a card lists; every further one is a round of slices to profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Card:
                     "output": exit_.output,
                     "accuracy": exit_.accuracy,
                     "tensor": tensor.document(),
-                    "cuts": [{"tensor": c.tensor, "bytes": c.bytes} for c in cuts],
+                    "cuts": [
+                        {"tensor": c.tensor, "tensors": list(c.tensors), "bytes": c.bytes} for c in cuts
+                    ],
                 }
                 for exit_, tensor, cuts in self.exits
             ],
@@ -68,8 +72,22 @@ def card_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> Card
     the fix.
     """
     exits = read_exits(graph, given)
-    described = tuple((e, graph.tensor(e.output), tuple(graph.cuts(e.output))) for e in exits)
+    described = tuple(
+        (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
+    )
     return Card(graph.digest, size, graph.tensor(graph.input), described)
+
+
+def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
+    """The cuts of one tensor, and those of several where fewer bytes cross than at every cut before.
+
+    Others could only be right for an entry node that is faster than what is behind its link.
+    """
+    kept: list[Cut] = []
+    for cut in cuts:
+        if len(cut.tensors) == 1 or not kept or cut.bytes < min(c.bytes for c in kept):
+            kept.append(cut)
+    return tuple(kept)
 
 
 def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:

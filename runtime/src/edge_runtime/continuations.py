@@ -31,11 +31,13 @@ class Continuations:
         None when there is none, or it is not known and the store is out of reach.
         """
         assert route.remote is not None
-        model, cut = placement.spec.model.digest, [t.name for t in route.remote.slice.inputs]
+        model, cut = placement.spec.model.digest, list(route.sent)
+        if {t.name for t in placement.spec.model.inputs} >= set(cut):
+            return None  # nothing was computed yet: the local route has the input as it came
 
         async def ask() -> dict[str, Any] | None:
             try:
-                return await self._ask(model, cut, local)
+                return await self._ask(model, cut, route, local)
             except Unreachable:
                 raise
             except (StorageError, KeyError, TypeError, ValueError) as error:
@@ -43,23 +45,31 @@ class Continuations:
                 return None
 
         try:
-            found = await self._remembered.get([model, cut, local.exit, local.accuracy], ask)
+            key = [model, cut, local.exit, local.accuracy]
+            encoded = [route.codec, route.exit, route.accuracy] if route.codec != "fp32" else []
+            found = await self._remembered.get(key + encoded, ask)
         except Unreachable:
             return None
         return _route(found, local) if found else None
 
-    async def _ask(self, model: str, cut: list[str], local: Route) -> dict[str, Any] | None:
-        """The first exit behind the cut, which is the one that is nearest."""
+    async def _ask(self, model: str, cut: list[str], route: Route, local: Route) -> dict[str, Any] | None:
+        """The first exit behind the cut, which is the one that is nearest.
+
+        The head gives its activation as it crosses the hop, so it is decoded here, too; what the plan says
+        that its codec costs the route's exit is taken to be lost at every other.
+        """
         card = await self._store.card(model)
-        exits = [e for e in card["exits"] if e["accuracy"] >= local.accuracy]
+        whole = next((e["accuracy"] for e in card["exits"] if e["name"] == route.exit), route.accuracy)
+        lost = max(whole - route.accuracy, 0.0) if route.codec != "fp32" else 0.0
+        exits = [e for e in card["exits"] if e["accuracy"] - lost >= local.accuracy]
         for exit_ in sorted(exits, key=lambda e: float(e["accuracy"])):
             try:
-                slice_ = await self._store.slice(model, cut, [exit_["output"]])
+                slice_ = await self._store.slice(model, cut, [exit_["output"]], route.codec)
             except Unreachable:
                 raise
             except StorageError:  # it branches off before the cut
                 continue
-            return {"exit": exit_["name"], "accuracy": exit_["accuracy"], "slice": slice_}
+            return {"exit": exit_["name"], "accuracy": exit_["accuracy"] - lost, "slice": slice_}
         return None
 
 

@@ -399,11 +399,14 @@ class Dataplane:
         if client is None:
             client = HttpClient(remote.address, self._resolver, tls=self._tls)
             self._clients[remote.address] = client
-        return Hop(remote, client, link)
+        # Between edge nodes there is another link than the measured one.
+        return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
 
     def _link_for(self, placement: Placement) -> LinkMonitor | None:
         spec = placement.spec.link
-        if spec is None or all(route.remote is None for route in placement.spec.routes):
+        chains = [chain.stages for chain in placement.spec.routes]
+        chains += [chain.stages for chain in placement.spec.relays]
+        if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
             return self.link if spec is not None and self.link is not None else None
         if self.link is not None and self.link.spec == spec:
             return self.link
@@ -429,8 +432,9 @@ class Dataplane:
             self.changed.set()
 
     def _forget_clients(self, table: Table) -> None:
-        needed = {hop.address for hop in table.hops if hop is not None}
-        self._guards.keep_only(needed)
+        hops = [hop for hop in table.hops if hop is not None]
+        self._guards.keep_only({hop.address for hop in hops})
+        needed = {hop.url for hop in (*hops, *(r.hop for r in table.relays if r.hop is not None))}
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()
 

@@ -34,6 +34,10 @@ class Checked(Protocol):
     def address(self) -> str:
         """Hops to one address fail together."""
 
+    @property
+    def linked(self) -> bool:
+        """Whether it crosses the measured link."""
+
     async def healthy(self, within: float) -> bool:
         """Whether it would answer."""
 
@@ -139,7 +143,7 @@ class Guards:
         try:
             while not self._of(hop).closed:
                 begun = loop.time()
-                if self._reachable():
+                if not hop.linked or self._reachable():
                     healthy = await hop.healthy(CHECK_WITHIN)
                     before = self._of(hop)
                     if before.closed:

@@ -48,7 +48,7 @@ def steps(card: Json, exit_: str, min_accuracy: float) -> list[Step]:
     """
     exits = {entry["name"]: entry for entry in card["exits"]}
     last = exits[exit_]
-    trunk = [cut["tensor"] for cut in last["cuts"]]
+    trunk = [cut["tensor"] for cut in last["cuts"] if len(cut.get("tensors", [""])) == 1]
     found: dict[int, Step] = {}
     for entry in exits.values():
         if entry["name"] == exit_ or not min_accuracy <= entry["accuracy"] <= last["accuracy"]:

@@ -47,5 +47,6 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 def _digests(document: Json) -> Iterator[str]:
     with contextlib.suppress(KeyError, TypeError):
-        for route in document["spec"]["routes"]:
-            yield from (s["slice"]["digest"] for s in route["stages"] if not s.get("address"))
+        spec = document["spec"]
+        for chain in [*spec["routes"], *(spec.get("relays") or [])]:
+            yield from (s["slice"]["digest"] for s in chain["stages"] if not s.get("address"))

@@ -39,9 +39,11 @@ class ModelStore:
             )
         return data
 
-    async def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
-        """Has a slice cut; `{"digest", "size", "inputs", "outputs"}`."""
-        request = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+    async def slice(
+        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str = "fp32"
+    ) -> dict[str, Any]:
+        """Has a slice cut; `{"digest", "size", "inputs", "outputs"}`. decode: how its inputs arrive."""
+        request = {"model": model, "inputs": list(inputs), "outputs": list(outputs), "decode": decode}
         made: dict[str, Any] = orjson.loads(await self._call("POST", "/v1/slices", orjson.dumps(request)))
         return made
 

@@ -84,7 +84,13 @@ async def profile_device(
     source = card["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
     wholes = {exit_["name"]: (source, exit_["output"]) for exit_ in card["exits"]}
-    runs = {pair: await _runner(store, model, pair) for pair in dict.fromkeys([*pairs, *wholes.values()])}
+    tensors = {
+        cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
+    }
+    runs = {
+        pair: await _runner(store, model, *(tensors.get(name, [name]) for name in pair))
+        for pair in dict.fromkeys([*pairs, *wholes.values()])
+    }
     measured = measure_all(runs, seconds, progress)
     for pair, result in measured.items():
         progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
@@ -116,8 +122,10 @@ def relative_error(
     return worst
 
 
-async def _runner(store: ModelStore, model: str, pair: tuple[str, str]) -> Callable[[], object]:
-    made = await store.slice(model, pair[:1], pair[1:])
+async def _runner(
+    store: ModelStore, model: str, start: Sequence[str], end: Sequence[str]
+) -> Callable[[], object]:
+    made = await store.slice(model, start, end)
     inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
     session = Session(await store.blob(made["digest"]), inputs, outputs)
     feeds = zeros(inputs)

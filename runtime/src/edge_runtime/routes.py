@@ -14,8 +14,10 @@ DWELL: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the decision has to know of a route: the bandwidth it needs (bit/s) and whether it crosses the
-    link.
+    """What the decision has to know of a route: the bandwidth it needs (bit/s), and whether it is remote.
+
+    Remote is a route some hop of which crosses the measured link, at whichever node that hop begins. One
+    whose hops stay between edge nodes is none, nor is one without hops.
     """
 
     min_bandwidth: float
@@ -52,14 +54,14 @@ def decide(
     """The index of the route for a request at `now`, and the state for the next decision.
 
     The first route whose need the estimate covers; upward only beyond the hysteresis and after the dwell
-    time, downward at once. With the link down or unmeasured: the local route, where there is one. Where there
-    is one, the routes that are `shut` (their hop's breaker is open) are passed over.
+    time, downward at once. With the link down or unmeasured: the first route that is not remote, where there
+    is one. Where there is one, the routes that are `shut` (their hop's breaker is open) are passed over.
     """
-    local = next((i for i, choice in enumerate(table) if not choice.remote), None)
+    near = [i for i, choice in enumerate(table) if not choice.remote]
     if not link.up or link.bandwidth is None:
-        chosen = 0 if local is None else local
+        chosen = next((i for i in near if i not in shut), near[-1] if near else 0)
     else:
-        chosen = _by_bandwidth(table, link.bandwidth, state.active, () if local is None else shut)
+        chosen = _by_bandwidth(table, link.bandwidth, state.active, shut if near else ())
         active = state.active
         if active is not None and chosen < active and now < state.settled_at and active not in shut:
             chosen = active

@@ -21,8 +21,8 @@ from edge_runtime import cpus
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.certificates import Certificates
-from edge_runtime.batches import LARGEST
 from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.batches import LARGEST
 from edge_runtime.cluster import Placements
 from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
@@ -77,7 +77,7 @@ class Runtime:
             max_batch=max_batch,
         )
         cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
-        self.service = Service(service, cheap)
+        self.service = Service(service, cheap, lambda: self.dataplane.relays)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from edge_runtime.answers import Answer
@@ -43,11 +43,18 @@ class Backend(Protocol):
         """
 
 
-class Service:
-    """One model by name over what answers for it."""
+def _nothing() -> Mapping[str, Backend]:
+    return {}
 
-    def __init__(self, name: str, backend: Backend) -> None:
-        self.name, self.backend = name, backend
+
+class Service:
+    """One model by name over what answers for it, and the relays that this node runs for others."""
+
+    def __init__(
+        self, name: str, backend: Backend, relays: Callable[[], Mapping[str, Backend]] = _nothing
+    ) -> None:
+        """relays: those of the moment, by model name."""
+        self.name, self.backend, self._relays = name, backend, relays
         self.draining = False
         self.refusal = ""  # why nothing is answered although it could be
 
@@ -57,20 +64,28 @@ class Service:
         return self.backend.contract is not None and not self.draining and not self.refusal
 
     def check(self, model: str, version: str = "") -> None:
-        """UnknownModel for another name or version than the one that is served."""
-        if model != self.name:
+        """UnknownModel for another name or version than those that are served."""
+        if model != self.name and model not in self._relays():
             raise UnknownModel(f'model "{model[:80]}" is not served here; ask for {self.name}')
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(
                 f'model {model} has no version "{version[:80]}"; ask for version {MODEL_VERSION} or none'
             )
 
+    def answering(self, model: str) -> Backend:
+        """What answers for a model that was checked; a relay may have gone since (UnknownModel)."""
+        if model == self.name:
+            return self.backend
+        self.check(model)
+        return self._relays()[model]
+
     def contract(self, model: str, version: str = "") -> Contract:
         """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
         self.check(model, version)
-        contract = self.backend.contract
+        backend = self.answering(model)
+        contract = backend.contract
         if contract is None:
-            why = self.backend.message or _NONE_YET
+            why = backend.message or _NONE_YET
             raise NotReady(f"model {model} is not ready: {why}")
         if self.refusal:
             raise NotReady(f"model {model} is not served: {self.refusal}")
@@ -80,17 +95,18 @@ class Service:
         """Names, datatypes and shapes; the same whichever route is active."""
         contract = self.contract(model, version)
         return {
-            "name": self.name,
+            "name": model,
             "versions": [MODEL_VERSION],
-            "platform": self.backend.platform,
+            "platform": self.answering(model).platform,
             "inputs": [t.document() for t in contract.inputs],
             "outputs": [t.document() for t in contract.outputs],
         }
 
     def index(self, only_ready: bool) -> list[dict[str, str]]:
-        """The repository index: the one model, and whether it is ready."""
+        """The repository index: the model and the relays, and whether they are ready."""
         if self.ready:
-            return [{"name": self.name, "version": MODEL_VERSION, "state": "READY", "reason": ""}]
+            names = [self.name, *self._relays()]
+            return [{"name": n, "version": MODEL_VERSION, "state": "READY", "reason": ""} for n in names]
         if only_ready:
             return []
         why = "going down" if self.draining else self.refusal or self.backend.message

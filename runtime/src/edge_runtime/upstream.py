@@ -14,18 +14,35 @@ from edge_runtime.tensors import Array
 
 
 class Hop:
-    """One remote stage over a client that all hops to its address share."""
+    """One remote stage over a client that all hops to its address share.
 
-    def __init__(self, stage: Stage, client: HttpClient, link: LinkMonitor | None) -> None:
+    link: the measured link that it crosses, None for one between edge nodes. beyond: the stages that the next
+    one asks in its turn; the answer is the last one's.
+    """
+
+    def __init__(
+        self, stage: Stage, client: HttpClient, link: LinkMonitor | None, beyond: Sequence[Stage] = ()
+    ) -> None:
         self._stage, self._client, self._link = stage, client, link
-        self._inputs, self._outputs = stage.slice.inputs, stage.slice.outputs
+        self._inputs, self._outputs = stage.slice.inputs, [stage, *beyond][-1].slice.outputs
+        self._beyond = [behind.address or "" for behind in beyond]
         self._names = [t.name for t in self._outputs]
         self._path = f"/v2/models/{stage.model}/infer"
 
     @property
     def address(self) -> str:
-        """Where it goes: hops to one address fail together."""
+        """Where it goes, all the way: hops to one address fail together."""
+        return " > ".join([self._client.url, *self._beyond])
+
+    @property
+    def url(self) -> str:
+        """Where the next stage is."""
         return self._client.url
+
+    @property
+    def linked(self) -> bool:
+        """Whether it crosses the measured link itself."""
+        return self._link is not None
 
     async def healthy(self, within: float) -> bool:
         """Whether the next stage says, `within` so many seconds, that it would answer."""

@@ -10,6 +10,8 @@ from edge_runtime.guards import Guards
 class _Hop:
     """A hop that is as healthy as it is told to be."""
 
+    linked = True
+
     def __init__(self, address: str = "http://far") -> None:
         self.address, self.well, self.asked, self.most = address, False, 0, 0
         self._asking = 0

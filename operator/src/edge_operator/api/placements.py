@@ -11,6 +11,7 @@ from edge_operator.api.quantities import Duration, Quantity, Share
 from edge_operator.api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_operator.api.tensors import Slice, Tensor, Tensors
 
+Codec = Literal["fp32", "fp16", "int8"]
 Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 
@@ -49,12 +50,16 @@ class Stage(Part):
 
     place: Name = Field(description="Node, or name of the Triton server.")
     runtime: Literal["Edge", "Triton"] = Field(
-        description="What runs it: this entry node's runtime, or Triton."
+        description="What runs it: a runtime at an edge node, which is this one where there is no address; "
+        "or Triton."
     )
     slice: Slice = Field(description="The part of the model that runs here.")
-    address: Url | None = Field(default=None, description="Triton's HTTP address. Required for Triton.")
+    address: Url | None = Field(
+        default=None,
+        description="HTTP address of Triton, or of the runtime at another edge node. Required for Triton.",
+    )
     model: Name | None = Field(
-        default=None, description="The slice's model name at Triton. Required for Triton."
+        default=None, description="The slice's model name at the address. Required with an address."
     )
     predicted_compute: Duration | None = Field(
         default=None, description="Compute time that the plan expects here."
@@ -64,6 +69,8 @@ class Stage(Part):
     def _triton_can_be_reached(self) -> Self:
         if self.runtime == "Triton" and (self.address is None or self.model is None):
             raise ValueError("a stage with runtime Triton needs address and model")
+        if self.address is not None and self.model is None:
+            raise ValueError("a stage with an address needs model, the name that it has there")
         return self
 
 
@@ -74,7 +81,16 @@ class Route(Part):
         description="<exit>@<tensor of the cut>, or <exit>@local."
     )
     exit: ExitName = Field(description="Exit that answers.")
-    cut: TensorName = Field(description="Tensor that crosses the link, or local when none does.")
+    cut: TensorName = Field(
+        description="Tensor that leaves this node, several joined by +, or local when none does."
+    )
+    cut_tensors: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="The same tensors one by one. Default: the one that cut names."
+    )
+    codecs: Annotated[tuple[Codec, ...], Field(min_length=1, max_length=7)] | None = Field(
+        default=None,
+        description="How activations are encoded on each hop, in order. Default: fp32 on all of them.",
+    )
     accuracy: Accuracy = Field(description="Accuracy of the exit, between 0 and 1.")
     min_bandwidth: Quantity = Field(
         description="Bandwidth in bit/s from which this is the right route; 0 when local."
@@ -84,6 +100,16 @@ class Route(Part):
     )
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=8)] = Field(
         description="The slices in the order in which they run."
+    )
+
+
+class Relay(Part):
+    """A slice that this node runs for other entry nodes, and where its result goes from here."""
+
+    model: Name = Field(description="Model name under which other runtimes ask for it.")
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=7)] = Field(
+        description="The slice that runs here, then those that follow: the next one is asked from here, and "
+        "the last one's result is the answer."
     )
 
 
@@ -115,6 +141,10 @@ class PlacementSpec(Part):
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="The routes, highest minBandwidth first. The runtime takes the first whose minBandwidth "
         "is not above the measured bandwidth. The last is local, except in the mode CloudOnly."
+    )
+    relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="What this node runs for other entry nodes of the service. Default: nothing.",
     )
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ class Servicer:
             request = parse(message)
             model, contract, asked = self._read(request)
             self._keep(message, request, contract, asked)
-        return write_response(model, asked, contract, await self._answer(asked, within))
+        return write_response(model, asked, contract, await self._answer(model, asked, within))
 
     async def model_stream_infer(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
@@ -87,7 +87,7 @@ class Servicer:
                 request = parse(message)
                 identity = request.id
                 model, contract, asked = self._read(request)
-                answer = await self._answer(asked)
+                answer = await self._answer(model, asked)
                 if "triton_enable_empty_final_response" in request.parameters:
                     answer = Answer(answer.outputs, {**answer.parameters, "triton_final_response": True})
                 yield write_stream_response(write_response(model, asked, contract, answer))
@@ -101,12 +101,12 @@ class Servicer:
         contract = self._service.contract(request.model_name, request.model_version)
         return request.model_name, contract, read_request(request, contract)
 
-    async def _answer(self, asked: InferRequest, within: float | None = None) -> Answer:
+    async def _answer(self, model: str, asked: InferRequest, within: float | None = None) -> Answer:
         """Within the caller's own time: the request's parameter or the call's deadline, whichever is less."""
         wanted = [name for name, _ in asked.outputs]
         limits = [limit for limit in (asked.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        return await self._service.backend.infer(asked.inputs, wanted, within, asked.stream)
+        return await self._service.answering(model).infer(asked.inputs, wanted, within, asked.stream)
 
     def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
         """A request whose header was seen before, read without the generated classes."""

@@ -58,7 +58,7 @@ class RestApp:
     def __init__(self, service: Service, exposition: Callable[[], bytes]) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
-        self._plans = Plans()
+        self._plans, self._relay_plans = Plans(), Plans()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,7 +107,7 @@ class RestApp:
             case ("v2", "health", "ready"):
                 return 200 if service.ready else 503, {"ready": service.ready}
             case ("v2", "models"):
-                return 200, {"models": [service.name]}
+                return 200, {"models": [entry["name"] for entry in service.index(only_ready=False)]}
             case ("v2", "models", name, *version, "ready") if len(version) in (0, 2):
                 service.contract(name, _version(version, path))
                 return 200 if service.ready else 503, {"name": name, "ready": service.ready}
@@ -140,9 +140,11 @@ class RestApp:
         if encoding:
             body = await _aside(len(body), inflate, body, encoding, LARGEST_REQUEST)
         contract = self._service.contract(model, version)
-        request = decode_request(body, header_length, contract, self._plans)
+        plans = self._plans if model == self._service.name else self._relay_plans
+        request = decode_request(body, header_length, contract, plans)
         wanted = [name for name, _ in request.outputs]
-        result = await self._service.backend.infer(request.inputs, wanted, request.timeout, request.stream)
+        backend = self._service.answering(model)
+        result = await backend.infer(request.inputs, wanted, request.timeout, request.stream)
         parts, length = encode_response(
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters
         )

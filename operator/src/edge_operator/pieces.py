@@ -1,0 +1,63 @@
+"""The slices that a planned route is made of: at the entry node, at another edge node, at Triton. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edge_operator.api.placements import Codec
+from edge_operator.runs import SliceKey
+from edge_operator.store import ModelCard
+from edge_planning import plans
+
+FP32 = "fp32"
+_CODECS: Mapping[str, Codec] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What runs at the entry node (head), at the helper (middle) and at Triton (tail); None: nothing does.
+
+    cut: the tensors that leave the entry node. codecs: of each hop.
+    """
+
+    head: SliceKey | None
+    middle: SliceKey | None
+    tail: SliceKey | None
+    cut: tuple[str, ...] = ()
+    codecs: tuple[Codec, ...] = ()
+
+    @property
+    def keys(self) -> tuple[SliceKey, ...]:
+        """Those that there are, in order."""
+        return tuple(key for key in (self.head, self.middle, self.tail) if key is not None)
+
+
+def pieces(card: ModelCard, route: plans.Route) -> Pieces:
+    """The slices of one route, with the codecs of its hops at their edges."""
+    exit_ = next(e for e in card.exits if e.name == route.exit)
+    tensors = {cut.tensor: cut.names for cut in exit_.cuts}
+    start, end = tuple(tensor.name for tensor in card.inputs), (exit_.output,)
+    if route.cut is None:
+        return Pieces(SliceKey(card.digest, start, end), None, None)
+    ways = [start, tensors[route.cut]]
+    if route.second_cut is not None:
+        ways.append(tensors[route.second_cut])
+    ways.append(end)
+    codecs = _codecs(route, len(ways) - 2)
+    arriving, leaving = (FP32, *codecs), (*codecs, FP32)
+    keys: list[SliceKey | None] = [
+        SliceKey(card.digest, before, behind, decode, encode)
+        for (before, behind), decode, encode in zip(pairwise(ways), arriving, leaving, strict=True)
+    ]
+    if ways[1] == start and codecs[0] == FP32:
+        keys[0] = None  # the input goes out as it came
+    head, *others = keys
+    middle = others[0] if route.helper is not None else None
+    tail = others[-1] if route.helper is None or route.second_cut is not None else None
+    return Pieces(head, middle, tail, ways[1], codecs)
+
+
+def _codecs(route: plans.Route, hops: int) -> tuple[Codec, ...]:
+    """One for each hop; a plan names one where all are the same."""
+    named = [_CODECS[name] for name in route.codec.split(",")]
+    return tuple(named) if len(named) == hops else (named[0],) * hops

@@ -1,0 +1,66 @@
+"""What this node runs for other entry nodes: a slice by a name of its own, and the next hop behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edge_runtime.answers import Answer
+from edge_runtime.metrics import Metrics
+from edge_runtime.runners import Runner
+from edge_runtime.tables import LoadedRelay
+from edge_runtime.tensors import Array, Contract
+
+
+class RelayBackend:
+    """One relay as a model of the Open Inference Protocol.
+
+    It has the queue of this node's inferences in common with the service itself. There is no insurance and
+    no breaker here: the entry node has both, and knows what else could answer.
+    """
+
+    platform = "edge-intelligence"
+    message = ""
+
+    def __init__(
+        self,
+        relay: LoadedRelay,
+        runner: Runner,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        latency: float,
+    ) -> None:
+        """latency: seconds that a request without a time of its own gets."""
+        self._relay, self._runner, self._metrics = relay, runner, metrics
+        self._clock, self._latency = clock, latency
+
+    @property
+    def contract(self) -> Contract | None:
+        """What the slice here takes, and what the last stage gives."""
+        return self._relay.contract
+
+    async def infer(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
+    ) -> Answer:
+        """The last stage's outputs, within what is left of the request's time.
+
+        Raises QueueFull before anything is run, CannotAnswer when the next hop cannot or is late.
+        """
+        relay, start = self._relay, self._clock()
+        until = start + (self._latency if within is None else within)
+        self._runner.admit(relay.pace.seconds)
+        try:
+            results = await self._runner.run(relay.session, dict(inputs), None, None, until)
+        finally:
+            self._runner.leave()
+        seconds = self._clock() - start
+        relay.pace.add(seconds)
+        self._metrics.stage(relay.relay.model, seconds)
+        if relay.hop is not None:
+            results = await relay.hop.infer(results, until - self._clock())
+            self._metrics.hop(relay.relay.model, "ok", self._clock() - start - seconds)
+        by_name = {t.name: array for t, array in zip(relay.contract.outputs, results, strict=True)}
+        return Answer([by_name[name] for name in outputs], {"relay": relay.relay.model})
