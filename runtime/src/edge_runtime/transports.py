@@ -108,10 +108,15 @@ class _Http(uvicorn.Server):
         await super().startup([])
         loop = asyncio.get_running_loop()
         # Callers who neither shake hands nor say goodbye hold nothing up.
-        limits = {"ssl_handshake_timeout": _HANDSHAKE, "ssl_shutdown_timeout": _GOODBYE} if self._tls else {}
+        handshake, goodbye = (_HANDSHAKE, _GOODBYE) if self._tls is not None else (None, None)
         for sock in sockets or ():
             server = await loop.create_server(
-                lambda: self._protocol(self.config), sock=sock, backlog=_BACKLOG, ssl=self._tls, **limits
+                lambda: self._protocol(self.config),
+                sock=sock,
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=goodbye,
             )
             self.servers.append(server)
         if self._path is not None:
