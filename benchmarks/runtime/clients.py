@@ -71,7 +71,7 @@ class HttpConnection:
                 raise ConnectionError(f"the server closed the connection after {self._found!r}")
             return False
         head = self._found[:end].lower()
-        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        length = int(head.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0])
         if len(self._found) < end + 4 + length:
             return False
         if b" 200 " not in head[:16]:
