@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import json
+import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +17,7 @@ import uvloop
 
 from edge_runtime.alone import serve_alone
 from edge_runtime.certificates import Certificates
+from edge_runtime.cli import _parser
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
 
@@ -148,28 +149,38 @@ def split(model: bytes, cut: str, folder: Path, address: str) -> tuple[Path, dic
 def entry(
     folder: Path,
     placement: dict[str, Any],
-    http: int,
-    grpc: int,
     *,
     certificates: Certificates | None = None,
-    health_port: int | None = None,
-) -> Iterator[None]:
-    """The runtime of the entry node, which needs no model store: its slice is there."""
+) -> Iterator[Path]:
+    """The runtime of the entry node, which needs no model store; yields the folder of its sockets."""
     (folder / "placement.json").write_text(json.dumps(placement))
-    arguments = argparse.Namespace(
-        service="digits",
-        namespace="default",
-        node="edge-a",
-        store="http://127.0.0.1:9",
-        cache_dir=folder / "cache",
-        host="127.0.0.1",
-        http_port=http,
-        grpc_port=grpc,
-        placement_file=folder / "placement.json",
-        uds=folder / "uds",
-        health_port=health_port,
-        threads=1,
-        max_batch=8,
-    )
+    named = {"service": "digits", "namespace": "default", "node": "edge-a", "store": "http://127.0.0.1:9"}
+    named |= {"cache-dir": str(folder / "cache"), "placement-file": str(folder / "placement.json")}
+    named |= {"host": "127.0.0.1", "http-port": "0", "grpc-port": "0", "uds": str(folder / "uds")}
+    arguments = _parser().parse_args(["run", *(f"--{name}={value}" for name, value in named.items())])
     with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates)):
-        yield
+        pause = threading.Event()
+        for _ in range(1000):
+            with suppress(OSError):
+                if ask(folder / "uds", "GET", "/v2/health/ready")[0] == 200:
+                    break
+            pause.wait(0.02)
+        else:
+            raise AssertionError("the entry node is not ready after 20 s")
+        yield folder / "uds"
+
+
+def ask(
+    sockets: Path, method: str, path: str, document: object = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
+    """One request by the socket of the node: status and JSON."""
+    body = b"" if document is None else json.dumps(document).encode()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(sockets / "http.sock"))
+        lines = [f"{method} {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", "connection: close"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        found = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    head, _, rest = found.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(rest)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import pytest
-from mounts import Mount, Signer
 from onnx import TensorProto, helper
-from stages import alone
 
 from edge_runtime.certificates import Certificates, Clients
+from mounts import Mount, Signer
+from stages import alone
 
 
 def doubler() -> bytes:
@@ -39,24 +40,35 @@ class Guarded:
     folder: Path
 
 
+@contextmanager
 def guarded(folder: Path, clients: Clients) -> Iterator[Guarded]:
     (folder / "model.onnx").write_bytes(doubler())
     signer = Signer(folder / "authority")
     mount = Mount(folder / "tls", signer.pair())
     certificates = Certificates(mount.path, clients)
-    with alone(
-        folder / "model.onnx", uds=folder / "uds", certificates=certificates, health_port=0
-    ) as (http, grpc, said):
+    with alone(folder / "model.onnx", uds=folder / "uds", certificates=certificates, health_port=0) as (
+        http,
+        grpc,
+        said,
+    ):
         yield Guarded(http, grpc, said, folder / "uds", mount, signer, certificates, folder)
 
 
 @pytest.fixture
 def strict(tmp_path: Path) -> Iterator[Guarded]:
     """Certificates are required."""
-    yield from guarded(tmp_path, "require")
+    with guarded(tmp_path, "require") as served:
+        yield served
 
 
 @pytest.fixture
 def lenient(tmp_path: Path) -> Iterator[Guarded]:
     """Callers may show none."""
-    yield from guarded(tmp_path, "optional")
+    with guarded(tmp_path, "optional") as served:
+        yield served
+
+
+@pytest.fixture
+def serve_guarded() -> Callable[[Path, Clients], AbstractContextManager[Guarded]]:
+    """For a test that ends the server itself."""
+    return guarded

@@ -114,7 +114,7 @@ BROKEN: dict[str, tuple[Callable[[Signer, Path], Files], str]] = {
         lambda s, _: {k: v for k, v in s.pair().items() if k != "ca.crt"},
         "ca.crt: it cannot be read",
     ),
-    "an end in the past": (lambda s, _: s.pair(days=-400), "tls.crt: it ended on 20"),
+    "an end in the past": (lambda s, _: s.pair(days=-100), "tls.crt: it ended on 20"),
 }
 
 

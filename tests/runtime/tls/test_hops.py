@@ -1,0 +1,114 @@
+"""From the entry node to the next stage: each shows its certificate, each checks the other's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edge_runtime.certificates import Certificates
+from mounts import Mount, Signer
+from stages import alone, ask, entry, split
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An entry node and the next stage, with the mount of each."""
+
+    sockets: Path
+    near: Mount
+    far: Mount
+    certificates: tuple[Certificates, Certificates]
+
+    def infer(self, image: Any) -> tuple[int, Any]:
+        given = {
+            "name": "image",
+            "shape": list(image.shape),
+            "datatype": "FP32",
+            "data": image.ravel().tolist(),
+        }
+        return ask(self.sockets, "POST", "/v2/models/digits/infer", {"inputs": [given]})
+
+
+@contextmanager
+def _pair(folder: Path, model: bytes, near: dict[str, bytes], far: dict[str, bytes]) -> Iterator[Pair]:
+    near_mount, far_mount = Mount(folder / "near", near), Mount(folder / "far", far)
+    near_certificates, far_certificates = Certificates(near_mount.path), Certificates(far_mount.path)
+    tail, placement = split(model, "pool1", folder, "https://localhost:1")
+    with alone(tail, name="tail", certificates=far_certificates) as (port, _, _):
+        placement["spec"]["routes"][0]["stages"][1]["address"] = f"https://localhost:{port}"
+        with entry(folder, placement, certificates=near_certificates) as sockets:
+            yield Pair(sockets, near_mount, far_mount, (near_certificates, far_certificates))
+
+
+@pytest.fixture
+def image() -> Any:
+    return np.random.default_rng(5).normal(size=(1, 1, 16, 16)).astype(np.float32)
+
+
+def test_a_request_goes_on_to_the_next_stage_and_comes_back(
+    tmp_path: Path, chain_model: bytes, image: Any
+) -> None:
+    signer = Signer(tmp_path / "authority")
+    with _pair(tmp_path, chain_model, signer.pair(), signer.pair()) as pair:
+        status, answer = pair.infer(image)
+    assert status == 200, answer
+    assert answer["parameters"]["route"] == "final@pool1"
+    (whole,) = ort.InferenceSession(chain_model).run(["logits"], {"image": image})
+    np.testing.assert_allclose(answer["outputs"][0]["data"], whole.ravel(), rtol=1e-5)
+
+
+def test_a_next_stage_of_another_authority_is_not_sent_anything(
+    tmp_path: Path, chain_model: bytes, image: Any
+) -> None:
+    ours, theirs = Signer(tmp_path / "ours"), Signer(tmp_path / "theirs")
+    with _pair(tmp_path, chain_model, ours.pair(), theirs.pair()) as pair:
+        status, answer = pair.infer(image)
+    assert status == 503
+    assert "certificate verify failed" in answer["error"]
+
+
+def test_a_next_stage_of_another_name_is_not_sent_anything(
+    tmp_path: Path, chain_model: bytes, image: Any
+) -> None:
+    signer = Signer(tmp_path / "authority")
+    with _pair(tmp_path, chain_model, signer.pair(), signer.pair(hosts=("edge-c",))) as pair:
+        status, answer = pair.infer(image)
+    assert status == 503
+    assert "not valid for 'localhost'" in answer["error"]
+
+
+def test_a_next_stage_refuses_an_entry_node_of_another_authority(
+    tmp_path: Path, chain_model: bytes, image: Any
+) -> None:
+    signer, stranger = Signer(tmp_path / "authority"), Signer(tmp_path / "stranger")
+    near = stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]}
+    with _pair(tmp_path, chain_model, near, signer.pair()) as pair:
+        status, answer = pair.infer(image)
+    assert status == 503
+    assert "closed" in answer["error"]
+
+
+def test_both_ends_follow_a_new_authority_without_a_restart(
+    tmp_path: Path, chain_model: bytes, image: Any
+) -> None:
+    before, after = Signer(tmp_path / "before"), Signer(tmp_path / "after")
+    with _pair(tmp_path, chain_model, before.pair(), before.pair()) as pair:
+        assert pair.infer(image)[0] == 200
+        for mount in (pair.near, pair.far):
+            mount.swap(after.pair())
+        assert pair.infer(image)[0] == 200  # by the connection that exists
+        pause = threading.Event()
+        root = after.pair()["ca.crt"]
+        for _ in range(400):
+            if all(c.current.authority == root for c in pair.certificates):
+                break
+            pause.wait(0.05)
+        assert {pair.infer(image)[0] for _ in range(5)} == {200}
