@@ -30,7 +30,8 @@ from benchmarks.runtime.sites import burst_bytes
 RATES: Final = (1e6, 2e6, 5e6, 10e6, 50e6)
 AIM_P50, AIM_P99 = 1.05, 1.25
 _PAUSE: Final = 0.05  # between requests: more than the emptied bucket needs to fill at the slowest rate
-_ROUNDS: Final = 10
+_ROUNDS: Final = {False: 10, True: 2}
+_BLOCK: Final = {False: 30, True: 3}  # requests in a round
 _SETTLING: Final = 5  # requests after a change of the rate, which the runtime has to notice first
 
 
@@ -72,7 +73,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
         say(f"a request is {wire} bytes on the wire, the round trip {1e3 * round_trip:.3f} ms")
         rows = {}
         for rate in RATES:
-            row = rows[f"{rate / 1e6:g}M"] = _at(deployment, rate, wire, round_trip, 2 if quick else 30)
+            row = rows[f"{rate / 1e6:g}M"] = _at(deployment, rate, wire, round_trip, quick)
             say(f"{rate / 1e6:g} Mbit/s: {row}")
     worst = {name: max(row[name] for row in rows.values()) for name in ("p50", "p99")}
     met = worst["p50"] <= AIM_P50 and worst["p99"] <= AIM_P99
@@ -91,16 +92,17 @@ def bytes_on_the_wire(deployment: Deployment) -> int:
     return min(found)
 
 
-def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, block: int) -> dict[str, float]:
+def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, quick: bool) -> dict[str, float]:
     deployment.site.shape(rate)
     deployment.ask(_SETTLING, _PAUSE)
     gap = 8.0 * wire / rate + _PAUSE
     latencies: list[float] = []
     heads: list[float] = []
     tails: list[float] = []
-    for _ in range(_ROUNDS):
-        heads += deployment.run_head(max(block // 3, 2), gap)
-        tails += [reply["seconds"] for reply in deployment.ask_triton(max(block // 3, 2), gap)]
+    block = _BLOCK[quick]
+    for _ in range(_ROUNDS[quick]):
+        heads += deployment.run_head(block // 3, gap)
+        tails += [reply["seconds"] for reply in deployment.ask_triton(block // 3, gap)]
         for reply in deployment.ask(block, _PAUSE):
             if reply["status"] != 200 or reply["parameters"].get("route") != CUT_ROUTE:
                 raise RuntimeError(f"at {rate:g} bit/s a request was not answered over the link: {reply}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Final
+from typing import Final
 
 from benchmarks.runtime.peers import ONE_THREAD, family
 from testbed.errors import CommandFailedError, MachineUnfitError
@@ -23,7 +23,7 @@ from testbed.processes import HOST_PROC, Daemon, Machine, ProcessRecord, enterin
 from testbed.topology import NodeSpec, Topology
 
 EDGE: Final = "edge"
-_PROGRAMS: Final = ("ip", "tc", "ethtool", "nsenter", "setpriv", "sysctl")
+PROGRAMS: Final = ("ip", "tc", "ethtool", "nsenter", "setpriv", "sysctl")
 _ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 _END: Final = 10.0
 
@@ -117,17 +117,22 @@ def burst_bytes(rate: float) -> int:
 
 def check(say: Callable[[str], None]) -> None:
     """Raises MachineUnfitError with what to do when this machine cannot have a site."""
-    if not sys.platform.startswith("linux"):
-        raise MachineUnfitError(
-            f"shaped links need Linux (this is {sys.platform}): run it on a Linux machine"
-        )
-    if os.geteuid() != 0:
-        raise MachineUnfitError("shaped links need root, to make networks: run it as root, e.g. with sudo")
-    missing = sorted({PACKAGES[program] for program in _PROGRAMS if not present(program)})
-    if missing and not present("apt-get"):
-        raise MachineUnfitError(f"shaped links need {', '.join(missing)}: install them")
+    missing = sorted({PACKAGES[program] for program in PROGRAMS if not present(program)})
+    if sentence := refusal(sys.platform, os.geteuid(), missing, present("apt-get")):
+        raise MachineUnfitError(sentence)
     if missing:
         install(missing, say)
+
+
+def refusal(platform: str, user: int, missing: Sequence[str], may_install: bool) -> str | None:
+    """The sentence that says why a machine cannot have a site and what to do, or None."""
+    if not platform.startswith("linux"):
+        return f"shaped links need Linux (this is {platform}): run it there"
+    if user != 0:
+        return "shaped links need root, to make networks: run it as root, e.g. with sudo"
+    if missing and not may_install:
+        return f"shaped links need {', '.join(missing)}: install them"
+    return None
 
 
 @contextmanager
@@ -171,10 +176,3 @@ def interrupted_when_terminated() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def lines_of(process: Process) -> tuple[IO[str], IO[str]]:
-    """The input and output of a program that talks."""
-    assert process.process.stdin is not None
-    assert process.process.stdout is not None
-    return process.process.stdin, process.process.stdout

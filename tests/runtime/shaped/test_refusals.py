@@ -1,0 +1,25 @@
+"""Machines that cannot shape links are refused in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from benchmarks.runtime.sites import refusal
+
+
+def test_a_machine_that_has_all_is_not_refused() -> None:
+    assert refusal("linux", 0, [], may_install=False) is None
+
+
+def test_what_can_be_installed_is_no_reason_to_refuse() -> None:
+    assert refusal("linux", 0, ["iproute2"], may_install=True) is None
+
+
+def test_each_refusal_says_what_is_needed_and_what_to_do() -> None:
+    assert refusal("darwin", 0, [], may_install=False) == (
+        "shaped links need Linux (this is darwin): run it there"
+    )
+    assert refusal("linux", 1000, [], may_install=True) == (
+        "shaped links need root, to make networks: run it as root, e.g. with sudo"
+    )
+    assert refusal("linux", 0, ["ethtool", "iproute2"], may_install=False) == (
+        "shaped links need ethtool, iproute2: install them"
+    )
