@@ -12,7 +12,7 @@ import pytest_socket
 from onnx import TensorProto, helper, numpy_helper
 
 _WITH_SOCKETS = frozenset(
-    ("serving", "cluster", "store", "alone", "limits", "autonomy", "queueing", "tls", "tracing")
+    ("serving", "cluster", "store", "alone", "limits", "cheap", "autonomy", "queueing", "tls", "tracing")
 )
 EXITS = (("exit1", "exit1_logits", 0.81), ("exit2", "exit2_logits", 0.9), ("final", "logits", 0.97))
 

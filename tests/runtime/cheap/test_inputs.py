@@ -1,0 +1,263 @@
+"""The filter and the cache in front of something that answers: what is computed, counted and said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from edge_runtime.answers import Answer
+from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
+from edge_runtime.errors import HopFailed, NotReady
+from edge_runtime.tensors import Array, Contract, Tensor
+
+IMAGE = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))[None, None]
+LARGE = np.zeros((1, 3, 1200, 1200), np.float32)  # looked at on a thread
+
+
+class Counting:
+    """Answers how many times it was asked; `hold` lets answers wait."""
+
+    platform = "test"
+    message = ""
+
+    def __init__(self, cheap: Cheap = OFF, target: float | None = None) -> None:
+        self.cheap, self.target, self.accuracy = cheap, target, 0.9
+        self.answers = 0.9  # the accuracy of its answers
+        self.contract: Contract | None = Contract([Tensor("image", "FP32", (-1, -1, -1, -1))], [])
+        self.asked: list[tuple[float | None, str]] = []
+        self.told: list[tuple[str, bool]] = []
+        self.hold: asyncio.Event | None = None
+        self.first_fails = False
+
+    async def infer(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
+    ) -> Answer:
+        self.asked.append((within, stream))
+        count = len(self.asked)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.first_fails and count == 1:
+            raise HopFailed("no")
+        arrays = [np.array([[count]], np.float32) for _ in outputs]
+        parameters = {"exit": "final", "route": "final@local", "cut": "local", "deadline_met": True}
+        return Answer(arrays, parameters, self.answers)
+
+    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+        self.told.append((outcome, within is None or seconds <= within))
+
+
+class Setup:
+    """A source with a filter and a cache before it, and a clock that is set by hand."""
+
+    def __init__(self, cheap: Cheap = OFF, target: float | None = None) -> None:
+        self.source, self.registry, self.now = Counting(cheap, target), CollectorRegistry(), 0.0
+        self.front = CheapInputs(self.source, self.registry, "m", b"k", lambda: self.now)
+
+    async def ask(self, image: Array = IMAGE, within: float | None = None, stream: str = "") -> Answer:
+        return await self.front.infer({"image": image}, ["y"], within, stream)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, {"service": "m", **labels})
+
+
+FILTER = Cheap(filter=Filtering())
+CACHE = Cheap(cache=Caching())
+
+
+async def test_what_is_off_costs_nothing_and_counts_nothing() -> None:
+    setup = Setup()
+    for i in range(3):
+        answer = await setup.ask(within=0.5, stream="7")
+        assert answer.outputs[0] == [[i + 1]]
+    assert setup.source.asked == [(0.5, "7")] * 3
+    assert list(setup.registry.collect()) == []
+    assert setup.front.contract is setup.source.contract
+    assert (setup.front.platform, setup.front.message) == ("test", "")
+
+
+@pytest.mark.parametrize("image", [IMAGE, LARGE])
+async def test_a_still_camera_gets_the_last_result_until_it_is_too_old(image: Array) -> None:
+    setup = Setup(FILTER)
+    assert "filtered" not in (await setup.ask(image)).parameters
+    setup.now = 0.5
+    answer = await setup.ask(image)
+    assert answer.outputs[0] == [[1]]
+    assert answer.parameters == {
+        "exit": "final",
+        "route": "final@local",
+        "cut": "local",
+        "deadline_met": True,
+        "filtered": True,
+        "distance": 0.0,
+    }
+    setup.now = 1.5
+    assert (await setup.ask(image)).outputs[0] == [[2]]
+    assert setup.source.told == [("filtered", True)]
+    assert setup.metric("edge_input_filter_total", outcome="computed") == 2
+    assert setup.metric("edge_input_filter_total", outcome="repeated") == 1
+    assert setup.metric("edge_input_filter_distance_count") == 2
+    assert setup.metric("edge_input_filter_distance_bucket", le="0.001") == 2
+    assert setup.metric("edge_result_cache_bytes") is None
+
+
+async def test_a_drop_is_an_answer_without_outputs() -> None:
+    setup = Setup(Cheap(filter=Filtering("Drop")))
+    await setup.ask()
+    answer = await setup.ask(IMAGE + np.float32(0.01))
+    assert list(answer.outputs) == []
+    assert answer.parameters["filtered"] is True
+    assert answer.parameters["distance"] == pytest.approx(0.0103, abs=3e-4)
+    assert setup.metric("edge_input_filter_total", outcome="dropped") == 1
+
+
+async def test_streams_do_not_disturb_each_other() -> None:
+    setup = Setup(FILTER)
+    other = IMAGE[..., ::-1].copy()
+    for image, stream in ((IMAGE, "1"), (other, "2"), (IMAGE, "1"), (other, "2")):
+        await setup.ask(image, stream=stream)
+    assert setup.source.asked == [(None, "1"), (None, "2")]
+    for image in (IMAGE, other, IMAGE):  # without a stream they are one, and unlike
+        await setup.ask(image)
+    assert len(setup.source.asked) == 5
+
+
+async def test_the_same_input_is_computed_once() -> None:
+    setup = Setup(CACHE)
+    for image in (IMAGE, LARGE, IMAGE, LARGE):
+        answer = await setup.ask(image)
+    assert answer.outputs[0] == [[2]]
+    assert answer.parameters["cached"] is True
+    assert len(setup.source.asked) == 2
+    assert setup.source.told == [("cached", True)] * 2
+    assert setup.metric("edge_result_cache_total", outcome="hit") == 2
+    assert setup.metric("edge_result_cache_total", outcome="miss") == 2
+    assert 1000 < (setup.metric("edge_result_cache_bytes") or 0) < 2000
+    setup.now = 61
+    assert "cached" not in (await setup.ask()).parameters
+    assert setup.metric("edge_result_cache_total", outcome="stale") == 1
+
+
+async def test_the_filter_looks_first_and_the_cache_at_what_it_lets_through() -> None:
+    setup = Setup(Cheap(Filtering(), Caching()))
+    other = IMAGE[..., ::-1].copy()
+    for image in (IMAGE, IMAGE, other, IMAGE):
+        answer = await setup.ask(image)
+    assert len(setup.source.asked) == 2
+    assert setup.source.told == [("filtered", True), ("cached", True)]
+    assert answer.parameters["cached"] is True
+    assert "filtered" in (await setup.ask()).parameters  # near to what the cache answered
+
+
+async def test_a_fallbacks_answer_is_not_given_again_once_a_better_route_answers() -> None:
+    for cheap in (FILTER, CACHE):
+        setup = Setup(cheap)
+        setup.source.answers = 0.7
+        await setup.ask()
+        await setup.ask()
+        assert len(setup.source.asked) == 2
+        setup.source.accuracy = 0.7  # the link is down: the local route is the best there is
+        await setup.ask()
+        assert len(setup.source.asked) == 2
+
+
+async def test_another_model_starts_with_nothing_and_the_same_keeps_its_results() -> None:
+    setup = Setup(Cheap(None, Caching(), "sha256:a"))
+    await setup.ask()
+    setup.source.cheap = Cheap(None, Caching(max_age=30.0), "sha256:a")
+    assert "cached" in (await setup.ask()).parameters
+    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    assert "cached" not in (await setup.ask()).parameters
+    setup.source.cheap = OFF
+    assert not {"cached", "filtered"} & (await setup.ask()).parameters.keys()
+    assert setup.metric("edge_result_cache_bytes") == 0
+    setup.source.cheap = Cheap(Filtering(), None, "sha256:b")
+    assert "filtered" not in (await setup.ask()).parameters
+    assert "filtered" in (await setup.ask()).parameters
+
+
+async def test_an_answer_of_the_old_model_does_not_reach_the_new_ones_cache() -> None:
+    setup = Setup(Cheap(Filtering(), Caching(), "sha256:a"))
+    setup.source.hold = asyncio.Event()
+    late = asyncio.create_task(setup.ask())
+    await until(lambda: len(setup.source.asked) == 1)
+    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    second = asyncio.create_task(setup.ask())
+    await until(lambda: len(setup.source.asked) == 2)
+    setup.source.hold.set()
+    await asyncio.gather(late, second)
+    assert (await setup.ask()).outputs[0] == [[2]]
+
+
+async def test_who_asks_the_same_meanwhile_waits_for_the_first_answer() -> None:
+    setup = Setup(CACHE)
+    setup.source.hold = asyncio.Event()
+    asked = [asyncio.create_task(setup.ask()) for _ in range(5)]
+    await until(lambda: len(setup.source.asked) == 1)
+    await asyncio.sleep(0)
+    setup.source.hold.set()
+    answers = await asyncio.gather(*asked)
+    assert [a.outputs[0][0, 0] for a in answers] == [1] * 5
+    assert sum("cached" in a.parameters for a in answers) == 4
+    assert setup.metric("edge_result_cache_total", outcome="joined") == 4
+
+
+async def test_who_waits_in_vain_computes_with_the_time_that_is_left() -> None:
+    setup = Setup(CACHE, target=0.05)
+    setup.source.hold = asyncio.Event()
+    first = asyncio.create_task(setup.ask())
+    await until(lambda: len(setup.source.asked) == 1)
+    second = asyncio.create_task(setup.ask())
+    await until(lambda: len(setup.source.asked) == 2)
+    assert setup.source.asked[0] == (None, "")
+    assert setup.source.asked[1][0] == pytest.approx(0.05)  # this clock stands still
+    setup.source.hold.set()
+    await asyncio.gather(first, second)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_first_that_fails_or_leaves_costs_the_others_nothing(leaves: bool) -> None:
+    setup = Setup(CACHE)
+    setup.source.hold, setup.source.first_fails = asyncio.Event(), True
+    first = asyncio.create_task(setup.ask())
+    await until(lambda: len(setup.source.asked) == 1)
+    second = asyncio.create_task(setup.ask())
+    await asyncio.sleep(0)
+    if leaves:
+        first.cancel()
+    else:
+        setup.source.hold.set()
+    ended = (await asyncio.gather(first, return_exceptions=True))[0]
+    assert isinstance(ended, asyncio.CancelledError if leaves else HopFailed)
+    setup.source.hold.set()
+    answer = await second
+    assert answer.outputs[0] == [[2]]
+    assert "cached" in (await setup.ask()).parameters
+
+
+async def test_a_request_whose_model_was_replaced_while_it_waited_is_told_so() -> None:
+    setup = Setup(Cheap(Filtering(), Caching()))
+    asked = asyncio.create_task(setup.ask(LARGE))
+    await asyncio.sleep(0)
+    setup.source.contract = Contract([Tensor("image", "FP32", (-1, 3, 8, 8))], [])
+    with pytest.raises(NotReady, match="the model was replaced by another while the request waited"):
+        await asked
+    asked = asyncio.create_task(setup.ask(LARGE))
+    await asyncio.sleep(0)
+    setup.source.contract = Contract([Tensor("image", "FP32", (-1, 3, 1200, 1200))], [])
+    assert (await asked).outputs[0] == [[1]]
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)

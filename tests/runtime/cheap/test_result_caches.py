@@ -1,0 +1,91 @@
+"""Which results are kept by their inputs' digest, for how long, and for whom."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.answers import Answer
+from edge_runtime.cheap.result_caches import ResultCache
+from edge_runtime.cheap.settings import Caching
+
+
+def answer(value: int, accuracy: float = 0.9, size: int = 100) -> Answer:
+    return Answer([np.full(size, value, np.float32)], {"exit": "final"}, accuracy)
+
+
+def key(i: int, *outputs: str) -> tuple[bytes, tuple[str, ...]]:
+    return bytes([i]), outputs
+
+
+def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> None:
+    cache = ResultCache(Caching(max_age=10.0))
+    assert cache.find(key(1), 0.9, 0.0) == ("miss", None)
+    cache.keep(key(1), answer(7), 0.0)
+    outcome, found = cache.find(key(1), 0.9, 10.0)
+    assert outcome == "hit"
+    assert found is not None
+    assert found.outputs[0][0] == 7
+    assert cache.find(key(1, "exit1"), 0.9, 1.0) == ("miss", None)
+    assert cache.find(key(1), 0.9, 10.5) == ("stale", None)
+    assert cache.find(key(1), 0.9, 10.5) == ("miss", None)
+    assert cache.bytes == 0
+
+
+def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None:
+    cache = ResultCache(Caching())
+    cache.keep(key(1), answer(1, accuracy=0.8), 0.0)
+    assert cache.find(key(1), 0.95, 1.0) == ("stale", None)
+    assert cache.find(key(1), 0.8, 1.0)[0] == "hit"
+    cache.keep(key(1), answer(2, accuracy=0.95), 1.0)
+    assert cache.find(key(1), 0.95, 2.0)[0] == "hit"
+    cache.keep(key(1), answer(3, accuracy=0.8), 2.0)  # of a fallback: the better one stays
+    found = cache.find(key(1), 0.8, 3.0)[1]
+    assert found is not None
+    assert found.outputs[0][0] == 2
+    cache.keep(key(1), answer(4, accuracy=0.8), 100.0)  # but not when it is too old
+    assert cache.find(key(1), 0.8, 100.0)[0] == "hit"
+
+
+def test_other_bounds_keep_what_is_within_them() -> None:
+    cache = ResultCache(Caching(max_bytes=10_000))
+    for i in range(5):
+        cache.keep(key(i), answer(i), 0.0)
+    assert len(cache) == 5
+    cache.use(Caching(max_bytes=2_000, max_age=1.0))
+    assert len(cache) == 2
+    assert cache.find(key(4), 0.9, 1.0)[0] == "hit"
+    assert cache.find(key(3), 0.9, 1.1)[0] == "stale"
+
+
+def test_a_result_is_kept_without_the_batch_that_it_is_a_view_of() -> None:
+    batch = np.zeros((1000, 100), np.float32)
+    cache = ResultCache(Caching())
+    cache.keep(key(1), Answer([batch[3:4]], {}), 0.0)
+    found = cache.find(key(1), 0.0, 0.0)[1]
+    assert found is not None
+    assert found.outputs[0].base is None
+    assert cache.bytes < 1000
+    words = Answer([np.array(["x" * 5000], object)], {})
+    cache.keep(key(2), words, 0.0)
+    assert cache.bytes > 5000
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 900), st.floats(0, 1), st.floats(0, 5)), max_size=60
+    )
+)
+def test_the_bytes_of_arrays_never_exceed_the_bound(steps: list[tuple[int, int, float, float]]) -> None:
+    cache, now, known = ResultCache(Caching(max_bytes=8_000, max_age=20.0)), 0.0, dict[int, int]()
+    for which, size, accuracy, pause in steps:
+        now += pause
+        cache.keep(key(which), answer(which, accuracy, size), now)
+        known[which] = which
+        assert cache.bytes <= 8_000
+        assert cache.bytes >= 512 * len(cache)
+        outcome, found = cache.find(key(which), 0.0, now)
+        assert (outcome == "hit") == (found is not None)
+        if found is not None and found.outputs[0].size:
+            assert found.outputs[0][0] == which
