@@ -49,8 +49,8 @@ class Counting:
         if self.first_fails and count == 1:
             raise HopFailed("no")
         arrays = [np.array([[count]], np.float32) for _ in outputs]
-        parameters = {"exit": "final", "route": "final@local", "cut": "local", "deadline_met": True}
-        return Answer(arrays, parameters, self.answers)
+        parameters = {"exit": "final", "route": "final@local", "cut": "local"}
+        return Answer(arrays, {**parameters, "deadline_met": True}, self.answers)
 
     def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
         self.told.append((outcome, within is None or seconds <= within))
