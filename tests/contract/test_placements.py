@@ -211,7 +211,7 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
             route="final@hidden",
             exit="final",
             cut="hidden",
-            link=LinkReport(True, 3_920_000.4, 0.0008, now),
+            link=LinkReport(True, 3_920_000.4, 3_100_000.0, 0.0008, now),
             summary=Summary(812, 806, 0.041, 0.077),
             now=now,
         )

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.simulation.links import Bandwidth
-from edge_runtime.estimates import Sample, contradicts, sample_of
+from edge_runtime.links.estimates import Sample, contradicts, sample_of
 from edge_runtime.routes import Choice, LinkView, RouteState, decide
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0

@@ -77,8 +77,12 @@ def placement(
 def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str) -> PlacedLink | None:
     if server is None:
         return None
-    interval = Duration(pool.links.probe_interval)
-    return PlacedLink(peer=server.name, probe=f"{store_url}/v1/probe", interval=interval)
+    return PlacedLink(
+        peer=server.name,
+        probe=f"{store_url}/v1/probe",
+        interval=Duration(pool.links.probe_interval),
+        budget=Quantity(pool.links.probe_budget),
+    )
 
 
 def _route(

@@ -153,11 +153,12 @@ class Slo(_Part):
 
 
 class Link(_Part):
-    """Where to measure the link to `peer`, and how often when no traffic does."""
+    """Where to measure the link to `peer`, how often when no traffic does, and for how many bytes an hour."""
 
     peer: str
     probe: str
     interval: Seconds = 2.0
+    budget: Quantity = 16 << 20
 
 
 class EarlyExit(_Part):

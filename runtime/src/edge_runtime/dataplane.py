@@ -272,7 +272,11 @@ class Dataplane:
         return None
 
     def _view(self) -> LinkView:
-        return self.link.view() if self.link is not None else LinkView(True, None)
+        if self.link is None:
+            return LinkView(True, None)
+        if self.table is not None and self.table.insured:
+            return self.link.view()
+        return self.link.view(cautious=True)
 
     def _reachable(self) -> bool:
         return self.link is None or self.link.view().up
@@ -410,7 +414,7 @@ class Dataplane:
             return self.link if spec is not None and self.link is not None else None
         if self.link is not None and self.link.spec == spec:
             return self.link
-        return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls)
+        return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls, on_probe=self._probed)
 
     def _switch_link(self, link: LinkMonitor | None) -> None:
         old, self.link = self.link, link
@@ -419,13 +423,19 @@ class Dataplane:
         if old is not None and old is not link:
             old.cancel()
 
+    def _probed(self, size: int) -> None:
+        if self.link is not None:
+            self._metrics.probe(self.link.spec.peer, size)
+
     def _link_changed(self, recovered: bool, notable: bool) -> None:
         if recovered:
             self._guards.recovered()
         if self.link is not None:
-            view = self.link.view()
-            self._guards.measured(view.bandwidth)
-            self._metrics.link(self.link.spec.peer, view.bandwidth or 0.0 if view.up else 0.0)
+            bandwidth, told = self.link.view().bandwidth, self.link.report()
+            self._guards.measured(bandwidth)
+            level, low = (value or 0.0 if told.up else 0.0 for value in (bandwidth, told.bandwidth_low))
+            measured = told.measured_at.timestamp() if told.measured_at is not None else None
+            self._metrics.link(self.link.spec.peer, level, low, measured)
         if self.table is not None:
             _, self._state = self._decide(self.table)
         if notable:

@@ -47,13 +47,20 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        bandwidth = Gauge(
-            "edge_link_bandwidth_bits",
-            "Estimated bandwidth, bit/s; 0 when down",
+        self._link = [
+            Gauge(name, text, ("service", "peer"), registry=self.registry)
+            for name, text in (
+                ("edge_link_bandwidth_bits", "Estimated bandwidth, bit/s; 0 when down"),
+                ("edge_link_bandwidth_low_bits", "What four transfers in five exceed, bit/s; 0 when down"),
+                ("edge_link_measured_timestamp_seconds", "When the link was measured last, Unix time"),
+            )
+        ]
+        self._probes = Counter(
+            "edge_probe_bytes",
+            "Bytes of probes and of what goes with them",
             ("service", "peer"),
             registry=self.registry,
         )
-        self._bandwidth: Callable[[str], Gauge] = lambda peer: bandwidth.labels(service, peer)
         self._active = Gauge(
             "edge_active_route",
             "1 for the route in use",
@@ -104,9 +111,15 @@ class Metrics:
         for seconds in waits:
             self._queue.observe(seconds)
 
-    def link(self, peer: str, bandwidth: float) -> None:
-        """The link as estimated now."""
-        self._bandwidth(peer).set(bandwidth)
+    def link(self, peer: str, bandwidth: float, low: float, measured: float | None) -> None:
+        """The link as estimated now, in bit/s, and when (Unix time) it was measured."""
+        for gauge, value in zip(self._link, (bandwidth, low, measured), strict=True):
+            if value is not None:
+                gauge.labels(self._service, peer).set(value)
+
+    def probe(self, peer: str, size: int) -> None:
+        """A probe that cost so many bytes."""
+        self._probes.labels(self._service, peer).inc(size)
 
     def active(self, route: str, exit_: str, switched: bool) -> None:
         """The route in use from now on."""

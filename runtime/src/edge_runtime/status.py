@@ -54,10 +54,11 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """The link as measured: bit/s and seconds, None where not known."""
+    """The link as measured: bit/s (level and low quantile) and seconds, None where not known."""
 
     up: bool
     bandwidth: float | None
+    bandwidth_low: float | None
     round_trip: float | None
     measured_at: datetime | None
 
@@ -95,6 +96,7 @@ def status_document(report: Report) -> dict[str, Any]:
         else {
             "state": "Up" if link.up else "Down",
             "bandwidth": None if link.bandwidth is None else str(round(link.bandwidth)),
+            "bandwidthLow": None if link.bandwidth_low is None else str(round(link.bandwidth_low)),
             "roundTrip": None if link.round_trip is None else format_duration(link.round_trip),
             "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
         },

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
-from edge_runtime.deadlines import Pace
+from edge_runtime.deadlines import Action, Pace
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
@@ -78,6 +78,11 @@ class Table:
     relays: tuple[LoadedRelay, ...] = ()
     covers: dict[str, LoadedRoute] = field(default_factory=dict)
     ladders: dict[str, Ladder] = field(default_factory=dict)
+
+    @property
+    def insured(self) -> bool:
+        """Whether something else answers in time where a hop is late."""
+        return self.local is not None and self.placement.spec.deadline.action is Action.LOCAL_EXIT
 
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """What answers in place of this route's hop: from its activation, else from the input."""

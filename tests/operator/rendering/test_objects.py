@@ -107,7 +107,12 @@ def test_placements_are_what_the_api_accepts_and_name_all_that_a_runtime_needs(w
     placement = world.placements()["cam-1"]
     assert problems(placement) == []
     spec = placement["spec"]
-    assert spec["link"] == {"peer": "cloud", "probe": "http://store.test:8080/v1/probe", "interval": "2s"}
+    assert spec["link"] == {
+        "peer": "cloud",
+        "probe": "http://store.test:8080/v1/probe",
+        "interval": "2s",
+        "budget": "16Mi",
+    }
     assert spec["model"]["output"]["name"] == "logits"
     assert spec["slo"] == {"latency": "90ms", "percentile": 95}
     names = [route["name"] for route in spec["routes"]]

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.estimates import Estimate, Sample, add, contradicts, sample_of
+from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, sample_of
 
 JITTER = 0.006
 RATES = [20e6, 4e6, 1e6, 0.25e6]

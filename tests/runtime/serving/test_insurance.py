@@ -105,7 +105,7 @@ def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
 class _Link:
     """A link that is up and fast, as far as anyone knows."""
 
-    def view(self) -> LinkView:
+    def view(self, cautious: bool = False) -> LinkView:
         return LinkView(True, 1e8)
 
     async def stop(self) -> None:

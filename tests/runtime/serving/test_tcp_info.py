@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 
-from edge_runtime.links import tcp_info
+from edge_runtime.links.sockets import tcp_info
 
 
 def test_acknowledged_bytes_are_counted_as_they_arrive() -> None:

@@ -20,7 +20,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
     window.add(30.0, 9.0, False)  # more than a minute ago
     for i in range(100):
         window.add(50.0, 0.041 if i < 90 else 0.077, i < 99)
-    document = status_document(_report(window, LinkReport(True, 3_920_000.4, 0.0008, NOW)))
+    document = status_document(_report(window, LinkReport(True, 3_920_000.4, 3_100_000.0, 0.0008, NOW)))
     assert document == {
         "observedGeneration": 3,
         "loaded": True,
@@ -31,6 +31,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "link": {
             "state": "Up",
             "bandwidth": "3920000",
+            "bandwidthLow": "3100000",
             "roundTrip": "0.8ms",
             "measuredAt": "2026-01-02T03:04:05Z",
         },
@@ -48,7 +49,7 @@ def test_what_is_not_known_is_removed_not_invented() -> None:
 
 
 def test_a_link_that_is_down_keeps_its_last_bandwidth() -> None:
-    link = status_document(_report(Window(), LinkReport(False, 1e6, None, NOW)))["link"]
+    link = status_document(_report(Window(), LinkReport(False, 1e6, None, None, NOW)))["link"]
     assert (link["state"], link["bandwidth"], link["roundTrip"]) == ("Down", "1000000", None)
 
 

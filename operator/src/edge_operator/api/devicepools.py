@@ -15,7 +15,7 @@ from edge_operator.api.objects import (
     StatusPart,
     condition_column,
 )
-from edge_operator.api.quantities import Duration
+from edge_operator.api.quantities import Duration, Quantity
 from edge_operator.api.rules import Label, PositiveDuration, matching, one_of_each
 
 _ADDRESS = matching(
@@ -67,6 +67,12 @@ class Links(Part):
         default=Duration(2.0),
         description="Time between two active bandwidth probes of an idle link, e.g. 2s. A link in use is "
         "measured by its own traffic. Default 2s.",
+    )
+    probe_budget: Quantity = Field(
+        default=Quantity(16 << 20),
+        description="Bytes an hour that these probes may cost, for each service and entry node, e.g. 1Mi for "
+        "a metered link. When it runs low they become smaller, then rarer, down to one of half a KiB every "
+        "30s. Default 16Mi.",
     )
 
 

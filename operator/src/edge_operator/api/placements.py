@@ -43,6 +43,10 @@ class PlacedLink(Part):
     interval: Duration = Field(
         default=Duration(2.0), description="Time between two probes of an idle link. Default 2s."
     )
+    budget: Quantity = Field(
+        default=Quantity(16 << 20),
+        description="Bytes an hour that probes may cost. Default 16Mi.",
+    )
 
 
 class Stage(Part):
@@ -160,6 +164,9 @@ class LinkStatus(StatusPart):
 
     state: Literal["Up", "Down"] = Field(description="Whether the peer answers.")
     bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth in bit/s.")
+    bandwidth_low: Quantity | None = Field(
+        default=None, description="Bandwidth in bit/s that four transfers in five exceed."
+    )
     round_trip: Duration | None = Field(default=None, description="Measured round-trip time.")
     measured_at: AwareDatetime | None = Field(default=None, description="When it was measured last.")
 

@@ -11,92 +11,43 @@ import contextlib
 import logging
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-import orjson
-
 from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
-from edge_runtime.estimates import Estimate, Sample, add, contradicts, sample_of
+from edge_runtime.links import probe_budgets, probes
+from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, low_at
+from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
+from edge_runtime.links.probe_budgets import Why
+from edge_runtime.links.sockets import TcpInfo, Transfer, tcp_info
 from edge_runtime.routes import LinkView
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)
 
-JITTER: Final = (
-    0.006  # what a throttled process may add to a time it takes: a cpu quota's period and a little
-)
-_FAR_JITTER: Final = 0.0005
 _LEAST_BYTES: Final = 2000  # below this the fixed costs of a request outweigh the transfer
-_SEGMENTS: Final = 3000  # bytes that may have arrived without their acknowledgement
-_POLL: Final = 0.02
 _EARLIEST: Final = 0.04
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
-_PROBE_SECONDS, _BUSY_PROBE_SECONDS = 0.15, 0.03
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
-_LEAST_COMPUTE, _MOST_COMPUTE = 0.7, 1.3  # shares of its mean that a computation may take
-_TIGHT: Final = 1.6  # a sample's greatest rate over its least, up to which it is a measurement
 _DOUBT_EVERY: Final = 1.0
-_PROBE_LEAST, _PROBE_MOST = 8 << 10, 32 << 10
 _PROBE_WITHIN: Final = 2.0
 _IN_A_ROW: Final = 3
 _DOWN_INTERVAL: Final = 0.5
 _DOWN_WITHIN: Final = 0.45
 _LEAST_PATIENCE: Final = 0.05
-_TCP_INFO_LENGTH: Final = 232
-
-
-@dataclass(frozen=True, slots=True)
-class TcpInfo:
-    """Bytes acknowledged on a connection so far, and its least round trip in seconds (linux/tcp.h, struct
-    tcp_info).
-    """
-
-    acked: int
-    round_trip: float
-
-
-def tcp_info(sock: socket.socket) -> TcpInfo | None:
-    """What the kernel says of a connection; None where it says nothing (closed, not Linux)."""
-    try:
-        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_LENGTH)
-    except (OSError, AttributeError, ValueError):  # uvloop: a closed socket is a ValueError
-        return None
-    if len(raw) < 152:
-        return None
-    acked: int = struct.unpack_from("=Q", raw, 120)[0]
-    round_trip: int = struct.unpack_from("=I", raw, 148)[0]
-    return TcpInfo(acked, 0.0 if round_trip == 0xFFFFFFFF else round_trip / 1e6)
-
-
-class Transfer:
-    """One request on its way over the link; `arrived` is when all of it was first seen to be acknowledged."""
-
-    __slots__ = ("arrived", "base", "moved_before", "size", "sock", "start")
-
-    def __init__(self, sock: socket.socket, size: int, start: float, base: int, moved_before: int) -> None:
-        self.sock, self.size, self.start, self.base, self.moved_before = sock, size, start, base, moved_before
-        self.arrived: float | None = None
-
-    def moved(self) -> int:
-        """Bytes of it that are known to have arrived."""
-        info = tcp_info(self.sock)
-        return min(max(info.acked - self.base, 0), self.size) if info is not None else 0
 
 
 class LinkMonitor:
     """The link of one placement.
 
     `on_change` is called after each measurement, with whether the link has just come back and whether the
-    change is worth telling others about.
+    change is worth telling others about; `on_probe` after each probe, with the bytes that it cost.
     """
 
     def __init__(
@@ -106,10 +57,12 @@ class LinkMonitor:
         on_change: Callable[[bool, bool], None],
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
+        on_probe: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.spec = spec
         self._client = HttpClient(spec.probe, resolver, tls=tls, size=1)
-        self._on_change, self._clock = on_change, clock
+        self._on_change, self._on_probe, self._clock = on_change, on_probe, clock
+        self._budget = probe_budgets.full(spec.budget, clock())
         self._estimate = Estimate()
         self._cap: float | None = None
         self._total, self._progress = 0, -1e9
@@ -119,22 +72,25 @@ class LinkMonitor:
         self._up = True
         self._round_trip: float | None = None
         self._measured_at: datetime | None = None
-        self._last = -1e9
+        self._last = self._probed = -1e9
+        self._question = False
+        self._window = 0
         self._transfers: set[Transfer] = set()
         self._finished_bytes = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._wake, self._moving = asyncio.Event(), asyncio.Event()
 
-    def view(self) -> LinkView:
-        """The link as a routing decision sees it."""
-        rate = self._estimate.rate
+    def view(self, cautious: bool = False) -> LinkView:
+        """The link as a routing decision sees it: by its level, or by its low quantile."""
+        rate = low_at(self._estimate, self._clock()) if cautious else self._estimate.rate
         if rate is not None and self._cap is not None:
             rate = min(rate, self._cap)
         return LinkView(self._up, rate)
 
     def report(self) -> LinkReport:
         """The link as the status shows it."""
-        return LinkReport(self._up, self._estimate.rate, self._round_trip, self._measured_at)
+        low = low_at(self._estimate, self._clock())
+        return LinkReport(self._up, self._estimate.rate, low, self._round_trip, self._measured_at)
 
     def start(self) -> None:
         """Begins to measure."""
@@ -169,8 +125,7 @@ class LinkMonitor:
 
     def begin(self, sock: socket.socket, size: int) -> Transfer:
         """A request of `size` bytes is about to be written to `sock`."""
-        info = tcp_info(sock)
-        transfer = Transfer(sock, size, self._clock(), info.acked if info else 0, self._moved())
+        transfer = Transfer(sock, size, self._clock(), self._moved())
         self._transfers.add(transfer)
         self._moving.set()
         return transfer
@@ -182,20 +137,15 @@ class LinkMonitor:
         self._asked = now
         self._end(transfer, transfer.size)
         others = max(self._moved() - transfer.moved_before - transfer.size, 0)
-        round_trip = info.round_trip if info is not None else 0.0
         if info is not None:
-            self._round_trip = round_trip
+            self._round_trip = info.round_trip
         if transfer.size < _LEAST_BYTES:
             self._heard(now, None)
             return
-        # The compute there is known on average only; what is not the compute's is the link's.
-        longest = now - transfer.start - round_trip - _LEAST_COMPUTE * compute
-        doubt = JITTER + (_MOST_COMPUTE - _LEAST_COMPUTE) * compute
-        if transfer.arrived is not None:
-            # Acknowledged long before the answer: the far server was slow, or a relay took the bytes. A probe
-            # tells which.
-            doubt = max(doubt, longest - (transfer.arrived - transfer.start) + JITTER + _POLL)
-        self._heard(now, sample_of(transfer.size + others, longest, doubt, now))
+        arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
+        after = info or TcpInfo(transfer.size, 0.0)
+        said = Passed(transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived)
+        self._heard(now, passed(said, now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
         """The request was given up for taking too long; without a transfer not even the
@@ -217,7 +167,8 @@ class LinkMonitor:
         elif not everything:
             self._down("nothing of a request arrived")
         else:
-            self._heard(now, _between(everything, now - transfer.start, now))
+            most = everything - moved + transfer.size
+            self._heard(now, between(everything, now - transfer.start, now, most))
 
     def broke(self, transfer: Transfer | None) -> None:
         """The connection was refused or closed: a probe will tell whether it is the link."""
@@ -230,7 +181,7 @@ class LinkMonitor:
             self._end(transfer, transfer.moved())
 
     def _ask_soon(self) -> None:
-        self._last = -1e9
+        self._question = True
         self._wake.set()
 
     def _end(self, transfer: Transfer, moved: int) -> None:
@@ -247,8 +198,8 @@ class LinkMonitor:
         """The peer answered: the link is up, and perhaps its rate is known better."""
         recovered = not self._up
         self._up = True
-        if sample is not None and sample.high <= _TIGHT * sample.low:
-            self._last = now
+        if sample is not None and tight(sample):
+            self._last, self._question = now, False
         elif sample is not None and self._estimate.rate is not None and sample.low <= self._estimate.rate:
             # Too short a transfer to tell the rate, enough to doubt the one that is believed.
             if contradicts(sample, self._estimate.rate) and now - self._doubted > _DOUBT_EVERY:
@@ -260,6 +211,8 @@ class LinkMonitor:
         if recovered:
             self._estimate = Estimate()
             _log.info("link to %s is up again", self.spec.peer)
+            if sample is None:
+                self._ask_soon()
         before = self._estimate.rate
         self._surprised = sample is not None and before is not None and contradicts(sample, before)
         if sample is not None:
@@ -294,7 +247,7 @@ class LinkMonitor:
             if not self._transfers:
                 window = None
             await self._moving.wait()
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(POLL)
             now, total, waiting = self._clock(), self._finished_bytes, False
             oldest: Transfer | None = None
             for transfer in self._transfers:
@@ -314,31 +267,33 @@ class LinkMonitor:
                 self._cap = None
                 continue
             rate = self._estimate.rate
-            bound = 8.0 * (total - window[1] + _SEGMENTS) / max(now - window[0], _POLL)
+            bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
             age = now - oldest.start if oldest is not None else 0.0
             if oldest is not None and age > _EARLIEST:
                 # What moved before this one came says nothing of a link that sagged since.
-                bound = min(bound, 8.0 * (total - oldest.moved_before + _SEGMENTS) / age)
+                bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
             self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
-                    self._heard(now, _between(total - window[1], now - window[0], now))
+                    self._heard(now, between(total - window[1], now - window[0], now))
                 window = (now, total)
 
     async def _probe_when_idle(self) -> None:
         again = 0
         while True:
-            interval = self.spec.interval if self._up else min(self.spec.interval, _DOWN_INTERVAL)
-            idle = self._clock() - self._last
-            if idle < interval or (self._transfers and self._up):
+            now = self._clock()
+            why = Why.DOWN if not self._up else Why.QUESTION if self._question else Why.IDLE
+            due = self._next_probe(why, now)
+            since = now - (self._probed if why is Why.QUESTION else self._last)
+            if since < due.interval or (self._transfers and self._up):
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(interval - idle, 0.1)):
+                    async with asyncio.timeout(max(due.interval - since, 0.1)):
                         await self._wake.wait()
                 continue
-            begun = self._clock()
+            self._probed, self._question = now, False
             try:
-                await self._probe()
+                await self._probe(due.size)
             except Exception:  # a probe that fails in a way nobody thought of must not end all probing
                 _log.exception("a probe of the link to %s failed", self.spec.peer)
                 self._down("a probe failed; the lines above say how")
@@ -346,13 +301,16 @@ class LinkMonitor:
             # Whatever happened, not more than one probe in an interval, unless it found a change: that is
             # worth a second.
             again = again + 1 if self._surprised else 0
-            self._last = -1e9 if 0 < again < _IN_A_ROW else max(self._last, begun)
+            self._question = self._question or 0 < again < _IN_A_ROW
+            self._last = max(self._last, now)
 
-    async def _probe(self) -> None:
-        rate = self._estimate.rate if self._up else None
-        # A request that comes meanwhile waits behind the probe.
-        seconds = _BUSY_PROBE_SECONDS if self._clock() - self._asked < _BUSY else _PROBE_SECONDS
-        size = min(max(int((rate or 0) * seconds / 8), _PROBE_LEAST), _PROBE_MOST)
+    def _next_probe(self, why: Why, now: float) -> probe_budgets.Allowed:
+        busy = now - self._asked < _BUSY
+        size = probes.wanted(self._estimate.rate if self._up else None, busy, self._window, self._round_trip)
+        interval = min(self.spec.interval, _DOWN_INTERVAL) if why is Why.DOWN else self.spec.interval
+        return probe_budgets.allowed(self._budget, now, why, size, interval)
+
+    async def _probe(self, size: int) -> None:
         transfer: Transfer | None = None
 
         def begin(connection: Connection) -> None:
@@ -360,6 +318,8 @@ class LinkMonitor:
             if connection.socket is not None:
                 transfer = self.begin(connection.socket, size)
 
+        self._budget = probe_budgets.spent(self._budget, size, self._clock())
+        self._surprised, answered = False, False
         try:
             response = await self._client.request(
                 "POST",
@@ -368,6 +328,7 @@ class LinkMonitor:
                 within=_PROBE_WITHIN if self._up else _DOWN_WITHIN,
                 on_start=begin,
             )
+            answered = True
         except TimeoutError:
             if transfer is not None and transfer.moved() >= transfer.size:
                 self.forget(transfer)
@@ -382,29 +343,30 @@ class LinkMonitor:
         except BaseException:
             self.forget(transfer)
             raise
+        finally:
+            self._account(size, size if answered else transfer.moved() if transfer is not None else 0)
         now = self._clock()
+        info = None
         if transfer is not None:
             info = tcp_info(transfer.sock)
+            self._window = transfer.before.window
             self._round_trip = info.round_trip if info is not None else self._round_trip
             self._end(transfer, size)
         if response.status != 200:
             self._down(f"the probe was answered {response.status}")
             return
-        self._heard(now, self._measured_there(response.body, size, transfer, now))
+        if size < _LEAST_BYTES:
+            self._heard(now, None)
+            return
+        seconds = now - transfer.start if transfer is not None else None
+        round_trip = info.round_trip if info is not None else 0.0
+        self._heard(now, probes.measured(response.body, size, seconds, self._window, round_trip, now))
 
-    def _measured_there(self, body: bytes, size: int, transfer: Transfer | None, now: float) -> Sample | None:
-        """The sink's own times, which nothing here delayed; else the time from here."""
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            said = orjson.loads(body)
-            rest, seconds = size - int(said.get("first", 0)), float(said["seconds"])
-            if rest >= size // 2 and seconds > 2 * _FAR_JITTER:
-                return sample_of(rest, seconds, _FAR_JITTER, now)
-        return sample_of(size, now - transfer.start, JITTER, now) if transfer is not None else None
-
-
-def _between(moved: int, seconds: float, now: float) -> Sample:
-    """The rate while something was waiting to be moved all the time."""
-    return Sample(now, 8.0 * moved / seconds, 8.0 * (moved + _SEGMENTS) / seconds)
+    def _account(self, size: int, arrived: int) -> None:
+        if arrived < size:
+            self._budget = probe_budgets.returned(self._budget, size, arrived)
+        if arrived:
+            self._on_probe(arrived + probe_budgets.OVERHEAD)
 
 
 def contrast(a: float, b: float) -> float:

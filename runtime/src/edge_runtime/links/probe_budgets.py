@@ -1,0 +1,98 @@
+"""How many bytes probes may send: a budget an hour, and what to do when it runs low. Pure.
+
+A token bucket that holds SPAN seconds' worth. Its lower part is a reserve for probes that answer a question:
+the last measurement contradicts the one before, or the link has just come back. Probes of an idle link use
+what lies above: of the size that is wanted while the bucket is more than half full, then smaller, then as
+often as the budget fills up again. They never end altogether: a tiny one, which finds a dead link and hardly
+costs anything, goes out every RAREST seconds whatever the bucket holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+SPAN: Final = 900.0
+LEAST, MOST = 8 << 10, 32 << 10  # bytes of a probe that measures
+TINY: Final = 512  # bytes of one that only finds out whether the peer answers
+OVERHEAD: Final = 500  # bytes of headers, of the answer, and of acknowledgements
+RAREST: Final = 30.0
+RAREST_DOWN: Final = 5.0  # of a link that is down or in question, where the budget is used up
+_RESERVE: Final = 0.25  # shares of the bucket
+_AMPLE: Final = 0.5
+
+
+class Why(Enum):
+    """What a probe is for."""
+
+    IDLE = auto()  # nothing was measured for a while
+    QUESTION = auto()  # a measurement contradicts what was believed, or the link has come back
+    DOWN = auto()  # whether the link is back
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """an_hour: bytes. saved: bytes that were left `at` some second; below 0 the bucket is overdrawn."""
+
+    an_hour: float
+    saved: float
+    at: float
+
+    @property
+    def size(self) -> float:
+        """What the bucket holds: enough for one probe at least."""
+        return max(self.an_hour * SPAN / 3600, 4.0 * (LEAST + OVERHEAD))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A probe of `size` bytes, `interval` seconds after the last measurement; after the last probe where it
+    answers a question.
+    """
+
+    size: int
+    interval: float
+
+
+def full(an_hour: float, now: float) -> Budget:
+    """A budget of which nothing was used."""
+    new = Budget(an_hour, 0.0, now)
+    return Budget(an_hour, new.size, now)
+
+
+def saved(budget: Budget, now: float) -> float:
+    """Bytes that may be sent by now."""
+    return min(budget.saved + budget.an_hour / 3600 * max(now - budget.at, 0.0), budget.size)
+
+
+def spent(budget: Budget, size: int, now: float) -> Budget:
+    """After a probe of so many bytes."""
+    return Budget(budget.an_hour, saved(budget, now) - size - OVERHEAD, now)
+
+
+def returned(budget: Budget, size: int, arrived: int) -> Budget:
+    """After a probe of so many bytes that failed: what did not arrive was not paid for."""
+    back = size - arrived if arrived else size + OVERHEAD
+    return Budget(budget.an_hour, min(budget.saved + back, budget.size), budget.at)
+
+
+def allowed(budget: Budget, now: float, why: Why, wanted: int, interval: float) -> Allowed:
+    """The next probe.
+
+    wanted: bytes that would measure well. interval: seconds between probes where the budget is no matter.
+    """
+    have, reserve = saved(budget, now), _RESERVE * budget.size
+    if why is Why.DOWN:
+        return Allowed(TINY, interval if have > reserve else max(interval, RAREST_DOWN))
+    if why is Why.QUESTION:
+        size = min(wanted, max(int(have) - OVERHEAD, 0))
+        if size >= min(wanted, LEAST):
+            return Allowed(size, 0.0)
+        return Allowed(TINY, RAREST_DOWN)
+    ample = _AMPLE * budget.size
+    share = min(max((have - reserve) / (ample - reserve), 0.0), 1.0)
+    size = max(int(wanted * share), min(wanted, LEAST))
+    if have - size - OVERHEAD >= reserve:
+        return Allowed(size, interval)
+    return Allowed(TINY, max(interval, RAREST))

@@ -1,0 +1,41 @@
+"""Probes: how large one is, and what the sink's answer says. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import orjson
+
+from edge_runtime.links.estimates import Sample, sample_of
+from edge_runtime.links.measurements import JITTER, fastest
+from edge_runtime.links.probe_budgets import LEAST, MOST
+
+_FAR_JITTER: Final = 0.0005
+_SECONDS, _BUSY_SECONDS = 0.15, 0.03
+
+
+def wanted(rate: float | None, busy: bool, window: int, round_trip: float | None) -> int:
+    """Bytes of a probe that measures a link of about this rate (bit/s, None: not known).
+
+    busy: a request that comes meanwhile waits behind it. Of a link so fast and long that the sender's window
+    (bytes) would be used up before the first acknowledgement, a window's worth is measured.
+    """
+    size = min(max(int((rate or 0) * (_BUSY_SECONDS if busy else _SECONDS) / 8), LEAST), MOST)
+    if window and rate is not None and (round_trip or 0.0) * rate / 8 > window:
+        return max(min(size, window), LEAST)
+    return size
+
+
+def measured(
+    body: bytes, size: int, seconds: float | None, window: int, round_trip: float, at: float
+) -> Sample | None:
+    """The sink's own times, which nothing here delayed; else the seconds from here, where they are known."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        said = orjson.loads(body)
+        first, took = int(said.get("first", 0)), float(said["seconds"])
+        rest = size - first
+        if rest >= size // 2 and took > 2 * _FAR_JITTER:
+            most = fastest(rest, took - _FAR_JITTER, max(window - first, 1) if window else 0, round_trip)
+            return Sample(at, 8.0 * rest / took, most, took)
+    return sample_of(size, seconds, JITTER, at) if seconds is not None else None
