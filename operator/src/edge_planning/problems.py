@@ -100,7 +100,9 @@ class Helper:
 @dataclass(frozen=True, slots=True)
 class Codec:
     """How activations cross a hop. ratio: bytes sent for a byte of fp32. losses: accuracy lost, by exit name;
-    an exit without an entry cannot be served with it; None: lossless. encode, decode: seconds per byte.
+    an exit without an entry cannot be served with it; None: lossless. at: the same by exit and cut, where it
+    is known so precisely, in place of losses; what it does not name cannot be served with it. encode, decode:
+    seconds per byte.
     """
 
     name: str
@@ -108,13 +110,16 @@ class Codec:
     losses: Mapping[str, float] | None = None
     encode: float = 0.0
     decode: float = 0.0
+    at: Mapping[tuple[str, str], float] | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.ratio < inf, f"codec {self.name}: ratio {self.ratio} is not above 0")
         for name in ("encode", "decode"):
             value = getattr(self, name)
             require(isfinite(value) and value >= 0, f"codec {self.name}: {name} {value} is no time")
-        for exit_, loss in (self.losses or {}).items():
+        losses = list((self.losses or {}).items())
+        losses += [(" cut at ".join(place), loss) for place, loss in (self.at or {}).items()]
+        for exit_, loss in losses:
             require(0 <= loss <= 1, f"codec {self.name}: loss {loss} at exit {exit_} is not between 0 and 1")
 
 

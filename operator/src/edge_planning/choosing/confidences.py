@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, Floats, Integers
-from edge_planning.choosing.exit_costs import Work, before, loss_of, rows, usable_codecs
+from edge_planning.choosing.exit_costs import Work, accuracy_after, before, loss_of, rows, usable_codecs
 from edge_planning.problems import Confidence
 
 
@@ -48,7 +48,9 @@ def _with(
     tail = work.remote[at] + behind
     bits = np.asarray(columns["bits"], dtype=np.float64)
     margin = worst_head * work.extras[0] + tail * work.extras[1]
-    least = (leaving * accuracy).sum() - crossing * loss_of(problem.codecs[codec], work.exit)
+    loss = loss_of(problem.codecs[codec], work.exit)[at]
+    with np.errstate(invalid="ignore"):
+        lost = np.where(np.isinf(loss), np.inf, crossing * loss)
     joules = mean_head * problem.active_power
     if problem.radio is not None:
         joules = joules + crossing * bits * problem.radio.watts_per_bit
@@ -56,7 +58,7 @@ def _with(
         "head": worst_head,
         "tail": tail,
         "margin": margin,
-        "accuracy": np.maximum(least, 0.0) * np.ones(len(at)),
+        "accuracy": accuracy_after((leaving * accuracy).sum(), lost),
         "joules": joules,
         "mean_head": mean_head,
         "mean_tail": crossing * tail,

@@ -62,8 +62,13 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     chosen = best_table(options, deadline, limits)
     accuracy, _ = value(options, chosen, deadline, limits)
     ranges = limited_map(options, chosen, deadline).merged()
+    routes = _routes(problem, options, ranges)
+    home = [index for index in chosen if options.local[index]]
+    if home and routes[-1].cut is not None:
+        # A helper may be the better answer at any bandwidth; without it there is the entry node alone.
+        routes += (_route(problem, options, home[0], 0.0),)
     return RouteTable(
-        routes=_routes(problem, options, ranges),
+        routes=routes,
         accuracy=accuracy,
         loss=max(full_value(options, deadline, limits)[0] - accuracy, 0.0),
     )

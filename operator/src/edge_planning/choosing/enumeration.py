@@ -81,7 +81,8 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
             np.asarray(alone[name], dtype=np.float64) for name in ("head", "margin", "fixed", "hop", "queue")
         )
         spent = spent - work.helper_extras[helper] * (seconds[-1] - seconds[cuts])
-        if simple and not limited:
+        # With losses that differ from cut to cut the fastest first cut need not be the best.
+        if simple and not limited and problem.codecs[first].at is None:
             cost = spent + growing  # of handing on at a cut, but for what the second cut decides
             cost = np.where(_fits(work, alone), cost, np.inf)
             lowest = np.minimum.accumulate(cost)

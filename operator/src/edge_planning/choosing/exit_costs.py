@@ -95,7 +95,7 @@ def rows(
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
     queue = (head > 0) * problem.load.wait + remote * problem.remote_load.wait
     margin = head * work.extras[0] + tail * work.extras[1]
-    loss = remote * loss_of(receiver, work.exit)
+    loss = loss_of(receiver, work.exit)[last]
     radio = problem.radio
     joules = head * problem.active_power
     middle, hop = np.zeros(len(cut)), np.zeros(len(cut))
@@ -108,7 +108,7 @@ def rows(
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         queue = queue + place.load.wait
         margin = margin + middle * work.helper_extras[helper]
-        loss = loss + loss_of(sender, work.exit)
+        loss = loss + loss_of(sender, work.exit)[at]
     joules_per_second = np.zeros(len(cut))
     if radio is not None:
         joules = joules + sent * radio.watts_per_bit + hop * radio.base
@@ -124,7 +124,7 @@ def rows(
         "second": second,
         "first_codec": whole(first),
         "codec": whole(codec),
-        "accuracy": np.maximum(work.exit.accuracy - loss, 0.0),
+        "accuracy": accuracy_after(work.exit.accuracy, loss),
         "head": head,
         "middle": middle,
         "tail": tail,
@@ -143,12 +143,30 @@ def rows(
     }
 
 
-def loss_of(codec: Codec, exit_: Exit) -> float:
-    """Accuracy that an exit loses by a codec that it may be used with."""
-    return 0.0 if codec.losses is None else codec.losses[exit_.name]
+def loss_of(codec: Codec, exit_: Exit) -> Floats:
+    """Accuracy that an exit loses by a codec at each of its cuts, infinite where it cannot be used; and at
+    the output, where nothing is sent.
+    """
+    if codec.at is not None:
+        losses = [codec.at.get((exit_.name, cut.name), np.inf) for cut in exit_.cuts]
+    else:
+        losses = [0.0 if codec.losses is None else codec.losses[exit_.name]] * len(exit_.cuts)
+    return np.array([*losses, 0.0])
+
+
+def accuracy_after(accuracy: Floats | float, loss: Floats) -> Floats:
+    """What is left of an accuracy; below any that can be asked for where the loss is infinite."""
+    left: Floats = np.where(np.isinf(loss), -np.inf, np.maximum(accuracy - loss, 0.0))
+    return left
 
 
 def usable_codecs(work: Work) -> list[int]:
     """The codecs whose loss at the exit is known."""
     codecs = enumerate(work.problem.codecs)
-    return [n for n, codec in codecs if codec.losses is None or work.exit.name in codec.losses]
+    return [n for n, codec in codecs if _usable(codec, work.exit.name)]
+
+
+def _usable(codec: Codec, exit_: str) -> bool:
+    if codec.at is not None:
+        return any(name == exit_ for name, _ in codec.at)
+    return codec.losses is None or exit_ in codec.losses

@@ -74,6 +74,11 @@ class StoreApp:
                 await answer(
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_slice, request))
                 )
+            case ["POST", "v1", "codecs"]:
+                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                await answer(
+                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
+                )
             case ["PUT", "v1", "files", name]:
                 await self._receive(self._blobs.file_path(name), None, receive, send)
             case ["GET", "v1", "files", name]:

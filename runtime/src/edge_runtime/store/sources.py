@@ -17,23 +17,25 @@ SCHEMES = ("store", "https", "http", "file")
 _CHUNK = 1 << 20
 
 
-def fetch(uri: str, digest: str | None, blobs: Blobs) -> Stored:
+def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> Stored:
     """Copies the bytes behind `uri` into the blobs, checked against `digest` where one is given.
+
+    field: what it is, in messages.
 
     Raises UnsupportedScheme, NotFound (store://), Unreachable, DigestMismatch, TooLarge.
     """
     scheme = urlsplit(uri).scheme
     if scheme not in SCHEMES:
         raise UnsupportedScheme(
-            f'model.storageUri: "{uri}" has scheme "{scheme}"; '
+            f'{field}.storageUri: "{uri}" has scheme "{scheme}"; '
             f"use one of {', '.join(s + '://' for s in SCHEMES)}"
         )
     if digest is not None:
         with contextlib.suppress(NotFound, DigestMismatch):
             return Stored(digest, blobs.check_blob(digest))
     if uri == "store://":
-        raise BadRequest(f'model.storageUri: "{uri}" names no file; write store://<path>')
-    return _receive(uri, digest, blobs, "model.digest")
+        raise BadRequest(f'{field}.storageUri: "{uri}" names no file; write store://<path>')
+    return _receive(uri, digest, blobs, f"{field}.digest", f"{field}.storageUri")
 
 
 def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
@@ -48,10 +50,10 @@ def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
             if urlsplit(uri).scheme == "file":
                 inside(Path(urlsplit(uri).path).parent, location)
             name = quote(location) if folder.startswith("http") else location
-            _receive(f"{folder}/{name}", digest, blobs, f"model's data {location}")
+            _receive(f"{folder}/{name}", digest, blobs, f"model's data {location}", "model.storageUri")
 
 
-def _receive(uri: str, digest: str | None, blobs: Blobs, field: str) -> Stored:
+def _receive(uri: str, digest: str | None, blobs: Blobs, field: str, where: str) -> Stored:
     scheme, name = urlsplit(uri).scheme, uri.removeprefix("store://")
     with blobs.receive(None, digest, field) as incoming:
         if scheme == "store":
@@ -64,11 +66,11 @@ def _receive(uri: str, digest: str | None, blobs: Blobs, field: str) -> Stored:
             # Each of fsspec's backends fails in its own classes; only those of the disk and the limit are
             # ours.
             except OSError as error:
-                raise Unreachable(f'model.storageUri: "{uri}" cannot be read ({_cause(error)})') from error
+                raise Unreachable(f'{where}: "{uri}" cannot be read ({_cause(error)})') from error
             except Exception as error:
                 if type(error).__module__.startswith("edge_runtime"):
                     raise
-                raise Unreachable(f'model.storageUri: "{uri}" cannot be read ({_cause(error)})') from error
+                raise Unreachable(f'{where}: "{uri}" cannot be read ({_cause(error)})') from error
     return Stored(incoming.digest, incoming.size)
 
 
