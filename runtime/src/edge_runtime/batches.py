@@ -7,6 +7,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from edge_runtime.deadlines import Pace
@@ -18,7 +19,9 @@ _WORTH: Final = 0.95
 PATIENCE: Final = 8
 # The answer is the first of a proof's four runs' worth of work: an item, another one, and both together.
 _PROOF: Final = 4
-_NEVER: Final = float("inf")
+# With no deadline left to keep, a run of several takes no more than this share of the time that requests are
+# given: whoever comes meanwhile waits for its end.
+_BLOCKING: Final = 0.25
 _EXACT: Final = 64  # more rows than this share their figures with those up to the next power of two
 
 
@@ -114,19 +117,17 @@ def next_batch(
     """The next run of at most `largest` rows, unless one inference alone has more.
 
     The turn is that of the earliest deadline that can still be met; then come the others as they arrived,
-    one of them at the latest after PATIENCE runs that passed them (`skipped`). With it are run as many of its
-    like, by deadline, as pay, while no one who would be in time one by one becomes late, whether in the run
-    or not. Nobody is waited for.
+    one of them, alone, at the latest after PATIENCE runs that passed them (`skipped`). With it are run as
+    many of its like, by deadline, as pay, while no one who would be in time one by one becomes late, whether
+    in the run or not. Nobody is waited for.
 
     A size is tried once one of half its rows was measured, and if it seems to save nothing, only when
     `curious`.
     """
     order, due = _order(waiting, now)
-    if 0 < due < len(order) and skipped >= PATIENCE:
-        order = [order[due], *order[:due], *order[due + 1 :]]
-        passed = False
-    else:
-        passed = 0 < due < len(order)
+    passed = 0 < due < len(order)
+    if passed and skipped >= PATIENCE:
+        return Batch((order[due],))
     first = waiting[order[0]]
     alone = Batch((order[0],), passed=passed)
     known = first.known
@@ -139,6 +140,7 @@ def next_batch(
     if known.proven is None:
         finish, free = now + known.most(first.rows), now + _PROOF * known.most(first.rows)
         return Batch(alone.chosen, True, passed) if schedule.bears(fellows[:1], finish, free) else alone
+    bound = inf if due else now + _BLOCKING * min(w.deadline - w.arrival for w in waiting)
     for count in range(len(fellows), 1, -1):
         chosen = [waiting[i] for i in fellows[:count]]
         rows = sum(w.rows for w in chosen)
@@ -147,7 +149,7 @@ def next_batch(
         if not curious and known.mean(rows) >= _WORTH * sum(known.mean(w.rows) for w in chosen):
             continue
         finish = now + known.most(rows)
-        if schedule.bears(fellows[:count], finish, finish):
+        if finish <= bound and schedule.bears(fellows[:count], finish, finish):
             return Batch(tuple(fellows[:count]), passed=passed)
     return alone
 
@@ -157,7 +159,7 @@ def _order(waiting: Sequence[Waiting], now: float) -> tuple[list[int], int]:
     due: list[int] = []
     rest: list[int] = []
     for i, one in enumerate(waiting):
-        late = one.deadline == _NEVER or now + one.known.mean(one.rows) > one.deadline
+        late = one.deadline == inf or now + one.known.mean(one.rows) > one.deadline
         (rest if late else due).append(i)
     due.sort(key=lambda i: (waiting[i].deadline, waiting[i].arrival))
     rest.sort(key=lambda i: waiting[i].arrival)

@@ -104,6 +104,15 @@ def test_a_batch_makes_no_one_late_who_is_not_in_it() -> None:
 def test_one_that_is_late_anyway_does_not_keep_others_from_a_batch() -> None:
     waiting = [ask(deadline=0.5, arrival=i / 10) for i in range(4)]
     assert next_batch(waiting, 1.0).chosen == (0, 1, 2, 3)
+    assert next_batch([*waiting, ask(deadline=9.0)], 1.0).chosen == (4, 0, 1, 2, 3)
+
+
+def test_runs_of_what_is_late_keep_short_for_those_who_may_come() -> None:
+    """A quarter of the 64 ms that requests are given has room for four in 12 ms, and their margin."""
+    waiting = [ask(deadline=0.064 + i / 100, arrival=i / 100) for i in range(9)]
+    assert len(next_batch(waiting, 1.0).chosen) == 4
+    waiting = [ask(deadline=0.2 + i / 100, arrival=i / 100) for i in range(9)]
+    assert len(next_batch(waiting, 1.0).chosen) == 8
 
 
 @pytest.mark.parametrize(("two", "together"), [(0.0191, False), (0.0189, True)])
