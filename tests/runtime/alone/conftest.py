@@ -77,8 +77,8 @@ class Served:
 
 
 @contextmanager
-def serving(model: bytes, folder: Path, name: str = "m") -> Iterator[Served]:
-    """Serves a model in a thread of its own, as the command does."""
+def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterator[Served]:
+    """Serves a model in a thread of its own, as the command does; `more` goes to `serve_alone`."""
     (folder / "model.onnx").write_bytes(model)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
 
@@ -95,6 +95,7 @@ def serving(model: bytes, folder: Path, name: str = "m") -> Iterator[Served]:
             threads=1,
             uds=folder / "uds",
             say=lambda text: started.set_result((loop, stop, text)),
+            **more,
         )
 
     def work() -> None:
@@ -134,6 +135,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
             return known[model]
 
         yield start
+
+
+@pytest.fixture
+def serve_with(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Serves a model until the test ends, with arguments of `serve_alone`."""
+    with ExitStack() as stack:
+        yield lambda model, **more: stack.enter_context(serving(model, tmp_path, **more))
 
 
 @pytest.fixture(scope="session")
