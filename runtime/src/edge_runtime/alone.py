@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from secrets import token_bytes
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -27,7 +28,11 @@ from edge_runtime.runners import Runner
 from edge_runtime.serving import Service
 from edge_runtime.sessions import Session
 from edge_runtime.tensors import Array, Contract, Tensor
+from edge_runtime.tracing import start
 from edge_runtime.transports import Transports, bracketed
+
+if TYPE_CHECKING:
+    from edge_runtime.spans import Spans
 
 _log = logging.getLogger(__name__)
 
@@ -188,13 +193,14 @@ async def serve_alone(
     health_port: int | None = None,
     cheap: Cheap = OFF,
     max_batch: int = LARGEST,
+    spans: Spans | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
 
     Raises CannotLoad and CannotListen before it says that it serves.
     """
-    metrics = Metrics(name)
+    metrics = spans.metrics() if spans is not None else Metrics(name)
     model = LoneModel(
         await asyncio.to_thread(open_model, path, threads), metrics, max_batch=max_batch, cheap=cheap
     )
@@ -202,7 +208,7 @@ async def serve_alone(
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
-        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port
+        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port, spans
     )
     serving = asyncio.create_task(transports.serve())
     shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
@@ -243,6 +249,7 @@ def serve_file(
     known_as = name_of(path, name)
 
     async def main() -> None:
+        spans = start(known_as, os.environ)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -260,8 +267,11 @@ def serve_file(
             health_port=health_port,
             cheap=cheap,
             max_batch=max_batch,
+            spans=spans,
             say=lambda text: print(text, flush=True),
         )
+        if spans is not None:
+            spans.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

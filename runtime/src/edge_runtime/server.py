@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import ssl
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_bytes
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
@@ -37,7 +38,11 @@ from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.remembered import Remembered
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
+from edge_runtime.tracing import start
 from edge_runtime.transports import Transports
+
+if TYPE_CHECKING:
+    from edge_runtime.spans import Spans
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +67,9 @@ class Runtime:
         tls: ssl.SSLContext | None = None,
         threads: int = 1,
         max_batch: int = LARGEST,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.metrics = Metrics(service)
+        self.metrics = metrics or Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
@@ -221,6 +227,7 @@ async def run(
     stop: asyncio.Event,
     drain: float = _DRAIN,
     certificates: Certificates | None = None,
+    spans: Spans | None = None,
 ) -> None:
     """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
     resolver = Resolver()
@@ -234,6 +241,7 @@ async def run(
         tls=tls,
         threads=arguments.threads or cpus.threads(cpus.granted()),
         max_batch=arguments.max_batch,
+        metrics=spans.metrics() if spans is not None else None,
     )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)
@@ -246,6 +254,7 @@ async def run(
         arguments.uds,
         certificates,
         arguments.health_port,
+        spans,
     )
     tasks: list[asyncio.Task[None]] = []
     placements = None
@@ -290,7 +299,10 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await run(arguments, stop, certificates=certificates)
+        spans = start(arguments.service, os.environ)
+        await run(arguments, stop, certificates=certificates, spans=spans)
+        if spans is not None:
+            spans.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

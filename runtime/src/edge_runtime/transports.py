@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -20,6 +20,9 @@ from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.rest.app import RestApp
 from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
+
+if TYPE_CHECKING:
+    from edge_runtime.spans import Spans
 
 GRACE: Final = 10
 _BACKLOG: Final = 2048
@@ -42,6 +45,7 @@ class Transports:
         uds: Path | None = None,
         certificates: Certificates | None = None,
         health_port: int | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """Binds; CannotListen names the address that cannot be had.
 
@@ -49,6 +53,7 @@ class Transports:
           let in needs no certificate.
         certificates: with them both ports speak TLS and nothing else.
         health_port: where health and metrics are told without TLS.
+        spans: with them each inference is traced.
         """
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
@@ -56,7 +61,14 @@ class Transports:
         self._certificates = certificates
         self._socket = _bound(host, http_port)
         self.http_port: int = self._socket.getsockname()[1]
-        app = RestApp(service, exposition)
+        app: App = RestApp(service, exposition)
+        interceptors = []
+        if spans is not None:
+            from edge_runtime.grpc.traced import TracedCalls
+            from edge_runtime.rest.traced import TracedApp
+
+            app = TracedApp(app, spans)
+            interceptors.append(TracedCalls(spans))
         path, health = None, None
         try:
             if uds is not None:
@@ -64,7 +76,9 @@ class Transports:
             if health_port is not None:
                 health = _bound(host, health_port)
             credentials = server_credentials(certificates) if certificates is not None else None
-            self._grpc, (self.grpc_port, *_) = grpc_server(service, *grpc_addresses, credentials=credentials)
+            self._grpc, (self.grpc_port, *_) = grpc_server(
+                service, *grpc_addresses, credentials=credentials, interceptors=interceptors
+            )
         except CannotListen:
             for bound in (self._socket, health):
                 if bound is not None:

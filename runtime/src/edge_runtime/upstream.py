@@ -11,6 +11,7 @@ from edge_runtime.links import LinkMonitor, Transfer
 from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import Array
+from edge_runtime.tracing import Trace, current
 
 
 class Hop:
@@ -60,6 +61,10 @@ class Hop:
         Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
         closed, so that what is stuck in it cannot hold up the next request.
         """
+        with current.get().hop(self._client.url, self._stage.place, self._stage.model or "") as trace:
+            return await self._infer(arrays, within, trace)
+
+    async def _infer(self, arrays: Sequence[Array], within: float, trace: Trace) -> list[Array]:
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
         if within <= 0 or (wait is not None and wait + self._stage.predicted_compute > within):
@@ -69,7 +74,7 @@ class Hop:
             )
         # The next stage's time begins when all of the request is there.
         body = encode_request(self._inputs, arrays, self._names, within - (wait or 0.0))
-        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n"
+        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
         size = sum(len(part) for part in body)
         transfer: Transfer | None = None
 
@@ -98,6 +103,7 @@ class Hop:
             raise
         if self._link is not None and transfer is not None:
             self._link.finish(transfer, self._stage.predicted_compute)
+        trace.status(response.status)
         if response.status != 200:
             said = response.body[:200].decode("utf-8", "replace")
             raise HopFailed(f"{self._stage.place}: {self._stage.model} answered {response.status} {said}")

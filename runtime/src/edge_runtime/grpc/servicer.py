@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import grpc
@@ -25,6 +25,7 @@ from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.protocol.requests import InferRequest
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
 from edge_runtime.tensors import Contract
+from edge_runtime.tracing import carry, current
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Servicer:
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
         """Answers in the order of the requests; an error is the answer to its request and ends nothing."""
+        carry(context.invocation_metadata())
         async for message in messages:
             identity = ""
             try:
@@ -106,7 +108,9 @@ class Servicer:
         wanted = [name for name, _ in asked.outputs]
         limits = [limit for limit in (asked.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        return await self._service.answering(model).infer(asked.inputs, wanted, within, asked.stream)
+        answer = await self._service.answering(model).infer(asked.inputs, wanted, within, asked.stream)
+        current.get().answered(answer.parameters)
+        return answer
 
     def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
         """A request whose header was seen before, read without the generated classes."""
@@ -141,7 +145,10 @@ def _guarded(
 ) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
     async def call(request: Message, context: grpc.aio.ServicerContext) -> Message:
         try:
-            return await (method(request, context.time_remaining()) if timed else method(request))
+            if not timed:
+                return await method(request)
+            carry(context.invocation_metadata())
+            return await method(request, context.time_remaining())
         except EdgeError as error:
             code = next((c for kind, c in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
             trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, QueueFull) else ()
@@ -155,7 +162,10 @@ def _guarded(
 
 
 def grpc_server(
-    service: Service, *addresses: str, credentials: grpc.ServerCredentials | None = None
+    service: Service,
+    *addresses: str,
+    credentials: grpc.ServerCredentials | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> tuple[grpc.aio.Server, list[int]]:
     """A server that is not started yet, and the ports it is bound to; CannotListen when one is taken.
 
@@ -182,6 +192,7 @@ def grpc_server(
     handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer, timed=True))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     server = grpc.aio.server(
+        interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
             ("grpc.max_send_message_length", -1),

@@ -29,6 +29,7 @@ from edge_runtime.protocol.plans import Plans
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
+from edge_runtime.tracing import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -123,7 +124,7 @@ class RestApp:
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
         self._service.contract(model, version)  # before the body is read: what is not served needs none
-        header_length, encoding, accepted = None, "", ""
+        header_length, encoding, accepted, traced = None, "", "", False
         for name, value in scope["headers"]:
             if name == _HEADER:
                 header_length = value.decode("latin-1")
@@ -136,6 +137,10 @@ class RestApp:
                 encoding = value.decode("latin-1")
             elif name == b"accept-encoding":
                 accepted = value.decode("latin-1")
+            elif name == b"traceparent":
+                traced = True
+        if traced or current.get() is not NOTHING:  # also what a request before it on this connection left
+            carry(scope["headers"])
         body = await read_body(receive, LARGEST_REQUEST)
         if encoding:
             body = await _aside(len(body), inflate, body, encoding, LARGEST_REQUEST)
@@ -145,6 +150,7 @@ class RestApp:
         wanted = [name for name, _ in request.outputs]
         backend = self._service.answering(model)
         result = await backend.infer(request.inputs, wanted, request.timeout, request.stream)
+        current.get().answered(result.parameters)
         parts, length = encode_response(
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters
         )

@@ -1,0 +1,166 @@
+"""The trace that a request is part of: W3C Trace Context (https://www.w3.org/TR/trace-context/).
+
+Off by default: then what a caller sent goes on to the next hop as it came, and nothing of OpenTelemetry is
+imported. `edge_runtime.spans` is what makes spans where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from edge_runtime.spans import Spans
+
+_log = logging.getLogger(__name__)
+
+_PARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
+_MEMBER: Final = re.compile(r"([a-z0-9][a-z0-9_\-*/@]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
+_MOST_MEMBERS: Final = 32
+_LONGEST_STATE: Final = 512
+_LONG_MEMBER: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A caller's place in a trace: ids in hexadecimal, flags as a number, and both headers to send on."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+    parent: str
+    state: str
+
+    def lines(self) -> str:
+        """The headers as they came."""
+        state = f"tracestate: {self.state}\r\n" if self.state else ""
+        return f"traceparent: {self.parent}\r\n{state}"
+
+
+def parse(parents: Iterable[str], states: Iterable[str] = ()) -> TraceContext | None:
+    """What the headers of these values say; None for none, for more than one parent and for a wrong one."""
+    given = list(parents)
+    match = _PARENT.fullmatch(given[0].strip(" \t")) if len(given) == 1 else None
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == "ff" or (version == "00" and more is not None):
+        return None
+    if not trace_id.strip("0") or not span_id.strip("0"):
+        return None
+    return TraceContext(trace_id, span_id, int(flags, 16), match[0], parse_state(",".join(states)))
+
+
+def parse_state(text: str) -> str:
+    """A tracestate as it is sent on: nothing if it is wrong, without its least if it is too long."""
+    members = [stripped for member in text.split(",") if (stripped := member.strip(" \t"))]
+    keys = {match[1] for member in members if (match := _MEMBER.fullmatch(member))}
+    if len(keys) != len(members) or len(members) > _MOST_MEMBERS:
+        return ""
+    size = sum(map(len, members)) + len(members) - 1
+    for long in (True, False):
+        for member in reversed(members):
+            if size <= _LONGEST_STATE:
+                break
+            if not long or len(member) > _LONG_MEMBER:
+                members.remove(member)
+                size -= len(member) + 1
+    return ",".join(members)
+
+
+class Trace:
+    """What a request does that a trace may tell of. This one tells nothing; `lines` go on to the next hop."""
+
+    __slots__ = ("lines",)
+    recording = False
+
+    def __init__(self, lines: str = "") -> None:
+        self.lines = lines
+
+    def hop(self, url: str, place: str, model: str) -> Trace:
+        """Around a hop: its `lines` are the headers to send."""
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def status(self, code: int) -> None:
+        """The status of the answer, as its transport counts."""
+
+    def answered(self, parameters: Mapping[str, str | bool | float]) -> None:
+        """How the answer came about."""
+
+    def ended(self, outcome: str) -> None:
+        """How the request went."""
+
+    def stage(self, route: str, seconds: float) -> None:
+        """A stage at this node has just ended."""
+
+    def hopped(self, route: str, outcome: str) -> None:
+        """A hop has just ended."""
+
+
+NOTHING: Final = Trace()
+current: ContextVar[Trace] = ContextVar("trace", default=NOTHING)
+
+
+def carry(headers: Iterable[tuple[bytes | str, bytes | str]]) -> None:
+    """The request that is being read has these headers, traceparent and tracestate among them if at all."""
+    if not current.get().recording:
+        context = read(headers)
+        current.set(Trace(context.lines()) if context is not None else NOTHING)
+
+
+def read(headers: Iterable[tuple[bytes | str, bytes | str]]) -> TraceContext | None:
+    """The context in a request's headers, whose names are in lower case."""
+    parents, states = [], []
+    for name, value in headers:
+        if name in (b"traceparent", "traceparent"):
+            parents.append(_text(value))
+        elif name in (b"tracestate", "tracestate"):
+            states.append(_text(value))
+    return parse(parents, states) if parents else None
+
+
+def wanted(environment: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's variables ask for spans by OTLP over HTTP; says so where they ask otherwise."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    exporters = environment.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    if not any(environment.get(name, "").strip() for name in names) or exporters == "none":
+        return False
+    if "otlp" not in exporters.split(","):
+        _log.warning("OTEL_TRACES_EXPORTER: %s is not offered: no spans; write otlp", exporters)
+        return False
+    both = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next((found for name in both if (found := environment.get(name, "").strip())), "")
+    if protocol not in ("", "http/protobuf"):
+        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: %s is not offered: http/protobuf is used", protocol)
+    return True
+
+
+def start(service: str, environment: Mapping[str, str]) -> Spans | None:
+    """What makes and exports spans, where that is asked for; a service is never held up by it."""
+    if not wanted(environment):
+        return None
+    try:
+        from edge_runtime.spans import Spans
+    except ImportError as error:
+        _log.warning("no spans: %s; install edge-runtime[tracing]", error)
+        return None
+    return Spans.exporting(service, environment)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
