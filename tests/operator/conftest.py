@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_socket
 
-from edge_operator.api.inferenceservices import ModelSource
+from edge_operator.api.inferenceservices import ModelSource, Validation
 from edge_operator.api.tensors import Slice, Tensor
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -27,7 +27,7 @@ from edge_operator.errors import StoreError, TritonUnreachableError, WriteConfli
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.triton import Tail
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -236,6 +236,9 @@ class FakeStore:
     card: ModelCard = CARD
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
     failure: StoreError | None = None
+    accuracies: CodecAccuracies | StoreError = field(
+        default_factory=lambda: CodecAccuracies(complete=False, samples=0)
+    )
     url: str = "http://store.test:8080"
 
     def register(self, source: ModelSource) -> ModelCard:
@@ -262,6 +265,12 @@ class FakeStore:
 
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:
         return self.profiles.get(device_class)
+
+    def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
+        self.log.append(f"codecs {validation.storage_uri}")
+        if isinstance(self.accuracies, StoreError):
+            raise self.accuracies
+        return self.accuracies
 
     def blob(self, digest: str) -> bytes:
         return digest.encode()

@@ -34,6 +34,8 @@ def entry_problem(
     peer: str,
     rtt: float,
     bandwidth: float | None,
+    codecs: tuple[problems.Codec, ...] = (problems.FP32,),
+    helpers: tuple[problems.Helper, ...] = (),
 ) -> problems.EntryProblem:
     """One service at one entry node; remote is the device class beyond the link (None: there is none)."""
     return problems.EntryProblem(
@@ -49,6 +51,8 @@ def entry_problem(
         bandwidth=bandwidth,
         local_overhead=LOCAL_OVERHEAD,
         hop_overhead=HOP_OVERHEAD,
+        codecs=codecs,
+        helpers=helpers,
     )
 
 

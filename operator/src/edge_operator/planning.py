@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from edge_operator import manifests, metrics, rendering
 from edge_operator.api import DevicePool, Placement
 from edge_operator.api.quantities import parse_duration
+from edge_operator.codecs import usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember
 from edge_operator.runs import Run
-from edge_operator.store import UNREACHABLE, DeviceProfile, ModelCard
+from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Infeasible, Plan, PlanningError, plan_entry
 
 
@@ -25,12 +26,16 @@ class Planned:
 
 
 def plan_service(
-    run: Run, card: ModelCard, pool: DevicePool, costs: Mapping[str, DeviceProfile]
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    costs: Mapping[str, DeviceProfile],
+    accuracies: CodecAccuracies | None = None,
 ) -> list[Placement] | Blocked:
-    """Plans every entry node and has the slices cut that the tables need."""
+    """Plans every entry node and has the slices cut that the tables need. accuracies: of codecs."""
     started = run.clock.monotonic()
     try:
-        planned = [_plan(run, card, pool, costs, member) for member in run.members]
+        planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
     except PlanningError as error:
         return Blocked(
             "Planned", "BadProfile", f"{error}; delete ModelProfile {run.key.name} to measure anew"
@@ -45,6 +50,8 @@ def plan_service(
         run.findings.append(Finding("Planned", "True", "SLOOutOfReach", message))
     else:
         message = _reasons(planned) or "the SLO is kept at any bandwidth"
+        if accuracies is not None and not accuracies.complete:
+            message += "; what fp16 and int8 cost is being measured, until then hops carry fp32"
         run.findings.append(Finding("Planned", "True", "Planned", message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     try:
@@ -69,7 +76,12 @@ def plan_service(
 
 
 def _plan(
-    run: Run, card: ModelCard, pool: DevicePool, costs: Mapping[str, DeviceProfile], member: PoolMember
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    costs: Mapping[str, DeviceProfile],
+    member: PoolMember,
+    accuracies: CodecAccuracies | None,
 ) -> Planned:
     server = pool.spec.triton_servers[0] if pool.spec.triton_servers else None
     rtt, bandwidth = _link(run.placements.get(member.node.name))
@@ -83,6 +95,7 @@ def _plan(
         server.name if server else "the cloud",
         rtt,
         bandwidth,
+        usable_codecs(accuracies),
     )
     return Planned(member, rtt, plan_entry(problem))
 

@@ -27,10 +27,12 @@ from edge_operator.pools import Node, entries, group_members, node_of
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.status import Observation, read_service
-from edge_operator.store import UNREACHABLE, DeviceProfile, ModelCard
+from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.workloads import metadata
 
 RESYNC = 60.0
+MEASURING = 5.0
+"""Seconds after which to ask again for what the store is measuring."""
 
 
 def reconcile_service(
@@ -103,10 +105,40 @@ def _steps(run: Run) -> Blocked | float:
     costs = _profiles(run, card, pool, nodes)
     if isinstance(costs, Blocked):
         return costs
-    plans = planning.plan_service(run, card, pool, costs)
+    found = _accuracies(run, card)
+    if isinstance(found, Blocked):
+        return found
+    plans = planning.plan_service(run, card, pool, costs, found)
     if isinstance(plans, Blocked):
         return plans
-    return placing.place(run, pool, plans)
+    again = placing.place(run, pool, plans)
+    if found is not None and not found.complete and not isinstance(again, Blocked):
+        return min(again, MEASURING)
+    return again
+
+
+def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
+    """What the codecs cost, where there is data to tell; not complete while the store measures."""
+    validation = run.service.spec.model.validation
+    if validation is None:
+        return None
+    known = run.memory.accuracies
+    if known is None or known[:2] != (card.digest, validation) or not known[2].complete:
+        try:
+            run.memory.accuracies = known = (
+                card.digest,
+                validation,
+                run.clients.store.codecs(card, validation),
+            )
+        except StoreError as error:
+            transient = error.reason == UNREACHABLE
+            return Blocked(
+                "ModelReady",
+                error.reason,
+                _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
+                transient,
+            )
+    return known[2]
 
 
 def _model(run: Run) -> ModelCard | Blocked:
@@ -125,11 +157,13 @@ def _model(run: Run) -> ModelCard | Blocked:
     return card
 
 
-def _in_the_manifest(error: StoreError, uri: str) -> str:
+def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> str:
     """The store's sentence with the field as the user wrote it: the store names those of its own request."""
     field, _, sentence = str(error).partition(": ")
     if field in ("model", "path"):
-        return f'spec.model.storageUri: "{uri}": {sentence}'
+        return f'{where}.storageUri: "{uri}": {sentence}'
+    if field.startswith("validation"):
+        return f"spec.model.{error}"
     return f"spec.{error}" if field.startswith("model.") else str(error)
 
 

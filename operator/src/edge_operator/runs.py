@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_operator.api import Placement
-from edge_operator.api.inferenceservices import InferenceService, ModelSource
+from edge_operator.api.inferenceservices import InferenceService, ModelSource, Validation
 from edge_operator.api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Finding
 from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
-from edge_operator.store import ModelCard, Store
+from edge_operator.store import CodecAccuracies, ModelCard, Store
 from edge_operator.triton import Triton
 
 
@@ -73,6 +73,8 @@ class Memory:
     status_written: float = float("-inf")
     waiting: bool = False
     """A measurement is awaited."""
+    accuracies: tuple[str, Validation, CodecAccuracies] | None = None
+    """Of codecs, by the model's digest and the data that they were measured on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from edge_operator.api.inferenceservices import ModelSource
+from edge_operator.api.inferenceservices import ModelSource, Validation
 from edge_operator.api.objects import written
 from edge_operator.api.tensors import Slice, Tensor
 from edge_operator.errors import StoreError
@@ -84,6 +84,29 @@ class DeviceProfile(_Answer):
     relative_error: float = 0.0
 
 
+class CodecAccuracy(_Answer):
+    """An exit's accuracy on the validation data with one codec at one cut. bytes: that cross for one item."""
+
+    exit: str
+    cut: tuple[str, ...]
+    codec: str
+    bytes: int
+    accuracy: float
+
+    @property
+    def cut_name(self) -> str:
+        """The cut's tensors joined by +."""
+        return "+".join(self.cut)
+
+
+class CodecAccuracies(_Answer):
+    """What was measured on so many samples; nothing while it is not complete."""
+
+    complete: bool
+    samples: int
+    measured: tuple[CodecAccuracy, ...] = ()
+
+
 class Store(Protocol):
     """What a reconcile needs of the model store."""
 
@@ -94,6 +117,7 @@ class Store(Protocol):
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
     ) -> Slice: ...
     def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
+    def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies: ...
     def blob(self, digest: str) -> bytes: ...
 
 
@@ -110,7 +134,11 @@ class ModelStore:
 
     def register(self, source: ModelSource) -> ModelCard:
         """The card of the model at `source`: fetched, checked against its digest and parsed by the store."""
-        return _parsed(ModelCard, self._json("POST", "/v1/models", written(source)), "POST /v1/models")
+        return _parsed(
+            ModelCard,
+            self._json("POST", "/v1/models", written(source.model_copy(update={"validation": None}))),
+            "POST /v1/models",
+        )
 
     def slice(
         self,
@@ -139,6 +167,15 @@ class ModelStore:
             if error.reason == "NotFound":
                 return None
             raise
+
+    def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
+        """What each codec costs each exit at each cut, as measured on the validation data.
+
+        The store begins to measure when it is asked first, and says that it is not complete until then.
+        """
+        exits = [{"name": e.name, "output": e.output, "accuracy": e.accuracy} for e in card.exits]
+        asked = {"model": card.digest, "exits": exits, "validation": written(validation)}
+        return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", asked), "POST /v1/codecs")
 
     def blob(self, digest: str) -> bytes:
         """The bytes under a digest."""

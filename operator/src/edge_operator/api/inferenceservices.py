@@ -49,6 +49,20 @@ NodeSelector = Annotated[
 ]
 
 
+class Validation(Part):
+    """Labelled inputs on which the accuracy of codecs is measured."""
+
+    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
+        description="Where the .npz file is, as for the model: arrays inputs, as the model takes them, and "
+        "labels, the number of the right class of each; at least 100 samples, of which at most 1000 are used."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="sha256:<64 hex digits> of the file. When given, a file with another digest is refused. "
+        "Default: the digest of whatever the address gives.",
+    )
+
+
 class ModelSource(Part):
     """Where the model is and what its exits are."""
 
@@ -67,6 +81,11 @@ class ModelSource(Part):
         default=None,
         description="The exits ordered by depth, the last one being the full model. Default: the list in "
         "the ONNX file's metadata entry edge.exits, which this one overrides.",
+    )
+    validation: Validation | None = Field(
+        default=None,
+        description="Data on which the loss of accuracy by the codecs fp16 and int8 is measured, at every "
+        "cut and exit; then activations may cross links in them. Default: none, and hops carry fp32.",
     )
 
 
