@@ -74,13 +74,16 @@ class Hop:
             )
         # The next stage's time begins when all of the request is there.
         body = encode_request(self._inputs, arrays, self._names, within - (wait or 0.0))
-        headers = f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
+        headers = (
+            f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
+        )
         size = sum(len(part) for part in body)
         transfer: Transfer | None = None
 
         def begin(connection: Connection) -> None:
             nonlocal transfer
             if self._link is not None and connection.socket is not None:
+                self._link.forget(transfer)  # it went to a connection that turned out closed
                 transfer = self._link.begin(connection.socket, size)
 
         try:

@@ -316,6 +316,7 @@ class LinkMonitor:
         def begin(connection: Connection) -> None:
             nonlocal transfer
             if connection.socket is not None:
+                self.forget(transfer)  # it went to a connection that turned out closed
                 transfer = self.begin(connection.socket, size)
 
         self._budget = probe_budgets.spent(self._budget, size, self._clock())
