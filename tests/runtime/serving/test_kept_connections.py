@@ -1,0 +1,58 @@
+"""A kept connection that turns out closed: the request is sent again, and the link is none the slower for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import orjson
+
+from edge_runtime.assignment import Link, Slice, Stage
+from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.links import LinkMonitor
+from edge_runtime.tensors import Tensor
+from edge_runtime.upstream import Hop
+
+BODY = orjson.dumps({"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]})
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+X, Y = Tensor("x", "FP32", (-1, 8192)), Tensor("y", "FP32", (-1, 1))
+
+
+class OnceEach:
+    """A server that answers one request on each connection, and closes it when the next one comes."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+        writer.write(ANSWER)
+        await reader.read(1)
+        writer.transport.abort()
+
+
+async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() -> None:
+    far = OnceEach()
+    server = await asyncio.start_server(far.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    link = LinkMonitor(Link(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None)
+    stage = Stage.model_validate(
+        {
+            "place": "cloud",
+            "runtime": "Triton",
+            "address": url,
+            "model": "m",
+            "slice": Slice(digest="sha256:0", inputs=(X,), outputs=(Y,)).model_dump(),
+        }
+    )
+    hop = Hop(stage, HttpClient(url), link)
+    for _ in range(5):
+        answer = await hop.infer([np.zeros((1, 8192), np.float32)], within=5.0)
+        assert answer[0].tolist() == [[1.0]]
+    assert far.connections == 5
+    # Known at all (it needs one measurement), and nothing lies before the next request.
+    assert link.view().bandwidth is not None
+    assert link.wait_for(0) == 0.0
+    server.close()
