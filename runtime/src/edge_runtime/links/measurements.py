@@ -17,7 +17,6 @@ LEAST_COMPUTE, MOST_COMPUTE = 0.7, 1.3  # shares of its mean that a computation 
 SEGMENTS: Final = 3000  # bytes that may have arrived without their acknowledgement
 _TIGHT: Final = 1.6  # a sample's greatest rate over its least, up to which it is a measurement
 _TICK: Final = 0.01  # the coarsest clock by which kernels count busy and stalled time
-_ROUNDS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def passed(transfer: Passed, at: float) -> Sample | None:
     shortest = longest - JITTER - (MOST_COMPUTE - LEAST_COMPUTE) * transfer.compute
     if transfer.arrived is not None:
         shortest = min(shortest, transfer.arrived - JITTER - POLL)
-    if not transfer.others and after.busy > before.busy:
+    if not transfer.others and after.busy is not None and before.busy is not None:
         shortest = min(shortest, after.busy - before.busy - after.round_trip + _TICK)
     stalled = after.stalled - before.stalled
     shortest -= stalled if stalled > _TICK else 0.0
@@ -71,29 +70,18 @@ def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
     if seconds <= 0:
         return inf
     rate = 8.0 * size / seconds
-    if window <= 0 or window >= size:
+    if window <= 0:
         return rate
-    for _ in range(_ROUNDS):
-        rest = seconds - _waiting(size, window, round_trip, rate)
-        if rest <= 0:
+    # With waits in the first k round trips the rest was sent in what is left of the time; the time that a
+    # rate takes is the longest of these, so the rate is the greatest.
+    rest, left = size - window, seconds - round_trip
+    while rest > 0:
+        if left <= 0:
             return inf
-        before, rate = rate, 8.0 * size / rest
-        if rate < 1.01 * before:
-            break
-    return rate
-
-
-def _waiting(size: int, window: int, round_trip: float, rate: float) -> float:
-    """Seconds in which nothing was sent since the window was used up."""
-    waited, sent = 0.0, window
-    while sent < size:
-        idle = round_trip - 8.0 * window / rate
-        if idle <= 0:
-            break
-        waited += idle
+        rate = max(rate, 8.0 * rest / left)
         window *= 2
-        sent += window
-    return waited
+        rest, left = rest - window, left - round_trip
+    return rate
 
 
 def between(moved: int, seconds: float, at: float, most: float = inf) -> Sample:

@@ -10,6 +10,7 @@ from typing import Final
 _LENGTH: Final = 232
 _FIRST_WINDOW: Final = 10  # segments (RFC 6928)
 _LEAST_LENGTH: Final = 152
+_LENGTH_WITH_BUSY: Final = 192
 _UNKNOWN: Final = 0xFFFFFFFF
 
 
@@ -18,14 +19,15 @@ class TcpInfo:
     """Of a connection so far (linux/tcp.h, struct tcp_info).
 
     acked: bytes acknowledged. round_trip: the least, in seconds. window: bytes that may be sent at once next.
-    busy: seconds in which something was unacknowledged. stalled: seconds of these in which the receiver's
-    window or the send buffer held it up, not the link. Both are counted in ticks of the kernel, 1 to 10 ms.
+    busy: seconds in which something was unacknowledged, None where the kernel does not say. stalled: seconds
+    of these in which the receiver's window or the send buffer held it up, not the link. Both are counted in
+    ticks of the kernel, 1 to 10 ms.
     """
 
     acked: int
     round_trip: float
     window: int = 0
-    busy: float = 0.0
+    busy: float | None = None
     stalled: float = 0.0
 
 
@@ -46,7 +48,7 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
         acked=_long(raw, 120),
         round_trip=0.0 if round_trip == _UNKNOWN else round_trip / 1e6,
         window=window * segment,
-        busy=busy / 1e6,
+        busy=busy / 1e6 if len(raw) >= _LENGTH_WITH_BUSY else None,
         stalled=(starved + full) / 1e6,
     )
 
