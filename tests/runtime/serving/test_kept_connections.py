@@ -1,4 +1,4 @@
-"""A kept connection that turns out closed: the request is sent again, and the link is none the slower for it."""
+"""A kept connection that turns out closed: the request is sent again, and the link is none the slower."""
 
 from __future__ import annotations
 
