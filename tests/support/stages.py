@@ -20,6 +20,7 @@ from edge_runtime.certificates import Certificates
 from edge_runtime.cli import _parser
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.spans import Spans
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -63,6 +64,7 @@ def alone(
     uds: Path | None = None,
     certificates: Certificates | None = None,
     health_port: int | None = None,
+    spans: Spans | None = None,
 ) -> Iterator[tuple[int, int, str]]:
     """Serves the model in a file; yields the ports of HTTP and gRPC, and what was said."""
     said: Future[str] = Future()
@@ -80,6 +82,7 @@ def alone(
                 uds=uds,
                 certificates=certificates,
                 health_port=health_port,
+                spans=spans,
                 say=said.set_result,
             )
         except BaseException as error:
@@ -151,6 +154,7 @@ def entry(
     placement: dict[str, Any],
     *,
     certificates: Certificates | None = None,
+    spans: Spans | None = None,
 ) -> Iterator[Path]:
     """The runtime of the entry node, which needs no model store; yields the folder of its sockets."""
     (folder / "placement.json").write_text(json.dumps(placement))
@@ -158,7 +162,7 @@ def entry(
     named |= {"cache-dir": str(folder / "cache"), "placement-file": str(folder / "placement.json")}
     named |= {"host": "127.0.0.1", "http-port": "0", "grpc-port": "0", "uds": str(folder / "uds")}
     arguments = _parser().parse_args(["run", *(f"--{name}={value}" for name, value in named.items())])
-    with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates)):
+    with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates, spans=spans)):
         pause = threading.Event()
         for _ in range(1000):
             with suppress(OSError):

@@ -1,0 +1,59 @@
+"""With tracing off: what a caller sent goes on to the next hop as it came, and nothing else does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpcclient
+
+Two = Any
+GIVEN = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1,b=2"}
+
+
+def test_the_context_of_a_caller_goes_on_unchanged(stages: Two) -> None:
+    assert stages.infer(GIVEN)[0] == 200
+    headers, _ = stages.tap.last()
+    assert {name: headers[name] for name in GIVEN} == GIVEN
+
+
+@pytest.mark.parametrize("given", [{}, {"traceparent": "00-4bf92f"}, {"tracestate": "a=1"}])
+def test_without_one_or_with_a_wrong_one_nothing_goes_on(stages: Two, given: dict[str, str]) -> None:
+    assert stages.infer(GIVEN)[0] == 200
+    assert stages.infer(given)[0] == 200
+    assert not GIVEN.keys() & stages.tap.last()[0].keys()
+
+
+def test_over_grpc_as_well(stages: Two) -> None:
+    given = grpcclient.InferInput("image", [1, 1, 16, 16], "FP32")
+    given.set_data_from_numpy(np.zeros((1, 1, 16, 16), np.float32))
+    with grpcclient.InferenceServerClient(f"unix:{stages.sockets / 'grpc.sock'}") as client:
+        client.infer("digits", [given], headers=GIVEN)
+        headers, _ = stages.tap.last()
+        assert {name: headers[name] for name in GIVEN} == GIVEN
+        client.infer("digits", [given])
+        assert not GIVEN.keys() & stages.tap.last()[0].keys()
+
+
+def test_the_time_that_is_left_goes_on_too(stages: Two) -> None:
+    assert stages.infer()[0] == 200
+    _, document = stages.tap.last()
+    left = document["parameters"]["timeout"]
+    assert (
+        1_000_000 < left <= 4_000_000
+    )  # the SLO is 2 s; where there is no local route the hop gets twice that
+    assert left.bit_count() <= 5
+    assert left % 2**15 == 0
+
+
+def test_nothing_of_opentelemetry_is_imported_while_it_is_off() -> None:
+    script = (
+        "import sys; from edge_runtime import alone, cli, server; from edge_runtime.tracing import start;"
+        "assert start('m', {}) is None;"
+        "print([m for m in sys.modules if m.startswith(('opentelemetry', 'onnx.', 'cryptography'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
