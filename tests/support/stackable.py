@@ -139,3 +139,24 @@ def boxes() -> bytes:
         helper.make_node("Cast", ["rows"], ["y"], to=TensorProto.FLOAT),
     ]
     return _network(nodes, out=("found", 2))
+
+
+def deep(width: int = 1024, layers: int = 6) -> bytes:
+    """Dense layers whose weights take longer to read than a row to compute: [N, width] -> [N, width]."""
+    rng = np.random.default_rng(2)
+    nodes, weights = [], []
+    for i in range(layers):
+        values = rng.normal(scale=width**-0.5, size=(width, width)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{i}"))
+        before, after = "x" if i == 0 else f"h{i}", "y" if i == layers - 1 else f"h{i + 1}"
+        nodes.append(helper.make_node("MatMul", [before, f"w{i}"], [after]))
+    graph = helper.make_graph(
+        nodes,
+        "deep",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", width])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
