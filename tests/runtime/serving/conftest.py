@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from edge_runtime.connections import HttpClient
+from benchmarks.runtime.callers import Caller, Reply
 from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
 
@@ -155,45 +154,13 @@ class FaultyLink:
         writer.transport.abort()
 
 
-@dataclass(frozen=True)
-class Reply:
-    """One answer: `seconds` count from the moment at which the request was due."""
-
-    status: int
-    seconds: float
-    parameters: Document
-    logits: bytes
-
-
 async def _ask(port: int, image: Any, count: int, rate: float, patience: float | None) -> list[Reply]:
     parameters = {} if patience is None else {"timeout": round(patience * 1e6)}
-    entry = {
-        "name": "image",
-        "shape": list(image.shape),
-        "datatype": "FP32",
-        "parameters": {"binary_data_size": image.nbytes},
-    }
-    asked = {"inputs": [entry], "parameters": {"binary_data_output": True, **parameters}}
-    header = json.dumps(asked).encode()
-    loop = asyncio.get_running_loop()
-    client = HttpClient(f"http://127.0.0.1:{port}", size=64)
-
-    async def one(due: float) -> Reply:
-        await asyncio.sleep(due - loop.time())
-        lines = f"Inference-Header-Content-Length: {len(header)}\r\n"
-        found = await client.request(
-            "POST", "/v2/models/digits/infer", [header, image.tobytes()], lines, within=10
-        )
-        seconds = loop.time() - due
-        if found.status != 200:
-            return Reply(found.status, seconds, {}, b"")
-        length = int(found.headers["inference-header-content-length"])
-        return Reply(200, seconds, json.loads(found.body[:length])["parameters"], found.body[length:])
-
-    begin = loop.time() + 0.05
-    replies = await asyncio.gather(*[one(begin + i / rate) for i in range(count)])
-    client.close()
-    return replies
+    caller = Caller(f"http://127.0.0.1:{port}", "digits", "image", image, parameters)
+    try:
+        return await caller.steadily(count, rate)
+    finally:
+        caller.close()
 
 
 class Stack:

@@ -81,7 +81,7 @@ def test_thousands_of_requests_before_and_behind_a_hung_hop_are_in_time(split: S
     late = [r for r in replies if r.parameters["route"] == "exit1@local"]
     assert len(late) > 2000
     # The answer of each route is its own: none is of another.
-    assert len({(r.parameters["route"], r.logits) for r in replies}) == 2
+    assert len({(r.parameters["route"], r.data) for r in replies}) == 2
 
 
 def test_a_hop_that_answers_too_late_is_replaced_and_one_that_is_quick_again_is_taken(
