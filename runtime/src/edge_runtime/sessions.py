@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.native import NativeSession, RunOptions, library
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 # onnxruntime's classes have no types.
@@ -45,18 +44,27 @@ class Halt:
     """Ends runs from another thread, at the next operator. `told` is called when that is wanted."""
 
     def __init__(self) -> None:
-        self.options: Untyped = ort.RunOptions()
-        self.options.log_severity_level = 4
         self.wanted = False
         self.told: Callable[[], None] | None = None
+        self._options: dict[bool, Untyped] = {}
 
     def now(self) -> None:
         """The runs that were given it raise ModelFailed."""
         self.wanted = True
-        self.options.terminate = True
+        for options in list(self._options.values()):
+            _end(options)
         told = self.told  # another thread may take it away
         if told is not None:
             told()
+
+    def options(self, native: bool) -> Untyped:
+        """What onnxruntime is given with a run, by which of its interfaces."""
+        options = self._options.get(native)
+        if options is None:
+            options = self._options[native] = RunOptions() if native else _run_options()
+            if self.wanted:
+                _end(options)
+        return options
 
 
 class Session:
@@ -77,7 +85,8 @@ class Session:
 
         Without `inputs` and `outputs` they are what the file says.
         """
-        self._session = _open(model, threads)
+        self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
+        self._native = isinstance(self._session, NativeSession)
         self.left_out: dict[str, str] = {}
         if inputs is None or outputs is None:
             inputs, outputs = self._described()
@@ -93,7 +102,7 @@ class Session:
         self.contract = Contract(self.inputs, self.outputs)
         self.batched = self._is_batched()
         self._output_names = [t.name for t in self.outputs]
-        self._by_value = any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
+        self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
 
     @property
@@ -115,10 +124,11 @@ class Session:
         try:
             if self._by_value:
                 return self._run_by_value(feeds, names)
-            results: list[Array] = self._session.run(names, feeds, halt and halt.options)
-        except InvalidArgument as error:
-            raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
+            options = halt.options(self._native) if halt is not None else None
+            results: list[Array] = self._session.run(names, feeds, options)
         except Exception as error:  # onnxruntime's exceptions share no base
+            if type(error).__name__ == "InvalidArgument":
+                raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
             self._blame(feeds)
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
@@ -158,6 +168,8 @@ class Session:
 
     def _run_by_value(self, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
         """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
+        import onnxruntime as ort
+
         inputs, outputs = self.contract.inputs_by_name, self.contract.outputs_by_name
         if not any(outputs[name].datatype == "BF16" for name in names):
             mixed = {name: _value(a) if inputs[name].datatype == "BF16" else a for name, a in feeds.items()}
@@ -196,7 +208,21 @@ class Session:
         return inputs, kept
 
 
-def _open(model: bytes | Path, threads: int) -> ort.InferenceSession:
+def _open(model: bytes | Path, threads: int, contract: Sequence[Tensor]) -> Untyped:
+    """By onnxruntime's C interface what a contract shows to be possible there."""
+    native = library() if contract and isinstance(model, bytes) else None
+    try:
+        if native is not None and all(t.datatype != "BYTES" for t in contract):
+            assert isinstance(model, bytes)
+            return NativeSession(native, model, threads)
+        return _open_in_python(model, threads)
+    except Exception as error:  # onnxruntime's exceptions share no base
+        raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def _open_in_python(model: bytes | Path, threads: int) -> Untyped:
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -205,10 +231,22 @@ def _open(model: bytes | Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     source = model if isinstance(model, bytes) else str(model)
-    try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base
-        raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _run_options() -> Untyped:
+    import onnxruntime as ort
+
+    options = ort.RunOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def _end(options: Untyped) -> None:
+    if isinstance(options, RunOptions):
+        options.end()
+    else:
+        options.terminate = True
 
 
 def _tensor(found: Untyped) -> Tensor:
@@ -219,6 +257,8 @@ def _tensor(found: Untyped) -> Tensor:
 
 def _value(bits: Array) -> Untyped:
     """BF16's bits as onnxruntime takes them."""
+    import onnxruntime as ort
+
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(bits), _BF16)
 
 

@@ -89,7 +89,7 @@ async def test_insurance_that_is_not_needed_is_halted() -> None:
         await asyncio.sleep(0.001)
     insurance.cancel()
     assert insurance.begun
-    assert halts[0].options.terminate is True
+    assert halts[0].wanted
 
 
 def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
