@@ -167,9 +167,8 @@ def test_a_change_of_units_changes_no_distance(image: Image, shift: float, scale
     other = image.astype(np.float64)[..., ::-1].copy()
     image = image.astype(np.float64)
     far = between(image, other)
-    span = sketch({"x": image})["x"].span
-    assert span is not None
-    if far > 1e-3 and span.min() > 1e-3:  # beyond, rounding decides
+    scales = sketch({"x": image})["x"].scales()
+    if far > 1e-3 and scales.max() < 1e6:  # beyond, rounding decides
         assert between(image * scale + shift, other * scale + shift) == pytest.approx(far, rel=1e-3)
 
 
@@ -177,11 +176,11 @@ def test_a_change_of_units_changes_no_distance(image: Image, shift: float, scale
 def test_from_both_sides_a_distance_differs_by_the_contrasts_only(image: Image, seed: int) -> None:
     other = image + np.random.default_rng(seed).normal(size=image.shape).astype(np.float32)
     one, two = image[:1, :1], other[:1, :1]
-    spans = [sketch({"x": x})["x"].span for x in (one, two)]
-    assert spans[0] is not None
-    assert spans[1] is not None
-    if spans[0].shape == (1,) and min(spans[0][0], spans[1][0]) > 1e-3:
-        ratio = float(spans[1][0] / spans[0][0])
+    if one.shape[-1] <= 4:
+        return  # channels, each with a contrast of its own
+    scales = [sketch({"x": x})["x"].scales() for x in (one, two)]
+    if max(scales[0][0], scales[1][0]) < 1e6:
+        ratio = math.sqrt(scales[0][0] / scales[1][0])
         assert between(one, two) == pytest.approx(between(two, one) * ratio, rel=1e-3)
 
 

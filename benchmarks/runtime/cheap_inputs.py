@@ -1,0 +1,204 @@
+"""What the input filter and the result cache cost, and what they spare where a camera sees little that is new.
+
+Run alone: `.venv/bin/python -m benchmarks.runtime.cheap_inputs [--quick]`; the last line is one JSON object.
+Costs are the medians of single calls on one thread, those of the inferences too. The camera's stream is made
+up: a picture with noise, the same frame again now and then, and an object that crosses it. It is asked of
+the same model in one process with the filter and the cache off and on, in turns, without a transport. Age is
+by a clock that every frame moves on by 1/25 s, so what is computed does not depend on the machine.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from benchmarks.graphs.nets import Net
+from benchmarks.graphs.residual import mobilenet_v2
+from edge_runtime.alone import LoneModel, open_model
+from edge_runtime.cheap.distances import digest, distance, sketch
+from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
+from edge_runtime.metrics import Metrics
+
+Image = npt.NDArray[np.float32]
+
+FRAMES: Final = 500
+STILL, SAME, MOVING = 0.7, 0.1, 0.2  # shares of the stream
+_RATE: Final = 25.0
+_NOISE: Final = 0.01
+_OBJECT: Final = 24
+_SETTINGS: Final[dict[str, Cheap]] = {
+    "off": OFF,
+    "cache": Cheap(cache=Caching()),
+    "filter": Cheap(filter=Filtering()),
+    "both": Cheap(Filtering(), Caching()),
+}
+
+
+def digits_network() -> Net:
+    """A network as large as that of examples/01-digits: five convolutions on 64 x 64."""
+    net = Net("digits")
+    x = net.input("image", ("batch", 1, 64, 64))
+    for filters, kernel, stride in ((4, 7, 2), (24, 5, 1), (4, 1, 1), (32, 5, 1), (64, 3, 1), (32, 3, 1)):
+        x = net.node("Relu", [net.convolution(x, filters, kernel, stride, kernel // 2)])
+        if filters in (4, 24) and kernel > 1:
+            x = net.pool(x, "MaxPool", 2, 2)
+    net.output(net.classifier(x, 10), ("batch", 10))
+    return net
+
+
+def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
+    """Frames of [1, 3, 224, 224], and where the object is in each: -1 where there is none."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:224, 0:224] / 224
+    room = np.stack([0.5 + 0.4 * np.sin(a * x + b * y) for a, b in rng.uniform(1, 9, (3, 2))])[None]
+    crossings = round(frames * MOVING / 20)  # each of 20 frames
+    begins = np.sort(rng.choice(frames // 20, crossings, replace=False)) * 20
+    places = np.full(frames, -1)
+    for begin in begins:
+        places[begin : begin + 20] = np.arange(20) * 10
+    same = rng.uniform(size=frames) < SAME / (STILL + SAME)
+    made: list[Image] = []
+    for i, place in enumerate(places):
+        if i and place < 0 and places[i - 1] < 0 and same[i]:
+            made.append(made[-1])
+            continue
+        image = room + rng.normal(scale=_NOISE, size=room.shape)
+        if place >= 0:
+            image[..., 100 : 100 + _OBJECT, place : place + _OBJECT] += 0.4
+        made.append(image.astype(np.float32))
+    return made, [int(place) for place in places]
+
+
+def costs(name: str, model: Path, image: Image, quick: bool) -> dict[str, object]:
+    """Microseconds of the filter, the digest and the inference for one input."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    before = sketch({"image": image})
+    found: dict[str, object] = {"input_bytes": image.nbytes}
+    for what, call in (
+        ("filter", lambda: distance(before, sketch({"image": image}))),
+        ("digest", lambda: digest({"image": image}, b"key")),
+        ("inference", lambda: session.run(None, {given.name: image})),
+    ):
+        found[f"{what}_us"] = _median_us(call, 20 if quick else 200)
+    for what in ("filter", "digest"):
+        found[f"{what}_share"] = round(found[f"{what}_us"] / found["inference_us"], 4)  # type: ignore[operator]
+    say(f"{name}: {found}")
+    return found
+
+
+def _median_us(call: Callable[[], object], count: int) -> float:
+    call()
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return round(1e6 * sorted(times)[count // 2], 1)
+
+
+class Front:
+    """The model behind one of the settings; frames are counted and timed."""
+
+    def __init__(self, model: Path, settings: Cheap) -> None:
+        metrics = Metrics("bench")
+        self._now = 0.0
+        self.model = LoneModel(open_model(model, 1), metrics, cheap=settings)
+        self._front = CheapInputs(self.model, metrics.registry, "bench", b"key", lambda: self._now)
+        self.seconds = 0.0
+        self.told: list[tuple[bool, bool, float]] = []
+
+    async def show(self, frames: Sequence[Image]) -> None:
+        """One frame after the other, each when the one before is answered."""
+        for frame in frames:
+            self._now += 1 / _RATE
+            begin = time.perf_counter()
+            answer = await self._front.infer({"image": frame}, ["logits"])
+            self.seconds += time.perf_counter() - begin
+            told: dict[str, Any] = dict(answer.parameters)
+            self.told.append(("filtered" in told, "cached" in told, float(answer.outputs[0].ravel()[0])))
+
+
+async def stream(model: Path, quick: bool) -> dict[str, object]:
+    """Frames a second with and without, and what the filter did not see."""
+    frames, places = camera(100 if quick else FRAMES)
+    fronts = {name: Front(model, settings) for name, settings in _SETTINGS.items()}
+    step = 25  # in turns, so that what else the machine does meets all
+    for begin in range(0, len(frames), step):
+        for front in fronts.values():
+            await front.show(frames[begin : begin + step])
+    for front in fronts.values():
+        front.model.close()
+    rates = {name: len(frames) / front.seconds for name, front in fronts.items()}
+    return {
+        "frames": len(frames),
+        "share_with_object": round(sum(p >= 0 for p in places) / len(places), 3),
+        "share_same_bytes": round(sum(a is b for a, b in pairwise(frames)) / len(frames), 3),
+        "frames_per_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "gain": {name: round(rate / rates["off"], 2) for name, rate in rates.items()},
+        "share_computed": {
+            name: round(sum(not f and not c for f, c, _ in front.told) / len(frames), 3)
+            for name, front in fronts.items()
+        },
+        "repeated_although_the_object_came_went_or_moved": _missed(fronts["filter"], places),
+    }
+
+
+def _missed(front: Front, places: Sequence[int]) -> int:
+    """Frames that got the result of a frame with the object elsewhere."""
+    missed, reference = 0, -1
+    for (filtered, _, _), place in zip(front.told, places, strict=True):
+        if filtered:
+            missed += place != reference
+        else:
+            reference = place
+    return missed
+
+
+def say(line: str) -> None:
+    """One line of what is going on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Prints one JSON object as its last line."""
+    parser = argparse.ArgumentParser(prog="cheap_inputs", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few frames, in seconds")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory(prefix="bench-cheap-") as folder:
+        models = {"64x64": digits_network().model(), "224x224": mobilenet_v2(224).SerializeToString()}
+        paths = {}
+        for name, model in models.items():
+            paths[name] = Path(folder) / f"{name}.onnx"
+            paths[name].write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+        shapes = {"64x64": (1, 1, 64, 64), "224x224": (1, 3, 224, 224)}
+        rng = np.random.default_rng(0)
+        found: dict[str, object] = {
+            "quick": quick,
+            "machine": {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+            "costs": {
+                name: costs(name, path, rng.uniform(size=shapes[name]).astype(np.float32), quick)
+                for name, path in paths.items()
+            },
+            "stream": asyncio.run(stream(paths["224x224"], quick)),
+        }
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
