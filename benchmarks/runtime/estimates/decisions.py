@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
+from edge_planning.replanning import Settings
 from edge_planning.simulation.links import Bandwidth
 from edge_runtime.links.estimates import Sample, contradicts, sample_of
 from edge_runtime.routes import Choice, LinkView, RouteState, decide
@@ -22,7 +23,7 @@ SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
 FAR_JITTER = 0.0005
 PROBE_WITHIN = 2.0
 MOST_SECONDS = 600.0
-PRICE = 0.5  # what a missed request costs beside its answer, in units of accuracy: as the planner has it
+PRICE = Settings().price  # what a missed request costs beside its answer, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
 CHOICES: Final = [Choice(need, need > 0) for need, _ in TABLE]
