@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from edge_operator.api.devicepools import LocalLinks
 from edge_operator.api.inferenceservices import InferenceServiceSpec
 from edge_operator.api.modelprofiles import (
     ClassCosts,
@@ -53,6 +54,22 @@ def entry_problem(
         hop_overhead=HOP_OVERHEAD,
         codecs=codecs,
         helpers=helpers,
+    )
+
+
+def planned_helpers(
+    links: LocalLinks, costs: Mapping[str, DeviceProfile], members: Iterable[PoolMember]
+) -> tuple[problems.Helper, ...]:
+    """Other edge nodes as planning sees them: those whose class is measured, over links as declared."""
+    return tuple(
+        problems.Helper(
+            name=member.node.name,
+            profile=class_profile(costs[member.device_class]),
+            bandwidth=float(links.bandwidth),
+            rtt=float(links.round_trip),
+        )
+        for member in members
+        if member.device_class in costs
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from edge_operator import metrics, residency
+from edge_operator import metrics, relaying, residency
 from edge_operator.api import DevicePool, Placement
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
@@ -14,6 +14,8 @@ from edge_operator.runs import Run, TailKey
 from edge_operator.store import UNREACHABLE
 from edge_operator.workloads import entry_objects, runtime_access, service_objects
 
+AWAITING = 5.0
+"""Seconds after which to look again for a relay that has not reported yet."""
 RESYNC = 60.0
 """Seconds after which everything is compared with the cluster even if no event says so."""
 _OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
@@ -28,8 +30,9 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
         run.memory.published = frozenset(tails)
         _carriers(run)
-        _publish(run, tables)
-        again = _clear(run, frozenset(tails), {table.spec.node for table in tables})
+        waiting = _publish(run, tables)
+        held = relaying.still_needed(run.placements, _switched_nodes(run))
+        again = _clear(run, frozenset(tails), {table.spec.node for table in tables} | set(held))
     except StoreError as error:
         return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
     except TailRefusedError as error:
@@ -39,7 +42,11 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     except ObjectRefusedError as error:
         return Blocked("Placed", "ObjectRefused", str(error))
     nodes = ", ".join(table.spec.node for table in tables)
-    run.findings.append(Finding("Placed", "True", "Published", f"routes are published at {nodes}"))
+    message = f"routes are published at {nodes}"
+    if waiting:
+        message += f"; those by way of {', '.join(waiting)} follow when its runtime has loaded its part"
+        again = min(again, AWAITING)
+    run.findings.append(Finding("Placed", "True", "Published", message))
     return again
 
 
@@ -68,7 +75,7 @@ def _local(table: Placement) -> Placement | None:
 def _carriers(run: Run) -> None:
     """Deployments, Services and RBAC, where the cluster does not have them as they should be."""
     wanted = runtime_access(run.body) + service_objects(run.body)
-    for member in run.members:
+    for member in (*run.members, *run.helpers):
         wanted += entry_objects(run.body, member.node.name, member.node.hostname, run.settings)
     fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     now = run.clock.monotonic()
@@ -85,15 +92,28 @@ def _carriers(run: Run) -> None:
     run.memory.verified = (fingerprint, now)
 
 
-def _publish(run: Run, tables: Sequence[Placement]) -> None:
-    for table in tables:
-        body = table.body()
+def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
+    """Publishes what can be: relays first, and no route before its relay answers; returns who is awaited."""
+    before, switched = dict(run.placements), _switched_nodes(run)
+    relays = relaying.still_needed(run.placements, switched)
+    for node, needed in relaying.relays_of(tables).items():
+        relays[node] = relays.get(node, {}) | needed
+    waiting: set[str] = set()
+    for table in sorted(tables, key=lambda table: table.spec.node not in relays):
+        now = relaying.publishable(table, before, switched)
+        waiting |= relaying.awaited(table, now)
+        body = relaying.with_relays(now, relays.get(table.spec.node, {})).body()
         current = run.placements.get(table.spec.node)
         if current is None:
             _refuse_foreign(run, body)
         if current is None or not covers(current.body(), body):
             applied = run.clients.cluster.apply(body)
             run.placements[table.spec.node] = Placement.model_validate(applied)
+    return sorted(waiting)
+
+
+def _switched_nodes(run: Run) -> set[str]:
+    return {node for node, placement in run.placements.items() if _switched(placement)}
 
 
 def _clear(run: Run, tails: frozenset[TailKey], nodes: set[str]) -> float:

@@ -1,7 +1,7 @@
 """The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_operator import manifests, metrics, rendering
 from edge_operator.api import DevicePool, Placement
@@ -10,7 +10,7 @@ from edge_operator.codecs import usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
-from edge_operator.pools import PoolMember
+from edge_operator.pools import PoolMember, helpers
 from edge_operator.runs import Run
 from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Infeasible, Plan, PlanningError, plan_entry
@@ -32,7 +32,10 @@ def plan_service(
     costs: Mapping[str, DeviceProfile],
     accuracies: CodecAccuracies | None = None,
 ) -> list[Placement] | Blocked:
-    """Plans every entry node and has the slices cut that the tables need. accuracies: of codecs."""
+    """Plans every entry node and has the slices cut that the tables need. accuracies: of codecs.
+
+    Nodes that help an entry node without being one get a table of their own, too: run.helpers.
+    """
     started = run.clock.monotonic()
     try:
         planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
@@ -54,6 +57,14 @@ def plan_service(
             message += "; what fp16 and int8 cost is being measured, until then hops carry fp32"
         run.findings.append(Finding("Planned", "True", "Planned", message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
+    used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
+    run.helpers = tuple(member for member in run.pool if member.node.name in used)
+    for member in run.helpers:
+        # Nobody asks them but entry nodes, so what they would answer themselves need not be good enough.
+        helping = _plan(run, card, pool, costs, member, accuracies, any_exit=True)
+        if isinstance(helping.plan, Plan):
+            planned.append(helping)
+            tables[member.node.name] = helping.plan.table
     try:
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
@@ -70,6 +81,7 @@ def plan_service(
             run.memory.slices,
             run.settings.store_url,
             each.rtt,
+            run.settings.cluster_domain,
         )
         for each in planned
     ]
@@ -82,6 +94,7 @@ def _plan(
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
     accuracies: CodecAccuracies | None,
+    any_exit: bool = False,
 ) -> Planned:
     server = pool.spec.triton_servers[0] if pool.spec.triton_servers else None
     rtt, bandwidth = _link(run.placements.get(member.node.name))
@@ -96,8 +109,13 @@ def _plan(
         rtt,
         bandwidth,
         usable_codecs(accuracies),
+        manifests.planned_helpers(
+            pool.spec.links.local,
+            costs,
+            [m for m in helpers(member, run.pool) if server is None or m.node.name != server.name],
+        ),
     )
-    return Planned(member, rtt, plan_entry(problem))
+    return Planned(member, rtt, plan_entry(replace(problem, min_accuracy=None) if any_exit else problem))
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:

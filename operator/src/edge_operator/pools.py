@@ -1,5 +1,6 @@
 """Which nodes a pool has, which of them take a service's requests, where a device class is profiled. Pure."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,10 +27,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class PoolMember:
-    """A node with the device class that the pool gives it."""
+    """A node with the device class and the tier that the pool gives it."""
 
     node: Node
     device_class: str
+    tier: str = "edge"
 
 
 def node_of(body: Object) -> Node:
@@ -52,7 +54,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
     for node in sorted(nodes, key=lambda n: n.name):
         group = next((g for g in pool.nodes if _selects(g.node_selector, node)), None)
         if group is not None:
-            found.append(PoolMember(node, group.device_class))
+            found.append(PoolMember(node, group.device_class, group.tier))
     return tuple(found)
 
 
@@ -62,6 +64,24 @@ def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tupl
         return pool
     selector = service.entry_nodes.node_selector
     return tuple(member for member in pool if _selects(selector, member.node))
+
+
+def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
+    """The edge nodes that may run a part for an entry node: for a device, one Ready node of each class.
+
+    Nodes of a class are equally fast and equally far, so one is enough to choose from; which one is told by
+    a hash of both names, so that devices spread over them and few move when a node comes or goes.
+    """
+    if entry.tier != "device":
+        return ()
+    best: dict[str, tuple[str, PoolMember]] = {}
+    for member in pool:
+        if member.tier == "edge" and member.node.ready and member.node.name != entry.node.name:
+            weight = hashlib.sha256(f"{entry.node.name}/{member.node.name}".encode()).hexdigest()
+            known = best.get(member.device_class)
+            if known is None or weight > known[0]:
+                best[member.device_class] = (weight, member)
+    return tuple(member for _, (_, member) in sorted(best.items()))
 
 
 def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from edge_operator import manifests, metrics, placing, planning, profiling, removal, reporting
+from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
 from edge_operator.api import DevicePool, ModelProfile, Placement
 from edge_operator.api.objects import written
 from edge_operator.cluster import (
@@ -72,13 +72,19 @@ def reconcile_service(
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     observation = Observation(
         members=run.members,
-        placements=run.placements,
+        placements=_of_entries(run),
         steps=tuple(run.findings),
         blocked=blocked,
         url=f"http://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
         pods=reporting.pod_troubles(clients, key, run.members, run.placements),
     )
     return min(again, reporting.report(key, clients, memory, clock, body, service, observation))
+
+
+def _of_entries(run: Run) -> dict[str, Placement]:
+    """The placements of entry nodes; those of helpers are means, not what a service is judged by."""
+    names = {member.node.name for member in run.members}
+    return {node: placement for node, placement in run.placements.items() if not names or node in names}
 
 
 def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
@@ -177,7 +183,7 @@ def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
     pool = DevicePool.model_validate({**body, "status": None})
     nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
     members = group_members(pool.spec, nodes)
-    run.members = entries(run.service.spec, members)
+    run.pool, run.members = members, entries(run.service.spec, members)
     if run.members:
         return pool, nodes
     if not members:
@@ -201,6 +207,7 @@ def _profiles(
 ) -> Mapping[str, DeviceProfile] | Blocked:
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
     wanted = {member.device_class for member in run.members} | set(remote)
+    helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
     body = run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name)
     known: dict[str, DeviceProfile] = {}
     if body is not None:
@@ -211,10 +218,12 @@ def _profiles(
         if spec is not None and spec.model.digest == card.digest:
             known = manifests.device_profiles(spec)
     try:
-        costs = profiling.fetch_profiles(run.clients, card.digest, wanted, known)
+        costs = profiling.fetch_profiles(run.clients, card.digest, wanted | helping, known)
         blocked = profiling.measure(
             run.clients, run.settings, card.digest, wanted - set(costs), pool.spec, nodes
         )
+        # A service does not wait for the classes of helpers: they are planned with when they are measured.
+        profiling.measure(run.clients, run.settings, card.digest, helping - set(costs), pool.spec, nodes)
     except StoreError as error:
         return Blocked("Profiled", error.reason, str(error), transient=error.reason == UNREACHABLE)
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
@@ -229,6 +238,7 @@ def _profiles(
             run.clients.cluster.apply(profile)
     if blocked is not None:
         return blocked
-    measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(wanted))
+    known_now = sorted(wanted | (helping & set(costs)))
+    measured = ", ".join(f"{name} on {costs[name].node}" for name in known_now)
     run.findings.append(Finding("Profiled", "True", "Measured", f"measured: {measured}"))
     return manifests.device_profiles(spec)

@@ -39,8 +39,9 @@ def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     return frozenset(
         TailKey(bare_address(stage["address"]), stage["model"])
         for body in placement_bodies
-        for route in body.get("spec", {}).get("routes", [])
-        for stage in route.get("stages", [])
+        for field in ("routes", "relays")
+        for chain in body.get("spec", {}).get(field) or []
+        for stage in chain.get("stages", [])
         if stage.get("runtime") == "Triton" and stage.get("address") and stage.get("model")
     )
 

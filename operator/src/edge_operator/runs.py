@@ -89,7 +89,8 @@ class Clock:
 class Run:
     """One reconcile of one service, and what its steps have found so far.
 
-    scope: the only namespace that the operator may look at; None: all.
+    scope: the only namespace that the operator may look at; None: all. members: the entry nodes; pool: all
+    nodes of the pool; helpers: those that are no entry nodes and run a part for one.
     """
 
     key: ServiceKey
@@ -102,4 +103,6 @@ class Run:
     placements: dict[str, Placement]
     scope: str | None = None
     members: tuple[PoolMember, ...] = ()
+    pool: tuple[PoolMember, ...] = ()
+    helpers: tuple[PoolMember, ...] = ()
     findings: list[Finding] = field(default_factory=list)

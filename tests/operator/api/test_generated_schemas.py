@@ -79,7 +79,14 @@ def test_every_text_with_a_rule_has_a_greatest_length_so_that_its_cost_is_bounde
         ("InferenceService spec.mode", "Auto"),
         ("InferenceService spec.slo.percentile", 95),
         ("InferenceService spec.slo.objective", 0.95),
-        ("DevicePool spec.links", {"probeInterval": "2s", "probeBudget": "16Mi"}),
+        (
+            "DevicePool spec.links",
+            {
+                "probeInterval": "2s",
+                "probeBudget": "16Mi",
+                "local": {"bandwidth": "1G", "roundTrip": "1ms"},
+            },
+        ),
         ("DevicePool spec.links.probeInterval", "2s"),
     ],
 )

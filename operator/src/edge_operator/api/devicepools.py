@@ -16,7 +16,7 @@ from edge_operator.api.objects import (
     condition_column,
 )
 from edge_operator.api.quantities import Duration, Quantity
-from edge_operator.api.rules import Label, PositiveDuration, matching, one_of_each
+from edge_operator.api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
 
 _ADDRESS = matching(
     "^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}$",
@@ -29,8 +29,10 @@ DeviceClass = Label
 class NodeGroup(Part):
     """Nodes that run a model equally fast."""
 
-    tier: Literal["edge"] = Field(
-        default="edge", description="The role of the nodes. edge: requests arrive at them. Default edge."
+    tier: Literal["device", "edge"] = Field(
+        default="edge",
+        description="What the nodes are. Requests arrive at both. A device may hand a part of a model on to "
+        "an edge node of the pool; an edge node hands on to Triton only. Default edge.",
     )
     device_class: DeviceClass = Field(
         description="Name for nodes with the same latency behaviour. A model is profiled once per class, on "
@@ -60,8 +62,19 @@ class TritonServer(Part):
     )
 
 
+class LocalLinks(Part):
+    """The links between the nodes of the pool, as they are said to be: they are not measured."""
+
+    bandwidth: PositiveQuantity = Field(
+        default=Quantity(1_000_000_000), description="Bandwidth in bit/s, e.g. 100M. Default 1G."
+    )
+    round_trip: PositiveDuration = Field(
+        default=Duration(0.001), description="Round-trip time, e.g. 1ms. Default 1ms."
+    )
+
+
 class Links(Part):
-    """How the links between entry nodes and Triton servers are measured."""
+    """How the links between entry nodes and Triton servers are measured, and those between nodes are."""
 
     probe_interval: PositiveDuration = Field(
         default=Duration(2.0),
@@ -73,6 +86,10 @@ class Links(Part):
         description="Bytes an hour that these probes may cost, for each service and entry node, e.g. 1Mi for "
         "a metered link. When it runs low they become smaller, then rarer, down to one of half a KiB every "
         "30s. Default 16Mi.",
+    )
+    local: LocalLinks = Field(
+        default=LocalLinks(),
+        description="The links from devices to edge nodes. They are declared here, not measured.",
     )
 
 

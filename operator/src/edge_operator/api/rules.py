@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from edge_operator.api.quantities import DURATION_PATTERN, Duration
+from edge_operator.api.quantities import DURATION_PATTERN, Duration, Quantity
 
 T = TypeVar("T")
 
@@ -154,6 +154,18 @@ class _WrittenByHand:
 
 PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 """A duration above 0 in a manifest that people write."""
+
+_ABOVE_NOTHING = "is nothing: write more than 0, e.g. 100M"
+PositiveQuantity = Annotated[
+    Quantity,
+    Rule(
+        cel="type(self) == int ? self > 0 : !self.matches('^[0.]+[A-Za-z]*$')",
+        message=f"the value {_ABOVE_NOTHING}",
+        sentence=formatted(f"%s {_ABOVE_NOTHING}", "self"),
+        check=lambda value: None if value > 0 else f"{value} {_ABOVE_NOTHING}",
+    ),
+]
+"""A quantity above 0 in a manifest that people write."""
 
 DIGEST = matching(
     "^sha256:[0-9a-f]{64}$",

@@ -1,0 +1,161 @@
+"""A device hands on to an edge node, which hands on to Triton: relays come first and go last."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tiers(world: Any) -> Any:
+    """Cameras are devices, and slow; the gateway is an edge node, and fast; only cameras take requests."""
+    pool = world.pool()
+    pool["spec"]["nodes"][1]["tier"] = "device"
+    world.cluster.put(pool)
+    world.change(entryNodes={"nodeSelector": {"class": "camera"}})
+    gateway = world.store.profiles["gateway"]
+    world.store.profiles["gateway"] = _scaled(gateway, 0.1)
+    return world
+
+
+def _scaled(profile: Any, scale: float) -> Any:
+    def smaller(times: Any) -> Any:
+        return tuple(
+            t.model_copy(
+                update={"mean_seconds": t.mean_seconds * scale, "p95_seconds": t.p95_seconds * scale}
+            )
+            for t in times
+        )
+
+    return profile.model_copy(update={"segments": smaller(profile.segments), "exits": smaller(profile.exits)})
+
+
+def places(route: Any) -> list[str]:
+    return [stage["place"] for stage in route["stages"]]
+
+
+def relays(body: Any) -> dict[str, Any]:
+    return {relay["model"]: relay for relay in body["spec"].get("relays", [])}
+
+
+def used(body: Any) -> set[str]:
+    """Models at the gateway that a table's routes ask for."""
+    stages = [s for route in body["spec"]["routes"] for s in route["stages"] if "address" in s]
+    return {s["model"] for s in stages if s["place"] == "gate"}
+
+
+def test_relays_are_published_and_answer_before_a_table_uses_them(tiers: Any) -> None:
+    tiers.reconcile()
+    found = tiers.placements()
+    assert used(found["cam-1"]) == set()
+    assert found["cam-1"]["spec"]["routes"][-1]["cut"] == "local"
+    assert relays(found["gate"])
+    assert "those by way of gate follow" in tiers.condition("Placed")["message"]
+    tiers.reconcile()
+    assert used(tiers.placements()["cam-1"]) == set(), "the gateway has not reported yet"
+    tiers.runtimes_report()
+    tiers.reconcile()
+    found = tiers.placements()
+    assert used(found["cam-1"])
+    assert used(found["cam-1"]) <= set(relays(found["gate"]))
+    applied = [line for line in tiers.log if line.startswith("apply Placement")]
+    assert applied.index("apply Placement digits-gate") < applied.index("apply Placement digits-cam-1")
+
+
+def test_a_relay_is_what_the_routes_stages_say(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    found = tiers.placements()
+    route = next(r for r in found["cam-1"]["spec"]["routes"] if "gate" in places(r))
+    position = places(route).index("gate")
+    stage, behind = route["stages"][position], route["stages"][position + 1 :]
+    relay = relays(found["gate"])[stage["model"]]
+    assert relay["stages"] == [{k: v for k, v in stage.items() if k not in ("address", "model")}, *behind]
+    assert stage["runtime"] == "Edge"
+    assert stage["address"] == "http://digits-gate.default.svc.cluster.local:8080"
+    assert len(route["codecs"]) == len([s for s in route["stages"] if "address" in s])
+
+
+def test_a_helper_has_a_runtime_and_is_none_of_the_services_entries(tiers: Any) -> None:
+    tiers.settle()
+    assert tiers.deployments() == ["digits-cam-1", "digits-cam-2", "digits-gate"]
+    assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2"]
+    assert tiers.placements()["gate"]["spec"]["routes"][-1]["cut"] == "local"
+
+
+def test_a_silent_helper_does_not_make_the_service_unready(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    gate = tiers.placements()["gate"]
+    tiers.cluster.objects["Placement", "default", gate["metadata"]["name"]].pop("status")
+    tiers.reconcile()
+    assert tiers.condition("Ready")["status"] == "True"
+
+
+def test_relays_outlive_the_tables_that_used_them(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    before = relays(tiers.placements()["gate"])
+    tiers.change(mode="LocalOnly")
+    tiers.reconcile()
+    assert used(tiers.placements()["cam-1"]) == set()
+    assert relays(tiers.placements()["gate"]) == before, "requests on the old table may be under way"
+    assert "digits-gate" in tiers.deployments()
+    tiers.runtimes_report()
+    tiers.reconcile()
+    assert "gate" not in tiers.placements()
+    assert tiers.deployments() == ["digits-cam-1", "digits-cam-2"]
+
+
+def test_a_helper_that_is_gone_is_planned_without(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    tiers.node("gate", "gateway", ready=False)
+    tiers.reconcile()
+    assert used(tiers.placements()["cam-1"]) == set()
+    tiers.runtimes_report()
+    tiers.reconcile()
+    assert "gate" not in tiers.placements()
+
+
+def test_a_new_generation_of_the_helpers_table_does_not_take_its_relays_out_of_use(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    asked = used(tiers.placements()["cam-1"])
+    gate = tiers.placements()["gate"]
+    gate["spec"]["slo"]["latency"] = "91ms"
+    tiers.cluster.put(gate)
+    tiers.reconcile()
+    assert used(tiers.placements()["cam-1"]) == asked
+
+
+def test_a_helpers_class_is_measured_and_not_waited_for(tiers: Any) -> None:
+    profile = tiers.store.profiles.pop("gateway")
+    tiers.settle()
+    assert sorted(tiers.placements()) == ["cam-1", "cam-2"]
+    assert [job["metadata"]["name"].split("-")[1] for job in tiers.jobs()] == ["gateway"]
+    assert tiers.condition("Ready")["status"] == "True"
+    tiers.store.profiles["gateway"] = profile
+    tiers.settle()
+    assert "gate" in tiers.placements()
+
+
+def test_edge_nodes_alone_have_no_helpers(world: Any) -> None:
+    world.settle()
+    assert [name for body in world.placements().values() for name in relays(body)] == []
+    assert {p for b in world.placements().values() for r in b["spec"]["routes"] for p in places(r)} == {
+        "cam-1", "cam-2", "gate", "cloud",
+    }  # fmt: skip
+
+
+def test_tails_behind_a_relay_stay_loaded_and_go_when_the_service_does(tiers: Any) -> None:
+    tiers.settle()
+    tiers.settle()
+    tails = {
+        stage["model"]
+        for relay in relays(tiers.placements()["gate"]).values()
+        for stage in relay["stages"]
+        if stage["runtime"] == "Triton"
+    }
+    tiers.now += 100
+    tiers.reconcile()
+    assert tails <= tiers.triton.models
