@@ -35,7 +35,7 @@ class _Full:
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
-    async def infer(self, inputs: Any, outputs: Any, within: float | None = None) -> Any:
+    async def infer(self, inputs: Any, outputs: Any, within: float | None = None, stream: str = "") -> Any:
         raise QueueFull("256 requests wait already; ask again in 4 s", 4)
 
 

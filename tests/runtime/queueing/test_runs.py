@@ -152,6 +152,22 @@ async def test_only_a_model_whose_items_do_not_mix_is_run_in_batches(network: by
     runner.close()
 
 
+async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
+    described = Session(stackable.dense())
+    session = Session(stackable.dense(), described.inputs, described.outputs)
+    assert session.batched
+    session.seconds, runner = 1.0, Runner()
+    known = runner._known[session] = Experience(1.0)
+    for _ in range(20):
+        found = await asyncio.gather(*(runner.run(session, item(i)) for i in range(6)))
+        session.seconds = 1.0
+        for i, each in enumerate(found):
+            np.testing.assert_allclose(each[0], described.run(item(i))[0], rtol=1e-5, atol=1e-5)
+    assert known.proven
+    assert known.largest > 2  # more than the trial had
+    runner.close()
+
+
 async def test_whole_numbers_are_tried_with_those_that_came() -> None:
     runner, session = Runner(), Gated(stackable.ids())
     session.gate.set()
