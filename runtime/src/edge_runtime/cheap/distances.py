@@ -6,9 +6,9 @@ that fills a share s of the picture and differs from what was there by c of its 
 a mean of absolute differences would see only c * s of it. Noise of single pixels averages out in the blocks.
 
 Squared differences, of the whole picture or by its blocks, are the difference detectors of NoScope (Kang,
-Emmons, Abuzaid, Bailis, Zaharia, VLDB 2017), which learns weights for the blocks; here they are of the blocks'
-means and weigh the same. Reducto (Li et al., SIGCOMM 2020) shows too that cheap differences of frames spare
-most inferences; it adapts the threshold, which is given here.
+Emmons, Abuzaid, Bailis, Zaharia, VLDB 2017), which learns weights for the blocks; here they are those of the
+blocks' means and weigh the same. Reducto (Li et al., SIGCOMM 2020) shows too that cheap differences of frames
+spare most inferences; it adapts the threshold, which is given here.
 """
 
 from __future__ import annotations
