@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_MEMBERSHIPS: Final = Path("/proc/self/cgroup")
 
 
-def granted(root: Path = Path("/sys/fs/cgroup"), memberships: Path = Path("/proc/self/cgroup")) -> float:
+def granted(root: Path = _CGROUPS, memberships: Path = _MEMBERSHIPS) -> float:
     """The least of the affinity mask and the CPU quotas of this process's cgroup and those above it.
 
     Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`). What cannot be read limits nothing.
     """
     return min([float(len(os.sched_getaffinity(0))), *_quotas(root, memberships)])
+
+
+def quota(root: Path = _CGROUPS, memberships: Path = _MEMBERSHIPS) -> float | None:
+    """What is granted where a cgroup sets a quota; None where none does, and others may count on the cores."""
+    least = min(_quotas(root, memberships), default=None)
+    return None if least is None else min(least, granted(root, memberships))
 
 
 def threads(cpus: float) -> int:

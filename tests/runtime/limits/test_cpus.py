@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.cpus import granted, threads
+from edge_runtime.cpus import granted, quota, threads
 
 HOST = float(len(os.sched_getaffinity(0)))
 
@@ -44,10 +44,17 @@ def test_the_least_quota_on_the_way_up_counts(
     memberships.write_text(membership)
     _write(root, files)
     assert granted(root, memberships) == pytest.approx(expected)
+    assert quota(root, memberships) == (pytest.approx(expected) if expected < HOST else None)
 
 
 def test_without_cgroups_it_is_what_the_host_has(tmp_path: Path) -> None:
     assert granted(tmp_path, tmp_path / "none") == HOST
+    assert quota(tmp_path, tmp_path / "none") is None
+
+
+def test_a_quota_above_the_host_grants_what_the_host_has(tmp_path: Path) -> None:
+    _write(tmp_path, {"cpu.max": "99900000 100000\n", "self": "0::/\n"})
+    assert quota(tmp_path, tmp_path / "self") == HOST
 
 
 def test_threads_never_overdraw_the_quota_and_are_at_least_one() -> None:
