@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
-    _add_queue(run)
+    _add_queue(run, "what the cgroup's quota grants, 1 without one")
     _add_security(run)
 
     _add_lone_commands(commands)
@@ -198,7 +198,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("--grpc-port", type=int, default=8081, help="0 for any (default %(default)s)")
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
-    _add_queue(serve)
+    _add_queue(serve, "what the cgroup grants")
     add_flags(serve)
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
@@ -229,13 +229,13 @@ def _add_security(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_queue(command: argparse.ArgumentParser) -> None:
+def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
     """How inferences that wait are run."""
     command.add_argument(
         "--threads",
         type=_count,
         default=os.environ.get("EDGE_THREADS"),
-        help="for one inference (default: what the cgroup grants) [$EDGE_THREADS]",
+        help=f"for one inference (default: {granted}) [$EDGE_THREADS]",
     )
     command.add_argument(
         "--max-batch",

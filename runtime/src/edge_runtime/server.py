@@ -239,7 +239,7 @@ async def run(
         arguments.cache_dir,
         resolver,
         tls=tls,
-        threads=arguments.threads or cpus.threads(cpus.granted()),
+        threads=arguments.threads or cpus.threads(cpus.quota() or 1.0),
         max_batch=arguments.max_batch,
         metrics=spans.metrics() if spans is not None else None,
     )
