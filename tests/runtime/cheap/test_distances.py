@@ -54,6 +54,9 @@ def test_an_object_shows_by_its_contrast_times_the_root_of_its_share() -> None:
     changed = grey.copy()
     changed[..., 56:84, 56:84] += 0.2  # four of 256 blocks
     assert between(grey, changed) == pytest.approx(0.2 * math.sqrt(4 / 256), rel=1e-3)
+    speck = grey.copy()
+    speck[..., 56:64, 56:64] = 1  # a part of one block
+    assert between(grey, speck) == pytest.approx(16 * 0.5 * 64 / 224**2, rel=1e-3)
 
 
 def test_bytes_are_compared_as_their_picture_is() -> None:

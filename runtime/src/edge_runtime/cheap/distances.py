@@ -2,8 +2,9 @@
 
 Pictures are compared by the means of their blocks, about 16 x 16 in each channel: the root of the mean square
 difference, over the range of the reference's block means. So 0.02 is 2 % of the picture's contrast. An object
-that fills a share s of the picture and differs from what was there by c of its contrast shows as c * sqrt(s);
-a mean of absolute differences would see only c * s of it. Noise of single pixels averages out in the blocks.
+that fills a share s of the picture, a block or more, and differs from what was there by c of its contrast
+shows as c * sqrt(s); a mean of absolute differences would see only c * s of it. The noise of pixels averages
+out in the blocks.
 
 Squared differences, of the whole picture or by its blocks, are the difference detectors of NoScope (Kang,
 Emmons, Abuzaid, Bailis, Zaharia, VLDB 2017), which learns weights for the blocks; here they are those of the
