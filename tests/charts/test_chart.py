@@ -70,6 +70,20 @@ def test_the_operators_environment_is_one_that_it_reads(render: Render) -> None:
     assert store["spec"]["ports"][0]["port"] == 8080
 
 
+def test_certificates_and_traces_of_the_runtimes_are_off_until_the_values_say_so(render: Render) -> None:
+    def settings(*values: str) -> Settings:
+        pod = _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
+        variables = pod["containers"][0]["env"]
+        return Settings.from_environment({v["name"]: v.get("value", "from-the-pod") for v in variables})
+
+    assert (settings().tls_secret, settings().tracing_endpoint) == ("", "")
+    told = settings(
+        "runtime.tlsSecret=edge-runtimes", "tracing.endpoint=http://collector:4318", "tracing.ratio=0.25"
+    )
+    assert (told.tls_secret, told.runtime_scheme) == ("edge-runtimes", "https")
+    assert (told.tracing_endpoint, told.tracing_ratio) == ("http://collector:4318", 0.25)
+
+
 def test_images_default_to_the_charts_version(render: Render) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     images = {c["image"] for d in _deployments(render()) for c in d["spec"]["template"]["spec"]["containers"]}
@@ -106,6 +120,10 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
         ("operator.watchNamespace=Not_A_Name", "watchNamespace"),
         ("store.persistence.size=big", "size"),
         ("operator.logFormat=xml", "logFormat"),
+        ("runtime.tlsSecret=Not_A_Name", "tlsSecret"),
+        ("tracing.endpoint=collector:4317", "endpoint"),
+        ("tracing.ratio=2", "ratio"),
+        ("tracing.ratio=0.x", "ratio"),
     ],
 )
 def test_a_value_that_is_no_value_of_the_chart_is_refused_by_name(helm: Helm, value: str, said: str) -> None:

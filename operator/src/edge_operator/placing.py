@@ -74,7 +74,7 @@ def _local(table: Placement) -> Placement | None:
 
 def _carriers(run: Run) -> None:
     """Deployments, Services and RBAC, where the cluster does not have them as they should be."""
-    wanted = runtime_access(run.body) + service_objects(run.body)
+    wanted = runtime_access(run.body) + service_objects(run.body, run.settings)
     for member in (*run.members, *run.helpers):
         wanted += entry_objects(run.body, member.node.name, member.node.hostname, run.settings)
     fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()

@@ -82,6 +82,7 @@ def plan_service(
             run.settings.store_url,
             each.rtt,
             run.settings.cluster_domain,
+            run.settings.runtime_scheme,
         )
         for each in planned
     ]

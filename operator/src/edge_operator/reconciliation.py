@@ -75,7 +75,7 @@ def reconcile_service(
         placements=_of_entries(run),
         steps=tuple(run.findings),
         blocked=blocked,
-        url=f"http://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
+        url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
         pods=reporting.pod_troubles(clients, key, run.members, run.placements),
     )
     return min(again, reporting.report(key, clients, memory, clock, body, service, observation))

@@ -39,10 +39,11 @@ def placement(
     store_url: str,
     rtt: float,
     domain: str = "cluster.local",
+    scheme: str = "http",
 ) -> Placement:
     """The Placement of one entry node. rtt (seconds) is what the plan took the link's round trip to be.
 
-    domain: of the cluster's Services, by which helpers are reached.
+    domain: of the cluster's Services, by which helpers are reached. scheme: how they are asked.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, entry_name(name, member.node.name), member.node.name)
@@ -67,7 +68,7 @@ def placement(
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
             routes=tuple(
-                _route(route, card, member, server, slices, (namespace, name), domain)
+                _route(route, card, member, server, slices, (namespace, name), (scheme, domain))
                 for route in table.routes
             ),
         ),
@@ -92,7 +93,7 @@ def _route(
     server: TritonServer | None,
     slices: Mapping[SliceKey, Slice],
     owner: tuple[str, str],
-    domain: str,
+    reached: tuple[str, str],
 ) -> Route:
     made = pieces(card, route)
     namespace, service = owner
@@ -109,13 +110,14 @@ def _route(
     if made.middle is not None:
         assert route.helper is not None, "only a helper runs a middle"
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
+        scheme, domain = reached
         host = f"{entry_service_name(service, route.helper)}.{namespace}.svc.{domain}"
         stages.append(
             Stage(
                 place=route.helper,
                 runtime="Edge",
                 slice=slices[made.middle],
-                address=f"http://{host}:{HTTP_PORT}",
+                address=f"{scheme}://{host}:{HTTP_PORT}",
                 model=relay_name(service, beyond),
                 predicted_compute=_duration(route.middle),
             )

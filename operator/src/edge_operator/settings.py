@@ -23,6 +23,16 @@ class Settings:
     cluster_domain: str = "cluster.local"
     runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
     pull_secrets: tuple[str, ...] = ()
+    tls_secret: str = ""
+    """Name of the Secret, in each service's namespace, by which the runtimes speak TLS; none: they do not."""
+    tracing_endpoint: str = ""
+    """Where the runtimes send spans; none: nowhere."""
+    tracing_ratio: float = 1.0
+
+    @property
+    def runtime_scheme(self) -> str:
+        """How addresses of runtimes begin."""
+        return "https" if self.tls_secret else "http"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -40,6 +50,9 @@ class Settings:
             cluster_domain=environment.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
             runtime_resources=_resources(environment),
             pull_secrets=tuple(name for name in environment.get("EDGE_PULL_SECRETS", "").split(",") if name),
+            tls_secret=environment.get("EDGE_RUNTIME_TLS_SECRET", ""),
+            tracing_endpoint=_tracing_endpoint(environment),
+            tracing_ratio=_ratio(environment, "EDGE_TRACING_RATIO"),
         )
 
 
@@ -48,6 +61,27 @@ def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set: give {what}")
     return value
+
+
+def _tracing_endpoint(environment: Mapping[str, str]) -> str:
+    value = environment.get("EDGE_TRACING_ENDPOINT", "")
+    if value and not value.startswith(("http://", "https://")):
+        raise SettingsError(
+            f'EDGE_TRACING_ENDPOINT: "{value}" is not an address: give a collector\'s for OTLP over HTTP, '
+            "e.g. http://collector:4318"
+        )
+    return value
+
+
+def _ratio(environment: Mapping[str, str], name: str) -> float:
+    value = environment.get(name) or "1"
+    try:
+        ratio = float(value)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise SettingsError(f'{name}: "{value}" is not a share from 0 to 1')
+    return ratio
 
 
 def _url(environment: Mapping[str, str], name: str) -> str:

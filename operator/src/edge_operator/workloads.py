@@ -24,7 +24,9 @@ from edge_operator.settings import Settings
 HTTP_PORT = 8080
 GRPC_PORT = 8081
 _USER = 65532
+_HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
+_TLS = "/etc/edge/tls"
 # An entry node that the control plane cannot see goes on serving; its pod must not be evicted for that.
 _TOLERATIONS = [
     {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
@@ -88,16 +90,17 @@ def runtime_account(service: Object) -> str:
     return f"{service['metadata']['name']}-runtime"
 
 
-def service_objects(service: Object) -> list[Object]:
+def service_objects(service: Object, settings: Settings) -> list[Object]:
     """The Service that a client on an entry node uses: it reaches the runtime of the client's own node."""
-    return [_network_service(service, service["metadata"]["name"], None, {"internalTrafficPolicy": "Local"})]
+    local = {"internalTrafficPolicy": "Local"}
+    return [_network_service(service, service["metadata"]["name"], None, local, settings)]
 
 
 def entry_objects(service: Object, node: str, hostname: str, settings: Settings) -> list[Object]:
     """Deployment of the runtime at one entry node and the Service that reaches exactly that node."""
     name = service["metadata"]["name"]
     return [
-        _network_service(service, entry_service_name(name, node), node, {}),
+        _network_service(service, entry_service_name(name, node), node, {}, settings),
         _deployment(service, node, hostname, settings),
     ]
 
@@ -161,11 +164,19 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
         "prometheus.io/port": str(HTTP_PORT),
         "prometheus.io/path": "/metrics",
     }
+    if settings.tls_secret:
+        _guard(container, annotations)
+    if settings.tracing_endpoint:
+        container["env"] = _tracing(settings, meta["namespace"], node)
     pod = _pod(container, hostname, settings) | {
         "serviceAccountName": runtime_account(service),
         "tolerations": _TOLERATIONS,
         "terminationGracePeriodSeconds": 30,
     }
+    if settings.tls_secret:
+        # Readable by the pod's group alone; a renewed Secret reaches the mount, and so the runtime.
+        secret = {"secretName": settings.tls_secret, "defaultMode": 0o440}
+        pod["volumes"].append({"name": "tls", "secret": secret})
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -181,8 +192,32 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
     }
 
 
-def _network_service(service: Object, name: str, node: str | None, extra: Mapping[str, Any]) -> Object:
+def _guard(container: Object, annotations: dict[str, str]) -> None:
+    """TLS for callers; the kubelet and Prometheus, which have no certificates, get a plain port."""
+    container["args"] += ["--tls-dir", _TLS, "--health-port", str(_HEALTH_PORT)]
+    container["ports"].append({"name": "health", "containerPort": _HEALTH_PORT})
+    container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        container[probe]["httpGet"]["port"] = "health"
+    annotations["prometheus.io/port"] = str(_HEALTH_PORT)
+
+
+def _tracing(settings: Settings, namespace: str, node: str) -> list[Object]:
+    """OpenTelemetry's own variables; the share counts where the caller has not decided already."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.tracing_endpoint,
+        "OTEL_RESOURCE_ATTRIBUTES": f"service.namespace={namespace},k8s.node.name={node}",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(settings.tracing_ratio),
+    }
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _network_service(
+    service: Object, name: str, node: str | None, extra: Mapping[str, Any], settings: Settings
+) -> Object:
     meta = metadata(service, name, node)
+    http, grpc = ("https", "https") if settings.tls_secret else ("http", "kubernetes.io/h2c")
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -190,8 +225,8 @@ def _network_service(service: Object, name: str, node: str | None, extra: Mappin
         "spec": {
             "selector": meta["labels"],
             "ports": [
-                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": "http"},
-                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"},
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": http},
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "appProtocol": grpc},
             ],
             **extra,
         },

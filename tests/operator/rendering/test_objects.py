@@ -1,5 +1,6 @@
 """The objects that the operator writes."""
 
+from dataclasses import replace
 from typing import Any
 
 from edge_operator.api.problems import problems
@@ -56,7 +57,7 @@ def test_the_deployment_is_the_same_whatever_the_plan() -> None:
 def test_a_client_on_an_entry_node_reaches_that_nodes_runtime_and_every_entry_has_a_service_of_its_own() -> (
     None
 ):
-    shared = service_objects(SERVICE)[0]
+    shared = service_objects(SERVICE, SETTINGS)[0]
     assert shared["spec"]["internalTrafficPolicy"] == "Local"
     own = next(o for o in entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS) if o["kind"] == "Service")
     assert own["metadata"]["name"] == "digits-edge-a"
@@ -64,10 +65,39 @@ def test_a_client_on_an_entry_node_reaches_that_nodes_runtime_and_every_entry_ha
     assert [port["port"] for port in own["spec"]["ports"]] == [8080, 8081]
 
 
+def test_with_a_secret_runtimes_speak_tls_and_keep_a_plain_port_for_probes_and_metrics() -> None:
+    guarded = replace(SETTINGS, tls_secret="edge-runtimes")
+    service, deployment = entry_objects(SERVICE, "edge-a", "host-a", guarded)
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert container["args"][-4:] == ["--tls-dir", "/etc/edge/tls", "--health-port", "8082"]
+    assert {"name": "tls", "mountPath": "/etc/edge/tls", "readOnly": True} in container["volumeMounts"]
+    secret = {"secretName": "edge-runtimes", "defaultMode": 0o440}
+    assert {"name": "tls", "secret": secret} in template["spec"]["volumes"]
+    assert {"name": "health", "containerPort": 8082} in container["ports"]
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        assert container[probe]["httpGet"]["port"] == "health"
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == "8082"
+    assert {port["appProtocol"] for port in service["spec"]["ports"]} == {"https"}
+    assert "env" not in container
+
+
+def test_with_a_collector_runtimes_are_told_by_opentelemetrys_own_variables() -> None:
+    traced = replace(SETTINGS, tracing_endpoint="http://collector:4318", tracing_ratio=0.01)
+    deployment = entry_objects(SERVICE, "edge-a", "host-a", traced)[1]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=shop,k8s.node.name=edge-a",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.01",
+    }
+
+
 def test_everything_goes_with_its_service() -> None:
     objects = (
         runtime_access(SERVICE)
-        + service_objects(SERVICE)
+        + service_objects(SERVICE, SETTINGS)
         + entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS)
     )
     for made in objects:

@@ -26,6 +26,12 @@ def test_the_charts_environment_is_read() -> None:
         ({"EDGE_RUNTIME_PULL_POLICY": "Sometimes"}, "is not one of Always, IfNotPresent, Never"),
         ({"EDGE_RUNTIME_RESOURCES": "lots"}, "EDGE_RUNTIME_RESOURCES is not JSON"),
         ({"EDGE_RUNTIME_RESOURCES": "[]"}, "EDGE_RUNTIME_RESOURCES is not an object"),
+        (
+            {"EDGE_TRACING_ENDPOINT": "collector:4317"},
+            'EDGE_TRACING_ENDPOINT: "collector:4317" is not an address',
+        ),
+        ({"EDGE_TRACING_RATIO": "1.5"}, 'EDGE_TRACING_RATIO: "1.5" is not a share from 0 to 1'),
+        ({"EDGE_TRACING_RATIO": "some"}, 'EDGE_TRACING_RATIO: "some" is not a share'),
     ],
 )
 def test_a_bad_variable_is_named_with_its_fix(change: dict[str, str], sentence: str) -> None:
