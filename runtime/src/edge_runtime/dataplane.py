@@ -171,12 +171,14 @@ class Dataplane:
         outputs: Sequence[str],
         within: float | None = None,
         stream: str = "",
+        since: float | None = None,
     ) -> Answer:
         """Answers checked inputs `within` so many seconds or the SLO, whichever is less.
 
-        Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
+        The time counts from `since` (by this clock), else from now. Raises CannotAnswer when neither the
+        route nor a local one can, QueueFull when too many wait.
         """
-        start = self._clock()
+        start = self._clock() if since is None else since
         table = self.table
         if table is None:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")

@@ -25,12 +25,21 @@ Found = TypeVar("Found")
 # Bytes from which on a look at them would hold the event loop up for a third of a millisecond.
 _LONG_SKETCH: Final = 4 << 20
 _LONG_DIGEST: Final = 3 << 17
-_LEAST: Final = 0.001
 _SHARE: Final = 0.5  # of the time that is left, spent on waiting for somebody else's answer
 
 
 class Source(Backend, Protocol):
     """What answers, and says for what its answers may be given again."""
+
+    async def infer(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        within: float | None = None,
+        stream: str = "",
+        since: float | None = None,
+    ) -> Answer:
+        """As a Backend; the time counts from `since`, where it is given."""
 
     @property
     def cheap(self) -> Cheap:
@@ -138,7 +147,7 @@ class CheapInputs:
         if cache is not None:
             answer = await self._cached(cache, inputs, outputs, within, stream, start)
         else:
-            answer = await self._source.infer(inputs, outputs, within, stream)
+            answer = await self._source.infer(inputs, outputs, within, stream, start)
         filter_.computed(stream, seen, outputs, answer, start)
         return answer
 
@@ -157,11 +166,11 @@ class CheapInputs:
         outcome, found = cache.find(key, self._source.accuracy, start)
         if found is None and (flight := flights.get(key)) is not None:
             # The same is being computed. Who waits for it in vain still has time to compute.
-            left = self._left(within, start)
+            limit = self._limit(within)
+            left = None if limit is None else max(start + limit - self._clock(), 0.0)
             await asyncio.wait({flight}, timeout=None if left is None else _SHARE * left)
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
-            within = self._left(within, start)
         self._cache_counts.lookup(outcome)
         if found is not None:
             return self._again(found, found.outputs, {"cached": True}, "cached", start, within)
@@ -169,7 +178,7 @@ class CheapInputs:
         flight = asyncio.get_running_loop().create_future()
         mine = flights.setdefault(key, flight) is flight
         try:
-            answer = await self._source.infer(inputs, outputs, within, stream)
+            answer = await self._source.infer(inputs, outputs, within, stream, start)
             cache.keep(key, answer, start)
         finally:
             flight.set_result(None)
@@ -196,11 +205,6 @@ class CheapInputs:
     def _limit(self, within: float | None) -> float | None:
         limits = [limit for limit in (within, self._source.target) if limit is not None]
         return min(limits, default=None)
-
-    def _left(self, within: float | None, start: float) -> float | None:
-        """What is left of a request's time, in seconds."""
-        limit = self._limit(within)
-        return None if limit is None else max(limit - (self._clock() - start), _LEAST)
 
     def _check(self, inputs: Mapping[str, Array], contract: Contract | None) -> None:
         """NotReady when the model became another one, that does not take these inputs, while they waited."""
