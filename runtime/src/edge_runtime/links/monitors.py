@@ -73,7 +73,7 @@ class LinkMonitor:
         self._round_trip: float | None = None
         self._measured_at: datetime | None = None
         self._last = self._probed = -1e9
-        self._question = False
+        self._question = True
         self._window = 0
         self._transfers: set[Transfer] = set()
         self._finished_bytes = 0
@@ -282,9 +282,9 @@ class LinkMonitor:
         again = 0
         while True:
             now = self._clock()
-            why = Why.DOWN if not self._up else Why.QUESTION if self._question else Why.IDLE
+            why = self._why()
             due = self._next_probe(why, now)
-            since = now - (self._probed if why is Why.QUESTION else self._last)
+            since = now - (self._last if why in (Why.IDLE, Why.DOWN) else self._probed)
             if since < due.interval or (self._transfers and self._up):
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
@@ -303,6 +303,13 @@ class LinkMonitor:
             again = again + 1 if self._surprised else 0
             self._question = self._question or 0 < again < _IN_A_ROW
             self._last = max(self._last, now)
+
+    def _why(self) -> Why:
+        if not self._up:
+            return Why.DOWN
+        if not self._question:
+            return Why.IDLE
+        return Why.UNKNOWN if self._estimate.rate is None else Why.QUESTION
 
     def _next_probe(self, why: Why, now: float) -> probe_budgets.Allowed:
         busy = now - self._asked < _BUSY

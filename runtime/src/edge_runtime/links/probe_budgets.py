@@ -1,10 +1,11 @@
 """How many bytes probes may send: a budget an hour, and what to do when it runs low. Pure.
 
 A token bucket that holds SPAN seconds' worth. Its lower part is a reserve for probes that answer a question:
-the last measurement contradicts the one before, or the link has just come back. Probes of an idle link use
+the last measurement contradicts the one before. Probes of an idle link use
 what lies above: of the size that is wanted while the bucket is more than half full, then smaller, then as
 often as the budget fills up again. They never end altogether: a tiny one, which finds a dead link and hardly
-costs anything, goes out every RAREST seconds whatever the bucket holds.
+costs anything, goes out every RAREST seconds whatever the bucket holds; and of a link that has come back, or
+was never measured, one that measures goes out at once even if that overdraws the bucket, up to its size.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import Enum, auto
 from typing import Final
 
 SPAN: Final = 900.0
+LEAST_AN_HOUR: Final = 256 << 10  # less would hardly pay for finding out whether the peer answers
 LEAST, MOST = 8 << 10, 32 << 10  # bytes of a probe that measures
 TINY: Final = 512  # bytes of one that only finds out whether the peer answers
 OVERHEAD: Final = 500  # bytes of headers, of the answer, and of acknowledgements
@@ -27,13 +29,14 @@ class Why(Enum):
     """What a probe is for."""
 
     IDLE = auto()  # nothing was measured for a while
-    QUESTION = auto()  # a measurement contradicts what was believed, or the link has come back
+    QUESTION = auto()  # a measurement contradicts what was believed
+    UNKNOWN = auto()  # the link has come back, or was never measured
     DOWN = auto()  # whether the link is back
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """an_hour: bytes. saved: bytes that were left `at` some second; below 0 the bucket is overdrawn."""
+    """an_hour: bytes, at least LEAST_AN_HOUR. saved: bytes left `at` some second; overdrawn when below 0."""
 
     an_hour: float
     saved: float
@@ -41,15 +44,13 @@ class Budget:
 
     @property
     def size(self) -> float:
-        """What the bucket holds: enough for one probe at least."""
-        return max(self.an_hour * SPAN / 3600, 4.0 * (LEAST + OVERHEAD))
+        """What the bucket holds."""
+        return self.an_hour * SPAN / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A probe of `size` bytes, `interval` seconds after the last measurement; after the last probe where it
-    answers a question.
-    """
+    """A probe of `size` bytes, `interval` seconds after the last measurement (with a question: probe)."""
 
     size: int
     interval: float
@@ -57,8 +58,8 @@ class Allowed:
 
 def full(an_hour: float, now: float) -> Budget:
     """A budget of which nothing was used."""
-    new = Budget(an_hour, 0.0, now)
-    return Budget(an_hour, new.size, now)
+    budget = Budget(max(an_hour, LEAST_AN_HOUR), 0.0, now)
+    return Budget(budget.an_hour, budget.size, now)
 
 
 def saved(budget: Budget, now: float) -> float:
@@ -85,6 +86,8 @@ def allowed(budget: Budget, now: float, why: Why, wanted: int, interval: float) 
     have, reserve = saved(budget, now), _RESERVE * budget.size
     if why is Why.DOWN:
         return Allowed(TINY, interval if have > reserve else max(interval, RAREST_DOWN))
+    if why is Why.UNKNOWN and have > -budget.size:
+        return Allowed(wanted if have - wanted > reserve else min(wanted, LEAST), 0.0)
     if why is Why.QUESTION:
         size = min(wanted, max(int(have) - OVERHEAD, 0))
         if size >= min(wanted, LEAST):
@@ -92,7 +95,8 @@ def allowed(budget: Budget, now: float, why: Why, wanted: int, interval: float) 
         return Allowed(TINY, RAREST_DOWN)
     ample = _AMPLE * budget.size
     share = min(max((have - reserve) / (ample - reserve), 0.0), 1.0)
-    size = max(int(wanted * share), min(wanted, LEAST))
-    if have - size - OVERHEAD >= reserve:
+    least = min(wanted, LEAST)
+    size = min(max(int(wanted * share), least), int(have - reserve) - OVERHEAD)
+    if size >= least:
         return Allowed(size, interval)
     return Allowed(TINY, max(interval, RAREST))
