@@ -112,6 +112,16 @@ def summing() -> bytes:
     return _network([helper.make_node("CumSum", ["x", "axis"], ["y"])], [axis])
 
 
+def overflowing() -> bytes:
+    """Ten times each value, less the mean over the batch."""
+    nodes = [
+        helper.make_node("Mul", ["x", "ten"], ["h"]),
+        helper.make_node("ReduceMean", ["h"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["h", "m"], ["y"]),
+    ]
+    return _network(nodes, [numpy_helper.from_array(np.array(10.0, np.float32), "ten")])
+
+
 def drawing() -> bytes:
     """Noise that differs from run to run."""
     nodes = [helper.make_node("RandomNormalLike", ["x"], ["n"]), helper.make_node("Add", ["x", "n"], ["y"])]

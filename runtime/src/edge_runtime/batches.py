@@ -28,12 +28,14 @@ _EXACT: Final = 64  # more rows than this share their figures with those up to t
 class Experience:
     """What is known about a session's runs: their seconds by rows (the first dimension of its inputs).
 
-    `proven`: whether rows answered together are answered as they are alone; None: not tried yet.
+    `proven`: whether rows answered together are answered as they are alone; None: not known yet. `unclear`:
+    trials that told nothing.
     """
 
     def __init__(self, seconds: float = 0.0, proven: bool | None = None) -> None:
         """`seconds` is what one row takes, as far as is known."""
         self.proven = proven
+        self.unclear = 0
         self._paces = {1: Pace(seconds)} if seconds > 0 else {}
         self._sizes = sorted(self._paces)
 

@@ -23,15 +23,22 @@ _SHRINK: Final = 0.37  # so that the ranges of two items differ, which some mode
 def counterpart(feeds: Mapping[str, Array]) -> dict[str, Array] | None:
     """Another item of the same shapes, made of this one's values so that it is as likely to be legal.
 
-    None where none can be made: all values of all inputs are one and the same and no floats.
+    None where none can be made that tells anything: all values of all inputs are one and the same and no
+    floats, or some are not finite.
     """
+    if not all(map(_finite, feeds.values())):
+        return None
     made = {name: _other(array) for name, array in feeds.items()}
     differs = any(not np.array_equal(made[name], array) for name, array in feeds.items())
     return made if differs else None
 
 
-def alike(apart: Sequence[Sequence[Array]], together: Sequence[Array]) -> bool:
-    """Whether outputs of a stacked run, row by row, are those of its items' own runs."""
+def alike(apart: Sequence[Sequence[Array]], together: Sequence[Array]) -> bool | None:
+    """Whether outputs of a stacked run, row by row, are those of its items' own runs; None when they are not
+    finite, which hides what they would have been.
+    """
+    if not all(_finite(output) for outputs in apart for output in outputs):
+        return None
     for outputs in zip(*apart, together, strict=True):
         *parts, whole = outputs
         if any(part.ndim == 0 for part in parts) or whole.ndim == 0:
@@ -51,12 +58,13 @@ def _other(array: Array) -> Array:
     return np.ascontiguousarray((_SHRINK * turned + step * ramp).astype(array.dtype))
 
 
+def _finite(array: Array) -> bool:
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
+
+
 def _same(expected: Array, found: Array) -> bool:
     if not np.issubdtype(expected.dtype, np.floating):
         return bool(np.array_equal(expected, found))
-    finite = np.isfinite(expected)
-    if not np.array_equal(finite, np.isfinite(found)):
-        return False
-    largest = float(np.max(np.abs(expected), where=finite, initial=0.0))
+    largest = float(np.max(np.abs(expected), initial=0.0))
     close = max(_TOLERANCE, _ROUNDINGS * float(np.finfo(expected.dtype).eps)) * largest
-    return bool(np.allclose(expected, found, rtol=0.0, atol=close, equal_nan=True))
+    return bool(np.allclose(expected, found, rtol=0.0, atol=close))

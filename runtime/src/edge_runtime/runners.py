@@ -35,6 +35,8 @@ _SMOOTHING: Final = 0.05
 # Every so many runs a size that seemed to save nothing may be tried once more: one stalled run may have
 # misled.
 _CURIOUS: Final = 64
+# A session of which so many trials told nothing is not tried any more.
+_UNCLEAR: Final = 4
 
 Outcome = list[Array] | Exception
 Said = Callable[[Sequence[float]], None]
@@ -246,7 +248,10 @@ class Runner:
             return
         known.add(2 * job.asked.rows, seconds)
         known.proven = alike(apart, together)
-        if not known.proven:
+        if known.proven is None:
+            known.unclear += 1
+            known.proven = False if known.unclear == _UNCLEAR else None
+        if known.proven is False:
             _log.info("items are not run together: the model answers them otherwise than alone")
 
     def _deliver(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:

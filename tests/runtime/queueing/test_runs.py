@@ -203,6 +203,23 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
     runner.close()
 
 
+async def test_values_that_hide_the_answer_win_no_trust() -> None:
+    """Whoever sends them first must not get the items of a model that mixes them stacked."""
+    for value, trials in ((np.nan, 0), (3e38, 4)):
+        runner, session = Runner(), Gated(stackable.normalising() if trials == 0 else stackable.overflowing())
+        session.gate.set()
+        known = runner._known[session] = Experience(1.0)
+        hidden = {"x": np.full((1, stackable.WIDTH), value, np.float32)}
+        for _ in range(20):
+            await asyncio.gather(*(runner.run(session, hidden) for _ in range(4)))
+            session.seconds = 1.0
+        assert known.unclear == trials
+        assert known.proven is (False if trials else None)
+        assert session.rows.count(2) == trials
+        assert max(session.rows) == (2 if trials else 1)
+        runner.close()
+
+
 class Crowded(Gated):
     """Has no room for two."""
 
