@@ -202,6 +202,16 @@ async def test_an_answer_of_the_old_model_does_not_reach_the_new_ones_cache() ->
     assert (await setup.ask()).outputs[0] == [[2]]
 
 
+async def test_a_model_that_was_there_for_a_moment_leaves_nothing_behind() -> None:
+    setup = Setup(Cheap(Filtering(), Caching(), "sha256:a"))
+    asked = asyncio.create_task(setup.ask(LARGE))
+    await asyncio.sleep(0)
+    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    await asked
+    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:a")
+    assert not {"cached", "filtered"} & (await setup.ask(LARGE)).parameters.keys()
+
+
 async def test_who_asks_the_same_meanwhile_waits_for_the_first_answer() -> None:
     setup = Setup(CACHE)
     setup.source.hold = asyncio.Event()

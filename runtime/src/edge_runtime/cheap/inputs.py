@@ -208,6 +208,8 @@ class CheapInputs:
 
     def _check(self, inputs: Mapping[str, Array], contract: Contract | None) -> None:
         """NotReady when the model became another one, that does not take these inputs, while they waited."""
+        if self._source.cheap is not self._settings:
+            self._adopt(self._source.cheap)  # so that nothing of this model is kept for the one before
         now = self._source.contract
         if now is not contract and (now is None or not _fit(inputs, now)):
             raise NotReady("the model was replaced by another while the request waited; ask for its metadata")
