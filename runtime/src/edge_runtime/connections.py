@@ -211,7 +211,9 @@ class HttpClient:
                     if on_start is not None:
                         on_start(connection)
                     response = await connection.send(parts, sink)
-                except ConnectionFailed:
+                except ConnectionFailed as error:
+                    if self._tls is not None and connection.fresh and not connection.began:
+                        raise ConnectionFailed(f"{error}; so does a peer that refuses our certificate") from error
                     if connection.fresh or connection.began:
                         raise
                 except BaseException:
