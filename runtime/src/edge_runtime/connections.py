@@ -213,7 +213,7 @@ class HttpClient:
                     response = await connection.send(parts, sink)
                 except ConnectionFailed as error:
                     if self._tls is not None and connection.fresh and not connection.began:
-                        raise ConnectionFailed(f"{error}; so does a peer that refuses our certificate") from error
+                        raise ConnectionFailed(f"{error}; so a certificate is refused, too") from error
                     if connection.fresh or connection.began:
                         raise
                 except BaseException:
