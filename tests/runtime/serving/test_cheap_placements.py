@@ -88,3 +88,19 @@ def test_what_a_fallback_answered_is_computed_anew_when_the_link_is_back(stack: 
     stack.hop.mode = stack.probe.mode = "pass"
     stack.wait_for_route(image, "final@pool1", within=20)
     assert stack.infer(image)["parameters"]["cached"] is True
+
+
+def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew(stack: Stack) -> None:
+    wish = {"earlyExit": {"mode": "Confidence", "threshold": 0.8}, **CACHE}
+    whole = stack.local("final") | {"accuracy": 0.97}  # exit1 has 0.81
+    stack.start(stack.placement(whole, latency="30s", link=None, **wish))
+    images = np.random.default_rng(4).normal(size=(400, 1, 1, 16, 16)).astype(np.float32) * 3
+    unseen, tried = iter(images), [images[0]]
+
+    def left_early() -> bool:  # not before the exits on the way are there, which come after the table
+        tried.append(next(unseen))
+        return bool(stack.infer(tried[-1])["parameters"]["exit"] == "exit1")
+
+    stack.wait(left_early, within=20)
+    again = stack.infer(tried[-1])["parameters"]
+    assert (again["exit"], again["cached"]) == ("exit1", True)
