@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import uvicorn
 
+from edge_runtime.assignment import Link
 from edge_runtime.certificates import Certificates
+from edge_runtime.connections import Resolver
+from edge_runtime.links import LinkMonitor
+from edge_runtime.store.app import StoreApp
 from mounts import Mount, Signer
 from stages import alone, ask, entry, split
 
@@ -93,7 +100,42 @@ def test_a_next_stage_refuses_an_entry_node_of_another_authority(
     with _pair(tmp_path, chain_model, near, signer.pair()) as pair:
         status, answer = pair.infer(image)
     assert status == 503
-    assert "closed" in answer["error"]
+    assert "so a certificate is refused, too" in answer["error"]
+
+
+async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> None:
+    signer = Signer(tmp_path / "authority")
+    far, near = (Mount(tmp_path / name, signer.pair()).path for name in ("far", "near"))
+    config = uvicorn.Config(
+        StoreApp(tmp_path / "store", 1 << 20),
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        lifespan="off",
+        ws="none",
+        ssl_certfile=far / "tls.crt",
+        ssl_keyfile=far / "tls.key",
+        ssl_ca_certs=str(far / "ca.crt"),
+        ssl_cert_reqs=ssl.CERT_REQUIRED,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    try:
+        while not server.started:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        probe = f"https://localhost:{server.servers[0].sockets[0].getsockname()[1]}/v1/probe"
+        spec = Link(peer="cloud", probe=probe, interval=0.2)
+        for tls, up in ((Certificates(near).client, True), (None, False)):
+            monitor = LinkMonitor(spec, Resolver(), lambda *_: changes.put_nowait(True), tls=tls)
+            monitor.start()
+            async with asyncio.timeout(20):
+                await changes.get()
+            assert monitor.view().up is up
+            await monitor.stop()
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def test_both_ends_follow_a_new_authority_without_a_restart(

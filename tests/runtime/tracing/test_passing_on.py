@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -36,6 +38,23 @@ def test_over_grpc_as_well(stages: Two) -> None:
         assert {name: headers[name] for name in GIVEN} == GIVEN
         client.infer("digits", [given])
         assert not GIVEN.keys() & stages.tap.last()[0].keys()
+
+
+def test_what_one_request_on_a_connection_left_is_not_the_next_ones(stages: Two) -> None:
+    image = np.zeros((1, 1, 16, 16), np.float32)
+    given = {"name": "image", "shape": list(image.shape), "datatype": "FP32", "data": image.ravel().tolist()}
+    body = json.dumps({"inputs": [given]}).encode()
+    head = f"POST /v2/models/digits/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n".encode()
+    traced = "".join(f"{name}: {value}\r\n" for name, value in GIVEN.items()).encode()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(stages.sockets / "http.sock"))
+        sock.sendall(head + traced + b"\r\n" + body + head + b"\r\n" + body)  # both at once
+        found = b""
+        while found.count(b"HTTP/1.1 200") < 2:
+            found += sock.recv(1 << 16)
+    sent = bytes(stages.tap.sent)
+    assert (sent.count(b"POST /v2/models/tail/infer"), sent.count(b"traceparent: ")) == (2, 1)
 
 
 def test_the_time_that_is_left_goes_on_too(stages: Two) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,6 +116,23 @@ def test_over_grpc_a_request_is_traced_as_well(traced: Two, collector: Collected
     assert request["attributes"]["rpc.grpc.status_code"] == 0
     assert request["attributes"]["edge.route"] == "final@pool1"
     assert collector.named("tail POST.*")["parent"] == collector.named("digits POST")["id"]
+
+
+def test_a_stream_is_one_span_with_a_hop_for_each_request(traced: Two, collector: Collected) -> None:
+    given = grpcclient.InferInput("image", [1, 1, 16, 16], "FP32")
+    given.set_data_from_numpy(np.zeros((1, 1, 16, 16), np.float32))
+    answers: queue.Queue[Any] = queue.Queue()
+    with grpcclient.InferenceServerClient(f"unix:{traced.sockets / 'grpc.sock'}") as client:
+        client.start_stream(lambda result, error: answers.put((result, error)), headers=GIVEN)
+        for _ in range(2):
+            client.async_stream_infer("digits", [given])
+            assert answers.get(timeout=10)[1] is None
+        client.stop_stream()
+    collector.wait(7)
+    stream = collector.named("digits inference.*")
+    assert (stream["name"], stream["parent"]) == ("inference.GRPCInferenceService/ModelStreamInfer", SPAN)
+    hops = [s for s in collector.spans if (s["service"], s["name"]) == ("digits", "POST")]
+    assert [hop["parent"] for hop in hops] == [stream["id"]] * 2
 
 
 def test_a_wrong_context_begins_a_new_trace(traced: Two, collector: Collected) -> None:
