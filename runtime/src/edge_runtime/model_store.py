@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from mmap import mmap
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,19 +84,27 @@ class SliceCache:
     def __init__(self, folder: Path, store: ModelStore) -> None:
         self._folder, self._store = folder, store
 
-    async def get(self, digest: str, fetch: bool = True) -> bytes:
-        """A slice's bytes, from the disk or else (`fetch`) the store; StorageError when neither has them."""
-        path = self._folder / digest.removeprefix("sha256:")
-        data = await asyncio.to_thread(_read_whole, path, digest)
-        if data is not None:
-            return data
-        if not fetch:
-            raise NotFound(f"slice {digest} is not on this node's disk, or is damaged there")
+    def read(self, digest: str) -> mmap | None:
+        """A slice's bytes from the disk, for the caller to close; None when it is not there or damaged.
+
+        Blocking, but without the interpreter's lock: so does `close`, which freeing `bytes` would not.
+        """
+        return _read_whole(self._folder / digest.removeprefix("sha256:"), digest)
+
+    async def fetch(self, digest: str) -> bytes:
+        """A slice's bytes from the store, which are kept on the disk; raises StorageError."""
         data = await self._store.blob(digest)
         # A full or read-only disk costs the cache, not the service.
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(write_whole, path, data)
+            await asyncio.to_thread(write_whole, self._folder / digest.removeprefix("sha256:"), data)
         return data
+
+    def size(self, digest: str) -> int | None:
+        """Bytes of a slice that is on the disk; None of one that is not."""
+        try:
+            return (self._folder / digest.removeprefix("sha256:")).stat().st_size
+        except OSError:
+            return None
 
     def keep_only(self, digests: Collection[str]) -> None:
         """Removes slices that nothing needs any more, and what a broken-off write left."""
@@ -107,13 +116,26 @@ class SliceCache:
                     path.unlink(missing_ok=True)
 
 
-def _read_whole(path: Path, digest: str) -> bytes | None:
-    """The file's bytes; None when they are not there or not those of the digest."""
+def _read_whole(path: Path, digest: str) -> mmap | None:
+    """The file's bytes; None when they are not there or not those of the digest.
+
+    Read, not mapped from the file: so a failing disk is an error, not the end of the process.
+    """
     try:
-        data = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                return None
+            data, filled = mmap(-1, size), 0
+            with memoryview(data) as view:
+                while filled < size and (count := file.readinto(view[filled:])):
+                    filled += count
     except OSError:
         return None
-    return data if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest:
+        return data
+    data.close()
+    return None
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -14,6 +14,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from mmap import mmap
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -86,7 +87,7 @@ class Library:
         self._message = self._now(2, pointer, result=c_char_p)
         self._code = self._now(1, pointer, result=c_int)
         self._release_status = self._now(93, pointer, result=None)
-        self.create_session = self._long(8, pointer, c_char_p, count, pointer, pointer)
+        self.create_session = self._long(8, pointer, pointer, count, pointer, pointer)
         self.run = self._long(9, *(pointer,) * 4, count, pointer, count, pointer)
         self.release_session = self._long(95, pointer, result=None)
         self.create_options = self._now(10, pointer)
@@ -180,14 +181,15 @@ class RunOptions:
 class NativeSession:
     """A model without tensors of strings; its methods are those of onnxruntime's InferenceSession."""
 
-    def __init__(self, library: Library, model: bytes, threads: int) -> None:
+    def __init__(self, library: Library, model: bytes | mmap, threads: int) -> None:
         self._library = library
         options = library.made(library.create_options)
         try:
             library.check(library.set_threads(options, threads))
             library.check(library.set_log_severity(options, _QUIET))
             library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
-            made = library.create_session, library.environment, model, len(model), options
+            data = model if isinstance(model, bytes) else byref(ctypes.c_char.from_buffer(model))
+            made = library.create_session, library.environment, data, len(model), options
             self._session = library.made(*made)
         finally:
             library.release_options(options)

@@ -6,6 +6,7 @@ import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from mmap import mmap
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 # onnxruntime's classes have no types.
 Untyped = Any
+Model = bytes | mmap | Path
 
 _WARM_RUNS: Final = 2
 _BF16: Final = 16  # as onnx.TensorProto numbers it
@@ -76,7 +78,7 @@ class Session:
 
     def __init__(
         self,
-        model: bytes | Path,
+        model: Model,
         inputs: Sequence[Tensor] | None = None,
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
@@ -208,19 +210,22 @@ class Session:
         return inputs, kept
 
 
-def _open(model: bytes | Path, threads: int, contract: Sequence[Tensor]) -> Untyped:
+def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
     """By onnxruntime's C interface what a contract shows to be possible there."""
-    native = library() if contract and isinstance(model, bytes) else None
+    native = library() if contract else None
     try:
-        if native is not None and all(t.datatype != "BYTES" for t in contract):
-            assert isinstance(model, bytes)
+        if (
+            native is not None
+            and not isinstance(model, Path)
+            and "BYTES" not in {t.datatype for t in contract}
+        ):
             return NativeSession(native, model, threads)
         return _open_in_python(model, threads)
     except Exception as error:  # onnxruntime's exceptions share no base
         raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
 
 
-def _open_in_python(model: bytes | Path, threads: int) -> Untyped:
+def _open_in_python(model: Model, threads: int) -> Untyped:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -230,7 +235,7 @@ def _open_in_python(model: bytes | Path, threads: int) -> Untyped:
     # A spinning thread on a throttled node eats the quota that the next request needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised, and said once
-    source = model if isinstance(model, bytes) else str(model)
+    source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 

@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from mmap import mmap
 
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
 from edge_runtime.deadlines import Action, Pace
-from edge_runtime.errors import CannotLoad, EdgeError
+from edge_runtime.errors import CannotLoad, EdgeError, NotFound
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
 from edge_runtime.sessions import Session
@@ -169,16 +170,29 @@ async def load_session(
         before.sessions.get(slice_.digest) if before is not None else None
     )
     if known is None:
-        data = await cache.get(slice_.digest, fetch)
-
-        def make() -> Session:
-            session = Session(data, slice_.inputs, slice_.outputs, threads)
-            session.warm()
-            return session
-
-        known = await asyncio.get_running_loop().run_in_executor(executor, make)
+        run = asyncio.get_running_loop().run_in_executor
+        known = await run(executor, _load_from_disk, slice_, cache, threads)
+    if known is None and not fetch:
+        raise NotFound(f"slice {slice_.digest} is not on this node's disk, or is damaged there")
+    if known is None:
+        known = await run(executor, _make, slice_, await cache.fetch(slice_.digest), threads)
     sessions[slice_.digest] = known
     return known
+
+
+def _load_from_disk(slice_: Slice, cache: SliceCache, threads: int) -> Session | None:
+    """Blocking, nearly all of it without the interpreter's lock."""
+    data = cache.read(slice_.digest)
+    if data is None:
+        return None
+    with data:
+        return _make(slice_, data, threads)
+
+
+def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:
+    session = Session(data, slice_.inputs, slice_.outputs, threads)
+    session.warm()
+    return session
 
 
 def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:
