@@ -3,9 +3,9 @@
 Run: `.venv/bin/python -m benchmarks.runtime.deadlines [--quick] [--only FAULT …]`, as root on Linux. Five
 faults, each again and again while requests come in an open loop: a request's time counts from the moment at
 which it was due. The deadline is the SLO. Before and after them the same requests go to a runtime that has
-nothing but a local route: what is late there is the machine's doing. Of every late request the longest stall
-is known that a thread saw in the caller and in the runtime meanwhile; one that would have been in time
-without it is `stalled`.
+nothing but a local route: what is late there is the machine's doing. `late_only_for_the_machine` are those
+that would have been in time if caller and runtime had had a core whenever they could have run, as the kernel
+counts it.
 """
 
 import argparse
@@ -13,14 +13,14 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.runtime.commands import Say, reported
 from benchmarks.runtime.deployments import Deployment, Plan, deployed
 from benchmarks.runtime.switches import beyond, most_within
+from benchmarks.runtime.verdicts import Document, excuses, verdict
 from edge_runtime.routes import DWELL
 
 AIM: Final = 0.999
@@ -28,9 +28,7 @@ SLO: Final = 0.150
 _FAST, _SLOW = 20e6, 50e3
 _RATE: Final = 25.0
 _COUNTS: Final = {False: 2000, True: 50}
-_TOLD: Final = 20  # late requests that are told of one by one
 
-Document = dict[str, Any]
 Steps = Iterator[tuple[str, float]]
 
 
@@ -121,7 +119,7 @@ def measure(folder: Path, say: Say, quick: bool, only: Sequence[str] = tuple(FAU
 def _control(deployment: Deployment, count: int) -> Document:
     stream = deployment.asked(deployment.control_url)
     replies = deployment.hand.do(do="stream", count=count, rate=_RATE, **stream)
-    return verdict(replies, SLO) | _stalls(deployment, "control", replies, [])
+    return verdict(replies, SLO) | _judged(deployment, "control", replies, [])
 
 
 def _under(deployment: Deployment, name: str, count: int) -> Document:
@@ -151,7 +149,7 @@ def _under(deployment: Deployment, name: str, count: int) -> Document:
         "switches": int(switches[-1][1] - switches[0][1]),
         "most_switches_in_a_dwell": most_within(switches, DWELL),
         "switches_beyond_one_a_dwell": beyond(switches, DWELL),
-        **_stalls(deployment, "runtime", replies, moments),
+        **_judged(deployment, "runtime", replies, moments),
     }
 
 
@@ -163,65 +161,12 @@ def _mend(deployment: Deployment) -> None:
         deployment.start_triton()
 
 
-def verdict(replies: Sequence[Document], slo: float) -> Document:
-    """How many were in time, late, refused with a 5xx or not answered at all; and by what answered."""
-    statuses = Counter(
-        "5xx" if r["status"] >= 500 else "ok" if r["status"] == 200 else "other" for r in replies
-    )
-    answered = [r for r in replies if r["status"] == 200]
-    in_time = sum(r["seconds"] <= slo for r in answered)
-    return {
-        "requests": len(replies),
-        "in_time": in_time,
-        "in_time_share": round(in_time / len(replies), 5),
-        "late": len(answered) - in_time,
-        "failed": len(replies) - len(answered),
-        "5xx": statuses["5xx"],
-        "most_ms": round(1e3 * max(r["seconds"] for r in replies), 1),
-        "by": dict(Counter(str(r["parameters"].get("route", "none")) for r in replies)),
-    }
-
-
-def stall_during(delays: Sequence[Document], start: float, end: float) -> float:
-    """The longest stall that overlaps the time from start to end, in seconds."""
-    found = (d["seconds"] for d in delays if d["at"] >= start and d["at"] - d["seconds"] <= end)
-    return max(found, default=0.0)
-
-
-def _stalls(
+def _judged(
     deployment: Deployment, name: str, replies: Sequence[Document], moments: Sequence[tuple[float, str]]
 ) -> Document:
-    here = [
-        {"kind": kind, "at": at, "seconds": seconds} for kind, at, seconds in deployment.hand.do(do="delays")
-    ]
-    there = deployment.delays(name)
-    begin, end = replies[0]["due"], max(r["due"] + r["seconds"] for r in replies)
-    late = [r for r in replies if r["seconds"] > SLO]
-    told = []
-    stalled = 0
-    for reply in late:
-        at, seconds = reply["due"], reply["seconds"]
-        mine, its = (stall_during(found, at, at + seconds) for found in (here, there))
-        stalled += seconds - max(mine, its) <= SLO
-        before = [(moment, what) for moment, what in moments if moment <= at + seconds]
-        told.append(
-            {
-                "ms": round(1e3 * seconds, 1),
-                "route": reply["parameters"].get("route"),
-                "caller_stall_ms": round(1e3 * mine, 1),
-                "runtime_stall_ms": round(1e3 * its, 1),
-                "fault": before[-1][1] if before else None,
-                "after_ms": round(1e3 * (at - before[-1][0])) if before else None,
-            }
-        )
-    return {
-        "stalled": stalled,
-        "longest_stall_ms": {
-            "caller": round(1e3 * stall_during(here, begin, end), 1),
-            "runtime": round(1e3 * stall_during(there, begin, end), 1),
-        },
-        "late_requests": told[:_TOLD],
-    }
+    told = deployment.hand.do(do="delays")
+    here = [{"kind": kind, "at": at, "seconds": seconds} for kind, at, seconds in told]
+    return excuses(replies, SLO, here, deployment.delays(name), moments)
 
 
 def main() -> int:

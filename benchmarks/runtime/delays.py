@@ -4,12 +4,14 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Literal
 
 _SLEEP: Final = 0.002
+_LOOK: Final = 0.02
 LEAST: Final = 0.004  # shorter ones are an everyday affair on a machine with work on it
 
-Kind = Literal["stall", "collection"]
+Kind = Literal["stall", "starved", "collection"]
 Hear = Callable[[Kind, float, float], None]
 
 
@@ -17,9 +19,11 @@ def watch(hear: Hear) -> None:
     """From now on calls `hear` with each long delay of this process: kind, end (monotonic) and seconds.
 
     A stall: a thread that sleeps 2 ms woke that much too late, because the machine was busy or this process
-    held on to its interpreter. A collection: the garbage collector ran that long.
+    held on to its interpreter. Starved: of the last 20 ms or more, a thread of this process that could have
+    run waited that long for a core, as the kernel counts it. A collection: the garbage collector ran that
+    long.
     """
-    threading.Thread(target=_oversleep, args=(hear,), name="delays", daemon=True).start()
+    threading.Thread(target=_look, args=(hear,), name="delays", daemon=True).start()
     began = 0.0
 
     def collected(phase: str, _: dict[str, int]) -> None:
@@ -33,10 +37,28 @@ def watch(hear: Hear) -> None:
     gc.callbacks.append(collected)
 
 
-def _oversleep(hear: Hear) -> None:
+def _look(hear: Hear) -> None:
+    waited, looked = _waited(), time.monotonic()
     while True:
         before = time.monotonic()
         time.sleep(_SLEEP)
         now = time.monotonic()
         if now - before - _SLEEP > LEAST:
             hear("stall", now, now - before - _SLEEP)
+        if now - looked > _LOOK:
+            waits, looked = _waited(), now
+            longest = max((seconds - waited.get(task, 0.0) for task, seconds in waits.items()), default=0.0)
+            waited = waits
+            if longest > LEAST:
+                hear("starved", now, longest)
+
+
+def _waited() -> dict[str, float]:
+    """Seconds that each thread has waited for a core so far (proc(5), schedstat)."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+        except OSError:  # it has ended
+            continue
+    return found

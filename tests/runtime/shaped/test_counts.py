@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.runtime.deadlines import stall_during, verdict
+import pytest
+
 from benchmarks.runtime.switches import beyond, most_within
+from benchmarks.runtime.verdicts import excuses, held_up, verdict
 
 
 def _counts(*moments: float, end: float = 10.0) -> list[tuple[float, float]]:
@@ -43,9 +45,32 @@ def test_a_request_counts_as_in_time_only_when_it_was_answered_and_soon_enough()
     assert found["by"] == {"near": 4, "far": 1}
 
 
+def _delay(kind: str, at: float, seconds: float) -> dict[str, object]:
+    return {"kind": kind, "at": at, "seconds": seconds}
+
+
 def test_a_stall_counts_while_it_overlaps_the_request() -> None:
-    delays = [{"at": 5.0, "seconds": 0.1}, {"at": 7.0, "seconds": 0.3}]
-    assert stall_during(delays, 4.0, 4.89) == 0.0
-    assert stall_during(delays, 4.0, 4.95) == 0.1
-    assert stall_during(delays, 4.95, 8.0) == 0.3
-    assert stall_during(delays, 7.01, 8.0) == 0.0
+    delays = [_delay("stall", 5.0, 0.1), _delay("stall", 7.0, 0.3)]
+    assert held_up(delays, 4.0, 4.89) == 0.0
+    assert held_up(delays, 4.0, 4.95) == 0.1
+    assert held_up(delays, 4.95, 8.0) == 0.3
+    assert held_up(delays, 7.01, 8.0) == 0.0
+
+
+def test_waits_for_a_core_add_up_and_collections_are_the_programs_own() -> None:
+    delays = [_delay("starved", 5.0 + 0.02 * i, 0.015) for i in range(4)]
+    delays += [_delay("collection", 5.05, 0.5), _delay("stall", 5.02, 0.05)]
+    assert held_up(delays, 4.99, 5.1) == pytest.approx(0.06)
+
+
+def test_late_requests_are_excused_only_when_the_machine_held_them_up_long_enough() -> None:
+    replies = [_reply(0.2), _reply(0.2), _reply(0.14)]
+    replies[1]["due"] = 10.0
+    caller, runtime = [_delay("stall", 0.1, 0.03)], [_delay("starved", 0.15, 0.03)]
+    found = excuses(replies, 0.15, caller, runtime, [(9.0, "cut"), (10.1, "mended"), (11.0, "cut")])
+    assert found["late_only_for_the_machine"] == 1
+    first, second = found["late_requests"]
+    assert (first["caller_held_up_ms"], first["runtime_held_up_ms"]) == (0.0, 0.0)
+    assert first["after"] == {"mended": -0.1}
+    assert (second["caller_held_up_ms"], second["runtime_held_up_ms"]) == (30.0, 30.0)
+    assert second["after"] == {}
