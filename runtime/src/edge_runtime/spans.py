@@ -7,9 +7,10 @@ that drops what does not fit: a collector that is away or slow costs spans and n
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -58,6 +59,8 @@ class Spans:
     @classmethod
     def exporting(cls, service: str, environment: Mapping[str, str]) -> Spans:
         """As the standard variables of OpenTelemetry say."""
+        for name in (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal"):
+            logging.getLogger(name).addFilter(Seldom())
         return cls(service, BatchSpanProcessor(OTLPSpanExporter()), environment)
 
     def request(self, name: str, caller: TraceContext | None, attributes: Attributes) -> TracedRequest:
@@ -73,6 +76,21 @@ class Spans:
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(within)
+
+
+class Seldom(logging.Filter):
+    """One line a minute: a collector that is away would otherwise fill the log for as long as it is."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, every: float = 60.0) -> None:
+        super().__init__()
+        self._clock, self._every, self._next = clock, every, 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._every
+        return True
 
 
 class TracedRequest(Trace):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from edge_runtime.spans import Spans
+from edge_runtime.spans import Seldom, Spans
 from edge_runtime.tracing import start
 
 Two = Any
@@ -181,6 +182,17 @@ def test_what_is_not_sampled_is_not_exported_but_goes_on(
     assert span != SPAN
     assert two.tap.last()[0]["tracestate"] == "a=1"
     assert collector.spans == []
+
+
+def test_the_log_tells_of_it_once_a_minute() -> None:
+    now = 100.0
+    seldom = Seldom(lambda: now)
+    record = logging.makeLogRecord({})
+    assert [seldom.filter(record) for _ in range(3)] == [True, False, False]
+    now += 59.9
+    assert not seldom.filter(record)
+    now += 0.2
+    assert seldom.filter(record)
 
 
 def test_a_collector_that_is_away_costs_spans_and_nothing_else(
