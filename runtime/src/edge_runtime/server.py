@@ -300,9 +300,11 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         spans = start(arguments.service, os.environ)
-        await run(arguments, stop, certificates=certificates, spans=spans)
-        if spans is not None:
-            spans.close()
+        try:
+            await run(arguments, stop, certificates=certificates, spans=spans)
+        finally:
+            if spans is not None:
+                spans.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
