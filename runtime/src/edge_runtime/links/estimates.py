@@ -99,11 +99,11 @@ def add(estimate: Estimate, sample: Sample) -> Estimate:
     far = log(_HELD_FACTOR)
     side = -1 if surprise < -far else 1 if surprise > far else 0
     surprises = (*estimate.surprises, surprise)[-_REMEMBERED:]
-    if side and side == estimate.held:
-        return _estimate(sample.at, bottom, bottom, estimate.ahead, surprises, mean_gap)
     excess = sample.seconds * (1 - sample.low / estimate.rate)
-    if side and gap < _HELD_WITHIN and excess < _HELD_UP:
+    if side and side != estimate.held and gap < _HELD_WITHIN and excess < _HELD_UP:
         return replace(estimate, at=sample.at, gap=mean_gap, held=side)
+    if side:
+        return _estimate(sample.at, bottom, bottom, estimate.ahead, surprises, mean_gap)
     last, average = (_moved(x, bottom, top) for x in (estimate.last, estimate.average))
     losses = min(abs(last - estimate.last), _MOST_LOSS), min(abs(average - estimate.average), _MOST_LOSS)
     ahead = _KEEP * estimate.ahead + losses[0] - losses[1]
