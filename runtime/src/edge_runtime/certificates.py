@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, cast, get_args
 
 from edge_runtime.errors import BadCertificates
 from edge_runtime.expiries import not_after
@@ -53,6 +53,8 @@ class Certificates:
         self, folder: Path, clients: Clients = "require", clock: Callable[[], float] = time.time
     ) -> None:
         """Raises BadCertificates when there is nothing to begin with."""
+        if clients not in get_args(Clients):
+            raise BadCertificates(f'--tls-clients: "{clients}" is neither {" nor ".join(get_args(Clients))}')
         self.folder, self.clients, self._clock = folder, clients, clock
         self._seen = _stamp(folder)
         self._refused: _Stamp | None = None
@@ -139,7 +141,7 @@ def _load(folder: Path, clients: Clients) -> Material:
     except ValueError as error:
         raise BadCertificates(f"{folder / _CHAIN}: {error}; write the certificate there in PEM") from error
     server, client = (ssl.SSLContext(p) for p in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT))
-    server.verify_mode = ssl.CERT_REQUIRED if clients == "require" else ssl.CERT_OPTIONAL
+    server.verify_mode = ssl.CERT_OPTIONAL if clients == "optional" else ssl.CERT_REQUIRED
     server.set_alpn_protocols(["http/1.1"])
     for context in (server, client):
         context.minimum_version = ssl.TLSVersion.TLSv1_2

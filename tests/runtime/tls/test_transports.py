@@ -23,6 +23,8 @@ import tritonclient.grpc as grpcclient
 
 from mounts import Signer, caller
 
+from edge_runtime.cli import main
+
 Guarded = Any
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]})
 
@@ -232,8 +234,12 @@ def _until_taken_over(served: Guarded, files: dict[str, bytes]) -> None:
     raise AssertionError("the new certificates were not taken over within 20 s")
 
 
-def test_an_unreadable_folder_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
-    from edge_runtime.cli import main
-
-    (tmp_path / "m.onnx").write_bytes(b"")
-    assert main(["serve", str(tmp_path / "m.onnx"), "--tls-dir", str(tmp_path / "none")]) == 1
+def test_what_cannot_be_used_ends_the_command_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["serve", str(tmp_path / "m.onnx"), "--tls-dir", str(tmp_path / "none")]
+    assert main(command) == 1
+    assert "none/tls.crt: it cannot be read (No such file or directory)" in capsys.readouterr().err
+    monkeypatch.setenv("EDGE_TLS_CLIENTS", "maybe")
+    assert main(command) == 1
+    assert '--tls-clients: "maybe" is neither require nor optional' in capsys.readouterr().err

@@ -22,7 +22,7 @@ def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
         return _configuration(handed)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(handed), fetch, certificates.clients == "require"
+        _configuration(handed), fetch, certificates.clients != "optional"
     )
 
 
