@@ -29,6 +29,7 @@ _QUIET: Final = 4
 _INVALID_ARGUMENT: Final = 2
 _ARENA: Final = 1
 _BF16: Final = 16
+_TRIM: Final = 16 << 20  # bytes of weights: for less it is not worth a walk through the heap
 # As onnx.TensorProto numbers them. BF16 travels as its bits.
 _TYPES: Final[Mapping[int, tuple[str, np.dtype[Any]]]] = {
     number: (f"tensor({name})", np.dtype(dtype))
@@ -118,8 +119,9 @@ class Library:
         self.environment = self.made(self._now(3, c_int, c_char_p, pointer), _QUIET, b"edge")
         self.memory = self.made(self._now(69, c_int, c_int, pointer), _ARENA, 0)
         self.allocator = self.made(self._now(78, pointer))
-        self.discarded: SimpleQueue[Pointer] = SimpleQueue()
-        Thread(target=self._free_sessions, name="freeing", daemon=True).start()
+        # A session to free, or None after one was made; and the bytes of its file.
+        self.left: SimpleQueue[tuple[Pointer | None, int]] = SimpleQueue()
+        Thread(target=self._tidy, name="freeing", daemon=True).start()
 
     def check(self, status: int | None) -> None:
         """Raises what a call reports."""
@@ -141,9 +143,18 @@ class Library:
     def _long(self, place: int, *arguments: Any, result: Any = c_void_p) -> Callable[..., Any]:  # noqa: ANN401
         return ctypes.CFUNCTYPE(result, *arguments)(self._table[place] or 0)
 
-    def _free_sessions(self) -> None:
+    def _tidy(self) -> None:
+        """Frees sessions, and gives memory back: malloc keeps more than the weights of what was loaded."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        unused = 0
         while True:
-            self.release_session(self.discarded.get())
+            session, size = self.left.get()
+            if session is not None:
+                self.release_session(session)
+            unused += size
+            if unused >= _TRIM and trim is not None and self.left.empty():
+                trim(0)
+                unused = 0
 
 
 @cache
@@ -190,7 +201,8 @@ class NativeSession:
             library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
             data = model if isinstance(model, bytes) else byref(ctypes.c_char.from_buffer(model))
             made = library.create_session, library.environment, data, len(model), options
-            self._session = library.made(*made)
+            self._session, self._size = library.made(*made), len(model)
+            library.left.put((None, len(model)))
         finally:
             library.release_options(options)
         self._inputs, self._outputs = self._described(False), self._described(True)
@@ -200,7 +212,7 @@ class NativeSession:
 
     def __del__(self) -> None:
         if hasattr(self, "_session"):
-            self._library.discarded.put(self._session)
+            self._library.left.put((self._session, self._size))
 
     def get_inputs(self) -> list[Described]:
         """As the file says."""
