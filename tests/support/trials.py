@@ -125,12 +125,14 @@ class Trial:
         log = self.cluster.kubectl("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
         return "\n".join([installation.state(self.cluster), placements, *events.splitlines()[-15:], log])
 
-    def ask(self, node: str, protocol: str = "http", index: int = 0, count: int = 1) -> Answer:
+    def ask(
+        self, node: str, protocol: str = "http", index: int = 0, count: int = 1, service: str = "digits"
+    ) -> Answer:
         """Asks the service at a node, from the node's own network."""
-        entrance = self.cluster.entrance(node, "default", f"digits-{node}")
+        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
         port = entrance.http if protocol == "http" else entrance.grpc
         argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
-        argv += ["--address", f"{entrance.host}:{port}", "--model", "digits", "--index", str(index)]
+        argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
         argv += ["--count", str(count), "--held-out", str(self.trained.held_out)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{node} over {protocol}: {done.stderr[-2000:]}\n{self.state()}"
@@ -147,11 +149,13 @@ class Trial:
         return values
 
     @contextmanager
-    def load(self, node: str, rate: float = 4.0, protocol: str = "http") -> Iterator[Load]:
+    def load(
+        self, node: str, rate: float = 4.0, protocol: str = "http", service: str = "digits"
+    ) -> Iterator[Load]:
         """Requests at a steady rate (1/s) while the block runs; the open ones are awaited at its end."""
-        entrance = self.cluster.entrance(node, "default", f"digits-{node}")
+        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
         argv = [*entrance.prefix, sys.executable, "-m", "demo.load", "--node", node]
-        argv += ["--model", "digits", "--host", entrance.host, "--http", str(entrance.http)]
+        argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
         argv += ["--timeout", "10", "--held-out", str(self.trained.held_out)]
         found = Load(node)

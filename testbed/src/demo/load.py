@@ -130,7 +130,7 @@ class Load:
         try:
             async with asyncio.timeout(self._timeout):
                 logits, parameters = await self._client.infer(self._samples.images[index : index + 1])
-            answer |= {"exit": parameters.get("exit"), "cut": parameters.get("cut")}
+            answer |= {name: parameters.get(name) for name in ("exit", "cut", "route")}
             answer["right"] = bool(logits.reshape(-1).argmax() == self._samples.labels[index])
         except TimeoutError:
             answer["error"] = f"no answer in {self._timeout:g} s"

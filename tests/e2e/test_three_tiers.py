@@ -1,0 +1,110 @@
+"""Cameras hand on to the gateway, the gateway to Triton; codecs by what was measured on held-out digits."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from demo import installation
+from demo.samples import Samples
+from trials import Trial
+
+SERVICE = "tiers"
+# On the testbed the links between nodes are the same that lead to the cloud.
+RATE = 20e6
+HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldout.npz")
+
+
+def manifests(trial: Trial) -> list[dict[str, Any]]:
+    """The example's, with cameras as devices that take all requests."""
+    pool, service = sorted(installation.example(trial.root, trial.cluster.triton), key=lambda m: m["kind"])
+    pool["metadata"]["name"] = SERVICE
+    for group in pool["spec"]["nodes"]:
+        group["tier"] = "device" if group["deviceClass"] == "camera" else "edge"
+    pool["spec"]["links"]["local"] = {"bandwidth": "20M", "roundTrip": "1ms"}
+    service["metadata"]["name"] = SERVICE
+    service["spec"] |= {
+        "devicePool": SERVICE,
+        "mode": "PartitionOnly",
+        "entryNodes": {"nodeSelector": {"edge-intelligence.io/device-class": "camera"}},
+    }
+    service["spec"]["model"]["validation"] = {"storageUri": "store://digits/heldout.npz"}
+    return [pool, service]
+
+
+@pytest.fixture(scope="module")
+def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """The service with its own pool, Ready, its helper's relays in use."""
+    trial, kubectl = installed, installed.cluster.kubectl
+    file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
+    samples = Samples.load(trial.trained.held_out)
+    np.savez_compressed(file, inputs=samples.images[:200], labels=samples.labels[:200])
+    kubectl("replace", "--raw", HELDOUT, "-f", str(file))
+    trial.cluster.set_links(RATE)
+    kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests(trial)))
+    trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 240)
+    trial.wait("routes by way of the gateway", lambda: bool(helped(trial)), 120)
+    try:
+        yield trial
+    finally:
+        kubectl("delete", "inferenceservice", SERVICE, "--wait", "--timeout=90s")
+        kubectl("delete", "devicepool", SERVICE)
+        trial.cluster.set_links(None)
+
+
+def table(trial: Trial, node: str) -> dict[str, Any]:
+    spec: dict[str, Any] = trial.get("placement", f"{SERVICE}-{node}")["spec"]
+    return spec
+
+
+def helped(trial: Trial) -> list[dict[str, Any]]:
+    """The routes of a camera that the gateway has a part in."""
+    routes = table(trial, "edge-b")["routes"]
+    return [r for r in routes if any(s["place"] == "edge-a" for s in r["stages"])]
+
+
+def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tiers: Trial) -> None:
+    relays = {relay["model"] for relay in table(tiers, "edge-a")["relays"]}
+    asked = {s["model"] for r in helped(tiers) for s in r["stages"] if s["place"] == "edge-a"}
+    assert asked <= relays
+    status = tiers.get("inferenceservice", SERVICE)["status"]
+    assert [entry["node"] for entry in status["entries"]] == ["edge-b", "edge-c"]
+
+
+def test_codecs_were_measured_and_what_they_lose_is_in_the_accuracy_of_the_routes(tiers: Trial) -> None:
+    tiers.wait("codecs", lambda: "until then hops carry fp32" not in planned(tiers), 180)
+    codecs = {codec for r in table(tiers, "edge-b")["routes"] for codec in r.get("codecs", [])}
+    assert codecs & {"fp16", "int8"}, json.dumps(table(tiers, "edge-b")["routes"])[:4000]
+    whole = max(r["accuracy"] for r in table(tiers, "edge-b")["routes"])
+    assert all(whole - r["accuracy"] <= 0.02 for r in table(tiers, "edge-b")["routes"])
+
+
+def planned(trial: Trial) -> str:
+    message: str = trial.condition(SERVICE, "Planned").get("message", "")
+    return message
+
+
+def test_cameras_are_answered_by_way_of_the_gateway_as_the_whole_model_says(tiers: Trial) -> None:
+    names = {r["name"] for r in helped(tiers)}
+    with tiers.load("edge-b", rate=2, service=SERVICE) as load:
+        load.wait_for("a route by the gateway", lambda a: a.get("route") in names, 60)
+    assert load.lost() == []
+    answer = tiers.ask("edge-b", service=SERVICE, count=2)
+    whole = tiers.whole(str(answer.parameters["exit"]), count=2)
+    assert (answer.values.argmax(1) == whole.argmax(1)).all()
+    np.testing.assert_allclose(answer.values, whole, atol=0.05 * float(np.ptp(whole)))
+
+
+def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) -> None:
+    names = {r["name"] for r in helped(tiers)}
+    with tiers.load("edge-b", rate=2, service=SERVICE) as load:
+        load.wait_for("a route by the gateway", lambda a: a.get("route") in names, 60)
+        tiers.cluster.kubectl("delete", "pod", "-l", f"edge-intelligence.io/service={SERVICE},"
+                              "edge-intelligence.io/node=edge-a", "--force", "--grace-period=0")  # fmt: skip
+        load.wait_for("another route", lambda a: a.get("route") not in (None, *names), 60)
+        load.wait_for("a route by the gateway", lambda a: a.get("route") in names, 120)
+    assert load.lost() == []
