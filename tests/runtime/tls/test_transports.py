@@ -21,9 +21,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from mounts import Signer, caller
-
 from edge_runtime.cli import main
+from mounts import Signer, caller
 
 Guarded = Any
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]})
