@@ -22,6 +22,9 @@ _PROOF: Final = 4
 # With no deadline left to keep, a run of several takes no more than this share of the time that requests are
 # given: whoever comes meanwhile waits for its end.
 _BLOCKING: Final = 0.25
+# A run counts as no longer than so many usual ones: what held it up meets runs of every size alike. A change
+# that stays is followed all the same, within ten runs to five times as long.
+_STALLED: Final = 2.0
 _EXACT: Final = 64  # more rows than this share their figures with those up to the next power of two
 
 
@@ -54,7 +57,7 @@ class Experience:
             self._paces[size] = Pace(seconds, spread * seconds)
             self._sizes = sorted(self._paces)
         else:
-            pace.add(seconds)
+            pace.add(min(seconds, _STALLED * (pace.seconds or seconds)))
 
     def mean(self, rows: int) -> float:
         """What a run of so many rows should take; 0 while nothing is known."""

@@ -11,16 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import ceil, inf
 from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from edge_runtime.batches import LARGEST, Batch, Experience, Waiting, next_batch
-from edge_runtime.errors import EdgeError, ModelFailed, QueueFull
+from edge_runtime.errors import ModelFailed, QueueFull
+from edge_runtime.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
 from edge_runtime.proofs import alike, counterpart
 from edge_runtime.sessions import Halt, Session
 from edge_runtime.tensors import Array
@@ -38,23 +36,7 @@ _CURIOUS: Final = 64
 # A session of which so many trials told nothing is not tried any more.
 _UNCLEAR: Final = 4
 
-Outcome = list[Array] | Exception
 Said = Callable[[Sequence[float]], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    session: Session
-    feeds: Mapping[str, Array]
-    names: Sequence[str] | None
-    halt: Halt | None
-    answer: asyncio.Future[list[Array]]
-    asked: Waiting
-
-    @property
-    def left(self) -> bool:
-        """Whether nobody needs it any more."""
-        return self.answer.cancelled() or (self.halt is not None and self.halt.wanted)
 
 
 class Runner:
@@ -74,7 +56,7 @@ class Runner:
         self._queue, self._largest, self._said, self._clock = queue, largest, said, clock
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
         self._lock = Lock()
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._working = False
         self._runs = self._skipped = 0
         self.waiting = 0
@@ -123,33 +105,34 @@ class Runner:
         names: Sequence[str] | None,
         halt: Halt | None,
         deadline: float,
-    ) -> _Job:
+    ) -> Job:
         known = self._known.get(session)
         if known is None:
             known = self._known[session] = Experience(session.seconds, None if session.batched else False)
-        rows, stack = _shapes(session, feeds)
+        rows, stack = shapes(session, feeds)
         if self._largest == 1 or known.proven is False:
             stack = None
-        answer: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
         waiting = Waiting(stack, known, rows, deadline, self._clock())
-        return _Job(session, feeds, names, halt, answer, waiting)
+        return Job(session, feeds, names, halt, waiter, waiting)
 
     def _work(self) -> None:
         """On the thread: until nothing waits."""
-        jobs: list[_Job] = []
         while True:
+            jobs: list[Job] = []
             try:
                 jobs, batch = self._take()
                 if not jobs:
                     return
                 self._perform(jobs, batch)
-            except Exception as error:  # a fault of ours: better one error each than callers who wait forever
+            except Exception as error:  # a fault of ours: better an error each than callers who wait for ever
                 _log.exception("the queue")
-                with self._lock:
-                    jobs, self._jobs = [*jobs, *self._jobs], []
+                if not jobs:
+                    with self._lock:
+                        jobs, self._jobs = self._jobs, []
                 self._deliver(jobs, [error] * len(jobs))
 
-    def _take(self) -> tuple[list[_Job], Batch]:
+    def _take(self) -> tuple[list[Job], Batch]:
         """The next run, taken out of the queue; none when nothing waits."""
         with self._lock:
             left = [job for job in self._jobs if job.left]
@@ -173,7 +156,7 @@ class Runner:
             self._said([now - job.asked.arrival for job in jobs])
         return jobs, batch
 
-    def _perform(self, jobs: list[_Job], batch: Batch) -> None:
+    def _perform(self, jobs: list[Job], batch: Batch) -> None:
         if len(jobs) == 1:
             self._alone(jobs[0], batch.proof)
             return
@@ -185,7 +168,7 @@ class Runner:
             if bad == 0:  # then it is not one of them that the batch failed for
                 jobs[0].asked.known.proven = False
 
-    def _alone(self, job: _Job, proof: bool = False) -> bool:
+    def _alone(self, job: Job, proof: bool = False) -> bool:
         """Runs and answers one; whether it went well."""
         start = self._clock()
         try:
@@ -198,113 +181,56 @@ class Runner:
             self._deliver([job], [results])
             return True
         by_name = {t.name: array for t, array in zip(job.session.outputs, results, strict=True)}
-        self._deliver([job], [[by_name[name] for name in job.names or by_name]])
+        self._deliver([job], [[by_name[name] for name in job.wanted]])
         self._prove(job, results)
         return True
 
-    def _together(self, jobs: Sequence[_Job]) -> list[Outcome] | None:
+    def _together(self, jobs: Sequence[Job]) -> list[Outcome] | None:
         """The outcomes of one run for all; None when each has to be run alone after all."""
-        session, rows = jobs[0].session, [job.asked.rows for job in jobs]
-        names = _union(jobs)
-        halt = _joint_halt(jobs)
-        start = self._clock()
+        names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
         try:
-            feeds = {name: np.concatenate([job.feeds[name] for job in jobs]) for name in jobs[0].feeds}
-            results = session.run(feeds, names, halt)
-        except EdgeError as error:
+            results = jobs[0].session.run(stacked([job.feeds for job in jobs]), names, halt)
+        except Exception as error:  # of whatever kind: one bad request must not cost the others their answers
             if all(job.left for job in jobs):
                 return [ModelFailed(f"it was halted: {error}") for _ in jobs]
-            return None  # one bad request must not cost the others their answers
+            return None
         finally:
             for job in jobs:
                 if job.halt is not None:
                     job.halt.told = None
         known = jobs[0].asked.known
-        known.add(sum(rows), self._clock() - start)
-        if any(result.shape[:1] != (sum(rows),) for result in results):
+        known.add(sum(job.asked.rows for job in jobs), self._clock() - start)
+        outcomes = split(jobs, dict(zip(names, results, strict=True)))
+        if outcomes is None:
             known.proven = False
-            return None
-        ends = np.cumsum(rows).tolist()
-        by_name = dict(zip(names or (t.name for t in session.outputs), results, strict=True))
-        return [
-            [by_name[name][end - count : end] for name in job.names or by_name]
-            for job, count, end in zip(jobs, rows, ends, strict=True)
-        ]
+        return outcomes
 
-    def _prove(self, job: _Job, results: list[Array]) -> None:
+    def _prove(self, job: Job, results: list[Array]) -> None:
         """Finds out whether the session answers items together as it answers them alone."""
         other, known = counterpart(job.feeds), job.asked.known
         if other is None:
             return
         try:
             apart = [results, job.session.run(other)]
-            both = {name: np.concatenate([array, other[name]]) for name, array in job.feeds.items()}
             start = self._clock()
-            together = job.session.run(both)
-            seconds = self._clock() - start
-        except EdgeError as error:
+            together = job.session.run(stacked([job.feeds, other]))
+            known.add(2 * job.asked.rows, self._clock() - start)
+            known.proven = alike(apart, together)
+        except Exception as error:  # then neither would a batch go well
             known.proven = False
             _log.info("items are not run together: %s", error)
             return
-        known.add(2 * job.asked.rows, seconds)
-        known.proven = alike(apart, together)
         if known.proven is None:
             known.unclear += 1
             known.proven = False if known.unclear == _UNCLEAR else None
         if known.proven is False:
             _log.info("items are not run together: the model answers them otherwise than alone")
 
-    def _deliver(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Hands outcomes over to the event loop that waits for them."""
         if jobs:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
-                jobs[0].answer.get_loop().call_soon_threadsafe(_answer, jobs, outcomes)
-
-
-def _answer(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.answer.done():
-            continue
-        if isinstance(outcome, Exception):
-            job.answer.set_exception(outcome)
-        else:
-            job.answer.set_result(outcome)
-
-
-def _shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:
-    """Rows of a request, and what it has in common with those that it may be run with."""
-    rows = {array.shape[:1] for array in feeds.values()}
-    if not session.batched or len(rows) != 1:
-        return 1, None
-    items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
-    return int(rows.pop()[0]), (id(session), items)
-
-
-def _union(jobs: Sequence[_Job]) -> list[str] | None:
-    """The outputs that anyone asks for, each once; None for all."""
-    names: dict[str, None] = {}
-    for job in jobs:
-        if job.names is None:
-            return None
-        names.update(dict.fromkeys(job.names))
-    return list(names)
-
-
-def _joint_halt(jobs: Sequence[_Job]) -> Halt | None:
-    """Ends the run once all of its requests are halted; None while one of them cannot be."""
-    halts = [job.halt for job in jobs if job.halt is not None]
-    if len(halts) < len(jobs):
-        return None
-    joint = Halt()
-
-    def look() -> None:
-        if all(halt.wanted for halt in halts):
-            joint.now()
-
-    for halt in halts:
-        halt.told = look
-    look()
-    return joint
+                jobs[0].answer.get_loop().call_soon_threadsafe(answer, jobs, outcomes)
 
 
 def _timed(

@@ -164,6 +164,15 @@ def test_a_run_that_varies_gets_four_of_its_deviations() -> None:
     assert known.most(2) == pytest.approx(0.0185, abs=0.001)  # as much as those of one row
 
 
+def test_a_stalled_run_counts_as_two_and_what_stays_slow_is_followed() -> None:
+    known = Experience(0.010)
+    known.add(1, 3.0)
+    assert known.mean(1) == pytest.approx(0.012)
+    for _ in range(9):
+        known.add(1, 0.060)
+    assert known.mean(1) == pytest.approx(0.048, abs=0.001)
+
+
 def test_figures_of_any_number_of_rows_take_bounded_room() -> None:
     known = Experience()
     for rows in range(1, 5000):
