@@ -185,6 +185,34 @@ def test_new_callers_see_renewed_certificates_while_a_kept_connection_goes_on(
     assert _same(ssl.get_server_certificate(("localhost", strict.grpc)).encode(), renewed["tls.crt"])
 
 
+def test_no_caller_is_lost_while_certificates_change_again_and_again(strict: Guarded) -> None:
+    context, pairs = _own(strict), [strict.signer.pair(days=day) for day in range(20)]
+    found: list[int] = []
+    done = threading.Event()
+
+    def call() -> None:
+        with closing(_https(strict, context)) as kept:
+            while not done.is_set():
+                found.append(_once(_https(strict, context))[0])
+                found.append(_ask(kept)[0])
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for thread in callers:
+        thread.start()
+    for files in pairs:
+        strict.mount.swap(files)
+        assert strict.certificates.look() in (True, False)  # its own watch may have been first
+        seen = len(found)
+        while len(found) < seen + 8:
+            assert not done.wait(0.01)
+            assert all(thread.is_alive() for thread in callers)
+    done.set()
+    for thread in callers:
+        thread.join(20)
+    assert set(found) == {200}
+    assert strict.certificates.current.chain == pairs[-1]["tls.crt"]
+
+
 def test_with_a_new_authority_callers_of_the_old_one_are_refused(strict: Guarded) -> None:
     old, context = strict.signer.pair(), _own(strict)
     assert _once(_https(strict, context))[0] == 200
