@@ -2,15 +2,16 @@
 every codec, and three tiers (entry node, another edge node, a runtime that stands for Triton).
 """
 
+import asyncio
 import itertools
 import json
 import os
 import socket
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import uvloop
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_operator import relaying, rendering
@@ -29,6 +31,8 @@ from edge_operator.residency import tails_of
 from edge_operator.store import ModelCard, ModelStore
 from edge_operator.triton import model_config
 from edge_planning.plans import Route, RouteTable
+from edge_runtime.cli import _parser
+from edge_runtime.server import run as serve
 
 Document = dict[str, Any]
 IMAGE = np.random.default_rng(5).normal(size=(3, 8)).astype(np.float32)
@@ -104,7 +108,7 @@ def branches() -> bytes:
 
 @dataclass
 class Runtimes:
-    """Runtimes as processes, each with the placement that the operator renders for it."""
+    """Runtimes in threads, each with the placement that the operator renders for it."""
 
     store: ModelStore
     card: ModelCard
@@ -112,7 +116,7 @@ class Runtimes:
     stack: ExitStack
     rewritten: dict[str, str] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, ExitStack] = field(default_factory=dict)
     placements: dict[str, Document] = field(default_factory=dict)
 
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
@@ -152,12 +156,14 @@ class Runtimes:
                 "inputs": model_described(tail.inputs),
                 "outputs": model_described(tail.outputs),
             }
-            self.run(name, tail.name, stand_in(tail.name, slice_))
+            self.run(name, tail.name, stand_in(tail.name, slice_), wait=False)
         gate = "http://branches-gate.shop.svc.cluster.local:8080"
         self.rewritten[gate] = f"http://127.0.0.1:{self.port('gate')}"
         if helping.spec.relays:
-            self.run("gate", "branches", helping.body())
-        self.run("cam", "branches", entry.body())
+            self.run("gate", "branches", helping.body(), wait=False)
+        self.run("cam", "branches", entry.body(), wait=False)
+        for name in self.running:
+            wait_until(lambda name=name: self.ready(name), f"{name} to be ready")
 
     def port(self, name: str) -> int:
         while name not in self.ports:
@@ -167,7 +173,7 @@ class Runtimes:
                 self.ports[name] = port
         return self.ports[name]
 
-    def run(self, name: str, service: str, placement: Document | None = None) -> None:
+    def run(self, name: str, service: str, placement: Document | None = None, *, wait: bool = True) -> None:
         """Starts a runtime, or starts it again with the placement that it had."""
         if placement is not None:
             text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": 1}})
@@ -176,18 +182,19 @@ class Runtimes:
             self.placements[name] = json.loads(text)
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps(self.placements[name]))
-        argv = [sys.executable, "-m", "edge_runtime.cli", "run", "--service", service, "--namespace", "shop"]
-        argv += ["--node", name, "--store", self.store.url, "--cache-dir", str(self.folder / name)]
+        argv = ["run", "--service", service, "--namespace", "shop", "--node", name]
+        argv += ["--store", self.store.url, "--cache-dir", str(self.folder / name), "--threads", "1"]
         argv += ["--host", "127.0.0.1", "--http-port", str(self.port(name))]
         argv += ["--grpc-port", str(self.port(f"{name} grpc")), "--placement-file", str(file)]
-        self.running[name] = process = subprocess.Popen(argv)
-        self.stack.callback(process.wait, 30)
-        self.stack.callback(process.terminate)
-        wait_until(lambda: self.ready(name), f"{name} to be ready")
+        arguments = _parser().parse_args(argv)
+        self.running[name] = self.stack.enter_context(ExitStack())
+        self.running[name].enter_context(in_thread(lambda stop: serve(arguments, stop, drain=0.0)))
+        if wait:
+            wait_until(lambda: self.ready(name), f"{name} to be ready")
 
-    def kill(self, name: str) -> None:
-        self.running[name].kill()
-        self.running[name].wait(30)
+    def stop(self, name: str) -> None:
+        """Its port refuses from now on."""
+        self.running[name].close()
 
     def ready(self, name: str) -> bool:
         with suppress(httpx.HTTPError):
@@ -237,6 +244,31 @@ class Runtimes:
             values = dict(zip(names, session.run(names, feeds), strict=True))
         (output,) = values.values()
         return np.asarray(output)
+
+
+@contextmanager
+def in_thread(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Runs in a loop of its own until the block ends and sets its event."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await main(stop)
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop, stop = started.result(30)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
 
 
 def wait_until(condition: Any, what: str, within: float = 30.0) -> None:
@@ -304,7 +336,7 @@ def test_three_tiers_answer_as_the_whole_model_does_in_every_codec(
     runtimes.start(route)
     found = runtimes.answer(route.name)
     np.testing.assert_allclose(found, runtimes.composed(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found, whole, atol=off * np.ptp(whole))
+    np.testing.assert_allclose(found, whole, atol=off * float(np.ptp(whole)))
     entry = runtimes.placements["cam"]["spec"]["routes"][0]
     assert [stage["runtime"] for stage in entry["stages"]] == ["Edge", "Edge", "Triton"]
     assert len(entry["codecs"]) == 2
@@ -346,7 +378,7 @@ def test_a_dead_helper_costs_no_request_and_is_used_again_when_it_is_back(
     route = by_way_of("int8", None)
     runtimes.start(route)
     runtimes.answer(route.name)
-    runtimes.kill("gate")
+    runtimes.stop("gate")
     for _ in range(20):
         reply = runtimes.ask()
         assert reply.status_code == 200
@@ -364,7 +396,7 @@ def test_what_stands_in_for_a_hop_decodes_the_activation_that_was_to_be_sent(
     cover = runtimes.store.slice(runtimes.card.digest, ["left", "right"], ["logits"], "int8")
     kept = runtimes.folder / "cam" / "slices" / cover.digest.removeprefix("sha256:")
     wait_until(kept.is_file, "the slice behind the activation")
-    runtimes.kill("gate")
+    runtimes.stop("gate")
     replies = [runtimes.ask().json() for _ in range(3)]
     stood_in = [r for r in replies if r["parameters"]["exit"] == "final"]
     assert stood_in, replies
@@ -387,7 +419,7 @@ def test_a_relay_whose_next_hop_is_dead_says_503_and_the_entry_node_answers_itse
     route = by_way_of("fp32")
     runtimes.start(route)
     runtimes.answer(route.name)
-    runtimes.kill("cloud-0")
+    runtimes.stop("cloud-0")
     relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
     half = np.zeros((1, 2), np.float32)
     reply = runtimes.ask("gate", relay, left=half, right=half)

@@ -17,6 +17,7 @@ from edge_planning import (
     BadValueError,
     Candidates,
     ClassProfile,
+    Codec,
     Confidence,
     Cut,
     EntryProblem,
@@ -262,3 +263,42 @@ def test_a_distribution_may_reach_below_the_usual_range(routes: int, accuracy: f
     plan = plan_entry(EntryProblem(Model("m", (small, full)), slow, fast, 0.0, Slo(0.35), tables=tables))
     assert isinstance(plan, Plan)
     assert plan.table.accuracy == pytest.approx(accuracy)  # small from 8 kbit/s on, full from 20 kbit/s on
+
+
+def measured(name: str, ratio: float, **losses: float) -> Codec:
+    """A codec whose loss for the full model is known by cut."""
+    return Codec(name, ratio, at={("full", cut): loss for cut, loss in losses.items()})
+
+
+def test_a_loss_known_by_cut_counts_at_that_cut_and_the_others_cannot_be_used() -> None:
+    codecs = (FP32, measured("int8", 0.25, pool=0.03), measured("fp16", 0.5, image=0.0, pool=0.01))
+    options = candidates(replace(PROBLEM, codecs=codecs))
+    accuracy = {options.name(i): float(options.accuracy[i]) for i in range(len(options))}
+    assert accuracy["full@pool:int8"] == pytest.approx(0.95)
+    assert accuracy["full@pool:fp16"] == pytest.approx(0.97)
+    assert accuracy["full@image:fp16"] == pytest.approx(0.98)
+    assert "full@image:int8" not in accuracy
+    assert not [name for name in accuracy if name.startswith("early@") and ":" in name]
+
+
+def test_on_the_way_to_a_helper_every_cut_is_tried_with_its_own_loss() -> None:
+    codecs = (FP32, measured("int8", 0.25, image=0.2, pool=0.0))
+    options = candidates(replace(PROBLEM, codecs=codecs, helpers=(HELPER,)))
+    accuracy = {options.name(i): float(options.accuracy[i]) for i in range(len(options))}
+    assert accuracy["full@image>edge-c:int8"] == pytest.approx(0.78)
+    assert accuracy["full@image>edge-c@pool:int8"] == pytest.approx(0.78)
+    assert accuracy["full@pool>edge-c:int8"] == pytest.approx(0.98)
+
+
+def test_a_loss_by_cut_that_is_no_share_is_refused() -> None:
+    with pytest.raises(BadValueError, match=r"codec int8: loss 1\.5 at exit full cut at pool"):
+        measured("int8", 0.25, pool=1.5)
+
+
+def test_where_a_helper_is_always_the_better_answer_the_local_route_is_still_the_last() -> None:
+    quick = replace(HELPER, profile=profile(0.01))
+    plan = plan_entry(replace(PROBLEM, remote=None, slo=Slo(0.5), helpers=(quick,)))
+    assert isinstance(plan, Plan)
+    first, last = plan.table.routes
+    assert (first.helper, first.min_bandwidth) == ("edge-c", 0)
+    assert (last.name, last.min_bandwidth, last.helper) == ("full@local", 0, None)

@@ -10,6 +10,8 @@ from edge_runtime.routes import DWELL, Choice, LinkView, RouteState, decide
 
 TABLE = (Choice(8e6, True), Choice(1e6, True), Choice(0, False))
 REMOTE_ONLY = (Choice(0, True),)
+# By way of Triton, by way of another edge node alone, local.
+NEAR = (Choice(8e6, True), Choice(0, False), Choice(0, False))
 
 
 def _decide(
@@ -86,3 +88,15 @@ def test_over_time_there_is_no_more_than_one_switch_in_each_dwell_time(
         switches += state.active != before
     # Downward switches may run ahead of their time, by as many as there are routes below.
     assert switches <= now / DWELL + len(TABLE)
+
+
+def test_a_route_whose_hops_stay_between_edge_nodes_does_not_need_the_measured_link() -> None:
+    for link in (LinkView(False, None), LinkView(True, None), LinkView(False, 20e6)):
+        assert decide(NEAR, link, RouteState(), 0.0)[0] == 1
+        assert decide(NEAR, link, RouteState(active=0), 0.0)[0] == 1
+
+
+def test_a_dead_helper_is_passed_over_whether_or_not_the_link_is_up() -> None:
+    assert decide(NEAR, LinkView(False, None), RouteState(active=1), 0.0, {1})[0] == 2
+    assert decide(NEAR, LinkView(True, 1e6), RouteState(active=1), 0.0, {1})[0] == 2
+    assert decide(NEAR, LinkView(True, 20e6), RouteState(active=1), 0.0, {0})[0] == 1
