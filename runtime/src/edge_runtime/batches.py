@@ -129,7 +129,8 @@ def next_batch(
     A size is tried once one of half its rows was measured, and if it seems to save nothing, only when
     `curious`.
     """
-    order, due = _order(waiting, now)
+    means = _means(waiting)
+    order, due = _order(waiting, means, now)
     passed = 0 < due < len(order)
     if passed and skipped >= PATIENCE:
         return Batch((order[due],))
@@ -141,7 +142,7 @@ def next_batch(
     fellows = _fellows(waiting, order, largest)
     if len(fellows) == 1:
         return alone
-    schedule = _Schedule(waiting, order, now)
+    schedule = _Schedule(waiting, means, order, now)
     if known.proven is None:
         finish, free = now + known.most(first.rows), now + _PROOF * known.most(first.rows)
         return Batch(alone.chosen, True, passed) if schedule.bears(fellows[:1], finish, free) else alone
@@ -159,16 +160,33 @@ def next_batch(
     return alone
 
 
-def _order(waiting: Sequence[Waiting], now: float) -> tuple[list[int], int]:
+def _means(waiting: Sequence[Waiting]) -> list[float]:
+    """What each should take by itself. Most are like the one before: a queue may be long, and is looked at
+    before every run.
+    """
+    found: list[float] = []
+    known, rows, mean = None, 0, 0.0
+    for one in waiting:
+        if one.known is not known or one.rows != rows:
+            known, rows = one.known, one.rows
+            mean = known.mean(rows)
+        found.append(mean)
+    return found
+
+
+def _order(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> tuple[list[int], int]:
     """Indices in the order of their turns, and how many of them have a deadline that can be met."""
-    due: list[int] = []
-    rest: list[int] = []
-    for i, one in enumerate(waiting):
-        late = one.deadline == inf or now + one.known.mean(one.rows) > one.deadline
-        (rest if late else due).append(i)
-    due.sort(key=lambda i: (waiting[i].deadline, waiting[i].arrival))
-    rest.sort(key=lambda i: waiting[i].arrival)
-    return due + rest, len(due)
+    due: list[tuple[float, float, int]] = []
+    rest: list[tuple[float, int]] = []
+    for i, (one, mean) in enumerate(zip(waiting, means, strict=True)):
+        deadline = one.deadline
+        if deadline == inf or now + mean > deadline:
+            rest.append((one.arrival, i))
+        else:
+            due.append((deadline, one.arrival, i))
+    due.sort()
+    rest.sort()
+    return [*(i for _, _, i in due), *(i for _, i in rest)], len(due)
 
 
 def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> list[int]:
@@ -188,25 +206,24 @@ def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> 
 class _Schedule:
     """When each would be answered if all were run one by one."""
 
-    def __init__(self, waiting: Sequence[Waiting], order: Sequence[int], now: float) -> None:
-        self._waiting, self._order = waiting, order
-        self._ends: list[float] = []
-        for i in order:
-            now += waiting[i].known.mean(waiting[i].rows)
-            self._ends.append(now)
+    def __init__(
+        self, waiting: Sequence[Waiting], means: Sequence[float], order: Sequence[int], now: float
+    ) -> None:
+        self._waiting, self._means, self._order, self._now = waiting, means, order, now
 
     def bears(self, chosen: Sequence[int], finish: float, free: float) -> bool:
         """Whether all that are in time one by one still are when `chosen` are answered at `finish` and the
         others begin at `free`.
         """
-        left = set(chosen)
-        for i, end in zip(self._order, self._ends, strict=True):
-            one = self._waiting[i]
+        left, end = set(chosen), self._now
+        for i in self._order:
+            one, mean = self._waiting[i], self._means[i]
+            end += mean
             if i in left:
                 left.remove(i)
                 answered = finish
             else:
-                free += one.known.mean(one.rows)
+                free += mean
                 answered = free
             if answered > one.deadline >= end:
                 return False

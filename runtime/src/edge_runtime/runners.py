@@ -135,12 +135,13 @@ class Runner:
     def _take(self) -> tuple[list[Job], Batch]:
         """The next run, taken out of the queue; none when nothing waits."""
         with self._lock:
-            left = [job for job in self._jobs if job.left]
-            self._jobs = [job for job in self._jobs if not job.left]
-            waiting = list(self._jobs)
+            before, waiting = self._jobs, [job for job in self._jobs if not job.left]
+            self._jobs = list(waiting)
             if not waiting:
                 self._working = False
-        self._deliver(left, [ModelFailed("it was halted while it waited") for _ in left])
+        if len(waiting) < len(before):
+            left = [job for job in before if job not in waiting]
+            self._deliver(left, [ModelFailed("it was halted while it waited") for _ in left])
         if not waiting:
             return [], Batch(())
         self._runs += 1
@@ -149,9 +150,9 @@ class Runner:
         batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious)
         self._skipped = self._skipped + 1 if batch.passed else 0
         jobs = [waiting[i] for i in batch.chosen]
-        chosen = set(map(id, jobs))
         with self._lock:
-            self._jobs = [job for job in self._jobs if id(job) not in chosen]
+            for job in jobs:
+                self._jobs.remove(job)
         if self._said is not None:
             self._said([now - job.asked.arrival for job in jobs])
         return jobs, batch
