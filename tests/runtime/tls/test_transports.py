@@ -201,7 +201,7 @@ def test_no_caller_is_lost_while_certificates_change_again_and_again(strict: Gua
         thread.start()
     for files in pairs:
         strict.mount.swap(files)
-        assert strict.certificates.look() in (True, False)  # its own watch may have been first
+        strict.certificates.look()
         seen = len(found)
         while len(found) < seen + 8:
             assert not done.wait(0.01)
@@ -210,7 +210,7 @@ def test_no_caller_is_lost_while_certificates_change_again_and_again(strict: Gua
     for thread in callers:
         thread.join(20)
     assert set(found) == {200}
-    assert strict.certificates.current.chain == pairs[-1]["tls.crt"]
+    _until_taken_over(strict, pairs[-1])
 
 
 def test_with_a_new_authority_callers_of_the_old_one_are_refused(strict: Guarded) -> None:
