@@ -26,7 +26,20 @@ def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> 
     sample = passed(Passed(100_000, 1.0, 0.0, KNOWN, KNOWN, arrived=0.1), 0.0)
     assert sample is not None
     assert sample.low == 8e5
+    assert not sample.plain
     assert sample.high == pytest.approx(8e5 / (0.1 - JITTER - 0.02))
+
+
+def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_is_slower_by_it() -> None:
+    """210 ms until the answer, of which the kernel had something on its way for 160."""
+    before, after = TcpInfo(0, 0.0, busy=1.0), TcpInfo(20_000, 0.0, busy=1.16)
+    sample = passed(Passed(20_000, 0.21, 0.0, before, after), 0.0)
+    assert sample is not None
+    assert sample.high < 1.3 * sample.low
+    assert not tight(sample)
+    plain = passed(Passed(20_000, 0.21, 0.0, before, TcpInfo(20_000, 0.0, busy=1.2)), 0.0)
+    assert plain is not None
+    assert tight(plain)
 
 
 def test_other_requests_count_with_what_of_them_arrived_meanwhile() -> None:

@@ -40,14 +40,15 @@ _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One transfer: when it ended (s), the least and greatest rate (bit/s) that it may have had, and how long
-    it took (s), 0 when that is not known.
+    """One transfer: when it ended (s), the least and greatest rate (bit/s) that it may have had, how long it
+    took (s, 0 when that is not known), and whether its time is the link's but for what this node added.
     """
 
     at: float
     low: float
     high: float
     seconds: float = 0.0
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

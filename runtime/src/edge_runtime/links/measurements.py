@@ -16,6 +16,7 @@ POLL: Final = 0.02  # seconds between two looks at what has arrived
 LEAST_COMPUTE, MOST_COMPUTE = 0.7, 1.3  # shares of its mean that a computation may take
 SEGMENTS: Final = 3000  # bytes that may have arrived without their acknowledgement
 _TIGHT: Final = 1.6  # a sample's greatest rate over its least, up to which it is a measurement
+_MOSTLY: Final = 0.9  # share of the expected time that must be the link's in a plain sample
 _TICK: Final = 0.01  # the coarsest clock by which kernels count busy and stalled time
 
 
@@ -48,7 +49,7 @@ def passed(transfer: Passed, at: float) -> Sample | None:
     before, after = transfer.before, transfer.after
     size = transfer.size + transfer.others
     longest = transfer.seconds - after.round_trip - LEAST_COMPUTE * transfer.compute
-    shortest = longest - JITTER - (MOST_COMPUTE - LEAST_COMPUTE) * transfer.compute
+    shortest = expected = longest - JITTER - (MOST_COMPUTE - LEAST_COMPUTE) * transfer.compute
     if transfer.arrived is not None:
         shortest = min(shortest, transfer.arrived - JITTER - POLL)
     if not transfer.others and after.busy is not None and before.busy is not None:
@@ -58,7 +59,7 @@ def passed(transfer: Passed, at: float) -> Sample | None:
     if longest <= 0 or size <= 0:
         return None
     most = fastest(size, min(shortest, longest), before.window, after.round_trip)
-    return Sample(at, 8.0 * size / longest, most, longest)
+    return Sample(at, 8.0 * size / longest, most, longest, plain=shortest >= _MOSTLY * expected)
 
 
 def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
@@ -94,4 +95,4 @@ def between(moved: int, seconds: float, at: float, most: float = inf) -> Sample:
 
 def tight(sample: Sample) -> bool:
     """Whether it tells the rate, and not only that it is more or less than something."""
-    return sample.high <= _TIGHT * sample.low
+    return sample.plain and sample.high <= _TIGHT * sample.low
