@@ -133,6 +133,9 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (["spec", "model", "output", "datatype"], "FP8", r"spec\.model\.output: .*\"FP8\" is not served"),
         (["spec", "routes", 0, "minBandwidth"], "-1", "is not a quantity"),
         (["spec", "routes", 1, "minBandwidth"], "9G", "routes must be ordered by minBandwidth"),
+        (["spec", "routes", 0, "codecs"], ["int4"], r"spec\.routes\[0\]\.codecs\[0\]: 'int4'"),
+        (["spec", "routes", 0, "codecs"], ["int8", "fp16"], "codecs must name one for each of the 1 hops"),
+        (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one for each of the 0 hops"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_the_fix(
@@ -140,6 +143,49 @@ def test_a_wrong_field_is_named_with_its_value_and_the_fix(
 ) -> None:
     _set(document, path, value)
     with pytest.raises(BadPlacement, match=sentence):
+        parse_placement(document)
+
+
+def test_without_codecs_and_tensors_a_placement_says_what_it_always_said(document: dict[str, Any]) -> None:
+    split, local = parse_placement(document).spec.routes
+    assert (split.codec, split.sent, split.crosses) == ("fp32", ("pool1",), True)
+    assert local.crosses is False
+
+
+def test_stages_behind_the_first_hop_are_the_next_ones_to_ask(document: dict[str, Any]) -> None:
+    route = document["spec"]["routes"][0]
+    helper = copy.deepcopy(route["stages"][1]) | {
+        "place": "edge-b",
+        "runtime": "Edge",
+        "address": "http://digits-edge-b:8080",
+        "model": "digits-relay-0123456789",
+    }
+    route["stages"].insert(1, helper)
+    route |= {"cut": "left+right", "cutTensors": ["left", "right"], "codecs": ["int8", "fp16"]}
+    document["spec"]["routes"].insert(1, {**route, "name": "exit5@near", "stages": route["stages"][:2],
+                                          "codecs": ["int8"]})  # fmt: skip
+    three, near, _ = parse_placement(document).spec.routes
+    assert three.remote is not None
+    assert (three.remote.place, three.codec, three.sent) == ("edge-b", "int8", ("left", "right"))
+    assert (three.crosses, near.crosses) == (True, False)
+
+
+def _relay(document: dict[str, Any], model: str = "digits-relay-0123456789") -> dict[str, Any]:
+    here = copy.deepcopy(document["spec"]["routes"][0]["stages"][0])
+    return {"model": model, "stages": [here, document["spec"]["routes"][0]["stages"][1]]}
+
+
+def test_a_relay_begins_here_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:
+    document["spec"]["relays"] = [_relay(document)]
+    (relay,) = parse_placement(document).spec.relays
+    assert [stage.place for stage in relay.stages] == ["edge-a", "cloud"]
+    document["spec"]["relays"] = [_relay(document, "digits")]
+    with pytest.raises(BadPlacement, match="relays and service must have names of their own"):
+        parse_placement(document)
+    elsewhere = _relay(document)
+    elsewhere["stages"] = elsewhere["stages"][1:]
+    document["spec"]["relays"] = [elsewhere]
+    with pytest.raises(BadPlacement, match=r"relays\[0\]: .* stages must be one at this node"):
         parse_placement(document)
 
 
