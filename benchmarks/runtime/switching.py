@@ -4,7 +4,7 @@ Run alone: `.venv/bin/python -m benchmarks.runtime.switching [--quick]`. Two tab
 onnxruntime model, take turns; callers in this process ask without a pause. An answer that is not, bit by bit,
 that of the table whose name it carries is counted as mixed. Times with switches and as long without take
 turns too: what of the longest gap between two answers a switch causes is the difference. `heavy` is the same
-with a second route of 50 MB in each table.
+with a second route of 48 MB in each table.
 """
 
 import argparse
@@ -17,7 +17,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -29,12 +30,14 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_runtime.assignment import Placement, parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
+from edge_runtime.memory import UNLIMITED, Memory, resident
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.pauses import short_pauses
 
 _WIDTH: Final = 256
 _LAYERS: Final = 8
-_HEAVY: Final = (1024, 13)  # width and layers: 50 MB
+_HEAVY: Final = (1024, 13)  # width and layers: 48 MB
 _BLOCK: Final = 25
 _CALLERS: Final = 4
 _BATCH: Final = 32
@@ -46,7 +49,7 @@ def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, 
     """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
     say("tables take turns under load ...")
     found = asyncio.run(switch_under_load(folder, 50 if quick else 1000))
-    say("tables of 50 MB take turns under load ...")
+    say("tables of 48 MB take turns under load ...")
     found["heavy"] = asyncio.run(switch_under_load(folder, 4 if quick else 50, heavy=True))
     say("the link takes steps ...")
     try:
@@ -57,7 +60,7 @@ def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, 
     return {"switching": found}
 
 
-def _network(seed: int, hidden: int = _WIDTH, layers: int = _LAYERS) -> bytes:
+def network(seed: int, hidden: int = _WIDTH, layers: int = _LAYERS) -> bytes:
     """Dense layers, [N, 256] -> [N, 10]; about a tenth of a millisecond by default."""
     rng = np.random.default_rng(seed)
     nodes, weights, before = [], [], "x"
@@ -80,7 +83,8 @@ def _network(seed: int, hidden: int = _WIDTH, layers: int = _LAYERS) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _put(folder: Path, data: bytes) -> dict[str, Any]:
+def put(folder: Path, data: bytes) -> dict[str, Any]:
+    """Puts a slice into the node's cache; how a placement names it."""
     digest = hashlib.sha256(data).hexdigest()
     (folder / "slices").mkdir(parents=True, exist_ok=True)
     (folder / "slices" / digest).write_bytes(data)
@@ -91,7 +95,8 @@ def _put(folder: Path, data: bytes) -> dict[str, Any]:
     }
 
 
-def _placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
+def placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
+    """A placement of these routes, first to last."""
     interval = "1h" if probe == _NOWHERE else "200ms"
     last = routes[-1]["stages"][0]["slice"]
     spec = {
@@ -106,7 +111,8 @@ def _placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) 
     return parse_placement({"metadata": {"name": "bench-here", "generation": generation}, "spec": spec})
 
 
-def _route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> dict[str, Any]:
+def route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> dict[str, Any]:
+    """A route that ends here, or with `far` beyond the link; `need` is its least bandwidth."""
     stage: dict[str, Any] = {"place": "here", "runtime": "Edge", "slice": slice_}
     if far:
         stage = {"place": "cloud", "runtime": "Triton", "slice": slice_, "address": far, "model": "m"}
@@ -121,26 +127,30 @@ def _route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") ->
     }
 
 
-def _plane(folder: Path) -> tuple[Dataplane, ModelStore]:
+def dataplane(
+    folder: Path, memory: Memory = UNLIMITED, metrics: Metrics | None = None
+) -> tuple[Dataplane, ModelStore]:
+    """One that finds its slices in the folder, beside a store that is away."""
     resolver = Resolver()
     store = ModelStore(_NOWHERE, resolver)
-    return Dataplane(SliceCache(folder / "slices", store), Metrics("bench"), resolver), store
+    cache = SliceCache(folder / "slices", store)
+    return Dataplane(cache, metrics or Metrics("bench"), resolver, memory=memory), store
 
 
 async def switch_under_load(
     folder: Path, switches: int, answers: int = 20, heavy: bool = False
 ) -> dict[str, object]:
     """Tables take turns, each for at least so many answers; counts, gaps (ms) and memory (a ratio)."""
-    plane, store = _plane(folder)
-    slices = [_put(folder, _network(seed)) for seed in (1, 2)]
-    large = [_put(folder, _network(seed, *_HEAVY)) for seed in (1, 2)] if heavy else []
+    plane, store = dataplane(folder)
+    slices = [put(folder, network(seed)) for seed in (1, 2)]
+    large = [put(folder, network(seed, *_HEAVY)) for seed in (1, 2)] if heavy else []
     x = np.random.default_rng(3).normal(size=(1, _WIDTH)).astype(np.float32)
     expected: dict[str, bytes] = {}
 
     def table(number: int) -> Placement:
         turn = number % 2
-        others = [_route(f"heavy{turn}", large[turn], "1G")] if heavy else []
-        return _placement(number, *others, _route(f"t{turn}", slices[turn]))
+        others = [route(f"heavy{turn}", large[turn], "1G")] if heavy else []
+        return placement(number, *others, route(f"t{turn}", slices[turn]))
 
     for i in range(2):
         assert await plane.use(table(i))
@@ -148,7 +158,7 @@ async def switch_under_load(
         expected[str(answer.parameters["route"])] = answer.outputs[0].tobytes()
     assert len(set(expected.values())) == 2
 
-    ended: list[float] = []
+    ended = array("d")
     failed = mixed = 0
     stop = asyncio.Event()
 
@@ -164,9 +174,10 @@ async def switch_under_load(
             mixed += answer.outputs[0].tobytes() != expected[str(answer.parameters["route"])]
             await asyncio.sleep(0)
 
+    short_pauses()  # as `run` does
     callers = [asyncio.create_task(ask()) for _ in range(_CALLERS)]
     await asyncio.sleep(0.5)
-    steady = most = _resident()
+    steady = most = resident()
     gaps: dict[bool, list[float]] = {True: [], False: []}
     requests, taken = 0, []
     for first in range(0, switches, _BLOCK):
@@ -178,7 +189,7 @@ async def switch_under_load(
             here = len(ended)
             while len(ended) < here + answers and not failed:  # noqa: ASYNC110 - each table answers some
                 await asyncio.sleep(0)
-            most = max(most, _resident())
+            most = max(most, resident())
         gaps[True] += _gaps(ended[seen:])
         requests += len(ended) - seen
         seen = len(ended)
@@ -261,27 +272,27 @@ async def _step(folder: Path, steps: int) -> float:
 
     Requests of 32 KiB come every 15 ms: one is on its way when the link falls, or comes soon after.
     """
-    plane, store = _plane(folder)
+    plane, store = dataplane(folder)
     far = _SlowReader()
     listening = far.listen()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     serving = asyncio.create_task(far.serve(listening))
-    slice_ = _put(folder, _network(1))
-    routes = (_route("far", slice_, "8M", address), _route("near", slice_))
-    assert await plane.use(_placement(1, *routes, probe=address))
+    slice_ = put(folder, network(1))
+    routes = (route("far", slice_, "8M", address), route("near", slice_))
+    assert await plane.use(placement(1, *routes, probe=address))
     x = np.zeros((_BATCH, _WIDTH), np.float32)
     asked: set[asyncio.Task[Any]] = set()
     times: list[float] = []
 
-    async def ask_until(route: str) -> float:
+    async def ask_until(name: str) -> float:
         begin = due = time.perf_counter()
-        while plane.active is None or plane.active.route.name != route:
+        while plane.active is None or plane.active.route.name != name:
             now = time.perf_counter()
             if now >= due:
                 asked.add(asyncio.create_task(plane.infer({"x": x}, ["y"])))
                 due = now + 0.015
             if now - begin > 20:
-                raise RuntimeError(f"no {route} at {far.rate:g} bit/s: {plane.link and plane.link.view()}")
+                raise RuntimeError(f"no {name} at {far.rate:g} bit/s: {plane.link and plane.link.view()}")
             await asyncio.sleep(0.001)
         return time.perf_counter() - begin
 
@@ -303,17 +314,12 @@ async def _step(folder: Path, steps: int) -> float:
     return round(1e3 * _quantile(sorted(times), 0.99), 3)
 
 
-def _gaps(ended: list[float]) -> list[float]:
+def _gaps(ended: Iterable[float]) -> list[float]:
     return [b - a for a, b in pairwise(ended)]
 
 
 def _quantile(values: list[float], share: float) -> float:
     return values[min(int(share * len(values)), len(values) - 1)]
-
-
-def _resident() -> int:
-    """Bytes of this process in memory."""
-    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def main() -> int:

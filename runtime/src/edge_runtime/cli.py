@@ -166,6 +166,14 @@ def _parser() -> argparse.ArgumentParser:
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
+    run.add_argument(
+        "--memory-limit",
+        type=_quantity,
+        default=os.environ.get("EDGE_MEMORY_LIMIT") or None,
+        metavar="QUANTITY",
+        help="a table that would take more, e.g. 512Mi, is refused (default: the cgroup's limit) "
+        "[$EDGE_MEMORY_LIMIT]",
+    )
     _add_queue(run, "what the cgroup's quota grants, 1 without one")
     _add_security(run)
 
@@ -243,6 +251,15 @@ def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
         default=os.environ.get("EDGE_MAX_BATCH", "8"),
         help="most rows that are run together, 1 for one by one (default 8) [$EDGE_MAX_BATCH]",
     )
+
+
+def _quantity(text: str) -> float:
+    from edge_runtime.units import parse_quantity
+
+    try:
+        return parse_quantity(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_MEMBERSHIPS: Final = Path("/proc/self/cgroup")
+from edge_runtime.cgroups import MEMBERSHIPS, ROOT, folders
 
 
-def granted(root: Path = _CGROUPS, memberships: Path = _MEMBERSHIPS) -> float:
+def granted(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> float:
     """The least of the affinity mask and the CPU quotas of this process's cgroup and those above it.
 
     Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`). What cannot be read limits nothing.
@@ -19,8 +17,8 @@ def granted(root: Path = _CGROUPS, memberships: Path = _MEMBERSHIPS) -> float:
     return min([float(len(os.sched_getaffinity(0))), *_quotas(root, memberships)])
 
 
-def quota(root: Path = _CGROUPS, memberships: Path = _MEMBERSHIPS) -> float | None:
-    """What is granted where a cgroup sets a quota; None where none does, and others may count on the cores."""
+def quota(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> float | None:
+    """What is granted where a cgroup sets a quota; None where none does: others may count on the cores."""
     least = min(_quotas(root, memberships), default=None)
     return None if least is None else min(least, granted(root, memberships))
 
@@ -31,25 +29,10 @@ def threads(cpus: float) -> int:
 
 
 def _quotas(root: Path, memberships: Path) -> Iterator[float]:
-    try:
-        lines = memberships.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers if controllers else root
-        if not base.is_dir():
-            base = root / "cpu"
-        # Inside a container the path is the host's, and its end may be mounted as the root.
-        folder = base / path.lstrip("/")
-        for at in (folder, *folder.parents):
-            quota = _quota(at)
-            if quota is not None:
-                yield quota
-            if at == base:
-                break
+    for at in folders("cpu", root, memberships):
+        quota = _quota(at)
+        if quota is not None:
+            yield quota
 
 
 def _quota(folder: Path) -> float | None:

@@ -27,6 +27,7 @@ from edge_runtime.guards import Guards
 from edge_runtime.insurance import Insurance
 from edge_runtime.ladders import climb
 from edge_runtime.links import LinkMonitor
+from edge_runtime.memory import UNLIMITED, Memory
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
 from edge_runtime.relays import RelayBackend
@@ -58,6 +59,7 @@ class Dataplane:
         completions: Completions | None = None,
         threads: int = 1,
         max_batch: int = LARGEST,
+        memory: Memory = UNLIMITED,
     ) -> None:
         self.table: Table | None = None
         self.relays: Mapping[str, RelayBackend] = {}
@@ -76,7 +78,7 @@ class Dataplane:
         self._guards = Guards(clock, self._reachable, self.changed.set)
         self._clients: dict[str, HttpClient] = {}
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
-        self._threads = threads
+        self._threads, self._memory = threads, memory
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
 
     @property
@@ -119,6 +121,7 @@ class Dataplane:
                 self.table,
                 at_hand,
                 self._threads,
+                self._memory,
             )
         except EdgeError as error:
             self.refuse(placement.generation, str(error))
@@ -141,6 +144,7 @@ class Dataplane:
         self._state = RouteState(active=same)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self._forget_clients(table)
+        self._metrics.sessions(table.bytes)
         if self._completing is not None:
             self._completing.cancel()
         self._completing = asyncio.create_task(self._complete(table))
@@ -159,11 +163,12 @@ class Dataplane:
     async def _complete(self, table: Table) -> None:
         async def load(slice_: Slice) -> Session:
             return await load_session(
-                slice_, table.sessions, self._cache, self._loader, table, threads=self._threads
+                slice_, table.sessions, self._cache, self._loader, table, True, self._threads, self._memory
             )
 
         if self._completions is not None:
             await self._completions.complete(table, load)
+            self._metrics.sessions(table.bytes)
 
     async def infer(
         self,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from edge_runtime.memory import resident
+
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _WAITS = (0.0005, 0.001, *_SECONDS)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -76,6 +78,15 @@ class Metrics:
             ("service", "reason"),
             registry=self.registry,
         )
+        self._sessions = Gauge(
+            "edge_sessions_bytes",
+            "Bytes of the slices that are loaded, each once: about what their sessions take",
+            ("service",),
+            registry=self.registry,
+        ).labels(service)
+        Gauge("edge_resident_bytes", "Memory of the process", ("service",), registry=self.registry).labels(
+            service
+        ).set_function(resident)
         self._batch = Histogram(
             "edge_batch_size",
             "Requests in one run of those that are run on the thread",
@@ -110,6 +121,10 @@ class Metrics:
         self._batch.observe(len(waits))
         for seconds in waits:
             self._queue.observe(seconds)
+
+    def sessions(self, size: int) -> None:
+        """What is loaded from now on."""
+        self._sessions.set(size)
 
     def link(self, peer: str, bandwidth: float, low: float, measured: float | None) -> None:
         """The link as estimated now, in bit/s, and when (Unix time) it was measured."""

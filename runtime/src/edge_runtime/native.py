@@ -29,7 +29,7 @@ _QUIET: Final = 4
 _INVALID_ARGUMENT: Final = 2
 _ARENA: Final = 1
 _BF16: Final = 16
-_TRIM: Final = 16 << 20  # bytes of weights: for less it is not worth a walk through the heap
+_TRIM: Final = 8 << 20  # bytes of weights: for less it is not worth a walk through the heap
 # As onnx.TensorProto numbers them. BF16 travels as its bits.
 _TYPES: Final[Mapping[int, tuple[str, np.dtype[Any]]]] = {
     number: (f"tensor({name})", np.dtype(dtype))

@@ -21,9 +21,9 @@ import uvloop
 from edge_runtime import cpus
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
+from edge_runtime.batches import LARGEST
 from edge_runtime.certificates import Certificates
 from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.batches import LARGEST
 from edge_runtime.cluster import Placements
 from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
@@ -33,8 +33,10 @@ from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.ladders import Ladders
 from edge_runtime.last_placements import LastPlacements
+from edge_runtime.memory import UNLIMITED, Memory, cgroup_limit
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.pauses import short_pauses
 from edge_runtime.remembered import Remembered
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
@@ -68,6 +70,7 @@ class Runtime:
         threads: int = 1,
         max_batch: int = LARGEST,
         metrics: Metrics | None = None,
+        memory: Memory = UNLIMITED,
     ) -> None:
         self.metrics = metrics or Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
@@ -81,6 +84,7 @@ class Runtime:
             tls=tls,
             threads=threads,
             max_batch=max_batch,
+            memory=memory,
         )
         cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
         self.service = Service(service, cheap, lambda: self.dataplane.relays)
@@ -242,6 +246,7 @@ async def run(
         threads=arguments.threads or cpus.threads(cpus.quota() or 1.0),
         max_batch=arguments.max_batch,
         metrics=spans.metrics() if spans is not None else None,
+        memory=Memory(arguments.memory_limit or cgroup_limit()),
     )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)
@@ -267,6 +272,7 @@ async def run(
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
     await runtime.load_last()
+    short_pauses()
     if placements is not None:  # a file is nobody who could fall silent
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))

@@ -70,7 +70,7 @@ class Halt:
 
 
 class Session:
-    """A model or a slice of one, loaded. `seconds` is what a run lately took.
+    """A model or a slice of one, loaded. `seconds` is what a run lately took, `size` the file's bytes.
 
     `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly. `batched`:
     whether the file says that the first dimension of all inputs and outputs is one and the same open size.
@@ -88,6 +88,7 @@ class Session:
         Without `inputs` and `outputs` they are what the file says.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
+        self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
         self.left_out: dict[str, str] = {}
         if inputs is None or outputs is None:

@@ -13,6 +13,7 @@ from mmap import mmap
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
 from edge_runtime.deadlines import Action, Pace
 from edge_runtime.errors import CannotLoad, EdgeError, NotFound
+from edge_runtime.memory import UNLIMITED, Memory
 from edge_runtime.model_store import SliceCache
 from edge_runtime.routes import Choice
 from edge_runtime.sessions import Session
@@ -85,6 +86,11 @@ class Table:
         """Whether something else answers in time where a hop is late."""
         return self.local is not None and self.placement.spec.deadline.action is Action.LOCAL_EXIT
 
+    @property
+    def bytes(self) -> int:
+        """Of the slices that are loaded here, each once."""
+        return sum(session.size for session in self.sessions.values())
+
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """What answers in place of this route's hop: from its activation, else from the input."""
         return self.covers.get(loaded.route.name, self.local)
@@ -98,6 +104,7 @@ async def load_table(
     before: Table | None,
     at_hand: bool = False,
     threads: int = 1,
+    memory: Memory = UNLIMITED,
 ) -> Table:
     """A table ready to serve, sharing sessions with the one `before` it; CannotLoad
     says which route and why.
@@ -113,7 +120,7 @@ async def load_table(
             session = None
             if route.local is not None:
                 session = await load_session(
-                    route.local.slice, sessions, cache, executor, before, not at_hand, threads
+                    route.local.slice, sessions, cache, executor, before, not at_hand, threads, memory
                 )
             remote = [stage for stage in route.stages if stage.address is not None]
             hop = hop_to(remote) if remote else None
@@ -130,7 +137,9 @@ async def load_table(
         here, *beyond = relay.stages
         try:
             _check(relay.stages, here.slice.inputs, placement)
-            session = await load_session(here.slice, sessions, cache, executor, before, fetch=not at_hand)
+            session = await load_session(
+                here.slice, sessions, cache, executor, before, not at_hand, threads, memory
+            )
             hop = hop_to(beyond) if beyond else None
         except (EdgeError, ValueError) as error:
             missing.append(f"relay {relay.model}: {error}")
@@ -164,6 +173,7 @@ async def load_session(
     before: Table | None,
     fetch: bool = True,
     threads: int = 1,
+    memory: Memory = UNLIMITED,
 ) -> Session:
     """The slice's session, warm, kept in `sessions`; the one that is there already when there is one."""
     known = sessions.get(slice_.digest) or (
@@ -171,22 +181,31 @@ async def load_session(
     )
     if known is None:
         run = asyncio.get_running_loop().run_in_executor
-        known = await run(executor, _load_from_disk, slice_, cache, threads)
+        known = await run(executor, _load_from_disk, slice_, cache, threads, memory)
     if known is None and not fetch:
         raise NotFound(f"slice {slice_.digest} is not on this node's disk, or is damaged there")
     if known is None:
-        known = await run(executor, _make, slice_, await cache.fetch(slice_.digest), threads)
+        data = await cache.fetch(slice_.digest)
+        known = await run(executor, _make_checked, slice_, data, threads, memory)
     sessions[slice_.digest] = known
     return known
 
 
-def _load_from_disk(slice_: Slice, cache: SliceCache, threads: int) -> Session | None:
+def _load_from_disk(slice_: Slice, cache: SliceCache, threads: int, memory: Memory) -> Session | None:
     """Blocking, nearly all of it without the interpreter's lock."""
+    size = cache.size(slice_.digest)
+    if size is not None:
+        memory.check(f"slice {slice_.digest}", size)
     data = cache.read(slice_.digest)
     if data is None:
         return None
     with data:
         return _make(slice_, data, threads)
+
+
+def _make_checked(slice_: Slice, data: bytes, threads: int, memory: Memory) -> Session:
+    memory.check(f"slice {slice_.digest}", len(data))
+    return _make(slice_, data, threads)
 
 
 def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:

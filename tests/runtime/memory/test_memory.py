@@ -1,0 +1,48 @@
+"""How much memory there is, and whether a slice fits into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import CannotLoad
+from edge_runtime.memory import Memory, cgroup_limit
+
+MIB = 1 << 20
+
+
+def test_a_slice_needs_four_times_its_size_while_it_is_loaded() -> None:
+    memory = Memory(1000 * MIB, lambda: 500 * MIB)
+    memory.check("slice a", 100 * MIB)
+    with pytest.raises(
+        CannotLoad, match=r"slice a has 101 MiB and takes 4 times that .*: 500 MiB of 900 MiB are in use"
+    ):
+        memory.check("slice a", 101 * MIB)
+
+
+def test_without_a_limit_everything_fits() -> None:
+    Memory().check("slice a", 1 << 50)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/pod/box\n", {"pod/box/memory.max": "536870912\n"}, 512 * MIB),
+        ("0::/pod/box\n", {"pod/box/memory.max": "max\n", "pod/memory.max": "1048576\n"}, MIB),
+        ("0::/pod/box\n", {"pod/box/memory.max": "2097152\n", "pod/memory.max": "1048576\n"}, MIB),
+        ("4:memory:/box\n", {"memory/box/memory.limit_in_bytes": "1048576\n"}, MIB),
+        ("4:memory:/box\n", {"memory/box/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("4:cpu:/box\n", {"cpu/box/memory.limit_in_bytes": "1048576\n"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_least_limit_on_the_way_up_counts(
+    tmp_path: Path, membership: str, files: dict[str, str], expected: int | None
+) -> None:
+    root, memberships = tmp_path / "cgroup", tmp_path / "self"
+    memberships.write_text(membership)
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert cgroup_limit(root, memberships) == expected

@@ -1,0 +1,51 @@
+"""A table that does not fit into the memory that is granted is refused; the one before serves on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.runtime.switching import dataplane, network, placement, put, route
+from edge_runtime.memory import Memory, resident
+from edge_runtime.metrics import Metrics
+
+MIB = 1 << 20
+
+
+async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_path: Path) -> None:
+    small, large = put(tmp_path, network(1)), put(tmp_path, network(2, 1024, 13))
+    limit = 1.2 * resident() + 80 * MIB
+    plane, store = dataplane(tmp_path, Memory(limit))
+    x = np.ones((1, 256), np.float32)
+    assert await plane.use(placement(1, route("old", small)))
+    before = await plane.infer({"x": x}, ["y"])
+
+    assert not await plane.use(placement(2, route("new", large), route("old", small)))
+    assert not plane.loaded
+    assert plane.generation == 2
+    assert plane.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
+    after = await plane.infer({"x": x}, ["y"])
+    assert after.parameters["route"] == "old"
+    np.testing.assert_array_equal(before.outputs[0], after.outputs[0])
+    await plane.close()
+    store.close()
+
+
+async def test_the_metrics_tell_what_is_loaded_and_what_the_process_takes(tmp_path: Path) -> None:
+    slices = [put(tmp_path, network(seed)) for seed in (1, 2)]
+    sizes = sum(len(network(seed)) for seed in (1, 2))
+    metrics = Metrics("m")
+    plane, store = dataplane(tmp_path, metrics=metrics)
+    # Two routes of one slice hold it once.
+    routes = [route("a", slices[0]), route("b", slices[0]), route("c", slices[1])]
+    assert await plane.use(placement(1, *routes))
+    assert plane.table is not None
+    assert plane.table.bytes == sizes
+    assert plane.table.routes[0].session is plane.table.routes[1].session
+    lines = metrics.exposition().decode().splitlines()
+    told = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("edge_")}
+    assert told["edge_sessions_bytes"] == sizes
+    assert 10 * MIB < told["edge_resident_bytes"] < 10_000 * MIB
+    await plane.close()
+    store.close()
