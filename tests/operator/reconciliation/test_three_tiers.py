@@ -159,3 +159,15 @@ def test_tails_behind_a_relay_stay_loaded_and_go_when_the_service_does(tiers: An
     tiers.now += 100
     tiers.reconcile()
     assert tails <= tiers.triton.models
+
+
+def test_a_node_may_take_requests_and_help_others_at_once(tiers: Any) -> None:
+    service = tiers.service()
+    del service["spec"]["entryNodes"]
+    tiers.cluster.put(service)
+    tiers.settle()
+    tiers.settle()
+    found = tiers.placements()
+    assert used(found["cam-1"]) | used(found["cam-2"]) == set(relays(found["gate"]))
+    assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2", "gate"]
+    assert used(found["gate"]) == set(), "an edge node hands on to Triton only"
