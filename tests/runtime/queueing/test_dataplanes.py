@@ -1,0 +1,102 @@
+"""A placement's inferences: with the threads that were granted, by their request's deadline, in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import stackable
+from edge_runtime.assignment import parse_placement
+from edge_runtime.connections import Resolver
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.runners import Runner
+from edge_runtime.sessions import Session
+from edge_runtime.slicing import digest_of
+from edge_runtime.tensors import Array
+
+
+def _placement(folder: Path, model: bytes) -> Any:
+    digest = digest_of(model)
+    (folder / digest.removeprefix("sha256:")).write_bytes(model)
+    x, y = ({"name": name, "datatype": "FP32", "shape": [-1, 1024]} for name in "xy")
+    local = {"place": "a", "runtime": "Edge", "slice": {"digest": digest, "inputs": [x], "outputs": [y]}}
+    route = {
+        "name": "final@local",
+        "exit": "final",
+        "cut": "local",
+        "accuracy": 0.9,
+        "minBandwidth": "0",
+        "predictedLatency": "10ms",
+        "stages": [local],
+    }
+    return parse_placement(
+        {
+            "metadata": {"name": "m-a"},
+            "spec": {
+                "service": "m",
+                "node": "a",
+                "mode": "PartitionOnly",
+                "model": {"digest": "sha256:0", "inputs": [x], "output": y},
+                "slo": {"latency": "50s"},
+                "routes": [route],
+            },
+        }
+    )
+
+
+def _threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp_path: Path) -> None:
+    model, metrics, resolver = stackable.deep(), Metrics("m"), Resolver()
+    cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
+    placement = _placement(tmp_path, model)
+    first = Dataplane(cache, Metrics("m"), resolver)
+    assert await first.use(placement), first.message
+    plane = Dataplane(cache, metrics, resolver, threads=3, max_batch=4)
+    before = _threads()
+    assert await plane.use(placement), plane.message
+    assert _threads() - before == 1 + 2  # the loader's and two of the session's
+    await first.close()
+    alone = Session(model)
+    rows = [np.random.default_rng(i).normal(size=(1, 1024)).astype(np.float32) for i in range(11)]
+    async with asyncio.timeout(60):
+        while True:
+            answers = await asyncio.gather(*(plane.infer({"x": row}, ["logits"]) for row in rows))
+            for row, answer in zip(rows, answers, strict=True):
+                np.testing.assert_allclose(answer.outputs[0], alone.run({"x": row})[0], rtol=1e-5, atol=1e-5)
+            text = metrics.exposition().decode()
+            buckets = dict(re.findall(r'edge_batch_size_bucket\{le="([\d.]+)",service="m"\} (\S+)', text))
+            if buckets["4.0"] != buckets["2.0"]:
+                break
+    assert buckets["64.0"] == buckets["4.0"]  # none is larger than it may be
+    await plane.close()
+
+
+async def test_an_inference_waits_with_the_deadline_of_its_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    async def run(self: Runner, session: Session, feeds: Any, *more: Any) -> list[Array]:
+        given.append(more[-1])
+        return session.run(feeds)
+
+    monkeypatch.setattr(Runner, "run", run)
+    resolver = Resolver()
+    cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
+    plane = Dataplane(cache, Metrics("m"), resolver, clock=lambda: 1000.0)
+    assert await plane.use(_placement(tmp_path, stackable.deep())), plane.message
+    row = np.zeros((1, 1024), np.float32)
+    await plane.infer({"x": row}, ["logits"])
+    await plane.infer({"x": row}, ["logits"], within=1.0)
+    await plane.close()
+    assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back
