@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
+from itertools import pairwise
 from math import inf
+from statistics import mean
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, sample_of
+from edge_runtime.links.estimates import LOW, Estimate, Sample, add, contradicts, low_at, sample_of
 
 JITTER = 0.006
 RATES = [20e6, 4e6, 1e6, 0.25e6]
@@ -74,3 +79,80 @@ def test_only_a_whole_interval_on_one_side_contradicts() -> None:
     assert contradicts(Sample(0, 1e6, 2e6), 4e6)
     assert not contradicts(Sample(0, 1e6, 4e6), 4e6)
     assert contradicts(Sample(0, 6e6, 9e6), 4e6)
+
+
+def _scattered(error: float, count: int, seed: int) -> list[float]:
+    """Rates around 4 Mbit/s with a relative error (log-normal)."""
+    rng = random.Random(seed)
+    return [4e6 * math.exp(rng.gauss(0, error)) for _ in range(count)]
+
+
+def _points(rates: list[float], gap: float = 0.5) -> list[Estimate]:
+    """The estimate after each of exact measurements."""
+    found, estimate = [], Estimate()
+    for i, rate in enumerate(rates):
+        estimate = add(estimate, Sample(gap * i, rate, 1.001 * rate, 0.1))
+        found.append(estimate)
+    return found
+
+
+def test_a_link_that_scatters_is_smoothed() -> None:
+    """The last value is off by 1.13 deviations of one sample on average; the estimate by much less."""
+    rates = _scattered(0.2, 400, 1)
+    off = [abs(math.log((e.rate or 0) / r)) for e, r in zip(_points(rates), rates[1:], strict=False)]
+    last = [abs(math.log(a / b)) for a, b in pairwise(rates)]
+    assert mean(off[20:]) < 0.9 * mean(last[20:])
+
+
+def test_a_link_that_holds_its_rate_between_steps_is_followed_as_by_the_last_value() -> None:
+    rates = [2e6 * (1.0 + 0.6 * (i // 5 % 2)) for i in range(200)]
+    followed = _points(rates)[50:]
+    assert mean([abs(math.log((e.rate or 0) / r)) for e, r in zip(followed, rates[50:], strict=True)]) < 0.02
+
+
+@pytest.mark.parametrize("error", [0.05, 0.2, 0.4])
+def test_a_fifth_of_the_transfers_are_slower_than_the_low_quantile(error: float) -> None:
+    rates = _scattered(error, 2000, 2)
+    below = [r < (e.low or 0) for e, r in zip(_points(rates), rates[1:], strict=False)]
+    assert mean(below[50:]) == pytest.approx(LOW, abs=0.05)
+
+
+def test_on_a_steady_link_the_low_quantile_is_the_level() -> None:
+    estimate = _points([4e6] * 50)[-1]
+    assert estimate.rate == pytest.approx(4e6, rel=0.01)
+    assert estimate.low == pytest.approx(4e6, rel=0.01)
+
+
+def test_the_low_quantile_falls_with_age_and_the_level_does_not() -> None:
+    estimate = _points(_scattered(0.2, 100, 3))[-1]
+    lows = [low_at(estimate, estimate.at + age) or 0 for age in (0.0, 0.5, 2.0, 10.0, 30.0, 1e6)]
+    assert lows[0] == lows[1] == estimate.low
+    assert lows[1] > lows[2] > lows[3] > lows[4] == lows[5] > 0.3 * (estimate.rate or 0)
+    assert low_at(Estimate(), 5.0) is None
+
+
+def test_a_transfer_that_took_longer_than_any_node_is_held_up_is_believed_at_once() -> None:
+    steady = _points([4e6] * 20, gap=0.1)[-1]
+    assert add(steady, Sample(steady.at + 0.1, 0.4e6, 0.5e6, 0.05)).rate == pytest.approx(4e6, rel=0.01)
+    assert add(steady, Sample(steady.at + 0.1, 0.4e6, 0.5e6, 0.2)).rate == pytest.approx(0.4e6)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 100), st.floats(1, 1e10), st.floats(1, 100) | st.just(inf), st.floats(0, 10)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_whatever_is_measured_the_estimate_lies_within_it(
+    steps: list[tuple[float, float, float, float]],
+) -> None:
+    estimate, now = Estimate(), 0.0
+    for pause, low, factor, seconds in steps:
+        now += pause
+        estimate = add(estimate, Sample(now, low, low * factor, seconds))
+        assert estimate.rate is not None
+        assert estimate.low is not None
+        least, most = min(s[1] for s in steps), max(s[1] * min(s[2], 1.0) for s in steps)
+        assert 0.999 * least <= estimate.rate <= 1.001 * most
+        assert 0 <= estimate.low <= estimate.rate

@@ -31,9 +31,9 @@ def measured(
     body: bytes, size: int, seconds: float | None, window: int, round_trip: float, at: float
 ) -> Sample | None:
     """The sink's own times, which nothing here delayed; else the seconds from here, where they are known."""
-    with contextlib.suppress(ValueError, TypeError, KeyError):
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
         said = orjson.loads(body)
-        first, took = int(said.get("first", 0)), float(said["seconds"])
+        first, took = max(int(said.get("first", 0)), 0), float(said["seconds"])
         rest = size - first
         if rest >= size // 2 and took > 2 * _FAR_JITTER:
             most = fastest(rest, took - _FAR_JITTER, max(window - first, 1) if window else 0, round_trip)
