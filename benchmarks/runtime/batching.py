@@ -54,7 +54,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 def _compare(name: str, path: Path, request: Request, say: Say, quick: bool) -> dict[str, object]:
-    rounds, seconds = (2, 0.7) if quick else (7, 3.0)
+    rounds, seconds = (2, 0.7) if quick else (5, 2.0)
     with ExitStack() as stack:
         ports = {size: stack.enter_context(_served(path, size)) for size in _SIZES}
         plain = request(None)
