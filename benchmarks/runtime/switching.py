@@ -37,7 +37,7 @@ from edge_runtime.pauses import short_pauses
 
 _WIDTH: Final = 256
 _LAYERS: Final = 8
-_HEAVY: Final = (1024, 13)  # width and layers: 48 MB
+HEAVY: Final = (1024, 13)  # width and layers: 48 MB
 _BLOCK: Final = 25
 _CALLERS: Final = 4
 _BATCH: Final = 32
@@ -95,8 +95,8 @@ def put(folder: Path, data: bytes) -> dict[str, Any]:
     }
 
 
-def placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
-    """A placement of these routes, first to last."""
+def document(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> dict[str, Any]:
+    """A placement of these routes, first to last, as the API server has it."""
     interval = "1h" if probe == _NOWHERE else "200ms"
     last = routes[-1]["stages"][0]["slice"]
     spec = {
@@ -108,7 +108,12 @@ def placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -
         "routes": list(routes),
         "link": {"peer": "cloud", "probe": probe, "interval": interval},
     }
-    return parse_placement({"metadata": {"name": "bench-here", "generation": generation}, "spec": spec})
+    return {"metadata": {"name": "bench-here", "generation": generation}, "spec": spec}
+
+
+def placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
+    """A placement of these routes, first to last."""
+    return parse_placement(document(generation, *routes, probe=probe))
 
 
 def route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> dict[str, Any]:
@@ -143,7 +148,7 @@ async def switch_under_load(
     """Tables take turns, each for at least so many answers; counts, gaps (ms) and memory (a ratio)."""
     plane, store = dataplane(folder)
     slices = [put(folder, network(seed)) for seed in (1, 2)]
-    large = [put(folder, network(seed, *_HEAVY)) for seed in (1, 2)] if heavy else []
+    large = [put(folder, network(seed, *HEAVY)) for seed in (1, 2)] if heavy else []
     x = np.random.default_rng(3).normal(size=(1, _WIDTH)).astype(np.float32)
     expected: dict[str, bytes] = {}
 

@@ -123,6 +123,9 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from edge_runtime.pauses import starting
+
+    starting()
     from edge_runtime.server import serve
 
     return serve(arguments, _certificates(arguments))
