@@ -15,13 +15,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.runtime import compatibility, overheads, switching, throughputs
+from benchmarks.runtime import compatibility, overheads, startup, switching, throughputs
 from benchmarks.runtime.peers import NAMES
 
 PARTS = {
     "overheads": overheads.measure,
     "throughputs": throughputs.measure,
     "switching": lambda _, *rest: switching.measure(*rest),
+    "startup": lambda _, *rest: startup.measure(*rest),
     "compatibility": compatibility.measure,
 }
 

@@ -1,0 +1,162 @@
+"""Sessions by onnxruntime's C interface: the answers of its Python interface, and others run meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from benchmarks.runtime.switching import HEAVY, network
+from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.memory import resident
+from edge_runtime.native import NativeSession, library
+from edge_runtime.sessions import Halt, Session
+from edge_runtime.tensors import NUMPY_TYPES, Tensor
+
+INPUTS, OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
+NUMBERS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+}
+
+
+def _session() -> Session:
+    return Session(network(1), INPUTS, OUTPUTS)
+
+
+def _identity(number: int, shape: list[Any]) -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "same",
+        [helper.make_tensor_value_info("x", number, shape)],
+        [helper.make_tensor_value_info("y", number, shape)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+def test_the_library_comes_with_onnxruntime() -> None:
+    assert library() is not None
+    assert isinstance(_session()._session, NativeSession)
+
+
+def test_it_answers_bit_by_bit_as_the_python_interface_does() -> None:
+    x = np.random.default_rng(1).normal(size=(5, 256)).astype(np.float32)
+    other = ort.InferenceSession(network(1), providers=["CPUExecutionProvider"])
+    session = _session()
+    np.testing.assert_array_equal(session.run({"x": x})[0], other.run(["y"], {"x": x})[0])
+    np.testing.assert_array_equal(session.run({"x": x[::2]})[0], other.run(["y"], {"x": x[::2]})[0])
+    assert session.batched
+
+
+@pytest.mark.parametrize("datatype", NUMBERS)
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (1, 1)])
+def test_every_datatype_of_numbers_goes_through(datatype: str, shape: tuple[int, ...]) -> None:
+    tensors = [Tensor(name, datatype, (-1, -1)) for name in ("x", "y")]
+    session = Session(_identity(NUMBERS[datatype], ["N", "M"]), tensors[:1], tensors[1:])
+    bits = np.random.default_rng(2).integers(0, 2, size=shape)
+    given = bits.astype(NUMPY_TYPES[datatype])
+    (found,) = session.run({"x": given})
+    assert found.dtype == given.dtype
+    np.testing.assert_array_equal(found, given)
+
+
+def test_a_scalar_stays_one() -> None:
+    session = Session(_identity(TensorProto.FLOAT, []), [Tensor("x", "FP32", ())], [Tensor("y", "FP32", ())])
+    (found,) = session.run({"x": np.array(2.5, np.float32)})
+    assert (found.shape, float(found)) == ((), 2.5)
+
+
+def test_strings_take_the_python_interface() -> None:
+    tensors = [Tensor(name, "BYTES", (-1,)) for name in ("x", "y")]
+    session = Session(_identity(TensorProto.STRING, ["N"]), tensors[:1], tensors[1:])
+    assert not isinstance(session._session, NativeSession)
+    assert session.run({"x": np.array(["a", "b"], object)})[0].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("feeds", "why"),
+    [
+        ({"x": np.zeros((1, 5), np.float32)}, "invalid dimensions for input: x"),
+        ({"x": np.zeros((1, 256), np.float64)}, "input x is float64, the model reads"),
+        ({"z": np.zeros((1, 256), np.float32)}, "input z is float32"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_with_a_sentence(feeds: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadTensor, match=why):
+        _session().run(feeds)
+
+
+def test_a_halted_run_fails() -> None:
+    session, halt = _session(), Halt()
+    x = np.zeros((1, 256), np.float32)
+    session.run({"x": x}, None, halt)
+    halt.now()
+    with pytest.raises(ModelFailed):
+        session.run({"x": x}, None, halt)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(CannotLoad, match=r"onnxruntime cannot load it: .*protobuf"):
+        Session(b"no model", INPUTS, OUTPUTS)
+
+
+def test_an_answer_outlives_its_session() -> None:
+    x = np.ones((2, 256), np.float32)
+    session = _session()
+    (answer,) = session.run({"x": x})
+    copy = answer.copy()
+    del session
+    gc.collect()
+    for _ in range(3):
+        _session().run({"x": 2 * x})
+    np.testing.assert_array_equal(answer, copy)
+
+
+def test_others_run_while_a_session_is_made() -> None:
+    data = network(1, *HEAVY)
+    steps, stop = [0], threading.Event()
+
+    def step() -> None:
+        while not stop.is_set():
+            steps[0] += 1
+            time.sleep(0.0005)
+
+    other = threading.Thread(target=step)
+    other.start()
+    before, made = steps[0], Session(data, INPUTS, OUTPUTS)
+    during = steps[0] - before
+    stop.set()
+    other.join()
+    assert made.size == len(data)
+    assert during >= 5  # by the Python interface: none or one
+
+
+def test_freed_sessions_give_their_memory_back() -> None:
+    data = network(1, *HEAVY)
+    gc.collect()
+    before = resident()
+    sessions = [Session(data, INPUTS, OUTPUTS) for _ in range(3)]
+    assert resident() > before + 2 * len(data)
+    sessions.clear()
+    deadline = time.monotonic() + 20
+    while resident() > before + len(data) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert resident() < before + len(data)
