@@ -24,6 +24,7 @@ from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.deadlines import usable
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.metrics import Metrics
+from edge_runtime.parts import Parts
 from edge_runtime.runners import Runner
 from edge_runtime.serving import Service
 from edge_runtime.sessions import Session
@@ -57,8 +58,9 @@ class LoneModel:
         clock: Callable[[], float] = time.perf_counter,
         max_batch: int = LARGEST,
         cheap: Cheap = OFF,
+        parts: Parts | None = None,
     ) -> None:
-        self.cheap = cheap
+        self.cheap, self._parts = cheap, parts
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
         self.exits = read_exits(session)
@@ -82,7 +84,10 @@ class LoneModel:
         self._runner.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
-            results = await self._runner.run(self._session, inputs, outputs, None, due)
+            session, feeds = self._session, inputs
+            if self._parts is not None and (part := self._parts.session(outputs)) is not session:
+                session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
+            results = await self._runner.run(session, feeds, outputs, None, due)
         except EdgeError:
             self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
             raise
@@ -106,6 +111,8 @@ class LoneModel:
     def close(self) -> None:
         """Takes no more work."""
         self._runner.close()
+        if self._parts is not None:
+            self._parts.close()
 
 
 def read_exits(session: Session) -> dict[str, str]:
@@ -202,9 +209,9 @@ async def serve_alone(
     Raises CannotLoad and CannotListen before it says that it serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    model = LoneModel(
-        await asyncio.to_thread(open_model, path, threads), metrics, max_batch=max_batch, cheap=cheap
-    )
+    whole = await asyncio.to_thread(open_model, path, threads)
+    parts = Parts(path, whole, threads) if read_exits(whole) else None
+    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts)
     service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)

@@ -1,0 +1,60 @@
+"""Parts of a file by the outputs that callers ask for, since onnxruntime always runs a whole graph.
+
+Only what is asked for is made, on a thread and beside the whole, which answers until then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from edge_runtime.errors import EdgeError
+from edge_runtime.sessions import Session
+
+_log = logging.getLogger(__name__)
+
+_MOST: Final = 8  # each holds its weights once more
+
+
+class Parts:
+    """Sessions of one file by what they answer."""
+
+    def __init__(self, path: Path, whole: Session, threads: int) -> None:
+        self._path, self._whole, self._threads = path, whole, threads
+        self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="parts")
+
+    def session(self, outputs: Sequence[str]) -> Session:
+        """One that computes these outputs: nothing else, once it is made."""
+        wanted = frozenset(outputs)
+        known = self._known.get(wanted)
+        if known is None:
+            known = self._whole
+            if len(self._known) <= _MOST:
+                self._known[wanted] = known
+                self._maker.submit(self._make, wanted)
+        return known
+
+    def close(self) -> None:
+        """Makes no more."""
+        self._maker.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, wanted: frozenset[str]) -> None:
+        from edge_runtime.slicing import Graph  # onnx takes a while to import
+
+        outputs = [t.name for t in self._whole.outputs if t.name in wanted]
+        try:
+            graph = Graph(self._path.read_bytes())
+            inputs = graph.needed_inputs(outputs)
+            ins, outs = graph.contract(inputs, outputs)
+            part = Session(graph.slice(inputs, outputs), ins, outs, self._threads)
+            part.warm()
+        except (EdgeError, OSError) as error:
+            _log.info("%s is computed with all outputs: %s", ", ".join(outputs), error)
+        except Exception:  # the whole goes on answering
+            _log.exception("a part of %s", self._path)
+        else:
+            self._known[wanted] = part

@@ -1,0 +1,62 @@
+"""Early exits of a file are computed without what comes after them, once they were asked for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.alone import LoneModel
+from edge_runtime.metrics import Metrics
+from edge_runtime.parts import Parts
+from edge_runtime.sessions import Session
+
+
+@pytest.fixture
+def path(tmp_path: Path, chain_model: bytes) -> Path:
+    file = tmp_path / "chain.onnx"
+    file.write_bytes(chain_model)
+    return file
+
+
+def _made(parts: Parts, whole: Session, output: str) -> Session:
+    deadline = time.monotonic() + 30
+    while (part := parts.session([output])) is whole and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return part
+
+
+async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
+    whole = Session(path)
+    parts = Parts(path, whole, 1)
+    model = LoneModel(whole, Metrics("m"), parts=parts)
+    early, last = whole.outputs[0].name, whole.outputs[-1].name
+    image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
+    feeds = {whole.inputs[0].name: image}
+    expected = whole.run(feeds)
+
+    assert parts.session([early]) is whole
+    part = _made(parts, whole, early)
+    assert part is not whole
+    assert [t.name for t in part.outputs] == [early]
+    assert part.size < whole.size
+    assert part.batched == whole.batched
+
+    answer = await model.infer(feeds, [early])
+    np.testing.assert_allclose(answer.outputs[0], expected[0], rtol=1e-5, atol=1e-6)
+    assert parts.session([last, early]) is whole
+    everything = await model.infer(feeds, [t.name for t in whole.outputs])
+    for found, wanted in zip(everything.outputs, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    model.close()
+
+
+def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
+    whole = Session(path)
+    parts = Parts(path.with_name("gone.onnx"), whole, 1)
+    early = whole.outputs[0].name
+    assert parts.session([early]) is whole
+    parts._maker.shutdown(wait=True)
+    assert parts.session([early]) is whole
