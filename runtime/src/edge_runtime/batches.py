@@ -15,6 +15,7 @@ from edge_runtime.deadlines import Pace
 LARGEST: Final = 8
 # A run of several that takes more than this share of what its parts take one by one is not worth their wait.
 _WORTH: Final = 0.95
+_DOUBT: Final = 0.5
 # So many runs in a row may pass over one that has no deadline, or one that it cannot meet any more.
 PATIENCE: Final = 8
 # The answer is the first of a proof's four runs' worth of work: an item, another one, and both together.
@@ -59,15 +60,25 @@ class Experience:
         else:
             pace.add(min(seconds, _STALLED * (pace.seconds or seconds)))
 
+    def pace(self, rows: int) -> Pace:
+        """How long runs of so many rows take; 0 while nothing is known."""
+        return self._paces.get(_size(rows)) or self._estimate(rows)
+
     def mean(self, rows: int) -> float:
-        """What a run of so many rows should take; 0 while nothing is known."""
-        pace = self._paces.get(_size(rows))
-        return pace.seconds if pace is not None else self._estimate(rows).seconds
+        """What a run of so many rows should take."""
+        return self.pace(rows).seconds
 
     def most(self, rows: int) -> float:
         """What it should not take longer than."""
-        pace = self._paces.get(_size(rows))
-        return pace.most if pace is not None else self._estimate(rows).most
+        return self.pace(rows).most
+
+    def pays(self, parts: Sequence[int]) -> bool:
+        """Whether one run of all these rows takes clearly less than a run for each part.
+
+        Half a deviation, which is about what a mean over a few runs is wrong by, must not be what it saves.
+        """
+        pace = self.pace(sum(parts))
+        return pace.seconds + _DOUBT * pace.deviation < _WORTH * sum(map(self.mean, parts))
 
     def _estimate(self, rows: int) -> Pace:
         """Between two measured sizes on the line between them; beyond the largest in proportion to it."""
@@ -152,7 +163,7 @@ def next_batch(
         rows = sum(w.rows for w in chosen)
         if rows > 2 * known.largest:
             continue
-        if not curious and known.mean(rows) >= _WORTH * sum(known.mean(w.rows) for w in chosen):
+        if not curious and not known.pays([w.rows for w in chosen]):
             continue
         finish = now + known.most(rows)
         if finish <= bound and schedule.bears(fellows[:count], finish, finish):

@@ -32,7 +32,7 @@ QUEUE: Final = 256
 _SMOOTHING: Final = 0.05
 # Every so many runs a size that seemed to save nothing may be tried once more: one stalled run may have
 # misled.
-_CURIOUS: Final = 64
+_CURIOUS: Final = 256
 # A session of which so many trials told nothing is not tried any more.
 _UNCLEAR: Final = 4
 

@@ -125,6 +125,16 @@ def test_a_batch_that_saves_less_than_a_twentieth_is_not_made_unless_out_of_curi
     assert len(next_batch(waiting, 2.0, curious=True).chosen) == 2
 
 
+def test_what_varies_has_to_save_more_than_its_mean_may_be_wrong_by() -> None:
+    known = experienced(0.010, 0.017)
+    assert known.pays([1, 1])
+    for _ in range(20):
+        known.add(2, 0.012)
+        known.add(2, 0.022)
+    assert known.mean(2) == pytest.approx(0.0175, abs=0.0005)
+    assert not known.pays([1, 1])
+
+
 def test_a_size_is_tried_only_after_one_of_half_of_it() -> None:
     known = experienced(0.010, 0.011)
     waiting = [ask(known, arrival=i) for i in range(8)]
