@@ -105,6 +105,7 @@ class Hand:
 
     def __init__(self) -> None:
         self._callers: dict[str, Caller] = {}
+        self._sink: asyncio.Server | None = None
         self._delays: list[tuple[Kind, float, float]] = []
         watch(lambda *delay: self._delays.append(delay))
 
@@ -119,6 +120,11 @@ class Hand:
                 return await _run(**{name: value for name, value in order.items() if name != "do"})
             case "connect":
                 return [await _connect(order["host"], order["port"]) for _ in range(order["count"])]
+            case "sink":
+                self._sink = await asyncio.start_server(_swallow, order["host"], order["port"])
+                return None
+            case "send":
+                return await _send(**{name: value for name, value in order.items() if name != "do"})
             case "get":
                 return await _get(order["url"])
             case "switches":
@@ -162,6 +168,30 @@ async def _connect(host: str, port: int) -> float:
     seconds = time.monotonic() - begin
     writer.close()
     return seconds
+
+
+async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each message, whose first four bytes are its length, with one byte."""
+    try:
+        while True:
+            await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+            writer.write(b".")
+    except asyncio.IncompleteReadError:
+        writer.close()
+
+
+async def _send(host: str, port: int, size: int, count: int, pause: float) -> list[float]:
+    """Seconds of each of so many messages to a sink, until its answer."""
+    reader, writer = await asyncio.open_connection(host, port)
+    found = []
+    for _ in range(count):
+        begin = time.monotonic()
+        writer.write(size.to_bytes(4, "big") + bytes(size - 4))
+        await reader.readexactly(1)
+        found.append(time.monotonic() - begin)
+        await asyncio.sleep(pause)
+    writer.close()
+    return found
 
 
 async def _get(url: str) -> list[Any]:

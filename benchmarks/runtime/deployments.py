@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from benchmarks.runtime.peers import ROOT, install, triton_command
 from benchmarks.runtime.sites import EDGE, Process, Site, site
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
+from testbed.network import MTU
 from testbed.topology import CLOUD
 
 Document = dict[str, Any]
@@ -33,6 +35,8 @@ HTTP: Final = 8080
 STORE: Final = 8090
 TRITON: Final = 8000
 _GRPC, _CONTROL, _CONTROL_GRPC, _TRITON_GRPC = 8081, 8082, 8083, 8001
+_SINK: Final = 8091
+_ETHERNET, _HEADERS = 14, 66  # bytes of a frame: Ethernet alone; with IP and TCP with timestamps
 _READY: Final = 60.0
 
 
@@ -60,12 +64,16 @@ def network() -> bytes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the planner would say of the cut's route: SLO and latency in seconds, bandwidth in bit/s."""
+    """What the planner would say of the cut's route: SLO and latency in seconds, bandwidth in bit/s.
+
+    interval: seconds after which the runtime probes an idle link.
+    """
 
     slo: float
     needed: float
     predicted: float
     far_compute: float = 0.012
+    interval: float = 2.0
 
 
 class Hand:
@@ -116,6 +124,7 @@ class Deployment:
         store = ["store", "--root", str(site.folder / "store"), "--host", self._cloud, "--port", str(STORE)]
         self._start("store", CLOUD, "edge_runtime.cli", *store)
         self._await(self.far_hand, f"http://{self._cloud}:{STORE}/v1/health/ready", "the model store")
+        self.far_hand.do(do="sink", host=self._cloud, port=_SINK)
         self.start_triton()
 
     def start_triton(self) -> None:
@@ -139,8 +148,12 @@ class Deployment:
 
     def start_runtime(self) -> None:
         """Starts the runtime with both routes, and waits until requests take the cut's."""
-        self._run("runtime", self._routes(), (HTTP, _GRPC))
+        self.runtime = self._run("runtime", self._routes(), (HTTP, _GRPC))
         self.await_cut_route()
+
+    def stop_runtime(self) -> None:
+        """Ends it, and with it its probes."""
+        self.runtime.end()
 
     def start_control(self) -> None:
         """Starts the runtime that has nothing but the local route."""
@@ -178,6 +191,13 @@ class Deployment:
         """The median of some TCP handshakes with Triton, in seconds."""
         found = sorted(self.hand.do(do="connect", host=self._cloud, port=TRITON, count=21))
         return float(found[10])
+
+    def send_plainly(self, wire: int, count: int, pause: float) -> list[float]:
+        """Seconds of messages that are as many bytes on the wire, to a bare socket beyond the link."""
+        size = wire - _HEADERS * ceil(wire / (MTU + _ETHERNET))
+        order = {"host": self._cloud, "port": _SINK, "size": size}
+        found: list[float] = self.hand.do(do="send", count=count, pause=pause, **order)
+        return found
 
     def asked(self, url: str) -> Document:
         """Whom and what to ask."""
@@ -255,7 +275,7 @@ class Deployment:
             },
         ]
 
-    def _run(self, name: str, routes: Sequence[Document], ports: tuple[int, int]) -> None:
+    def _run(self, name: str, routes: Sequence[Document], ports: tuple[int, int]) -> Process:
         model = {
             "digest": self._card["digest"],
             "inputs": self._card["inputs"],
@@ -268,7 +288,7 @@ class Deployment:
             "mode": "Auto",
             "model": model,
             "slo": {"latency": f"{1e3 * self._plan.slo:g}ms"},
-            "link": {"peer": CLOUD, "probe": probe, "interval": "2s"},
+            "link": {"peer": CLOUD, "probe": probe, "interval": f"{self._plan.interval:g}s"},
             "routes": list(routes),
         }
         file = self.site.folder / f"{name}.json"
@@ -279,6 +299,7 @@ class Deployment:
         argv += ["--http-port", str(ports[0]), "--grpc-port", str(ports[1]), "--placement-file", str(file)]
         process = self._start(name, EDGE, "benchmarks.runtime.watched", *argv)
         self._await(self.hand, f"http://127.0.0.1:{ports[0]}/v2/health/ready", f"the {name}", process)
+        return process
 
 
 @contextmanager
