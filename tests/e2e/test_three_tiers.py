@@ -10,12 +10,15 @@ import pytest
 import yaml
 
 from demo import installation
+from demo.onbed import NODES
 from demo.samples import Samples
 from trials import Trial
 
 SERVICE = "tiers"
-# On the testbed the links between nodes are the same that lead to the cloud.
-RATE = 20e6
+# On the testbed the links between nodes are the same that lead to the cloud, and slower than the pool says:
+# the first hop takes 20 ms longer than planned, for which the SLO leaves room.
+RATE = 1.5e6
+SPEED = 0.15
 HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldout.npz")
 
 
@@ -25,11 +28,14 @@ def manifests(trial: Trial) -> list[dict[str, Any]]:
     pool["metadata"]["name"] = SERVICE
     for group in pool["spec"]["nodes"]:
         group["tier"] = "device" if group["deviceClass"] == "camera" else "edge"
+        if group["deviceClass"] == "gateway":
+            group["deviceClass"] = "slow-gateway"
     pool["spec"]["links"]["local"] = {"bandwidth": "20M", "roundTrip": "1ms"}
     service["metadata"]["name"] = SERVICE
     service["spec"] |= {
         "devicePool": SERVICE,
         "mode": "PartitionOnly",
+        "slo": {"latency": "300ms", "percentile": 95.0, "objective": 0.95},
         "entryNodes": {"nodeSelector": {"edge-intelligence.io/device-class": "camera"}},
     }
     service["spec"]["model"]["validation"] = {"storageUri": "store://digits/heldout.npz"}
@@ -38,22 +44,29 @@ def manifests(trial: Trial) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """The service with its own pool, Ready, its helper's relays in use."""
+    """The service with its own pool, Ready, its codecs measured, its helper's relays in use.
+
+    The gateway is made slow enough for Triton to be worth the second hop, and measured as a class of its own.
+    """
     trial, kubectl = installed, installed.cluster.kubectl
     file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
     samples = Samples.load(trial.trained.held_out)
     np.savez_compressed(file, inputs=samples.images[:200], labels=samples.labels[:200])
     kubectl("replace", "--raw", HELDOUT, "-f", str(file))
-    trial.cluster.set_links(RATE)
+    gateway = trial.bed.node("edge-a")
+    gateway.set_speed(SPEED)
     kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests(trial)))
     trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 240)
-    trial.wait("routes by way of the gateway", lambda: bool(helped(trial)), 120)
     try:
+        trial.wait("codecs", lambda: "until then hops carry fp32" not in planned(trial), 240)
+        trial.wait("routes by way of the gateway", lambda: bool(helped(trial)), 120)
+        trial.cluster.set_links(RATE)
         yield trial
     finally:
         kubectl("delete", "inferenceservice", SERVICE, "--wait", "--timeout=90s")
         kubectl("delete", "devicepool", SERVICE)
         trial.cluster.set_links(None)
+        gateway.set_speed(next(node.speed for node in NODES if node.name == "edge-a"))
 
 
 def table(trial: Trial, node: str) -> dict[str, Any]:
@@ -62,9 +75,9 @@ def table(trial: Trial, node: str) -> dict[str, Any]:
 
 
 def helped(trial: Trial) -> list[dict[str, Any]]:
-    """The routes of a camera that the gateway has a part in."""
+    """The routes of a camera that go by way of the gateway to Triton."""
     routes = table(trial, "edge-b")["routes"]
-    return [r for r in routes if any(s["place"] == "edge-a" for s in r["stages"])]
+    return [r for r in routes if [s["place"] for s in r["stages"]][-2:] == ["edge-a", "cloud"]]
 
 
 def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tiers: Trial) -> None:
@@ -76,7 +89,6 @@ def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tie
 
 
 def test_codecs_were_measured_and_what_they_lose_is_in_the_accuracy_of_the_routes(tiers: Trial) -> None:
-    tiers.wait("codecs", lambda: "until then hops carry fp32" not in planned(tiers), 180)
     codecs = {codec for r in table(tiers, "edge-b")["routes"] for codec in r.get("codecs", [])}
     assert codecs & {"fp16", "int8"}, json.dumps(table(tiers, "edge-b")["routes"])[:4000]
     whole = max(r["accuracy"] for r in table(tiers, "edge-b")["routes"])
@@ -88,13 +100,15 @@ def planned(trial: Trial) -> str:
     return message
 
 
-def test_cameras_are_answered_by_way_of_the_gateway_as_the_whole_model_says(tiers: Trial) -> None:
+def test_cameras_are_answered_by_way_of_the_gateway_and_triton_as_the_whole_model_says(
+    tiers: Trial,
+) -> None:
     names = {r["name"] for r in helped(tiers)}
     with tiers.load("edge-b", rate=2, service=SERVICE) as load:
         load.wait_for("a route by the gateway", lambda a: a.get("route") in names, 60)
+        answer = tiers.ask("edge-b", service=SERVICE)
     assert load.lost() == []
-    answer = tiers.ask("edge-b", service=SERVICE, count=2)
-    whole = tiers.whole(str(answer.parameters["exit"]), count=2)
+    whole = tiers.whole(str(answer.parameters["exit"]))
     assert (answer.values.argmax(1) == whole.argmax(1)).all()
     np.testing.assert_allclose(answer.values, whole, atol=0.05 * float(np.ptp(whole)))
 
