@@ -7,10 +7,12 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-_LENGTH: Final = 232
 _FIRST_WINDOW: Final = 10  # segments (RFC 6928)
+# rto, snd_mss, last_data_sent, snd_cwnd, bytes_acked, min_rtt, busy_time, rwnd_limited, sndbuf_limited; older
+# kernels say nothing of the last three.
+_FIELDS: Final = struct.Struct("=8xI4xI24xI32xI36xQ20xI16xQQQ")
+_ACKED: Final = struct.Struct("=120xQ")
 _LEAST_LENGTH: Final = 152
-_LENGTH_WITH_BUSY: Final = 192
 _UNKNOWN: Final = 0xFFFFFFFF
 
 
@@ -33,35 +35,29 @@ class TcpInfo:
 
 def tcp_info(sock: socket.socket) -> TcpInfo | None:
     """What the kernel says of a connection; None where it says nothing (closed, not Linux)."""
-    try:
-        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
-    except (OSError, AttributeError, ValueError):  # uvloop: a closed socket is a ValueError
+    raw = _raw(sock)
+    if raw is None:
         return None
-    if len(raw) < _LEAST_LENGTH:
-        return None
-    timeout, segment, idle, window = (_word(raw, at) for at in (8, 16, 44, 80))
+    timeout, segment, idle, window, acked, round_trip, busy, starved, full = _FIELDS.unpack_from(
+        raw.ljust(_FIELDS.size, b"\0")
+    )
     if idle * 1000 > timeout:  # after so long a pause it begins anew (RFC 2861)
         window = min(window, _FIRST_WINDOW)
-    round_trip = _word(raw, 148)
-    busy, starved, full = (_long(raw, at) for at in (168, 176, 184))
     return TcpInfo(
-        acked=_long(raw, 120),
+        acked=acked,
         round_trip=0.0 if round_trip == _UNKNOWN else round_trip / 1e6,
         window=window * segment,
-        busy=busy / 1e6 if len(raw) >= _LENGTH_WITH_BUSY else None,
+        busy=busy / 1e6 if len(raw) >= _FIELDS.size else None,
         stalled=(starved + full) / 1e6,
     )
 
 
-def _word(raw: bytes, at: int) -> int:
-    found: int = struct.unpack_from("=I", raw, at)[0]
-    return found
-
-
-def _long(raw: bytes, at: int) -> int:
-    """0 where an older kernel says less."""
-    found: int = struct.unpack_from("=Q", raw, at)[0] if len(raw) >= at + 8 else 0
-    return found
+def _raw(sock: socket.socket) -> bytes | None:
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+    except (OSError, AttributeError, ValueError):  # uvloop: a closed socket is a ValueError
+        return None
+    return raw if len(raw) >= _LEAST_LENGTH else None
 
 
 class Transfer:
@@ -79,5 +75,7 @@ class Transfer:
 
     def moved(self) -> int:
         """Bytes of it that are known to have arrived."""
-        info = tcp_info(self.sock)
-        return min(max(info.acked - self.before.acked, 0), self.size) if info is not None else 0
+        raw = _raw(self.sock)
+        return (
+            min(max(_ACKED.unpack_from(raw)[0] - self.before.acked, 0), self.size) if raw is not None else 0
+        )
