@@ -173,7 +173,15 @@ class Runtimes:
                 self.ports[name] = port
         return self.ports[name]
 
-    def run(self, name: str, service: str, placement: Document | None = None, *, wait: bool = True) -> None:
+    def run(
+        self,
+        name: str,
+        service: str,
+        placement: Document | None = None,
+        *,
+        wait: bool = True,
+        store: str | None = None,
+    ) -> None:
         """Starts a runtime, or starts it again with the placement that it had."""
         if placement is not None:
             text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": 1}})
@@ -183,7 +191,8 @@ class Runtimes:
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps(self.placements[name]))
         argv = ["run", "--service", service, "--namespace", "shop", "--node", name]
-        argv += ["--store", self.store.url, "--cache-dir", str(self.folder / name), "--threads", "1"]
+        argv += ["--store", store or self.store.url, "--cache-dir", str(self.folder / name)]
+        argv += ["--threads", "1"]
         argv += ["--host", "127.0.0.1", "--http-port", str(self.port(name))]
         argv += ["--grpc-port", str(self.port(f"{name} grpc")), "--placement-file", str(file)]
         arguments = _parser().parse_args(argv)
@@ -478,3 +487,31 @@ def test_a_relay_without_time_left_does_not_ask_the_next_hop(runtimes: Runtimes)
     }
     reply = httpx.post(f"{runtimes.url('gate')}/v2/models/{relay}/infer", json=asked)
     assert reply.status_code == 503
+
+
+def test_a_relay_serves_again_from_its_disk_while_the_store_is_out_of_reach(
+    runtimes: Runtimes, whole: np.ndarray[Any, Any]
+) -> None:
+    route = by_way_of("int8", None)
+    runtimes.start(route)
+    runtimes.answer(route.name)
+    runtimes.stop("gate")
+    runtimes.run("gate", "branches", store="http://127.0.0.1:9")
+    np.testing.assert_allclose(runtimes.answer(route.name, 30), whole, atol=2e-2 * float(np.ptp(whole)))
+
+
+def test_a_relays_hops_are_in_the_metrics_of_its_node(runtimes: Runtimes) -> None:
+    route = by_way_of("fp32")
+    runtimes.start(route)
+    runtimes.answer(route.name)
+    runtimes.stop("cloud-0")
+    half = np.zeros((1, 2), np.float32)
+    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    assert runtimes.ask("gate", relay, left=half, right=half).status_code == 503
+    metrics = httpx.get(f"{runtimes.url('gate')}/metrics").text
+    lines = [line for line in metrics.splitlines() if line.startswith("edge_hop_duration_seconds_count")]
+    found = {line.split('outcome="')[1].split('"')[0] for line in lines if f'route="{relay}"' in line}
+    assert found == {"ok", "failed"}
+    assert f'route="{relay}"' not in "".join(
+        line for line in metrics.splitlines() if line.startswith("edge_request_duration_seconds")
+    )

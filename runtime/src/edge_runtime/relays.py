@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edge_runtime.answers import Answer
+from edge_runtime.errors import HopLate, LinkBusy
 from edge_runtime.metrics import Metrics
 from edge_runtime.runners import Runner
 from edge_runtime.tables import LoadedRelay
 from edge_runtime.tensors import Array, Contract
+from edge_runtime.upstream import Hop
 
 
 class RelayBackend:
@@ -60,7 +62,18 @@ class RelayBackend:
         relay.pace.add(seconds)
         self._metrics.stage(relay.relay.model, seconds)
         if relay.hop is not None:
-            results = await relay.hop.infer(results, until - self._clock())
-            self._metrics.hop(relay.relay.model, "ok", self._clock() - start - seconds)
+            results = await self._on(relay.hop, results, until)
         by_name = {t.name: array for t, array in zip(relay.contract.outputs, results, strict=True)}
         return Answer([by_name[name] for name in outputs], {"relay": relay.relay.model})
+
+    async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
+        begin, outcome = self._clock(), "failed"
+        try:
+            results = await hop.infer(activations, until - begin)
+            outcome = "ok"
+            return results
+        except (HopLate, LinkBusy) as error:
+            outcome = "late" if isinstance(error, HopLate) else "busy"
+            raise
+        finally:
+            self._metrics.hop(self._relay.relay.model, outcome, self._clock() - begin)
