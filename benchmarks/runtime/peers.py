@@ -3,6 +3,7 @@
 Environments lie in .cache/peers, made by version and hash from the locks in requirements/.
 """
 
+import filecmp
 import json
 import os
 import shutil
@@ -196,7 +197,9 @@ def triton_command(
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     # Triton looks for its backend's stub beside the backend.
     stub = server / "backends" / "python" / "triton_python_backend_stub"
-    shutil.copy2(server / "python_backend_stubs" / version / stub.name, stub)
+    ours = server / "python_backend_stubs" / version / stub.name
+    if not stub.exists() or not filecmp.cmp(ours, stub):  # one that runs cannot be written to
+        shutil.copy2(ours, stub)
     where = folder / "models" / "m" / "1"
     where.mkdir(parents=True, exist_ok=True)
     (where / "model.py").write_bytes((SERVERS / "triton_model.py").read_bytes())
