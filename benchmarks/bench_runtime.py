@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.runtime import compatibility, overheads, startup, switching, throughputs
+from benchmarks.runtime import compatibility, overheads, preparing, startup, switching, throughputs
 from benchmarks.runtime.peers import NAMES
 
 PARTS = {
@@ -23,6 +23,7 @@ PARTS = {
     "throughputs": throughputs.measure,
     "switching": lambda _, *rest: switching.measure(*rest),
     "startup": lambda _, *rest: startup.measure(*rest),
+    "preparing": lambda _, *rest: preparing.measure(*rest),
     "compatibility": compatibility.measure,
 }
 

@@ -1,0 +1,79 @@
+"""For how long another thread stands still while a slice is loaded, by either interface of onnxruntime.
+
+Run alone: `.venv/bin/python -m benchmarks.runtime.preparing`. A slice of 2 MB and one of 48 MB. The time for
+which the kernel gave the processor to others is taken off, so a busy machine may be used.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks.runtime.switching import HEAVY, network
+from edge_runtime.pauses import short_pauses
+from edge_runtime.sessions import Session
+from edge_runtime.tensors import Tensor
+
+_INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
+
+
+def measure(_: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+    """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface."""
+    short_pauses()
+    found: dict[str, object] = {}
+    for name, data in (("2MB", network(1)), ("48MB", network(1, *HEAVY))):
+        say(f"loading slices of {name} ...")
+        # With a contract by the C interface, without one by the Python interface.
+        ways = {"c": (_INPUTS, _OUTPUTS), "python": (None, None)}
+        stalls = {
+            way: [_stall(partial(Session, data, *contract)) for _ in range(3 if quick else 15)]
+            for way, contract in ways.items()
+        }
+        found[name] = {f"{way}_ms": round(1e3 * median(times), 3) for way, times in stalls.items()}
+    return {"preparing": found}
+
+
+def _stall(work: Callable[[], object]) -> float:
+    """The longest time for which a thread that wakes every 0.2 ms could have run and did not."""
+    longest, stop, ready = 0.0, threading.Event(), threading.Event()
+
+    def watch() -> None:
+        nonlocal longest
+        delays = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        last, waited = time.perf_counter(), _waited(delays)
+        ready.set()
+        while not stop.is_set():
+            time.sleep(0.0002)
+            now, more = time.perf_counter(), _waited(delays)
+            longest = max(longest, now - last - (more - waited))
+            last, waited = now, more
+        os.close(delays)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    ready.wait()
+    try:
+        work()
+    finally:
+        stop.set()
+        watcher.join()
+    return longest
+
+
+def _waited(file: int) -> float:
+    return int(os.pread(file, 64, 0).split()[1]) / 1e9
+
+
+def main() -> int:
+    """Prints one JSON object as its last line."""
+    print(json.dumps(measure(Path(), lambda line: print(line, file=sys.stderr), "--quick" in sys.argv)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
