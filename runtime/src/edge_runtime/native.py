@@ -1,9 +1,9 @@
 """onnxruntime by its C interface: what its Python interface cannot do without stopping everybody else.
 
 That holds the interpreter's lock for much of the time in which a session is made, so the event loop stands
-still meanwhile: for 20 ms and more with 48 MB of weights. Here only the interpreter's own work needs the lock,
-and sessions are freed by a thread of their own. onnxruntime's wheel brings the library; where it does not, or for
-tensors of strings, `sessions` uses the Python interface.
+still meanwhile: for 20 ms and more with 48 MB of weights. Here only the interpreter's own work needs the
+lock, and sessions are freed by a thread of their own. onnxruntime's wheel brings the library; where it does
+not, or for tensors of strings, `sessions` uses the Python interface.
 """
 
 from __future__ import annotations
