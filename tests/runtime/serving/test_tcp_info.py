@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 
-from edge_runtime.links.sockets import tcp_info
+from edge_runtime.links.sockets import pace, tcp_info
 
 
 def test_acknowledged_bytes_are_counted_as_they_arrive() -> None:
@@ -34,3 +35,15 @@ def test_a_closed_socket_tells_nothing() -> None:
     sock = socket.socket()
     sock.close()
     assert tcp_info(sock) is None
+
+
+def test_a_connection_is_paced_at_twice_the_rate_that_is_believed_and_let_go_again() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sock,
+    ):
+        pace(sock, 1e6)
+        assert struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, 47, 8))[0] == 250_000
+        pace(sock, None)
+        assert struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, 47, 8))[0] > 10**9
+    pace(sock, 1e6)  # closed: nothing to do

@@ -24,14 +24,14 @@ from edge_runtime.links import probe_budgets, probes
 from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, low_at
 from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
-from edge_runtime.links.sockets import TcpInfo, Transfer, tcp_info
+from edge_runtime.links.sockets import TcpInfo, Transfer, pace, tcp_info
 from edge_runtime.routes import LinkView
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES: Final = 2000  # below this the fixed costs of a request outweigh the transfer
-_EARLIEST: Final = 0.04
+_EARLIEST: Final = 0.03
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
@@ -123,8 +123,12 @@ class LinkMonitor:
         backlog = sum(t.size - t.moved() for t in self._transfers)
         return 8.0 * (backlog + size) / view.bandwidth
 
-    def begin(self, sock: socket.socket, size: int) -> Transfer:
-        """A request of `size` bytes is about to be written to `sock`."""
+    def begin(self, sock: socket.socket, size: int, paced: bool = True) -> Transfer:
+        """A request of `size` bytes is about to be written to `sock`; a probe is not `paced`: it is to find
+        out how much faster the link has become.
+        """
+        if paced:
+            pace(sock, self._estimate.rate)
         transfer = Transfer(sock, size, self._clock(), self._moved())
         self._transfers.add(transfer)
         self._moving.set()
@@ -324,7 +328,7 @@ class LinkMonitor:
             nonlocal transfer
             if connection.socket is not None:
                 self.forget(transfer)  # it went to a connection that turned out closed
-                transfer = self.begin(connection.socket, size)
+                transfer = self.begin(connection.socket, size, paced=False)
 
         self._budget = probe_budgets.spent(self._budget, size, self._clock())
         self._surprised, answered = False, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ _FIELDS: Final = struct.Struct("=8xI4xI24xI32xI36xQ20xI16xQQQ")
 _ACKED: Final = struct.Struct("=120xQ")
 _LEAST_LENGTH: Final = 152
 _UNKNOWN: Final = 0xFFFFFFFF
+_SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h; the module socket does not name it
+_NO_LIMIT: Final = 0xFFFFFFFFFFFFFFFF
+_AHEAD: Final = 2.0
+_LEAST_PACE: Final = 12_500  # bytes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,17 @@ def _raw(sock: socket.socket) -> bytes | None:
     except (OSError, AttributeError, ValueError):  # uvloop: a closed socket is a ValueError
         return None
     return raw if len(raw) >= _LEAST_LENGTH else None
+
+
+def pace(sock: socket.socket, rate: float | None) -> None:
+    """Has the kernel send no faster than twice a rate in bit/s (None: as it likes).
+
+    Else a whole activation is sent at once where the window is large enough, the queue before the link drops
+    its end, and that an end is lost shows only after some round trips: up to seconds on a slow link.
+    """
+    most = _NO_LIMIT if not rate else max(int(_AHEAD * rate / 8), _LEAST_PACE)
+    with contextlib.suppress(OSError, ValueError):  # not Linux, or closed
+        sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", most))
 
 
 class Transfer:
