@@ -27,7 +27,7 @@ def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> 
     assert sample is not None
     assert sample.low == 8e5
     assert not sample.plain
-    assert sample.high == pytest.approx(8e5 / (0.1 - JITTER - 0.02))
+    assert sample.high == pytest.approx(8e5 / (0.1 - JITTER - 0.01))
 
 
 def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_is_slower_by_it() -> None:

@@ -12,7 +12,7 @@ from edge_runtime.links.sockets import TcpInfo
 JITTER: Final = (
     0.006  # what a throttled process may add to a time it takes: a cpu quota's period and a little
 )
-POLL: Final = 0.02  # seconds between two looks at what has arrived
+POLL: Final = 0.01  # seconds between two looks at what has arrived
 LEAST_COMPUTE, MOST_COMPUTE = 0.7, 1.3  # shares of its mean that a computation may take
 SEGMENTS: Final = 3000  # bytes that may have arrived without their acknowledgement
 _TIGHT: Final = 1.6  # a sample's greatest rate over its least, up to which it is a measurement
