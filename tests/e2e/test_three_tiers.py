@@ -119,17 +119,20 @@ def test_cameras_are_answered_by_way_of_the_gateway_and_triton_as_the_whole_mode
     np.testing.assert_allclose(answer.values, whole, atol=0.05 * float(np.ptp(whole)))
 
 
-def loaded(trial: Trial, node: str) -> bool:
-    """Whether a node's runtime reports what is published."""
-    placement = trial.get("placement", f"{SERVICE}-{node}")
-    status = placement.get("status", {})
-    return bool(status.get("loaded")) and (
-        status.get("observedGeneration") == placement["metadata"]["generation"]
-    )
+def pods(trial: Trial, *, ready: bool = False) -> set[str]:
+    """The gateway's pods of the service by uid; those that are Ready have loaded what is published."""
+    label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node=edge-a"
+    found = json.loads(trial.cluster.kubectl("get", "pods", "-l", label, "-o", "json"))["items"]
+    conditions = {p["metadata"]["uid"]: p.get("status", {}).get("conditions", []) for p in found}
+    return {
+        uid
+        for uid, said in conditions.items()
+        if not ready or any(c["type"] == "Ready" and c["status"] == "True" for c in said)
+    }
 
 
 def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) -> None:
-    names = {r["name"] for r in helped(tiers)}
+    names, before = {r["name"] for r in helped(tiers)}, pods(tiers)
     with tiers.load("edge-b", rate=2, service=SERVICE) as load:
         load.wait_for("a route by the gateway", lambda a: a.get("route") in names, 60)
         tiers.cluster.kubectl("delete", "pod", "-l", f"edge-intelligence.io/service={SERVICE},"
@@ -137,7 +140,7 @@ def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) ->
         load.wait_for("another route", lambda a: a.get("route") not in (None, *names), 60)
         # The new pod has to fetch its slices, which are as large as the model.
         tiers.cluster.set_links(None)
-        tiers.wait("the gateway's relays", lambda: loaded(tiers, "edge-a"), 120)
+        tiers.wait("a new pod of the gateway", lambda: bool(pods(tiers, ready=True) - before), 120)
         tiers.cluster.set_links(RATE)
         load.wait_for("a route by the gateway again", lambda a: a.get("route") in names, 60)
     assert load.lost() == []
