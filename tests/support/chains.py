@@ -1,0 +1,304 @@
+"""Runtimes on this machine with the placements that the operator renders: an entry node, its helper, and what
+stands for Triton. Their model has a cut of two tensors.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+import onnxruntime
+import uvloop
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_operator import relaying, rendering
+from edge_operator.api import DevicePool, InferenceService, Placement
+from edge_operator.pools import Node, PoolMember
+from edge_operator.residency import tails_of
+from edge_operator.store import ModelCard, ModelStore
+from edge_planning.plans import Route, RouteTable
+from edge_runtime.cli import _parser
+from edge_runtime.server import run as serve
+
+Document = dict[str, Any]
+IMAGE = np.random.default_rng(5).normal(size=(3, 8)).astype(np.float32)
+_PORTS = itertools.count(17000 + os.getpid() % 2000)
+
+POOL = DevicePool.model_validate(
+    {
+        "metadata": {"name": "factory"},
+        "spec": {
+            "nodes": [
+                {"tier": "device", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
+                {"tier": "edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
+            ],
+            "tritonServers": [
+                {
+                    "name": "cloud",
+                    "httpAddress": "triton.test:8000",
+                    "deviceClass": "cloud",
+                    "nodeSelector": {"class": "cloud"},
+                }
+            ],
+            "links": {"probeInterval": "500ms"},
+        },
+    }
+)
+SERVICE = InferenceService.model_validate(
+    {
+        "metadata": {"name": "branches", "namespace": "shop", "uid": "u-1"},
+        "spec": {
+            "model": {"storageUri": "store://branches.onnx"},
+            "slo": {"latency": "2s"},
+            "devicePool": "factory",
+        },
+    }
+)
+
+
+def branches() -> bytes:
+    """image -> left, right (two small tensors) -> joined -> logits, and an early exit before all of that."""
+    random = np.random.default_rng(9)
+    shapes = {"wl": (8, 2), "wr": (8, 2), "wj": (4, 6), "wo": (6, 3), "we": (8, 3)}
+    weights = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["image", "we"], ["early_logits"]),
+        helper.make_node("MatMul", ["image", "wl"], ["left"]),
+        helper.make_node("MatMul", ["image", "wr"], ["right"]),
+        helper.make_node("Concat", ["left", "right"], ["both"], axis=1),
+        helper.make_node("MatMul", ["both", "wj"], ["joined"]),
+        helper.make_node("MatMul", ["joined", "wo"], ["logits"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("early_logits", "logits")
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "branches",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 8])],
+        outputs,
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    exits = [
+        {"name": "early", "output": "early_logits", "accuracy": 0.8},
+        {"name": "final", "output": "logits", "accuracy": 0.95},
+    ]
+    helper.set_model_props(model, {"edge.exits": json.dumps(exits)})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@dataclass
+class Runtimes:
+    """Runtimes in threads, each with the placement that the operator renders for it."""
+
+    store: ModelStore
+    card: ModelCard
+    folder: Path
+    stack: ExitStack
+    rewritten: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    running: dict[str, ExitStack] = field(default_factory=dict)
+    placements: dict[str, Document] = field(default_factory=dict)
+
+    def render(self, *routes: Route) -> tuple[Placement, Placement]:
+        """The tables of the entry node and of its helper, as the operator publishes them in the end."""
+        local = Route("early", None, 0.8, 0, 0.0, 0.01, 0.001, None, 0)
+        entry, helping = (RouteTable((*r, local), 0.9, 0.0) for r in (routes, ()))
+        slices = {key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, helping])}
+        members = [
+            PoolMember(Node(name, {}, ready=True), kind, tier)
+            for name, kind, tier in (("cam", "camera", "device"), ("gate", "gateway", "edge"))
+        ]
+        first, second = (
+            rendering.placement(
+                SERVICE.body(),
+                SERVICE.spec,
+                member,
+                POOL.spec,
+                self.card,
+                table,
+                slices,
+                self.store.url,
+                0.001,
+            )
+            for member, table in zip(members, (entry, helping), strict=True)
+        )
+        relays = relaying.relays_of([first])
+        return first, relaying.with_relays(second, relays.get("gate", {}))
+
+    def start(self, *routes: Route) -> None:
+        """Triton's stand-in for each tail, the helper, then the entry node."""
+        entry, helping = self.render(*routes)
+        for number, tail in enumerate(tails_of([entry], POOL.spec).values()):
+            name = f"cloud-{number}"
+            self.rewritten["http://triton.test:8000"] = f"http://127.0.0.1:{self.port(name)}"
+            slice_ = {
+                "digest": tail.digest,
+                "inputs": model_described(tail.inputs),
+                "outputs": model_described(tail.outputs),
+            }
+            self.run(name, tail.name, stand_in(tail.name, slice_), wait=False)
+        gate = "http://branches-gate.shop.svc.cluster.local:8080"
+        self.rewritten[gate] = f"http://127.0.0.1:{self.port('gate')}"
+        if helping.spec.relays:
+            self.run("gate", "branches", helping.body(), wait=False)
+        self.run("cam", "branches", entry.body(), wait=False)
+        for name in self.running:
+            wait_until(lambda name=name: self.ready(name), f"{name} to be ready")
+
+    def port(self, name: str) -> int:
+        while name not in self.ports:
+            port = next(_PORTS)
+            with socket.socket() as free, suppress(OSError):
+                free.bind(("127.0.0.1", port))
+                self.ports[name] = port
+        return self.ports[name]
+
+    def run(
+        self,
+        name: str,
+        service: str,
+        placement: Document | None = None,
+        *,
+        wait: bool = True,
+        store: str | None = None,
+    ) -> None:
+        """Starts a runtime, or starts it again with the placement that it had."""
+        if placement is not None:
+            text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": 1}})
+            for before, behind in self.rewritten.items():
+                text = text.replace(before, behind)
+            self.placements[name] = json.loads(text)
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps(self.placements[name]))
+        argv = ["run", "--service", service, "--namespace", "shop", "--node", name]
+        argv += ["--store", store or self.store.url, "--cache-dir", str(self.folder / name)]
+        argv += ["--threads", "1"]
+        argv += ["--host", "127.0.0.1", "--http-port", str(self.port(name))]
+        argv += ["--grpc-port", str(self.port(f"{name} grpc")), "--placement-file", str(file)]
+        arguments = _parser().parse_args(argv)
+        self.running[name] = self.stack.enter_context(ExitStack())
+        self.running[name].enter_context(in_thread(lambda stop: serve(arguments, stop, drain=0.0)))
+        if wait:
+            wait_until(lambda: self.ready(name), f"{name} to be ready")
+
+    def stop(self, name: str) -> None:
+        """Its port refuses from now on."""
+        self.running[name].close()
+
+    def ready(self, name: str) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url(name)}/v2/health/ready").status_code == 200
+        return False
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    def ask(self, name: str = "cam", model: str = "branches", **tensors: Any) -> httpx.Response:
+        """One request in JSON, by default for the image at the entry node."""
+        given = tensors or {"image": IMAGE}
+        inputs = [
+            {
+                "name": n,
+                "shape": list(a.shape),
+                "datatype": {"f4": "FP32", "f2": "FP16", "u1": "UINT8"}[a.dtype.str[1:]],
+                "data": a.ravel().tolist(),
+            }
+            for n, a in given.items()
+        ]
+        return httpx.post(f"{self.url(name)}/v2/models/{model}/infer", json={"inputs": inputs}, timeout=20)
+
+    def answer(self, route: str, within: float = 20.0) -> np.ndarray[Any, Any]:
+        """The logits by a route, as soon as it is the one that answers."""
+        seen: list[str] = []
+
+        def answered() -> bool:
+            reply = self.ask().json()
+            seen.append(reply["parameters"]["route"])
+            if seen[-1] == route:
+                seen.append(json.dumps(reply["outputs"][0]["data"]))
+                return True
+            return False
+
+        wait_until(answered, f"an answer by {route}, not {seen[-3:]}", within)
+        return np.array(json.loads(seen[-1]), np.float32).reshape(-1, 3)
+
+    def composed(self, model: str = "cam", index: int = 0) -> np.ndarray[Any, Any]:
+        """What the slices of a route give one after the other."""
+        values = {"image": IMAGE}
+        for stage in self.placements[model]["spec"]["routes"][index]["stages"]:
+            data = self.store.blob(stage["slice"]["digest"])
+            session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            names = [t["name"] for t in stage["slice"]["outputs"]]
+            feeds = {t["name"]: values[t["name"]] for t in stage["slice"]["inputs"]}
+            values = dict(zip(names, session.run(names, feeds), strict=True))
+        (output,) = values.values()
+        return np.asarray(output)
+
+
+@contextmanager
+def in_thread(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Runs in a loop of its own until the block ends and sets its event."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await main(stop)
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop, stop = started.result(30)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+def wait_until(condition: Any, what: str, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {within} s for {what}"
+        time.sleep(0.05)
+
+
+def model_described(tensors: Any) -> list[Document]:
+    return [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in tensors]
+
+
+def stand_in(name: str, slice_: Document) -> Document:
+    """A placement by which a runtime serves one slice, as Triton serves a tail."""
+    stage = {"place": "cloud", "runtime": "Edge", "slice": slice_}
+    route = {
+        "name": "tail@local", "exit": "tail", "cut": "local", "accuracy": 1, "minBandwidth": 0,
+        "predictedLatency": "1ms", "stages": [stage],
+    }  # fmt: skip
+    model = {"digest": slice_["digest"], "inputs": slice_["inputs"], "output": slice_["outputs"][0]}
+    spec = {
+        "service": name, "node": "cloud", "mode": "LocalOnly", "model": model, "slo": {"latency": "5s"},
+        "routes": [route],
+    }  # fmt: skip
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
