@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.runtime.delays import Kind, watch
 from edge_runtime.connections import HttpClient
 from edge_runtime.errors import ConnectionFailed
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Array
 
 _WITHIN: Final = 10.0

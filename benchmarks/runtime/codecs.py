@@ -19,7 +19,7 @@ import numpy.typing as npt
 from onnx import TensorProto, helper
 
 from edge_runtime.codecs.accuracies import CodecAccuracy, measure_codecs
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import zeros
 

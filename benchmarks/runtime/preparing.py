@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.runtime.switching import HEAVY, network
-from edge_runtime.pauses import short_pauses
-from edge_runtime.sessions import Session
+from edge_runtime.inference.pauses import short_pauses
+from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
 
 _INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]

@@ -30,10 +30,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_runtime.assignment import Placement, parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
-from edge_runtime.memory import UNLIMITED, Memory, resident
+from edge_runtime.inference.memory import UNLIMITED, Memory, resident
+from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.pauses import short_pauses
 
 _WIDTH: Final = 256
 _LAYERS: Final = 8

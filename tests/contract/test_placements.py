@@ -23,9 +23,9 @@ from edge_planning import Plan, plan_entry
 from edge_runtime import assignment, model_store, profiling
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
+from edge_runtime.routing.tables import Table, load_table
+from edge_runtime.routing.upstream import Hop
 from edge_runtime.status import LinkReport, Report, Summary, status_document
-from edge_runtime.tables import Table, load_table
-from edge_runtime.upstream import Hop
 
 POOL = DevicePool.model_validate(
     {

@@ -16,11 +16,11 @@ from typing import Any
 import uvloop
 
 from edge_runtime.alone import serve_alone
-from edge_runtime.certificates import Certificates
 from edge_runtime.cli import _parser
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
-from edge_runtime.spans import Spans
+from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tracing.spans import Spans
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 

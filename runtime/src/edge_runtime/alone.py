@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge_runtime.answers import Answer, confidence
-from edge_runtime.batches import LARGEST
-from edge_runtime.certificates import Certificates
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
-from edge_runtime.deadlines import usable
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.parts import Parts
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.parts import Parts
-from edge_runtime.runners import Runner
+from edge_runtime.routing.deadlines import usable
 from edge_runtime.serving import Service
-from edge_runtime.sessions import Session
 from edge_runtime.tensors import Array, Contract, Tensor
-from edge_runtime.tracing import start
+from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports, bracketed
 
 if TYPE_CHECKING:
-    from edge_runtime.spans import Spans
+    from edge_runtime.tracing.spans import Spans
 
 _log = logging.getLogger(__name__)
 

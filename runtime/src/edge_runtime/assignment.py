@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from edge_runtime.deadlines import Action
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
+from edge_runtime.routing.deadlines import Action
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
 

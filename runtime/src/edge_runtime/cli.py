@@ -17,7 +17,7 @@ from edge_runtime.cheap.flags import add_flags
 from edge_runtime.errors import EdgeError
 
 if TYPE_CHECKING:
-    from edge_runtime.certificates import Certificates
+    from edge_runtime.tls.certificates import Certificates
 
 _UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
 
@@ -91,7 +91,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.alone import serve_file
     from edge_runtime.cheap.flags import cheap_of
-    from edge_runtime.cpus import granted, threads
+    from edge_runtime.inference.cpus import granted, threads
 
     serve_file(
         arguments.model,
@@ -123,7 +123,7 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge_runtime.pauses import starting
+    from edge_runtime.inference.pauses import starting
 
     starting()
     from edge_runtime.server import serve
@@ -134,7 +134,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _certificates(arguments: argparse.Namespace) -> Certificates | None:
     if arguments.tls_dir is None:
         return None
-    from edge_runtime.certificates import Certificates
+    from edge_runtime.tls.certificates import Certificates
 
     return Certificates(arguments.tls_dir, arguments.tls_clients)
 

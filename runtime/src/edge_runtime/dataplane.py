@@ -17,27 +17,27 @@ from typing import Final
 
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.assignment import Placement, Slice, Stage
-from edge_runtime.batches import LARGEST
 from edge_runtime.cheap.settings import OFF, Cheap
-from edge_runtime.completions import Completions
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.deadlines import Action, Allowance, Times, allowance, head_due, usable
 from edge_runtime.errors import CannotAnswer, EdgeError, HopFailed, HopLate, LinkBusy, NotReady
-from edge_runtime.guards import Guards
-from edge_runtime.insurance import Insurance
-from edge_runtime.ladders import climb
+from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.memory import UNLIMITED, Memory
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.links import LinkMonitor
-from edge_runtime.memory import UNLIMITED, Memory
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import SliceCache
-from edge_runtime.relays import RelayBackend
-from edge_runtime.routes import LinkView, RouteState, decide
-from edge_runtime.runners import Runner
-from edge_runtime.sessions import Halt, Session
+from edge_runtime.routing.completions import Completions
+from edge_runtime.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.insurance import Insurance
+from edge_runtime.routing.ladders import climb
+from edge_runtime.routing.relays import RelayBackend
+from edge_runtime.routing.routes import LinkView, RouteState, decide
+from edge_runtime.routing.tables import LoadedRoute, Table, load_session, load_table
+from edge_runtime.routing.upstream import Hop
 from edge_runtime.status import Window
-from edge_runtime.tables import LoadedRoute, Table, load_session, load_table
 from edge_runtime.tensors import Array, Contract
-from edge_runtime.upstream import Hop
 
 _log = logging.getLogger(__name__)
 

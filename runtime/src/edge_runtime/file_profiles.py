@@ -11,8 +11,8 @@ from typing import Any, TextIO
 
 from edge_runtime.alone import open_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
+from edge_runtime.inference.sessions import Session
 from edge_runtime.profiling import Measured, measure_all
-from edge_runtime.sessions import Session
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.tensors import zeros
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Final, TypeVar
 
+from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
-from edge_runtime.sessions import Session
 from edge_runtime.tensors import Tensor, zeros
 
 Progress = Callable[[str], None]

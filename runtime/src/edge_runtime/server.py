@@ -18,33 +18,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from edge_runtime import cpus
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
-from edge_runtime.batches import LARGEST
-from edge_runtime.certificates import Certificates
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cluster import Placements
-from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
-from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
-from edge_runtime.ladders import Ladders
+from edge_runtime.inference import cpus
+from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
+from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.last_placements import LastPlacements
-from edge_runtime.memory import UNLIMITED, Memory, cgroup_limit
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.pauses import short_pauses
-from edge_runtime.remembered import Remembered
+from edge_runtime.routing.completions import Completions
+from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.remembered import Remembered
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
-from edge_runtime.tracing import start
+from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports
 
 if TYPE_CHECKING:
-    from edge_runtime.spans import Spans
+    from edge_runtime.tracing.spans import Spans
 
 _log = logging.getLogger(__name__)
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from edge_runtime.asgi import App
-from edge_runtime.certificates import Certificates
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.rest.app import RestApp
 from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
+from edge_runtime.tls.certificates import Certificates
 
 if TYPE_CHECKING:
-    from edge_runtime.spans import Spans
+    from edge_runtime.tracing.spans import Spans
 
 GRACE: Final = 10
 _BACKLOG: Final = 2048

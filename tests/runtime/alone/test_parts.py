@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.alone import LoneModel
+from edge_runtime.inference.parts import Parts
+from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.parts import Parts
-from edge_runtime.sessions import Session
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from onnx import parser
 from benchmarks.graphs.small import camera_and_sensors, unet
 from edge_runtime.codecs.contracts import CODECS, FP16, FP32, INT8, wire_bytes, wire_tensors
 from edge_runtime.errors import BadRequest
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Tensor
 from networks import AS_WRITTEN, OPTIMIZED, Array, feeds_for, run, with_noise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.cpus import granted, quota, threads
+from edge_runtime.inference.cpus import granted, quota, threads
 
 HOST = float(len(os.sched_getaffinity(0)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edge_runtime.guards import Guards
+from edge_runtime.routing.guards import Guards
 
 
 class _Hop:

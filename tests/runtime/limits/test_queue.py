@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import QueueFull
+from edge_runtime.inference.runners import Runner
 from edge_runtime.rest.app import RestApp
-from edge_runtime.runners import Runner
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import CannotLoad
-from edge_runtime.memory import Memory, cgroup_limit
+from edge_runtime.inference.memory import Memory, cgroup_limit
 
 MIB = 1 << 20
 

@@ -14,10 +14,10 @@ import stackable
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.runners import Runner
-from edge_runtime.sessions import Session
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
 

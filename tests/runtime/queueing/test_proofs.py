@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_runtime.proofs import alike, counterpart
+from edge_runtime.inference.proofs import alike, counterpart
 
 
 def _row(*values: float, dtype: Any = np.float32) -> Any:

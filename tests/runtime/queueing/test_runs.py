@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import stackable
-from edge_runtime.batches import Experience
 from edge_runtime.errors import ModelFailed
-from edge_runtime.runners import Runner
-from edge_runtime.sessions import Halt, Session
+from edge_runtime.inference.batches import Experience
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
 

@@ -16,11 +16,11 @@ import pytest
 import stackable
 from edge_runtime.alone import LoneModel, serve_alone
 from edge_runtime.cli import main
-from edge_runtime.cpus import threads
-from edge_runtime.deadlines import head_due, usable
+from edge_runtime.inference.cpus import threads
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.runners import Runner
-from edge_runtime.sessions import Session
+from edge_runtime.routing.deadlines import head_due, usable
 from edge_runtime.tensors import Array
 
 CALLERS = 12

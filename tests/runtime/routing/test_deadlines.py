@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.deadlines import Action, Pace, Times, allowance
+from edge_runtime.inference.paces import Pace
+from edge_runtime.routing.deadlines import Action, Times, allowance
 
 
 def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:
@@ -86,7 +87,7 @@ def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
     pace, elapsed = Pace(mean, deviation), share * deadline
     found = allowance(Action.LOCAL_EXIT, Times(deadline, deadline, elapsed, predicted), pace)
     if found.insure_in is None:
-        assert elapsed + pace.seconds > 0.9 * deadline
+        assert elapsed + pace.seconds > deadline - max(0.08 * deadline, 0.001) - 1e-9
     elif found.insure_in > 0:
         assert elapsed + found.insure_in + pace.most < deadline
         assert elapsed + found.seconds < deadline

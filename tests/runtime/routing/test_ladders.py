@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_runtime.ladders import Step, steps
+from edge_runtime.routing.ladders import Step, steps
 
 TRUNK = ("image", "conv1", "pool1", "conv2", "conv3")
 

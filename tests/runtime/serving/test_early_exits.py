@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.deadlines import Pace
-from edge_runtime.ladders import climb
-from edge_runtime.tables import Ladder, Rung
+from edge_runtime.inference.paces import Pace
+from edge_runtime.routing.ladders import climb
+from edge_runtime.routing.tables import Ladder, Rung
 
 Stack = Any
 SURE, UNSURE = np.array([[9.0, 0.0]], np.float32), np.array([[0.1, 0.0]], np.float32)

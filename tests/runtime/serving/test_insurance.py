@@ -11,18 +11,18 @@ import onnxruntime as ort
 import pytest
 
 from edge_runtime.assignment import parse_placement
-from edge_runtime.completions import Completions
 from edge_runtime.connections import Resolver
-from edge_runtime.continuations import Continuations
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import HopLate, ModelFailed
-from edge_runtime.insurance import Insurance
-from edge_runtime.ladders import Ladders
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.remembered import Remembered
-from edge_runtime.routes import LinkView
-from edge_runtime.sessions import Halt, Session
+from edge_runtime.routing.completions import Completions
+from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.insurance import Insurance
+from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.remembered import Remembered
+from edge_runtime.routing.routes import LinkView
 
 Stack = Any
 NOWHERE = "http://127.0.0.1:1"

@@ -10,8 +10,8 @@ import orjson
 from edge_runtime.assignment import Link, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.links import LinkMonitor
+from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Tensor
-from edge_runtime.upstream import Hop
 
 BODY = orjson.dumps({"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]})
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY

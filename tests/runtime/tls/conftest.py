@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_runtime.certificates import Certificates, Clients
+from edge_runtime.tls.certificates import Certificates, Clients
 from mounts import Mount, Signer
 from stages import alone
 

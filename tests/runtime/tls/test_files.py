@@ -13,9 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge_runtime.certificates import Certificates
 from edge_runtime.errors import BadCertificates
-from edge_runtime.expiries import not_after
+from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tls.expiries import not_after
 from mounts import Mount, Signer
 
 Files = dict[str, bytes]

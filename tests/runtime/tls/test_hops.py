@@ -17,10 +17,10 @@ import pytest
 import uvicorn
 
 from edge_runtime.assignment import Link
-from edge_runtime.certificates import Certificates
 from edge_runtime.connections import Resolver
 from edge_runtime.links import LinkMonitor
 from edge_runtime.store.app import StoreApp
+from edge_runtime.tls.certificates import Certificates
 from mounts import Mount, Signer
 from stages import alone, ask, entry, split
 

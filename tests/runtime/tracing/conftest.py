@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from edge_runtime.spans import Spans
+from edge_runtime.tracing.spans import Spans
 from stages import alone, ask, entry, in_loop, split
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_runtime.codecs.contracts import CODECS, FP32, wire_bytes
 from edge_runtime.errors import BadRequest
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from edge_runtime.certificates import Certificates, Material
+from edge_runtime.tls.certificates import Certificates, Material
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:

@@ -25,7 +25,7 @@ from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.protocol.requests import InferRequest
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
 from edge_runtime.tensors import Contract
-from edge_runtime.tracing import carry, current
+from edge_runtime.tracing.contexts import carry, current
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def grpc_server(
             ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),)

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 
-from edge_runtime.spans import Spans, TracedRequest
-from edge_runtime.tracing import read
+from edge_runtime.tracing.contexts import read
+from edge_runtime.tracing.spans import Spans, TracedRequest
 
 
 class TracedCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types

@@ -25,7 +25,7 @@ from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, low
 from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
 from edge_runtime.links.sockets import TcpInfo, Transfer, pace, tcp_info
-from edge_runtime.routes import LinkView
+from edge_runtime.routing.routes import LinkView
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)

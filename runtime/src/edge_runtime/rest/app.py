@@ -29,7 +29,7 @@ from edge_runtime.protocol.plans import Plans
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
-from edge_runtime.tracing import NOTHING, carry, current
+from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from edge_runtime.asgi import App, Message, Receive, Scope, Send
-from edge_runtime.spans import Spans
-from edge_runtime.tracing import read
+from edge_runtime.tracing.contexts import read
+from edge_runtime.tracing.spans import Spans
 
 _ROUTE: Final = "/v2/models/{model}/infer"
 

@@ -19,7 +19,7 @@ from edge_runtime.codecs.nodes import check_opset
 from edge_runtime.codecs.validations import LEAST, read_validation, spread
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, EdgeError
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.sources import fetch

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge_runtime.cgroups import MEMBERSHIPS, ROOT, folders
 from edge_runtime.errors import CannotLoad
+from edge_runtime.inference.cgroups import MEMBERSHIPS, ROOT, folders
 
 # While a slice is loaded its weights exist up to so many times: as a file, as a message, as tensors, and once
 # more in another order. Measured: 3.4 times for dense layers, 4.8 for convolutions.

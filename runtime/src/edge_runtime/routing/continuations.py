@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
-from edge_runtime.remembered import Remembered
+from edge_runtime.routing.remembered import Remembered
 
 _log = logging.getLogger(__name__)
 

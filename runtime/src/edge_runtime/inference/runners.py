@@ -16,11 +16,11 @@ from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from edge_runtime.batches import LARGEST, Batch, Experience, Waiting, next_batch
 from edge_runtime.errors import ModelFailed, QueueFull
-from edge_runtime.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
-from edge_runtime.proofs import alike, counterpart
-from edge_runtime.sessions import Halt, Session
+from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
+from edge_runtime.inference.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
+from edge_runtime.inference.proofs import alike, counterpart
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
-from edge_runtime.native import NativeSession, RunOptions, library
+from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 # onnxruntime's classes have no types.

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from edge_runtime.inference.paces import Pace
+
 _RESERVE: Final = 0.08  # of the deadline: for what lies between an answer and its arrival at the caller
 _LEAST_RESERVE: Final = 0.001
-_SPARE: Final = 1.3  # a computation is given this much of its usual time
-_DEVIATIONS: Final = 4.0
-_SMOOTHING: Final = 0.2
 _LEAST_SHARE: Final = 0.25  # of the deadline: less than this is no fair try for a hop
 _FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
 _ALONE_FACTOR: Final = 2.0
@@ -23,27 +22,6 @@ class Action(Enum):
     LOCAL_EXIT = "LocalExit"
     WAIT = "Wait"
     FAIL = "Fail"
-
-
-@dataclass(slots=True)
-class Pace:
-    """How long something takes here lately, in seconds: a mean and a mean deviation that follow within a few
-    requests (as TCP measures its round trip: Jacobson, Congestion Avoidance and Control, 1988).
-    """
-
-    seconds: float = 0.0
-    deviation: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more measurement."""
-        error = seconds - self.seconds
-        self.seconds += _SMOOTHING * error
-        self.deviation += _SMOOTHING * (abs(error) - self.deviation)
-
-    @property
-    def most(self) -> float:
-        """What it should not take longer than."""
-        return max(_SPARE * self.seconds, self.seconds + _DEVIATIONS * self.deviation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edge_runtime.answers import Answer
 from edge_runtime.errors import HopLate, LinkBusy
+from edge_runtime.inference.runners import Runner
 from edge_runtime.metrics import Metrics
-from edge_runtime.runners import Runner
-from edge_runtime.tables import LoadedRelay
+from edge_runtime.routing.tables import LoadedRelay
+from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Array, Contract
-from edge_runtime.upstream import Hop
 
 
 class RelayBackend:

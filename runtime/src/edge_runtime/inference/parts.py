@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_runtime.errors import EdgeError
-from edge_runtime.sessions import Session
+from edge_runtime.inference.sessions import Session
 
 _log = logging.getLogger(__name__)
 

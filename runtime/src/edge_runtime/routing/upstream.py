@@ -11,7 +11,7 @@ from edge_runtime.links import LinkMonitor, Transfer
 from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import Array
-from edge_runtime.tracing import Trace, current
+from edge_runtime.tracing.contexts import Trace, current
 
 
 class Hop:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge_runtime.sessions import Halt
+from edge_runtime.inference.sessions import Halt
 from edge_runtime.tensors import Array
 
 Work = Callable[[Halt], Coroutine[Any, Any, Array]]

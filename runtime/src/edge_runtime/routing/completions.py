@@ -6,13 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from edge_runtime.assignment import Slice
-from edge_runtime.continuations import Continuations
-from edge_runtime.deadlines import Pace
 from edge_runtime.errors import EdgeError
-from edge_runtime.ladders import Ladders
-from edge_runtime.runners import INLINE
-from edge_runtime.sessions import Session
-from edge_runtime.tables import LoadedRoute, Table
+from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.runners import INLINE
+from edge_runtime.inference.sessions import Session
+from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.tables import LoadedRoute, Table
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_runtime.cgroups import MEMBERSHIPS, ROOT, folders
+from edge_runtime.inference.cgroups import MEMBERSHIPS, ROOT, folders
 
 
 def granted(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> float:

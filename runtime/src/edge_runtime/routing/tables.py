@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from mmap import mmap
 
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
-from edge_runtime.deadlines import Action, Pace
 from edge_runtime.errors import CannotLoad, EdgeError, NotFound
-from edge_runtime.memory import UNLIMITED, Memory
+from edge_runtime.inference.memory import UNLIMITED, Memory
+from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
-from edge_runtime.routes import Choice
-from edge_runtime.sessions import Session
+from edge_runtime.routing.deadlines import Action
+from edge_runtime.routing.routes import Choice
+from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Contract, Tensor
-from edge_runtime.upstream import Hop
 
 HopTo = Callable[[Sequence[Stage]], Hop]
 

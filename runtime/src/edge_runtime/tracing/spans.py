@@ -35,7 +35,7 @@ from opentelemetry.trace.span import TraceState
 from edge_runtime.errors import HopLate, LinkBusy
 from edge_runtime.metrics import Metrics
 from edge_runtime.serving import VERSION
-from edge_runtime.tracing import Trace, TraceContext, current
+from edge_runtime.tracing.contexts import Trace, TraceContext, current
 
 Attributes = Mapping[str, str | bool | int | float]
 

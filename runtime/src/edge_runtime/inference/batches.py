@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from edge_runtime.deadlines import Pace
+from edge_runtime.inference.paces import Pace
 
 LARGEST: Final = 8
 # A run of several that takes more than this share of what its parts take one by one is not worth their wait.

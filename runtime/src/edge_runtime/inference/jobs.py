@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.batches import Waiting
-from edge_runtime.sessions import Halt, Session
+from edge_runtime.inference.batches import Waiting
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
 Outcome = list[Array] | Exception

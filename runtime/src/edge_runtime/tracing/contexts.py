@@ -1,7 +1,7 @@
 """The trace that a request is part of: W3C Trace Context (https://www.w3.org/TR/trace-context/).
 
 Off by default: then what a caller sent goes on to the next hop as it came, and nothing of OpenTelemetry is
-imported. `edge_runtime.spans` is what makes spans where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+imported. `edge_runtime.tracing.spans` is what makes spans where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from edge_runtime.spans import Spans
+    from edge_runtime.tracing.spans import Spans
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def start(service: str, environment: Mapping[str, str]) -> Spans | None:
     if not wanted(environment):
         return None
     try:
-        from edge_runtime.spans import Spans
+        from edge_runtime.tracing.spans import Spans
     except ImportError as error:
         _log.warning("no spans: %s; install edge-runtime[tracing]", error)
         return None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 from edge_runtime.errors import BadCertificates
-from edge_runtime.expiries import not_after
+from edge_runtime.tls.expiries import not_after
 
 Clients = Literal["require", "optional"]
 

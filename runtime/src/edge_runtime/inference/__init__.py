@@ -1,0 +1,1 @@
+"""Running slices with onnxruntime: sessions, the queue before them, threads and memory."""
