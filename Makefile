@@ -38,7 +38,7 @@ e2e: $(VENV)/.synced ## The end-to-end test alone
 	@$(BIN)/python -m testbed.checks e2e
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-runtime fuzz-runtime
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime fuzz-runtime
 bench-planner: $(VENV)/.synced ## How right and how fast the planner decides (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -48,7 +48,10 @@ bench-slo: $(VENV)/.synced ## The planner against Edgent, Neurosurgeon, DADS and
 bench-forecasting: $(VENV)/.synced ## How well the bandwidth is forecast (TRACES=dir)
 	@$(BIN)/python -m benchmarks.forecasting $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
-bench-runtime: $(VENV)/.synced ## The runtime beside KServe, MLServer and Triton, which it installs into .cache/peers
+bench-links: $(VENV)/.synced ## How well the runtime estimates the link and chooses routes by it (TRACES=dir)
+	@$(BIN)/python -m benchmarks.runtime.estimates $(if $(TRACES),--traces $(TRACES)) $(ARGS)
+
+bench-runtime: $(VENV)/.synced ## The runtime beside KServe, MLServer and Triton (ARGS="--only PART …"; shaped links need root)
 	@$(BIN)/python -m benchmarks.bench_runtime $(ARGS)
 
 fuzz-runtime: $(VENV)/.synced ## Damaged requests against a live server for ten minutes (ARGS="--seconds 60")
