@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,9 @@ def _known(stack: Stack) -> bool:
 def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_the_store(
     stack: Stack, image: Any, chain_model: bytes
 ) -> None:
-    stack.start(stack.placement(stack.remote("pool2"), stack.local("exit1")))
+    remote, local = stack.remote("pool2"), stack.local("exit1")
+    planned = sum(route["stages"][0]["slice"]["size"] for route in (remote, local))
+    stack.start(stack.placement(remote, local))
     stack.wait(lambda: _known(stack), within=10)
     expected = ort.InferenceSession(chain_model).run(["exit2_logits"], {"image": image})[0]
     for again in (False, True):
@@ -49,6 +53,7 @@ def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_
             stack.hop.mode = "pass"
             stack.start_edge(None, NOWHERE)
         stack.wait_for_route(image, "final@pool2")
+        stack.wait(lambda: stack.metric("edge_sessions_bytes") > planned, within=10)  # the insurance is there
         stack.hop.mode = "hang"
         answer = stack.infer(image)
         assert (answer["parameters"]["exit"], answer["parameters"]["cut"]) == ("exit2", "local")
@@ -115,7 +120,8 @@ class _Link:
         return lambda *_: None
 
 
-async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> Dataplane:
+@asynccontextmanager
+async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> AsyncIterator[Dataplane]:
     """A dataplane whose next hop is a socket that never answers."""
     store = ModelStore(stack.store)
     remembered = Remembered(folder / "continuations.json")
@@ -138,8 +144,9 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
             await asyncio.sleep(0.01)
     link: Any = _Link()
     plane.link = link
+    yield plane
+    await plane.close()
     store.close()
-    return plane
 
 
 @pytest.fixture
@@ -157,30 +164,26 @@ async def silent() -> Any:
 async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
     stack: Stack, tmp_path: Path, image: Any, silent: str, threshold: float, route: str
 ) -> None:
-    plane = await _plane(
-        stack, tmp_path, {"earlyExit": {"mode": "Confidence", "threshold": threshold}}, silent
-    )
-    answer = await plane.infer({"image": image}, ["logits"])
-    assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
-    assert f'outcome="{route}"' in plane._metrics.exposition().decode()
-    await plane.close()
+    wish = {"earlyExit": {"mode": "Confidence", "threshold": threshold}}
+    async with _plane(stack, tmp_path, wish, silent) as plane:
+        answer = await plane.infer({"image": image}, ["logits"])
+        assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
+        assert f'outcome="{route}"' in plane._metrics.exposition().decode()
 
 
 async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
-    plane = await _plane(stack, tmp_path, {"deadline": {"action": "Fail"}}, silent)
-    begin = asyncio.get_running_loop().time()
-    with pytest.raises(HopLate):
-        await plane.infer({"image": image}, ["logits"])
-    assert asyncio.get_running_loop().time() - begin < 0.2
-    await plane.close()
+    async with _plane(stack, tmp_path, {"deadline": {"action": "Fail"}}, silent) as plane:
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(HopLate):
+            await plane.infer({"image": image}, ["logits"])
+        assert asyncio.get_running_loop().time() - begin < 0.2
 
 
 async def test_told_to_wait_a_late_hop_is_waited_for_and_then_replaced(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
-    plane = await _plane(stack, tmp_path, {"deadline": {"action": "Wait"}}, silent)
-    answer = await plane.infer({"image": image}, ["logits"])
-    assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)
-    await plane.close()
+    async with _plane(stack, tmp_path, {"deadline": {"action": "Wait"}}, silent) as plane:
+        answer = await plane.infer({"image": image}, ["logits"])
+        assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)
