@@ -42,11 +42,13 @@ def cut(deployment: Deployment, rng: random.Random) -> Steps:
 
 
 def hung(deployment: Deployment, rng: random.Random) -> Steps:
-    """Triton takes connections and answers nothing."""
+    """Triton takes connections and answers nothing. Sometimes it ends when it goes on: then it is started."""
     while True:
         deployment.triton.send(signal.SIGSTOP)
         yield "hung", rng.uniform(1.0, 5.0)
         deployment.triton.send(signal.SIGCONT)
+        if deployment.triton.process.poll() is not None:
+            deployment.start_triton()
         yield "goes on", rng.uniform(2.0, 4.0)
 
 
