@@ -106,7 +106,7 @@ def document(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) ->
         "model": {"digest": last["digest"], "inputs": last["inputs"], "output": last["outputs"][0]},
         "slo": {"latency": "1s"},
         "routes": list(routes),
-        "link": {"peer": "cloud", "probe": probe, "interval": interval},
+        "link": {"peer": "cloud", "probe": probe, "interval": interval, "budget": "1Gi"},
     }
     return {"metadata": {"name": "bench-here", "generation": generation}, "spec": spec}
 
