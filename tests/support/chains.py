@@ -2,16 +2,12 @@
 stands for Triton. Their model has a cut of two tensors.
 """
 
-import asyncio
 import itertools
 import json
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,6 @@ import httpx
 import numpy as np
 import onnx
 import onnxruntime
-import uvloop
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_operator import relaying, rendering
@@ -31,6 +26,7 @@ from edge_operator.store import ModelCard, ModelStore
 from edge_planning.plans import Route, RouteTable
 from edge_runtime.cli import _parser
 from edge_runtime.server import run as serve
+from loops import in_thread
 
 Document = dict[str, Any]
 IMAGE = np.random.default_rng(5).normal(size=(3, 8)).astype(np.float32)
@@ -251,31 +247,6 @@ class Runtimes:
             values = dict(zip(names, session.run(names, feeds), strict=True))
         (output,) = values.values()
         return np.asarray(output)
-
-
-@contextmanager
-def in_thread(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> Iterator[None]:
-    """Runs in a loop of its own until the block ends and sets its event."""
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def body() -> None:
-        stop = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), stop))
-        await main(stop)
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(body())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    loop, stop = started.result(30)
-    try:
-        yield
-    finally:
-        with suppress(RuntimeError):  # it ended by itself
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
 
 
 def wait_until(condition: Any, what: str, within: float = 30.0) -> None:

@@ -7,13 +7,11 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import uvloop
 
 from edge_runtime.alone import serve_alone
 from edge_runtime.cli import _parser
@@ -21,39 +19,7 @@ from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.spans import Spans
-
-Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-
-
-@contextmanager
-def in_loop(main: Main) -> Iterator[None]:
-    """Runs a coroutine function in a loop of its own, until the block ends and sets its event."""
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    failed: list[BaseException] = []
-
-    async def body() -> None:
-        stop = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), stop))
-        await main(stop)
-
-    def work() -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(body())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    loop, stop = started.result(10)
-    try:
-        yield
-    finally:
-        with suppress(RuntimeError):  # it ended by itself
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
-    assert not thread.is_alive(), "it did not stop"
-    assert not failed, failed
+from loops import in_thread
 
 
 @contextmanager
@@ -90,7 +56,7 @@ def alone(
                 said.set_exception(error)
             raise
 
-    with in_loop(main):
+    with in_thread(main):
         text = said.result(30)
         http, grpc = (int(text.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
         yield http, grpc, text
@@ -162,7 +128,7 @@ def entry(
     named |= {"cache-dir": str(folder / "cache"), "placement-file": str(folder / "placement.json")}
     named |= {"host": "127.0.0.1", "http-port": "0", "grpc-port": "0", "uds": str(folder / "uds")}
     arguments = _parser().parse_args(["run", *(f"--{name}={value}" for name, value in named.items())])
-    with in_loop(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates, spans=spans)):
+    with in_thread(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates, spans=spans)):
         pause = threading.Event()
         for _ in range(1000):
             with suppress(OSError):

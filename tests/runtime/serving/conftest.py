@@ -13,18 +13,17 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
-import uvloop
 
 from benchmarks.runtime.callers import Caller, Reply
 from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
+from loops import in_thread
 
 Document = dict[str, Any]
 _PORTS = itertools.count(20000 + os.getpid() % 8000)
@@ -52,37 +51,6 @@ def call(method: str, url: str, body: object = None) -> Any:
     request = urllib.request.Request(url, data=data, method=method)
     with urllib.request.urlopen(request, timeout=10) as response:
         return json.loads(response.read())
-
-
-@contextmanager
-def in_thread(main: Callable[[asyncio.Event], Any]) -> Iterator[None]:
-    """Runs a coroutine function in a loop of its own, until the block ends and sets its event."""
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    failed: list[BaseException] = []
-
-    async def body() -> None:
-        stop = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), stop))
-        await main(stop)
-
-    def work() -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(body())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    loop, stop = started.result(10)
-    try:
-        yield
-    finally:
-        with suppress(RuntimeError):  # it ended by itself
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
-    assert not thread.is_alive(), "it did not stop"
-    assert not failed, failed
 
 
 class FaultyLink:

@@ -22,7 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from edge_runtime.tracing.spans import Spans
-from stages import alone, ask, entry, in_loop, split
+from loops import in_thread
+from stages import alone, ask, entry, split
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Tap:
             await stop.wait()
             server.close()
 
-        with in_loop(main):
+        with in_thread(main):
             self.port = started.result(10)
             yield
 
