@@ -139,14 +139,20 @@ class Trial:
         answer = json.loads(done.stdout)
         return Answer(**{**answer, "values": np.array(answer["values"], dtype=np.float32)})
 
+    def exits(self) -> list[str]:
+        """The example's exits from the first to the final one."""
+        return [str(found["name"]) for found in _exits(self._session())]
+
     def whole(self, exit_name: str, index: int = 0, count: int = 1) -> npt.NDArray[np.float32]:
         """What the uncut model says at that exit, computed here by onnxruntime."""
-        session = onnxruntime.InferenceSession(self.trained.onnx, providers=["CPUExecutionProvider"])
-        exits = json.loads(session.get_modelmeta().custom_metadata_map["edge.exits"])
-        output = next(e["output"] for e in exits if e["name"] == exit_name)
+        session = self._session()
+        output = next(found["output"] for found in _exits(session) if found["name"] == exit_name)
         images = Samples.load(self.trained.held_out).images[index : index + count]
         values: npt.NDArray[np.float32] = session.run([output], {"image": images})[0]
         return values
+
+    def _session(self) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(self.trained.onnx, providers=["CPUExecutionProvider"])
 
     @contextmanager
     def load(
@@ -175,3 +181,8 @@ class Trial:
                 process.stdin.close()
                 reader.join(timeout=30)
                 process.terminate()
+
+
+def _exits(session: onnxruntime.InferenceSession) -> list[Document]:
+    found: list[Document] = json.loads(session.get_modelmeta().custom_metadata_map["edge.exits"])
+    return found
