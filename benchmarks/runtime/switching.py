@@ -34,6 +34,7 @@ from edge_runtime.inference.memory import UNLIMITED, Memory, resident
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.routing.generations import Generations
 
 _WIDTH: Final = 256
 _LAYERS: Final = 8
@@ -134,19 +135,21 @@ def route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> 
 
 def dataplane(
     folder: Path, memory: Memory = UNLIMITED, metrics: Metrics | None = None
-) -> tuple[Dataplane, ModelStore]:
-    """One that finds its slices in the folder, beside a store that is away."""
+) -> tuple[Dataplane, Generations, ModelStore]:
+    """One whose generations find their slices in the folder, beside a store that is away."""
     resolver = Resolver()
     store = ModelStore(_NOWHERE, resolver)
     cache = SliceCache(folder / "slices", store)
-    return Dataplane(cache, metrics or Metrics("bench"), resolver, memory=memory), store
+    metrics = metrics or Metrics("bench")
+    generations = Generations(cache, metrics, resolver, memory=memory)
+    return Dataplane(generations, metrics), generations, store
 
 
 async def switch_under_load(
     folder: Path, switches: int, answers: int = 20, heavy: bool = False
 ) -> dict[str, object]:
     """Tables take turns, each for at least so many answers; counts, gaps (ms) and memory (a ratio)."""
-    plane, store = dataplane(folder)
+    plane, generations, store = dataplane(folder)
     slices = [put(folder, network(seed)) for seed in (1, 2)]
     large = [put(folder, network(seed, *HEAVY)) for seed in (1, 2)] if heavy else []
     x = np.random.default_rng(3).normal(size=(1, _WIDTH)).astype(np.float32)
@@ -158,7 +161,7 @@ async def switch_under_load(
         return placement(number, *others, route(f"t{turn}", slices[turn]))
 
     for i in range(2):
-        assert await plane.use(table(i))
+        assert await generations.use(table(i))
         answer = await plane.infer({"x": x}, ["y"])
         expected[str(answer.parameters["route"])] = answer.outputs[0].tobytes()
     assert len(set(expected.values())) == 2
@@ -189,7 +192,7 @@ async def switch_under_load(
         begin, seen = time.perf_counter(), len(ended)
         for i in range(first, min(first + _BLOCK, switches)):
             asked = time.perf_counter()
-            assert await plane.use(table(2 + i))
+            assert await generations.use(table(2 + i))
             taken.append(time.perf_counter() - asked)
             here = len(ended)
             while len(ended) < here + answers and not failed:  # noqa: ASYNC110 - each table answers some
@@ -202,7 +205,7 @@ async def switch_under_load(
         gaps[False] += _gaps(ended[seen:])
     stop.set()
     await asyncio.gather(*callers)
-    await plane.close()
+    await generations.close()
     store.close()
     with_, without = sorted(gaps[True]), sorted(gaps[False])
     return {
@@ -277,14 +280,14 @@ async def _step(folder: Path, steps: int) -> float:
 
     Requests of 32 KiB come every 15 ms: one is on its way when the link falls, or comes soon after.
     """
-    plane, store = dataplane(folder)
+    plane, generations, store = dataplane(folder)
     far = _SlowReader()
     listening = far.listen()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     serving = asyncio.create_task(far.serve(listening))
     slice_ = put(folder, network(1))
     routes = (route("far", slice_, "8M", address), route("near", slice_))
-    assert await plane.use(placement(1, *routes, probe=address))
+    assert await generations.use(placement(1, *routes, probe=address))
     x = np.zeros((_BATCH, _WIDTH), np.float32)
     asked: set[asyncio.Task[Any]] = set()
     times: list[float] = []
@@ -297,7 +300,9 @@ async def _step(folder: Path, steps: int) -> float:
                 asked.add(asyncio.create_task(plane.infer({"x": x}, ["y"])))
                 due = now + 0.015
             if now - begin > 20:
-                raise RuntimeError(f"no {name} at {far.rate:g} bit/s: {plane.link and plane.link.view()}")
+                raise RuntimeError(
+                    f"no {name} at {far.rate:g} bit/s: {generations.link and generations.link.view()}"
+                )
             await asyncio.sleep(0.001)
         return time.perf_counter() - begin
 
@@ -311,7 +316,7 @@ async def _step(folder: Path, steps: int) -> float:
         times.append(await ask_until("near"))
         await asyncio.gather(*asked)
         asked.clear()
-    await plane.close()
+    await generations.close()
     store.close()
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)

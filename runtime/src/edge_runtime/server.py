@@ -35,6 +35,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.serving import Service
@@ -76,7 +77,7 @@ class Runtime:
         self._cache = SliceCache(cache_dir / "slices", store)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
-        self.dataplane = Dataplane(
+        self.generations = Generations(
             self._cache,
             self.metrics,
             resolver,
@@ -86,8 +87,9 @@ class Runtime:
             max_batch=max_batch,
             memory=memory,
         )
+        self.dataplane = Dataplane(self.generations, self.metrics)
         cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
-        self.service = Service(service, cheap, lambda: self.dataplane.relays)
+        self.service = Service(service, cheap, lambda: self.generations.relays)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
@@ -119,16 +121,16 @@ class Runtime:
                 _log.warning("a placement on disk is damaged: %s", error)
                 continue
             first, self._kept = self._kept is None, self._kept or document
-            if self._wanted is None and await self.dataplane.use(placement, at_hand=True):
+            if self._wanted is None and await self.generations.use(placement, at_hand=True):
                 _log.info("serving the last placement, generation %d", placement.generation)
                 if not first:
-                    self.dataplane.loaded = False  # what came last is still to be loaded
+                    self.generations.loaded = False  # what came last is still to be loaded
                 return
 
     async def load_arriving(self) -> None:
         """Loads each placement that arrives; tries again while the newest one cannot be loaded."""
         while True:
-            complete = self.dataplane.loaded or (self._wanted or self._kept) is None
+            complete = self.generations.loaded or (self._wanted or self._kept) is None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if complete else _RETRY):
                     await self._arrived.wait()
@@ -140,9 +142,9 @@ class Runtime:
             placement = parse_placement(document)
         except BadPlacement as error:
             metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
-            self.dataplane.refuse(metadata.get("generation", 0), str(error))
+            self.generations.refuse(metadata.get("generation", 0), str(error))
             return
-        if await self.dataplane.use(placement):
+        if await self.generations.use(placement):
             await self._keep(document)
 
     async def _keep(self, document: Json) -> None:
@@ -151,14 +153,14 @@ class Runtime:
             await asyncio.to_thread(self._last.keep, document)
         except OSError as error:
             _log.warning("the placement is not kept on disk: %s", error)
-        table = self.dataplane.table
+        table = self.generations.table
         needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
         await asyncio.to_thread(self._cache.keep_only, needed)
 
     def keep_to_autonomy(self) -> None:
         """Refuses requests once the API server has been silent for longer than the service allows."""
-        table = self.dataplane.table
+        table = self.generations.table
         why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
         if bool(why) != bool(self.service.refusal):
             _log.warning("%s", why or "the API server answers again: requests are served")
@@ -166,17 +168,16 @@ class Runtime:
 
     def report(self) -> Report:
         """Where things stand now."""
-        plane = self.dataplane
-        active = plane.active
+        generations, active = self.generations, self.dataplane.active
         return Report(
-            generation=plane.generation,
-            loaded=plane.loaded,
-            message=plane.message,
+            generation=generations.generation,
+            loaded=generations.loaded,
+            message=generations.message,
             route=active.route.name if active else "",
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
-            link=plane.link.report() if plane.link is not None else None,
-            summary=plane.window.summary(time.perf_counter()),
+            link=generations.link.report() if generations.link is not None else None,
+            summary=self.dataplane.window.summary(time.perf_counter()),
             now=datetime.now(UTC),
         )
 
@@ -185,8 +186,8 @@ class Runtime:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STATUS_EVERY):
-                    await self.dataplane.changed.wait()
-            self.dataplane.changed.clear()
+                    await self.generations.changed.wait()
+            self.generations.changed.clear()
             if self._wanted is None:
                 continue
             try:
@@ -289,7 +290,7 @@ async def run(
     for task in parts - {serving}:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
-    await runtime.dataplane.close()
+    await runtime.generations.close()
     store.close()
     if placements is not None:
         placements.close()

@@ -15,6 +15,7 @@ from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.routing.generations import Generations
 from edge_runtime.slicing import digest_of
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
@@ -96,8 +97,10 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
         }
     )
     resolver = Resolver()
-    plane = Dataplane(SliceCache(slices, ModelStore("http://127.0.0.1:1", resolver)), Metrics("m"), resolver)
-    assert await plane.use(placement), plane.message
+    metrics, cache = Metrics("m"), SliceCache(slices, ModelStore("http://127.0.0.1:1", resolver))
+    generations = Generations(cache, metrics, resolver)
+    assert await generations.use(placement), generations.message
+    plane = Dataplane(generations, metrics)
     image = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], np.float32)
     mask = np.array([[1, 10], [2, 0]], np.float32)
     answer = await plane.infer({"image": image, "mask": mask}, ["logits"])
@@ -106,4 +109,4 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
     assert answer.parameters["deadline_met"] is True
     late = await plane.infer({"image": image, "mask": mask}, ["logits"], within=1e-9)
     assert late.parameters["deadline_met"] is False
-    await plane.close()
+    await generations.close()

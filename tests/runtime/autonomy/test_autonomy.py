@@ -108,7 +108,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     runtime.receive(placed)
     assert _ready(runtime)
     loading.cancel()
-    await runtime.dataplane.close()
+    await runtime.generations.close()
 
 
 async def test_a_reboot_does_not_begin_the_autonomy_anew(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ async def test_a_reboot_does_not_begin_the_autonomy_anew(tmp_path: Path) -> None
             await asyncio.sleep(0.01)
     first.word.keep()
     loading.cancel()
-    await first.dataplane.close()
+    await first.generations.close()
     clock.now += 2 * HOUR
     second = await _started(tmp_path, clock)
     await second.load_last()
-    assert second.dataplane.table is not None
+    assert second.generations.table is not None
     second.keep_to_autonomy()
     assert not second.service.ready
-    await second.dataplane.close()
+    await second.generations.close()
 
 
 def _ready(runtime: Runtime) -> bool:

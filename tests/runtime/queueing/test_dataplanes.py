@@ -18,6 +18,7 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.routing.generations import Generations
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
 
@@ -59,11 +60,12 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     model, metrics, resolver = stackable.deep(), Metrics("m"), Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     placement = _placement(tmp_path, model)
-    first = Dataplane(cache, Metrics("m"), resolver)
+    first = Generations(cache, Metrics("m"), resolver)
     assert await first.use(placement), first.message
-    plane = Dataplane(cache, metrics, resolver, threads=3, max_batch=4)
+    generations = Generations(cache, metrics, resolver, threads=3, max_batch=4)
+    plane = Dataplane(generations, metrics)
     before = _threads()
-    assert await plane.use(placement), plane.message
+    assert await generations.use(placement), generations.message
     assert _threads() - before == 1 + 2  # the loader's and two of the session's
     await first.close()
     alone = Session(model)
@@ -78,7 +80,7 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
             if buckets["4.0"] != buckets["2.0"]:
                 break
     assert buckets["64.0"] == buckets["4.0"]  # none is larger than it may be
-    await plane.close()
+    await generations.close()
 
 
 async def test_an_inference_waits_with_the_deadline_of_its_request(
@@ -93,10 +95,12 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     monkeypatch.setattr(Runner, "run", run)
     resolver = Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
-    plane = Dataplane(cache, Metrics("m"), resolver, clock=lambda: 1000.0)
-    assert await plane.use(_placement(tmp_path, stackable.deep())), plane.message
+    metrics = Metrics("m")
+    generations = Generations(cache, metrics, resolver, clock=lambda: 1000.0)
+    plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
+    assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
     await plane.infer({"x": row}, ["logits"])
     await plane.infer({"x": row}, ["logits"], within=1.0)
-    await plane.close()
+    await generations.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back

@@ -21,6 +21,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.remembered import Remembered
@@ -127,7 +128,8 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     remembered = Remembered(folder / "continuations.json")
     completions = Completions(Continuations(remembered, store), Ladders(remembered, store))
     cache = SliceCache(folder, store)
-    plane = Dataplane(cache, Metrics("digits"), Resolver(), completions=completions)
+    metrics = Metrics("digits")
+    generations = Generations(cache, metrics, Resolver(), completions=completions)
 
     def document() -> Any:
         remote = stack.remote("pool2")
@@ -137,15 +139,15 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
         return placed
 
     placement = parse_placement(await asyncio.to_thread(document))
-    assert await plane.use(placement)
-    assert plane.table is not None
+    assert await generations.use(placement)
+    assert generations.table is not None
     async with asyncio.timeout(10):
-        while not plane.table.covers:  # noqa: ASYNC110 - nobody tells
+        while not generations.table.covers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
     link: Any = _Link()
-    plane.link = link
-    yield plane
-    await plane.close()
+    generations.link = link
+    yield Dataplane(generations, metrics)
+    await generations.close()
     store.close()
 
 

@@ -16,19 +16,19 @@ MIB = 1 << 20
 async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_path: Path) -> None:
     small, large = put(tmp_path, network(1)), put(tmp_path, network(2, 1024, 13))
     limit = 1.2 * resident() + 80 * MIB
-    plane, store = dataplane(tmp_path, Memory(limit))
+    plane, generations, store = dataplane(tmp_path, Memory(limit))
     x = np.ones((1, 256), np.float32)
-    assert await plane.use(placement(1, route("old", small)))
+    assert await generations.use(placement(1, route("old", small)))
     before = await plane.infer({"x": x}, ["y"])
 
-    assert not await plane.use(placement(2, route("new", large), route("old", small)))
-    assert not plane.loaded
-    assert plane.generation == 2
-    assert plane.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
+    assert not await generations.use(placement(2, route("new", large), route("old", small)))
+    assert not generations.loaded
+    assert generations.generation == 2
+    assert generations.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
     after = await plane.infer({"x": x}, ["y"])
     assert after.parameters["route"] == "old"
     np.testing.assert_array_equal(before.outputs[0], after.outputs[0])
-    await plane.close()
+    await generations.close()
     store.close()
 
 
@@ -36,16 +36,16 @@ async def test_the_metrics_tell_what_is_loaded_and_what_the_process_takes(tmp_pa
     slices = [put(tmp_path, network(seed)) for seed in (1, 2)]
     sizes = sum(len(network(seed)) for seed in (1, 2))
     metrics = Metrics("m")
-    plane, store = dataplane(tmp_path, metrics=metrics)
+    _, generations, store = dataplane(tmp_path, metrics=metrics)
     # Two routes of one slice hold it once.
     routes = [route("a", slices[0]), route("b", slices[0]), route("c", slices[1])]
-    assert await plane.use(placement(1, *routes))
-    assert plane.table is not None
-    assert plane.table.bytes == sizes
-    assert plane.table.routes[0].session is plane.table.routes[1].session
+    assert await generations.use(placement(1, *routes))
+    assert generations.table is not None
+    assert generations.table.bytes == sizes
+    assert generations.table.routes[0].session is generations.table.routes[1].session
     lines = metrics.exposition().decode().splitlines()
     told = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("edge_")}
     assert told["edge_sessions_bytes"] == sizes
     assert 10 * MIB < told["edge_resident_bytes"] < 10_000 * MIB
-    await plane.close()
+    await generations.close()
     store.close()

@@ -1,0 +1,70 @@
+"""The route that requests take now, decided anew for each and whenever the link was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_runtime.links import LinkMonitor
+from edge_runtime.metrics import Metrics
+from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.routes import LinkView, RouteState, decide
+from edge_runtime.routing.tables import LoadedRoute, Table
+
+
+class ActiveRoute:
+    """Which of a table's routes is active, and since when. `on_switch` is called when it is another one."""
+
+    def __init__(
+        self, clock: Callable[[], float], guards: Guards, metrics: Metrics, on_switch: Callable[[], None]
+    ) -> None:
+        self._clock, self._guards, self._metrics, self._on_switch = clock, guards, metrics, on_switch
+        self._state = RouteState()
+
+    def of(self, table: Table, link: LinkMonitor | None) -> LoadedRoute:
+        """What the next request would take, as far as is known now."""
+        return table.routes[self._decide(table, link)]
+
+    def choose(self, table: Table, link: LinkMonitor | None, deadline: float) -> tuple[LoadedRoute, bool]:
+        """The route for one request, and whether it is the one that finds out about a hop that failed."""
+        index = self._decide(table, link)
+        chosen, local = table.routes[index], table.local
+        if local is None:
+            return chosen, False
+        if (tried := self._to_be_tried(table, link, index)) is not None:
+            return tried, True
+        hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
+        return (local if hurried and local.pace.most <= deadline else chosen), False
+
+    def hand_over(self, before: Table | None, table: Table) -> None:
+        """A table takes over: the route of the same name stays active, where it has one."""
+        active = self._state.active
+        name = before.routes[active].route.name if before is not None and active is not None else None
+        same = next((i for i, r in enumerate(table.routes) if r.route.name == name), None)
+        self._state = RouteState(active=same)
+
+    def _decide(self, table: Table, link: LinkMonitor | None) -> int:
+        now, shut, before = self._clock(), self._guards.shut(table.hops), self._state.active
+        index, self._state = decide(table.choices, _view(table, link), self._state, now, shut)
+        if index != before:
+            route = table.routes[index].route
+            self._metrics.active(route.name, route.exit, before is not None)
+            self._on_switch()
+        return index
+
+    def _to_be_tried(self, table: Table, link: LinkMonitor | None, index: int) -> LoadedRoute | None:
+        """The best of the routes that would be taken but for a breaker which may be tried."""
+        shut, passed = self._guards.shut(table.hops), set[int]()
+        while shut:
+            best = decide(table.choices, _view(table, link), RouteState(), 0.0, passed)[0]
+            hop = table.routes[best].hop
+            if best == index or hop is None or best in passed:
+                return None
+            if best in shut and self._guards.may_try(hop):
+                return table.routes[best]
+            passed.add(best)
+        return None
+
+
+def _view(table: Table, link: LinkMonitor | None) -> LinkView:
+    """The link by its level where late answers are insured, else by its low quantile."""
+    return LinkView(True, None) if link is None else link.view(cautious=not table.insured)

@@ -1,0 +1,203 @@
+"""The life of tables at a node: each is loaded beside the one that serves and takes over by one assignment.
+
+What a table needs beyond itself lives as long as some table needs it: the link, the connections to next hops
+and their breakers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from edge_runtime.assignment import Placement, Slice, Stage
+from edge_runtime.cheap.settings import OFF, Cheap
+from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.errors import EdgeError
+from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.memory import UNLIMITED, Memory
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Session
+from edge_runtime.links import LinkMonitor
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import SliceCache
+from edge_runtime.routing.active_routes import ActiveRoute
+from edge_runtime.routing.completions import Completions
+from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.relays import RelayBackend
+from edge_runtime.routing.tables import Table, load_session, load_table
+from edge_runtime.routing.upstream import Hop
+
+_log = logging.getLogger(__name__)
+
+
+class Generations:
+    """The table in use and what it needs.
+
+    `generation` is the newest placement's, `loaded` whether it serves in full, `message` why it does not.
+    `changed` is set when the status has something new to say.
+    """
+
+    def __init__(
+        self,
+        cache: SliceCache,
+        metrics: Metrics,
+        resolver: Resolver,
+        clock: Callable[[], float] = time.perf_counter,
+        tls: ssl.SSLContext | None = None,
+        completions: Completions | None = None,
+        threads: int = 1,
+        max_batch: int = LARGEST,
+        memory: Memory = UNLIMITED,
+    ) -> None:
+        self.table: Table | None = None
+        self.relays: Mapping[str, RelayBackend] = {}
+        self.link: LinkMonitor | None = None
+        self.cheap = OFF
+        self.generation, self.message, self.loaded = 0, "", False
+        self.changed = asyncio.Event()
+        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        self.guards = Guards(clock, self._reachable, self.changed.set)
+        self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
+        self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
+        self._tls, self._threads, self._memory = tls, threads, memory
+        self._completions = completions
+        self._completing: asyncio.Task[None] | None = None
+        self._clients: dict[str, HttpClient] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+
+    async def use(self, placement: Placement, at_hand: bool = False) -> bool:
+        """Prepares a placement and switches to it; False, with `message` saying why, leaves the old one
+        active.
+
+        `at_hand` takes what the disk has: `loaded` stays False while a route is missing.
+        """
+        try:
+            link = self._link_for(placement)
+            table = await load_table(
+                placement,
+                self._cache,
+                lambda stages: self._hop(stages, link),
+                self._loader,
+                self.table,
+                at_hand,
+                self._threads,
+                self._memory,
+            )
+        except EdgeError as error:
+            self.refuse(placement.generation, str(error))
+            return False
+        except Exception as error:  # whatever a file of somebody else's does to us: the old table serves on
+            _log.exception("generation %d", placement.generation)
+            self.refuse(placement.generation, f"it cannot be loaded: {error!r}")
+            return False
+        self._take_over(table, link)
+        if self._completing is not None:
+            self._completing.cancel()
+        self._completing = asyncio.create_task(self._complete(table))
+        _log.info(
+            "generation %d is loaded: %s", placement.generation, ", ".join(r.route.name for r in table.routes)
+        )
+        self.changed.set()
+        return True
+
+    def refuse(self, generation: int, why: str) -> None:
+        """A placement is not used; the one before serves on."""
+        self.generation, self.message, self.loaded = generation, why, False
+        _log.error("generation %d is not loaded: %s", generation, why)
+        self.changed.set()
+
+    async def close(self) -> None:
+        """Ends measuring and closes connections; what is in flight is the caller's to await first."""
+        self.guards.close()
+        if self._completing is not None:
+            self._completing.cancel()
+        if self.link is not None:
+            await self.link.stop()
+        for client in self._clients.values():
+            client.close()
+        self.runner.close()
+        self._loader.shutdown(wait=False)
+
+    def _take_over(self, table: Table, link: LinkMonitor | None) -> None:
+        """From here on requests begin with this table; those in flight end with theirs."""
+        before, self.table = self.table, table
+        placement, spec = table.placement, table.placement.spec
+        self.relays = {
+            r.relay.model: RelayBackend(r, self.runner, self._metrics, self._clock, spec.slo.latency)
+            for r in table.relays
+        }
+        self.cheap = Cheap(spec.input_filter, spec.result_cache, spec.model.digest)
+        self._switch_link(link)
+        self.active_route.hand_over(before, table)
+        self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
+        self._forget_clients(table)
+        self._metrics.sessions(table.bytes)
+
+    async def _complete(self, table: Table) -> None:
+        async def load(slice_: Slice) -> Session:
+            return await load_session(
+                slice_, table.sessions, self._cache, self._loader, table, True, self._threads, self._memory
+            )
+
+        if self._completions is not None:
+            await self._completions.complete(table, load)
+            self._metrics.sessions(table.bytes)
+
+    def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
+        remote, *beyond = stages
+        assert remote.address is not None
+        client = self._clients.get(remote.address)
+        if client is None:
+            client = HttpClient(remote.address, self._resolver, tls=self._tls)
+            self._clients[remote.address] = client
+        # Between edge nodes there is another link than the measured one.
+        return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
+
+    def _forget_clients(self, table: Table) -> None:
+        hops = [hop for hop in table.hops if hop is not None]
+        self.guards.keep_only({hop.address for hop in hops})
+        needed = {hop.url for hop in (*hops, *(r.hop for r in table.relays if r.hop is not None))}
+        for address in self._clients.keys() - needed:
+            self._clients.pop(address).close()
+
+    def _link_for(self, placement: Placement) -> LinkMonitor | None:
+        spec = placement.spec.link
+        chains = [chain.stages for chain in placement.spec.routes]
+        chains += [chain.stages for chain in placement.spec.relays]
+        if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
+            return self.link if spec is not None and self.link is not None else None
+        if self.link is not None and self.link.spec == spec:
+            return self.link
+        return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls, on_probe=self._probed)
+
+    def _switch_link(self, link: LinkMonitor | None) -> None:
+        old, self.link = self.link, link
+        if link is not None and link is not old:
+            link.start()
+        if old is not None and old is not link:
+            old.cancel()
+
+    def _reachable(self) -> bool:
+        return self.link is None or self.link.view().up
+
+    def _probed(self, size: int) -> None:
+        if self.link is not None:
+            self._metrics.probe(self.link.spec.peer, size)
+
+    def _link_changed(self, recovered: bool, notable: bool) -> None:
+        if recovered:
+            self.guards.recovered()
+        if self.link is not None:
+            bandwidth, told = self.link.view().bandwidth, self.link.report()
+            self.guards.measured(bandwidth)
+            level, low = (value or 0.0 if told.up else 0.0 for value in (bandwidth, told.bandwidth_low))
+            measured = told.measured_at.timestamp() if told.measured_at is not None else None
+            self._metrics.link(self.link.spec.peer, level, low, measured)
+        if self.table is not None:
+            self.active_route.of(self.table, self.link)
+        if notable:
+            self.changed.set()
