@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import yaml
 from demo import installation
 from demo.onbed import NODES
 from demo.samples import Samples
+from mounts import Signer
 from trials import Trial
 
-SERVICE = "tiers"
+SERVICE, SECRET = "tiers", "edge-runtimes"
 # On the testbed the links between nodes are the same that lead to the cloud, and slower than the pool says:
 # the first hop takes 40 ms longer than planned, for which the SLO leaves room.
 RATE = 0.8e6
@@ -119,11 +121,11 @@ def test_cameras_are_answered_by_way_of_the_gateway_and_triton_as_the_whole_mode
     np.testing.assert_allclose(answer.values, whole, atol=0.05 * float(np.ptp(whole)))
 
 
-def pods(trial: Trial, *, ready: bool = False) -> set[str]:
-    """The gateway's pods of the service by uid; those that are Ready have loaded what is published."""
-    label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node=edge-a"
+def pods(trial: Trial, node: str = "edge-a", *, ready: bool = False) -> set[str]:
+    """A node's pods of the service by uid; those that are Ready have loaded what is published."""
+    label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node={node}"
     found = json.loads(trial.cluster.kubectl("get", "pods", "-l", label, "-o", "json"))["items"]
-    conditions = {p["metadata"]["uid"]: p.get("status", {}).get("conditions", []) for p in found}
+    conditions = {pod["metadata"]["uid"]: pod["status"].get("conditions", []) for pod in found}
     return {
         uid
         for uid, said in conditions.items()
@@ -140,7 +142,56 @@ def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) ->
         load.wait_for("another route", lambda a: a.get("route") not in (None, *names), 60)
         # The new pod has to fetch its slices, which are as large as the model.
         tiers.cluster.set_links(None)
-        tiers.wait("a new pod of the gateway", lambda: bool(pods(tiers, ready=True) - before), 120)
+        tiers.wait("a new pod of the gateway", partial(renewed, tiers, "edge-a", before), 120)
         tiers.cluster.set_links(RATE)
         load.wait_for("a route by the gateway again", lambda a: a.get("route") in names, 60)
     assert load.lost() == []
+
+
+def with_secret(trial: Trial, folder: Path) -> Path:
+    """A folder of certificates, for the runtimes and for a caller, which the Secret holds, too."""
+    kubectl = trial.cluster.kubectl
+    services = json.loads(kubectl("get", "services", "-n", "default", "-o", "json"))["items"]
+    addresses = [s["spec"]["clusterIP"] for s in services if s["spec"]["clusterIP"] != "None"]
+    mount = folder / "tls"
+    mount.mkdir()
+    for name, data in Signer(folder).pair(hosts=("*.default.svc.cluster.local", *addresses)).items():
+        (mount / name).write_bytes(data)
+    kubectl("create", "secret", "generic", SECRET, "-n", "default", f"--from-file={mount}")
+    return mount
+
+
+def renewed(trial: Trial, node: str, before: set[str]) -> bool:
+    """Whether a pod that was not there before has loaded what is published."""
+    return bool(pods(trial, node, ready=True) - before)
+
+
+def hops(trial: Trial) -> list[str]:
+    """Where cameras reach the gateway."""
+    stages = [s for r in table(trial, "edge-b")["routes"] for s in r["stages"]]
+    return [s["address"] for s in stages if s["place"] == "edge-a"]
+
+
+def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_the_gateway(
+    tiers: Trial, tmp_path: Path
+) -> None:
+    tiers.cluster.set_links(None)
+    mount = with_secret(tiers, tmp_path)
+    before = {node: pods(tiers, node) for node in ("edge-a", "edge-b")}
+
+    def route() -> str:
+        return str(tiers.ask("edge-b", service=SERVICE, tls=mount).parameters["route"])
+
+    try:
+        installation.install(tiers.cluster, tiers.root, f"runtime.tlsSecret={SECRET}")
+        for node, old in before.items():
+            tiers.wait(f"a pod with certificates at {node}", partial(renewed, tiers, node, old), 180)
+        tiers.wait("hops with TLS", lambda: all(a.startswith("https://") for a in hops(tiers) or [""]), 120)
+        tiers.cluster.set_links(RATE)
+        tiers.wait("the gateway's part", lambda: route() in {r["name"] for r in helped(tiers)}, 120)
+        with pytest.raises(AssertionError, match="edge-b over http"):
+            tiers.ask("edge-b", service=SERVICE)
+    finally:
+        tiers.cluster.set_links(None)
+        installation.install(tiers.cluster, tiers.root)
+        tiers.cluster.kubectl("delete", "secret", SECRET, "-n", "default")

@@ -12,6 +12,18 @@ import tritonclient.http
 from demo.samples import Samples
 
 
+def secured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the client library is told of certificates."""
+    if arguments.tls is None:
+        return {}
+    files = {name: str(arguments.tls / name) for name in ("tls.crt", "tls.key", "ca.crt")}
+    if arguments.protocol == "http":
+        options = {"certfile": files["tls.crt"], "keyfile": files["tls.key"], "ca_certs": files["ca.crt"]}
+        return {"ssl": True, "ssl_options": options}
+    names = {"certificate_chain": "tls.crt", "private_key": "tls.key", "root_certificates": "ca.crt"}
+    return {"ssl": True} | {name: files[file] for name, file in names.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--protocol", choices=["http", "grpc"], required=True)
@@ -20,11 +32,12 @@ def main() -> int:
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--tls", type=Path, help="folder of tls.crt, tls.key and ca.crt")
     arguments = parser.parse_args()
     samples = Samples.load(arguments.held_out)
     images = samples.images[arguments.index : arguments.index + arguments.count]
     library: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[arguments.protocol]
-    with library.InferenceServerClient(arguments.address) as client:
+    with library.InferenceServerClient(arguments.address, **secured(arguments)) as client:
         ready = (
             client.is_server_live() and client.is_server_ready() and client.is_model_ready(arguments.model)
         )

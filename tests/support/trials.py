@@ -126,14 +126,21 @@ class Trial:
         return "\n".join([installation.state(self.cluster), placements, *events.splitlines()[-15:], log])
 
     def ask(
-        self, node: str, protocol: str = "http", index: int = 0, count: int = 1, service: str = "digits"
+        self,
+        node: str,
+        protocol: str = "http",
+        index: int = 0,
+        count: int = 1,
+        service: str = "digits",
+        tls: Path | None = None,
     ) -> Answer:
-        """Asks the service at a node, from the node's own network."""
+        """Asks the service at a node, from the node's own network; `tls`: a folder of certificates."""
         entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
         port = entrance.http if protocol == "http" else entrance.grpc
         argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
         argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
         argv += ["--count", str(count), "--held-out", str(self.trained.held_out)]
+        argv += ["--tls", str(tls)] if tls is not None else []
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{node} over {protocol}: {done.stderr[-2000:]}\n{self.state()}"
         answer = json.loads(done.stdout)

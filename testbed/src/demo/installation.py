@@ -37,13 +37,15 @@ def chart_values(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def install(cluster: Cluster, root: Path) -> None:
-    """The chart, with helm; returns when the operator and the model store are available."""
+def install(cluster: Cluster, root: Path, *settings: str) -> None:
+    """The chart, with helm, and more `settings` (`key=value`); returns when the operator and the model store
+    are available.
+    """
     values = root / "build" / "demo" / "values.yaml"
     values.parent.mkdir(parents=True, exist_ok=True)
     values.write_text(yaml.safe_dump(chart_values(cluster)))
     try:
-        _helm(cluster, root, values)
+        _helm(cluster, root, values, [word for setting in settings for word in ("--set", setting)])
     except (DemoError, TestbedError) as error:
         # The cluster may be gone when somebody reads this: say now what its pods wait for.
         pods = cluster.kubectl("get", "pods", "-n", NAMESPACE, "-o", "wide")
@@ -51,7 +53,7 @@ def install(cluster: Cluster, root: Path) -> None:
         raise StepFailed("\n".join([str(error), pods, *events.splitlines()[-10:]])) from error
 
 
-def _helm(cluster: Cluster, root: Path, values: Path) -> None:
+def _helm(cluster: Cluster, root: Path, values: Path, more: Sequence[str]) -> None:
     cluster.helm(
         "upgrade",
         "--install",
@@ -62,6 +64,7 @@ def _helm(cluster: Cluster, root: Path, values: Path) -> None:
         "--create-namespace",
         "--values",
         str(values),
+        *more,
         "--wait",
         "--timeout",
         f"{HELM_SECONDS}s",

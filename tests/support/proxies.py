@@ -1,0 +1,121 @@
+"""A Triton server as an operator and a runtime meet it behind a proxy that ends TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from edge_runtime.tls.certificates import Certificates
+from loops import in_thread
+
+
+class TritonLike(ThreadingHTTPServer):
+    """Triton's model control over plain HTTP; inferences for what is loaded go on to another port."""
+
+    daemon_threads = True
+
+    def __init__(self, inferring: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.inferring = inferring
+        self.models: dict[str, bytes] = {}
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: TritonLike
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:  # noqa: N802
+        parts = self.path.strip("/").split("/")
+        if parts == ["v2", "models", "stats"]:
+            self._answer(200, {"model_stats": [{"name": name} for name in self.server.models]})
+        else:
+            self._answer(200 if parts[2] in self.server.models else 400, {})
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.rfile.read(int(self.headers["content-length"] or 0))
+        parts = self.path.strip("/").split("/")
+        if parts[:3] == ["v2", "repository", "models"]:
+            name, models = parts[3], self.server.models
+            if parts[4] == "load":
+                parameters = json.loads(body)["parameters"]
+                models[name] = base64.b64decode(parameters["file:1/model.onnx"])
+            else:
+                models.pop(name, None)
+            self._answer(200, {})
+        elif parts[2] not in self.server.models:
+            self._answer(404, {"error": f"{parts[2]} is not loaded"})
+        else:
+            onward = http.client.HTTPConnection("127.0.0.1", self.server.inferring, timeout=10)
+            kept = ("inference-header-content-length", "content-type")
+            headers = {name: self.headers[name] for name in kept if self.headers[name]}
+            onward.request("POST", self.path, body, headers)
+            answer = onward.getresponse()
+            said = {name: answer.headers[name] for name in kept if answer.headers[name]}
+            self._send(answer.status, answer.read(), said)
+            onward.close()
+
+    def _answer(self, status: int, document: Any) -> None:
+        self._send(status, json.dumps(document).encode(), {})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def triton_like(inferring: int) -> Iterator[TritonLike]:
+    server = TritonLike(inferring)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def tls_proxy(certificates: Certificates, onward: int) -> Iterator[int]:
+    """Ends TLS, asks callers for certificates, hands their bytes on; yields its port."""
+    port: Future[int] = Future()
+
+    async def main(stop: asyncio.Event) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", onward)
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificates.server)
+        port.set_result(server.sockets[0].getsockname()[1])
+        await stop.wait()
+        server.close()
+
+    with in_thread(main):
+        yield port.result(10)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError, RuntimeError):
+        writer.close()
