@@ -22,6 +22,7 @@ from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
+from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
@@ -219,6 +220,7 @@ async def serve_alone(
         service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port, spans
     )
     serving = asyncio.create_task(transports.serve())
+    short_pauses()
     shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
     contract, folder = model.contract, certificates.folder if certificates is not None else None
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))

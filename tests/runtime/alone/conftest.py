@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -80,6 +82,7 @@ class Served:
 def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterator[Served]:
     """Serves a model in a thread of its own, as the command does; `more` goes to `serve_alone`."""
     (folder / "model.onnx").write_bytes(model)
+    turn = sys.getswitchinterval()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
 
     async def main() -> None:
@@ -117,6 +120,10 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
             loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join(30)
+        sys.setswitchinterval(
+            turn
+        )  # it is set for the process, which tests share
+        gc.unfreeze()
     assert not thread.is_alive(), "it did not stop"
 
 
