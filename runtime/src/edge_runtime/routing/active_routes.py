@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
@@ -22,15 +22,15 @@ class ActiveRoute:
 
     def of(self, table: Table, link: LinkMonitor | None) -> LoadedRoute:
         """What the next request would take, as far as is known now."""
-        return table.routes[self._decide(table, link)]
+        return table.routes[self._decide(table, link)[0]]
 
     def choose(self, table: Table, link: LinkMonitor | None, deadline: float) -> tuple[LoadedRoute, bool]:
         """The route for one request, and whether it is the one that finds out about a hop that failed."""
-        index = self._decide(table, link)
+        index, shut = self._decide(table, link)
         chosen, local = table.routes[index], table.local
         if local is None:
             return chosen, False
-        if (tried := self._to_be_tried(table, link, index)) is not None:
+        if shut and (tried := self._to_be_tried(table, link, index, shut)) is not None:
             return tried, True
         hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
         return (local if hurried and local.pace.most <= deadline else chosen), False
@@ -42,19 +42,22 @@ class ActiveRoute:
         same = next((i for i, r in enumerate(table.routes) if r.route.name == name), None)
         self._state = RouteState(active=same)
 
-    def _decide(self, table: Table, link: LinkMonitor | None) -> int:
+    def _decide(self, table: Table, link: LinkMonitor | None) -> tuple[int, Collection[int]]:
+        """The index of the route, and those of the routes whose breaker is open."""
         now, shut, before = self._clock(), self._guards.shut(table.hops), self._state.active
         index, self._state = decide(table.choices, _view(table, link), self._state, now, shut)
         if index != before:
             route = table.routes[index].route
             self._metrics.active(route.name, route.exit, before is not None)
             self._on_switch()
-        return index
+        return index, shut
 
-    def _to_be_tried(self, table: Table, link: LinkMonitor | None, index: int) -> LoadedRoute | None:
+    def _to_be_tried(
+        self, table: Table, link: LinkMonitor | None, index: int, shut: Collection[int]
+    ) -> LoadedRoute | None:
         """The best of the routes that would be taken but for a breaker which may be tried."""
-        shut, passed = self._guards.shut(table.hops), set[int]()
-        while shut:
+        passed = set[int]()
+        while True:
             best = decide(table.choices, _view(table, link), RouteState(), 0.0, passed)[0]
             hop = table.routes[best].hop
             if best == index or hop is None or best in passed:
@@ -62,7 +65,6 @@ class ActiveRoute:
             if best in shut and self._guards.may_try(hop):
                 return table.routes[best]
             passed.add(best)
-        return None
 
 
 def _view(table: Table, link: LinkMonitor | None) -> LinkView:
