@@ -120,9 +120,7 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
             loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join(30)
-        sys.setswitchinterval(
-            turn
-        )  # it is set for the process, which tests share
+        sys.setswitchinterval(turn)  # it is set for the process, which tests share
         gc.unfreeze()
     assert not thread.is_alive(), "it did not stop"
 
