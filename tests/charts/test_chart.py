@@ -84,6 +84,26 @@ def test_certificates_and_traces_of_the_runtimes_are_off_until_the_values_say_so
     assert (told.tracing_endpoint, told.tracing_ratio) == ("http://collector:4318", 0.25)
 
 
+def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: Render) -> None:
+    def pod(*values: str) -> Any:
+        return _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
+
+    def folder(pod: Any) -> str:
+        variables = {v["name"]: v.get("value", "from-the-pod") for v in pod["containers"][0]["env"]}
+        return Settings.from_environment(variables).tls_dir
+
+    without, given = pod(), pod("operator.tlsSecret=edge-operator")
+    assert folder(without) == ""
+    assert [volume["name"] for volume in without["volumes"]] == ["tmp"]
+    mount = {"name": "tls", "mountPath": folder(given), "readOnly": True}
+    assert folder(given) == "/etc/edge/tls"
+    assert mount in given["containers"][0]["volumeMounts"]
+    # Readable by the pod's group: the operator is not root.
+    secret = {"secretName": "edge-operator", "defaultMode": 0o440}
+    assert {"name": "tls", "secret": secret} in given["volumes"]
+    assert given["securityContext"]["fsGroup"] == given["securityContext"]["runAsGroup"] == 65532
+
+
 def test_images_default_to_the_charts_version(render: Render) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     images = {c["image"] for d in _deployments(render()) for c in d["spec"]["template"]["spec"]["containers"]}
@@ -121,6 +141,7 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
         ("store.persistence.size=big", "size"),
         ("operator.logFormat=xml", "logFormat"),
         ("runtime.tlsSecret=Not_A_Name", "tlsSecret"),
+        ("operator.tlsSecret=Not_A_Name", "tlsSecret"),
         ("tracing.endpoint=collector:4317", "endpoint"),
         ("tracing.ratio=2", "ratio"),
         ("tracing.ratio=0.x", "ratio"),

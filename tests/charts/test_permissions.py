@@ -110,7 +110,8 @@ def used(operator_tests: ModuleType) -> set[Use]:
     body = world.service()
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
-    reconcile_pool(PoolKey("factory"), Clients(cluster, world.store, world.triton), world.clock())
+    clients = Clients(cluster, world.store, world.triton)
+    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     return cluster.uses | watched()
 
 

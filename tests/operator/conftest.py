@@ -23,7 +23,7 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
-from edge_operator.errors import StoreError, TritonUnreachableError, WriteConflictError
+from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
@@ -283,6 +283,9 @@ class FakeTriton:
     log: list[str]
     models: set[str] = field(default_factory=set)
     away: bool = False
+    url: str = f"http://{TRITON}"
+    failure: TritonError | None = None
+    asked: set[str] = field(default_factory=set)
 
     def ready(self, address: str) -> frozenset[str]:
         self._answer(address)
@@ -299,7 +302,10 @@ class FakeTriton:
         self.models.discard(name)
 
     def _answer(self, address: str) -> None:
-        if self.away or address != TRITON:
+        self.asked.add(address)
+        if self.failure is not None:
+            raise self.failure
+        if self.away or address != self.url:
             raise TritonUnreachableError(f"nobody answers at {address}")
 
 

@@ -26,6 +26,8 @@ class TritonLike(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.inferring = inferring
         self.models: dict[str, bytes] = {}
+        self.page: tuple[int, str] | None = None
+        """What a proxy in front answers by itself, instead of Triton."""
 
     @property
     def port(self) -> int:
@@ -39,14 +41,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
+        if self.server.page is not None:
+            self._send(self.server.page[0], self.server.page[1].encode(), {"Content-Type": "text/html"})
+            return
         parts = self.path.strip("/").split("/")
         if parts == ["v2", "models", "stats"]:
             self._answer(200, {"model_stats": [{"name": name} for name in self.server.models]})
         else:
             self._answer(200 if parts[2] in self.server.models else 400, {})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         parts = self.path.strip("/").split("/")
         if parts[:3] == ["v2", "repository", "models"]:
@@ -93,23 +98,50 @@ def triton_like(inferring: int) -> Iterator[TritonLike]:
         server.server_close()
 
 
-@contextmanager
-def tls_proxy(certificates: Certificates, onward: int) -> Iterator[int]:
-    """Ends TLS, asks callers for certificates, hands their bytes on; yields its port."""
-    port: Future[int] = Future()
+class Proxy:
+    """Ends TLS, asks callers for certificates, hands their bytes on."""
 
-    async def main(stop: asyncio.Event) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", onward)
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+    def __init__(self, certificates: Certificates, onward: int) -> None:
+        self.certificates, self._onward = certificates, onward
+        self._loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._open: set[asyncio.StreamWriter] = set()
+        self.handshakes = 0
+        self.port = 0
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificates.server)
-        port.set_result(server.sockets[0].getsockname()[1])
+    async def main(self, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.certificates.server)
+        self.port = server.sockets[0].getsockname()[1]
+        self._loop.set_result(asyncio.get_running_loop())
         await stop.wait()
         server.close()
 
-    with in_thread(main):
-        yield port.result(10)
+    def wait(self) -> None:
+        """Until it listens."""
+        self._loop.result(10)
+
+    def drop(self) -> None:
+        """Closes the connections that there are."""
+
+        async def close() -> None:
+            for writer in self._open:
+                writer.close()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop.result(10)).result(10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.handshakes += 1
+        self._open.add(writer)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._onward)
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        self._open.discard(writer)
+
+
+@contextmanager
+def tls_proxy(certificates: Certificates, onward: int) -> Iterator[Proxy]:
+    proxy = Proxy(certificates, onward)
+    with in_thread(proxy.main):
+        proxy.wait()
+        yield proxy
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

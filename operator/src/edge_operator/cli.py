@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("EDGE_STORE", parsed.store),
         ("EDGE_RUNTIME_IMAGE", parsed.runtime_image),
         ("EDGE_WATCH_NAMESPACE", parsed.namespace),
+        ("EDGE_TLS_DIR", parsed.tls_dir),
         ("EDGE_METRICS_PORT", parsed.metrics_port),
     ):
         if value is not None:
@@ -42,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_argument("--namespace", help="look after this namespace only (default: all)")
     run_command.add_argument("--store", help="address of the model store ($EDGE_STORE)")
     run_command.add_argument("--runtime-image", help="image of the edge runtime ($EDGE_RUNTIME_IMAGE)")
+    run_command.add_argument(
+        "--tls-dir",
+        help="folder with tls.crt, tls.key and ca.crt, for Triton servers with scheme HTTPS ($EDGE_TLS_DIR)",
+    )
     run_command.add_argument(
         "--metrics-port", type=int, help="port of /metrics ($EDGE_METRICS_PORT; default: none)"
     )

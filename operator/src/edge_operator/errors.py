@@ -9,6 +9,7 @@ OperatorError
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
 └── TritonError            Triton's model control
     ├── TritonUnreachableError
+    │   └── TritonUntrustedError    TLS fails: its certificate, the operator's, or the files of the operator's
     └── TailRefusedError        it could not load or unload a model
 """
 
@@ -51,6 +52,10 @@ class TritonError(OperatorError):
 
 class TritonUnreachableError(TritonError):
     """Nobody answers at the Triton server's address."""
+
+
+class TritonUntrustedError(TritonUnreachableError):
+    """TLS with the Triton server's address fails for a certificate."""
 
 
 class TailRefusedError(TritonError):

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import kopf
@@ -114,7 +115,7 @@ class Operator:
 
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
-            reconcile_pool(key, self.clients, Clock())
+            reconcile_pool(key, self.clients, self.settings, Clock())
             return None
         memory = self.services.setdefault(key, Memory())
         again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
@@ -147,7 +148,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     """Reads the environment, connects, starts the queue."""
     configure(settings)
     environment = Settings.from_environment(os.environ)
-    clients = Clients(ApiServer.from_environment(), ModelStore(environment.store_url), TritonServers())
+    triton = TritonServers(Path(environment.tls_dir) if environment.tls_dir else None)
+    clients = Clients(ApiServer.from_environment(), ModelStore(environment.store_url), triton)
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port)

@@ -8,7 +8,13 @@ from edge_operator import metrics, relaying, residency
 from edge_operator.api import DevicePool, Placement
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import ObjectRefusedError, StoreError, TailRefusedError, TritonError
+from edge_operator.errors import (
+    ObjectRefusedError,
+    StoreError,
+    TailRefusedError,
+    TritonError,
+    TritonUntrustedError,
+)
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.runs import Run, TailKey
 from edge_operator.store import UNREACHABLE
@@ -25,8 +31,8 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     """Publishes the tables; returns the seconds after which to look again."""
     try:
         tails = residency.tails_of(tables, pool.spec)
-        run.memory.addresses |= {server.http_address for server in pool.spec.triton_servers}
-        run.memory.addresses |= {key.address for key in [*_published_tails(run), *tails]}
+        known = run.memory.addresses | {key.address for key in [*_published_tails(run), *tails]}
+        run.memory.addresses = residency.servers(known, [server.url for server in pool.spec.triton_servers])
         metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
         run.memory.published = frozenset(tails)
         _carriers(run)
@@ -38,7 +44,7 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     except TailRefusedError as error:
         return Blocked("Placed", "TailRefused", str(error))
     except TritonError as error:
-        return _without_triton(run, tables, str(error))
+        return _without_triton(run, tables, error)
     except ObjectRefusedError as error:
         return Blocked("Placed", "ObjectRefused", str(error))
     nodes = ", ".join(table.spec.node for table in tables)
@@ -50,18 +56,19 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     return again
 
 
-def _without_triton(run: Run, tables: Sequence[Placement], because: str) -> Blocked:
+def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError) -> Blocked:
     """What serves stays as it is; entry nodes that have no table yet begin with their local route."""
     new = [local for table in tables if table.spec.node not in run.placements and (local := _local(table))]
-    message = because
+    message = str(because)
     if new:
         try:
             _carriers(run)
             _publish(run, new)
         except ObjectRefusedError as error:
             return Blocked("Placed", "ObjectRefused", str(error))
-        message += f"; until it does, {', '.join(table.spec.node for table in new)} answers alone"
-    return Blocked("Placed", "TritonUnreachable", message, transient=True, again=10.0)
+        message += f"; until then {', '.join(table.spec.node for table in new)} answers alone"
+    reason = "TritonUntrusted" if isinstance(because, TritonUntrustedError) else "TritonUnreachable"
+    return Blocked("Placed", reason, message, transient=True, again=10.0)
 
 
 def _local(table: Placement) -> Placement | None:

@@ -8,6 +8,7 @@ from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
 from edge_operator.api.inferenceservices import InferenceServiceSpec
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL
+from edge_operator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,19 @@ def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tup
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
     theirs = [node for server in servers for node in server_nodes(server, every)]
     return tuple({node.name: node for node in own + theirs if node.ready}.values())
+
+
+def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
+    """Why a Triton server cannot be asked by TLS as the pool says, as a sentence; empty when it can be."""
+    held = {"operator.tlsSecret": settings.tls_dir, "runtime.tlsSecret": settings.tls_secret}
+    lacking = [value for value, given in held.items() if not given]
+    index = next((i for i, server in enumerate(pool.triton_servers) if server.scheme == "HTTPS"), None)
+    if index is None or not lacking:
+        return ""
+    return (
+        f"spec.tritonServers[{index}].scheme: HTTPS takes certificates of operator and runtimes: set "
+        f"{' and '.join(lacking)} of the chart to Secrets with tls.crt, tls.key and ca.crt, or write HTTP"
+    )
 
 
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:

@@ -184,6 +184,9 @@ def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
     nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
     members = group_members(pool.spec, nodes)
     run.pool, run.members = members, entries(run.service.spec, members)
+    untrusted = pools.missing_certificates(pool.spec, run.settings)
+    if untrusted:
+        return Blocked("Planned", "NoCertificates", f'DevicePool "{name}": {untrusted}')
     if run.members:
         return pool, nodes
     if not members:

@@ -22,9 +22,8 @@ def remove_service(
     selector = f"{SERVICE_LABEL}={label_value(key.name)}"
     placements = clients.cluster.find(PLACEMENTS, key.namespace, selector)
     # Remembered before the placements go: they are the record of where tails are.
-    memory.addresses |= {tail.address for tail in residency.tail_keys(placements)} | _pool_addresses(
-        body, clients
-    )
+    known = memory.addresses | {tail.address for tail in residency.tail_keys(placements)}
+    memory.addresses = residency.servers(known, _pool_addresses(body, clients))
     for kind in (DEPLOYMENTS, PLACEMENTS):
         for owned in clients.cluster.find(kind, key.namespace, selector):
             clients.cluster.delete(kind, key.namespace, owned["metadata"]["name"])
@@ -51,4 +50,4 @@ def remove_service(
 def _pool_addresses(body: Object, clients: Clients) -> set[str]:
     pool = clients.cluster.get(DEVICE_POOLS, None, body["spec"]["devicePool"])
     servers = pool["spec"].get("tritonServers", []) if pool is not None else []
-    return {server["httpAddress"] for server in servers}
+    return {f"{server.get('scheme', 'HTTP').lower()}://{server['httpAddress']}" for server in servers}

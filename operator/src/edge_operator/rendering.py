@@ -129,7 +129,7 @@ def _route(
                 place=server.name,
                 runtime="Triton",
                 slice=slices[made.tail],
-                address=f"http://{server.http_address}",
+                address=server.url,
                 model=tail_name(*owner, slices[made.tail].digest),
                 predicted_compute=_duration(route.tail),
             )

@@ -16,13 +16,13 @@ GRACE = 30.0
 
 def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[TailKey, Tail]:
     """The tails that the tables use."""
-    backends: Mapping[str, Backend] = {server.http_address: server.backend for server in pool.triton_servers}
+    backends: Mapping[str, Backend] = {server.url: server.backend for server in pool.triton_servers}
     found = {}
     for placement in placements:
         for route in placement.spec.routes:
             for stage in route.stages:
                 if stage.runtime == "Triton" and stage.address and stage.model:
-                    key = TailKey(bare_address(stage.address), stage.model)
+                    key = TailKey(stage.address, stage.model)
                     found[key] = Tail(
                         address=key.address,
                         name=key.name,
@@ -37,7 +37,7 @@ def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[Tail
 def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     """The tails that published Placement objects name, whoever they belong to and whatever else they say."""
     return frozenset(
-        TailKey(bare_address(stage["address"]), stage["model"])
+        TailKey(stage["address"], stage["model"])
         for body in placement_bodies
         for field in ("routes", "relays")
         for chain in body.get("spec", {}).get(field) or []
@@ -46,9 +46,18 @@ def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     )
 
 
-def bare_address(url: str) -> str:
-    """`host:port` of a stage's address."""
-    return url.removeprefix("http://").removeprefix("https://").rstrip("/")
+def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
+    """The addresses of Triton servers that may hold tails: those `listed` by the pool, and those `known`.
+
+    A known one that differs from a listed one by its scheme alone is the same server, asked as the pool says.
+    """
+    current = frozenset(listed)
+    ends = {_end(address) for address in current}
+    return current | {address for address in known if _end(address) not in ends}
+
+
+def _end(address: str) -> str:
+    return address.partition("://")[2]
 
 
 def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:

@@ -40,7 +40,7 @@ class PoolKey(NamedTuple):
 
 
 class TailKey(NamedTuple):
-    """A model at a Triton server's HTTP address."""
+    """A model at a Triton server's HTTP address, which begins with its scheme."""
 
     address: str
     name: str

@@ -74,8 +74,13 @@ def service_status(
     )
 
 
-def pool_status(pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime) -> DevicePoolStatus:
-    """The nodes of a pool, and whether each of its groups and Triton servers selects one."""
+def pool_status(
+    pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime, untrusted: str = ""
+) -> DevicePoolStatus:
+    """The nodes of a pool, and whether each of its groups and Triton servers selects one.
+
+    untrusted: why a Triton server cannot be asked by TLS as the pool says; empty when it can be.
+    """
     found = [
         PoolNode(name=member.node.name, device_class=member.device_class)
         for member in group_members(pool.spec, nodes)
@@ -92,6 +97,8 @@ def pool_status(pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime)
     ready = (
         Finding("Ready", "False", "NoNodes", "; ".join(empty) + ": label a node so, or change the selector")
         if empty
+        else Finding("Ready", "False", "NoCertificates", untrusted)
+        if untrusted
         else Finding("Ready", "True", "NodesFound", "every group selects a node")
     )
     previous = pool.status or DevicePoolStatus()

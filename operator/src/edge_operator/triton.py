@@ -3,20 +3,31 @@
 import contextlib
 import importlib.resources
 import json
+import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import gevent.ssl
 import tritonclient.http
 from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolationError
 from tritonclient.utils import InferenceServerException
 
 from edge_operator.api.tensors import Tensor
-from edge_operator.errors import TailRefusedError, TritonUnreachableError
+from edge_operator.errors import (
+    TailRefusedError,
+    TritonError,
+    TritonUnreachableError,
+    TritonUntrustedError,
+)
 
 Backend = Literal["python", "onnxruntime"]
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
+_GATEWAY = {"502", "503", "504"}
+_TAG = re.compile(r"<[^>]*>")
 
 # Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
 _TYPES = {"BYTES": "TYPE_STRING"}
@@ -35,7 +46,7 @@ class Tail:
 
 
 class Triton(Protocol):
-    """What a reconcile needs of Triton servers; `address` is host:port of the HTTP endpoint."""
+    """What a reconcile needs of Triton servers; `address` is http(s)://host:port of its HTTP."""
 
     def ready(self, address: str) -> frozenset[str]: ...
     def load(self, tail: Tail, onnx: bytes) -> None: ...
@@ -45,8 +56,13 @@ class Triton(Protocol):
 class TritonServers:
     """`Triton` over tritonclient. Blocking: call it off the event loop.
 
-    The client library runs on greenlets, which belong to the thread that made them: one client per call.
+    The client library runs on greenlets, which belong to the thread that made them: one client per call. So
+    each call to an https address reads tls.crt, tls.key and ca.crt of `certificates` anew, and one that was
+    renewed counts from the next call on.
     """
+
+    def __init__(self, certificates: Path | None = None) -> None:
+        self._certificates = certificates
 
     def ready(self, address: str) -> frozenset[str]:
         """Names of the models that answer at the moment.
@@ -54,22 +70,62 @@ class TritonServers:
         From the statistics: the repository index lists folders, and a model that was sent along with its load
         request has none.
         """
-        with _client(address, f"listing the models of Triton at {address}") as client:
+        with self._client(address, f"listing the models of Triton at {address}") as client:
             statistics: Mapping[str, Any] = client.get_inference_statistics()
         return frozenset(entry["name"] for entry in statistics["model_stats"])
 
     def load(self, tail: Tail, onnx: bytes) -> None:
         """Loads the slice under the tail's name; returns when it is ready, or raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
-        with _client(tail.address, doing) as client:
+        with self._client(tail.address, doing) as client:
             client.load_model(tail.name, config=json.dumps(model_config(tail)), files=model_files(tail, onnx))
             if not client.is_model_ready(tail.name):
                 raise TailRefusedError(f"{doing} failed: it was accepted and is not ready")
 
     def unload(self, address: str, name: str) -> None:
         """Unloads a model; one that is not there is fine."""
-        with _client(address, f"unloading {name} from Triton at {address}") as client:
+        with self._client(address, f"unloading {name} from Triton at {address}") as client:
             client.unload_model(name)
+
+    @contextlib.contextmanager
+    def _client(self, address: str, doing: str) -> Iterator["tritonclient.http.InferenceServerClient"]:
+        scheme, _, authority = address.partition("://")
+        try:
+            context = _context(self._certificates) if scheme == "https" else None
+        except TritonUntrustedError as error:
+            raise TritonUntrustedError(f"{doing} failed: {error}") from error
+        client = None
+        try:
+            client = tritonclient.http.InferenceServerClient(
+                authority,
+                connection_timeout=_CONNECT_TIMEOUT,
+                network_timeout=_READ_TIMEOUT,
+                ssl=context is not None,
+                # It would give the system's authorities to a context of its own.
+                ssl_context_factory=lambda cafile: context,
+            )
+            yield client
+        except InferenceServerException as error:
+            raise _refusal(doing, error) from error
+        except ssl.SSLCertVerificationError as error:
+            cause = error.verify_message.rstrip(".")
+            raise TritonUntrustedError(
+                f"{doing} failed: the certificate there is refused ({cause}); it must hold the host of "
+                "httpAddress and be signed by ca.crt of the chart's operator.tlsSecret"
+            ) from error
+        except ssl.SSLError as error:
+            raise TritonUntrustedError(
+                f"{doing} failed: TLS ends with {_said(error)}; it must speak TLS and trust tls.crt of the "
+                "chart's operator.tlsSecret"
+            ) from error
+        except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
+            cause = str(error).rstrip(".") or type(error).__name__
+            if context is not None and isinstance(error, (HTTPConnectionClosed, ConnectionResetError)):
+                cause += "; perhaps tls.crt of the chart's operator.tlsSecret is not trusted there"
+            raise TritonUnreachableError(f"{doing} failed: nobody answers there ({cause})") from error
+        finally:
+            if client is not None:
+                client.close()
 
 
 def model_config(tail: Tail) -> dict[str, Any]:
@@ -99,21 +155,48 @@ def _described(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
 
 
-@contextlib.contextmanager
-def _client(address: str, doing: str) -> Iterator["tritonclient.http.InferenceServerClient"]:
-    client = None
-    try:
-        client = tritonclient.http.InferenceServerClient(
-            address, connection_timeout=_CONNECT_TIMEOUT, network_timeout=_READ_TIMEOUT
-        )
-        yield client
-    except InferenceServerException as error:
+def _refusal(doing: str, error: InferenceServerException) -> TritonError:
+    """What an answer other than 200 means. One that is not in Triton's words is of a proxy before it."""
+    status, page = error.status(), error.debug_details()
+    if page is None:
         # A Python traceback follows the cause; Triton's log has it.
         said = (error.message() or str(error)).split("\n\nAt:")[0]
-        raise TailRefusedError(f"{doing} failed: {' '.join(said.split())[:600]}") from error
-    except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
-        cause = str(error) or type(error).__name__
-        raise TritonUnreachableError(f"{doing} failed: nobody answers there ({cause})") from error
-    finally:
-        if client is not None:
-            client.close()
+        return TailRefusedError(f"{doing} failed: {' '.join(said.split())[:600]}")
+    said = " ".join(_TAG.sub(" ", str(page)).split()).removeprefix(f"{status} ")[:200]
+    if status in _GATEWAY:
+        return TritonUnreachableError(
+            f"{doing} failed: a proxy is there and no Triton (HTTP {status} {said})"
+        )
+    return TailRefusedError(f"{doing} failed: a proxy before Triton refuses it (HTTP {status} {said})")
+
+
+def _context(certificates: Path | None) -> ssl.SSLContext:
+    """What TLS is spoken with; TritonUntrustedError names the file that is not as it must be."""
+    if certificates is None:
+        raise TritonUntrustedError(
+            "the operator has no certificates for scheme HTTPS: set operator.tlsSecret of the chart"
+        )
+    context: ssl.SSLContext = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    authority, chain, key = (certificates / name for name in ("ca.crt", "tls.crt", "tls.key"))
+    try:
+        context.load_verify_locations(cafile=authority)
+    except OSError as error:
+        raise TritonUntrustedError(
+            f"{authority}: no certificate of an authority can be read there ({_said(error)}); put the one "
+            "into the Secret that signed Triton's"
+        ) from error
+    try:
+        context.load_cert_chain(chain, key, password=lambda: "")
+    except OSError as error:
+        raise TritonUntrustedError(
+            f"{chain} and {key}: they cannot be used ({_said(error)}); put the two into the Secret that "
+            "belong together, the key without a password"
+        ) from error
+    return context
+
+
+def _said(error: OSError) -> str:
+    """The cause in words: OpenSSL's reason, else the system's."""
+    reason = getattr(error, "reason", None) or error.strerror or str(error) or type(error).__name__
+    return str(reason).replace("_", " ").lower()

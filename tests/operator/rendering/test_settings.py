@@ -11,10 +11,13 @@ GOOD = {"EDGE_STORE": "http://store:8080/", "EDGE_RUNTIME_IMAGE": "edge-runtime:
 
 def test_the_charts_environment_is_read() -> None:
     more = {"EDGE_RUNTIME_RESOURCES": '{"requests": {"cpu": "10m"}}', "EDGE_PULL_SECRETS": "a,b"}
+    assert Settings.from_environment(GOOD | more).tls_dir == ""
+    more["EDGE_TLS_DIR"] = "/etc/edge/tls"
     settings = Settings.from_environment(GOOD | more)
     assert settings.store_url == "http://store:8080"
     assert settings.runtime_resources == {"requests": {"cpu": "10m"}}
     assert settings.pull_secrets == ("a", "b")
+    assert settings.tls_dir == "/etc/edge/tls"
 
 
 @pytest.mark.parametrize(

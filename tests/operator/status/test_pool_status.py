@@ -1,5 +1,6 @@
 """A pool's status lists its nodes and names the selectors that select none."""
 
+from dataclasses import replace
 from typing import Any
 
 from edge_operator.pooling import reconcile_pool
@@ -9,7 +10,8 @@ World = Any  # tests/operator/conftest.py
 
 
 def _reconcile(world: World) -> dict[str, Any]:
-    reconcile_pool(PoolKey("factory"), Clients(world.cluster, world.store, world.triton), world.clock())
+    clients = Clients(world.cluster, world.store, world.triton)
+    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     status: dict[str, Any] = world.pool()["status"]
     return status
 
@@ -26,6 +28,18 @@ def test_a_group_that_selects_no_node_is_named(world: World) -> None:
     condition = _reconcile(world)["conditions"][0]
     assert (condition["status"], condition["reason"]) == ("False", "NoNodes")
     assert "spec.nodes[0].nodeSelector {'class': 'gateway'} selects no node" in condition["message"]
+
+
+def test_a_pool_that_asks_for_tls_without_certificates_says_where_they_are_missing(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["scheme"] = "HTTPS"
+    world.cluster.put(pool)
+    condition = _reconcile(world)["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("False", "NoCertificates")
+    assert "spec.tritonServers[0].scheme: HTTPS" in condition["message"]
+    assert "set operator.tlsSecret and runtime.tlsSecret of the chart" in condition["message"]
+    world.settings = replace(world.settings, tls_dir="/etc/edge/tls", tls_secret="edge-runtimes")
+    assert _reconcile(world)["conditions"][0]["status"] == "True"
 
 
 def test_an_unchanged_pool_is_not_written_again(world: World) -> None:

@@ -48,6 +48,13 @@ class TritonServer(Part):
     http_address: Annotated[str, Field(max_length=260), _ADDRESS] = Field(
         description="host:port at which Triton speaks HTTP. It must run with --model-control-mode=explicit."
     )
+    scheme: Literal["HTTP", "HTTPS"] = Field(
+        default="HTTP",
+        description="How httpAddress is asked. HTTPS is for a proxy that ends TLS in front of Triton, which "
+        "speaks none over HTTP: operator and runtimes show certificates of the chart's operator.tlsSecret "
+        "and runtime.tlsSecret; the proxy's must hold the host of httpAddress and be signed by their ca.crt. "
+        "Default HTTP.",
+    )
     device_class: DeviceClass = Field(
         description="Class of the server, under which the remote parts are profiled."
     )
@@ -60,6 +67,11 @@ class TritonServer(Part):
         description="Labels of the nodes on which the server's class is profiled, all of which they must "
         "have."
     )
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP is asked, with the scheme."""
+        return f"{self.scheme.lower()}://{self.http_address}"
 
 
 class LocalLinks(Part):

@@ -1,0 +1,180 @@
+"""A Triton server with scheme HTTPS: the operator's model control and a runtime's hop by the same proxy.
+
+Each shows its certificate, each checks the proxy's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from chains import IMAGE, branches, wait_until
+from edge_operator.api.devicepools import TritonServer
+from edge_operator.api.tensors import Tensor
+from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
+from edge_operator.triton import Tail, TritonServers
+from edge_runtime.tls.certificates import Certificates
+from mounts import Mount, Signer
+from proxies import Proxy, TritonLike, tls_proxy, triton_like
+from stages import alone, ask, entry, split
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A server behind a proxy that ends TLS, the operator's client for it, and what each of them mounts."""
+
+    server: TritonServer
+    triton: TritonLike
+    control: TritonServers
+    proxys: Mount
+    operators: Mount
+    proxy: Proxy
+
+    def tail(self) -> Tail:
+        tensor = Tensor(name="joined", datatype="FP32", shape=(-1, 6))
+        return Tail(self.server.url, "tail", "onnxruntime", "sha256:" + "0" * 64, (tensor,), (tensor,))
+
+    def ready(self) -> frozenset[str]:
+        return self.control.ready(self.server.url)
+
+
+@contextmanager
+def cloud(folder: Path, operators: Files, proxys: Files, inferring: int = 1) -> Iterator[Cloud]:
+    mine, theirs = Mount(folder / "operator", operators), Mount(folder / "proxy", proxys)
+    certificates = Certificates(theirs.path)
+    with triton_like(inferring) as triton, tls_proxy(certificates, triton.port) as proxy:
+        body = {"name": "cloud", "deviceClass": "cloud", "nodeSelector": {"class": "cloud"}}
+        body |= {"httpAddress": f"localhost:{proxy.port}", "scheme": "HTTPS"}
+        server = TritonServer.model_validate(body)
+        yield Cloud(server, triton, TritonServers(mine.path), theirs, mine, proxy)
+
+
+def infer(sockets: Path) -> tuple[int, Any]:
+    given = {"name": "image", "shape": list(IMAGE.shape), "datatype": "FP32", "data": IMAGE.ravel().tolist()}
+    return ask(sockets, "POST", "/v2/models/digits/infer", {"inputs": [given]})
+
+
+def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(tmp_path: Path) -> None:
+    before, after = Signer(tmp_path / "before"), Signer(tmp_path / "after")
+    (whole,) = ort.InferenceSession(branches()).run(["logits"], {"image": IMAGE})
+    file, placement = split(branches(), "joined", tmp_path, "")
+    with ExitStack() as stack:
+        port, _, _ = stack.enter_context(alone(file, name="tail"))
+        it = stack.enter_context(cloud(tmp_path, before.pair(), before.pair(), port))
+        it.control.load(it.tail(), file.read_bytes())
+        assert it.triton.models == {"tail": file.read_bytes()}
+        placement["spec"]["routes"][0]["stages"][1] |= {"runtime": "Triton", "address": it.server.url}
+        runtimes = Mount(tmp_path / "runtime", before.pair())
+        hops = Certificates(runtimes.path)
+        sockets = stack.enter_context(entry(tmp_path, placement, certificates=hops))
+        status, answer = infer(sockets)
+        assert status == 200, answer
+        np.testing.assert_allclose(answer["outputs"][0]["data"], whole.ravel(), rtol=1e-5, atol=1e-6)
+        assert it.ready() == {"tail"}
+
+        for mount in (it.proxys, it.operators, runtimes):
+            mount.swap(after.pair())
+        assert it.proxy.certificates.look() is True
+        assert it.ready() == {"tail"}  # from the next call on
+        wait_until(
+            lambda: hops.current.authority == after.pair()["ca.crt"], "the runtime's look at its files"
+        )
+        it.proxy.drop()
+        before_it = it.proxy.handshakes
+        assert infer(sockets)[0] == 200
+        assert it.proxy.handshakes == before_it + 1
+
+        it.control.unload(it.server.url, "tail")
+        assert it.ready() == frozenset()
+        status, answer = infer(sockets)
+        assert (status, "tail answered 404" in answer["error"]) == (503, True)
+
+
+def test_a_proxy_of_another_authority_is_sent_nothing(tmp_path: Path) -> None:
+    ours, theirs = Signer(tmp_path / "ours"), Signer(tmp_path / "theirs")
+    with cloud(tmp_path, ours.pair(), theirs.pair()) as it:
+        with pytest.raises(TritonUntrustedError, match="the certificate there is refused") as raised:
+            it.control.load(it.tail(), b"a slice")
+        assert it.triton.models == {}
+    assert str(raised.value).startswith(f"loading tail into Triton at {it.server.url} failed: ")
+    assert str(raised.value).endswith("be signed by ca.crt of the chart's operator.tlsSecret")
+
+
+def test_a_proxy_of_another_name_is_sent_nothing(tmp_path: Path) -> None:
+    signer = Signer(tmp_path / "authority")
+    with cloud(tmp_path, signer.pair(), signer.pair(hosts=("triton.test",))) as it:
+        with pytest.raises(TritonUntrustedError, match=r"not valid for 'localhost'.*must hold the host"):
+            it.control.load(it.tail(), b"a slice")
+        assert it.triton.models == {}
+
+
+def test_an_operator_whom_the_proxy_does_not_trust_is_told_so(tmp_path: Path) -> None:
+    signer, stranger = Signer(tmp_path / "authority"), Signer(tmp_path / "stranger")
+    mine = stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]}
+    with cloud(tmp_path, mine, signer.pair()) as it:
+        # A server may say why before it closes, or not.
+        with pytest.raises(TritonUnreachableError, match=r"tls\.crt of the chart's operator\.tlsSecret"):
+            it.control.load(it.tail(), b"a slice")
+        assert it.triton.models == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"ca.crt": b""}, r"ca\.crt: no certificate of an authority can be read there"),
+        ({"tls.key": b""}, r"tls\.crt and .*tls\.key: they cannot be used"),
+        ({"tls.crt": b"half a certificate"}, r"tls\.crt and .*tls\.key: they cannot be used"),
+    ],
+)
+def test_files_of_the_operators_that_cannot_be_used_are_named_until_they_are_mended(
+    tmp_path: Path, broken: Files, said: str
+) -> None:
+    signer = Signer(tmp_path / "authority")
+    with cloud(tmp_path, signer.pair() | broken, signer.pair()) as it:
+        with pytest.raises(TritonUntrustedError, match=said):
+            it.ready()
+        it.operators.swap(signer.pair())
+        assert it.ready() == frozenset()
+
+
+def test_an_operator_without_certificates_names_the_value_of_the_chart() -> None:
+    with pytest.raises(TritonUntrustedError, match=r"set operator\.tlsSecret of the chart"):
+        TritonServers().ready("https://localhost:1")
+
+
+def test_a_server_without_tls_is_told_apart_from_one_that_is_away(tmp_path: Path) -> None:
+    signer = Signer(tmp_path / "authority")
+    with cloud(tmp_path, signer.pair(), signer.pair()) as it:
+        with pytest.raises(TritonUntrustedError, match="wrong version number; it must speak TLS"):
+            it.control.ready(f"https://localhost:{it.triton.port}")
+        assert it.control.ready(f"http://localhost:{it.triton.port}") == frozenset()
+    with pytest.raises(TritonUnreachableError, match="nobody answers there") as raised:
+        it.ready()
+    assert not isinstance(raised.value, TritonUntrustedError)
+
+
+@pytest.mark.parametrize(
+    ("page", "kind", "said"),
+    [
+        ("502 Bad Gateway", TritonUnreachableError, "a proxy is there and no Triton (HTTP 502 Bad Gateway)"),
+        ("403 Forbidden", TailRefusedError, "a proxy before Triton refuses it (HTTP 403 Forbidden)"),
+    ],
+)
+def test_what_a_proxy_answers_by_itself_is_not_taken_for_tritons_word(
+    tmp_path: Path, page: str, kind: type[TritonError], said: str
+) -> None:
+    signer = Signer(tmp_path / "authority")
+    with cloud(tmp_path, signer.pair(), signer.pair()) as it:
+        it.triton.page = (int(page[:3]), f"<html><h1>{page}</h1></html>")
+        with pytest.raises(kind, match=re.escape(said)):
+            it.ready()
