@@ -116,9 +116,7 @@ def test_a_server_that_is_not_trusted_is_told_apart_from_one_that_is_away(world:
     world.reconcile()
     placed = world.condition("Placed")
     assert (placed["status"], placed["reason"]) == ("False", "TritonUntrusted")
-    assert placed["message"].startswith(
-        "the certificate there is refused (unknown authority); until it does, "
-    )
+    assert placed["message"].startswith("the certificate there is refused (unknown authority); until then ")
     assert _addresses(world) == set()
     world.triton.failure = None
     world.reconcile()
