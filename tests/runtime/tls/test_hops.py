@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ import pytest
 import uvicorn
 
 from edge_runtime.assignment import Link
-from edge_runtime.connections import Resolver
-from edge_runtime.links import LinkMonitor
+from edge_runtime.connections import Connection, HttpClient, Resolver
+from edge_runtime.links import LinkMonitor, Transfer
 from edge_runtime.store.app import StoreApp
 from edge_runtime.tls.certificates import Certificates
+from loops import in_thread
 from mounts import Mount, Signer
 from stages import alone, ask, entry, split
 
@@ -136,6 +138,59 @@ async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> No
     finally:
         server.should_exit = True
         await serving
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["TLS", "plain"])
+def test_what_has_arrived_is_known_while_a_request_is_on_its_way(tmp_path: Path, guarded: bool) -> None:
+    mount = Mount(tmp_path / "tls", Signer(tmp_path / "authority").pair())
+    certificates = Certificates(mount.path)
+    size, first = 8 << 20, 64 << 10
+
+    async def main(stop: asyncio.Event) -> None:
+        go_on = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(first)
+            await go_on.wait()
+            await reader.readexactly(size - first)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, first)
+        listening.bind(("127.0.0.1", 0))
+        tls = certificates.server if guarded else None
+        async with await asyncio.start_server(serve, sock=listening, ssl=tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            url = f"http{'s' if guarded else ''}://localhost:{port}"
+            spec = Link(peer="cloud", probe=url)
+            monitor = LinkMonitor(spec, Resolver(), lambda *_: None, tls=certificates.client)
+            client, begun = HttpClient(url, tls=certificates.client), asyncio.Queue[Transfer]()
+
+            def begin(connection: Connection) -> None:
+                assert connection.socket is not None
+                begun.put_nowait(monitor.begin(connection.socket, size))
+
+            request = asyncio.create_task(
+                client.request("POST", "/", [bytes(size)], within=30, on_start=begin)
+            )
+            transfer = await begun.get()
+            async with asyncio.timeout(20):
+                while transfer.moved() < first:  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(0.01)
+            assert first <= transfer.moved() < size
+            go_on.set()
+            assert (await request).status == 200
+            assert transfer.moved() == size
+            monitor.finish(transfer, 0.0)
+            assert monitor.report().up is True
+            assert monitor.report().round_trip is not None
+            client.close()
+
+    with in_thread(main):
+        pass
 
 
 def test_both_ends_follow_a_new_authority_without_a_restart(
