@@ -26,7 +26,7 @@ from onnx import ModelProto
 from benchmarks.graphs.nets import Net
 from benchmarks.graphs.residual import mobilenet_v2
 from benchmarks.runtime.clients import HttpConnection, latencies, open_loop
-from benchmarks.runtime.overheads import quantile
+from benchmarks.runtime.quantiles import quantile
 
 _CLIENTS: Final = 16
 _CONNECTIONS: Final = 200

@@ -25,7 +25,7 @@ from typing import Final
 
 from benchmarks.runtime.commands import Say, reported
 from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, Plan, deployed
-from benchmarks.runtime.overheads import quantile
+from benchmarks.runtime.quantiles import quantile
 from benchmarks.runtime.sites import burst_bytes
 
 RATES: Final = (1e6, 2e6, 5e6, 10e6, 50e6)

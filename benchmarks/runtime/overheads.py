@@ -1,6 +1,5 @@
 """What each server adds to the session's own time, for one caller who asks again once it is answered."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ import onnxruntime as ort
 from benchmarks.runtime.clients import HttpConnection, grpc_call, grpc_request, http_request, latencies
 from benchmarks.runtime.models import SIZES, write_models
 from benchmarks.runtime.peers import JSON_ONLY, Server, started
+from benchmarks.runtime.quantiles import quantile
 
 _ROUNDS: Final = 10
 _WARM: Final = 100
@@ -43,11 +43,6 @@ def measure(names: Sequence[str], folder: Path, say: Callable[[str], None], quic
         "memory_mb": memory,
         "json_only_over_http": sorted(JSON_ONLY & servers.keys()),
     }
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The nearest-rank quantile of ordered values."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _ask(servers: Mapping[str, Server], size: str, quick: bool) -> dict[str, dict[str, dict[str, float]]]:

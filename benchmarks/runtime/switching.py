@@ -3,8 +3,13 @@
 Run alone: `.venv/bin/python -m benchmarks.runtime.switching [--quick]`. Two tables, each of one real
 onnxruntime model, take turns; callers in this process ask without a pause. An answer that is not, bit by bit,
 that of the table whose name it carries is counted as mixed. Times with switches and as long without take
-turns too: what of the longest gap between two answers a switch causes is the difference. `heavy` is the same
-with a second route of 48 MB in each table.
+turns too. `heavy` is the same with a second route of 48 MB in each table.
+
+`longest_gap_ms` is the one longest gap between two answers of all the switches, and what of it they cause is
+the difference to that of the times without: on a machine that does other things a matter of luck. What does
+not hang on one moment is `gap_of_a_switch_ms`: of each switch the longest gap from the last answer before it
+was asked for until the new table has given its answers, as quantiles over the switches. Beside it,
+`gap_without_a_switch_ms`: the same of spans that are as long, in the times without.
 """
 
 import argparse
@@ -18,7 +23,8 @@ import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +33,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.runtime.gaps import Span, Turn, described
+from benchmarks.runtime.quantiles import quantile
 from edge_runtime.assignment import Placement, parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
@@ -34,6 +42,7 @@ from edge_runtime.inference.memory import UNLIMITED, Memory, resident
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.questions import Question
 from edge_runtime.routing.generations import Generations
 
 _WIDTH: Final = 256
@@ -148,7 +157,7 @@ def dataplane(
 async def switch_under_load(
     folder: Path, switches: int, answers: int = 20, heavy: bool = False
 ) -> dict[str, object]:
-    """Tables take turns, each for at least so many answers; counts, gaps (ms) and memory (a ratio)."""
+    """Tables take turns, each for so many answers of its own; counts, gaps (ms) and memory (a ratio)."""
     plane, generations, store = dataplane(folder)
     slices = [put(folder, network(seed)) for seed in (1, 2)]
     large = [put(folder, network(seed, *HEAVY)) for seed in (1, 2)] if heavy else []
@@ -162,11 +171,13 @@ async def switch_under_load(
 
     for i in range(2):
         assert await generations.use(table(i))
-        answer = await plane.infer({"x": x}, ["y"])
+        answer = await plane.infer(Question({"x": x}, ["y"]))
         expected[str(answer.parameters["route"])] = answer.outputs[0].tobytes()
-    assert len(set(expected.values())) == 2
+    names = list(expected)
+    assert len(set(expected.values())) == len(names) == 2
 
     ended = array("d")
+    given: Counter[str] = Counter()
     failed = mixed = 0
     stop = asyncio.Event()
 
@@ -174,51 +185,49 @@ async def switch_under_load(
         nonlocal failed, mixed
         while not stop.is_set():
             try:
-                answer = await plane.infer({"x": x}, ["y"])
+                answer = await plane.infer(Question({"x": x}, ["y"]))
             except Exception:
                 failed += 1
                 continue
+            name = str(answer.parameters["route"])
             ended.append(time.perf_counter())
-            mixed += answer.outputs[0].tobytes() != expected[str(answer.parameters["route"])]
+            given[name] += 1
+            mixed += answer.outputs[0].tobytes() != expected[name]
             await asyncio.sleep(0)
 
     short_pauses()  # as `run` does
     callers = [asyncio.create_task(ask()) for _ in range(_CALLERS)]
     await asyncio.sleep(0.5)
     steady = most = resident()
-    gaps: dict[bool, list[float]] = {True: [], False: []}
+    turns: list[Turn] = []
     requests, taken = 0, []
     for first in range(0, switches, _BLOCK):
-        begin, seen = time.perf_counter(), len(ended)
+        begin, last = time.perf_counter(), len(ended) - 1
+        spans: list[Span] = []
         for i in range(first, min(first + _BLOCK, switches)):
-            asked = time.perf_counter()
+            asked, before, name = time.perf_counter(), len(ended) - 1, names[i % 2]
+            wanted = given[name] + answers
             assert await generations.use(table(2 + i))
             taken.append(time.perf_counter() - asked)
-            here = len(ended)
-            while len(ended) < here + answers and not failed:  # noqa: ASYNC110 - each table answers some
+            while given[name] < wanted and not failed:  # noqa: ASYNC110 - each table answers some
                 await asyncio.sleep(0)
+            spans.append((before, len(ended) - 1))
             most = max(most, resident())
-        gaps[True] += _gaps(ended[seen:])
-        requests += len(ended) - seen
-        seen = len(ended)
+        quiet = len(ended)
+        requests += quiet - 1 - last
         await asyncio.sleep(time.perf_counter() - begin)
-        gaps[False] += _gaps(ended[seen:])
+        turns.append(Turn((last, quiet - 1), spans, (quiet, len(ended) - 1)))
     stop.set()
     await asyncio.gather(*callers)
     await generations.close()
     store.close()
-    with_, without = sorted(gaps[True]), sorted(gaps[False])
     return {
         "switches": switches,
         "requests": requests + failed,
         "failed": failed,
         "mixed": mixed,
-        "longest_gap_ms": round(1e3 * with_[-1], 3),
-        "longest_gap_without_switches_ms": round(1e3 * without[-1], 3),
-        "longest_gap_by_switches_ms": round(1e3 * max(0.0, with_[-1] - without[-1]), 3),
-        "gap_p999_ms": round(1e3 * _quantile(with_, 0.999), 3),
-        "gap_p999_without_switches_ms": round(1e3 * _quantile(without, 0.999), 3),
-        "switch_p50_ms": round(1e3 * _quantile(sorted(taken), 0.5), 3),
+        **described(ended, turns),
+        "switch_p50_ms": round(1e3 * quantile(sorted(taken), 0.5), 3),
         "memory_ratio": round(most / steady, 3),
     }
 
@@ -297,7 +306,7 @@ async def _step(folder: Path, steps: int) -> float:
         while plane.active is None or plane.active.route.name != name:
             now = time.perf_counter()
             if now >= due:
-                asked.add(asyncio.create_task(plane.infer({"x": x}, ["y"])))
+                asked.add(asyncio.create_task(plane.infer(Question({"x": x}, ["y"]))))
                 due = now + 0.015
             if now - begin > 20:
                 raise RuntimeError(
@@ -310,7 +319,7 @@ async def _step(folder: Path, steps: int) -> float:
         far.rate = _FAST
         await ask_until("far")
         for _ in range(20):  # the fast link is well known
-            await plane.infer({"x": x}, ["y"])
+            await plane.infer(Question({"x": x}, ["y"]))
             await asyncio.sleep(0.005 + 0.0007 * (step % 7))
         far.rate = _SLOW
         times.append(await ask_until("near"))
@@ -321,15 +330,7 @@ async def _step(folder: Path, steps: int) -> float:
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     listening.close()
-    return round(1e3 * _quantile(sorted(times), 0.99), 3)
-
-
-def _gaps(ended: Iterable[float]) -> list[float]:
-    return [b - a for a, b in pairwise(ended)]
-
-
-def _quantile(values: list[float], share: float) -> float:
-    return values[min(int(share * len(values)), len(values) - 1)]
+    return round(1e3 * quantile(sorted(times), 0.99), 3)
 
 
 def main() -> int:

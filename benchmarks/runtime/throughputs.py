@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.runtime.clients import closed_loop, http_request, open_loop
 from benchmarks.runtime.models import SIZES, write_models
-from benchmarks.runtime.overheads import quantile
 from benchmarks.runtime.peers import JSON_ONLY, started
+from benchmarks.runtime.quantiles import quantile
 
 _SIZE: Final = "48KB"
 _CLIENTS: Final = 16

@@ -15,3 +15,8 @@ def test_a_thousand_switches_under_load_lose_no_request_and_mix_no_two_tables(tm
     assert found["requests"] >= 4000
     assert isinstance(found["memory_ratio"], float)
     assert found["memory_ratio"] < 1.2
+    for spans in ("gap_of_a_switch_ms", "gap_without_a_switch_ms"):
+        gaps = found[spans]
+        assert isinstance(gaps, dict)
+        assert list(gaps) == ["p50", "p90", "p99", "most"]
+        assert 0 < gaps["p50"] <= gaps["p90"] <= gaps["p99"] <= gaps["most"]
