@@ -30,6 +30,7 @@ from edge_runtime.cheap.distances import digest, distance, sketch
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
 from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
 
 Image = npt.NDArray[np.float32]
 
@@ -134,7 +135,7 @@ class Front:
         for frame in frames:
             self._now += 1 / _RATE
             begin = time.perf_counter()
-            answer = await self._front.infer({"image": frame}, ["logits"])
+            answer = await self._front.infer(Question({"image": frame}, ["logits"]))
             self.seconds += time.perf_counter() - begin
             told: dict[str, Any] = dict(answer.parameters)
             self.told.append(("filtered" in told, "cached" in told, float(answer.outputs[0].ravel()[0])))

@@ -26,9 +26,10 @@ from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
 from edge_runtime.serving import Service
-from edge_runtime.tensors import Array, Contract, Tensor
+from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports, bracketed
@@ -71,16 +72,10 @@ class LoneModel:
         """What the file says."""
         return self._session.contract
 
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-        since: float | None = None,
-    ) -> Answer:
+    async def infer(self, question: Question) -> Answer:
         """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
-        start = self._clock() if since is None else since
+        start = self._clock() if question.since is None else question.since
+        inputs, outputs, within = question.inputs, question.outputs, question.within
         exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
         self._runner.admit(self._session.seconds)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from edge_runtime.cheap.settings import Cheap
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.inference.sessions import Halt
 from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
@@ -77,28 +78,20 @@ class Dataplane:
         table = self._generations.table
         return table.placement.spec.slo.latency if table is not None else None
 
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-        since: float | None = None,
-    ) -> Answer:
-        """Answers checked inputs `within` so many seconds or the SLO, whichever is less.
+    async def infer(self, question: Question) -> Answer:
+        """Answers within the caller's time or the SLO, whichever is less.
 
-        The time counts from `since` (by this clock), else from now. Raises CannotAnswer when neither the
-        route nor a local one can, QueueFull when too many wait.
+        Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
         """
-        start = self._clock() if since is None else since
+        start = self._clock() if question.since is None else question.since
         table = self._generations.table
         if table is None:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")
         slo = table.placement.spec.slo.latency
-        deadline = slo if within is None else min(slo, within)
+        deadline = slo if question.within is None else min(slo, question.within)
         self._runner.admit(table.routes[-1].pace.seconds)
         try:
-            output, loaded, outcome = await self._answer(table, inputs, start, deadline)
+            output, loaded, outcome = await self._answer(table, question.inputs, start, deadline)
         finally:
             self._runner.leave()
         route = loaded.route
@@ -114,7 +107,7 @@ class Dataplane:
         }
         if (sure := confidence(output)) is not None:
             parameters["confidence"] = sure
-        return Answer([output] * len(outputs), parameters, _worth(table, loaded, outcome))
+        return Answer([output] * len(question.outputs), parameters, _worth(table, loaded, outcome))
 
     def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
         """Counts a request that was answered by an answer given before."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from edge_runtime.answers import Answer
 from edge_runtime.errors import NotReady, UnknownModel
-from edge_runtime.tensors import Array, Contract
+from edge_runtime.questions import Question
+from edge_runtime.tensors import Contract
 
 SERVER: Final = "edge-runtime"
 VERSION: Final = "0.1.0"
@@ -29,17 +30,9 @@ class Backend(Protocol):
     def message(self) -> str:
         """Why nothing is loaded."""
 
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-    ) -> Answer:
-        """Answers checked inputs with the named outputs, `within` so many seconds if it can.
-
-        `stream` is the sequence that the caller says it is part of; an answer without any outputs is one that
-        was not worth computing.
+    async def infer(self, question: Question) -> Answer:
+        """Answers within the time that is given if it can; an answer without any outputs is one that was not
+        worth computing.
         """
 
 

@@ -12,6 +12,7 @@ from edge_runtime.alone import LoneModel
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
 
 
 @pytest.fixture
@@ -44,10 +45,10 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     assert part.size < whole.size
     assert part.batched == whole.batched
 
-    answer = await model.infer(feeds, [early])
+    answer = await model.infer(Question(feeds, [early]))
     np.testing.assert_allclose(answer.outputs[0], expected[0], rtol=1e-5, atol=1e-6)
     assert parts.session([last, early]) is whole
-    everything = await model.infer(feeds, [t.name for t in whole.outputs])
+    everything = await model.infer(Question(feeds, [t.name for t in whole.outputs]))
     for found, wanted in zip(everything.outputs, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
     model.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from edge_runtime.answers import Answer
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
 from edge_runtime.errors import HopFailed, NotReady
+from edge_runtime.questions import Question
 from edge_runtime.tensors import Array, Contract, Tensor
 
 IMAGE = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))[None, None]
@@ -36,22 +36,15 @@ class Counting:
         self.hold: asyncio.Event | None = None
         self.first_fails = False
 
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-        since: float | None = None,
-    ) -> Answer:
-        self.asked.append((within, stream))
-        self.since.append(since)
+    async def infer(self, question: Question) -> Answer:
+        self.asked.append((question.within, question.stream))
+        self.since.append(question.since)
         count = len(self.asked)
         if self.hold is not None:
             await self.hold.wait()
         if self.first_fails and count == 1:
             raise HopFailed("no")
-        arrays = [np.array([[count]], np.float32) for _ in outputs]
+        arrays = [np.array([[count]], np.float32) for _ in question.outputs]
         parameters = {"exit": "final", "route": "final@local", "cut": "local"}
         return Answer(arrays, {**parameters, "deadline_met": True}, self.answers)
 
@@ -67,7 +60,7 @@ class Setup:
         self.front = CheapInputs(self.source, self.registry, "m", b"k", lambda: self.now)
 
     async def ask(self, image: Array = IMAGE, within: float | None = None, stream: str = "") -> Answer:
-        return await self.front.infer({"image": image}, ["y"], within, stream)
+        return await self.front.infer(Question({"image": image}, ["y"], within, stream))
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, {"service": "m", **labels})

@@ -9,6 +9,7 @@ import pytest
 
 from edge_runtime.errors import QueueFull
 from edge_runtime.inference.runners import Runner
+from edge_runtime.questions import Question
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
@@ -35,7 +36,7 @@ class _Full:
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
-    async def infer(self, inputs: Any, outputs: Any, within: float | None = None, stream: str = "") -> Any:
+    async def infer(self, question: Question) -> Any:
         raise QueueFull("256 requests wait already; ask again in 4 s", 4)
 
 

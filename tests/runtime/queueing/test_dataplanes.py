@@ -18,6 +18,7 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.questions import Question
 from edge_runtime.routing.generations import Generations
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
@@ -72,7 +73,7 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     rows = [np.random.default_rng(i).normal(size=(1, 1024)).astype(np.float32) for i in range(11)]
     async with asyncio.timeout(60):
         while True:
-            answers = await asyncio.gather(*(plane.infer({"x": row}, ["logits"]) for row in rows))
+            answers = await asyncio.gather(*(plane.infer(Question({"x": row}, ["logits"])) for row in rows))
             for row, answer in zip(rows, answers, strict=True):
                 np.testing.assert_allclose(answer.outputs[0], alone.run({"x": row})[0], rtol=1e-5, atol=1e-5)
             text = metrics.exposition().decode()
@@ -100,7 +101,7 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
     assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
-    await plane.infer({"x": row}, ["logits"])
-    await plane.infer({"x": row}, ["logits"], within=1.0)
+    await plane.infer(Question({"x": row}, ["logits"]))
+    await plane.infer(Question({"x": row}, ["logits"], within=1.0))
     await generations.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back

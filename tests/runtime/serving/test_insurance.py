@@ -19,6 +19,7 @@ from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.questions import Question
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
@@ -168,7 +169,7 @@ async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
 ) -> None:
     wish = {"earlyExit": {"mode": "Confidence", "threshold": threshold}}
     async with _plane(stack, tmp_path, wish, silent) as plane:
-        answer = await plane.infer({"image": image}, ["logits"])
+        answer = await plane.infer(Question({"image": image}, ["logits"]))
         assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
         assert f'outcome="{route}"' in plane._metrics.exposition().decode()
 
@@ -179,7 +180,7 @@ async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
     async with _plane(stack, tmp_path, {"deadline": {"action": "Fail"}}, silent) as plane:
         begin = asyncio.get_running_loop().time()
         with pytest.raises(HopLate):
-            await plane.infer({"image": image}, ["logits"])
+            await plane.infer(Question({"image": image}, ["logits"]))
         assert asyncio.get_running_loop().time() - begin < 0.2
 
 
@@ -187,5 +188,5 @@ async def test_told_to_wait_a_late_hop_is_waited_for_and_then_replaced(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
     async with _plane(stack, tmp_path, {"deadline": {"action": "Wait"}}, silent) as plane:
-        answer = await plane.infer({"image": image}, ["logits"])
+        answer = await plane.infer(Question({"image": image}, ["logits"]))
         assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)

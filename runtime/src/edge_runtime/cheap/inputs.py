@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -16,6 +17,7 @@ from edge_runtime.cheap.input_filters import DROPPED, InputFilter
 from edge_runtime.cheap.result_caches import HIT, JOINED, Key, ResultCache
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import NotReady
+from edge_runtime.questions import Question
 from edge_runtime.serving import Backend
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
 
@@ -30,16 +32,6 @@ _SHARE: Final = 0.5  # of the time that is left, spent on waiting for somebody e
 
 class Source(Backend, Protocol):
     """What answers, and says for what its answers may be given again."""
-
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-        since: float | None = None,
-    ) -> Answer:
-        """As a Backend; the time counts from `since`, where it is given."""
 
     @property
     def cheap(self) -> Cheap:
@@ -91,21 +83,15 @@ class CheapInputs:
         """The source's."""
         return self._source.message
 
-    async def infer(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None = None,
-        stream: str = "",
-    ) -> Answer:
+    async def infer(self, question: Question) -> Answer:
         """The source's answer, or one that it gave before: `filtered` or `cached` among the parameters."""
         if self._source.cheap is not self._settings:
             self._adopt(self._source.cheap)
         if self._filter is not None:
-            return await self._filtered(self._filter, inputs, outputs, within, stream)
+            return await self._filtered(self._filter, question)
         if self._cache is not None:
-            return await self._cached(self._cache, inputs, outputs, within, stream, self._clock())
-        return await self._source.infer(inputs, outputs, within, stream)
+            return await self._cached(self._cache, question, self._clock())
+        return await self._source.infer(question)
 
     def _adopt(self, wanted: Cheap) -> None:
         """Takes other settings; a request under way keeps to the filter and the cache that it began with."""
@@ -126,14 +112,8 @@ class CheapInputs:
         if self._cache_counts is not None:
             self._cache_counts.holds(self._cache.bytes if self._cache is not None else 0)
 
-    async def _filtered(
-        self,
-        filter_: InputFilter,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None,
-        stream: str,
-    ) -> Answer:
+    async def _filtered(self, filter_: InputFilter, question: Question) -> Answer:
+        inputs, outputs, stream = question.inputs, question.outputs, question.stream
         start, cache, contract = self._clock(), self._cache, self._source.contract
         seen = await _aside(_LONG_SKETCH, inputs, sketch, inputs)
         verdict = filter_.judge(stream, seen, outputs, self._source.accuracy, start)
@@ -142,43 +122,35 @@ class CheapInputs:
         if verdict.answer is not None:
             given = [] if verdict.outcome == DROPPED else verdict.answer.outputs
             parameters = {"filtered": True, "distance": round(verdict.distance or 0.0, 4)}
-            return self._again(verdict.answer, given, parameters, "filtered", start, within)
+            return self._again(verdict.answer, given, parameters, "filtered", start, question.within)
         self._check(inputs, contract)
         if cache is not None:
-            answer = await self._cached(cache, inputs, outputs, within, stream, start)
+            answer = await self._cached(cache, question, start)
         else:
-            answer = await self._source.infer(inputs, outputs, within, stream, start)
+            answer = await self._source.infer(replace(question, since=start))
         filter_.computed(stream, seen, outputs, answer, start)
         return answer
 
-    async def _cached(
-        self,
-        cache: ResultCache,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        within: float | None,
-        stream: str,
-        start: float,
-    ) -> Answer:
-        flights, contract = self._flights, self._source.contract
+    async def _cached(self, cache: ResultCache, question: Question, start: float) -> Answer:
+        inputs, flights, contract = question.inputs, self._flights, self._source.contract
         assert self._cache_counts is not None
-        key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(outputs))
+        key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(question.outputs))
         outcome, found = cache.find(key, self._source.accuracy, start)
         if found is None and (flight := flights.get(key)) is not None:
             # The same is being computed. Who waits for it in vain still has time to compute.
-            limit = self._limit(within)
+            limit = self._limit(question.within)
             left = None if limit is None else max(start + limit - self._clock(), 0.0)
             await asyncio.wait({flight}, timeout=None if left is None else _SHARE * left)
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
         self._cache_counts.lookup(outcome)
         if found is not None:
-            return self._again(found, found.outputs, {"cached": True}, "cached", start, within)
+            return self._again(found, found.outputs, {"cached": True}, "cached", start, question.within)
         self._check(inputs, contract)
         flight = asyncio.get_running_loop().create_future()
         mine = flights.setdefault(key, flight) is flight
         try:
-            answer = await self._source.infer(inputs, outputs, within, stream, start)
+            answer = await self._source.infer(replace(question, since=start))
             cache.keep(key, answer, start)
         finally:
             flight.set_result(None)

@@ -23,6 +23,7 @@ from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stre
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.protocol.requests import InferRequest
+from edge_runtime.questions import Question
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
@@ -108,7 +109,8 @@ class Servicer:
         wanted = [name for name, _ in asked.outputs]
         limits = [limit for limit in (asked.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        answer = await self._service.answering(model).infer(asked.inputs, wanted, within, asked.stream)
+        question = Question(asked.inputs, wanted, within, asked.stream)
+        answer = await self._service.answering(model).infer(question)
         current.get().answered(answer.parameters)
         return answer
 

@@ -28,6 +28,7 @@ from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
+from edge_runtime.questions import Question
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
@@ -149,7 +150,7 @@ class RestApp:
         request = decode_request(body, header_length, contract, plans)
         wanted = [name for name, _ in request.outputs]
         backend = self._service.answering(model)
-        result = await backend.infer(request.inputs, wanted, request.timeout, request.stream)
+        result = await backend.infer(Question(request.inputs, wanted, request.timeout, request.stream))
         current.get().answered(result.parameters)
         parts, length = encode_response(
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters
