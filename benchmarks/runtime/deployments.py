@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from onnx import helper
 
 from benchmarks.graphs.nets import Net
 from benchmarks.runtime.commands import Say
+from benchmarks.runtime.models import mean
 from benchmarks.runtime.peers import ROOT, install, triton_command
 from benchmarks.runtime.sites import EDGE, Process, Site, site
 from edge_runtime.store.blobs import Blobs
@@ -35,6 +36,7 @@ HTTP: Final = 8080
 STORE: Final = 8090
 TRITON: Final = 8000
 _GRPC, _CONTROL, _CONTROL_GRPC, _TRITON_GRPC = 8081, 8082, 8083, 8001
+_BARE, _BARE_GRPC = 8084, 8085
 _SINK: Final = 8091
 _ETHERNET, _HEADERS = 14, 66  # bytes of a frame: Ethernet alone; with IP and TCP with timestamps
 _READY: Final = 60.0
@@ -159,6 +161,17 @@ class Deployment:
         """Starts the runtime that has nothing but the local route."""
         self._run("control", self._routes()[1:], (_CONTROL, _CONTROL_GRPC))
 
+    def start_bare(self) -> None:
+        """Starts the bare server at the edge node, and waits until it answers."""
+        model = self.site.folder / "mean.onnx"
+        model.write_bytes(mean(prod(IMAGE)))
+        ports = (str(_BARE), str(_BARE_GRPC))
+        self._start("bare", EDGE, "benchmarks.runtime.servers.bare", str(model), *ports)
+        deadline = time.monotonic() + _READY
+        while (found := self.ask_bare(1, 0.1)[0])["status"] != 200:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the bare server does not answer: {found}")
+
     def await_cut_route(self) -> None:
         """Waits until requests take the cut's route."""
         deadline = time.monotonic() + _READY
@@ -179,6 +192,13 @@ class Deployment:
         """The far half alone, asked where it runs."""
         target = {"url": self.triton_url, "model": MODEL, "tensor": "cut", "shape": CUT}
         found: list[Document] = self.far_hand.do(do="ask", count=count, pause=pause, **target)
+        return found
+
+    def ask_bare(self, count: int, pause: float) -> list[Document]:
+        """As many bytes as a request's image, asked of the bare server by who asks the runtime."""
+        url = f"http://127.0.0.1:{_BARE}"
+        target = {"url": url, "model": MODEL, "tensor": "x", "shape": (1, prod(IMAGE))}
+        found: list[Document] = self.hand.do(do="ask", count=count, pause=pause, **target)
         return found
 
     def run_head(self, count: int, pause: float) -> list[float]:

@@ -11,8 +11,14 @@ for the far half where it runs. Both are measured in turn with the requests, a b
 are those of one request as the node's interface counts them on the unshaped link: payload, HTTP, TCP, IP and
 Ethernet headers. The shaper lets a burst of little more than one frame pass at once, which is no transfer at
 the rate and is left out; so is the answer, which is smaller than a burst. The round trip is that of a TCP
-handshake. `plain_transfer_ms` is what as many bytes take from a bare socket to another over the same link
-once the runtime has ended: what of it is more than `transfer_ms` is no server's to save.
+handshake.
+
+`above_ms` is what the median, `p50_ms`, has above this ideal. Of it two parts are no runtime's to save.
+`plain_transfer_ms - transfer_ms`: the first is what as many bytes take from a bare socket to another over the
+same link once the runtime has ended. And `plain_server_ms`: the median of what the least that can answer
+(`benchmarks.runtime.servers.bare`, with a model that takes means) takes at the same node for a request of the
+same size, from the same caller at the same pace, in turn with the others. A caller that pauses finds all
+caches cold, so this is several times what the same server takes without pauses.
 """
 
 import argparse
@@ -73,6 +79,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
     rows: dict[str, dict[str, float]] = {}
     with deployed(folder, plan, say) as deployment:
         deployment.start_runtime()
+        deployment.start_bare()
         wire, round_trip = bytes_on_the_wire(deployment), deployment.round_trip()
         say(f"a request is {wire} bytes on the wire, the round trip {1e3 * round_trip:.3f} ms")
         for rate in RATES:
@@ -108,16 +115,26 @@ def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, quick
     latencies: list[float] = []
     heads: list[float] = []
     tails: list[float] = []
+    bares: list[float] = []
     block = _BLOCK[quick]
     for _ in range(_ROUNDS[quick]):
         heads += deployment.run_head(block // 3, gap)
         tails += [reply["seconds"] for reply in deployment.ask_triton(block // 3, gap)]
+        bares += [reply["seconds"] for reply in deployment.ask_bare(block // 3, gap)]
         for reply in deployment.ask(block, _PAUSE):
             if reply["status"] != 200 or reply["parameters"].get("route") != CUT_ROUTE:
                 raise RuntimeError(f"at {rate:g} bit/s a request was not answered over the link: {reply}")
             latencies.append(reply["seconds"])
     ideal = Ideal(median(heads), median(tails), wire, burst_bytes(rate), rate, round_trip)
-    parts = {"head": ideal.head, "tail": ideal.tail, "transfer": ideal.transfer, "p50": median(latencies)}
+    p50 = quantile(sorted(latencies), 0.5)
+    parts = {
+        "head": ideal.head,
+        "tail": ideal.tail,
+        "transfer": ideal.transfer,
+        "p50": p50,
+        "above": p50 - ideal.seconds,
+        "plain_server": median(bares),
+    }
     return {
         **ratios(latencies, ideal),
         "requests": len(latencies),

@@ -16,11 +16,12 @@ def write_models(folder: Path) -> dict[str, Path]:
     paths = {}
     for name, values in SIZES.items():
         path = paths[name] = folder / f"mean-{name}.onnx"
-        path.write_bytes(_mean(values))
+        path.write_bytes(mean(values))
     return paths
 
 
-def _mean(values: int) -> bytes:
+def mean(values: int) -> bytes:
+    """The means of the eighths of so many values, [N, values] -> [N, 8]."""
     eighths = helper.make_tensor("eighths", TensorProto.INT64, [3], [0, OUTPUTS, values // OUTPUTS])
     graph = helper.make_graph(
         [
