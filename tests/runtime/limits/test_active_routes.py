@@ -1,0 +1,116 @@
+"""Which route requests take: kept from table to table, passed over in a hurry, tried after a failure."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge_runtime.inference.paces import Pace
+from edge_runtime.metrics import Metrics
+from edge_runtime.routing.active_routes import ActiveRoute
+from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.routes import Choice, LinkView
+from edge_runtime.routing.tables import LoadedRoute, Table
+
+
+class _Hop:
+    """A hop that nobody can ask for its health."""
+
+    address, linked = "http://far", False
+
+    async def healthy(self, within: float) -> bool:
+        return False
+
+
+class _Link:
+    """A link that is up, with a level of 10 Mbit/s and a low quantile of 5."""
+
+    def view(self, cautious: bool = False) -> LinkView:
+        return LinkView(True, 5e6 if cautious else 10e6)
+
+
+class _Setup:
+    def __init__(self) -> None:
+        self.now, self.switches, self.metrics, self.link = 100.0, 0, Metrics("m"), _Link()
+        self.guards = Guards(lambda: self.now, lambda: True, lambda: None)
+        self.active = ActiveRoute(lambda: self.now, self.guards, self.metrics, self._switched)
+
+    def of(self, table: Table) -> str:
+        link: Any = self.link
+        return self.active.of(table, link).route.name
+
+    def choose(self, table: Table, deadline: float = 1.0) -> tuple[str, bool]:
+        link: Any = self.link
+        loaded, trial = self.active.choose(table, link, deadline)
+        return loaded.route.name, trial
+
+    def counted(self) -> float | None:
+        return self.metrics.registry.get_sample_value("edge_route_switches_total", {"service": "m"})
+
+    def _switched(self) -> None:
+        self.switches += 1
+
+
+def _table(insured: bool = True, **needs: float) -> Table:
+    """Routes by name with the bandwidth that each needs; `near` is local and takes 20 ms."""
+    routes = []
+    for name in needs:
+        route: Any = SimpleNamespace(name=name, exit=name, predicted_latency=0.5)
+        hop: Any = None if name == "near" else _Hop()
+        routes.append(LoadedRoute(route, None, hop, Pace(0.02)))
+    placement: Any = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(latency=1.0)))
+    contract: Any = None
+
+    class Told(Table):
+        @property
+        def insured(self) -> bool:
+            return insured
+
+    return Told(
+        placement,
+        tuple(routes),
+        tuple(Choice(need, name != "near") for name, need in needs.items()),
+        {},
+        next((r for r in routes if r.hop is None), None),
+        contract,
+        tuple(r.hop for r in routes),
+    )
+
+
+def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
+    setup = _Setup()
+    first, second, third = _table(far=8e6, near=0), _table(farther=20e6, far=9.5e6, near=0), _table(near=0)
+    setup.active.hand_over(None, first)
+    assert (setup.of(first), setup.switches, setup.counted()) == ("far", 1, 0)
+    setup.active.hand_over(first, second)
+    assert (setup.of(second), setup.switches, setup.counted()) == ("far", 1, 0)  # else it would be told anew
+    setup.active.hand_over(second, third)
+    assert (setup.of(third), setup.switches, setup.counted()) == ("near", 2, 0)
+
+
+@pytest.mark.parametrize(("insured", "name"), [(True, "far"), (False, "near")])
+def test_without_insurance_a_route_needs_the_low_quantile(insured: bool, name: str) -> None:
+    assert _Setup().of(_table(insured, far=8e6, near=0)) == name
+
+
+def test_a_request_in_a_hurry_takes_the_local_route_if_that_is_in_time() -> None:
+    setup, table = _Setup(), _table(far=8e6, near=0)
+    # 26 ms is what the local route should not take longer than, 0.5 s what the plan says of the far one.
+    found = {deadline: setup.choose(table, deadline)[0] for deadline in (0.025, 0.03, 0.4, 0.6)}
+    assert found == {0.025: "far", 0.03: "near", 0.4: "near", 0.6: "far"}
+
+
+async def test_after_a_hop_failed_one_request_a_second_later_tries_it() -> None:
+    setup, table = _Setup(), _table(far=8e6, near=0)
+    assert setup.choose(table) == ("far", False)
+    hop = table.routes[0].hop
+    assert hop is not None
+    setup.guards.ended(hop, "failed", trial=False, fair=True)
+    assert setup.choose(table) == ("near", False)
+    setup.now += 1.1
+    assert [setup.choose(table) for _ in range(3)] == [("far", True), ("near", False), ("near", False)]
+    setup.guards.ended(hop, "ok", trial=True, fair=True)
+    assert setup.choose(table) == ("far", False)
+    setup.guards.close()
