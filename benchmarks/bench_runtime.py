@@ -6,12 +6,9 @@ runs, not a measurement. --peers names the servers; the others are not installed
 links between network namespaces and need root; without it they say so and are left out.
 """
 
-import argparse
-import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,10 +24,11 @@ from benchmarks.runtime import (
     switching,
     throughputs,
 )
+from benchmarks.runtime.commands import Say, described, reported, say
 from benchmarks.runtime.peers import NAMES
 from testbed.errors import TestbedError
 
-Part = Callable[[Sequence[str], Path, Callable[[str], None], bool], dict[str, object]]
+Part = Callable[[Sequence[str], Path, Say, bool], dict[str, object]]
 
 PARTS: dict[str, Part] = {
     "overheads": overheads.measure,
@@ -45,11 +43,6 @@ PARTS: dict[str, Part] = {
 }
 
 
-def say(line: str) -> None:
-    """One line of what is going on."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def indented(line: str) -> None:
     """One line of what goes on in a part."""
     say(f"  {line}")
@@ -57,31 +50,27 @@ def indented(line: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures the named parts against the named servers, all by default."""
-    parser = argparse.ArgumentParser(prog="bench_runtime", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few requests, in seconds")
+    parser = described("bench_runtime", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
-    arguments = parser.parse_args(argv)
-    found: dict[str, object] = {
-        "quick": arguments.quick,
-        "machine": {
-            "cpus": os.cpu_count(),
-            "load": os.getloadavg()[0],
-            "python": platform.python_version(),
-        },
-    }
-    with tempfile.TemporaryDirectory(prefix="bench-runtime-") as folder:
-        for name in arguments.only:
-            say(f"{name}:")
-            started = time.perf_counter()
-            try:
-                found |= PARTS[name](arguments.peers, Path(folder), indented, arguments.quick)
-            except TestbedError as error:
-                indented(str(error))
-                found[name] = {"left_out": str(error)}
-            say(f"  took {time.perf_counter() - started:.0f} s")
-    print(json.dumps(found))
-    return 0
+    given = parser.parse_args(argv)
+    return reported("runtime", lambda folder: measure(folder, given.only, given.peers, given.quick))
+
+
+def measure(folder: Path, parts: Sequence[str], peers: Sequence[str], quick: bool) -> dict[str, object]:
+    """The machine, and what the named parts found; `left_out` with the reason where this machine cannot."""
+    machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
+    found: dict[str, object] = {"quick": quick, "machine": machine}
+    for name in parts:
+        say(f"{name}:")
+        started = time.perf_counter()
+        try:
+            found |= PARTS[name](peers, folder, indented, quick)
+        except TestbedError as error:
+            indented(str(error))
+            found[name] = {"left_out": str(error)}
+        say(f"  took {time.perf_counter() - started:.0f} s")
+    return found
 
 
 if __name__ == "__main__":

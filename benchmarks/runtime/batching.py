@@ -5,14 +5,12 @@ thread on the same processor, and are asked in turn, a block of requests each, b
 Prints one JSON object as its last line.
 """
 
-import argparse
 import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +24,7 @@ from onnx import ModelProto
 from benchmarks.graphs.nets import Net
 from benchmarks.graphs.residual import mobilenet_v2
 from benchmarks.runtime.clients import HttpConnection, latencies, open_loop
+from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.quantiles import quantile
 
 _CLIENTS: Final = 16
@@ -34,7 +33,6 @@ _SIZES: Final = (1, 8)
 _LOADS: Final = (0.9, 1.3)
 _DEADLINE: Final = 10.0  # times an answer to one caller alone
 
-Say = Callable[[str], None]
 Request = Callable[[float | None], bytes]
 
 
@@ -198,18 +196,5 @@ _MODELS: Final[dict[str, Callable[[], ModelProto]]] = {
 }
 
 
-def main() -> int:
-    """Measures and prints; 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a short check of the benchmark itself")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-batching-") as folder:
-        found = measure(Path(folder), lambda text: print(text, file=sys.stderr, flush=True), arguments.quick)
-    print(json.dumps(found))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("batching", __doc__, measure))

@@ -7,12 +7,9 @@ the same model in one process with the filter and the cache off and on, in turns
 by a clock that every frame moves on by 1/25 s, so what is computed does not depend on the machine.
 """
 
-import argparse
 import asyncio
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -25,6 +22,7 @@ import onnxruntime as ort
 
 from benchmarks.graphs.nets import Net
 from benchmarks.graphs.residual import mobilenet_v2
+from benchmarks.runtime.commands import Say, command
 from edge_runtime.alone import LoneModel, open_model
 from edge_runtime.cheap.distances import digest, distance, sketch
 from edge_runtime.cheap.inputs import CheapInputs
@@ -89,7 +87,7 @@ def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
     return made, [int(place) for place in places]
 
 
-def costs(name: str, model: Path, image: Image, quick: bool) -> dict[str, object]:
+def costs(name: str, model: Path, image: Image, say: Say, quick: bool) -> dict[str, object]:
     """Microseconds of the filter, the digest and the inference for one input."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -177,36 +175,27 @@ def _missed(front: Front, places: Sequence[int]) -> int:
     return missed
 
 
-def say(line: str) -> None:
-    """One line of what is going on."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """Prints one JSON object as its last line."""
-    parser = argparse.ArgumentParser(prog="cheap_inputs", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few frames, in seconds")
-    quick = parser.parse_args().quick
-    with tempfile.TemporaryDirectory(prefix="bench-cheap-") as folder:
-        models = {"64x64": digits_network().model(), "224x224": mobilenet_v2(224).SerializeToString()}
-        paths = {}
-        for name, model in models.items():
-            paths[name] = Path(folder) / f"{name}.onnx"
-            paths[name].write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-        shapes = {"64x64": (1, 1, 64, 64), "224x224": (1, 3, 224, 224)}
-        rng = np.random.default_rng(0)
-        found: dict[str, object] = {
-            "quick": quick,
-            "machine": {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
-            "costs": {
-                name: costs(name, path, rng.uniform(size=shapes[name]).astype(np.float32), quick)
-                for name, path in paths.items()
-            },
-            "stream": asyncio.run(stream(paths["224x224"], quick)),
-        }
-    print(json.dumps(found))
-    return 0
+def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+    """`costs` of the parts by size of the input, and the `stream` with each of the settings."""
+    models = {
+        "64x64": digits_network().model().SerializeToString(),
+        "224x224": mobilenet_v2(224).SerializeToString(),
+    }
+    shapes = {"64x64": (1, 1, 64, 64), "224x224": (1, 3, 224, 224)}
+    paths = {name: folder / f"{name}.onnx" for name in models}
+    for name, path in paths.items():
+        path.write_bytes(models[name])
+    rng = np.random.default_rng(0)
+    return {
+        "quick": quick,
+        "machine": {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+        "costs": {
+            name: costs(name, path, rng.uniform(size=shapes[name]).astype(np.float32), say, quick)
+            for name, path in paths.items()
+        },
+        "stream": asyncio.run(stream(paths["224x224"], quick)),
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("cheap_inputs", __doc__, measure))

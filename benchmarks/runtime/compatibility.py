@@ -5,8 +5,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import write_models
-from benchmarks.runtime.peers import SERVERS, Say, install, started
+from benchmarks.runtime.peers import SERVERS, install, started
 
 
 def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:

@@ -8,7 +8,6 @@ that would have been in time if caller and runtime had had a core whenever they 
 counts it.
 """
 
-import argparse
 import random
 import signal
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.runtime.commands import Say, reported
+from benchmarks.runtime.commands import Say, described, reported, say
 from benchmarks.runtime.deployments import Deployment, Plan, deployed
 from benchmarks.runtime.switches import beyond, most_within
 from benchmarks.runtime.verdicts import Document, excuses, verdict
@@ -173,13 +172,10 @@ def _judged(
 
 def main() -> int:
     """All faults, or the named ones."""
-    parser = argparse.ArgumentParser(
-        prog="deadlines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few requests: a check, not a measurement")
+    parser = described("deadlines", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
-    arguments = parser.parse_args()
-    return reported("deadlines", lambda folder, say: measure(folder, say, arguments.quick, arguments.only))
+    given = parser.parse_args()
+    return reported("deadlines", lambda folder: measure(folder, say, given.quick, given.only))
 
 
 if __name__ == "__main__":

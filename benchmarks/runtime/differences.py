@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from tritonclient.grpc import service_pb2 as pb
 
 from benchmarks.runtime.clients import HttpConnection, grpc_call
+from benchmarks.runtime.commands import say
 from benchmarks.runtime.peers import free_port, install, running, triton_command
 
 _TRITON = """
@@ -207,7 +208,7 @@ class _One:
         http_port, grpc_port = free_port(), free_port()
         self._folder.mkdir(exist_ok=True)
         if self._triton:
-            python = install("triton", _say)
+            python = install("triton", say)
             command = triton_command(python, _TRITON, self._model, self._folder, http_port, grpc_port)
         else:
             argv = [sys.executable, "-m", "edge_runtime.cli", "serve", str(self._model), "--name", "m"]
@@ -246,10 +247,6 @@ class _One:
             return "no answer", _short(repr(error))
         self._start()
         return "the server ends", ""
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def _said(body: bytes) -> str:

@@ -21,7 +21,6 @@ same size, from the same caller at the same pace, in turn with the others. A cal
 caches cold, so this is several times what the same server takes without pauses.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.runtime.commands import Say, reported
+from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, Plan, deployed
 from benchmarks.runtime.quantiles import quantile
 from benchmarks.runtime.sites import burst_bytes
@@ -142,15 +141,5 @@ def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, quick
     }
 
 
-def main() -> int:
-    """All rates."""
-    parser = argparse.ArgumentParser(
-        prog="end_to_end", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few requests: a check, not a measurement")
-    quick = parser.parse_args().quick
-    return reported("end_to_end", lambda folder, say: measure(folder, say, quick))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("end_to_end", __doc__, measure))

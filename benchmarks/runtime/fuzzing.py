@@ -7,12 +7,10 @@ ended, answered with 5xx, INTERNAL or UNKNOWN, or wrote a traceback.
 
 import argparse
 import collections
-import json
 import random
 import re
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ from typing import Final
 import grpc
 
 from benchmarks.runtime.clients import grpc_request, http_request
+from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.models import write_models
 from benchmarks.runtime.peers import Server, started
 
@@ -50,30 +49,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
-    rng = random.Random(arguments.seed)
+    bad = False
+
+    def fuzz(folder: Path) -> dict[str, object]:
+        nonlocal bad
+        found = fuzzed(folder, arguments.seconds, random.Random(arguments.seed))
+        bad = not found["alive"] or bool(found["tracebacks"]) or bool(_BAD.search(str(found["answers"])))
+        return found
+
+    return reported("fuzzing", fuzz) or int(bad)
+
+
+def fuzzed(folder: Path, seconds: float, rng: random.Random) -> dict[str, object]:
+    """What became of a server that was asked damaged requests for so long."""
     answers: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="fuzzing-") as name:
-        folder = Path(name)
-        model = write_models(folder / "models")["1KB"]
-        with started("ours", "1KB", model, folder, _say) as server:
-            begin, memory = time.monotonic(), None
-            while (gone := time.monotonic() - begin) < arguments.seconds and server.process.poll() is None:
-                if memory is None and gone > arguments.seconds / 10:
-                    memory = server.memory_mb()
-                answers.update(_http(server, rng))
-                answers.update(_grpc(server, rng))
-            alive = server.process.poll() is None
-            found = {
-                "seconds": round(gone),
-                "requests": sum(answers.values()),
-                "answers": dict(answers.most_common()),
-                "alive": alive,
-                "memory_mb": [round(memory or 0.0, 1), round(server.memory_mb(), 1) if alive else None],
-                "tracebacks": (folder / "ours-1KB" / "log").read_text().count("Traceback"),
-            }
-    print(json.dumps(found))
-    bad = any(_BAD.search(answer) for answer in answers)
-    return 1 if bad or not alive or found["tracebacks"] else 0
+    model = write_models(folder / "models")["1KB"]
+    with started("ours", "1KB", model, folder, say) as server:
+        begin, memory = time.monotonic(), None
+        while (gone := time.monotonic() - begin) < seconds and server.process.poll() is None:
+            if memory is None and gone > seconds / 10:
+                memory = server.memory_mb()
+            answers.update(_http(server, rng))
+            answers.update(_grpc(server, rng))
+        alive = server.process.poll() is None
+        return {
+            "seconds": round(gone),
+            "requests": sum(answers.values()),
+            "answers": dict(answers.most_common()),
+            "alive": alive,
+            "memory_mb": [round(memory or 0.0, 1), round(server.memory_mb(), 1) if alive else None],
+            "tracebacks": (folder / "ours-1KB" / "log").read_text().count("Traceback"),
+        }
 
 
 def _http(server: Server, rng: random.Random) -> list[str]:
@@ -126,10 +132,6 @@ def _damaged(whole: bytes, rng: random.Random) -> bytes:
         piece = rng.choice(_PIECES) if rng.random() < 0.5 else rng.randbytes(rng.randint(0, 8))
         whole = whole[:at] + piece + whole[at + rng.randint(0, 12) :]
     return whole
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.runtime.clients import HttpConnection, grpc_call, grpc_request, http_request, latencies
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import SIZES, write_models
 from benchmarks.runtime.peers import JSON_ONLY, Server, started
 from benchmarks.runtime.quantiles import quantile
@@ -17,7 +18,7 @@ _ROUNDS: Final = 10
 _WARM: Final = 100
 
 
-def measure(names: Sequence[str], folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`overhead_ms`, `session_ms` and `memory_mb` of the named servers.
 
     The servers of a size run side by side and are asked in turn, a block of requests each, several times

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import OUTPUTS, SIZES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -29,7 +30,6 @@ _LOCKS: Final = {"kserve": "peers-kserve.lock", "mlserver": "peers-mlserver.lock
 _START: Final = 120.0
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
-Say = Callable[[str], None]
 Command = tuple[list[str], dict[str, str]]  # the arguments, and what the environment gets besides
 
 

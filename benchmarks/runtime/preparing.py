@@ -4,7 +4,6 @@ Run alone: `.venv/bin/python -m benchmarks.runtime.preparing`. A slice of 2 MB a
 which the kernel gave the processor to others is taken off, so a busy machine may be used.
 """
 
-import json
 import os
 import sys
 import threading
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.switching import HEAVY, network
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.sessions import Session
@@ -22,7 +22,7 @@ from edge_runtime.tensors import Tensor
 _INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
 
 
-def measure(_: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(_: Path, say: Say, quick: bool) -> dict[str, object]:
     """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface."""
     short_pauses()
     found: dict[str, object] = {}
@@ -69,11 +69,5 @@ def _waited(file: int) -> float:
     return int(os.pread(file, 64, 0).split()[1]) / 1e9
 
 
-def main() -> int:
-    """Prints one JSON object as its last line."""
-    print(json.dumps(measure(Path(), lambda line: print(line, file=sys.stderr), "--quick" in sys.argv)))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("preparing", __doc__, measure))

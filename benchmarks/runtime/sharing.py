@@ -26,6 +26,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.runtime.commands import reported
 from edge_runtime.slicing import Graph
 
 WAYS = ("none", "alone", "shared", "plain", "shared_plain")
@@ -56,27 +57,24 @@ def model(kind: str) -> bytes:
     return data
 
 
-def main(argv: list[str]) -> None:
-    """Measures every way in a process of its own, or one way in this."""
-    if len(argv) == 2:
-        print(json.dumps(_resident(Path(argv[0]), argv[1])))
-        return
-    result: dict[str, Any] = {}
+def measure(folder: Path) -> dict[str, object]:
+    """By kind of layer `slices_mb`, and by way, each in a process of its own, `resident_mb` and `run_ms`."""
+    result: dict[str, object] = {}
     for kind in ("conv", "dense"):
         graph = Graph(model(kind))
-        folder = Path("build/sharing") / kind
-        folder.mkdir(parents=True, exist_ok=True)
+        slices = folder / kind
+        slices.mkdir()
         for i, last in enumerate((1, 3, 5, 7)):
-            (folder / f"{i}.onnx").write_bytes(graph.slice(["x"], [f"r{last}"]))
-        sizes = [path.stat().st_size / 1e6 for path in sorted(folder.glob("*.onnx"))]
-        resident = {way: _measured(folder, way) for way in WAYS}
+            (slices / f"{i}.onnx").write_bytes(graph.slice(["x"], [f"r{last}"]))
+        sizes = [path.stat().st_size / 1e6 for path in sorted(slices.glob("*.onnx"))]
+        resident = {way: _measured(slices, way) for way in WAYS}
         over = {way: round(resident[way][0] - resident["none"][0], 1) for way in WAYS[1:]}
         result[kind] = {
             "slices_mb": [round(size, 1) for size in sizes],
             "resident_mb": over,
             "run_ms": {way: resident[way][1] for way in WAYS[1:]},
         }
-    print(json.dumps(result))
+    return result
 
 
 def _measured(folder: Path, way: str) -> tuple[float, float]:
@@ -127,4 +125,7 @@ def _weights(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if len(sys.argv) == 3:
+        print(json.dumps(_resident(Path(sys.argv[1]), sys.argv[2])))
+    else:
+        sys.exit(reported("sharing", measure))

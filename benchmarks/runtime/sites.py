@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.peers import ONE_THREAD, family
 from testbed.errors import CommandFailedError, MachineUnfitError
 from testbed.network import WAN, Network, access, shaping
@@ -115,7 +116,7 @@ def burst_bytes(rate: float) -> int:
     return int(words[words.index("burst") + 1])
 
 
-def check(say: Callable[[str], None]) -> None:
+def check(say: Say) -> None:
     """Raises MachineUnfitError with what to do when this machine cannot have a site."""
     missing = sorted({PACKAGES[program] for program in PROGRAMS if not present(program)})
     if sentence := refusal(sys.platform, os.geteuid(), missing, present("apt-get")):
@@ -136,7 +137,7 @@ def refusal(platform: str, user: int, missing: Sequence[str], may_install: bool)
 
 
 @contextmanager
-def site(folder: Path, say: Callable[[str], None]) -> Iterator[Site]:
+def site(folder: Path, say: Say) -> Iterator[Site]:
     """A site whose logs lie in `folder`; nothing of it is left after the block."""
     check(say)
     topology = Topology.with_cloud([NodeSpec(EDGE, "gateway")])

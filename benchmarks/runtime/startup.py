@@ -6,21 +6,20 @@ an API server nor a model store. Two routes, one slice of 2 MB and one of 48 MB.
 the processor time that it took, which a busy machine changes least.
 """
 
-import argparse
 import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.switching import HEAVY, document, network, put, route
 from testbed.cgroups import ControlGroups
 
@@ -29,7 +28,7 @@ _GROUP: Final = "bench-startup"
 _GIVE_UP: Final = 60.0
 
 
-def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`startup`: by cores, the median and the longest time to the first answer, and the processor time."""
     _fill(folder)
     found: dict[str, object] = {}
@@ -116,15 +115,5 @@ def _quota(cores: float) -> Iterator[Path | None]:
         groups.remove()
 
 
-def main() -> int:
-    """Prints one JSON object as its last line."""
-    parser = argparse.ArgumentParser(prog="startup", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="each once")
-    quick = parser.parse_args().quick
-    with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
-        print(json.dumps(measure(Path(folder), lambda line: print(line, file=sys.stderr), quick)))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("startup", __doc__, measure))

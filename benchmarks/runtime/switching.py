@@ -12,7 +12,6 @@ was asked for until the new table has given its answers, as quantiles over the s
 `gap_without_a_switch_ms`: the same of spans that are as long, in the times without.
 """
 
-import argparse
 import asyncio
 import contextlib
 import hashlib
@@ -20,11 +19,9 @@ import json
 import re
 import socket
 import sys
-import tempfile
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +30,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.gaps import Span, Turn, described
 from benchmarks.runtime.quantiles import quantile
 from edge_runtime.assignment import Placement, parse_placement
@@ -55,7 +53,7 @@ _SLOW, _FAST = 0.5e6, 20e6
 _NOWHERE: Final = "http://127.0.0.1:9"
 
 
-def measure(folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
     say("tables take turns under load ...")
     found = asyncio.run(switch_under_load(folder, 50 if quick else 1000))
@@ -333,15 +331,5 @@ async def _step(folder: Path, steps: int) -> float:
     return round(1e3 * quantile(sorted(times), 0.99), 3)
 
 
-def main() -> int:
-    """Prints one JSON object as its last line."""
-    parser = argparse.ArgumentParser(prog="switching", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few switches, in seconds")
-    quick = parser.parse_args().quick
-    with tempfile.TemporaryDirectory(prefix="bench-switching-") as folder:
-        print(json.dumps(measure(Path(folder), lambda line: print(line, file=sys.stderr), quick)))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("switching", __doc__, measure))

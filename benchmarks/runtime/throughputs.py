@@ -1,12 +1,13 @@
 """How many requests a second each server answers, and how late it is at 70 % of that, over HTTP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from benchmarks.runtime.clients import closed_loop, http_request, open_loop
+from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import SIZES, write_models
 from benchmarks.runtime.peers import JSON_ONLY, started
 from benchmarks.runtime.quantiles import quantile
@@ -17,7 +18,7 @@ _SHARE: Final = 0.7
 _CONNECTIONS: Final = 64
 
 
-def measure(names: Sequence[str], folder: Path, say: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`throughput_rps` with 16 callers that ask without a pause, and `p99_at_70_ms` at 70 % of it.
 
     The second is an open loop: requests come at random moments, whether or not earlier ones are answered, and

@@ -17,7 +17,6 @@ Every trace counts the same. Prints one JSON object as its last line. The consta
 second trace by name (the even ones); --half odd, the default, measures on the others.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.runtime.commands import described, say
 from benchmarks.runtime.estimates import decisions
 from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
 from benchmarks.runtime.estimates.streams import Transfer, transfers
@@ -112,10 +112,9 @@ def cost() -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures all gaps and measurement errors."""
-    parser = argparse.ArgumentParser(prog="estimates", description=__doc__)
+    parser = described("estimates", __doc__)
     parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
     parser.add_argument("--half", choices=("odd", "even", "both"), default="odd", help="by place in the list")
-    parser.add_argument("--quick", action="store_true", help="few traces")
     arguments = parser.parse_args(argv)
     if arguments.traces is None:
         process = LognormalProcess()
@@ -132,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for error in ERRORS:
         for gap in GAPS:
             found.append(forecasts(links, gap, error))
-            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+            say(json.dumps(found[-1]))
     answer["forecasts"] = found
     answer["decisions"] = [routes(links, error) for error in ERRORS]
     answer["us_a_sample"] = round(cost(), 1)

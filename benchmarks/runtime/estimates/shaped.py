@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 
+from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.sites import EDGE, Site, site
 from edge_runtime.asgi import Receive, Scope, Send, answer, chunks
 from edge_runtime.assignment import Link
@@ -115,7 +116,7 @@ def measured(place: Site, rate: float, seconds: float) -> dict[str, object]:
             "low_over_rate_p50": round(float(np.median(low)), 3),
             "probe_bytes": said["probe_bytes"],
         }
-    print(json.dumps(found), file=sys.stderr, flush=True)
+    say(json.dumps(found))
     return found
 
 
@@ -130,19 +131,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         url, seconds, size, think = arguments.watch
         print(json.dumps(asyncio.run(watch(url, float(seconds), int(float(size)), float(think)))))
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.serve:
+    if arguments.serve:
+        with tempfile.TemporaryDirectory() as folder:
             app: Any = Far(Path(folder))
             uvicorn.run(app, host=arguments.serve, port=PORT, log_config=None, lifespan="off", ws="none")
-            return 0
-        with site(Path(folder), lambda line: print(line, file=sys.stderr)) as place:
-            address = place.address("cloud")
-            far = [sys.executable, "-m", "benchmarks.runtime.estimates.shaped", "--serve", address]
-            place.start("far", "cloud", far, HERE)
-            time.sleep(3.0)
-            rates = [measured(place, rate, arguments.seconds) for rate in RATES]
-    print(json.dumps({"seconds": arguments.seconds, "rates": rates}))
-    return 0
+        return 0
+    return reported("shaped", lambda folder: measure(folder, arguments.seconds))
+
+
+def measure(folder: Path, seconds: float) -> dict[str, object]:
+    """All cases at all rates, for so many seconds each."""
+    with site(folder, say) as place:
+        far = [sys.executable, "-m", "benchmarks.runtime.estimates.shaped", "--serve", place.address("cloud")]
+        place.start("far", "cloud", far, HERE)
+        time.sleep(3.0)
+        return {"seconds": seconds, "rates": [measured(place, rate, seconds) for rate in RATES]}
 
 
 if __name__ == "__main__":
