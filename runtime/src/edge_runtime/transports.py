@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import select
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
+from errno import EACCES
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +32,9 @@ GRACE: Final = 10
 _BACKLOG: Final = 2048
 _HANDSHAKE: Final = 10.0
 _GOODBYE: Final = 1.0
+_SETTLING: Final = 0.05
+_TURNS: Final = 8
+_LETTING_IN: Final = 2.0
 _HTTP_SOCKET: Final = "http.sock"
 _GRPC_SOCKET: Final = "grpc.sock"
 
@@ -143,9 +150,24 @@ class _Http(uvicorn.Server):
             self.servers.append(server)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # What has arrived is in flight, too: uvicorn would close connections that it has not read yet.
+        await self._accept_and_read()
+        for server in self.servers:
+            server.close()
+        await _turns()
         await super().shutdown(sockets)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    async def _accept_and_read(self) -> None:
+        """Waits until no caller waits to be let in; the event loop accepts one in each of its turns."""
+        until = time.monotonic() + _LETTING_IN
+        listening = select.poll()
+        for sock in (sock for server in self.servers for sock in server.sockets):
+            listening.register(sock.fileno(), select.POLLIN)
+        while listening.poll(0) and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        await _turns()
 
     def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
         protocol: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
@@ -156,6 +178,13 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+async def _turns() -> None:
+    """Lets the event loop read what waits in the kernel, however long one of its turns takes."""
+    await asyncio.sleep(_SETTLING)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _config(app: App) -> uvicorn.Config:
@@ -199,6 +228,9 @@ def _free_socket(path: Path) -> Path:
             try:
                 probe.connect(str(path))
             except (FileNotFoundError, ConnectionRefusedError):
+                if not os.access(path.parent, os.W_OK):
+                    why = f"user {os.geteuid()} may not write to the folder; name another"
+                    raise PermissionError(EACCES, why) from None
                 path.unlink(missing_ok=True)
                 return path
     except OSError as error:

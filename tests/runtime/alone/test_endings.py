@@ -1,0 +1,65 @@
+"""How a server ends: what has arrived is answered, whether it was read yet or not."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+CALLERS = 60
+WIDTH = 400
+ROWS = 64
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server, and its port, that takes a few milliseconds for each request."""
+    tensor = helper.make_tensor_value_info
+    weights = [numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), f"w{i}") for i in range(8)]
+    names = ["x", *(f"h{i}" for i in range(7)), "y"]
+    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(8)]
+    ends = [tensor(name, TensorProto.FLOAT, ["N", WIDTH]) for name in "xy"]
+    graph = helper.make_graph(nodes, "busy", ends[:1], ends[1:], initializer=weights)
+    path = tmp_path / "busy.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    argv = [sys.executable, "-m", "edge_runtime.cli", "serve", str(path), "--threads", "1"]
+    argv += ["--http-port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"HTTP on 127.0.0.1:(\d+)", process.stdout.readline())
+        assert found is not None
+        yield process, int(found[1])
+        process.kill()
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_of_requests_that_have_arrived_none_is_lost(
+    busy: tuple[subprocess.Popen[str], int], numbers: tuple[signal.Signals, ...]
+) -> None:
+    process, port = busy
+    values = ",".join(["0.125"] * (WIDTH * ROWS))
+    body = f'{{"inputs":[{{"name":"x","shape":[{ROWS},{WIDTH}],"datatype":"FP32","data":[{values}]}}]}}'
+    head = f"POST /v2/models/busy/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    callers = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(CALLERS)]
+    try:
+        for caller in callers:
+            caller.sendall((head + body).encode())
+        for number in numbers:
+            process.send_signal(number)
+        answers = [caller.recv(15) for caller in callers]
+        assert answers == [b"HTTP/1.1 200 OK"] * CALLERS
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    finally:
+        for caller in callers:
+            caller.close()
