@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -132,6 +132,54 @@ def test_a_damaged_message_is_answered_or_refused(infer: Any, damages: Any) -> N
     else:
         code = grpc.StatusCode.OK
     assert code.name in ("OK", "INVALID_ARGUMENT", "NOT_FOUND")
+
+
+RPCS = (
+    *("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"),
+    *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+)
+
+
+@pytest.mark.parametrize("rpc", RPCS)
+def test_bytes_that_are_no_message_are_the_callers_fault_in_every_rpc_and_leave_no_traceback(
+    sums: Served, rpc: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:
+        ask = channel.unary_unary(f"/inference.GRPCInferenceService/{rpc}")
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(b"\xff\xff", timeout=10)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == f"body: 2 bytes that are no {rpc}Request"
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> None:
+    def refused(change: Callable[[Any], object]) -> str:
+        request = pb.ModelInferRequest(model_name="m")
+        for name in "ab":
+            request.inputs.add(name=name, datatype="FP32", shape=[1, 3])
+            request.inputs[-1].contents.fp32_contents.extend([1, 2, 3])
+        change(request)
+        with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:
+            ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            with pytest.raises(grpc.RpcError) as caught:
+                ask(request.SerializeToString(), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        return str(caught.value.details())
+
+    def as_integers(request: Any) -> None:
+        request.inputs[0].contents.ClearField("fp32_contents")
+        request.inputs[0].contents.int_contents.extend([1, 2, 3])
+
+    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but [1, 3] takes 3"
+    assert refused(lambda r: setattr(r.inputs[1], "name", "a")) == 'inputs[1].name: "a" is given twice'
+    assert refused(lambda r: setattr(r.inputs[1], "name", "c")) == (
+        'inputs[1].name: "c" is not one of the model\'s; it has a, b'
+    )
+    assert refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1)) == (
+        "parameters.timeout: -1 is not a number of microseconds; "
+        "write a whole number from 1 up, or 0 for none"
+    )
 
 
 def test_after_all_of_that_it_serves_as_before(sums: Served, infer: Any) -> None:

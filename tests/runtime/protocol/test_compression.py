@@ -52,7 +52,7 @@ def test_an_encoding_that_is_not_read_is_named() -> None:
 def test_answers_are_compressed_as_the_caller_likes_best() -> None:
     assert gzip.decompress(deflate(BODY, "gzip, deflate")[0]) == BODY
     assert zlib.decompress(deflate(BODY, "br, deflate;q=0.5")[0]) == BODY
-    for accepted in ("br", "", "gzip;q=0", "*"):
+    for accepted in ("br", "", "gzip;q=0", "gzip; q=0.000", "*"):
         assert deflate(BODY, accepted) == (BODY, None)
 
 

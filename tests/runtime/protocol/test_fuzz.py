@@ -161,7 +161,7 @@ messages = st.builds(
 @given(messages)
 def test_messages_are_read_or_refused(message: bytes) -> None:
     for contract in (CONTRACT, LITTLE):
-        _try(lambda c: read_request(parse(message), c), contract)
+        _try(lambda c: read_request(parse(message, pb.ModelInferRequest), c), contract)
 
 
 @FUZZ

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_values, short
 from edge_runtime.protocol.requests import InferRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
 
@@ -63,11 +63,12 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
     for i, entry in enumerate(request.inputs):
         where = f"inputs[{i}]"
         tensor = expected.get(entry.name)
-        if tensor is None or entry.name in arrays:
+        if tensor is None:
             raise BadTensor(
-                f'{where}.name: "{entry.name[:80]}" is not one of the model\'s, or is given twice; '
-                f"it has {', '.join(expected)}"
+                f"{where}.name: {short(entry.name)} is not one of the model's; it has {', '.join(expected)}"
             )
+        if tensor.name in arrays:
+            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice')
         shape = check_shape(tensor, list(entry.shape), entry.datatype, where)
         if entry.parameters:
             _refuse(entry.parameters, where)
@@ -89,8 +90,8 @@ def _typed(tensor: Tensor, shape: tuple[int, ...], contents: Message, where: str
         raise BadTensor(f"{where}: there is no field for {tensor.datatype}; send raw_input_contents")
     values = getattr(contents, field)
     if len(values) != prod(shape):
-        raise BadTensor(f"{where}: {len(values)} values, but {list(shape)} takes {prod(shape)}")
-    return from_values(tensor, shape, values, where)
+        raise BadTensor(f"{where}.{field}: {len(values)} values, but {list(shape)} takes {prod(shape)}")
+    return from_values(tensor, shape, values, f"{where}.{field}")
 
 
 def _refuse(parameters: Message, where: str) -> None:

@@ -74,7 +74,7 @@ class Servicer:
         if known is not None:
             model, contract, asked = known
         else:
-            request = parse(message)
+            request = parse(message, pb.ModelInferRequest)
             model, contract, asked = self._read(request)
             self._keep(message, request, contract, asked)
         return write_response(model, asked, contract, await self._answer(model, asked, within))
@@ -87,7 +87,7 @@ class Servicer:
         async for message in messages:
             identity = ""
             try:
-                request = parse(message)
+                request = parse(message, pb.ModelInferRequest)
                 identity = request.id
                 model, contract, asked = self._read(request)
                 answer = await self._answer(model, asked)
@@ -143,12 +143,14 @@ def _stream_error(identity: str, sentence: str) -> bytes:
 
 
 def _guarded(
-    method: Callable[..., Awaitable[Message]], timed: bool = False
-) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
-    async def call(request: Message, context: grpc.aio.ServicerContext) -> Message:
+    method: Callable[..., Awaitable[Message]], kind: Message = None
+) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Message]]:
+    """`kind` is the request's class; without one the method takes the bytes, and the time that is left."""
+
+    async def call(request: bytes, context: grpc.aio.ServicerContext) -> Message:
         try:
-            if not timed:
-                return await method(request)
+            if kind is not None:
+                return await method(parse(request, kind))
             carry(context.invocation_metadata())
             return await method(request, context.time_remaining())
         except EdgeError as error:
@@ -185,13 +187,11 @@ def grpc_server(
         "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
     }
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            _guarded(method), request_deserializer=kind.FromString, response_serializer=_serialize
-        )
+        name: grpc.unary_unary_rpc_method_handler(_guarded(method, kind), response_serializer=_serialize)
         for name, (method, kind) in methods.items()
     }
     # These two are bytes on both sides: see `wire`.
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer, timed=True))
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     server = grpc.aio.server(
         interceptors=interceptors,

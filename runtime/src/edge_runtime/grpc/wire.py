@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from tritonclient.grpc import service_pb2 as pb
 
 from edge_runtime.answers import Answer
 from edge_runtime.errors import BadRequest
@@ -88,12 +87,12 @@ def take_apart(message: bytes) -> Parts | None:
     return Parts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
 
 
-def parse(message: bytes) -> Message:
-    """The generated class's reading; BadRequest for what is no such message."""
+def parse(message: bytes, kind: Message) -> Message:
+    """What the generated class `kind` reads; BadRequest for what is no such message."""
     try:
-        return pb.ModelInferRequest.FromString(message)
+        return kind.FromString(message)
     except DecodeError as error:
-        raise BadRequest(f"body: {len(message)} bytes that are no ModelInferRequest") from error
+        raise BadRequest(f"body: {len(message)} bytes that are no {kind.DESCRIPTOR.name}") from error
 
 
 def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> bytes:

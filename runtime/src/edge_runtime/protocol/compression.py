@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -13,6 +14,7 @@ _RAW: Final = -15
 _LEVEL: Final = 1
 _WORTH: Final = 1024
 _CHUNK: Final = 1 << 20
+_NONE: Final = re.compile(r"q=0(\.0*)?")
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -64,7 +66,7 @@ def deflate(body: bytes, accepted: str) -> tuple[bytes, str | None]:
 def _chosen(accepted: str) -> str | None:
     for entry in accepted.lower().split(","):
         name, _, weight = entry.partition(";")
-        if name.strip() in ("gzip", "deflate") and weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00"):
+        if name.strip() in ("gzip", "deflate") and not _NONE.fullmatch(weight.replace(" ", "")):
             return name.strip()
     return None
 

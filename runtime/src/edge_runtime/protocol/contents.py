@@ -89,7 +89,10 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
             if tensor.datatype == "BF16":
                 return _to_bf16(wide.astype(np.float32)).reshape(shape)
             return wide.astype(dtype, copy=False).reshape(shape)
-    except (OverflowError, FloatingPointError) as error:
+    except FloatingPointError as error:
+        most = max(values, key=abs)
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(most)} is too large)") from error
+    except OverflowError as error:
         raise BadTensor(f"{where}: not {tensor.datatype} values ({error})") from error
 
 
@@ -160,4 +163,7 @@ def _bytes_of(value: object) -> bytes:
 def _to_bf16(wide: Array) -> Array:
     """The nearest BF16 of each FP32, ties to even, as bits."""
     bits = wide.view(np.uint32)
-    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    rounded: Array = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    if np.any((rounded & 0x7F80) == 0x7F80):  # JSON has neither infinity nor NaN
+        raise OverflowError("it would round to infinity")
+    return rounded

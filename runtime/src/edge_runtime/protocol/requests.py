@@ -83,7 +83,10 @@ def timeout_of(microseconds: Json) -> float | None:
     if microseconds is None:
         return None
     if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
-        raise BadRequest(f"parameters.timeout: {short(microseconds)} is not a number of microseconds")
+        raise BadRequest(
+            f"parameters.timeout: {short(microseconds)} is not a number of microseconds; "
+            f"write a whole number from 1 up, or 0 for none"
+        )
     return microseconds * 1e-6 or None
 
 
