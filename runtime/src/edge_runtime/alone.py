@@ -124,11 +124,18 @@ def read_exits(session: Session) -> dict[str, str]:
     return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
 
 
-def open_model(path: Path, threads: int) -> Session:
-    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+def check_file(path: Path) -> None:
+    """CannotLoad for what is no file, or none that may be read."""
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise CannotLoad(f"{path} {what}; name an .onnx file")
+    if not os.access(path, os.R_OK):
+        raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
+
+
+def open_model(path: Path, threads: int) -> Session:
+    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+    check_file(path)
     try:
         session = Session(path, threads=threads)
     except CannotLoad as error:
@@ -251,6 +258,7 @@ def serve_file(
     cheap: Cheap = OFF,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
+    check_file(path)
     known_as = name_of(path, name)
 
     async def main() -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cheap.flags import add_flags
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import CannotListen, EdgeError
 
 if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
 
+_INTERRUPTED, _NO_READER = 130, 141  # as shells have it for SIGINT and SIGPIPE
+_LONGEST = 3600
 _UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
 
 
@@ -27,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     # NumPy only copies here: the threads of its linear algebra, one for each core of the host, would idle.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Else onnxruntime tells its makers which models are loaded: a thread, a file and bytes on a thin link.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         # Each command imports what it alone needs: start-up counts on a node with a tenth of a core.
@@ -44,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         sys.stderr.write(f"{error.reason}: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # who read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NO_READER
 
 
 def _store(arguments: argparse.Namespace) -> int:
@@ -51,7 +60,13 @@ def _store(arguments: argparse.Namespace) -> int:
 
     from edge_runtime.store.app import StoreApp
 
-    app = StoreApp(arguments.root, arguments.max_bytes)
+    try:
+        app = StoreApp(arguments.root, arguments.max_bytes)
+    except OSError as error:
+        raise CannotListen(
+            f"--root {arguments.root}: nothing can be kept there ({error.strerror}); "
+            f"name a folder that may be written to"
+        ) from error
     config = uvicorn.Config(
         app,
         host=arguments.host,
@@ -163,8 +178,8 @@ def _parser() -> argparse.ArgumentParser:
         help="slices and the last placement [$EDGE_CACHE_DIR]",
     )
     run.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
-    run.add_argument("--http-port", type=int, default=8080, help="default %(default)s")
-    run.add_argument("--grpc-port", type=int, default=8081, help="default %(default)s")
+    run.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
+    run.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
     run.add_argument(
         "--placement-file", type=Path, help="read the Placement from this file, not the API server"
     )
@@ -186,16 +201,16 @@ def _parser() -> argparse.ArgumentParser:
         "profile-device", help="measure a model on this machine, store the DeviceProfile"
     )
     profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
-    profile.add_argument("--device-class", required=True)
-    profile.add_argument("--node", required=True)
+    profile.add_argument("--device-class", required=True, help="class that this machine is of")
+    profile.add_argument("--node", required=True, help="name of this machine")
     profile.add_argument("--store", required=True, help="address of the model store")
-    profile.add_argument("--seconds", type=float, default=0.6, help="per slice (default %(default)s)")
+    profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
 
     store = commands.add_parser("store", help="keep models, slices and profiles")
     store.add_argument("--root", type=Path, required=True, help="folder for everything that is kept")
     store.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
-    store.add_argument("--port", type=int, default=8080, help="default %(default)s")
-    store.add_argument("--max-bytes", type=int, default=2 << 30, help="largest file (default 2 GiB)")
+    store.add_argument("--port", type=_port, default=8080, help="0 for any (default %(default)s)")
+    store.add_argument("--max-bytes", type=_count, default=2 << 30, help="largest file (default 2 GiB)")
     return parser
 
 
@@ -205,8 +220,8 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("model", type=Path, help="an .onnx file")
     serve.add_argument("--name", help="name that callers use (default: the file's)")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--http-port", type=int, default=8080, help="0 for any (default %(default)s)")
-    serve.add_argument("--grpc-port", type=int, default=8081, help="0 for any (default %(default)s)")
+    serve.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
+    serve.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
     _add_queue(serve, "what the cgroup grants")
@@ -214,8 +229,8 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")
-    profile.add_argument("--threads", type=_count, default=1, help="default %(default)s")
-    profile.add_argument("--seconds", type=float, default=0.6, help="per slice (default %(default)s)")
+    profile.add_argument("--threads", type=_count, default=1, help="for one inference (default %(default)s)")
+    profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
     profile.add_argument(
         "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
     )
@@ -236,7 +251,7 @@ def _add_security(command: argparse.ArgumentParser) -> None:
         help="whether callers need a certificate of ca.crt (default %(default)s) [$EDGE_TLS_CLIENTS]",
     )
     command.add_argument(
-        "--health-port", type=int, help="tell health and metrics, and nothing else, without TLS there"
+        "--health-port", type=_port, help="tell health and metrics, and nothing else, without TLS there"
     )
 
 
@@ -273,6 +288,22 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f'"{text}" is no port; write a number from 1 to 65535, or 0 for any')
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds; write e.g. 0.6') from None
+    if not 0 < seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LONGEST} seconds; write e.g. 0.6")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -61,6 +63,7 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
         cases = {
             (tmp_path / "none.onnx",): "CannotLoad: {} does not exist; name an .onnx file",
             (tmp_path,): "CannotLoad: {} is no file; name an .onnx file",
+            (Path("/"),): "CannotLoad: {} is no file; name an .onnx file",
             (text,): "CannotLoad: {}: onnxruntime cannot load it: ",
             (model, "--http-port", port): f"CannotListen: 127.0.0.1:{port}: HTTP cannot listen there",
             (model, "--http-port", 0, "--grpc-port", port): f"CannotListen: 127.0.0.1:{port}: gRPC cannot",
@@ -72,6 +75,76 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
             lines = [line for line in ended.stderr.splitlines() if not line.startswith(("E0000", "I0000"))]
             assert lines[-1].startswith(sentence.format(arguments[0]))
             assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "sentence"),
+    [
+        ("--http-port", "70000", '"70000" is no port; write a number from 1 to 65535, or 0 for any'),
+        ("--grpc-port", "65536", '"65536" is no port; '),
+        ("--grpc-port", "-5", '"-5" is no port; '),
+        ("--health-port", "http", '"http" is no port; '),
+    ],
+)
+def test_a_port_that_is_none_is_refused_and_not_bound_to_another(
+    model: Path, flag: str, value: str, sentence: str
+) -> None:
+    ended = _run("serve", model, f"{flag}={value}")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"edge-runtime serve: error: argument {flag}: {sentence}")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_that_is_none_is_refused(model: Path, seconds: str) -> None:
+    ended = _run("profile", model, f"--seconds={seconds}")
+    assert ended.returncode == 2
+    assert "argument --seconds: " in ended.stderr.splitlines()[-1]
+    assert ended.stderr.splitlines()[-1].endswith("write e.g. 0.6")
+
+
+def test_a_store_that_cannot_write_to_its_folder_says_so_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = _run("store", "--root", tmp_path / "file", "--port", 0)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"CannotListen: --root {tmp_path}/file: nothing can be kept there (Not a directory); "
+        "name a folder that may be written to\n"
+    )
+
+
+def test_onnxruntime_reports_to_nobody(model: Path, tmp_path: Path) -> None:
+    """By itself it sends which models are loaded to its makers, by way of a file in the home folder."""
+    reported = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+    kept = {name: value for name, value in os.environ.items() if name not in reported}
+    home = tmp_path / "home"
+    home.mkdir()
+    argv = [*COMMAND, "profile", str(model), "--seconds", "0.02"]
+    found = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    subprocess.run(argv, env=kept | found, capture_output=True, timeout=60, check=True)
+    assert list(home.iterdir()) == []
+
+
+def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> None:
+    argv = [*COMMAND, "profile", str(model), "--seconds", "0.02"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+    argv[-1] = "4"
+    ours, theirs = os.openpty()
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+        said = os.read(ours, 100)
+        assert said.startswith(b"\r[....")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    os.close(theirs)
+    with suppress(OSError):  # EIO: nobody writes there any more
+        while part := os.read(ours, 1000):
+            said += part
+    os.close(ours)
+    assert b"Traceback" not in said
 
 
 def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
