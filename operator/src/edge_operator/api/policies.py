@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edge_operator.api.objects import Part
 from edge_operator.api.quantities import Duration, Quantity
-from edge_operator.api.rules import PositiveDuration, Rule, between
+from edge_operator.api.rules import PositiveDuration, Room, Rule, between
 
 _THRESHOLD_FIX = "mode Confidence needs a threshold: write one between 0 and 1, e.g. threshold: 0.9"
 _THRESHOLD = Rule(
@@ -81,7 +81,7 @@ class InputFilter(Part):
 class ResultCache(Part):
     """Answers an input that is exactly one of those before without running the model."""
 
-    max_bytes: Quantity = Field(
+    max_bytes: Room = Field(
         default=Quantity(16 << 20), description="Memory that the results may take, e.g. 16Mi. Default 16Mi."
     )
     max_age: PositiveDuration = Field(

@@ -155,17 +155,25 @@ class _WrittenByHand:
 PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 """A duration above 0 in a manifest that people write."""
 
-_ABOVE_NOTHING = "is nothing: write more than 0, e.g. 100M"
-PositiveQuantity = Annotated[
-    Quantity,
-    Rule(
-        cel="type(self) == int ? self > 0 : !self.matches('^[0.]+[A-Za-z]*$')",
-        message=f"the value {_ABOVE_NOTHING}",
-        sentence=formatted(f"%s {_ABOVE_NOTHING}", "self"),
-        check=lambda value: None if value > 0 else f"{value} {_ABOVE_NOTHING}",
-    ),
-]
+
+def _above_nothing(fix: str) -> Rule:
+    """A quantity above 0; `fix` completes the sentence `value …`."""
+    return Rule(
+        cel="type(self) == int ? self > 0 : !self.matches('^[0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
+        message=f"the value {fix}",
+        sentence=formatted(f"%s {fix}", "self"),
+        check=lambda value: None if value > 0 else f"{value} {fix}",
+    )
+
+
+PositiveQuantity = Annotated[Quantity, _above_nothing("is nothing: write more than 0, e.g. 100M")]
 """A quantity above 0 in a manifest that people write."""
+
+Room = Annotated[
+    Quantity,
+    _above_nothing("holds no result: write more than 0, e.g. 16Mi, or leave out resultCache for no cache"),
+]
+"""Bytes of a cache that somebody asks for."""
 
 DIGEST = matching(
     "^sha256:[0-9a-f]{64}$",
