@@ -104,6 +104,35 @@ def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: 
     assert given["securityContext"]["fsGroup"] == given["securityContext"]["runAsGroup"] == 65532
 
 
+def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_without(render: Render) -> None:
+    plain = _one(render(), "Deployment", "model-store")["spec"]["template"]["spec"]
+    assert plain["containers"][0]["args"] == ["store", "--root=/data", "--host=0.0.0.0", "--port=8080"]
+    assert plain["containers"][0]["readinessProbe"]["httpGet"]["port"] == "http"
+    objects = render(
+        "store.tlsSecret=edge-store", "operator.tlsSecret=edge-operator", "runtime.tlsSecret=edge-runtimes"
+    )
+    pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][-2:] == ["--tls-dir=/etc/edge/tls", "--health-port=8082"]
+    assert {"name": "health", "containerPort": 8082} in container["ports"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] == "health"
+    assert {"name": "tls", "mountPath": "/etc/edge/tls", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "tls", "secret": {"secretName": "edge-store", "defaultMode": 0o440}} in pod["volumes"]
+    operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
+    settings = Settings.from_environment({v["name"]: v.get("value", "x") for v in operator["env"]})
+    assert settings.store_url == "https://model-store.edge-intelligence.svc.cluster.local:8080"
+    assert settings.own_secret == "edge-operator"
+
+
+@pytest.mark.parametrize("other", ["operator.tlsSecret=a", "runtime.tlsSecret=a"])
+def test_a_store_that_nobody_could_ask_is_refused(helm: Helm, other: str) -> None:
+    values = ("--set", "store.tlsSecret=edge-store", "--set", other)
+    done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", *values)
+    assert done.returncode != 0
+    assert "store.tlsSecret: operator and runtimes need certificates to ask such a store" in done.stderr
+
+
 def test_images_default_to_the_charts_version(render: Render) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     images = {c["image"] for d in _deployments(render()) for c in d["spec"]["template"]["spec"]["containers"]}

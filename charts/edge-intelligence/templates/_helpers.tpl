@@ -21,7 +21,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "edge.store.url" -}}
-http://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
+{{ ternary "https" "http" (ne .Values.store.tlsSecret "") }}://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
 {{- end -}}
 
 {{/* Name of cluster-scoped objects: two installations do not meet. */}}

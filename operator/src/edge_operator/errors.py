@@ -2,6 +2,7 @@
 
 OperatorError
 ├── SettingsError        the operator's own flags or environment
+├── CertificatesError    a file of the operator's certificates
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
 │   ├── ObjectRefusedError      it says no: schema, permission, quota
@@ -20,6 +21,10 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A flag or an environment variable names something impossible."""
+
+
+class CertificatesError(OperatorError):
+    """A file of the operator's certificates cannot be used."""
 
 
 class ClusterError(OperatorError):

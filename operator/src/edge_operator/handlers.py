@@ -148,8 +148,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     """Reads the environment, connects, starts the queue."""
     configure(settings)
     environment = Settings.from_environment(os.environ)
-    triton = TritonServers(Path(environment.tls_dir) if environment.tls_dir else None)
-    clients = Clients(ApiServer.from_environment(), ModelStore(environment.store_url), triton)
+    folder = Path(environment.tls_dir) if environment.tls_dir else None
+    store = ModelStore(environment.store_url, certificates=folder)
+    clients = Clients(ApiServer.from_environment(), store, TritonServers(folder))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port)

@@ -26,7 +26,9 @@ class Settings:
     tls_secret: str = ""
     """Name of the Secret, in each service's namespace, by which the runtimes speak TLS; none: they do not."""
     tls_dir: str = ""
-    """Folder of the operator's own certificates, for Triton servers with scheme HTTPS; none: it has none."""
+    """Folder of the operator's own certificates, for Triton servers and a store that are asked by TLS."""
+    own_secret: str = ""
+    """Name of the Secret that they are from, which the profiling Jobs use too."""
     tracing_endpoint: str = ""
     """Where the runtimes send spans; none: nowhere."""
     tracing_ratio: float = 1.0
@@ -54,6 +56,7 @@ class Settings:
             pull_secrets=tuple(name for name in environment.get("EDGE_PULL_SECRETS", "").split(",") if name),
             tls_secret=environment.get("EDGE_RUNTIME_TLS_SECRET", ""),
             tls_dir=environment.get("EDGE_TLS_DIR", ""),
+            own_secret=environment.get("EDGE_TLS_SECRET", ""),
             tracing_endpoint=_tracing_endpoint(environment),
             tracing_ratio=_ratio(environment, "EDGE_TRACING_RATIO"),
         )

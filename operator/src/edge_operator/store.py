@@ -1,6 +1,8 @@
 """The client of the model store: models, slices, profiles and their bytes, over HTTP."""
 
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -10,7 +12,8 @@ from pydantic.alias_generators import to_camel
 from edge_operator.api.inferenceservices import ModelSource, Validation
 from edge_operator.api.objects import written
 from edge_operator.api.tensors import Slice, Tensor
-from edge_operator.errors import StoreError
+from edge_operator.certificates import client_context
+from edge_operator.errors import CertificatesError, StoreError
 
 UNREACHABLE = "Unreachable"
 
@@ -127,10 +130,13 @@ AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
 class ModelStore:
     """`Store` over HTTP, blocking: call it off the event loop. Raises StoreError with the store's reason."""
 
-    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self, url: str, client: httpx.Client | None = None, certificates: Path | None = None
+    ) -> None:
+        """certificates: a folder; each call to a store with https reads it anew."""
         self.url = url.rstrip("/")
-        # The first look at a large model means that the store downloads it.
-        self._client = client or httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0))
+        self._certificates = certificates if url.startswith("https://") else None
+        self._client = client or _client()
 
     def register(self, source: ModelSource) -> ModelCard:
         """The card of the model at `source`: fetched, checked against its digest and parsed by the store."""
@@ -181,6 +187,12 @@ class ModelStore:
         """The bytes under a digest."""
         return self._answer("GET", f"/v1/blobs/{digest}").content
 
+    def _request(self, method: str, path: str, body: object) -> httpx.Response:
+        if self._certificates is None:
+            return self._client.request(method, self.url + path, json=body)
+        with _client(client_context(self._certificates)) as client:
+            return client.request(method, self.url + path, json=body)
+
     def _json(self, method: str, path: str, body: object = None) -> object:
         try:
             return self._answer(method, path, body).json()
@@ -191,8 +203,8 @@ class ModelStore:
 
     def _answer(self, method: str, path: str, body: object = None) -> httpx.Response:
         try:
-            response = self._client.request(method, self.url + path, json=body)
-        except httpx.HTTPError as error:
+            response = self._request(method, path, body)
+        except (httpx.HTTPError, CertificatesError) as error:
             cause = str(error) or type(error).__name__
             raise StoreError(
                 UNREACHABLE, f"the model store at {self.url} does not answer: {cause}"
@@ -200,6 +212,11 @@ class ModelStore:
         if response.is_success:
             return response
         raise _refusal(response, f"{method} {path}")
+
+
+def _client(verify: ssl.SSLContext | bool = True) -> httpx.Client:
+    # The first look at a large model means that the store downloads it.
+    return httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0), verify=verify)
 
 
 def _parsed(answer: type[AnyAnswer], document: object, asked: str) -> AnyAnswer:

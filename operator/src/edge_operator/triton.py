@@ -16,7 +16,9 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolatio
 from tritonclient.utils import InferenceServerException
 
 from edge_operator.api.tensors import Tensor
+from edge_operator.certificates import client_context, words
 from edge_operator.errors import (
+    CertificatesError,
     TailRefusedError,
     TritonError,
     TritonUnreachableError,
@@ -92,7 +94,7 @@ class TritonServers:
         scheme, _, authority = address.partition("://")
         try:
             context = _context(self._certificates) if scheme == "https" else None
-        except TritonUntrustedError as error:
+        except CertificatesError as error:
             raise TritonUntrustedError(f"{doing} failed: {error}") from error
         client = None
         try:
@@ -115,7 +117,7 @@ class TritonServers:
             ) from error
         except ssl.SSLError as error:
             raise TritonUntrustedError(
-                f"{doing} failed: TLS ends with {_said(error)}; it must speak TLS and trust tls.crt of the "
+                f"{doing} failed: TLS ends with {words(error)}; it must speak TLS and trust tls.crt of the "
                 "chart's operator.tlsSecret"
             ) from error
         except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
@@ -171,32 +173,9 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
 
 
 def _context(certificates: Path | None) -> ssl.SSLContext:
-    """What TLS is spoken with; TritonUntrustedError names the file that is not as it must be."""
+    """What TLS is spoken with on a greenlet's socket."""
     if certificates is None:
-        raise TritonUntrustedError(
+        raise CertificatesError(
             "the operator has no certificates for scheme HTTPS: set operator.tlsSecret of the chart"
         )
-    context: ssl.SSLContext = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    authority, chain, key = (certificates / name for name in ("ca.crt", "tls.crt", "tls.key"))
-    try:
-        context.load_verify_locations(cafile=authority)
-    except OSError as error:
-        raise TritonUntrustedError(
-            f"{authority}: no certificate of an authority can be read there ({_said(error)}); put the one "
-            "into the Secret that signed Triton's"
-        ) from error
-    try:
-        context.load_cert_chain(chain, key, password=lambda: "")
-    except OSError as error:
-        raise TritonUntrustedError(
-            f"{chain} and {key}: they cannot be used ({_said(error)}); put the two into the Secret that "
-            "belong together, the key without a password"
-        ) from error
-    return context
-
-
-def _said(error: OSError) -> str:
-    """The cause in words: OpenSSL's reason, else the system's."""
-    reason = getattr(error, "reason", None) or error.strerror or str(error) or type(error).__name__
-    return str(reason).replace("_", " ").lower()
+    return client_context(certificates, gevent.ssl.SSLContext)

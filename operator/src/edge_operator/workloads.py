@@ -117,6 +117,10 @@ def profile_job(device_class: str, digest: str, node: str, hostname: str, settin
     }
     arguments = ["profile-device", "--model", digest, "--device-class", device_class, "--node", node]
     container = _container("profiler", [*arguments, "--store", settings.store_url], settings)
+    pod = _pod(container, hostname, settings)
+    if settings.own_secret and settings.store_url.startswith("https://"):
+        container["args"] += ["--tls-dir", _TLS]
+        _mount(container, pod, settings.own_secret)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -128,8 +132,7 @@ def profile_job(device_class: str, digest: str, node: str, hostname: str, settin
             "ttlSecondsAfterFinished": 300,
             "template": {
                 "metadata": {"labels": job_labels},
-                "spec": _pod(container, hostname, settings)
-                | {"restartPolicy": "Never", "automountServiceAccountToken": False},
+                "spec": pod | {"restartPolicy": "Never", "automountServiceAccountToken": False},
             },
         },
     }
@@ -174,9 +177,7 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
         "terminationGracePeriodSeconds": 30,
     }
     if settings.tls_secret:
-        # Readable by the pod's group alone; a renewed Secret reaches the mount, and so the runtime.
-        secret = {"secretName": settings.tls_secret, "defaultMode": 0o440}
-        pod["volumes"].append({"name": "tls", "secret": secret})
+        _mount(container, pod, settings.tls_secret)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -196,10 +197,15 @@ def _guard(container: Object, annotations: dict[str, str]) -> None:
     """TLS for callers; the kubelet and Prometheus, which have no certificates, get a plain port."""
     container["args"] += ["--tls-dir", _TLS, "--health-port", str(_HEALTH_PORT)]
     container["ports"].append({"name": "health", "containerPort": _HEALTH_PORT})
-    container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
         container[probe]["httpGet"]["port"] = "health"
     annotations["prometheus.io/port"] = str(_HEALTH_PORT)
+
+
+def _mount(container: Object, pod: Object, secret: str) -> None:
+    """Readable by the pod's group alone; a renewed Secret reaches the mount, and so the runtime."""
+    container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
+    pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
 
 
 def _tracing(settings: Settings, namespace: str, node: str) -> list[Object]:

@@ -56,9 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _store(arguments: argparse.Namespace) -> int:
-    import uvicorn
-
     from edge_runtime.store.app import StoreApp
+    from edge_runtime.store.serving import serve_store
 
     try:
         app = StoreApp(arguments.root, arguments.max_bytes)
@@ -67,20 +66,8 @@ def _store(arguments: argparse.Namespace) -> int:
             f"--root {arguments.root}: nothing can be kept there ({error.strerror}); "
             f"name a folder that may be written to"
         ) from error
-    config = uvicorn.Config(
-        app,
-        host=arguments.host,
-        port=arguments.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=5,
-    )
-    uvicorn.Server(config).run()
+    certificates = _certificates(arguments)
+    serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
     return 0
 
 
@@ -89,9 +76,10 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     from edge_runtime.profiling import profile_device
 
     log = logging.getLogger("profile-device")
+    certificates = _certificates(arguments)
 
     async def work() -> None:
-        store = ModelStore(arguments.store)
+        store = ModelStore(arguments.store, tls=certificates.client if certificates is not None else None)
         profile = await profile_device(
             store, arguments.model, arguments.device_class, arguments.node, arguments.seconds, log.info
         )
@@ -206,11 +194,15 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--store", required=True, help="address of the model store")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
 
+    profile.add_argument("--tls-dir", type=Path, help="as of run, for a store with https")
+    profile.set_defaults(tls_clients="require")
+
     store = commands.add_parser("store", help="keep models, slices and profiles")
     store.add_argument("--root", type=Path, required=True, help="folder for everything that is kept")
     store.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
     store.add_argument("--port", type=_port, default=8080, help="0 for any (default %(default)s)")
     store.add_argument("--max-bytes", type=_count, default=2 << 30, help="largest file (default 2 GiB)")
+    _add_security(store)
     return parser
 
 

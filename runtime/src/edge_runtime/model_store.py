@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import ssl
 import tempfile
 import time
 from collections.abc import Collection, Sequence
@@ -26,8 +27,10 @@ _ABANDONED: Final = 600.0
 class ModelStore:
     """Reads and writes the model store at `url`; raises StorageError with the store's own sentence."""
 
-    def __init__(self, url: str, resolver: Resolver | None = None) -> None:
-        self._client = HttpClient(url, resolver, size=1)
+    def __init__(
+        self, url: str, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._client = HttpClient(url, resolver, tls=tls, size=1)
         self.url = url
 
     async def blob(self, digest: str) -> bytes:

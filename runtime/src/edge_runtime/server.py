@@ -236,8 +236,8 @@ async def run(
 ) -> None:
     """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
     resolver = Resolver()
-    store = ModelStore(arguments.store, resolver)
     tls = certificates.client if certificates is not None else None
+    store = ModelStore(arguments.store, resolver, tls)
     runtime = Runtime(
         arguments.service,
         store,

@@ -82,6 +82,21 @@ def test_with_a_secret_runtimes_speak_tls_and_keep_a_plain_port_for_probes_and_m
     assert "env" not in container
 
 
+def test_a_measurement_asks_a_store_with_tls_by_the_operators_own_certificates() -> None:
+    def pod(url: str) -> Any:
+        settings = replace(SETTINGS, store_url=url, own_secret="edge-operator")
+        job = profile_job("camera", "sha256:" + "a" * 64, "edge-b", "edge-b", settings)
+        return job["spec"]["template"]["spec"]
+
+    guarded = pod("https://store:8080")
+    (container,) = guarded["containers"]
+    assert container["args"][-4:] == ["--store", "https://store:8080", "--tls-dir", "/etc/edge/tls"]
+    assert {"name": "tls", "mountPath": "/etc/edge/tls", "readOnly": True} in container["volumeMounts"]
+    secret = {"secretName": "edge-operator", "defaultMode": 0o440}
+    assert {"name": "tls", "secret": secret} in guarded["volumes"]
+    assert "--tls-dir" not in pod("http://store:8080")["containers"][0]["args"]
+
+
 def test_with_a_collector_runtimes_are_told_by_opentelemetrys_own_variables() -> None:
     traced = replace(SETTINGS, tracing_endpoint="http://collector:4318", tracing_ratio=0.01)
     deployment = entry_objects(SERVICE, "edge-a", "host-a", traced)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import orjson
@@ -12,14 +13,16 @@ _PATHS: Final = ("/v2/health/live", "/v2/health/ready", "/metrics")
 
 
 class HealthApp:
-    """Three paths of another application."""
+    """Few paths of another application."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, paths: Collection[str] = _PATHS) -> None:
+        self._app, self._paths = app, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _PATHS:
-            said = f"{scope['path'][:200]}: this port has {', '.join(_PATHS)} alone; ask the service's own"
+        if scope["type"] == "http" and scope["path"] not in self._paths:
+            said = (
+                f"{scope['path'][:200]}: this port has {', '.join(self._paths)} alone; ask the service's own"
+            )
             await answer(send, 404, orjson.dumps({"error": said}))
         else:
             await self._app(scope, receive, send)

@@ -1,0 +1,132 @@
+"""A model store with certificates: operator, runtimes and the link's probe by TLS, the kubelet without."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chains import SERVICE, branches, wait_until
+from edge_operator.errors import StoreError
+from edge_operator.store import ModelStore
+from edge_runtime import model_store
+from edge_runtime.errors import Unreachable
+from edge_runtime.tls.certificates import Certificates
+from mounts import Mount, Signer, caller
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A store in a process of its own, as the chart runs it with a Secret."""
+
+    url: str
+    health: str
+    mount: Mount
+
+    def operators(self, mount: Mount) -> ModelStore:
+        return ModelStore(self.url, certificates=mount.path)
+
+
+@contextmanager
+def guarded(folder: Path, signer: Signer) -> Iterator[Guarded]:
+    mount = Mount(folder / "store-tls", signer.pair())
+    with socket.socket() as one, socket.socket() as two:
+        for free in (one, two):
+            free.bind(("127.0.0.1", 0))
+        port, health = one.getsockname()[1], two.getsockname()[1]
+    argv = [sys.executable, "-m", "edge_runtime.cli", "store", "--root", str(folder / "store")]
+    argv += ["--host", "127.0.0.1", "--port", str(port), "--health-port", str(health)]
+    with subprocess.Popen([*argv, "--tls-dir", str(mount.path)]) as process:
+        try:
+            plain = f"http://127.0.0.1:{health}"
+            with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
+                client.get(f"{plain}/v1/health/ready").raise_for_status()
+            yield Guarded(f"https://localhost:{port}", plain, mount)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return Signer(tmp_path / "authority")
+
+
+@pytest.fixture
+def store(tmp_path: Path, signer: Signer) -> Iterator[Guarded]:
+    with guarded(tmp_path, signer) as served:
+        context = caller(tmp_path / "user", signer.pair())
+        with httpx.Client(verify=context) as user:
+            user.put(f"{served.url}/v1/files/branches.onnx", content=branches()).raise_for_status()
+        yield served
+
+
+async def test_operator_and_runtime_ask_it_by_tls_and_follow_a_new_authority(
+    store: Guarded, signer: Signer, tmp_path: Path
+) -> None:
+    mine, theirs = (Mount(tmp_path / name, signer.pair()) for name in ("operator", "runtime"))
+    operator, certificates = store.operators(mine), Certificates(theirs.path)
+    card = operator.register(SERVICE.spec.model)
+    runtime = model_store.ModelStore(store.url, tls=certificates.client)
+    assert len(await runtime.blob(card.digest)) == card.size == len(branches())
+    runtime.close()
+
+    after = Signer(tmp_path / "after")
+    for mount in (store.mount, mine, theirs):
+        mount.swap(after.pair())
+    assert certificates.look() is True
+
+    def renewed() -> bool:
+        try:
+            return operator.register(SERVICE.spec.model) == card
+        except StoreError:
+            return False
+
+    wait_until(renewed, "the store's look at its files")
+    assert len(await runtime.blob(card.digest)) == card.size
+    runtime.close()
+
+
+async def test_who_has_no_certificate_of_the_authority_gets_nothing(
+    store: Guarded, signer: Signer, tmp_path: Path
+) -> None:
+    stranger = Signer(tmp_path / "stranger")
+    of_another = Mount(tmp_path / "another", stranger.pair())
+    with pytest.raises(StoreError, match="certificate verify failed"):
+        store.operators(of_another).register(SERVICE.spec.model)
+    unknown = Mount(tmp_path / "unknown", stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]})
+    with pytest.raises(StoreError, match="does not answer"):
+        store.operators(unknown).register(SERVICE.spec.model)
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        await model_store.ModelStore(store.url).blob("sha256:" + "0" * 64)
+
+
+def test_a_user_without_a_certificate_gets_nothing(store: Guarded, signer: Signer, tmp_path: Path) -> None:
+    nobody = caller(tmp_path / "nobody", signer.pair(), with_certificate=False)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{store.url}/v1/files/branches.onnx", verify=nobody)
+
+
+def test_files_of_the_operators_that_cannot_be_used_are_named(
+    store: Guarded, signer: Signer, tmp_path: Path
+) -> None:
+    mount = Mount(tmp_path / "operator", signer.pair() | {"ca.crt": b""})
+    with pytest.raises(
+        StoreError, match=r"ca\.crt: no certificate of an authority can be read there"
+    ) as raised:
+        store.operators(mount).register(SERVICE.spec.model)
+    assert raised.value.reason == "Unreachable"
+
+
+def test_the_kubelet_is_told_health_and_nothing_else(store: Guarded) -> None:
+    assert httpx.get(f"{store.health}/v1/health/live").status_code == 200
+    answer = httpx.get(f"{store.health}/v1/files/branches.onnx")
+    assert answer.status_code == 404
+    assert "/v1/health/live, /v1/health/ready alone" in answer.json()["error"]
