@@ -167,6 +167,11 @@ def test_a_server_without_tls_is_told_apart_from_one_that_is_away(tmp_path: Path
     ("page", "kind", "said"),
     [
         ("502 Bad Gateway", TritonUnreachableError, "a proxy is there and no Triton (HTTP 502 Bad Gateway)"),
+        (
+            "400 The SSL certificate error",
+            TritonUntrustedError,
+            "the proxy refuses the operator's certificate (HTTP 400 The SSL certificate error); it must",
+        ),
         ("403 Forbidden", TailRefusedError, "a proxy before Triton refuses it (HTTP 403 Forbidden)"),
     ],
 )

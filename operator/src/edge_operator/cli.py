@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_argument("--runtime-image", help="image of the edge runtime ($EDGE_RUNTIME_IMAGE)")
     run_command.add_argument(
         "--tls-dir",
-        help="folder with tls.crt, tls.key and ca.crt, for Triton servers with scheme HTTPS ($EDGE_TLS_DIR)",
+        help="folder with tls.crt, tls.key and ca.crt, for what is asked by TLS ($EDGE_TLS_DIR)",
     )
     run_command.add_argument(
         "--metrics-port", type=int, help="port of /metrics ($EDGE_METRICS_PORT; default: none)"

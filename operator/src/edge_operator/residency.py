@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from edge_operator.api import Placement
 from edge_operator.api.devicepools import DevicePoolSpec
 from edge_operator.cluster import PLACEMENTS, Object
-from edge_operator.errors import TritonUnreachableError
+from edge_operator.errors import TritonError, TritonUnreachableError
 from edge_operator.names import is_tail_of
 from edge_operator.runs import Clients, ServiceKey, TailKey
 from edge_operator.triton import Backend, Tail
@@ -140,12 +140,12 @@ def dirty_services(
     expected: Mapping[ServiceKey, frozenset[TailKey]],
     ready: Callable[[str], frozenset[str]],
 ) -> Sequence[ServiceKey]:
-    """The services some of whose tails are gone, because their Triton server restarted or does not answer."""
+    """The services some of whose tails are gone, because their Triton server restarted or gives no answer."""
     present: dict[str, frozenset[str]] = {}
     for address in sorted({tail.address for tails in expected.values() for tail in tails}):
         try:
             present[address] = ready(address)
-        except TritonUnreachableError:
+        except TritonError:  # the reconcile says what is wrong there
             present[address] = frozenset()
     return [
         key

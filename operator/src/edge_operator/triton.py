@@ -165,6 +165,11 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
         said = (error.message() or str(error)).split("\n\nAt:")[0]
         return TailRefusedError(f"{doing} failed: {' '.join(said.split())[:600]}")
     said = " ".join(_TAG.sub(" ", str(page)).split()).removeprefix(f"{status} ")[:200]
+    if "certificate" in said.lower():  # nginx answers so, with 400
+        return TritonUntrustedError(
+            f"{doing} failed: the proxy refuses the operator's certificate (HTTP {status} {said}); it must "
+            "trust tls.crt of the chart's operator.tlsSecret"
+        )
     if status in _GATEWAY:
         return TritonUnreachableError(
             f"{doing} failed: a proxy is there and no Triton (HTTP {status} {said})"

@@ -3,7 +3,7 @@
 import ast
 
 from edge_operator.api.tensors import Tensor
-from edge_operator.errors import TritonUnreachableError
+from edge_operator.errors import TailRefusedError, TritonUnreachableError
 from edge_operator.names import is_tail_of, tail_name
 from edge_operator.residency import GRACE, dirty_services, superseded
 from edge_operator.runs import ServiceKey, TailKey
@@ -60,14 +60,18 @@ def test_services_whose_triton_forgot_or_vanished_are_found() -> None:
     def ready(address: str) -> frozenset[str]:
         if address == "away:8000":
             raise TritonUnreachableError("nobody")
+        if address == "proxy:8000":
+            raise TailRefusedError("a proxy says no")
         return frozenset({"kept"})
 
     expected = {
         ServiceKey("n", "fine"): frozenset({TailKey(HERE, "kept")}),
         ServiceKey("n", "forgotten"): frozenset({TailKey(HERE, "kept"), TailKey(HERE, "lost")}),
         ServiceKey("n", "away"): frozenset({TailKey("away:8000", "kept")}),
+        ServiceKey("n", "refused"): frozenset({TailKey("proxy:8000", "kept")}),
     }
-    assert dirty_services(expected, ready) == [ServiceKey("n", "forgotten"), ServiceKey("n", "away")]
+    dirty = [ServiceKey("n", name) for name in ("forgotten", "away", "refused")]
+    assert dirty_services(expected, ready) == dirty
 
 
 def test_the_configuration_names_tensors_and_types_in_tritons_words() -> None:
