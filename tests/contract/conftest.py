@@ -1,6 +1,5 @@
 """A model with two exits and a real model store: what both distributions are held to the same words with."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -9,9 +8,10 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+
+from networks import info, model_of
 
 
 def two_exits() -> bytes:
@@ -27,21 +27,12 @@ def two_exits() -> bytes:
         helper.make_node("MatMul", ["hidden", "w3"], ["deep"]),
         helper.make_node("MatMul", ["deep", "w4"], ["logits"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "two-exits",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 8])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("early_logits", "logits")],
-        list(weights.values()),
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     exits = [
         {"name": "early", "output": "early_logits", "accuracy": 0.8},
         {"name": "final", "output": "logits", "accuracy": 0.95},
     ]
-    helper.set_model_props(model, {"edge.exits": json.dumps(exits)})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    outputs = [info(n, "N", 3) for n in ("early_logits", "logits")]
+    return model_of(nodes, [info("image", "N", 8)], outputs, list(weights.values()), exits)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
 import pytest
 import pytest_socket
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+
+from networks import info, model_of
 
 _WITH_SOCKETS = frozenset(
     ("serving", "cluster", "store", "alone", "limits", "cheap", "autonomy", "queueing", "tls", "tracing")
@@ -28,20 +29,9 @@ def _finish(
     exits: Sequence[tuple[str, str, float]],
     metadata: bool,
 ) -> bytes:
-    graph = helper.make_graph(
-        list(nodes),
-        "test",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, size, size])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", 10]) for _, output, _ in exits],
-        list(weights),
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    if metadata:
-        listed = [{"name": n, "output": o, "accuracy": a} for n, o, a in exits]
-        helper.set_model_props(model, {"edge.exits": json.dumps(listed)})
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    listed = [{"name": n, "output": o, "accuracy": a} for n, o, a in exits if metadata]
+    outputs = [info(output, "N", 10) for _, output, _ in exits]
+    return model_of(nodes, [info("image", "N", 1, size, size)], outputs, weights, listed)
 
 
 def chain(size: int = 16, metadata: bool = True, channels: int = 4) -> bytes:

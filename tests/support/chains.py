@@ -14,9 +14,8 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from edge_operator import relaying, rendering
 from edge_operator.api import DevicePool, InferenceService, Placement
@@ -27,6 +26,7 @@ from edge_planning.plans import Route, RouteTable
 from edge_runtime.cli import _parser
 from edge_runtime.server import run as serve
 from loops import in_thread
+from networks import info, model_of
 
 Document = dict[str, Any]
 IMAGE = np.random.default_rng(5).normal(size=(3, 8)).astype(np.float32)
@@ -80,24 +80,12 @@ def branches() -> bytes:
         helper.make_node("MatMul", ["both", "wj"], ["joined"]),
         helper.make_node("MatMul", ["joined", "wo"], ["logits"]),
     ]
-    outputs = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("early_logits", "logits")
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "branches",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 8])],
-        outputs,
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     exits = [
         {"name": "early", "output": "early_logits", "accuracy": 0.8},
         {"name": "final", "output": "logits", "accuracy": 0.95},
     ]
-    helper.set_model_props(model, {"edge.exits": json.dumps(exits)})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    outputs = [info(n, "N", 3) for n in ("early_logits", "logits")]
+    return model_of(nodes, [info("image", "N", 8)], outputs, weights, exits)
 
 
 @dataclass

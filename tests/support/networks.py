@@ -1,18 +1,58 @@
-"""Real architectures in small, with noise as weights: slices of them are compared with the whole."""
+"""Networks as files: small ones from their nodes, and real architectures in small with noise as weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 Array = npt.NDArray[Any]
 AS_WRITTEN = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 OPTIMIZED = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+ONNX_TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+
+def info(name: str, *shape: int | str, datatype: str = "FP32") -> ValueInfoProto:
+    """An input or an output; what is open in its shape has a name."""
+    return helper.make_tensor_value_info(name, ONNX_TYPES[datatype], shape)
+
+
+def model_of(
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    weights: Sequence[TensorProto] = (),
+    exits: Sequence[Mapping[str, object]] = (),
+) -> bytes:
+    """A file that onnx finds right; exits as its metadata has them."""
+    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(weights))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if exits:
+        helper.set_model_props(model, {"edge.exits": json.dumps(list(exits))})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 def with_noise(model: ModelProto, seed: int = 1) -> bytes:

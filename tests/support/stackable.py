@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from networks import info, model_of
 
 WIDTH = 64
 
@@ -17,19 +18,10 @@ def _network(
     weights: Sequence[Any] = (),
     out: Sequence[int | str] = ("N", WIDTH),
     batch: int | str = "N",
-    kind: int = TensorProto.FLOAT,
+    datatype: str = "FP32",
 ) -> bytes:
-    graph = helper.make_graph(
-        list(nodes),
-        "test",
-        [helper.make_tensor_value_info("x", kind, [batch, WIDTH])],
-        [helper.make_tensor_value_info("y", kind, list(out))],
-        list(weights),
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    x, y = info("x", batch, WIDTH, datatype=datatype), info("y", *out, datatype=datatype)
+    return model_of(nodes, [x], [y], weights)
 
 
 def _weight(name: str, *shape: int) -> Any:
@@ -49,15 +41,8 @@ def dense(batch: int | str = "N") -> bytes:
 
 def two_outputs() -> bytes:
     """Twice the input and its negative: `twice` and `less`."""
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["twice"]), helper.make_node("Neg", ["x"], ["less"])],
-        "test",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTH])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", WIDTH]) for n in ("twice", "less")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    data: bytes = model.SerializeToString()
-    return data
+    nodes = [helper.make_node("Add", ["x", "x"], ["twice"]), helper.make_node("Neg", ["x"], ["less"])]
+    return model_of(nodes, [info("x", "N", WIDTH)], [info(n, "N", WIDTH) for n in ("twice", "less")])
 
 
 def ids() -> bytes:
@@ -67,7 +52,7 @@ def ids() -> bytes:
         helper.make_node("Add", ["found", "found"], ["y"]),
     ]
     table = numpy_helper.from_array(np.arange(16, dtype=np.int64), "table")
-    return _network(nodes, [table], kind=TensorProto.INT64)
+    return _network(nodes, [table], datatype="INT64")
 
 
 def normalising() -> bytes:
@@ -160,13 +145,4 @@ def deep(width: int = 1024, layers: int = 6) -> bytes:
         weights.append(numpy_helper.from_array(values, f"w{i}"))
         before, after = "x" if i == 0 else f"h{i}", "y" if i == layers - 1 else f"h{i + 1}"
         nodes.append(helper.make_node("MatMul", [before, f"w{i}"], [after]))
-    graph = helper.make_graph(
-        nodes,
-        "deep",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", width])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", width])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    data: bytes = model.SerializeToString()
-    return data
+    return model_of(nodes, [info("x", "N", width)], [info("y", "N", width)], weights)

@@ -6,62 +6,34 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 import uvloop
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_runtime.alone import serve_alone
-
-ONNX_TYPES = {
-    "BOOL": TensorProto.BOOL,
-    "UINT8": TensorProto.UINT8,
-    "UINT16": TensorProto.UINT16,
-    "UINT32": TensorProto.UINT32,
-    "UINT64": TensorProto.UINT64,
-    "INT8": TensorProto.INT8,
-    "INT16": TensorProto.INT16,
-    "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64,
-    "FP16": TensorProto.FLOAT16,
-    "BF16": TensorProto.BFLOAT16,
-    "FP32": TensorProto.FLOAT,
-    "FP64": TensorProto.DOUBLE,
-    "BYTES": TensorProto.STRING,
-}
-
-
-def _model(nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
-    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+from networks import ONNX_TYPES, info, model_of
 
 
 def echo(*datatypes: str) -> bytes:
     """For each datatype an input of any shape of two dimensions, and an output that is the same."""
-    kinds = [(name, ONNX_TYPES[name]) for name in datatypes]
-    return _model(
+    return model_of(
         [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in datatypes],
-        [helper.make_tensor_value_info(f"in_{name}", kind, ["N", "M"]) for name, kind in kinds],
-        [helper.make_tensor_value_info(f"out_{name}", kind, ["N", "M"]) for name, kind in kinds],
+        [info(f"in_{name}", "N", "M", datatype=name) for name in datatypes],
+        [info(f"out_{name}", "N", "M", datatype=name) for name in datatypes],
     )
 
 
 def calculator() -> bytes:
     """Two inputs of which the first dimension is open; their sum and their difference."""
-    a, b, total, less = (
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in ("a", "b", "sum", "difference")
-    )
-    return _model(
+    a, b, total, less = (info(n, "N", 3) for n in ("a", "b", "sum", "difference"))
+    return model_of(
         [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Sub", ["a", "b"], ["difference"])],
         [a, b],
         [total, less],

@@ -11,13 +11,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_runtime.alone import example, name_of
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import Tensor
+from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
 
@@ -182,9 +182,8 @@ def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:
 
 
 def _saved_sum(path: Path, width: int | str) -> Path:
-    a, b, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", width]) for n in ("a", "b", "y"))
-    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["y"])], "add", [a, b], [y])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    a, b, y = (info(n, "N", width) for n in "aby")
+    path.write_bytes(model_of([helper.make_node("Add", ["a", "b"], ["y"])], [a, b], [y]))
     return path
 
 

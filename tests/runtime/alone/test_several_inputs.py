@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ValueInfoProto, helper, numpy_helper
 
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
@@ -18,6 +17,7 @@ from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.questions import Question
 from edge_runtime.routing.generations import Generations
 from edge_runtime.slicing import digest_of
+from networks import info, model_of
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
 MASK = {"name": "mask", "datatype": "FP32", "shape": [-1, 2]}
@@ -26,27 +26,18 @@ LOGITS = {"name": "logits", "datatype": "FP32", "shape": [-1, 2]}
 WEIGHTS = np.arange(8, dtype=np.float32).reshape(4, 2)
 
 
-def _model(node: Any, inputs: list[Any], outputs: list[Any], weights: list[Any]) -> bytes:
-    def infos(tensors: list[Any]) -> list[Any]:
-        return [
-            helper.make_tensor_value_info(t["name"], TensorProto.FLOAT, ["N", *t["shape"][1:]])
-            for t in tensors
-        ]
-
-    graph = helper.make_graph([node], "test", infos(inputs), infos(outputs), weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+def _ends(*tensors: dict[str, Any]) -> list[ValueInfoProto]:
+    return [info(t["name"], "N", *t["shape"][1:]) for t in tensors]
 
 
 def _head() -> bytes:
-    weights = [numpy_helper.from_array(WEIGHTS, "w")]
-    return _model(helper.make_node("MatMul", ["image", "w"], ["hidden"]), [IMAGE], [HIDDEN], weights)
+    node = helper.make_node("MatMul", ["image", "w"], ["hidden"])
+    return model_of([node], _ends(IMAGE), _ends(HIDDEN), [numpy_helper.from_array(WEIGHTS, "w")])
 
 
 def _tail() -> bytes:
-    return _model(helper.make_node("Mul", ["hidden", "mask"], ["logits"]), [HIDDEN, MASK], [LOGITS], [])
+    node = helper.make_node("Mul", ["hidden", "mask"], ["logits"])
+    return model_of([node], _ends(HIDDEN, MASK), _ends(LOGITS))
 
 
 async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(

@@ -7,15 +7,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotReady
 from edge_runtime.model_store import ModelStore
 from edge_runtime.server import Runtime
+from networks import info, model_of
 
 HOUR = 3600.0
 
@@ -144,14 +144,7 @@ async def _started(folder: Path, clock: Clock) -> Runtime:
 def _placement(folder: Path, autonomy: str) -> dict[str, Any]:
     """A table of one local route, whose slice is in the cache already."""
     node = helper.make_node("Relu", ["x"], ["y"])
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 4]) for n in ("x", "y")]
-    model = helper.make_model(
-        helper.make_graph([node], "relu", ends[:1], ends[1:]),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    data = model.SerializeToString()
-    onnx.checker.check_model(model)
+    data = model_of([node], [info("x", "batch", 4)], [info("y", "batch", 4)])
     digest = _kept(folder, data)
     x, y = ({"name": n, "datatype": "FP32", "shape": [-1, 4]} for n in ("x", "y"))
     slice_ = {"digest": digest, "size": len(data), "inputs": [x], "outputs": [y]}

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from edge_runtime.codecs.accuracies import measure_codecs
 from edge_runtime.codecs.contracts import CODECS
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing import Graph
+from networks import info, model_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SIDES = 8
@@ -31,12 +32,8 @@ def _signs(spread: float) -> Graph:
         helper.make_node("Tanh", ["x"], ["unused"]),
         helper.make_node("MatMul", ["hidden", "halves"], ["y"]),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", SIDES])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
     weights = [numpy_helper.from_array(wide, "wide"), numpy_helper.from_array(halves, "halves")]
-    made = helper.make_graph(nodes, "signs", [x], [y], weights)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return Graph(model.SerializeToString())
+    return Graph(model_of(nodes, [info("x", "N", SIDES)], [info("y", "N", 2)], weights))
 
 
 SAMPLES = np.random.default_rng(5).uniform(0.5, 1, size=(400, SIDES)).astype(np.float32)

@@ -8,11 +8,12 @@ from typing import Any
 
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_runtime.cards import card_of
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
 from edge_runtime.slicing import Graph
+from networks import info, model_of
 
 EXITS = [{"name": "exit1", "output": "exit1_logits", "accuracy": 0.5}]
 
@@ -72,14 +73,8 @@ def test_segments_that_exits_share_are_listed_once(chain_model: bytes) -> None:
 
 def test_a_long_chain_is_cut_in_linear_time() -> None:
     nodes = [helper.make_node("Sin", [f"t{i}"], [f"t{i + 1}"]) for i in range(3000)]
-    graph = helper.make_graph(
-        nodes,
-        "long",
-        [helper.make_tensor_value_info("t0", TensorProto.FLOAT, ["N", 4])],
-        [helper.make_tensor_value_info("t3000", TensorProto.FLOAT, ["N", 4])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    assert len(Graph(model.SerializeToString()).cuts("t3000")) == 3000
+    model = model_of(nodes, [info("t0", "N", 4)], [info("t3000", "N", 4)])
+    assert len(Graph(model).cuts("t3000")) == 3000
 
 
 def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: bytes) -> None:

@@ -7,23 +7,18 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_runtime.tls.certificates import Certificates, Clients
 from mounts import Mount, Signer
+from networks import info, model_of
 from stages import alone
 
 
 def doubler() -> bytes:
     """y = x + x, each [N, 3]."""
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "test", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    return model_of([helper.make_node("Add", ["x", "x"], ["y"])], [info("x", "N", 3)], [info("y", "N", 3)])
 
 
 @dataclass(frozen=True)
