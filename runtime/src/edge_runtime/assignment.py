@@ -241,21 +241,32 @@ class Placement(BaseModel):
 
 def parse_placement(document: Json) -> Placement:
     """A Placement from its object; BadPlacement names the first wrong field, its value and why."""
-    try:
-        metadata = document["metadata"]
-        placement = Placement(
-            name=metadata["name"],
-            namespace=metadata.get("namespace", "default"),
-            generation=metadata.get("generation", 0),
-            spec=Spec.model_validate(document["spec"]),
+    for part in ("metadata", "spec"):
+        found = document.get(part) if isinstance(document, dict) else document
+        if not isinstance(found, dict):
+            where = f"{part}: " if isinstance(document, dict) else ""
+            raise BadPlacement(
+                f"not a Placement object: {where}{str(found)[:100]!r} is no object; write metadata and spec"
+            )
+    metadata = document["metadata"]
+    if not isinstance(metadata.get("name"), str):
+        raise BadPlacement(
+            f"metadata.name: {metadata.get('name')!r} is no name; write one, e.g. digits-edge-a"
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPlacement(f"not a Placement object: {error!r}; write metadata and spec") from error
+    try:
+        spec = Spec.model_validate(document["spec"])
     except ValidationError as error:
         first = error.errors()[0]
         field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         value = str(first["input"])[:100]
         raise BadPlacement(f"spec{field}: {value!r}: {first['msg'].removeprefix('Value error, ')}") from error
+    namespace, generation = metadata.get("namespace"), metadata.get("generation")
+    placement = Placement(
+        name=metadata["name"],
+        namespace=namespace if isinstance(namespace, str) else "default",
+        generation=generation if isinstance(generation, int) else 0,
+        spec=spec,
+    )
     for unknown in _unknown(placement.spec, "spec"):
         if unknown not in _said:
             _said.add(unknown)

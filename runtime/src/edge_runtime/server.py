@@ -96,14 +96,16 @@ class Runtime:
         self._seen = (-1, "")
         self._arrived = asyncio.Event()
 
-    def receive(self, document: Json) -> None:
+    def receive(self, document: Json, change: int | None = None) -> None:
         """A Placement as the API server or the file has it; nothing happens when its
         spec is the known one.
+
+        change: which of a file's it is, since whoever edits one need not count its generations.
         """
         self.word.heard()
         self.keep_to_autonomy()
-        metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
-        seen = (metadata.get("generation", 0), metadata.get("uid", ""))
+        metadata = _metadata(document)
+        seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
         if seen != self._seen:
             self._seen, self._wanted = seen, document
             self._arrived.set()
@@ -141,8 +143,8 @@ class Runtime:
         try:
             placement = parse_placement(document)
         except BadPlacement as error:
-            metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
-            self.generations.refuse(metadata.get("generation", 0), str(error))
+            generation = _metadata(document).get("generation")
+            self.generations.refuse(generation if isinstance(generation, int) else 0, str(error))
             return
         if await self.generations.use(placement):
             await self._keep(document)
@@ -212,19 +214,28 @@ async def read_placement_file(path: Path, runtime: Runtime) -> None:
 
     seen: tuple[int, int] | None = None
     generation = 0
+    said = ""
     while True:
         try:
             stat = await asyncio.to_thread(path.stat)
             if (stat.st_mtime_ns, stat.st_size) != seen:
                 seen = (stat.st_mtime_ns, stat.st_size)
-                document = yaml.safe_load(await asyncio.to_thread(path.read_text))
+                document = yaml.safe_load(await asyncio.to_thread(path.read_text, "utf-8"))
                 generation += 1
-                if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
-                    document["metadata"].setdefault("generation", generation)
-                runtime.receive(document)
-        except (OSError, yaml.YAMLError) as error:
-            _log.warning("%s: %s", path, error)
+                _metadata(document).setdefault("generation", generation)
+                runtime.receive(document, generation)
+            said = ""
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            if str(error) != said:  # once, not twice a second
+                said = str(error)
+                _log.warning("%s: %s", path, error)
         await asyncio.sleep(_FILE_EVERY)
+
+
+def _metadata(document: Json) -> dict[str, Any]:
+    """An object's metadata; empty where it is no object or has none."""
+    found = document.get("metadata") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 async def run(

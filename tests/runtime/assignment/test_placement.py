@@ -189,10 +189,21 @@ def test_a_relay_begins_here_and_has_a_name_of_its_own(document: dict[str, Any])
         parse_placement(document)
 
 
-@pytest.mark.parametrize("document", [None, [], {}, {"metadata": {}}, {"metadata": {"name": "x"}}])
-def test_what_is_no_placement_is_refused(document: object) -> None:
-    with pytest.raises(BadPlacement, match="not a Placement object"):
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        (None, "not a Placement object: 'None' is no object; write metadata and spec"),
+        ([], "not a Placement object: '[]' is no object; write metadata and spec"),
+        ({}, "not a Placement object: metadata: 'None' is no object; write metadata and spec"),
+        ({"metadata": "x"}, "not a Placement object: metadata: 'x' is no object; write metadata and spec"),
+        ({"metadata": {"name": "x"}}, "not a Placement object: spec: 'None' is no object; write"),
+        ({"metadata": {}, "spec": {}}, "metadata.name: None is no name; write one, e.g. digits-edge-a"),
+    ],
+)
+def test_what_is_no_placement_is_refused(document: object, sentence: str) -> None:
+    with pytest.raises(BadPlacement) as caught:
         parse_placement(document)
+    assert str(caught.value).startswith(sentence)
 
 
 def test_a_field_of_a_later_version_is_said_once_and_tolerated(

@@ -90,3 +90,29 @@ def test_the_link_that_is_measured_shows_in_the_metrics(stack: Stack, image: Any
     with urllib.request.urlopen(f"http://127.0.0.1:{stack.http}/metrics", timeout=10) as response:
         assert 'edge_link_bandwidth_bits{peer="cloud",service="digits"}' in response.read().decode()
     assert stack.metric("edge_link_bandwidth_bits") > 1e6
+
+
+BROKEN = {
+    "an empty file": b"",
+    "no YAML": b"{a: [b",
+    "no UTF-8": b"metadata: \xff\xfe",
+    "a list": b"[1, 2]",
+    "a word for metadata": b"metadata: hello\nspec: {}",
+    "nothing for metadata": b"metadata:\nspec: {}",
+    "a word for the generation": b"metadata: {name: x, generation: many}\nspec: {}",
+}
+
+
+def test_a_broken_file_ends_nothing_and_the_next_edit_counts_though_its_generation_does_not_grow(
+    stack: Stack, image: Any
+) -> None:
+    stack.start(stack.placement(stack.local("exit1")))
+    file = stack.folder / "digits.json"
+    for broken in BROKEN.values():
+        file.write_bytes(broken)
+        threading.Event().wait(0.6)  # it is looked at twice a second
+        assert stack.infer(image)["parameters"]["route"] == "exit1@local"
+    stack.place(stack.placement(stack.local("exit2")))
+    stack.wait_for_route(image, "exit2@local")
+    stack.place(stack.placement(stack.local("final")))
+    stack.wait_for_route(image, "final@local")
