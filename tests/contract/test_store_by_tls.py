@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from chains import SERVICE, branches, wait_until
+from chains import SERVICE, branches, model_described, stand_in, wait_until
 from edge_operator.errors import StoreError
 from edge_operator.store import ModelStore
 from edge_runtime import model_store
@@ -92,6 +93,43 @@ async def test_operator_and_runtime_ask_it_by_tls_and_follow_a_new_authority(
     wait_until(renewed, "the store's look at its files")
     assert len(await runtime.blob(card.digest)) == card.size
     runtime.close()
+
+
+def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(
+    store: Guarded, signer: Signer, tmp_path: Path
+) -> None:
+    folder = Mount(tmp_path / "clients", signer.pair()).path
+    operator = ModelStore(store.url, certificates=folder)
+    digest = operator.register(SERVICE.spec.model).digest
+    asked = ["--store", store.url, "--tls-dir", str(folder)]
+    command = [sys.executable, "-m", "edge_runtime.cli"]
+    measure = ["profile-device", "--model", digest, "--device-class", "camera", "--node", "cam"]
+    subprocess.run([*command, *measure, *asked, "--seconds", "0.02"], check=True, timeout=60)
+    profile = operator.profile(digest, "camera")
+    assert profile is not None
+    assert profile.node == "cam"
+
+    made = operator.slice(digest, ["image"], ["logits"])
+    slice_ = {"inputs": model_described(made.inputs), "outputs": model_described(made.outputs)}
+    (tmp_path / "placement.json").write_text(json.dumps(stand_in("tail", slice_ | {"digest": made.digest})))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        health = free.getsockname()[1]
+    run = ["run", "--service", "tail", "--namespace", "shop", "--node", "cloud", "--host", "127.0.0.1"]
+    run += ["--http-port", "0", "--grpc-port", "0", "--health-port", str(health)]
+    run += ["--placement-file", str(tmp_path / "placement.json"), "--cache-dir", str(tmp_path / "cache")]
+    with subprocess.Popen([*command, *run, *asked]) as process:
+        try:
+            wait_until(lambda: _ready(health), "the runtime to have its slice")
+            assert process.poll() is None
+        finally:
+            process.terminate()
+
+
+def _ready(port: int) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready").status_code == 200
+    return False
 
 
 async def test_who_has_no_certificate_of_the_authority_gets_nothing(
