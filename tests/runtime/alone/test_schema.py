@@ -102,4 +102,5 @@ def test_every_request_gets_an_answer_that_was_promised(sums: Served, mode: Gene
             answered.add(case.call_and_validate(checks=checks).status_code)
 
         ask()
-    assert {200, 400} <= answered  # an index without a body is right in any case
+    # What is drawn to be wrong may be right all the same, such as an index without a body, but need not be.
+    assert answered >= ({400} if mode is GenerationMode.NEGATIVE else {200, 400})
