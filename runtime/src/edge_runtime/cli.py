@@ -81,7 +81,13 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     async def work() -> None:
         store = ModelStore(arguments.store, tls=certificates.client if certificates is not None else None)
         profile = await profile_device(
-            store, arguments.model, arguments.device_class, arguments.node, arguments.seconds, log.info
+            store,
+            arguments.model,
+            arguments.device_class,
+            arguments.node,
+            arguments.seconds,
+            log.info,
+            arguments.threads,
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()
@@ -191,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
     profile.add_argument("--device-class", required=True, help="class that this machine is of")
     profile.add_argument("--node", required=True, help="name of this machine")
+    profile.add_argument(
+        "--threads", type=_count, default=1, help="for one inference, as run has it (default %(default)s)"
+    )
     profile.add_argument("--store", required=True, help="address of the model store")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import ssl
 import tempfile
@@ -19,6 +20,8 @@ import orjson
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed, DigestMismatch, NotFound, StorageError, Unreachable
 
+_log = logging.getLogger(__name__)
+
 _FETCH: Final = 120.0
 _INCOMING: Final = ".incoming-"
 _ABANDONED: Final = 600.0
@@ -27,9 +30,7 @@ _ABANDONED: Final = 600.0
 class ModelStore:
     """Reads and writes the model store at `url`; raises StorageError with the store's own sentence."""
 
-    def __init__(
-        self, url: str, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, url: str, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._client = HttpClient(url, resolver, tls=tls, size=1)
         self.url = url
 
@@ -97,9 +98,11 @@ class SliceCache:
     async def fetch(self, digest: str) -> bytes:
         """A slice's bytes from the store, which are kept on the disk; raises StorageError."""
         data = await self._store.blob(digest)
-        # A full or read-only disk costs the cache, not the service.
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(write_whole, self._folder / digest.removeprefix("sha256:"), data)
+        path = self._folder / digest.removeprefix("sha256:")
+        try:
+            await asyncio.to_thread(write_whole, path, data)
+        except OSError as error:  # a full or read-only disk costs the cache, not the service
+            _log.warning("%s: %s: this slice is not kept, and gone after a restart", path, error.strerror)
         return data
 
     def size(self, digest: str) -> int | None:

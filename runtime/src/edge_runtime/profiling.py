@@ -77,7 +77,13 @@ def measure_all(
 
 
 async def profile_device(
-    store: ModelStore, model: str, device_class: str, node: str, seconds: float, progress: Progress
+    store: ModelStore,
+    model: str,
+    device_class: str,
+    node: str,
+    seconds: float,
+    progress: Progress,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """The DeviceProfile of a model on this machine. Raises StorageError and CannotLoad."""
     card = await store.card(model)
@@ -88,7 +94,7 @@ async def profile_device(
         cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
     }
     runs = {
-        pair: await _runner(store, model, *(tensors.get(name, [name]) for name in pair))
+        pair: await _runner(store, model, threads, *(tensors.get(name, [name]) for name in pair))
         for pair in dict.fromkeys([*pairs, *wholes.values()])
     }
     measured = measure_all(runs, seconds, progress)
@@ -100,7 +106,7 @@ async def profile_device(
         "model": model,
         "deviceClass": device_class,
         "node": node,
-        "threads": 1,
+        "threads": threads,
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": name, **m.document()} for name, m in exits.items()],
         "relativeError": relative_error(card["exits"], segments, exits),
@@ -123,11 +129,11 @@ def relative_error(
 
 
 async def _runner(
-    store: ModelStore, model: str, start: Sequence[str], end: Sequence[str]
+    store: ModelStore, model: str, threads: int, start: Sequence[str], end: Sequence[str]
 ) -> Callable[[], object]:
     made = await store.slice(model, start, end)
     inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
-    session = Session(await store.blob(made["digest"]), inputs, outputs)
+    session = Session(await store.blob(made["digest"]), inputs, outputs, threads)
     feeds = zeros(inputs)
     session.warm()
     return lambda: session.run(feeds)

@@ -197,13 +197,19 @@ async def test_a_node_fetches_a_slice_anew_that_its_disk_changed(tmp_path: Path,
     assert (tmp_path / digest.removeprefix("sha256:")).read_bytes() == b"slice"
 
 
-async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(tmp_path: Path) -> None:
+async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     large = os.urandom(5000)
     source = _Source(a=b"old", b=large)
     cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
     await _get(cache, _digest(b"old"))
     with full_disk(1000):
         assert await _get(cache, _digest(large)) == large
+    path = tmp_path / _digest(large).removeprefix("sha256:")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: File too large: this slice is not kept, and gone after a restart"
+    ]
     assert _files(tmp_path) == {tmp_path / _digest(b"old").removeprefix("sha256:")}
     assert await _get(cache, _digest(large)) == large
     assert len(_files(tmp_path)) == 2

@@ -220,7 +220,8 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
             return (await store.get(f"/v1/blobs/{digest}")).content
 
     said: list[str] = []
-    profile = await profile_device(Direct(), card["digest"], "camera", "edge-b", 0.002, said.append)  # type: ignore[arg-type]
+    profile = await profile_device(Direct(), card["digest"], "camera", "edge-b", 0.002, said.append, 2)  # type: ignore[arg-type]
+    assert profile["threads"] == 2
     path = f"/v1/profiles/{card['digest']}/camera"
     _error(await store.get(path), 404, "NotFound")
     assert (await store.put(path, json=profile)).status_code == 200
