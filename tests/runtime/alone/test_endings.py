@@ -10,10 +10,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.answers import Answer
+from edge_runtime.questions import Question
+from edge_runtime.rest.app import RestApp
+from edge_runtime.serving import Service
+from edge_runtime.tensors import Contract, Tensor
 
 CALLERS = 60
 WIDTH = 400
@@ -63,3 +70,27 @@ def test_of_requests_that_have_arrived_none_is_lost(
     finally:
         for caller in callers:
             caller.close()
+
+
+class _Model:
+    platform = "test"
+    message = ""
+    contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
+
+    async def infer(self, question: Question) -> Answer:
+        return Answer([question.inputs["x"]], {})
+
+
+@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v2/models/m/nothing"])
+async def test_a_server_that_goes_down_asks_callers_to_take_their_next_request_elsewhere(path: str) -> None:
+    service = Service("m", _Model())
+    app = RestApp(service, lambda: b"")
+    body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://m") as client:
+        before = await client.post(path, content=body)
+        service.draining = True
+        after = await client.post(path, content=body)
+    assert "connection" not in before.headers
+    assert after.headers["connection"] == "close"
+    assert (after.status_code, after.content) == (before.status_code, before.content)

@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import orjson
 
-from edge_runtime.asgi import JSON, Receive, Scope, Send, answer, parse_json, read_body, reply
+from edge_runtime.asgi import JSON, Message, Receive, Scope, Send, answer, parse_json, read_body, reply
 from edge_runtime.documents import Json
 from edge_runtime.errors import (
     BadRequest,
@@ -65,6 +65,8 @@ class RestApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if self._service.draining:
+            send = _parting(send)
         try:
             if scope["path"] == self._infer_path and scope["method"] == "POST":
                 await self._infer(scope, receive, send, self._service.name, "")
@@ -163,6 +165,17 @@ class RestApp:
             if name is not None:
                 headers += [(b"content-encoding", name.encode()), _VARY]
         await reply(send, 200, parts, headers)
+
+
+def _parting(send: Send) -> Send:
+    """Answers that end their connection: a caller who keeps one would next write to a server that is gone."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return told
 
 
 def _only(wanted: str, method: str, path: tuple[str, ...]) -> None:
