@@ -21,6 +21,7 @@ from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.rest.app import RestApp
+from edge_runtime.rest.heads import BoundedHeads
 from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
 from edge_runtime.tls.certificates import Certificates
@@ -190,7 +191,7 @@ async def _turns() -> None:
 def _config(app: App) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHeads,
         ws="none",
         lifespan="off",
         access_log=False,

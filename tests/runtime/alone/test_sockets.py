@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,29 @@ def test_a_caller_who_leaves_early_harms_nobody(sums: Served) -> None:
     with socket.create_connection(("127.0.0.1", sums.http), timeout=10) as sock:
         sock.sendall(_request("POST", INFER, b"x" * 10)[:-5])
     assert _infer(sums)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "piece", [b"x-a: b\r\n" * 1000, b"y" * 8000], ids=["many headers", "one long header"]
+)
+def test_headers_without_end_are_refused_and_not_kept(sums: Served, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
+        caller.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\nx-b: ")
+        sent = 0
+        with suppress(OSError):  # it closes while more is on the way
+            while sent < 64 << 20:
+                caller.sendall(piece)
+                sent += len(piece)
+        assert sent < 16 << 20  # what the kernel's buffers hold, and a little
+    assert _talk(sums.http, _request("GET", "/v2", x_long="y" * 30_000))[0] == 200
+
+
+def test_what_says_that_headers_are_too_long_is_an_answer(sums: Served) -> None:
+    with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
+        caller.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\n")
+        threading.Event().wait(0.2)  # that much is read by itself
+        caller.sendall(b"x-long: " + b"y" * ((64 << 10) - 7))
+        answer = caller.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body) == {"error": "headers: more than 65536 bytes; send fewer or shorter ones"}
