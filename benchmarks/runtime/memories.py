@@ -20,7 +20,7 @@ from typing import Final
 
 from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.sharing import model
-from benchmarks.runtime.switching import HEAVY, network, put
+from benchmarks.runtime.tables import HEAVY, WIDTH, network, put
 from edge_runtime.connections import Resolver
 from edge_runtime.inference.memory import resident
 from edge_runtime.inference.sessions import Session
@@ -29,7 +29,7 @@ from edge_runtime.tensors import Tensor
 
 _SETTLING: Final = 1.0
 _DENSE: Final = (1536, 12)  # width and layers: 97 MB
-_ROWS: Final = (Tensor("x", "FP32", (-1, 256)), Tensor("y", "FP32", (-1, 10)))
+_ROWS: Final = (Tensor("x", "FP32", (-1, WIDTH)), Tensor("y", "FP32", (-1, 10)))
 _ENDS: Final = {
     "conv": (Tensor("x", "FP32", (-1, 512, 7, 7)), Tensor("r7", "FP32", (-1, 512, 7, 7))),
     "dense": _ROWS,
