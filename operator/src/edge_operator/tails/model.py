@@ -8,6 +8,9 @@ from typing import Any
 # The backend embeds an isolated Python, which does not look at PYTHONPATH by itself.
 sys.path.extend(folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder)
 
+# Else onnxruntime tells its makers which models are loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
