@@ -72,7 +72,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"outputs": [{"name": "total"}]},
         'outputs[0].name: "total" is not an output of the model; it has sum, words',
     ),
-    "an output that is none": ({"outputs": ["sum"]}, "outputs[0].name: None is not an output of the model"),
+    "an output that is none": ({"outputs": ["sum"]}, "outputs[0].name: null is not an output of the model"),
     "an output twice": (
         {"outputs": [{"name": "sum"}, {"name": "sum"}]},
         'outputs[1].name: "sum" is asked for twice',

@@ -114,7 +114,9 @@ def to_json(datatype: str, array: Array) -> Json:
 
 
 def short(value: Json) -> str:
-    """A value as an error's sentence shows it."""
+    """A value as an error's sentence shows it, to a caller who wrote JSON."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     text = f'"{value[:80]}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
