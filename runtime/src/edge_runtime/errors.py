@@ -16,7 +16,8 @@ EdgeError
 │   └── TooLarge
 ├── BadRequest               an argument that is neither of the above
 │   ├── BadTensor            a tensor that does not fit the contract of the model
-│   └── UnsupportedEncoding  a body in a compression that is not read here
+│   ├── UnsupportedEncoding  a body in a compression that is not read here
+│   └── TooSlow              a body that pauses for longer than anybody waits
 ├── MethodNotAllowed         an HTTP method that the path does not take
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
@@ -104,6 +105,10 @@ class BadTensor(BadRequest):
 
 class UnsupportedEncoding(BadRequest):
     """A body in a compression that is not read here."""
+
+
+class TooSlow(BadRequest):
+    """A body paused on its way for longer than anybody waits."""
 
 
 class MethodNotAllowed(EdgeError):

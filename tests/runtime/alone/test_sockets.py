@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.rest import heads
+
 Served = Any
 
 INFER = "/v2/models/m/infer"
@@ -192,3 +194,17 @@ def test_what_says_that_headers_are_too_long_is_an_answer(sums: Served) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
     assert json.loads(body) == {"error": "headers: more than 65536 bytes; send fewer or shorter ones"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [(b"", 0), (b"GET /v2 HTTP/1.1\r\nhost:", 0), (b"GET /v2 HTTP/1.1\r\n\r\nGET /v2 HTT", 1)],
+    ids=["nothing", "half a head", "half a second head"],
+)
+def test_a_connection_whose_request_does_not_come_is_closed(
+    sums: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int
+) -> None:
+    monkeypatch.setattr(heads, "PATIENCE", 0.3)
+    with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
+        caller.sendall(sent)
+        assert caller.makefile("rb").read().count(b"HTTP/1.1 200 OK") == answers

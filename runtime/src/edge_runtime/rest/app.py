@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
 
 import orjson
@@ -20,6 +20,7 @@ from edge_runtime.errors import (
     NotFound,
     QueueFull,
     TooLarge,
+    TooSlow,
     UnknownModel,
     UnsupportedEncoding,
 )
@@ -29,6 +30,7 @@ from edge_runtime.protocol.plans import Plans
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.questions import Question
+from edge_runtime.rest.bodies import Bodies
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
@@ -46,6 +48,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (MethodNotAllowed, 405),
     (TooLarge, 413),
     (UnsupportedEncoding, 415),
+    (TooSlow, 408),
     (BadRequest, 400),
     (QueueFull, 429),
     (CannotAnswer, 503),
@@ -57,10 +60,13 @@ _SMALL: Final = 1 << 12
 class RestApp:
     """The HTTP face of a service."""
 
-    def __init__(self, service: Service, exposition: Callable[[], bytes]) -> None:
+    def __init__(
+        self, service: Service, exposition: Callable[[], bytes], bodies: Bodies | None = None
+    ) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
         self._plans, self._relay_plans = Plans(), Plans()
+        self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,9 +150,22 @@ class RestApp:
                 traced = True
         if traced or current.get() is not NOTHING:  # also what a request before it on this connection left
             carry(scope["headers"])
-        body = await read_body(receive, LARGEST_REQUEST)
-        if encoding:
-            body = await _aside(len(body), inflate, body, encoding, LARGEST_REQUEST)
+        sent = await self._bodies.read(receive)
+        try:
+            body = sent
+            if encoding:
+                body = await _aside(len(sent), inflate, sent, encoding, LARGEST_REQUEST)
+            parts, headers = await self._answer(model, version, body, header_length)
+            if accepted and accepted != "identity":
+                parts = await _packed(parts, accepted, headers)
+        finally:
+            self._bodies.done(sent)
+        await reply(send, 200, parts, headers)
+
+    async def _answer(
+        self, model: str, version: str, body: bytes, header_length: str | None
+    ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
+        """The response's body in parts, and its headers."""
         contract = self._service.contract(model, version)
         plans = self._plans if model == self._service.name else self._relay_plans
         request = decode_request(body, header_length, contract, plans)
@@ -158,13 +177,7 @@ class RestApp:
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters
         )
         headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
-        if accepted and accepted != "identity":
-            whole = b"".join(parts)
-            packed, name = await _aside(len(whole), deflate, whole, accepted)
-            parts = [packed]
-            if name is not None:
-                headers += [(b"content-encoding", name.encode()), _VARY]
-        await reply(send, 200, parts, headers)
+        return parts, headers
 
 
 def _parting(send: Send) -> Send:
@@ -199,6 +212,17 @@ async def _aside(
     return await asyncio.to_thread(work, *arguments, **named) if size > _LONG else work(*arguments, **named)
 
 
+async def _packed(
+    parts: Sequence[bytes | memoryview], accepted: str, headers: list[tuple[bytes, bytes]]
+) -> Sequence[bytes | memoryview]:
+    """The body compressed as the caller accepts it, which the headers then say."""
+    whole = b"".join(parts)
+    packed, name = await _aside(len(whole), deflate, whole, accepted)
+    if name is not None:
+        headers += [(b"content-encoding", name.encode()), _VARY]
+    return [packed]
+
+
 async def _refuse(send: Send, error: EdgeError) -> None:
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     headers = [JSON]
@@ -206,4 +230,6 @@ async def _refuse(send: Send, error: EdgeError) -> None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     elif isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
+    elif isinstance(error, TooSlow):
+        headers.append((b"connection", b"close"))
     await answer(send, status, orjson.dumps({"error": str(error)}), headers)
