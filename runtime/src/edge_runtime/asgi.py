@@ -5,13 +5,14 @@ On the hot path a framework would cost more than the work itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Final
 
 import orjson
 
 from edge_runtime.documents import Json
-from edge_runtime.errors import BadRequest, CallerLeft, TooLarge
+from edge_runtime.errors import BadRequest, CallerLeft, TooLarge, TooSlow
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,26 +36,38 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body; TooLarge beyond `limit` bytes."""
+async def read_body(
+    receive: Receive,
+    limit: int,
+    grow: Callable[[int], None] | None = None,
+    patience: float | None = None,
+) -> bytes:
+    """The whole body; TooLarge beyond `limit` bytes, CallerLeft when the caller does.
+
+    grow: told of each part's bytes as it comes; what it raises ends the reading.
+    patience: seconds without a part after which that is TooSlow; None: there is no such limit.
+    """
+    parts: list[bytes] = []
+    size = 0
     message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) <= limit:
-            return body
-    parts = [message.get("body", b"")]
-    size = len(parts[0])
-    if message.get("more_body"):
-        async for part in chunks(receive):
-            size += len(part)
-            if size > limit:
-                break
-            parts.append(part)
-    if size > limit:
-        raise TooLarge(f"body: more than {limit} bytes; send a smaller request")
-    if message["type"] == "http.disconnect":
-        raise CallerLeft("the caller left")
-    return b"".join(parts)
+    while message["type"] != "http.disconnect":
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"body: more than {limit} bytes; send a smaller request")
+        if grow is not None:
+            grow(len(part))
+        parts.append(part)
+        if not message.get("more_body"):
+            return part if len(parts) == 1 else b"".join(parts)
+        try:
+            async with asyncio.timeout(patience):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlow(
+                f"body: nothing came for {patience:g} s after {size} bytes; send it without pauses"
+            ) from None
+    raise CallerLeft("the caller left")
 
 
 def parse_json(body: bytes) -> Json:

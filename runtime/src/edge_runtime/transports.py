@@ -20,7 +20,9 @@ from edge_runtime.asgi import App
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.servicer import grpc_server
+from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp
+from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.rest.heads import BoundedHeads
 from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
@@ -69,7 +71,7 @@ class Transports:
         self._certificates = certificates
         self._socket = _bound(host, http_port)
         self.http_port: int = self._socket.getsockname()[1]
-        app: App = RestApp(service, exposition)
+        app: App = RestApp(service, exposition, Bodies(room(cgroup_limit())))
         interceptors = []
         if spans is not None:
             from edge_runtime.grpc.traced import TracedCalls
