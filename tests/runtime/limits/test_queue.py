@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from edge_runtime.errors import QueueFull
@@ -42,18 +42,9 @@ class _Full:
 
 async def test_over_http_that_is_429_with_retry_after() -> None:
     app = RestApp(Service("m", _Full()), lambda: b"")
-    sent: list[dict[str, Any]] = []
     body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        await asyncio.sleep(0)
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v2/models/m/infer", "headers": []}
-    await app(scope, receive, send)
-    assert sent[0]["status"] == 429
-    assert (b"retry-after", b"4") in sent[0]["headers"]
-    assert sent[1]["body"] == b'{"error":"256 requests wait already; ask again in 4 s"}'
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://m") as client:
+        answer = await client.post("/v2/models/m/infer", content=body)
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "4"
+    assert answer.content == b'{"error":"256 requests wait already; ask again in 4 s"}'
