@@ -10,7 +10,7 @@ import pytest
 from demo.phases import planned
 from demo.reports import DemoResult, ModeResult, PhaseResult
 from demo.statistics import Answer, LinkSample
-from demo.training import TrainedModel, trained
+from demo.training import SCRIPT, TrainedModel, Training
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def script() -> ModuleType:
 @pytest.fixture(scope="session")
 def model() -> TrainedModel:
     """The trained model: from the cache, or trained now, which takes two minutes once."""
-    return trained(ROOT, ROOT / ".cache", lambda line: None)
+    return Training(ROOT / SCRIPT, ROOT / ".cache", lambda line: None).run()
 
 
 def answers(node: str, began: float, exit_: str, cut: str, latencies: list[float]) -> list[Answer]:

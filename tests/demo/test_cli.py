@@ -9,6 +9,7 @@ from demo import cli
 from demo.cli import INTERRUPTED, main, taken_down
 from demo.errors import StepFailed
 from demo.progress import Steps
+from demo.training import Training
 
 
 class Bed:
@@ -41,7 +42,7 @@ def handlers() -> Iterator[None]:
 def started(monkeypatch: pytest.MonkeyPatch, ends_with: BaseException, *argv: str) -> tuple[int, Bed]:
     bed = Bed(ends_with)
     monkeypatch.setattr(cli, "cluster_of", lambda arguments: bed)
-    monkeypatch.setattr(cli, "trained", lambda *args: None)
+    monkeypatch.setattr(Training, "run", lambda self: self.model)
     return main(argv), bed
 
 
@@ -59,7 +60,7 @@ def test_a_termination_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> No
 
     bed = Terminated(KeyboardInterrupt())
     monkeypatch.setattr(cli, "cluster_of", lambda arguments: bed)
-    monkeypatch.setattr(cli, "trained", lambda *args: None)
+    monkeypatch.setattr(Training, "run", lambda self: self.model)
     assert (main([]), bed.stops) == (INTERRUPTED, 1)
 
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from demo.errors import StepFailed
 from demo.samples import Samples
-from demo.training import TrainedModel, key, run_script
+from demo.training import TrainedModel, Training, key
 
 
 def test_training_never_sees_a_held_out_digit(script: ModuleType) -> None:
@@ -53,8 +53,18 @@ def test_a_training_that_fails_is_shown_with_its_last_line(tmp_path: Path) -> No
     script.write_text("import sys; print('epoch 1'); sys.exit('not enough memory')")
     said: list[str] = []
     with pytest.raises(StepFailed, match="ended with 1: not enough memory"):
-        run_script(script, tmp_path / "out", said.append)
+        Training(script, tmp_path / "cache", said.append).run()
     assert said == ["epoch 1", "not enough memory"]
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_a_training_that_is_stopped_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("import sys, threading; print('epoch 1', flush=True); threading.Event().wait()")
+    training = Training(script, tmp_path / "cache", lambda line: training.stop())
+    with pytest.raises(StepFailed, match="epoch 1"):
+        training.run()
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
 
 
 def test_the_accuracy_of_the_exits_rises_with_their_depth(model: TrainedModel) -> None:

@@ -16,7 +16,8 @@ import pytest
 from demo import installation
 from demo.clusters import Say, Step
 from demo.onbed import TestbedCluster
-from demo.training import trained
+from demo.training import SCRIPT, Training
+from testbed.alongside import alongside
 from trials import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,10 +64,11 @@ def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
     say = speaker(pytestconfig)
     step = step_with(say)
     before = signal.signal(signal.SIGTERM, interrupt)
-    model = trained(ROOT, ROOT / ".cache", say)
-    cluster = TestbedCluster(ROOT)
+    training, cluster = Training(ROOT / SCRIPT, ROOT / ".cache", say), TestbedCluster(ROOT)
     try:
-        cluster.start(step, say)
+        with alongside(training.run, training.stop):
+            cluster.start(step, say)
+        model = training.model
         with step("helm install"):
             installation.install(cluster, ROOT)
         installation.upload(cluster, model.onnx)

@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from testbed.binaries import GOMODS, KUBERNETES, PROGRAMS, Binaries, build_command, says_version
+from testbed.binaries import (
+    GOMODS,
+    KUBERNETES,
+    PROGRAMS,
+    Binaries,
+    build_command,
+    by_module,
+    says_version,
+)
 from testbed.errors import BadValueError, BinaryUnavailableError
 from testbed.gomods import kubernetes_go_mod
 
@@ -56,7 +64,7 @@ def test_a_build_that_fails_leaves_no_program_behind(
     (assets / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{assets}:{os.environ['PATH']}")
 
-    with pytest.raises(BinaryUnavailableError, match=r"kube-apiserver v1.34.2 does not build: .*no network"):
+    with pytest.raises(BinaryUnavailableError, match=r"kube-apiserver, .* v1.34.2: no build .*no network"):
         Binaries(tmp_path / "bin", lambda _: None).all()
     assert list((tmp_path / "bin").iterdir()) == []
 
@@ -75,11 +83,22 @@ def test_a_version_is_compared_as_a_whole(answer: str, same: bool) -> None:
 
 
 def test_a_build_is_stamped_and_changes_no_module_file() -> None:
-    command = build_command(KUBELET, "go", Path("out"))
+    command = build_command([KUBELET], "go", Path("out"))
 
     assert "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=v1.34.2" in command
     assert "-mod=readonly" in command
-    assert command[-3:] == ["-o", "out", "k8s.io/kubernetes/cmd/kubelet"]
+    assert command[-3:] == ["-o", "out/kubelet", "k8s.io/kubernetes/cmd/kubelet"]
+
+
+def test_programs_of_one_module_are_built_by_one_command_into_a_folder() -> None:
+    groups = by_module(PROGRAMS)
+    kubernetes = next(group for group in groups if KUBELET in group)
+    command = build_command(kubernetes, "go", Path("out"))
+
+    assert sorted(program.name for group in groups for program in group) == sorted(p.name for p in PROGRAMS)
+    assert len({program.module for program in kubernetes}) == 1
+    assert command[command.index("-o") + 1] == "out/"
+    assert command[-len(kubernetes) :] == [program.package for program in kubernetes]
 
 
 UPSTREAM = """module k8s.io/kubernetes

@@ -27,8 +27,9 @@ from demo.phases import MODES, PARTITION_ONLY, planned
 from demo.progress import Steps
 from demo.reports import DemoResult, ModeResult, complaints, document
 from demo.services import entry_nodes, routes_line, slo_seconds
-from demo.training import TrainedModel, trained
+from demo.training import SCRIPT, TrainedModel, Training
 from testbed import TestbedError
+from testbed.alongside import alongside
 
 ROOT = Path(__file__).resolve().parents[3]
 INTERRUPTED = 130
@@ -109,9 +110,10 @@ def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
 
 def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
     """From nothing to a service that is Ready."""
-    cluster.start(steps.step, steps.say)  # first: this is what a machine may be unfit for
-    with steps.step("model"):
-        model = trained(ROOT, ROOT / ".cache", steps.say)
+    training = Training(ROOT / SCRIPT, ROOT / ".cache", steps.say)
+    with alongside(training.run, training.stop):
+        cluster.start(steps.step, steps.say)
+    model = training.model
     with steps.step("helm install"):
         installation.install(cluster, ROOT)
     with steps.step("upload and apply"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from demo.clusters import Entrance, Images, Say, Step, TritonAddress
 from demo.phases import CUT
-from testbed import Testbed
+from testbed import Testbed, images
 from testbed.topology import NodeSpec
 
 # Shares of a core: the gateway finishes the full model in time by itself, a camera only its third exit, in a
@@ -34,7 +34,7 @@ class TestbedCluster:
 
     def start(self, step: Step, say: Say) -> None:
         with step("cluster"):
-            self._bed.up(nodes=NODES, progress=say)
+            self._bed.up(nodes=NODES, progress=say, beside=images.ALL)
             self.set_links(None)
         with step("images"):
             self.images = Images(**self._bed.images(progress=say))

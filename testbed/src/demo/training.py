@@ -48,39 +48,55 @@ def key(script: bytes, versions: Mapping[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def trained(root: Path, cache: Path, say: Callable[[str], None]) -> TrainedModel:
-    """The model of the checkout at `root` from `cache`/models, trained now (a minute or two) if need be."""
-    script = root / SCRIPT
-    folder = cache / "models" / key(script.read_bytes(), {name: version(name) for name in MADE_WITH})
-    model = TrainedModel(folder)
-    if model.complete():
-        return model
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
-    try:
-        run_script(script, unfinished, say)
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return model
+class Training:
+    """The model of a training script from `cache`/models, trained (a minute or two) if need be."""
 
+    def __init__(self, script: Path, cache: Path, say: Callable[[str], None]) -> None:
+        self._script, self._say = script, say
+        versions = {name: version(name) for name in MADE_WITH}
+        self.model = TrainedModel(cache / "models" / key(self._script.read_bytes(), versions))
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
 
-def run_script(script: Path, out: Path, say: Callable[[str], None]) -> None:
-    """Runs the training as a user would; its lines go to `say`."""
-    argv = [sys.executable, str(script), "--out", str(out)]
-    last = ""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    def run(self) -> TrainedModel:
+        """Returns when the model is there. Raises StepFailed."""
+        folder = self.model.folder
+        if self.model.complete():
+            return self.model
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
         try:
-            for line in process.stdout or ():
-                last = line.strip() or last
-                say(last)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode or not TrainedModel(out).complete():
-        raise StepFailed(
-            f"training the model ended with {process.returncode}: {last}; "
-            f"run `python {script} --out build/digits` to see all"
-        )
+            self._train(unfinished)
+            if folder.exists():
+                shutil.rmtree(folder)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return self.model
+
+    def stop(self) -> None:
+        """Ends a run that is under way on another thread, which then raises StepFailed."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.terminate()
+
+    def _train(self, out: Path) -> None:
+        """Runs the script as a user would; its lines are passed on."""
+        argv = [sys.executable, str(self._script), "--out", str(out)]
+        last = ""
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            self._process = process
+            try:
+                if self._stopped:
+                    process.terminate()
+                for line in process.stdout or ():
+                    last = line.strip() or last
+                    self._say(last)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode or not TrainedModel(out).complete():
+            raise StepFailed(
+                f"training the model ended with {process.returncode}: {last}; "
+                f"run `python {self._script} --out build/digits` to see all"
+            )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from testbed import addons, controlplane, images, prerequisites, prometheus
+from testbed.alongside import alongside
 from testbed.binaries import Binaries
 from testbed.builds import Builder
 from testbed.cluster import CONTROL_PLANE, PROMETHEUS, Cluster, readiness
 from testbed.errors import BadValueError, CommandFailedError, KubectlFailed, NotRunningError
-from testbed.images import Shelf
+from testbed.images import ALL, Build, Shelf
 from testbed.layout import Layout
 from testbed.locks import holding
 from testbed.network import Network
@@ -83,9 +85,33 @@ class Testbed:
         """
         return cls(Layout.of_checkout(root, cache, sources))
 
-    def up(self, nodes: Sequence[NodeSpec] | None = None, progress: Progress = print_line) -> None:
+    def build(self, progress: Progress = print_line) -> None:
+        """Builds the cluster's programs and all images into the cache, side by side, and starts nothing."""
+        prerequisites.check(progress)
+        with holding(self.layout.lock) as lock_fd:
+            record = self._cluster.record()
+            if record is not None and self.running():
+                self._build_images(record, ALL, progress)
+                return
+            self._cluster.remove()
+            try:
+                root = self._cluster.start_root(lock_fd)
+                with self._building(root, ALL, progress):
+                    Binaries(self.layout.binaries, progress, working(root)).all()
+            finally:
+                self._cluster.remove()
+
+    def up(
+        self,
+        nodes: Sequence[NodeSpec] | None = None,
+        progress: Progress = print_line,
+        beside: Sequence[Build] = (),
+    ) -> None:
         """Boots the cluster and waits until every node is Ready. Does nothing when it runs; cleans up after
         a crash.
+
+        `beside` names images that will be wanted: they are built while the programs are and the cluster
+        boots.
         """
         prerequisites.check(progress)
         with holding(self.layout.lock) as lock_fd:
@@ -94,7 +120,8 @@ class Testbed:
                 return
             self._cluster.remove()
             try:
-                self._boot(Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes), lock_fd, progress)
+                topology = Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes)
+                self._boot(topology, lock_fd, progress, beside)
             except BaseException:
                 self._cluster.remove()
                 raise
@@ -272,11 +299,26 @@ class Testbed:
         for node in nodes:
             self.set_speed(node.name, node.speed)
 
-    def _boot(self, topology: Topology, lock_fd: int, progress: Progress) -> None:
+    @contextmanager
+    def _building(self, root: ProcessRecord, wanted: Sequence[Build], progress: Progress) -> Iterator[None]:
+        """Builds images while the block runs; they end with the testbed's outermost machine."""
+        if not wanted:
+            yield
+            return
+        with alongside(lambda: self._build_images(root, wanted, progress), self._cluster.remove):
+            yield
+
+    def _build_images(self, root: ProcessRecord, wanted: Sequence[Build], progress: Progress) -> None:
+        builder = Builder(self.layout, root, progress)
+        for build in wanted:
+            build(self.layout, builder)
+
+    def _boot(self, topology: Topology, lock_fd: int, progress: Progress, beside: Sequence[Build]) -> None:
         layout, cluster = self.layout, self._cluster
         layout.clear_logs()
-        with step(progress, f"cluster of {len(topology.nodes)} nodes"):
-            root = cluster.start_root(lock_fd)
+        count = len(topology.nodes)
+        root = cluster.start_root(lock_fd)
+        with step(progress, f"cluster of {count} nodes"), self._building(root, beside, progress):
             self._write_plan(topology)
             binary = self._binaries(progress)
             with step(progress, "network, certificates, machines"):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from testbed import images
 from testbed.bed import NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
 from testbed.progress import print_line
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--triton", action="store_true", help="run a Triton server on the cloud node")
     up.add_argument("--prometheus", action="store_true", help="run Prometheus on the cloud side")
 
+    commands.add_parser("build", help="build the cluster's programs and images into the cache; start nothing")
     commands.add_parser("down", help="remove the cluster; only the logs stay, until the next `up`")
     commands.add_parser(
         "status", help="show nodes, links and daemons; ends with 1 when the cluster is not running"
@@ -137,7 +139,8 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
     """`testbed up` with what it was asked for beside the cluster."""
     nodes, was_there = nodes_of(args.nodes), bed.running()
     try:
-        bed.up(nodes, print_line)
+        wanted = [images.operator_image, images.runtime_image] if args.images else []
+        bed.up(nodes, print_line, [*wanted, *([images.triton_image] if args.triton else [])])
         if args.images:
             bed.images(print_line)
         if args.triton:
@@ -164,6 +167,8 @@ def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
     match args.command:
         case "up":
             bring_up(bed, args)
+        case "build":
+            bed.build(print_line)
         case "down":
             bed.down()
         case "status":

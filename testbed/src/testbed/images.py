@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def _project_image(layout: Layout, builder: Builder, name: str) -> Image:
         name, layout.sources / "Dockerfile", [layout.sources / name, *locks], target=name, tagged=True
     )
     return builder.image(recipe, reference(name))
+
+
+Build = Callable[[Layout, Builder], Image]
+ALL: tuple[Build, ...] = (operator_image, runtime_image, triton_image)
 
 
 @dataclass(frozen=True)
