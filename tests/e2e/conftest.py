@@ -69,13 +69,17 @@ def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
         with alongside(training.run, training.stop):
             cluster.start(step, say)
         model = training.model
+        speeds = installation.set_speeds(cluster, ROOT, model, say)
         with step("helm install"):
             installation.install(cluster, ROOT)
         installation.upload(cluster, model.onnx)
         installation.apply(cluster, ROOT)
         with step("waiting for the example to be Ready"):
             installation.wait_ready(cluster, say)
-        yield Trial(ROOT, cluster, model)
+            slo = installation.settle_slo(cluster, ROOT, say)
+        found = Trial(ROOT, cluster, model, slo, speeds)
+        found.check_plan()
+        yield found
     finally:
         if not os.environ.get("EDGE_KEEP_CLUSTER"):
             cluster.stop()
@@ -86,7 +90,7 @@ def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
 def trial(installed: Trial) -> Iterator[Trial]:
     """The same before every test: links unshaped and up, the example in its own mode and Ready."""
     installed.cluster.set_links(None)
-    installation.apply(installed.cluster, ROOT)
+    installation.apply(installed.cluster, ROOT, installed.slo)
     installation.wait_ready(installed.cluster, lambda _: None)
     yield installed
     installed.cluster.set_links(None)

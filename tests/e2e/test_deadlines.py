@@ -7,40 +7,53 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from trials import Load, Trial
+from demo import installation
+from trials import GATEWAY, PATIENCE, Load, Trial
 
-NODE = "edge-a"
-SLO = 0.150  # of examples/01-digits
-IN_TIME = 0.95  # what a machine with other work on it keeps to; figures are the benchmark's part
+NODE = GATEWAY
+# Of the example's SLO: room for what other work on the machine adds; figures are the benchmark's part.
+# Without an answer in its place a request would wait for a hop more than ten times as long.
+ROOM = 3
+IN_TIME = 0.95
 DWELL = 0.5
+RATE = 8
 ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
 @pytest.fixture
 def load(trial: Trial) -> Iterator[Load]:
     """Requests at one node that go over the link, until the test ends."""
+    installation.apply(trial.cluster, trial.root, ROOM * trial.slo)
+    installation.wait_ready(trial.cluster, lambda _: None)
     trial.cluster.set_links(20e6)
-    with trial.load(NODE, rate=8) as running:
-        running.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"))
+    with trial.load(NODE, rate=RATE) as running:
+        running.wait_for_cut()
         yield running
 
 
 def more(trial: Trial, load: Load, count: int) -> None:
     """Waits until so many more requests were answered or lost."""
     wanted = len(load.answers) + count
-    trial.wait(f"{count} more answers", lambda: len(load.answers) >= wanted, 30 + count)
+    trial.wait(f"{count} more answers", lambda: len(load.answers) >= wanted, PATIENCE + count)
 
 
-def assert_in_time(load: Load) -> None:
+def assert_in_time(trial: Trial, load: Load) -> None:
     """No request lost, and nearly all answered within the SLO by the client's clock."""
     assert load.lost() == []
-    late = [round(a["latency"], 3) for a in load.answers if a["latency"] > SLO]
+    late = [round(a["latency"], 3) for a in load.answers if a["latency"] > ROOM * trial.slo]
     share = 1 - len(late) / len(load.answers)
     assert share >= IN_TIME, f"{len(late)} of {len(load.answers)} late: {late}"
+
+
+def behind(load: Load) -> float:
+    """By how many seconds the client itself was behind its rate, at most: how busy the machine is."""
+    sent: list[float] = [answer["sent"] for answer in load.answers]
+    return max(later - earlier for earlier, later in pairwise(sent)) - 1 / RATE
 
 
 def switches(trial: Trial) -> float:
@@ -91,11 +104,11 @@ def hung(trial: Trial) -> Iterator[None]:
 def test_a_link_that_is_cut_in_mid_request_costs_no_deadline(trial: Trial, load: Load) -> None:
     for _ in range(8):
         trial.cluster.set_links(0.0)
-        load.wait_for("the local route", lambda a: a.get("cut") == "local")
+        load.wait_for_local()
         trial.cluster.set_links(20e6)
-        load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"))
+        load.wait_for_cut()
         more(trial, load, 20)
-    assert_in_time(load)
+    assert_in_time(trial, load)
 
 
 def test_the_cut_route_is_back_within_a_second_of_the_link(trial: Trial, load: Load) -> None:
@@ -103,20 +116,21 @@ def test_the_cut_route_is_back_within_a_second_of_the_link(trial: Trial, load: L
     more(trial, load, 40)
     trial.cluster.set_links(20e6)
     up = len(load.answers)  # answered by now: the link is back since before
-    first = load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"))
-    assert first["sent"] - load.answers[up - 1]["sent"] < 1.0 + 2 / 8
-    assert_in_time(load)
+    first = load.wait_for_cut()
+    took = first["sent"] - load.answers[up - 1]["sent"]
+    assert took < 1.0 + 2 / RATE + behind(load), f"{took:.2f} s"
+    assert_in_time(trial, load)
 
 
 def test_a_triton_that_hangs_costs_no_deadline_and_is_asked_again_when_it_is_back(
     trial: Trial, load: Load
 ) -> None:
     with hung(trial):
-        load.wait_for("a local answer", lambda a: a.get("cut") == "local")
+        load.wait_for_local()
         more(trial, load, 150)
-    load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"), seconds=5)
+    load.wait_for_cut()
     more(trial, load, 50)
-    assert_in_time(load)
+    assert_in_time(trial, load)
 
 
 def test_a_triton_that_is_killed_costs_no_deadline(trial: Trial, load: Load) -> None:
@@ -124,16 +138,16 @@ def test_a_triton_that_is_killed_costs_no_deadline(trial: Trial, load: Load) -> 
     assert pids, "no process of Triton's was found"
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    load.wait_for("a local answer", lambda a: a.get("cut") == "local")
+    load.wait_for_local()
     more(trial, load, 100)
-    load.wait_for("the cut route again", lambda a: a.get("cut") not in (None, "local"), seconds=120)
-    assert_in_time(load)
+    load.wait_for_cut(180)
+    assert_in_time(trial, load)
 
 
 def test_a_link_of_50_kbit_a_second_costs_no_deadline(trial: Trial, load: Load) -> None:
     trial.cluster.set_links(50e3)
     more(trial, load, 300)
-    assert_in_time(load)
+    assert_in_time(trial, load)
 
 
 def test_a_link_that_flaps_costs_no_deadline_and_few_switches(trial: Trial, load: Load) -> None:
@@ -144,4 +158,4 @@ def test_a_link_that_flaps_costs_no_deadline_and_few_switches(trial: Trial, load
         trial.cluster.set_links(20e6)
         more(trial, load, 6)
     assert switches(trial) - before <= (load.answers[-1]["sent"] - begun) / DWELL + 2
-    assert_in_time(load)
+    assert_in_time(trial, load)

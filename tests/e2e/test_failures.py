@@ -15,9 +15,9 @@ def test_the_entry_nodes_serve_on_while_the_operator_is_down(trial: Trial) -> No
             kubectl("wait", "--for=delete", "pod", "-n", "edge-intelligence", "-l",
                     "app.kubernetes.io/name=edge-operator", "--timeout=60s")  # fmt: skip
             trial.cluster.set_links(0.0)
-            load.wait_for("the local route", lambda a: a.get("cut") == "local")
+            load.wait_for_local()
             trial.cluster.set_links(None)
-            load.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"))
+            load.wait_for_cut()
         finally:
             kubectl("scale", "--replicas=1", *OPERATOR)
             kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
@@ -29,8 +29,8 @@ def test_triton_restarts_and_gets_its_tails_back(trial: Trial) -> None:
         trial.cluster.kubectl(
             "delete", "pod", "-n", "triton", "-l", "app.kubernetes.io/name=triton", "--wait"
         )
-        load.wait_for("the local route", lambda a: a.get("cut") == "local")
-        load.wait_for("a cut route", lambda a: a.get("cut") not in (None, "local"), seconds=90)
+        load.wait_for_local()
+        load.wait_for_cut(seconds=180)
     assert load.lost() == []
 
 
@@ -54,7 +54,7 @@ def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial:
 
 def test_a_node_that_reboots_serves_again(trial: Trial) -> None:
     trial.bed.node("edge-c").reboot()
-    trial.wait("an answer of the rebooted node", lambda: _answers(trial, "edge-c"), 120)
+    trial.wait("an answer of the rebooted node", lambda: _answers(trial, "edge-c"), 180)
 
 
 def _answers(trial: Trial, node: str) -> bool:

@@ -37,11 +37,11 @@ def test_an_input_that_comes_again_is_answered_from_the_cache(trial: Trial) -> N
 def test_a_node_that_hears_nothing_for_longer_than_the_autonomy_refuses_until_it_does(trial: Trial) -> None:
     with asked(trial, autonomy="8s"), trial.load("edge-a", rate=2) as load:
         trial.cluster.set_links(0.0)
-        load.wait_for("the local route", lambda a: a.get("cut") == "local")
-        refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""), seconds=40)
+        load.wait_for_local()
+        refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""))
         assert "it serves again once the API server answers" in refused["error"]
         trial.cluster.set_links(None)
-        load.wait_for("an answer", lambda a: "error" not in a, seconds=60)
+        load.wait_for("an answer", lambda a: "error" not in a)
 
 
 def early(trial: Trial, index: int, final: str) -> bool:

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from demo import installation
-from demo.onbed import NODES
 from demo.samples import Samples
 from mounts import Signer
 from trials import Trial
@@ -21,8 +20,9 @@ SERVICE, SECRET = "tiers", "edge-runtimes"
 # the first hop takes 40 ms longer than planned, for which the SLO leaves room.
 RATE = 0.8e6
 LOCAL = "50M"
-# Of a core, while they are measured: a gateway that is quicker than a camera and much slower than Triton.
-SPEEDS = {"edge-a": 0.1, "edge-b": 0.04, "edge-c": 0.04}
+# Of their speed otherwise, while they are measured: a gateway that is quicker than a camera and much slower
+# than Triton.
+SLOWED = 0.68
 HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldout.npz")
 
 
@@ -57,13 +57,11 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     np.savez_compressed(file, inputs=samples.images[:200], labels=samples.labels[:200])
     kubectl("replace", "--raw", HELDOUT, "-f", str(file))
     try:
-        for name, speed in SPEEDS.items():
-            trial.bed.node(name).set_speed(speed)
+        trial.cluster.set_speeds({name: SLOWED * speed for name, speed in trial.speeds.items()})
         kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests(trial)))
         trial.wait("all classes", lambda: "slow-gateway on" in said(trial, "Profiled"), 300)
     finally:
-        for node in NODES:
-            trial.bed.node(node.name).set_speed(node.speed)
+        trial.cluster.set_speeds(trial.speeds)
     trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 240)
     try:
         trial.wait("codecs", lambda: "until then hops carry fp32" not in said(trial, "Planned"), 240)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from demo.training import TrainedModel
 from testbed import Testbed
 
 Document = dict[str, Any]
+GATEWAY, LOCAL = "edge-a", "local"
+PATIENCE = 90.0  # seconds until a condition that has to come is given up; a busy machine takes its time
 ASK = Path(__file__).with_name("ask.py")
 
 
@@ -51,7 +53,17 @@ class Load:
         with self._came:
             return [answer["error"] for answer in self.answers if "error" in answer]
 
-    def wait_for(self, what: str, condition: Callable[[Document], bool], seconds: float = 30.0) -> Document:
+    def wait_for_cut(self, seconds: float = PATIENCE) -> Document:
+        """The first answer from now on that was cut, which the node's plan has a route for."""
+        return self.wait_for("a cut route", lambda a: a.get("cut") not in (None, LOCAL), seconds)
+
+    def wait_for_local(self, seconds: float = PATIENCE) -> Document:
+        """The first answer from now on that the node gave alone."""
+        return self.wait_for("the local route", lambda a: a.get("cut") == LOCAL, seconds)
+
+    def wait_for(
+        self, what: str, condition: Callable[[Document], bool], seconds: float = PATIENCE
+    ) -> Document:
         """The first answer from now on for which the condition holds."""
         with self._came:
             start = len(self.answers)
@@ -81,11 +93,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Trial:
-    """The cluster with the example on it."""
+    """The cluster with the example on it; `slo` in seconds, `speeds` in cores by device class."""
 
     root: Path
     cluster: TestbedCluster
     trained: TrainedModel
+    slo: float
+    speeds: Mapping[str, float]
 
     @property
     def bed(self) -> Testbed:
@@ -101,6 +115,18 @@ class Trial:
         """The example's placements by node."""
         return {p["spec"]["node"]: dict(p) for p in installation.placements(self.cluster)}
 
+    def check_plan(self) -> None:
+        """The gateway is planned to share its work while the link lasts, and to answer alone without it: what
+        most tests are about. The speeds of the nodes are to see to that.
+        """
+        cuts = [route["cut"] for route in self.placements()[GATEWAY]["spec"]["routes"]]
+        assert cuts[0] != LOCAL, f"{GATEWAY} is planned to answer alone: {self.profile()}"
+        assert cuts[-1] == LOCAL, f"{GATEWAY} has no route without the link: {self.profile()}"
+
+    def profile(self) -> str:
+        """What was measured, for a failure to show."""
+        return json.dumps(self.get("modelprofile", "digits")["spec"]["deviceClasses"])
+
     def condition(self, name: str, type_: str, namespace: str = "default") -> Document:
         """One condition of a service; empty while it is not there."""
         status = self.get("inferenceservice", name, namespace).get("status", {})
@@ -114,7 +140,7 @@ class Trial:
         found = json.loads(self.cluster.kubectl("get", "--raw", statistics))
         return [model["name"] for model in found["model_stats"]]
 
-    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Waits for a condition; what there is on the cluster is shown when it does not come."""
         wait_for(what, condition, seconds, self.state, 0.5)
 

@@ -114,6 +114,7 @@ def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
     with alongside(training.run, training.stop):
         cluster.start(steps.step, steps.say)
     model = training.model
+    installation.set_speeds(cluster, ROOT, model, steps.say)
     with steps.step("helm install"):
         installation.install(cluster, ROOT)
     with steps.step("upload and apply"):
@@ -121,6 +122,7 @@ def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
         installation.apply(cluster, ROOT)
     with steps.step("ready"):
         installation.wait_ready(cluster, steps.say)
+        installation.settle_slo(cluster, ROOT, steps.say)
     return model
 
 

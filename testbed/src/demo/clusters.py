@@ -59,6 +59,9 @@ class Cluster(Protocol):
     def start(self, step: Step, say: Say) -> None:
         """Makes the cluster ready to be installed into."""
 
+    def set_speeds(self, speeds: Mapping[str, float]) -> None:
+        """Every edge node's speed, in cores, by its device class."""
+
     def kubectl(self, *args: str, text: str | None = None) -> str: ...
 
     def helm(self, *args: str) -> str: ...

@@ -57,6 +57,9 @@ class ExistingCluster:
                 )
             say(f"{len(names)} labelled nodes; their links are left as they are and no phase is shaped")
 
+    def set_speeds(self, speeds: Mapping[str, float]) -> None:
+        """Nothing: the nodes of an existing cluster are as fast as they are."""
+
     def kubectl(self, *args: str, text: str | None = None) -> str:
         return run("kubectl", args, text)
 

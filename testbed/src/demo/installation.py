@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 
+from demo import calibration
 from demo.clusters import Cluster, Entrance, Say, TritonAddress
 from demo.deadlines import wait_for
 from demo.errors import DemoError, StepFailed
-from demo.services import condition_lines, not_carried_out, ready
+from demo.services import condition_lines, not_carried_out, ready, slo_seconds
+from demo.training import TrainedModel
 from testbed import TestbedError
 
 NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"
@@ -76,8 +78,10 @@ def upload(cluster: Cluster, model: Path) -> str:
     return str(json.loads(cluster.kubectl("replace", "--raw", STORE_PROXY, "-f", str(model)))["digest"])
 
 
-def example(root: Path, triton: TritonAddress | None) -> list[dict[str, Any]]:
-    """The example's manifests; with `triton`, its pool names that server instead of the testbed's."""
+def example(root: Path, triton: TritonAddress | None, latency: float | None = None) -> list[dict[str, Any]]:
+    """The example's manifests; with `triton`, its pool names that server instead of the testbed's, and with
+    `latency` (seconds) its service asks for that SLO.
+    """
     manifests = [yaml.safe_load(path.read_text()) for path in sorted((root / EXAMPLE).glob("*.yaml"))]
     for manifest in manifests:
         if manifest["kind"] == "DevicePool" and triton is not None:
@@ -85,16 +89,51 @@ def example(root: Path, triton: TritonAddress | None) -> list[dict[str, Any]]:
             server |= {"httpAddress": triton.address, "backend": triton.backend}
             if triton.node_selector:
                 server["nodeSelector"] = dict(triton.node_selector)
+        if manifest["kind"] == "InferenceService" and latency is not None:
+            manifest["spec"]["slo"]["latency"] = f"{latency * 1e3:g}ms"
     return manifests
 
 
-def apply(cluster: Cluster, root: Path) -> None:
-    """`kubectl apply -f examples/01-digits`, with another Triton address where the cluster has its own."""
-    if cluster.triton is None:
+def apply(cluster: Cluster, root: Path, latency: float | None = None) -> None:
+    """`kubectl apply -f examples/01-digits`, with another Triton address where the cluster has its own, and
+    with another SLO (seconds) where one is given.
+    """
+    if cluster.triton is None and latency is None:
         cluster.kubectl("apply", "-f", str(root / EXAMPLE))
     else:
-        manifests = yaml.safe_dump_all(example(root, cluster.triton))
+        manifests = yaml.safe_dump_all(example(root, cluster.triton, latency))
         cluster.kubectl("apply", "-f", "-", text=manifests)
+
+
+def set_speeds(cluster: Cluster, root: Path, model: TrainedModel, say: Say) -> dict[str, float]:
+    """Makes the nodes so fast that the example's SLO asks for a choice on this machine; returns the speeds
+    (in cores) by device class, none where the nodes are not the demo's to slow down.
+    """
+    if not cluster.shaped:
+        return {}
+    slo = slo_seconds(next(m for m in example(root, None) if m["kind"] == "InferenceService"))
+    full = calibration.full_model_seconds(model.onnx, model.held_out)
+    speeds = calibration.speeds(full, slo)
+    said = ", ".join(f"{name} {speed:g}" for name, speed in speeds.items())
+    say(f"the full model takes {full * 1e3:.1f} ms of a core here; nodes get, in cores: {said}")
+    cluster.set_speeds(speeds)
+    return speeds
+
+
+def settle_slo(cluster: Cluster, root: Path, say: Say) -> float:
+    """The SLO (seconds) of the service that is Ready: another than the example's, applied and carried out,
+    where the measured profiles would leave nothing to choose.
+    """
+    slo = slo_seconds(service(cluster))
+    if not cluster.shaped:
+        return slo
+    profile = json.loads(cluster.kubectl("get", "modelprofile", SERVICE, "-n", "default", "-o", "json"))
+    latency = calibration.latency(profile, slo)
+    if latency != slo:
+        say(f"by the measured profiles the SLO is {latency * 1e3:g} ms, not {slo * 1e3:g} ms, here")
+        apply(cluster, root, latency)
+        wait_ready(cluster, say)
+    return latency
 
 
 def service(cluster: Cluster) -> dict[str, Any]:
