@@ -50,6 +50,8 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("generated files", (python, *generate), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
+        # Here and not in the first test that needs them: on an empty machine it takes minutes.
+        Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),
         # The testbed's own clusters are gone before the one that everything else shares is booted.
         Check("end-to-end tests", (python, *pytest, "-m", "e2e", "--durations=15", *CLUSTER_TESTS), E2E),
     )
