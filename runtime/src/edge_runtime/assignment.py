@@ -6,7 +6,15 @@ import logging
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from edge_runtime.documents import Json
@@ -33,7 +41,12 @@ def _tensor(value: Json) -> Json:
     return tensor
 
 
-Seconds = Annotated[float, BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v)]
+def _seconds(value: Json, info: ValidationInfo) -> Json:
+    return value if isinstance(value, float) and info.context is not _DOCUMENT else parse_duration(value)
+
+
+_DOCUMENT: Final = "a document: its durations are text, those that code gives are seconds"
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 Quantity = Annotated[float, BeforeValidator(parse_quantity)]
 AnyTensor = Annotated[Tensor, BeforeValidator(_tensor)]
 
@@ -254,7 +267,7 @@ def parse_placement(document: Json) -> Placement:
             f"metadata.name: {metadata.get('name')!r} is no name; write one, e.g. digits-edge-a"
         )
     try:
-        spec = Spec.model_validate(document["spec"])
+        spec = Spec.model_validate(document["spec"], context=_DOCUMENT)
     except ValidationError as error:
         first = error.errors()[0]
         field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])

@@ -115,21 +115,20 @@ def one_of_each(key: str, what: str) -> Rule:
     )
 
 
+_NOT_A_DURATION = "is not a duration: write a number and a unit (ns, us, ms, s, m, h), e.g. 100ms or 1m30s"
 _UNIT = Rule(
     cel=f"type(self) == string && self.matches('{DURATION_PATTERN}')".replace("\\.", "\\\\."),
-    message="the value is not a duration: write one number and a unit (us, ms, s, m, h), e.g. 100ms or 0.1s",
+    message=f"the value {_NOT_A_DURATION}",
     sentence="type(self) == int && self >= 0 ? "
     + formatted("%s has no unit: write %sms or %ss", "self, self, double(self) / 1000.0")
     + " : type(self) == string && self.matches('^[0-9]+(\\\\.[0-9]+)?$') ? "
     + formatted("%s has no unit: write %sms or %ss", "self, self, self")
     + " : "
-    + formatted(
-        '"%s" is not a duration: write one number and a unit (us, ms, s, m, h), e.g. 100ms or 0.1s', "self"
-    ),
+    + formatted(f'"%s" {_NOT_A_DURATION}', "self"),
     check=lambda value: None,  # Duration itself says it
 )
 _POSITIVE = Rule(
-    cel="type(self) != string || !self.matches('^[0.]+[a-z]+$')",
+    cel="type(self) != string || self.matches('[1-9]')",
     message="the value is no time at all: write more than 0, e.g. 100ms",
     sentence=formatted("%s is no time at all: write more than 0, e.g. 100ms", "self"),
     check=lambda value: None if value > 0 else f"{value} is no time at all: write more than 0, e.g. 100ms",
@@ -159,7 +158,7 @@ PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 def _above_nothing(fix: str) -> Rule:
     """A quantity above 0; `fix` completes the sentence `value …`."""
     return Rule(
-        cel="type(self) == int ? self > 0 : !self.matches('^[0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
+        cel="type(self) == int ? self > 0 : !self.matches('^[+0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
         message=f"the value {fix}",
         sentence=formatted(f"%s {fix}", "self"),
         check=lambda value: None if value > 0 else f"{value} {fix}",
