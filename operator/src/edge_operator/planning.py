@@ -11,6 +11,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember, helpers
+from edge_operator.remedies import explained
 from edge_operator.runs import Run
 from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Infeasible, Plan, PlanningError, plan_entry
@@ -40,9 +41,7 @@ def plan_service(
     try:
         planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
     except PlanningError as error:
-        return Blocked(
-            "Planned", "BadProfile", f"{error}; delete ModelProfile {run.key.name} to measure anew"
-        )
+        return Blocked("Planned", *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
     if refused:

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,10 +16,12 @@ from edge_operator.api.inferenceservices import (
     SloStatus,
 )
 from edge_operator.conditions import Blocked, ConditionType, Finding, conditions
-from edge_operator.pools import Node, PoolMember, group_members, server_nodes
+from edge_operator.pools import Node, PoolMember, group_members, server_nodes, taken_names
+from edge_operator.remedies import NAME_TAKEN
 from edge_planning.choosing.sentences import bandwidth_text
 
 _ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
+UNREADABLE = "Unreadable"
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
 
@@ -81,10 +84,9 @@ def pool_status(
 
     untrusted: why a Triton server cannot be asked by TLS as the pool says; empty when it can be.
     """
-    found = [
-        PoolNode(name=member.node.name, device_class=member.device_class)
-        for member in group_members(pool.spec, nodes)
-    ]
+    members = group_members(pool.spec, nodes)
+    found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
+    taken = taken_names(pool.spec.triton_servers, members)
     empty = [
         f"spec.nodes[{index}].nodeSelector {dict(group.node_selector)} selects no node"
         for index, group in enumerate(pool.spec.nodes)
@@ -99,6 +101,8 @@ def pool_status(
         if empty
         else Finding("Ready", "False", "NoCertificates", untrusted)
         if untrusted
+        else Finding("Ready", "False", NAME_TAKEN, taken)
+        if taken
         else Finding("Ready", "True", "NodesFound", "every group selects a node")
     )
     previous = pool.status or DevicePoolStatus()
@@ -254,9 +258,45 @@ def _joined(values: Sequence[str | None]) -> str | None:
     return ",".join(dict.fromkeys(value for value in values if value)) or None
 
 
+def unreadable_service(
+    body: Mapping[str, Any], wrong: Sequence[str], now: datetime.datetime
+) -> InferenceServiceStatus:
+    """The status of a service whose spec passed the API server and cannot be worked with; it serves on."""
+    try:
+        before = InferenceServiceStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        before = InferenceServiceStatus()
+    ready = Finding("Ready", "False", UNREADABLE, "; ".join(wrong))
+    generation = int(body["metadata"].get("generation") or 0)
+    found = conditions(before.conditions, [ready], _ORDER, generation, now)
+    return before.model_copy(update={"conditions": found, "observed_generation": generation})
+
+
+def unreadable_pool(
+    body: Mapping[str, Any], wrong: Sequence[str], now: datetime.datetime
+) -> DevicePoolStatus:
+    """The same of a pool."""
+    try:
+        before = DevicePoolStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        before = DevicePoolStatus()
+    ready = Finding("Ready", "False", UNREADABLE, "; ".join(wrong))
+    generation = int(body["metadata"].get("generation") or 0)
+    found = conditions(before.conditions, [ready], ("Ready",), generation, now)
+    return before.model_copy(update={"conditions": found, "observed_generation": generation})
+
+
 def read_service(body: Mapping[str, object]) -> InferenceService:
     """An InferenceService whose status, should another version have written it, does not matter."""
     try:
         return InferenceService.model_validate(body)
     except ValidationError:
         return InferenceService.model_validate({**body, "status": None})
+
+
+def read_pool(body: Mapping[str, object]) -> DevicePool:
+    """The same of a pool."""
+    try:
+        return DevicePool.model_validate(body)
+    except ValidationError:
+        return DevicePool.model_validate({**body, "status": None})
