@@ -16,6 +16,7 @@ import orjson
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, short, to_raw
+from edge_runtime.protocol.nonfinite import read
 from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
@@ -59,10 +60,11 @@ def decode_request(
         parts = plan.split(raw)
         if parts is not None and (arrays := plan.arrays(parts)) is not None:
             return InferRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
-    header = _json(memoryview(body)[:length])
+    header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: a JSON object is expected, not {short(header)}")
-    identity = header.get("id", "")
+    identity = header.get("id")
+    identity = "" if identity is None else identity
     if not isinstance(identity, str):
         raise BadRequest(f"id: {short(identity)} is not a string")
     parameters = _parameters(header, "")
@@ -70,8 +72,10 @@ def decode_request(
     wanted = _wanted(header.get("outputs"), parameters, contract)
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
-    if plans is not None and all("binary_data_size" in (e.get("parameters") or ()) for e in header["inputs"]):
-        order = [entry["name"] for entry in header["inputs"]]
+    if plans is not None and all(
+        "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
+    ):
+        order = [entry["name"] for entry in header.get("inputs") or ()]
         plan = plan_of(arrays, order, contract, wanted, identity, timeout, stream)
         if plan is not None:
             plans.keep(contract, body[:length], plan)
@@ -82,7 +86,7 @@ def timeout_of(microseconds: Json) -> float | None:
     """The `timeout` parameter, which the protocol gives in microseconds, in seconds; None for 0 or none."""
     if microseconds is None:
         return None
-    if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
+    if type(microseconds) is not int or not 0 <= microseconds < 1 << 64:
         raise BadRequest(
             f"parameters.timeout: {short(microseconds)} is not a number of microseconds; "
             f"write a whole number from 1 up, or 0 for none"
@@ -125,7 +129,9 @@ def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
 
 
 def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool) -> bool:
-    value = parameters.get(name, otherwise)
+    value = parameters.get(name)
+    if value is None:
+        return otherwise
     if not isinstance(value, bool):
         raise BadRequest(f"{where}parameters.{name}: {short(value)} is neither true nor false")
     return value
@@ -162,7 +168,7 @@ def check_output(name: Json, before: Mapping[str, bool], contract: Contract, whe
 
 
 def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
-    if "shared_memory_region" in parameters:
+    if parameters.get("shared_memory_region") is not None:
         raise BadRequest(
             f"{where}.parameters.shared_memory_region: shared memory is not offered here; send the data"
         )
@@ -220,7 +226,7 @@ def split(body: bytes, header_length: str | None) -> tuple[Json, memoryview]:
     """The JSON header and the raw bytes after it."""
     length = _length(header_length, len(body))
     view = memoryview(body)
-    return _json(view[:length]), view[length:]
+    return read(view[:length]), view[length:]
 
 
 def _length(header_length: str | None, size: int) -> int:
@@ -235,17 +241,12 @@ def _length(header_length: str | None, size: int) -> int:
     return int(header_length)
 
 
-def _json(header: memoryview) -> Json:
-    try:
-        return orjson.loads(header)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"body: the header is not JSON ({error})") from error
-
-
 def decode_tensors(
     entries: Json, raw: memoryview, expected: Mapping[str, Tensor], field: str
 ) -> dict[str, Array]:
     """Every one of the `expected` tensors, from JSON or in turn from the raw bytes; BadRequest otherwise."""
+    if entries is None:
+        entries = []
     if not isinstance(entries, list):
         raise BadRequest(f"{field}: a list of tensors is expected, not {short(entries)}")
     arrays: dict[str, Array] = {}
