@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_operator.api import KINDS, quantities
@@ -57,6 +57,7 @@ def both_durations(text: str) -> float | None:
     return found.pop()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["", "+"]), numbers, st.sampled_from(sorted(SUFFIXES)))
 def test_a_quantity_is_its_number_times_its_suffix(sign: str, number: str, suffix: str) -> None:
     exact = Fraction(Decimal(number)) * SUFFIXES[suffix]
@@ -64,6 +65,7 @@ def test_a_quantity_is_its_number_times_its_suffix(sign: str, number: str, suffi
     assert both_quantities(sign + number + suffix) == right
 
 
+@settings(deadline=None)
 @given(numbers, exponents)
 def test_a_quantity_may_have_an_exponent_instead(number: str, exponent: str) -> None:
     exact = Fraction(Decimal(number + exponent))
@@ -71,6 +73,7 @@ def test_a_quantity_may_have_an_exponent_instead(number: str, exponent: str) -> 
     assert both_quantities(number + exponent) == right
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(numbers, st.sampled_from(sorted(SECONDS))), min_size=1, max_size=3))
 def test_a_duration_is_the_sum_of_its_terms_to_the_nanosecond(terms: list[tuple[str, str]]) -> None:
     text = "".join(number + unit for number, unit in terms)
@@ -82,6 +85,7 @@ def test_a_duration_is_the_sum_of_its_terms_to_the_nanosecond(terms: list[tuple[
         assert found == pytest.approx(float(exact), abs=len(terms) * 1e-9, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(anything)
 @example("1.5m")
 @example("16E")
@@ -104,6 +108,7 @@ def test_whatever_the_text_both_read_it_alike(text: str) -> None:
     both_durations(text)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.lists(st.integers())))
 def test_a_number_that_is_no_text_is_a_quantity_when_it_is_whole(value: object) -> None:
     try:

@@ -1,51 +1,41 @@
-"""Values of a document in the words of YAML and JSON, for sentences that people read."""
+"""Values of a document as JSON writes them, for the sentences that people read."""
+
+from __future__ import annotations
 
 import datetime
 import json
-import math
+from itertools import islice
+from typing import Final
 
-_LONGEST = 80
-_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "true or false"),
-    ((int, float), "a number"),
-    (str, "text"),
-    ((list, tuple), "a list"),
-    (dict, "a mapping"),
-    ((datetime.date, datetime.datetime), "a date"),
-)
+from edge_runtime.documents import Json
+
+_LONGEST: Final = 80
+_DEPTH: Final = 4
+_ITEMS: Final = 40
 
 
-def shown(value: object) -> str:
-    """A value as YAML and JSON write it, at most 80 characters of it."""
-    text = value if isinstance(value, str) else None
-    if text is not None and len(text) > _LONGEST:
-        return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'
-    written = _written(value)
-    return written if len(written) <= _LONGEST else f"{written[: _LONGEST - 1]}…"
+def shown(value: Json) -> str:
+    """A value as JSON has it, at most 80 characters of it."""
+    # Half a character cannot be written into an answer.
+    text = _sketch(value, _DEPTH).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}…"
 
 
-def kind_of(value: object) -> str:
-    """What a value is, in a word: text, a number, a list, a mapping, true or false, a date or null."""
-    if value is None:
-        return "null"
-    return next((word for kinds, word in _KINDS if isinstance(value, kinds)), "binary data")
-
-
-def _written(value: object) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+def _sketch(value: Json, depth: int) -> str:
+    """JSON of a value; of long and deep ones the beginning."""
+    if isinstance(value, list | tuple | dict) and not depth:
+        return "…"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_sketch(item, depth - 1) for item in value[:_ITEMS])}]"
+    if isinstance(value, dict):
+        first = islice(value.items(), _ITEMS)
+        return f"{{{', '.join(f'{_sketch(k, 1)}: {_sketch(item, depth - 1)}' for k, item in first)}}}"
+    if isinstance(value, str):
+        return json.dumps(value[:_LONGEST], ensure_ascii=False)
     if isinstance(value, datetime.date):
         return value.isoformat()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)}: {_written(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_written(item) for item in value) + "]"
-    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
-        return "a number of more than 80 digits"
-    if value is None or isinstance(value, bool | int | float | str):
-        return json.dumps(value, ensure_ascii=False)
-    return kind_of(value)
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) else _written(key)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_LONGEST:
+        return f"a number of more than {_LONGEST} digits"
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return f"{type(value).__name__} data"

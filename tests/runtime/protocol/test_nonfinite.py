@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import BadRequest
@@ -31,6 +31,7 @@ def _read(datatype: str, data: str, count: int, more: str = "") -> InferRequest:
     return decode_request(text.encode(), None, _contract(datatype))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(FLOATS)), st.data())
 def test_every_float_goes_in_and_comes_out_as_pythons_json_has_it(datatype: str, data: Any) -> None:
     values = data.draw(st.lists(st.floats(width=LIMITS[datatype]), min_size=1, max_size=20))
@@ -44,6 +45,7 @@ def test_every_float_goes_in_and_comes_out_as_pythons_json_has_it(datatype: str,
         assert orjson.loads(b"".join(parts))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e30, 1e30) | st.sampled_from([math.nan, math.inf, -math.inf]), min_size=1))
 def test_bf16_has_them_too(values: list[float]) -> None:
     request = _read("BF16", json.dumps(values), len(values))

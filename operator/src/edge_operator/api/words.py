@@ -17,6 +17,8 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 def shown(value: object) -> str:
     """A value as YAML and JSON write it, at most 80 characters of it."""
+    if isinstance(value, str):  # half a character cannot be written into an answer
+        value = value.encode("utf-8", "backslashreplace").decode()
     text = value if isinstance(value, str) else None
     if text is not None and len(text) > _LONGEST:
         return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'

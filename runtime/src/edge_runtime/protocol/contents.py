@@ -5,9 +5,8 @@ Nothing is allocated by a shape alone: what is there is counted against it first
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from itertools import chain, islice
+from itertools import chain
 from math import isfinite, prod
 from typing import Any, Final
 
@@ -17,11 +16,10 @@ from edge_runtime.documents import Json
 from edge_runtime.errors import BadTensor
 from edge_runtime.protocol.nonfinite import Constant, written
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
+from edge_runtime.words import shown
 
 LARGEST_REQUEST: Final = 64 << 20
 _LENGTH: Final = 4
-_DEPTH: Final = 4
-_ITEMS: Final = 40
 _BF16_NAN: Final = 0x7FC0
 _ALLOWED: Final[dict[str, frozenset[type]]] = {
     "b": frozenset((bool,)),
@@ -38,14 +36,14 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
     A shape whose values could not be sent in one request is refused too.
     """
     if datatype != tensor.datatype:
-        raise BadTensor(f"{where}.datatype: {short(datatype)}, but {tensor.name} has {tensor.datatype}")
+        raise BadTensor(f"{where}.datatype: {shown(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
         hint = ", where -1 is any size from 1 on" if -1 in tensor.shape else ""
-        raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
+        raise BadTensor(f"{where}.shape: {shown(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
     if prod(dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
-            f"{where}.shape: {short(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
+            f"{where}.shape: {shown(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
             f"{tensor.name} has {list(tensor.shape)}"
         )
     return dims
@@ -69,7 +67,7 @@ def from_bytes(tensor: Tensor, shape: tuple[int, ...], raw: bytes | memoryview, 
 def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) -> Array:
     """An array of JSON values, flat or nested; BadTensor when they are not exactly the datatype's."""
     if not isinstance(data, list):
-        raise BadTensor(f"{where}.data: a list of values is expected, not {short(data)}")
+        raise BadTensor(f"{where}.data: a list of values is expected, not {shown(data)}")
     flat = _flat(data, tensor, where)
     if len(flat) != prod(shape):
         raise BadTensor(f"{where}.data: {len(flat)} values, but {list(shape)} takes {prod(shape)}")
@@ -88,7 +86,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
     found = set(map(type, values))
     if not found <= _ALLOWED[kind]:
         wrong = next(v for v in values if type(v) not in _ALLOWED[kind])
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(wrong)})")
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)})")
     try:
         if kind == "O":
             return _texts(values, shape, where)
@@ -102,7 +100,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
     except (FloatingPointError, OverflowError) as error:
         wrong = _beyond(values, dtype)
         how = "too small" if wrong < 0 and kind != "f" else "too large"
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(wrong)} is {how})") from error
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)} is {how})") from error
 
 
 def to_raw(datatype: str, array: Array) -> bytes | memoryview:
@@ -121,26 +119,6 @@ def to_json(datatype: str, array: Array) -> Json:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat if _finite(datatype, flat) else written(flat)
-
-
-def short(value: Json) -> str:
-    """A value as an error's sentence shows it, to a caller who wrote JSON."""
-    text = _sketch(value, _DEPTH)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _sketch(value: Json, depth: int) -> str:
-    """JSON of a value, of long and deep ones the beginning."""
-    if isinstance(value, list | tuple | dict) and not depth:
-        return "…"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_sketch(item, depth - 1) for item in value[:_ITEMS])}]"
-    if isinstance(value, dict):
-        first = islice(value.items(), _ITEMS)
-        return f"{{{', '.join(f'{json.dumps(k)}: {_sketch(item, depth - 1)}' for k, item in first)}}}"
-    if isinstance(value, str):
-        return f'"{value[:80]}"'
-    return json.dumps(value, default=str)
 
 
 def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:
