@@ -44,8 +44,7 @@ async def _parts(url: str, said: str) -> AsyncGenerator[bytes, None]:
             async for part in answer.content.iter_chunked(_CHUNK):
                 yield part
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        cause = str(error) or type(error).__name__
-        raise Unreachable(f"{said} cannot be read ({cause[:200]})") from error
+        raise Unreachable(f"{said} cannot be read ({_cause(error)})") from error
 
 
 def _check(answer: aiohttp.ClientResponse, said: str) -> None:
@@ -56,3 +55,16 @@ def _check(answer: aiohttp.ClientResponse, said: str) -> None:
         raise Refused(f"{said} is refused: the server answers {status}; check the address and what signs it")
     if answer.status != 200:
         raise Unreachable(f"{said} cannot be read: the server answers {status}")
+
+
+def _cause(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            why = error.os_error.strerror or str(error.os_error)
+            return f"no connection to {error.host} port {error.port}: {why}"
+        case aiohttp.ClientPayloadError():
+            return "the server broke off before all of it had come"
+        case TimeoutError():
+            return "the server did not answer in time"
+        case _:
+            return str(error)[:200] or type(error).__name__
