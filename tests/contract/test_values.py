@@ -147,3 +147,15 @@ def test_the_api_server_s_pattern_refuses_what_is_beyond_every_quantity(text: st
     ]
     budget = spec["properties"]["links"]["properties"]["probeBudget"]
     assert not re.search(budget["pattern"], text) or len(text) > budget["maxLength"]
+
+
+@settings(deadline=None)
+@given(anything | st.tuples(numbers, exponents).map("".join) | numbers.map("{}ms".format))
+def test_the_api_server_s_patterns_let_through_whatever_is_read(text: str) -> None:
+    for parse, pattern in (
+        (quantities.parse_quantity, quantities.QUANTITY_PATTERN),
+        (quantities.parse_duration, quantities.DURATION_PATTERN),
+    ):
+        if outcome(parse, text) is not None:
+            assert re.search(pattern, text)
+            assert len(text) <= quantities.LONGEST

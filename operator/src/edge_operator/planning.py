@@ -122,11 +122,19 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
     """Round trip (s) to plan with, and the bandwidth (bit/s) measured at the moment, for messages."""
     if current is None:
         return manifests.planned_rtt(None, None), None
-    planned = current.metadata.annotations.get(RTT_ANNOTATION)
+    planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
     link = current.status.link if current.status is not None else None
     measured = link.round_trip if link is not None and link.state == "Up" else None
-    rtt = manifests.planned_rtt(parse_duration(planned) if planned else None, measured)
+    rtt = manifests.planned_rtt(planned, measured)
     return rtt, link.bandwidth if link is not None else None
+
+
+def _seconds(annotation: str) -> float | None:
+    """A duration that anybody may have changed; None where it is none any more."""
+    try:
+        return parse_duration(annotation)
+    except ValueError:
+        return None
 
 
 def _reasons(planned: Sequence[Planned]) -> str:

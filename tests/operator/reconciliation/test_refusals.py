@@ -116,3 +116,13 @@ def test_a_node_whose_name_is_as_long_as_kubernetes_allows_is_served(world: Worl
     world.settle()
     assert node in world.placements()
     assert max(map(len, world.deployments())) <= 242
+
+
+def test_a_round_trip_that_somebody_wrote_over_is_planned_anew(world: World) -> None:
+    world.settle()
+    for body in world.placements().values():
+        body["metadata"]["annotations"]["edge-intelligence.io/planned-round-trip"] = "quick"
+        world.cluster.put(body)
+    world.now += 100
+    world.reconcile()
+    assert world.condition("Planned")["status"] == "True"
