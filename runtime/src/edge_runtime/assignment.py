@@ -63,7 +63,7 @@ class _Part(BaseModel):
     @classmethod
     def _without_nulls(cls, value: Json) -> Json:
         """As the API server reads them: a field that is null is one that is not there."""
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or None not in value.values():
             return value
         return {key: part for key, part in value.items() if part is not None}
 

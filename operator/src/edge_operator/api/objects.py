@@ -21,7 +21,7 @@ class _Document(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or None not in value.values():
             return value
         known = {name for field in cls.model_fields.items() for name in (field[0], field[1].alias)}
         return {key: part for key, part in value.items() if part is not None or key not in known}

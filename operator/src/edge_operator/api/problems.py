@@ -112,6 +112,8 @@ def _unquoted(value: object) -> str:
         return ""
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", value):
         return ": write it without quotes"
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,9}(\.[0-9]{0,9})?[eE][-+]?[0-9]{1,2}", value):
+        return f": write {float(value):g}"
     return f" but {kind_of(value)}"
 
 
