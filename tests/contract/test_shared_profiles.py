@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import onnx
 
 from edge_operator import manifests
 from edge_operator.api.inferenceservices import ModelSource
@@ -12,7 +13,7 @@ from edge_runtime import model_store, profiling
 
 def source(*exits: tuple[str, str]) -> ModelSource:
     named = [{"name": name, "output": output, "accuracy": 0.9} for name, output in exits]
-    return ModelSource.model_validate({"storageUri": "store://two/exits.onnx", "exits": named})
+    return ModelSource.model_validate({"storageUri": "store://shared.onnx", "exits": named})
 
 
 async def measured(url: str, digest: str, device_class: str) -> DeviceProfile:
@@ -22,8 +23,14 @@ async def measured(url: str, digest: str, device_class: str) -> DeviceProfile:
     return DeviceProfile.model_validate(found)
 
 
-def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_is(store_url: str) -> None:
+def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_is(
+    store_url: str, model: bytes
+) -> None:
+    own = onnx.load_model_from_string(model)
+    own.metadata_props.add(key="copy", value="with a digest, and so with exits, of its own")
     with httpx.Client() as connections:
+        content = own.SerializeToString()
+        connections.put(f"{store_url}/v1/files/shared.onnx", content=content).raise_for_status()
         store = ModelStore(store_url, connections)
         shallow = store.register(source(("whole", "early_logits")))
         deep = store.register(source(("quick", "early_logits"), ("whole", "logits")))
