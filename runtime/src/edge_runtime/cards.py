@@ -104,7 +104,7 @@ def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
             )
         try:
             entries = json.loads(found)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(
                 f"model: the metadata {EXITS_KEY} is not JSON ({error}); write a list of exits"
             ) from error

@@ -153,7 +153,7 @@ def _said(model: ModelProto) -> Mapping[str, str]:
         return {}
     try:
         said = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"model: the metadata {DATA_KEY} is not JSON ({error})") from error
     if not isinstance(said, dict) or not all(
         isinstance(d, str) and _DIGEST.fullmatch(d) for d in said.values()
