@@ -8,9 +8,10 @@ from edge_operator.api.objects import written
 from edge_operator.api.problems import sentences
 from edge_operator.cluster import DEVICE_POOLS, NODES, Object
 from edge_operator.pools import missing_certificates, node_of
+from edge_operator.reading import read, unreadable
 from edge_operator.runs import Clients, Clock, PoolKey
 from edge_operator.settings import Settings
-from edge_operator.status import pool_status, read_pool, unreadable_pool
+from edge_operator.status import pool_status
 
 
 def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Clock) -> None:
@@ -25,8 +26,8 @@ def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Cl
 
 def _status(body: Object, clients: Clients, settings: Settings, clock: Clock) -> DevicePoolStatus:
     try:
-        pool = read_pool(body)
+        pool = read(DevicePool, body)
     except ValidationError as error:
-        return unreadable_pool(body, sentences(DevicePool, error), clock.wall())
+        return unreadable(DevicePoolStatus, body, sentences(DevicePool, error), ("Ready",), clock.wall())
     nodes = [node_of(node) for node in clients.cluster.find(NODES)]
     return pool_status(pool, nodes, clock.wall(), missing_certificates(pool.spec, settings))

@@ -26,10 +26,11 @@ from edge_operator.conditions import PROFILING, Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node, entries, group_members, node_of
+from edge_operator.reading import read
 from edge_operator.remedies import NAME_TAKEN, explained
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
-from edge_operator.status import Observation, read_service
+from edge_operator.status import Observation
 from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.workloads import metadata
 from edge_planning.errors import PlanningError
@@ -61,7 +62,7 @@ def reconcile_service(
     if FINALIZER not in finalizers:
         clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
     try:
-        service = read_service(body)
+        service = read(InferenceService, body)
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
         return RESYNC

@@ -3,9 +3,6 @@
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from edge_operator.api import Placement, Share
 from edge_operator.api.devicepools import DevicePool, DevicePoolStatus, PoolNode
@@ -20,8 +17,7 @@ from edge_operator.pools import Node, PoolMember, group_members, server_nodes, t
 from edge_operator.remedies import NAME_TAKEN
 from edge_planning.choosing.sentences import bandwidth_text
 
-_ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
-UNREADABLE = "Unreadable"
+ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
 
@@ -68,7 +64,7 @@ def service_status(
     entries = tuple(_entry(node, fresh.get(node.name), problems[node.name]) for node in nodes)
     return InferenceServiceStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, found, _ORDER, generation, now),
+        conditions=conditions(previous.conditions, found, ORDER, generation, now),
         url=seen.url if seen.placements else None,
         exit=_joined([entry.exit for entry in entries]),
         cut=_joined([entry.cut for entry in entries]),
@@ -256,47 +252,3 @@ def _why(placement: Placement) -> str:
 
 def _joined(values: Sequence[str | None]) -> str | None:
     return ",".join(dict.fromkeys(value for value in values if value)) or None
-
-
-def unreadable_service(
-    body: Mapping[str, Any], wrong: Sequence[str], now: datetime.datetime
-) -> InferenceServiceStatus:
-    """The status of a service whose spec passed the API server and cannot be worked with; it serves on."""
-    try:
-        before = InferenceServiceStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        before = InferenceServiceStatus()
-    ready = Finding("Ready", "False", UNREADABLE, "; ".join(wrong))
-    generation = int(body["metadata"].get("generation") or 0)
-    found = conditions(before.conditions, [ready], _ORDER, generation, now)
-    return before.model_copy(update={"conditions": found, "observed_generation": generation})
-
-
-def unreadable_pool(
-    body: Mapping[str, Any], wrong: Sequence[str], now: datetime.datetime
-) -> DevicePoolStatus:
-    """The same of a pool."""
-    try:
-        before = DevicePoolStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        before = DevicePoolStatus()
-    ready = Finding("Ready", "False", UNREADABLE, "; ".join(wrong))
-    generation = int(body["metadata"].get("generation") or 0)
-    found = conditions(before.conditions, [ready], ("Ready",), generation, now)
-    return before.model_copy(update={"conditions": found, "observed_generation": generation})
-
-
-def read_service(body: Mapping[str, object]) -> InferenceService:
-    """An InferenceService whose status, should another version have written it, does not matter."""
-    try:
-        return InferenceService.model_validate(body)
-    except ValidationError:
-        return InferenceService.model_validate({**body, "status": None})
-
-
-def read_pool(body: Mapping[str, object]) -> DevicePool:
-    """The same of a pool."""
-    try:
-        return DevicePool.model_validate(body)
-    except ValidationError:
-        return DevicePool.model_validate({**body, "status": None})
