@@ -18,6 +18,7 @@ from edge_operator.api.quantities import Duration, Share
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import models, problems, profiles
+from edge_planning.errors import BadProfileError
 
 # Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
 DEFAULT_RTT = 0.002
@@ -91,6 +92,26 @@ def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
     )
 
 
+def of_exits(profile: DeviceProfile, card: ModelCard) -> DeviceProfile:
+    """What was measured of the card's exits, under the names that the card gives them.
+
+    Services name the exits of one file as they like and share what is measured: an exit is told by its
+    output.
+    BadProfileError for an exit of the card that was not measured.
+    """
+    planned, found = class_profile(profile), []
+    for exit_ in planned_model(card.digest, card).exits:
+        planned.means(exit_)
+        whole = next((e for e in profile.exits if exit_.output == (e.output or None)), None)
+        whole = whole or next((e for e in profile.exits if not e.output and e.exit == exit_.name), None)
+        if whole is None:
+            raise BadProfileError(
+                f"device class {profile.device_class}: the exit at {exit_.output} is not measured"
+            )
+        found.append(whole.model_copy(update={"exit": exit_.name, "output": exit_.output}))
+    return profile.model_copy(update={"exits": tuple(found)})
+
+
 def planned_rtt(planned: float | None, measured: float | None) -> float:
     """The round trip in seconds to plan with: as before, until what is measured is clearly something else.
 
@@ -122,6 +143,7 @@ def model_profile(service: str, card: ModelCard, costs: Iterable[DeviceProfile])
 
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
     """The measurements in a ModelProfile, by device class."""
+    outputs = {e.name: e.output for e in spec.model.exits}
     return {
         costs.name: DeviceProfile(
             model=spec.model.digest,
@@ -130,7 +152,13 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
             threads=costs.threads,
             segments=tuple(_segment_time(segment) for segment in costs.segments),
             exits=tuple(
-                ExitTime(exit=e.exit, mean_seconds=e.mean, p95_seconds=e.p95, runs=e.runs or 0)
+                ExitTime(
+                    exit=e.exit,
+                    output=outputs.get(e.exit, ""),
+                    mean_seconds=e.mean,
+                    p95_seconds=e.p95,
+                    runs=e.runs or 0,
+                )
                 for e in costs.exits
             ),
             relative_error=costs.relative_error or 0.0,

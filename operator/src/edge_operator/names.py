@@ -13,12 +13,15 @@ SERVICE_LABEL = f"{GROUP}/service"
 NODE_LABEL = f"{GROUP}/node"
 DEVICE_CLASS_LABEL = f"{GROUP}/device-class"
 MODEL_LABEL = f"{GROUP}/model"
+EXITS_ANNOTATION = f"{GROUP}/exits"
 RTT_ANNOTATION = f"{GROUP}/planned-round-trip"
 ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _LABEL_LIMIT = 63
+_NAME_LIMIT = 240
+"""A Deployment adds to its name for its ReplicaSets, which may have 253 characters."""
 
 
 def label_value(text: str) -> str:
@@ -37,13 +40,17 @@ def dns_label(text: str) -> str:
 
 
 def entry_name(service: str, node: str) -> str:
-    """Placement and Deployment of one service at one entry node."""
-    return f"{service}-{node}"
+    """Placement and Deployment of one service at one entry node.
+
+    A node's name may be as long as any object's: what does not fit is cut and told apart by a hash.
+    """
+    name = f"{service}-{node}"
+    return name if len(name) <= _NAME_LIMIT else f"{name[:200].rstrip('-.')}-{_fingerprint(name)}"
 
 
 def entry_service_name(service: str, node: str) -> str:
     """The Service that reaches exactly one entry node."""
-    return dns_label(entry_name(service, node))
+    return dns_label(f"{service}-{node}")
 
 
 def tail_name(namespace: str, service: str, slice_digest: str) -> str:

@@ -11,6 +11,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember, helpers
+from edge_operator.remedies import explained
 from edge_operator.runs import Run
 from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Infeasible, Plan, PlanningError, plan_entry
@@ -40,9 +41,7 @@ def plan_service(
     try:
         planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
     except PlanningError as error:
-        return Blocked(
-            "Planned", "BadProfile", f"{error}; delete ModelProfile {run.key.name} to measure anew"
-        )
+        return Blocked("Planned", *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
     if refused:
@@ -123,11 +122,19 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
     """Round trip (s) to plan with, and the bandwidth (bit/s) measured at the moment, for messages."""
     if current is None:
         return manifests.planned_rtt(None, None), None
-    planned = current.metadata.annotations.get(RTT_ANNOTATION)
+    planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
     link = current.status.link if current.status is not None else None
     measured = link.round_trip if link is not None and link.state == "Up" else None
-    rtt = manifests.planned_rtt(parse_duration(planned) if planned else None, measured)
+    rtt = manifests.planned_rtt(planned, measured)
     return rtt, link.bandwidth if link is not None else None
+
+
+def _seconds(annotation: str) -> float | None:
+    """A duration that anybody may have changed; None where it is none any more."""
+    try:
+        return parse_duration(annotation)
+    except ValueError:
+        return None
 
 
 def _reasons(planned: Sequence[Planned]) -> str:

@@ -1,9 +1,14 @@
 """A pool's reconcile: nothing but its status, since what runs on it belongs to the services."""
 
+from pydantic import ValidationError
+
 from edge_operator.api import DevicePool
+from edge_operator.api.devicepools import DevicePoolStatus
 from edge_operator.api.objects import written
-from edge_operator.cluster import DEVICE_POOLS, NODES
+from edge_operator.api.problems import sentences
+from edge_operator.cluster import DEVICE_POOLS, NODES, Object
 from edge_operator.pools import missing_certificates, node_of
+from edge_operator.reading import read, unreadable
 from edge_operator.runs import Clients, Clock, PoolKey
 from edge_operator.settings import Settings
 from edge_operator.status import pool_status
@@ -14,8 +19,15 @@ def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Cl
     body = clients.cluster.get(DEVICE_POOLS, None, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return
-    pool = DevicePool.model_validate(body)
-    nodes = [node_of(node) for node in clients.cluster.find(NODES)]
-    status = written(pool_status(pool, nodes, clock.wall(), missing_certificates(pool.spec, settings)))
+    status = written(_status(body, clients, settings, clock))
     if status != body.get("status"):
         clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
+
+
+def _status(body: Object, clients: Clients, settings: Settings, clock: Clock) -> DevicePoolStatus:
+    try:
+        pool = read(DevicePool, body)
+    except ValidationError as error:
+        return unreadable(DevicePoolStatus, body, sentences(DevicePool, error), ("Ready",), clock.wall())
+    nodes = [node_of(node) for node in clients.cluster.find(NODES)]
+    return pool_status(pool, nodes, clock.wall(), missing_certificates(pool.spec, settings))

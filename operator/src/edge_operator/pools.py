@@ -107,6 +107,18 @@ def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
     )
 
 
+def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) -> str:
+    """Which Triton server is called like a node, as a sentence: in a route they could not be told apart."""
+    nodes = {member.node.name for member in members}
+    taken = next(((i, s.name) for i, s in enumerate(servers) if s.name in nodes), None)
+    if taken is None:
+        return ""
+    return (
+        f'spec.tritonServers[{taken[0]}].name: "{taken[1]}" is the name of a node of the pool: give the '
+        f"server another, e.g. cloud"
+    )
+
+
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
     """The nodes that stand for a Triton server when its class is profiled."""
     return tuple(node for node in nodes if _selects(server.node_selector, node))

@@ -1,17 +1,28 @@
 """What a model costs on the device classes of a pool: known, fetched, or measured by a Job."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edge_operator import manifests
 from edge_operator.api.devicepools import DevicePoolSpec
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import PROFILING, Blocked
-from edge_operator.names import MODEL_LABEL, NODE_LABEL, ROLE_LABEL, label_value, profile_job_name
+from edge_operator.names import (
+    EXITS_ANNOTATION,
+    MODEL_LABEL,
+    NODE_LABEL,
+    ROLE_LABEL,
+    label_value,
+    profile_job_name,
+)
 from edge_operator.pools import Node, sites
 from edge_operator.runs import Clients
 from edge_operator.settings import Settings
-from edge_operator.store import DeviceProfile
+from edge_operator.store import DeviceProfile, ModelCard
 from edge_operator.workloads import profile_job
+from edge_planning.errors import BadProfileError
 
 _POLL = 2.0
 
@@ -27,30 +38,39 @@ class Measuring:
 
 
 def fetch_profiles(
-    clients: Clients, model: str, classes: Iterable[str], known: Mapping[str, DeviceProfile]
+    clients: Clients, card: ModelCard, classes: Iterable[str], known: Mapping[str, DeviceProfile]
 ) -> dict[str, DeviceProfile]:
-    """The profiles that there are, by device class: those known and those that the store has (StoreError)."""
-    found = dict(known)
-    for device_class in sorted(set(classes) - set(known)):
-        profile = clients.store.profile(model, device_class)
-        if profile is not None:
-            found[device_class] = profile
+    """The profiles that have every exit of the card, by device class: of those known and the store's.
+
+    A profile that lacks one was measured for a service that names other exits: it is as good as none.
+    StoreError.
+    """
+    found = {name: usable for name, each in known.items() if (usable := _usable(each, card))}
+    for device_class in sorted(set(classes) - set(found)):
+        profile = clients.store.profile(card.digest, device_class)
+        if profile is not None and (usable := _usable(profile, card)):
+            found[device_class] = usable
     return found
+
+
+def _usable(profile: DeviceProfile, card: ModelCard) -> DeviceProfile | None:
+    try:
+        return manifests.of_exits(profile, card)
+    except BadProfileError:
+        return None
 
 
 def measure(
     clients: Clients,
     settings: Settings,
-    model: str,
+    card: ModelCard,
     missing: Iterable[str],
     pool: DevicePoolSpec,
     nodes: Iterable[Node],
 ) -> Blocked | None:
     """Starts a Job for each class without one and says what is awaited; None when nothing is missing."""
     every = tuple(nodes)
-    found = [
-        _measure(clients, settings, model, device_class, pool, every) for device_class in sorted(missing)
-    ]
+    found = [_measure(clients, settings, card, device_class, pool, every) for device_class in sorted(missing)]
     if not found:
         return None
     failed = [state for state in found if state.failed]
@@ -62,25 +82,22 @@ def measure(
 def _measure(
     clients: Clients,
     settings: Settings,
-    model: str,
+    card: ModelCard,
     device_class: str,
     pool: DevicePoolSpec,
     nodes: tuple[Node, ...],
 ) -> Measuring:
-    name = profile_job_name(device_class, model)
+    name = profile_job_name(device_class, card.digest)
     job = clients.cluster.get(JOBS, settings.namespace, name)
     if job is None:
-        return _start(clients, settings, model, device_class, pool, nodes)
+        return _start(clients, settings, card, device_class, pool, nodes)
     node = job["metadata"].get("labels", {}).get(NODE_LABEL, "")
     where = f"class {device_class} on {node}"
     ended = _ended(job)
     if ended is None:
         return Measuring(device_class, f"measuring {where}{_pod_trouble(clients, settings, name)}")
     if ended == "Complete":
-        if clients.store.profile(model, device_class) is None:
-            # The store lost it, or the Job is an old one: measure anew.
-            clients.cluster.delete(JOBS, settings.namespace, name)
-        return Measuring(device_class, f"reading what was measured for {where}")
+        return _measured(clients, settings, card, job, device_class, where)
     said = _last_words(clients, settings, name) or _failure(job)
     message = (
         f"measuring {where} failed: {said}; Job {settings.namespace}/{name} has the whole log, "
@@ -89,10 +106,37 @@ def _measure(
     return Measuring(device_class, message, failed=True, reason="ProfilingFailed")
 
 
+def _measured(
+    clients: Clients, settings: Settings, card: ModelCard, job: Object, device_class: str, where: str
+) -> Measuring:
+    """What becomes of a Job that has ended well, though what it measured is not of use yet."""
+    profile = clients.store.profile(card.digest, device_class)
+    if profile is not None and _usable(profile, card) is not None:
+        return Measuring(device_class, f"reading what was measured for {where}")
+    asked = (job["metadata"].get("annotations") or {}).get(EXITS_ANNOTATION)
+    if profile is not None and asked == _exits(card):
+        return Measuring(
+            device_class,
+            f"what was measured for {where} lacks exits of this service, though it was measured for them: "
+            f"delete Job {settings.namespace}/{job['metadata']['name']} to measure anew",
+            failed=True,
+            reason="ProfileIncomplete",
+        )
+    # The store lost it, or it was measured for services that name other exits: measure anew, for all.
+    clients.cluster.delete(JOBS, settings.namespace, job["metadata"]["name"])
+    return Measuring(device_class, f"measuring {where} again, with the exits of this service")
+
+
+def _exits(card: ModelCard) -> str:
+    """Tells the exits of a card from others of the same model."""
+    outputs = sorted(exit_.output for exit_ in card.exits)
+    return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
+
+
 def _start(
     clients: Clients,
     settings: Settings,
-    model: str,
+    card: ModelCard,
     device_class: str,
     pool: DevicePoolSpec,
     nodes: tuple[Node, ...],
@@ -110,7 +154,9 @@ def _start(
         waiting = ", ".join(node.name for node in candidates)
         return Measuring(device_class, f"class {device_class} waits for another measurement on {waiting}")
     node = free[0]
-    clients.cluster.apply(profile_job(device_class, model, node.name, node.hostname, settings))
+    clients.cluster.apply(
+        profile_job(device_class, card.digest, node.name, node.hostname, settings, _exits(card))
+    )
     return Measuring(device_class, f"measuring class {device_class} on {node.name}")
 
 

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
 from edge_operator.api import DevicePool, ModelProfile, Placement
+from edge_operator.api.inferenceservices import InferenceService
 from edge_operator.api.objects import written
+from edge_operator.api.problems import sentences
 from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
@@ -24,11 +26,14 @@ from edge_operator.conditions import PROFILING, Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node, entries, group_members, node_of
+from edge_operator.reading import read
+from edge_operator.remedies import NAME_TAKEN, explained
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
-from edge_operator.status import Observation, read_service
+from edge_operator.status import Observation
 from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.workloads import metadata
+from edge_planning.errors import PlanningError
 
 RESYNC = 60.0
 MEASURING = 5.0
@@ -57,11 +62,9 @@ def reconcile_service(
     if FINALIZER not in finalizers:
         clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
     try:
-        service = read_service(body)
+        service = read(InferenceService, body)
     except ValidationError as error:
-        clients.cluster.record(
-            body, "Warning", "Unreadable", f"written by another version? {error.errors()[0]['msg']}"
-        )
+        reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
         return RESYNC
     run = Run(key, clients, settings, memory, clock, body, service, published(clients, key), scope=scope)
     outcome = _steps(run)
@@ -156,6 +159,11 @@ def _model(run: Run) -> ModelCard | Blocked:
             transient = error.reason == UNREACHABLE
             return Blocked("ModelReady", error.reason, _in_the_manifest(error, source.storage_uri), transient)
     card = run.memory.card[1]
+    try:
+        manifests.planned_model(run.key.name, card)
+    except PlanningError as error:
+        reason, message = explained(error, run.key.name, run.service.spec.device_pool)
+        return Blocked("ModelReady", reason, message)
     exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
     run.findings.append(
         Finding("ModelReady", "True", "Fetched", f"{card.digest[:19]}… with the exits {exits}")
@@ -180,13 +188,20 @@ def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
         names = sorted(pool["metadata"]["name"] for pool in run.clients.cluster.find(DEVICE_POOLS))
         others = f"the pools are: {', '.join(names)}" if names else "create one: there is none yet"
         return Blocked("Planned", "DevicePoolNotFound", f'spec.devicePool: "{name}" does not exist; {others}')
-    pool = DevicePool.model_validate({**body, "status": None})
+    try:
+        pool = DevicePool.model_validate({**body, "status": None})
+    except ValidationError as error:
+        wrong = "; ".join(sentences(DevicePool, error))
+        return Blocked("Planned", "BadDevicePool", f'DevicePool "{name}": {wrong}')
     nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
     members = group_members(pool.spec, nodes)
     run.pool, run.members = members, entries(run.service.spec, members)
     untrusted = pools.missing_certificates(pool.spec, run.settings)
     if untrusted:
         return Blocked("Planned", "NoCertificates", f'DevicePool "{name}": {untrusted}')
+    taken = pools.taken_names(pool.spec.triton_servers[:1], run.members)
+    if taken:
+        return Blocked("Planned", NAME_TAKEN, f'DevicePool "{name}": {taken}')
     if run.members:
         return pool, nodes
     if not members:
@@ -221,12 +236,10 @@ def _profiles(
         if spec is not None and spec.model.digest == card.digest:
             known = manifests.device_profiles(spec)
     try:
-        costs = profiling.fetch_profiles(run.clients, card.digest, wanted | helping, known)
-        blocked = profiling.measure(
-            run.clients, run.settings, card.digest, wanted - set(costs), pool.spec, nodes
-        )
+        costs = profiling.fetch_profiles(run.clients, card, wanted | helping, known)
+        blocked = profiling.measure(run.clients, run.settings, card, wanted - set(costs), pool.spec, nodes)
         # A service does not wait for the classes of helpers: they are planned with when they are measured.
-        profiling.measure(run.clients, run.settings, card.digest, helping - set(costs), pool.spec, nodes)
+        profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
     except StoreError as error:
         return Blocked("Profiled", error.reason, str(error), transient=error.reason == UNREACHABLE)
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))

@@ -10,8 +10,9 @@ from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember
 from edge_operator.profiling import pod_trouble
+from edge_operator.reading import UNREADABLE, unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
-from edge_operator.status import Observation, service_status
+from edge_operator.status import ORDER, Observation, service_status
 
 INTERVAL = 5.0
 """Seconds between two writes of a status in which only measurements moved."""
@@ -42,6 +43,16 @@ def report(
         clients.cluster.record(body, event_type, reason, message)
         logging.getLogger(__name__).info("%s/%s: %s: %s", *key, reason, message)
     return LATER
+
+
+def report_unreadable(
+    key: ServiceKey, clients: Clients, clock: Clock, body: Object, wrong: Sequence[str]
+) -> None:
+    """Says in the status, and once in an event, what keeps a service from being worked with."""
+    wanted = written(unreadable(InferenceServiceStatus, body, wrong, ORDER, clock.wall()))
+    if wanted != body.get("status"):
+        clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
+        clients.cluster.record(body, "Warning", UNREADABLE, "; ".join(wrong))
 
 
 def changes(

@@ -4,8 +4,6 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from edge_operator.api import Placement, Share
 from edge_operator.api.devicepools import DevicePool, DevicePoolStatus, PoolNode
 from edge_operator.api.inferenceservices import (
@@ -15,10 +13,11 @@ from edge_operator.api.inferenceservices import (
     SloStatus,
 )
 from edge_operator.conditions import Blocked, ConditionType, Finding, conditions
-from edge_operator.pools import Node, PoolMember, group_members, server_nodes
+from edge_operator.pools import Node, PoolMember, group_members, server_nodes, taken_names
+from edge_operator.remedies import NAME_TAKEN
 from edge_planning.choosing.sentences import bandwidth_text
 
-_ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
+ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
 
@@ -65,7 +64,7 @@ def service_status(
     entries = tuple(_entry(node, fresh.get(node.name), problems[node.name]) for node in nodes)
     return InferenceServiceStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, found, _ORDER, generation, now),
+        conditions=conditions(previous.conditions, found, ORDER, generation, now),
         url=seen.url if seen.placements else None,
         exit=_joined([entry.exit for entry in entries]),
         cut=_joined([entry.cut for entry in entries]),
@@ -81,10 +80,9 @@ def pool_status(
 
     untrusted: why a Triton server cannot be asked by TLS as the pool says; empty when it can be.
     """
-    found = [
-        PoolNode(name=member.node.name, device_class=member.device_class)
-        for member in group_members(pool.spec, nodes)
-    ]
+    members = group_members(pool.spec, nodes)
+    found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
+    taken = taken_names(pool.spec.triton_servers, members)
     empty = [
         f"spec.nodes[{index}].nodeSelector {dict(group.node_selector)} selects no node"
         for index, group in enumerate(pool.spec.nodes)
@@ -99,6 +97,8 @@ def pool_status(
         if empty
         else Finding("Ready", "False", "NoCertificates", untrusted)
         if untrusted
+        else Finding("Ready", "False", NAME_TAKEN, taken)
+        if taken
         else Finding("Ready", "True", "NodesFound", "every group selects a node")
     )
     previous = pool.status or DevicePoolStatus()
@@ -252,11 +252,3 @@ def _why(placement: Placement) -> str:
 
 def _joined(values: Sequence[str | None]) -> str | None:
     return ",".join(dict.fromkeys(value for value in values if value)) or None
-
-
-def read_service(body: Mapping[str, object]) -> InferenceService:
-    """An InferenceService whose status, should another version have written it, does not matter."""
-    try:
-        return InferenceService.model_validate(body)
-    except ValidationError:
-        return InferenceService.model_validate({**body, "status": None})

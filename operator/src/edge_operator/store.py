@@ -70,6 +70,7 @@ class ExitTime(_Answer):
     """What a whole exit costs, in seconds."""
 
     exit: str
+    output: str = ""
     mean_seconds: float
     p95_seconds: float
     runs: int = 0

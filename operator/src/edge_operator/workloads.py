@@ -7,6 +7,7 @@ from edge_operator.cluster import Object
 from edge_operator.names import (
     API_VERSION,
     DEVICE_CLASS_LABEL,
+    EXITS_ANNOTATION,
     GROUP,
     HOSTNAME_LABEL,
     MANAGED_BY,
@@ -105,8 +106,13 @@ def entry_objects(service: Object, node: str, hostname: str, settings: Settings)
     ]
 
 
-def profile_job(device_class: str, digest: str, node: str, hostname: str, settings: Settings) -> Object:
-    """Measures a model on one node of a device class; the operator's own, since services share profiles."""
+def profile_job(
+    device_class: str, digest: str, node: str, hostname: str, settings: Settings, exits: str = ""
+) -> Object:
+    """Measures a model on one node of a device class; the operator's own, since services share profiles.
+
+    exits: tells those that it is made for.
+    """
     name = profile_job_name(device_class, digest)
     job_labels = {
         DEVICE_CLASS_LABEL: label_value(device_class),
@@ -124,7 +130,12 @@ def profile_job(device_class: str, digest: str, node: str, hostname: str, settin
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": settings.namespace, "labels": job_labels},
+        "metadata": {
+            "name": name,
+            "namespace": settings.namespace,
+            "labels": job_labels,
+            "annotations": {EXITS_ANNOTATION: exits},
+        },
         "spec": {
             "backoffLimit": 1,
             "activeDeadlineSeconds": 900,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from edge_planning.errors import require
+from edge_planning.errors import BadModelError, require
 from edge_planning.graphs.values import Graph
 
 
@@ -21,9 +21,13 @@ class Cut:
     def __init__(self, tensors: str | tuple[str, ...], size: int) -> None:
         object.__setattr__(self, "tensors", (tensors,) if isinstance(tensors, str) else tuple(tensors))
         object.__setattr__(self, "size", size)
-        require(bool(self.tensors), "cut: no tensors: at least one is cut")
-        require(len(set(self.tensors)) == len(self.tensors), f"cut {self.name}: a tensor is named twice")
-        require(0 < size < float("inf"), f"cut {self.name}: size {size} bytes is not above 0")
+        require(bool(self.tensors), "cut: no tensors: at least one is cut", BadModelError)
+        require(
+            len(set(self.tensors)) == len(self.tensors),
+            f"cut {self.name}: a tensor is named twice",
+            BadModelError,
+        )
+        require(0 < size < float("inf"), f"cut {self.name}: size {size} bytes is not above 0", BadModelError)
 
     @property
     def name(self) -> str:
@@ -45,12 +49,22 @@ class Exit:
     cuts: tuple[Cut, ...]
 
     def __post_init__(self) -> None:
-        require(0 <= self.accuracy <= 1, f"exit {self.name}: accuracy {self.accuracy} is not between 0 and 1")
-        require(bool(self.cuts), f"exit {self.name}: no cuts: at least the input is one")
+        require(
+            0 <= self.accuracy <= 1,
+            f"exit {self.name}: accuracy {self.accuracy} is not between 0 and 1",
+            BadModelError,
+        )
+        require(bool(self.cuts), f"exit {self.name}: no cuts: at least the input is one", BadModelError)
         names = [cut.name for cut in self.cuts]
-        require(len(set(names)) == len(names), f"exit {self.name}: a cut is named twice: {names}")
+        require(
+            len(set(names)) == len(names), f"exit {self.name}: a cut is named twice: {names}", BadModelError
+        )
         outputs = [cut.name for cut in self.cuts if self.output in cut.tensors]
-        require(not outputs, f"exit {self.name}: its output {self.output} is no place to cut before it")
+        require(
+            not outputs,
+            f"exit {self.name}: its output {self.output} is no place to cut before it",
+            BadModelError,
+        )
 
     def segments(self) -> tuple[tuple[str, str], ...]:
         """The pieces of the way to this exit, as pairs of cuts' names from the input to the output."""
@@ -73,11 +87,19 @@ class Model:
 
     def __post_init__(self) -> None:
         names = [exit_.name for exit_ in self.exits]
-        require(bool(names), f"model {self.name}: no exits")
-        require(len(set(names)) == len(names), f"model {self.name}: two exits have the same name: {names}")
+        require(bool(names), f"model {self.name}: no exits", BadModelError)
+        require(
+            len(set(names)) == len(names),
+            f"model {self.name}: two exits have the same name: {names}",
+            BadModelError,
+        )
         self._check_order()
         for (start, end), size in self.memory.items():
-            require(size >= 0, f"model {self.name}: memory {size} bytes from {start} to {end} is negative")
+            require(
+                size >= 0,
+                f"model {self.name}: memory {size} bytes from {start} to {end} is negative",
+                BadModelError,
+            )
 
     def _check_order(self) -> None:
         trunk = {cut.name: place for place, cut in enumerate(self.exits[-1].cuts)}
@@ -88,11 +110,13 @@ class Model:
                 shared == sorted(shared),
                 f"model {self.name}: the cuts of exit {exit_.name} are out of order: those of the full model "
                 f"come in another",
+                BadModelError,
             )
             depth = shared[-1] if shared else -1
             require(
                 depth >= deepest,
                 f"model {self.name}: exits are out of order: {exit_.name} leaves before {before}, which is "
                 f"listed first",
+                BadModelError,
             )
             deepest, before = depth, exit_.name

@@ -7,7 +7,7 @@ from math import inf, isfinite
 
 from edge_planning.costs.energy import Radio
 from edge_planning.distributions import Distribution, LogUniform
-from edge_planning.errors import require
+from edge_planning.errors import BadPlacesError, require
 from edge_planning.models import Model
 from edge_planning.profiles import ClassProfile
 
@@ -250,9 +250,10 @@ class EntryProblem:
         require(
             len(places) == 2 + len(self.helpers),
             f"two places have the same name: {', '.join(sorted(places))}",
+            BadPlacesError,
         )
         for name in sorted((self.must_run_at | self.must_not_run_at) - places):
-            require(False, f"no place is called {name}: there are {', '.join(sorted(places))}")
+            raise BadPlacesError(f"no place is called {name}: there are {', '.join(sorted(places))}")
         require(bool(self.codecs), "no codecs: at least one is needed")
         codecs = [codec.name for codec in self.codecs]
         require(len(set(codecs)) == len(codecs), f"two codecs have the same name: {', '.join(codecs)}")

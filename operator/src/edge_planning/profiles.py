@@ -7,7 +7,7 @@ from math import inf, isfinite
 from statistics import NormalDist
 
 from edge_planning.costs.margins import conformal_quantile, ratios_needed
-from edge_planning.errors import BadValueError, require
+from edge_planning.errors import BadProfileError, require
 from edge_planning.models import Exit
 
 
@@ -20,7 +20,9 @@ class Timing:
 
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("p95", self.p95)):
-            require(isfinite(value) and value >= 0, f"timing: {name} {value} s is not a time")
+            require(
+                isfinite(value) and value >= 0, f"timing: {name} {value} s is not a time", BadProfileError
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ClassProfile:
             ),
             f"device class {self.name}: {before} are not the seconds before each of the "
             f"{len(exit_.cuts)} cuts of exit {exit_.name}, from 0 on, and of all",
+            BadProfileError,
         )
         return before
 
@@ -99,7 +102,7 @@ class ClassProfile:
             return [self.segments[segment] for segment in exit_.segments()]
         except KeyError as missing:
             start, end = missing.args[0]
-            raise BadValueError(
+            raise BadProfileError(
                 f"device class {self.name}: the segment from {start} to {end} of exit {exit_.name} is not "
                 f"measured"
             ) from None

@@ -118,7 +118,7 @@ def read_exits(session: Session) -> dict[str, str]:
         return {}
     try:
         exits = {str(entry["name"]): str(entry["output"]) for entry in json.loads(found)}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         _log.warning("the metadata %s is no list of exits: %s", EXITS_KEY, found[:200])
         return {}
     return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}

@@ -6,14 +6,24 @@ import logging
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
+from edge_runtime.faults import fault_of
 from edge_runtime.routing.deadlines import Action
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
+from edge_runtime.words import shown
 
 LOCAL: Final = "local"
 
@@ -29,11 +39,18 @@ def _tensor(value: Json) -> Json:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("is not a tensor: write {name, datatype, shape}") from error
     if tensor.datatype not in NUMPY_TYPES:
-        raise ValueError(f'datatype "{tensor.datatype}" is not served; use one of {", ".join(NUMPY_TYPES)}')
+        raise ValueError(
+            f"datatype {shown(value['datatype'])} is not served; use one of {', '.join(NUMPY_TYPES)}"
+        )
     return tensor
 
 
-Seconds = Annotated[float, BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v)]
+def _seconds(value: Json, info: ValidationInfo) -> Json:
+    return value if isinstance(value, float) and info.context is not _DOCUMENT else parse_duration(value)
+
+
+_DOCUMENT: Final = "a document: its durations are text, those that code gives are seconds"
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 Quantity = Annotated[float, BeforeValidator(parse_quantity)]
 AnyTensor = Annotated[Tensor, BeforeValidator(_tensor)]
 
@@ -41,6 +58,14 @@ AnyTensor = Annotated[Tensor, BeforeValidator(_tensor)]
 class _Part(BaseModel):
     # A later operator may say more than this runtime knows: it serves on, and says once what it leaves out.
     model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Json) -> Json:
+        """As the API server reads them: a field that is null is one that is not there."""
+        if not isinstance(value, dict) or None not in value.values():
+            return value
+        return {key: part for key, part in value.items() if part is not None}
 
 
 class Slice(_Part):
@@ -246,20 +271,18 @@ def parse_placement(document: Json) -> Placement:
         if not isinstance(found, dict):
             where = f"{part}: " if isinstance(document, dict) else ""
             raise BadPlacement(
-                f"not a Placement object: {where}{str(found)[:100]!r} is no object; write metadata and spec"
+                f"not a Placement: {where}{shown(found)} is not a mapping; write metadata and spec"
             )
     metadata = document["metadata"]
     if not isinstance(metadata.get("name"), str):
         raise BadPlacement(
-            f"metadata.name: {metadata.get('name')!r} is no name; write one, e.g. digits-edge-a"
+            f"metadata.name: {shown(metadata.get('name'))} is not a name; write one, e.g. digits-edge-a"
         )
     try:
-        spec = Spec.model_validate(document["spec"])
+        spec = Spec.model_validate(document["spec"], context=_DOCUMENT)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        value = str(first["input"])[:100]
-        raise BadPlacement(f"spec{field}: {value!r}: {first['msg'].removeprefix('Value error, ')}") from error
+        first = error.errors(include_url=False)[0]
+        raise BadPlacement(fault_of({**first, "loc": ("spec", *first["loc"])})) from error
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
     placement = Placement(
         name=metadata["name"],

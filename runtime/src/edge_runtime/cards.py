@@ -13,6 +13,7 @@ from edge_runtime.documents import Json
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, UnknownOutput
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
+from edge_runtime.words import shown
 
 EXITS_KEY = "edge.exits"
 MOST_TENSORS = 4
@@ -103,13 +104,13 @@ def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
             )
         try:
             entries = json.loads(found)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(
                 f"model: the metadata {EXITS_KEY} is not JSON ({error}); write a list of exits"
             ) from error
     if not isinstance(entries, list) or not entries:
         raise BadRequest(
-            f"model.exits: {entries!r} is not a list of exits; write [{{name, output, accuracy}}, …]"
+            f"model.exits: {shown(entries)} is not a list of exits; write [{{name, output, accuracy}}, …]"
         )
     exits = [_read_exit(graph, f"model.exits[{i}]", entry) for i, entry in enumerate(entries)]
     for field in ("name", "output"):
@@ -124,13 +125,17 @@ def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
 
 def _read_exit(graph: Graph, field: str, entry: Json) -> Exit:
     if not isinstance(entry, dict):
-        raise BadRequest(f"{field}: {entry!r} is not an exit; write {{name, output, accuracy}}")
+        raise BadRequest(f"{field}: {shown(entry)} is not an exit; write {{name, output, accuracy}}")
     for key in ("name", "output"):
         if not isinstance(entry.get(key), str) or not entry[key]:
-            raise BadRequest(f"{field}.{key}: {entry.get(key)!r} is not a name; write a non-empty string")
+            raise BadRequest(
+                f"{field}.{key}: {shown(entry.get(key))} is not a name; write a non-empty string"
+            )
     accuracy = entry.get("accuracy")
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float):
-        raise BadAccuracy(f"{field}.accuracy: {accuracy!r} is not a number; write a share between 0 and 1")
+        raise BadAccuracy(
+            f"{field}.accuracy: {shown(accuracy)} is not a number; write a share between 0 and 1"
+        )
     if not isfinite(accuracy) or not 0 <= accuracy <= 1:
         raise BadAccuracy(f"{field}.accuracy: {accuracy} is not between 0 and 1; write a share such as 0.93")
     if entry["output"] not in graph.outputs:

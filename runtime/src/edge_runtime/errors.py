@@ -12,6 +12,7 @@ EdgeError
 │   ├── DigestMismatch
 │   ├── NotFound
 │   ├── Unreachable
+│   ├── Refused
 │   ├── UnsupportedScheme
 │   └── TooLarge
 ├── BadRequest               an argument that is neither of the above
@@ -85,6 +86,10 @@ class NotFound(StorageError):
 
 class Unreachable(StorageError):
     """The source did not answer, or refused."""
+
+
+class Refused(StorageError):
+    """The source answered that it will not give this."""
 
 
 class UnsupportedScheme(StorageError):

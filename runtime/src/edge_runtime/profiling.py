@@ -89,7 +89,9 @@ async def profile_device(
     card = await store.card(model)
     source = card["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
-    wholes = {exit_["name"]: (source, exit_["output"]) for exit_ in card["exits"]}
+    # Services name exits as they like, and share what is measured: an exit is told by its output.
+    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in card["exits"]}
+    names = {exit_["output"]: exit_["name"] for exit_ in card["exits"]}
     tensors = {
         cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
     }
@@ -101,14 +103,14 @@ async def profile_device(
     for pair, result in measured.items():
         progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
     segments = {pair: measured[pair] for pair in pairs}
-    exits = {name: measured[pair] for name, pair in wholes.items()}
+    exits = {output: measured[pair] for output, pair in wholes.items()}
     return {
         "model": model,
         "deviceClass": device_class,
         "node": node,
         "threads": threads,
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
-        "exits": [{"exit": name, **m.document()} for name, m in exits.items()],
+        "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
         "relativeError": relative_error(card["exits"], segments, exits),
     }
 
@@ -118,12 +120,12 @@ def relative_error(
     segments: Mapping[tuple[str, str], Measured],
     exits: Mapping[str, Measured],
 ) -> float:
-    """The largest |sum of an exit's segments - the whole| / whole over the exits."""
+    """The largest |sum of an exit's segments - the whole| / whole over the exits, told by their outputs."""
     worst = 0.0
     for exit_ in described:
         names = [c["tensor"] for c in exit_["cuts"]] + [exit_["output"]]
         total = sum(segments[pair].mean for pair in pairwise(names))
-        whole = exits[exit_["name"]].mean
+        whole = exits[exit_["output"]].mean
         worst = max(worst, abs(total - whole) / whole)
     return worst
 

@@ -225,7 +225,8 @@ async def read_placement_file(path: Path, runtime: Runtime) -> None:
                 _metadata(document).setdefault("generation", generation)
                 runtime.receive(document, generation)
             said = ""
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # A date that is none is a ValueError of yaml's, a thousand brackets a RecursionError.
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             if str(error) != said:  # once, not twice a second
                 said = str(error)
                 _log.warning("%s: %s", path, error)

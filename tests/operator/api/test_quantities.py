@@ -26,6 +26,15 @@ from edge_operator.api.quantities import (
         ("24h", 86400.0),
         ("0s", 0.0),
         ("2s", 2.0),
+        ("1m30s", 90.0),
+        ("1h2m3.5s", 3723.5),
+        (".5s", 0.5),
+        ("1.s", 1.0),
+        ("100ns", 1e-7),
+        ("100µs", 1e-4),  # the micro sign
+        ("100μs", 1e-4),  # the Greek letter, as Go has both
+        ("0.9ns", 0.0),  # to the nanosecond, as Go
+        ("2562047h", 2562047 * 3600.0),
     ],
 )
 def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
@@ -33,10 +42,27 @@ def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ms", "1 ms", "-1ms", "1m30s", ".5s", "1.s", "1e3ms", "100MS", "100ns", "inf", "١ms"]
+    "text",
+    [
+        "",
+        "ms",
+        "1 ms",
+        "-1ms",
+        "+1ms",
+        "1m 30s",
+        ".s",
+        "1m30",
+        "1e3ms",
+        "100MS",
+        "1d",
+        "inf",
+        "١ms",
+        "1s\n",
+        "0" * 32 + "1ms",
+    ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration: write one number and a unit"):
+    with pytest.raises(ValueError, match="is not a duration: write a number and a unit"):
         parse_duration(text)
 
 
@@ -72,7 +98,10 @@ def test_what_is_no_time_cannot_be_written(seconds: float) -> None:
         ("1E3", 1000),
         ("1E", 10**18),
         ("1Ei", 2**60),
-        ("100m", 1),  # a tenth is rounded up, as Kubernetes' Value() does
+        ("+5k", 5000),
+        ("1e-0", 1),
+        ("1000m", 1),
+        ("1.1Ki", 1127),  # rounded up, as Kubernetes' Value() does
         ("1500m", 2),
         ("0", 0),
         ("5.", 5),
@@ -88,9 +117,17 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
         parse_quantity(text)
 
 
-@pytest.mark.parametrize("text", ["9223372036854775808", "10E", "1e999999999", "8Ei"])
+@pytest.mark.parametrize(
+    "text", ["9223372036854775808", "10E", "16E", "1e999999", "1e999999999", "8Ei", "9" * 32]
+)
 def test_quantities_beyond_64_bits_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"too large: a quantity is at most 2\^63 - 1"):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize("text", ["1.5m", "100m", "1u", "999n", "0.5", "1e-1", "1e-999999", "1e-9999999999"])
+def test_a_fraction_of_a_byte_or_a_bit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no fractions of a byte or a bit: write a whole number"):
         parse_quantity(text)
 
 

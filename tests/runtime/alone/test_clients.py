@@ -78,6 +78,20 @@ def test_every_datatype_over_http(everything: Served, binary: bool, packed: str 
         )
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_nan_and_infinities_come_back_over_http_as_they_were_sent(everything: Served, binary: bool) -> None:
+    values = np.array([[np.nan, np.inf, -np.inf], [0.1, -0.0, 1e-40]])
+    inputs = _inputs(over_http, binary_data=binary)
+    for given, kind in zip(inputs, DATATYPES, strict=True):
+        if kind in ("FP32", "FP64"):
+            given.set_data_from_numpy(values.astype({"FP32": "f4", "FP64": "f8"}[kind]), binary_data=binary)
+    with over_http.InferenceServerClient(f"127.0.0.1:{everything.http}") as client:
+        outputs = [over_http.InferRequestedOutput(f"out_{d}", binary_data=binary) for d in DATATYPES]
+        result = client.infer("m", inputs, outputs=outputs)
+    for kind, width in (("FP32", "f4"), ("FP64", "f8")):
+        np.testing.assert_array_equal(result.as_numpy(f"out_{kind}"), values.astype(width))
+
+
 def test_every_datatype_over_grpc(everything: Served) -> None:
     with over_grpc.InferenceServerClient(f"127.0.0.1:{everything.grpc}") as client:
         _check(client.infer("m", _inputs(over_grpc), compression_algorithm="gzip"))

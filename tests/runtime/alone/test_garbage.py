@@ -182,6 +182,89 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
     )
 
 
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**300, 10**320)
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=6,
+)
+TENSORS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from("ab") | VALUES,
+        "shape": st.just([1, 3]) | st.lists(st.integers(), max_size=3) | VALUES,
+        "datatype": st.just("FP32") | VALUES,
+        "data": st.lists(st.floats(), min_size=3, max_size=3) | VALUES,
+        "parameters": VALUES,
+    },
+)
+NAMED = ("timeout", "sequence_id", "binary_data_output", "priority", "x")
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": VALUES,
+        "parameters": st.dictionaries(st.sampled_from(NAMED), VALUES, max_size=3) | VALUES,
+        "outputs": st.lists(st.fixed_dictionaries({"name": st.just("sum")}, optional={"parameters": VALUES}))
+        | VALUES,
+        "inputs": st.lists(TENSORS, min_size=2, max_size=2) | VALUES,
+    },
+)
+
+
+@FUZZ
+@given(DOCUMENTS | VALUES)
+def test_any_document_that_pythons_json_writes_is_answered_or_refused(sums: Served, document: Any) -> None:
+    body = json.dumps(document).encode()
+    head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}"
+    found = _answers(sums.http, f"{head}\r\n\r\n".encode() + body)
+    assert found.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")), found
+    answer = json.loads(found.partition(b"\r\n\r\n")[2])
+    assert ("error" in answer) is found.startswith(b"HTTP/1.1 400")
+
+
+PARAMETERS = st.dictionaries(
+    st.sampled_from(NAMED),
+    st.tuples(st.just("bool_param"), st.booleans())
+    | st.tuples(st.just("int64_param"), st.integers(-(2**63), 2**63 - 1))
+    | st.tuples(st.just("uint64_param"), st.integers(0, 2**64 - 1))
+    | st.tuples(st.just("double_param"), st.floats())
+    | st.tuples(st.just("string_param"), st.text(max_size=200)),
+    max_size=3,
+)
+
+
+@FUZZ
+@given(
+    st.text(max_size=9),
+    PARAMETERS,
+    st.lists(
+        st.just([1, 3]) | st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3), min_size=2, max_size=2
+    ),
+    st.lists(st.floats(width=32), max_size=4) | st.lists(st.floats(width=32), min_size=3, max_size=3),
+    st.sampled_from(["FP32", "FP64", "BYTES", ""]),
+)
+def test_any_message_is_answered_or_refused(
+    infer: Any, identity: str, parameters: Any, shapes: Any, values: Any, datatype: str
+) -> None:
+    request = pb.ModelInferRequest(model_name="m", id=identity)
+    for name, (kind, value) in parameters.items():
+        setattr(request.parameters[name], kind, value)
+    for name, shape in zip("ab", shapes, strict=True):
+        request.inputs.add(name=name, datatype=datatype, shape=shape)
+        request.inputs[-1].contents.fp32_contents.extend(values)
+    try:
+        infer(request.SerializeToString(), timeout=10)
+    except grpc.RpcError as error:
+        code, said = error.code(), error.details()
+    else:
+        code, said = grpc.StatusCode.OK, ""
+    assert code.name in ("OK", "INVALID_ARGUMENT"), said
+
+
 def test_after_all_of_that_it_serves_as_before(sums: Served, infer: Any) -> None:
     assert pb.ModelInferResponse.FromString(infer(_message(), timeout=10)).id == "r"
     assert _answers(sums.http, WHOLE.replace(b"host: x", b"connection: close")).startswith(b"HTTP/1.1 200")

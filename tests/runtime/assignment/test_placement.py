@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
@@ -116,12 +120,12 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "slo", "latency"],
             "100",
-            r"spec\.slo\.latency: '100': \"100\" is not a duration: write a number",
+            r"^spec\.slo\.latency: \"100\" is not a duration: write a number",
         ),
         (
             ["spec", "routes", 0, "minBandwidth"],
             "fast",
-            r"spec\.routes\[0\]\.minBandwidth: 'fast': .* quantity",
+            r"^spec\.routes\[0\]\.minBandwidth: \"fast\" is not a quantity",
         ),
         (["spec", "routes", 0, "stages"], [], r"spec\.routes\[0\]\.stages: "),
         (
@@ -133,7 +137,11 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (["spec", "model", "output", "datatype"], "FP8", r"spec\.model\.output: .*\"FP8\" is not served"),
         (["spec", "routes", 0, "minBandwidth"], "-1", "is not a quantity"),
         (["spec", "routes", 1, "minBandwidth"], "9G", "routes must be ordered by minBandwidth"),
-        (["spec", "routes", 0, "codecs"], ["int4"], r"spec\.routes\[0\]\.codecs\[0\]: 'int4'"),
+        (
+            ["spec", "routes", 0, "codecs"],
+            ["int4"],
+            r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" is not one of fp32, fp16, int8",
+        ),
         (["spec", "routes", 0, "codecs"], ["int8", "fp16"], "codecs must name one for each of the 1 hops"),
         (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one for each of the 0 hops"),
     ],
@@ -192,12 +200,12 @@ def test_a_relay_begins_here_and_has_a_name_of_its_own(document: dict[str, Any])
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        (None, "not a Placement object: 'None' is no object; write metadata and spec"),
-        ([], "not a Placement object: '[]' is no object; write metadata and spec"),
-        ({}, "not a Placement object: metadata: 'None' is no object; write metadata and spec"),
-        ({"metadata": "x"}, "not a Placement object: metadata: 'x' is no object; write metadata and spec"),
-        ({"metadata": {"name": "x"}}, "not a Placement object: spec: 'None' is no object; write"),
-        ({"metadata": {}, "spec": {}}, "metadata.name: None is no name; write one, e.g. digits-edge-a"),
+        (None, "not a Placement: null is not a mapping; write metadata and spec"),
+        ([], "not a Placement: [] is not a mapping; write metadata and spec"),
+        ({}, "not a Placement: metadata: null is not a mapping; write metadata and spec"),
+        ({"metadata": "x"}, 'not a Placement: metadata: "x" is not a mapping; write metadata and spec'),
+        ({"metadata": {"name": "x"}}, "not a Placement: spec: null is not a mapping; write"),
+        ({"metadata": {}, "spec": {}}, "metadata.name: null is not a name; write one, e.g. digits-edge-a"),
     ],
 )
 def test_what_is_no_placement_is_refused(document: object, sentence: str) -> None:
@@ -216,3 +224,50 @@ def test_a_field_of_a_later_version_is_said_once_and_tolerated(
     assert [r.getMessage() for r in caplog.records] == [
         "spec.routes.stages.colour is not known to this runtime and is left out of account"
     ]
+
+
+def _places(part: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, value in inner:
+        yield (*at, key)
+        yield from _places(value, (*at, key))
+
+
+_WRITTEN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_written_wherever_is_read_or_told_in_words_of_yaml(
+    document: dict[str, Any], data: st.DataObject
+) -> None:
+    changed = copy.deepcopy(document)
+    where = data.draw(st.sampled_from([list(place) for place in _places(document)]))
+    _set(changed, where, data.draw(_WRITTEN))
+    try:
+        parse_placement(changed)
+        said = ""
+    except BadPlacement as error:
+        said = str(error)
+    told = re.sub(r'"(?:[^"\\]|\\.)*"', "", said)
+    assert not re.search(r"\b(None|True|False|dict|tuple|instance|Input|pydantic|valid)\b", told), said
+    assert "\n" not in said
+    assert len(said) < 500
+
+
+@pytest.mark.parametrize("part", ["link", "earlyExit", "deadline", "autonomy", "relays", "inputFilter"])
+def test_a_field_that_is_null_is_one_that_is_not_there(document: dict[str, Any], part: str) -> None:
+    document["spec"].pop(part, None)
+    without = parse_placement(document)
+    document["spec"][part] = None
+    assert parse_placement(document) == without
+
+
+def test_a_duration_without_a_unit_is_no_number_of_seconds(document: dict[str, Any]) -> None:
+    document["spec"]["slo"]["latency"] = 0.1
+    with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 is not a duration"):
+        parse_placement(document)

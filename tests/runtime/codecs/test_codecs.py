@@ -158,7 +158,7 @@ def test_the_operators_fit_the_models_opset(opset: int) -> None:
 def test_an_opset_that_lacks_the_operators_is_refused() -> None:
     with pytest.raises(BadRequest, match="codec: int8 needs opset 13 or later, the model has 12; export it"):
         _identity(opset=12).slice(["x"], ["t"], encode=INT8)
-    with pytest.raises(BadRequest, match="encode: 'int4' is not a codec; use one of fp32, fp16, int8"):
+    with pytest.raises(BadRequest, match='encode: "int4" is not a codec; use one of fp32, fp16, int8'):
         _SAME.slice(["x"], ["t"], encode="int4")
 
 

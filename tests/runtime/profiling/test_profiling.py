@@ -52,5 +52,5 @@ def test_the_relative_error_is_the_largest_over_the_exits() -> None:
         ("c1", "a"): Measured(0.5, 0.5, 5),
         ("c1", "b"): Measured(2.0, 2.0, 5),
     }
-    whole = {"exit1": Measured(1.5, 1.5, 5), "final": Measured(2.5, 2.5, 5)}
+    whole = {"a": Measured(1.5, 1.5, 5), "b": Measured(2.5, 2.5, 5)}
     assert relative_error(exits, segments, whole) == pytest.approx(0.2)

@@ -78,7 +78,7 @@ def _input(**change: Any) -> bytes:
 BAD = {
     "not JSON": (b"{", "body: the header is not JSON"),
     "no object": (b"[]", "body: a JSON object is expected"),
-    "no inputs": (b"{}", "inputs: a list of tensors is expected, not null"),
+    "no inputs": (b"{}", "inputs: image is missing; the model has image"),
     "a missing input": (b'{"inputs": []}', "inputs: image is missing; the model has image"),
     "a wrong name": (_input(name="img"), 'inputs[0].name: "img" is not one of the model\'s; it has image'),
     "a wrong datatype": (_input(datatype="INT8"), 'inputs[0].datatype: "INT8", but image has FP32'),

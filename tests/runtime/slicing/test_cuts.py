@@ -91,8 +91,8 @@ def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: byt
         ({"accuracy": 1.3}, BadAccuracy,
          "model.exits[0].accuracy: 1.3 is not between 0 and 1; write a share such as 0.93"),
         ({"accuracy": "high"}, BadAccuracy,
-         "model.exits[0].accuracy: 'high' is not a number; write a share between 0 and 1"),
-        ({"name": ""}, BadRequest, "model.exits[0].name: '' is not a name; write a non-empty string"),
+         "model.exits[0].accuracy: \"high\" is not a number; write a share between 0 and 1"),
+        ({"name": ""}, BadRequest, "model.exits[0].name: \"\" is not a name; write a non-empty string"),
     ],
 )  # fmt: skip
 def test_a_wrong_exit_is_refused_by_field_value_and_fix(
@@ -112,6 +112,15 @@ def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_mode
     model = onnx.load_model_from_string(chain_model)
     del model.metadata_props[:]
     with pytest.raises(NoExits, match=r"give at least \{name: final, output: logits, accuracy: "):
+        card_of(Graph(model.SerializeToString()), 1)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "{}", "null", "[1e999]"])
+def test_metadata_that_is_no_list_of_exits_is_refused(chain_model: bytes, text: str) -> None:
+    model = onnx.load_model_from_string(chain_model)
+    del model.metadata_props[:]
+    model.metadata_props.add(key="edge.exits", value=text)
+    with pytest.raises(BadRequest):
         card_of(Graph(model.SerializeToString()), 1)
 
 

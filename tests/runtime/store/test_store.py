@@ -129,13 +129,13 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(store: httpx.As
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
          "model.exits[0].accuracy: 1.3 is not between 0 and 1"),
         ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: sha256:1111"),
-        ({"digest": "md5:1"}, "BadRequest", "model.digest: 'md5:1' is not a digest"),
+        ({"digest": "md5:1"}, "BadRequest", 'model.digest: "md5:1" is not a digest'),
         ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp"; use one of store://, https://'),
         ({"storageUri": "/just/a/path"}, "UnsupportedScheme", 'has scheme ""'),
         ({"storageUri": "store://not/there"}, "NotFound", 'no file "not/there" in this store'),
-        ({"storageUri": "file:///not/there.onnx"}, "Unreachable", '"file:///not/there.onnx" cannot be read'),
+        ({"storageUri": "file:///not/there.onnx"}, "NotFound", '"file:///not/there.onnx" cannot be read'),
         ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", "cannot be read"),
-        ({"storageUri": None}, "BadRequest", "storageUri: None is not a string"),
+        ({"storageUri": None}, "BadRequest", "storageUri: null is not text"),
     ],
 )  # fmt: skip
 async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(

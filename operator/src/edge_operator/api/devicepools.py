@@ -1,10 +1,10 @@
 """DevicePool: the nodes and Triton servers that services may use."""
 
+import ipaddress
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from edge_operator.api.inferenceservices import NodeSelector
 from edge_operator.api.objects import (
     AGE,
     Column,
@@ -17,13 +17,30 @@ from edge_operator.api.objects import (
 )
 from edge_operator.api.quantities import Duration, Quantity
 from edge_operator.api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
+from edge_operator.api.selectors import NodeSelector
+from edge_operator.api.words import shown
 
+_HOST_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _ADDRESS = matching(
-    "^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}$",
-    "is not an address: write host:port without a scheme or a path, e.g. "
-    "triton.triton.svc.cluster.local:8000",
+    rf"^({_HOST_LABEL}(\.{_HOST_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT}$",
+    "is not an address: write host:port without a scheme or a path and an IPv6 address in brackets, e.g. "
+    "triton.triton.svc.cluster.local:8000 or [fd00::1]:8000",
 )
 DeviceClass = Label
+
+
+def _whole_address(address: str) -> str:
+    """What the pattern cannot tell: whether the digits in brackets are an IPv6 address."""
+    if address.startswith("["):
+        literal = address[1 : address.index("]")]
+        try:
+            ipaddress.IPv6Address(literal)
+        except ValueError:
+            raise ValueError(
+                f"{shown(literal)} is not an IPv6 address: write one, e.g. [fd00::1]:8000"
+            ) from None
+    return address
 
 
 class NodeGroup(Part):
@@ -45,8 +62,9 @@ class TritonServer(Part):
     """A Triton server that runs the parts of models beyond the cut."""
 
     name: Label = Field(description="Name of the place, unique in the pool, e.g. cloud.")
-    http_address: Annotated[str, Field(max_length=260), _ADDRESS] = Field(
-        description="host:port at which Triton speaks HTTP. It must run with --model-control-mode=explicit."
+    http_address: Annotated[str, Field(max_length=260), AfterValidator(_whole_address), _ADDRESS] = Field(
+        description="host:port at which Triton speaks HTTP, an IPv6 address in brackets. It must run with "
+        "--model-control-mode=explicit."
     )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         default="HTTP",

@@ -20,33 +20,26 @@ from edge_operator.api.quantities import Duration, Quantity, Share
 from edge_operator.api.rules import (
     Accuracy,
     Digest,
-    Label,
+    ObjectName,
     PositiveDuration,
     Rule,
     Text,
     between,
-    filled,
     formatted,
     matching,
     one_of_each,
 )
+from edge_operator.api.selectors import NodeSelector
 from edge_operator.api.tensors import Exit
+from edge_operator.api.words import shown
 
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
 
 _STORAGE_URI = matching(
-    "^(store|http|https|file)://.+",
+    r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
     "is not where a model can be read from: write store://<path> (a file put into the model store), "
     "https://…, http://… or file://…",
 )
-_SELECTOR = filled(
-    "an empty selector would take every node: name at least one label, e.g. kubernetes.io/hostname: edge-a"
-)
-NodeSelector = Annotated[
-    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
-    Field(max_length=16),
-    _SELECTOR,
-]
 
 
 class Validation(Part):
@@ -137,7 +130,7 @@ class InferenceServiceSpec(Part):
 
     model: ModelSource = Field(description="The model.")
     slo: Slo = Field(description="The service level objective: how fast, how often, how accurate.")
-    device_pool: Label = Field(
+    device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model."
     )
     entry_nodes: EntryNodes | None = Field(
@@ -231,7 +224,7 @@ _NAME_FIX = (
 def _check_name(service: "InferenceService") -> str | None:
     name = service.metadata.name
     good = len(name) <= 40 and re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name)
-    return None if good else f'metadata.name: "{name}" {_NAME_FIX}'
+    return None if good else f"metadata.name: {shown(name)} {_NAME_FIX}"
 
 
 _NAME = Rule(

@@ -1,19 +1,33 @@
 """What the four kinds have in common: metadata, conditions, how they are read and written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from edge_operator.api.rules import Rule
+from edge_operator.api.rules import OBJECT_NAME, Rule
+from edge_operator.api.words import shown
 
 GROUP = "edge-intelligence.io"
 VERSION = "v1alpha1"
 API_VERSION: Literal["edge-intelligence.io/v1alpha1"] = "edge-intelligence.io/v1alpha1"
 
 
-class Part(BaseModel):
+class _Document(BaseModel):
+    """Reads nulls as the API server does: a field that is null is one that is not there."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        if not isinstance(value, Mapping) or None not in value.values():
+            return value
+        known = {name for field in cls.model_fields.items() for name in (field[0], field[1].alias)}
+        return {key: part for key, part in value.items() if part is not None or key not in known}
+
+
+class Part(_Document):
     """A part of an object that somebody writes: frozen, camelCase outside, no unknown fields."""
 
     model_config = ConfigDict(
@@ -27,7 +41,15 @@ class StatusPart(Part):
     model_config = ConfigDict(extra="ignore")
 
 
-class ObjectMeta(BaseModel):
+def _empty_for_null(value: object) -> object:
+    """As Go reads a mapping of texts."""
+    return {k: "" if v is None else v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+Texts = Annotated[dict[str, str], BeforeValidator(_empty_for_null)]
+
+
+class ObjectMeta(_Document):
     """The part of Kubernetes' ObjectMeta that is read here; the rest is kept as it came."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
@@ -36,8 +58,8 @@ class ObjectMeta(BaseModel):
     namespace: str | None = None
     uid: str | None = None
     generation: int | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: Texts = {}
+    annotations: Texts = {}
     owner_references: tuple[dict[str, Any], ...] = ()
     deletion_timestamp: AwareDatetime | None = None
 
@@ -97,6 +119,10 @@ def condition_column(name: str, condition: str, field: str, description: str) ->
     return Column(name, f'.status.conditions[?(@.type=="{condition}")].{field}', description)
 
 
+def _too_long(name: str) -> str | None:
+    return f"{shown(name)} is longer than 253 characters" if len(name) > 253 else None
+
+
 class KubernetesObject(Part):
     """A whole object. `model_validate(body)` reads one; `body()` gives what can be applied or patched."""
 
@@ -107,6 +133,9 @@ class KubernetesObject(Part):
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:
+        name = self.metadata.name
+        if not self.resource.rules and (sentence := OBJECT_NAME.check(name) or _too_long(name)):
+            raise ValueError(f"metadata.name: {sentence}")
         for rule in self.resource.rules:
             rule.apply(self)
         return self

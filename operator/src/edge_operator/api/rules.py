@@ -13,6 +13,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from edge_operator.api.quantities import DURATION_PATTERN, Duration, Quantity
+from edge_operator.api.words import shown
 
 T = TypeVar("T")
 
@@ -65,13 +66,13 @@ def _escaped(text: str) -> str:
 
 def matching(pattern: str, fix: str) -> Rule:
     """Text that matches `pattern` as a whole; `fix` completes the sentence `"value" …`."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(re.sub(r"\$$", r"\\Z", pattern))  # Python's $ lets a line break pass, Go's does not
     cel_pattern = pattern.replace("\\", "\\\\")
     return Rule(
         cel=f"self.matches('{cel_pattern}')",
         message=f"the value {fix}",
         sentence=formatted(f'"%s" {_escaped(fix)}', "self"),
-        check=lambda value: None if compiled.search(value) else f'"{value}" {fix}',
+        check=lambda value: None if compiled.search(value) else f"{shown(value)} {fix}",
     )
 
 
@@ -102,7 +103,7 @@ def one_of_each(key: str, what: str) -> Rule:
     def check(values: Iterable[object]) -> str | None:
         names = [getattr(v, key) for v in values]
         twice = sorted({n for n in names if names.count(n) > 1})
-        return f'two {what} are called "{twice[0]}": give each a name of its own' if twice else None
+        return f"two {what} are called {shown(twice[0])}: give each a name of its own" if twice else None
 
     return Rule(
         cel=f"self.all(a, self.exists_one(b, b.{key} == a.{key}))",
@@ -115,21 +116,20 @@ def one_of_each(key: str, what: str) -> Rule:
     )
 
 
+_NOT_A_DURATION = "is not a duration: write a number and a unit (ns, us, ms, s, m, h), e.g. 100ms or 1m30s"
 _UNIT = Rule(
     cel=f"type(self) == string && self.matches('{DURATION_PATTERN}')".replace("\\.", "\\\\."),
-    message="the value is not a duration: write one number and a unit (us, ms, s, m, h), e.g. 100ms or 0.1s",
+    message=f"the value {_NOT_A_DURATION}",
     sentence="type(self) == int && self >= 0 ? "
     + formatted("%s has no unit: write %sms or %ss", "self, self, double(self) / 1000.0")
     + " : type(self) == string && self.matches('^[0-9]+(\\\\.[0-9]+)?$') ? "
     + formatted("%s has no unit: write %sms or %ss", "self, self, self")
     + " : "
-    + formatted(
-        '"%s" is not a duration: write one number and a unit (us, ms, s, m, h), e.g. 100ms or 0.1s', "self"
-    ),
+    + formatted(f'"%s" {_NOT_A_DURATION}', "self"),
     check=lambda value: None,  # Duration itself says it
 )
 _POSITIVE = Rule(
-    cel="type(self) != string || !self.matches('^[0.]+[a-z]+$')",
+    cel="type(self) != string || self.matches('[1-9]')",
     message="the value is no time at all: write more than 0, e.g. 100ms",
     sentence=formatted("%s is no time at all: write more than 0, e.g. 100ms", "self"),
     check=lambda value: None if value > 0 else f"{value} is no time at all: write more than 0, e.g. 100ms",
@@ -159,7 +159,7 @@ PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 def _above_nothing(fix: str) -> Rule:
     """A quantity above 0; `fix` completes the sentence `value …`."""
     return Rule(
-        cel="type(self) == int ? self > 0 : !self.matches('^[0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
+        cel="type(self) == int ? self > 0 : !self.matches('^[+0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
         message=f"the value {fix}",
         sentence=formatted(f"%s {fix}", "self"),
         check=lambda value: None if value > 0 else f"{value} {fix}",
@@ -183,6 +183,10 @@ LABEL = matching(
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
     "cannot be part of a Kubernetes name: use lower-case letters, digits and hyphens, e.g. edge-camera",
 )
+OBJECT_NAME = matching(
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    "cannot be the name of an object: use lower-case letters, digits, hyphens and dots, e.g. factory.west",
+)
 EXIT_NAME = matching(
     "^[A-Za-z0-9_]([-._A-Za-z0-9]*[A-Za-z0-9_])?$",
     "is not the name of an exit: use letters, digits, hyphens, dots and underscores, e.g. exit1",
@@ -190,6 +194,7 @@ EXIT_NAME = matching(
 
 Digest = Annotated[str, Field(max_length=128), DIGEST]
 Label = Annotated[str, Field(max_length=63), LABEL]
+ObjectName = Annotated[str, Field(max_length=253), OBJECT_NAME]
 ExitName = Annotated[str, Field(max_length=63), EXIT_NAME]
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
 Text = Annotated[str, Field(max_length=4096)]

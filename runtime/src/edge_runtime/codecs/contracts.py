@@ -13,6 +13,7 @@ from typing import Final
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import Tensor, width
+from edge_runtime.words import shown
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"
@@ -26,7 +27,7 @@ _MIN_RANK: Final = 2
 def check_codec(codec: object, field: str = "codec") -> str:
     """The codec itself; BadRequest when it is none."""
     if not isinstance(codec, str) or codec not in CODECS:
-        raise BadRequest(f"{field}: {codec!r} is not a codec; use one of {', '.join(CODECS)}")
+        raise BadRequest(f"{field}: {shown(codec)} is not a codec; use one of {', '.join(CODECS)}")
     return codec
 
 

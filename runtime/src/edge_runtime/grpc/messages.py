@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.protocol.contents import check_shape, from_bytes, from_values, short
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
 from edge_runtime.protocol.requests import InferRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
+from edge_runtime.words import shown
 
 # The generated messages have no types.
 Message = Any
@@ -65,7 +66,7 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
         tensor = expected.get(entry.name)
         if tensor is None:
             raise BadTensor(
-                f"{where}.name: {short(entry.name)} is not one of the model's; it has {', '.join(expected)}"
+                f"{where}.name: {shown(entry.name)} is not one of the model's; it has {', '.join(expected)}"
             )
         if tensor.name in arrays:
             raise BadTensor(f'{where}.name: "{tensor.name}" is given twice')

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from math import prod
+from math import isfinite, prod
 from typing import Any, Final
 
 import numpy as np
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadTensor
+from edge_runtime.protocol.nonfinite import Constant, written
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
+from edge_runtime.words import shown
 
 LARGEST_REQUEST: Final = 64 << 20
 _LENGTH: Final = 4
+_BF16_NAN: Final = 0x7FC0
 _ALLOWED: Final[dict[str, frozenset[type]]] = {
     "b": frozenset((bool,)),
     "i": frozenset((int,)),
     "u": frozenset((int,)),
-    "f": frozenset((int, float)),
+    "f": frozenset((int, float, Constant)),
     "O": frozenset((str,)),
 }
 
@@ -33,14 +36,14 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
     A shape whose values could not be sent in one request is refused too.
     """
     if datatype != tensor.datatype:
-        raise BadTensor(f"{where}.datatype: {short(datatype)}, but {tensor.name} has {tensor.datatype}")
+        raise BadTensor(f"{where}.datatype: {shown(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
         hint = ", where -1 is any size from 1 on" if -1 in tensor.shape else ""
-        raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
+        raise BadTensor(f"{where}.shape: {shown(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
     if prod(dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
-            f"{where}.shape: {short(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
+            f"{where}.shape: {shown(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
             f"{tensor.name} has {list(tensor.shape)}"
         )
     return dims
@@ -64,11 +67,16 @@ def from_bytes(tensor: Tensor, shape: tuple[int, ...], raw: bytes | memoryview, 
 def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) -> Array:
     """An array of JSON values, flat or nested; BadTensor when they are not exactly the datatype's."""
     if not isinstance(data, list):
-        raise BadTensor(f"{where}.data: a list of values is expected, not {short(data)}")
+        raise BadTensor(f"{where}.data: a list of values is expected, not {shown(data)}")
     flat = _flat(data, tensor, where)
     if len(flat) != prod(shape):
         raise BadTensor(f"{where}.data: {len(flat)} values, but {list(shape)} takes {prod(shape)}")
-    return from_values(tensor, shape, flat, f"{where}.data")
+    array = from_values(tensor, shape, flat, f"{where}.data")
+    if not _finite(tensor.datatype, array) and (
+        beyond := next((v for v in flat if type(v) is float and not isfinite(v)), None)
+    ):
+        raise BadTensor(f"{where}.data: not {tensor.datatype} values (a number is too large: {beyond:+})")
+    return array
 
 
 def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], where: str) -> Array:
@@ -78,7 +86,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
     found = set(map(type, values))
     if not found <= _ALLOWED[kind]:
         wrong = next(v for v in values if type(v) not in _ALLOWED[kind])
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(wrong)})")
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)})")
     try:
         if kind == "O":
             return _texts(values, shape, where)
@@ -89,11 +97,10 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
             if tensor.datatype == "BF16":
                 return _to_bf16(wide.astype(np.float32)).reshape(shape)
             return wide.astype(dtype, copy=False).reshape(shape)
-    except FloatingPointError as error:
-        most = max(values, key=abs)
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({short(most)} is too large)") from error
-    except OverflowError as error:
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({error})") from error
+    except (FloatingPointError, OverflowError) as error:
+        wrong = _beyond(values, dtype)
+        how = "too small" if wrong < 0 and kind != "f" else "too large"
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)} is {how})") from error
 
 
 def to_raw(datatype: str, array: Array) -> bytes | memoryview:
@@ -110,15 +117,8 @@ def to_json(datatype: str, array: Array) -> Json:
         return [_bytes_of(value).decode("utf-8", "replace") for value in array.ravel()]
     if datatype == "BF16":
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(array).reshape(-1)
-
-
-def short(value: Json) -> str:
-    """A value as an error's sentence shows it, to a caller who wrote JSON."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = f'"{value[:80]}"' if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat if _finite(datatype, flat) else written(flat)
 
 
 def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:
@@ -166,6 +166,21 @@ def _to_bf16(wide: Array) -> Array:
     """The nearest BF16 of each FP32, ties to even, as bits."""
     bits = wide.view(np.uint32)
     rounded: Array = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    if np.any((rounded & 0x7F80) == 0x7F80):  # JSON has neither infinity nor NaN
+    rounded[np.isnan(wide)] = _BF16_NAN
+    if np.any((rounded & 0x7F80) == 0x7F80, where=np.isfinite(wide)):
         raise OverflowError("it would round to infinity")
     return rounded
+
+
+def _finite(datatype: str, array: Array) -> bool:
+    if datatype == "BF16" and array.dtype == np.uint16:
+        return not np.any((array & 0x7F80) == 0x7F80)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _beyond(values: Sequence[Any], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - a number, as it came
+    """The number that is farthest out of the type's range."""
+    numbers = [v for v in values if isinstance(v, int) or isfinite(v)]
+    lowest = np.iinfo(dtype).min if dtype.kind in "iu" else 0
+    below = [v for v in numbers if dtype.kind in "iu" and v < lowest]
+    return min(below) if below else max(numbers, key=abs)

@@ -15,9 +15,11 @@ import orjson
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, short, to_raw
+from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, to_raw
+from edge_runtime.protocol.nonfinite import read
 from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
+from edge_runtime.words import shown
 
 HEADER_LENGTH: Final = "inference-header-content-length"
 _LONGEST_STREAM: Final = 128
@@ -59,19 +61,22 @@ def decode_request(
         parts = plan.split(raw)
         if parts is not None and (arrays := plan.arrays(parts)) is not None:
             return InferRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
-    header = _json(memoryview(body)[:length])
+    header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
-        raise BadRequest(f"body: a JSON object is expected, not {short(header)}")
-    identity = header.get("id", "")
+        raise BadRequest(f"body: a JSON object is expected, not {shown(header)}")
+    identity = header.get("id")
+    identity = "" if identity is None else identity
     if not isinstance(identity, str):
-        raise BadRequest(f"id: {short(identity)} is not a string")
+        raise BadRequest(f"id: {shown(identity)} is not a string")
     parameters = _parameters(header, "")
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
     wanted = _wanted(header.get("outputs"), parameters, contract)
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
-    if plans is not None and all("binary_data_size" in (e.get("parameters") or ()) for e in header["inputs"]):
-        order = [entry["name"] for entry in header["inputs"]]
+    if plans is not None and all(
+        "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
+    ):
+        order = [entry["name"] for entry in header.get("inputs") or ()]
         plan = plan_of(arrays, order, contract, wanted, identity, timeout, stream)
         if plan is not None:
             plans.keep(contract, body[:length], plan)
@@ -82,9 +87,9 @@ def timeout_of(microseconds: Json) -> float | None:
     """The `timeout` parameter, which the protocol gives in microseconds, in seconds; None for 0 or none."""
     if microseconds is None:
         return None
-    if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
+    if type(microseconds) is not int or not 0 <= microseconds < 1 << 64:
         raise BadRequest(
-            f"parameters.timeout: {short(microseconds)} is not a number of microseconds; "
+            f"parameters.timeout: {shown(microseconds)} is not a number of microseconds; "
             f"write a whole number from 1 up, or 0 for none"
         )
     return microseconds * 1e-6 or None
@@ -99,7 +104,7 @@ def stream_of(sequence: Json) -> str:
     if isinstance(sequence, str) and len(sequence) <= _LONGEST_STREAM:
         return sequence
     raise BadRequest(
-        f"parameters.sequence_id: {short(sequence)} is neither a number from 0 up "
+        f"parameters.sequence_id: {shown(sequence)} is neither a number from 0 up "
         f"nor a text of at most {_LONGEST_STREAM} characters"
     )
 
@@ -120,14 +125,16 @@ def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BadRequest(f"{where}parameters: a JSON object is expected, not {short(found)}")
+        raise BadRequest(f"{where}parameters: a JSON object is expected, not {shown(found)}")
     return found
 
 
 def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool) -> bool:
-    value = parameters.get(name, otherwise)
+    value = parameters.get(name)
+    if value is None:
+        return otherwise
     if not isinstance(value, bool):
-        raise BadRequest(f"{where}parameters.{name}: {short(value)} is neither true nor false")
+        raise BadRequest(f"{where}parameters.{name}: {shown(value)} is neither true nor false")
     return value
 
 
@@ -136,7 +143,7 @@ def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -
     if entries is None or entries == []:
         return [(t.name, binary) for t in contract.outputs]
     if not isinstance(entries, list):
-        raise BadRequest(f"outputs: {short(entries)} is not a list")
+        raise BadRequest(f"outputs: {shown(entries)} is not a list")
     wanted: dict[str, bool] = {}
     for i, entry in enumerate(entries):
         where = f"outputs[{i}]"
@@ -153,7 +160,7 @@ def check_output(name: Json, before: Mapping[str, bool], contract: Contract, whe
     """The name; BadTensor for an output that the model lacks or that is asked for twice."""
     if not isinstance(name, str) or name not in contract.outputs_by_name:
         raise BadTensor(
-            f"{where}.name: {short(name)} is not an output of the model; "
+            f"{where}.name: {shown(name)} is not an output of the model; "
             f"it has {', '.join(contract.outputs_by_name)}"
         )
     if name in before:
@@ -162,7 +169,7 @@ def check_output(name: Json, before: Mapping[str, bool], contract: Contract, whe
 
 
 def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
-    if "shared_memory_region" in parameters:
+    if parameters.get("shared_memory_region") is not None:
         raise BadRequest(
             f"{where}.parameters.shared_memory_region: shared memory is not offered here; send the data"
         )
@@ -220,7 +227,7 @@ def split(body: bytes, header_length: str | None) -> tuple[Json, memoryview]:
     """The JSON header and the raw bytes after it."""
     length = _length(header_length, len(body))
     view = memoryview(body)
-    return _json(view[:length]), view[length:]
+    return read(view[:length]), view[length:]
 
 
 def _length(header_length: str | None, size: int) -> int:
@@ -235,28 +242,23 @@ def _length(header_length: str | None, size: int) -> int:
     return int(header_length)
 
 
-def _json(header: memoryview) -> Json:
-    try:
-        return orjson.loads(header)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"body: the header is not JSON ({error})") from error
-
-
 def decode_tensors(
     entries: Json, raw: memoryview, expected: Mapping[str, Tensor], field: str
 ) -> dict[str, Array]:
     """Every one of the `expected` tensors, from JSON or in turn from the raw bytes; BadRequest otherwise."""
+    if entries is None:
+        entries = []
     if not isinstance(entries, list):
-        raise BadRequest(f"{field}: a list of tensors is expected, not {short(entries)}")
+        raise BadRequest(f"{field}: a list of tensors is expected, not {shown(entries)}")
     arrays: dict[str, Array] = {}
     for i, entry in enumerate(entries):
         where = f"{field}[{i}]"
         if not isinstance(entry, dict):
-            raise BadTensor(f"{where}: {short(entry)} is not a tensor; write name, shape, datatype and data")
+            raise BadTensor(f"{where}: {shown(entry)} is not a tensor; write name, shape, datatype and data")
         tensor = expected.get(entry["name"]) if isinstance(entry.get("name"), str) else None
         if tensor is None:
             raise BadTensor(
-                f"{where}.name: {short(entry.get('name'))} is not one of the model's; "
+                f"{where}.name: {shown(entry.get('name'))} is not one of the model's; "
                 f"it has {', '.join(expected)}"
             )
         if tensor.name in arrays:
@@ -272,7 +274,7 @@ def decode_tensors(
             raise BadTensor(f"{where}.data: given beside binary_data_size; send one of the two")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(raw):
             raise BadTensor(
-                f"{where}: binary_data_size {short(size)}, but {len(raw)} bytes are left in the body"
+                f"{where}: binary_data_size {shown(size)}, but {len(raw)} bytes are left in the body"
             )
         arrays[tensor.name], raw = from_bytes(tensor, shape, raw[:size], where), raw[size:]
     if len(arrays) != len(expected):

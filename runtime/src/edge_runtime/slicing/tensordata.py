@@ -17,6 +17,7 @@ from typing import Final
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edge_runtime.errors import BadRequest, DigestMismatch
+from edge_runtime.words import shown
 
 DATA_KEY: Final = "edge.data"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -36,8 +37,8 @@ def checked_location(location: str) -> str:
     bad = not parts or location.startswith("/") or any(p in ("..", ".") for p in parts)
     if bad or "\\" in location or "\0" in location or re.match(r"[A-Za-z]:", location):
         raise BadRequest(
-            f"model: its data is said to lie in {location!r}, which is not a path inside the model's folder; "
-            f"write segments divided by /, without . and .."
+            f"model: its data is said to lie in {shown(location)}, which is not a path inside the model's "
+            f"folder; write segments divided by /, without . and .."
         )
     return location
 
@@ -107,8 +108,8 @@ def inside(folder: Path, location: str) -> Path:
     path = (home / checked_location(location)).resolve()
     if not path.is_relative_to(home):
         raise BadRequest(
-            f"model: its data is said to lie in {location!r}, which is a link out of the model's folder; "
-            f"put the file itself there"
+            f"model: its data is said to lie in {shown(location)}, which is a link out of the model's "
+            f"folder; put the file itself there"
         )
     return path
 
@@ -152,7 +153,7 @@ def _said(model: ModelProto) -> Mapping[str, str]:
         return {}
     try:
         said = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"model: the metadata {DATA_KEY} is not JSON ({error})") from error
     if not isinstance(said, dict) or not all(
         isinstance(d, str) and _DIGEST.fullmatch(d) for d in said.values()

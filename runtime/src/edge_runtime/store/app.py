@@ -52,6 +52,9 @@ class StoreApp:
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
             await _refuse(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
+        except Exception:
+            _log.exception("%s %s", scope["method"], scope["path"])
+            await _refuse(send, 500, "Failed", "the store failed on this request; its log says why")
 
     async def _route(self, method: str, path: str, receive: Receive, send: Send) -> None:
         parts = path.split("/")[1:]

@@ -10,15 +10,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Final
 
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, TooLarge
+from edge_runtime.words import shown
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 _ABANDONED: Final = 86_400.0
+_LONGEST_PART: Final = 255
+_LONGEST_NAME: Final = 1024
+# Also what stands for bytes that were no UTF-8: two different names would be one.
+_UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,7 @@ class Stored:
 def check_digest(text: object, field: str = "digest") -> str:
     """The digest itself; BadRequest when it is none."""
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
-        raise BadRequest(
-            f"{field}: {str(text)[:100]!r} is not a digest; write sha256: and 64 hexadecimal digits"
-        )
+        raise BadRequest(f"{field}: {shown(text)} is not a digest; write sha256: and 64 hexadecimal digits")
     return text
 
 
@@ -80,16 +83,24 @@ class Blobs:
         return self.root / "blobs" / check_digest(digest).removeprefix("sha256:")
 
     def file_path(self, name: str) -> Path:
-        """Where a named file lies or would lie; BadRequest for a name that leaves the folder."""
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or "\0" in name or any(p in ("..", ".") for p in parts):
+        """Where a named file lies or would lie; BadRequest for a name that no file can have, or that leaves
+        the folder.
+        """
+        parts = name.split("/")
+        if _UNNAMEABLE.search(name) or any(part in ("", ".", "..") for part in parts):
             raise BadRequest(
-                f"path: {name!r} is not a file name; write segments divided by /, without . and .."
+                f"path: {shown(name)} is not a file name; write segments divided by /, none of them empty, . "
+                f"or .., in UTF-8 and without control characters"
+            )
+        if max(len(part.encode()) for part in parts) > _LONGEST_PART or len(name.encode()) > _LONGEST_NAME:
+            raise BadRequest(
+                f"path: {shown(name)} is too long for a file name; write at most {_LONGEST_PART} bytes "
+                f"between two / and {_LONGEST_NAME} in all"
             )
         home = self.root / "files"
         path = home / Path(*parts)
         if not path.resolve().is_relative_to(home.resolve()):
-            raise BadRequest(f"path: {name!r} is a link out of the store's folder; PUT the file itself")
+            raise BadRequest(f"path: {shown(name)} is a link out of the store's folder; PUT the file itself")
         return path
 
     def read_blob(self, digest: str) -> bytes:

@@ -21,6 +21,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measurements import Measurements
 from edge_runtime.store.sources import fetch, fetch_data
+from edge_runtime.words import shown
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -45,7 +46,7 @@ class Catalogue:
         digest = request.get("digest")
         exits = request.get("exits")
         if exits is not None and not isinstance(exits, list):
-            raise BadRequest(f"exits: {exits!r} is not a list; write [{{name, output, accuracy}}, …]")
+            raise BadRequest(f"exits: {shown(exits)} is not a list; write [{{name, output, accuracy}}, …]")
         stored = fetch(uri, None if digest is None else check_digest(digest, "model.digest"), self._blobs)
         if stored.digest not in self._complete:
             fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs)
@@ -124,11 +125,12 @@ class Catalogue:
     def put_profile(self, model: str, device_class: str, profile: Json) -> dict[str, Any]:
         """Keeps a DeviceProfile; BadRequest when it is of another model or class, or lacks its lists."""
         path = self._profile_path(model, device_class)
-        said = (profile.get("model"), profile.get("deviceClass")) if isinstance(profile, dict) else ()
-        if said != (model, device_class) or not isinstance(profile.get("segments"), list):
+        found = profile if isinstance(profile, dict) else {}
+        said = (found.get("model"), found.get("deviceClass"))
+        if said != (model, device_class) or not isinstance(found.get("segments"), list):
             raise BadRequest(
-                f"profile: expected the DeviceProfile of model {model} and class {device_class}, "
-                f"got one of {said}"
+                f"profile: expected the DeviceProfile of model {model} and class {device_class} with its "
+                f"segments, got model {shown(said[0])} and deviceClass {shown(said[1])}"
             )
         stored = self._blobs.put(json.dumps(profile).encode(), path)
         return {"digest": stored.digest, "size": stored.size}
@@ -145,7 +147,7 @@ class Catalogue:
     def _profile_path(self, model: str, device_class: str) -> Path:
         if not _CLASS.fullmatch(device_class):
             raise BadRequest(
-                f"deviceClass: {device_class!r} is not a label value; write letters, digits, - _ ."
+                f"deviceClass: {shown(device_class)} is not a label value; write letters, digits, - _ ."
             )
         folder = check_digest(model, "model").removeprefix("sha256:")
         return self._blobs.root / "profiles" / folder / f"{device_class}.json"
@@ -163,12 +165,12 @@ def _parsed(path: Path) -> dict[str, Any] | None:
 def _text(request: Json, field: str) -> str:
     value = request.get(field) if isinstance(request, dict) else None
     if not isinstance(value, str) or not value:
-        raise BadRequest(f"{field}: {value!r} is not a string; send a JSON object with {field}")
+        raise BadRequest(f"{field}: {shown(value)} is not text; send a JSON object with {field}")
     return value
 
 
 def _names(request: Json, field: str) -> Sequence[str]:
     value = request.get(field)
     if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
-        raise BadRequest(f"{field}: {value!r} is not a list of tensor names; write at least one")
+        raise BadRequest(f"{field}: {shown(value)} is not a list of tensor names; write at least one")
     return value

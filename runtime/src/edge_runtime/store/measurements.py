@@ -24,6 +24,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.sources import fetch
 from edge_runtime.tensors import Array
+from edge_runtime.words import shown
 
 BUDGET: Final = 120.0
 """Seconds after which no further cut is begun."""
@@ -69,7 +70,7 @@ class Measurements:
         source = request["validation"]
         uri, digest = source.get("storageUri"), source.get("digest")
         if not isinstance(uri, str) or not uri:
-            raise BadRequest(f"validation.storageUri: {uri!r} is not a string; write store://<path>")
+            raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string; write store://<path>")
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
-import fsspec
-
-from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, Unreachable, UnsupportedScheme
+from edge_runtime.errors import DigestMismatch, NotFound, Unreachable
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import inside, pins
-from edge_runtime.store.blobs import Blobs, Stored
+from edge_runtime.store.addresses import Address, address_of
+from edge_runtime.store.blobs import Blobs, Incoming, Stored
+from edge_runtime.store.downloads import download
+from edge_runtime.words import shown
 
-SCHEMES = ("store", "https", "http", "file")
 _CHUNK = 1 << 20
 
 
@@ -22,20 +21,13 @@ def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> S
 
     field: what it is, in messages.
 
-    Raises UnsupportedScheme, NotFound (store://), Unreachable, DigestMismatch, TooLarge.
+    Raises BadRequest, UnsupportedScheme, NotFound, Refused, Unreachable, DigestMismatch, TooLarge.
     """
-    scheme = urlsplit(uri).scheme
-    if scheme not in SCHEMES:
-        raise UnsupportedScheme(
-            f'{field}.storageUri: "{uri}" has scheme "{scheme}"; '
-            f"use one of {', '.join(s + '://' for s in SCHEMES)}"
-        )
+    address = address_of(uri, f"{field}.storageUri")
     if digest is not None:
         with contextlib.suppress(NotFound, DigestMismatch):
             return Stored(digest, blobs.check_blob(digest))
-    if uri == "store://":
-        raise BadRequest(f'{field}.storageUri: "{uri}" names no file; write store://<path>')
-    return _receive(uri, digest, blobs, f"{field}.digest", f"{field}.storageUri")
+    return _receive(address, digest, blobs, f"{field}.digest", f"{field}.storageUri")
 
 
 def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
@@ -46,33 +38,32 @@ def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
     """
     for location, digest in pins(parse(model)).items():
         if not blobs.blob_path(digest).is_file():
-            folder = uri.rsplit("/", 1)[0]
-            if urlsplit(uri).scheme == "file":
-                inside(Path(urlsplit(uri).path).parent, location)
-            name = quote(location) if folder.startswith("http") else location
-            _receive(f"{folder}/{name}", digest, blobs, f"model's data {location}", "model.storageUri")
+            address = address_of(uri, "model.storageUri")
+            if address.scheme == "file":
+                inside(Path(address.target).parent, location)
+            _receive(address.beside(location), digest, blobs, f"model's data {location}", "model.storageUri")
 
 
-def _receive(uri: str, digest: str | None, blobs: Blobs, field: str, where: str) -> Stored:
-    scheme, name = urlsplit(uri).scheme, uri.removeprefix("store://")
+def _receive(address: Address, digest: str | None, blobs: Blobs, field: str, where: str) -> Stored:
+    said = f"{where}: {shown(address.uri)}"
     with blobs.receive(None, digest, field) as incoming:
-        if scheme == "store":
-            incoming.write(blobs.read_file(name))
-        else:
-            try:
-                with fsspec.open(uri, "rb") as source:
-                    while chunk := source.read(_CHUNK):
-                        incoming.write(chunk)
-            # Each of fsspec's backends fails in its own classes; only those of the disk and the limit are
-            # ours.
-            except OSError as error:
-                raise Unreachable(f'{where}: "{uri}" cannot be read ({_cause(error)})') from error
-            except Exception as error:
-                if type(error).__module__.startswith("edge_runtime"):
-                    raise
-                raise Unreachable(f'{where}: "{uri}" cannot be read ({_cause(error)})') from error
+        match address.scheme:
+            case "store":
+                incoming.write(blobs.read_file(address.target))
+            case "file":
+                _copy(Path(address.target), incoming, said)
+            case _:
+                download(address.target, incoming.write, said)
     return Stored(incoming.digest, incoming.size)
 
 
-def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+def _copy(path: Path, incoming: Incoming, said: str) -> None:
+    try:
+        source = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
+        raise NotFound(f"{said} cannot be read: there is no such file where the model store runs") from error
+    except OSError as error:
+        raise Unreachable(f"{said} cannot be read ({error.strerror})") from error
+    with source:
+        while chunk := source.read(_CHUNK):
+            incoming.write(chunk)

@@ -1,0 +1,44 @@
+"""What a runtime measures for several services is read by the operator for each of them."""
+
+import asyncio
+
+import httpx
+import onnx
+
+from edge_operator import manifests
+from edge_operator.api.inferenceservices import ModelSource
+from edge_operator.store import DeviceProfile, ModelStore
+from edge_runtime import model_store, profiling
+
+
+def source(*exits: tuple[str, str]) -> ModelSource:
+    named = [{"name": name, "output": output, "accuracy": 0.9} for name, output in exits]
+    return ModelSource.model_validate({"storageUri": "store://shared.onnx", "exits": named})
+
+
+async def measured(url: str, digest: str, device_class: str) -> DeviceProfile:
+    remote = model_store.ModelStore(url)
+    found = await profiling.profile_device(remote, digest, device_class, "here", 0.001, lambda _: None)
+    remote.close()
+    return DeviceProfile.model_validate(found)
+
+
+def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_is(
+    store_url: str, model: bytes
+) -> None:
+    own = onnx.load_model_from_string(model)
+    own.metadata_props.add(key="copy", value="with a digest, and so with exits, of its own")
+    with httpx.Client() as connections:
+        content = own.SerializeToString()
+        connections.put(f"{store_url}/v1/files/shared.onnx", content=content).raise_for_status()
+        store = ModelStore(store_url, connections)
+        shallow = store.register(source(("whole", "early_logits")))
+        deep = store.register(source(("quick", "early_logits"), ("whole", "logits")))
+    profile = asyncio.run(measured(store_url, deep.digest, "shared"))
+    outputs = [exit_.output for exit_ in profile.exits]
+    assert sorted(outputs) == ["early_logits", "logits"]
+    times = {exit_.output: exit_.mean_seconds for exit_ in profile.exits}
+    for card in (shallow, deep):
+        read = manifests.of_exits(profile, card)
+        assert [(e.exit, e.output) for e in read.exits] == [(e.name, e.output) for e in card.exits]
+        assert all(e.mean_seconds == times[e.output] for e in read.exits)

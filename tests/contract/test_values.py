@@ -1,0 +1,161 @@
+"""Quantities and durations mean the same to both distributions, which share no code."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edge_operator.api import KINDS, quantities
+from edge_operator.api.schemas import definition
+from edge_runtime import units
+
+SUFFIXES = {
+    "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": Fraction(1),
+    "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
+    "P": Fraction(10**15), "E": Fraction(10**18), "Ki": Fraction(2**10), "Mi": Fraction(2**20),
+    "Gi": Fraction(2**30), "Ti": Fraction(2**40), "Pi": Fraction(2**50), "Ei": Fraction(2**60),
+}  # fmt: skip
+SECONDS = {
+    "ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "µs": Fraction(1, 10**6), "μs": Fraction(1, 10**6),
+    "ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600),
+}  # fmt: skip
+
+digits = st.text("0123456789", max_size=12)
+numbers = st.one_of(
+    st.text("0123456789", min_size=1, max_size=12),
+    st.tuples(st.text("0123456789", min_size=1, max_size=9), digits).map(".".join),
+    st.text("0123456789", min_size=1, max_size=9).map(".{}".format),
+)
+exponents = st.tuples(st.sampled_from("eE"), st.sampled_from(["", "+", "-"]), st.integers(0, 99)).map(
+    lambda parts: f"{parts[0]}{parts[1]}{parts[2]}"
+)
+anything = st.text("0123456789.+-eEnumkKMGTPEisµhx_ \n\0١", max_size=40)
+
+
+def outcome(parse: Callable[[str], float], text: str) -> float | None:
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
+def both_quantities(text: str) -> float | None:
+    found = {outcome(quantities.parse_quantity, text), outcome(units.parse_quantity, text)}
+    assert len(found) == 1, (text, found)
+    return found.pop()
+
+
+def both_durations(text: str) -> float | None:
+    found = {outcome(quantities.parse_duration, text), outcome(units.parse_duration, text)}
+    assert len(found) == 1, (text, found)
+    return found.pop()
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["", "+"]), numbers, st.sampled_from(sorted(SUFFIXES)))
+def test_a_quantity_is_its_number_times_its_suffix(sign: str, number: str, suffix: str) -> None:
+    exact = Fraction(Decimal(number)) * SUFFIXES[suffix]
+    right = math.ceil(exact) if (exact == 0 or exact >= 1) and exact <= 2**63 - 1 else None
+    assert both_quantities(sign + number + suffix) == right
+
+
+@settings(deadline=None)
+@given(numbers, exponents)
+def test_a_quantity_may_have_an_exponent_instead(number: str, exponent: str) -> None:
+    exact = Fraction(Decimal(number + exponent))
+    right = math.ceil(exact) if (exact == 0 or exact >= 1) and exact <= 2**63 - 1 else None
+    assert both_quantities(number + exponent) == right
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(numbers, st.sampled_from(sorted(SECONDS))), min_size=1, max_size=3))
+def test_a_duration_is_the_sum_of_its_terms_to_the_nanosecond(terms: list[tuple[str, str]]) -> None:
+    text = "".join(number + unit for number, unit in terms)
+    exact = sum((Fraction(Decimal(number)) * SECONDS[unit] for number, unit in terms), Fraction())
+    found = both_durations(text)
+    if len(text) > quantities.LONGEST or exact > (2**63 - 1) / Fraction(10**9):
+        assert found is None
+    else:
+        assert found == pytest.approx(float(exact), abs=len(terms) * 1e-9, rel=1e-12)
+
+
+@settings(deadline=None)
+@given(anything)
+@example("1.5m")
+@example("16E")
+@example("1Ee5")
+@example("1e")
+@example("1E")
+@example("1e1Ki")
+@example("1e+")
+@example("--1")
+@example("+-1")
+@example("1K")
+@example("1_000")
+@example("1mi")
+@example("1e100")
+@example("1e-100")
+@example("0e999999999")
+@example("１")
+def test_whatever_the_text_both_read_it_alike(text: str) -> None:
+    both_quantities(text)
+    both_durations(text)
+
+
+@settings(deadline=None)
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.lists(st.integers())))
+def test_a_number_that_is_no_text_is_a_quantity_when_it_is_whole(value: object) -> None:
+    try:
+        theirs: int | None = units.parse_quantity(value)
+    except ValueError:
+        theirs = None
+    body = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "nodes": [{"deviceClass": "c", "nodeSelector": {"a": "b"}}],
+            "links": {"probeBudget": value},
+        },
+    }
+    try:
+        ours: int | None = int(KINDS["DevicePool"].model_validate(body).spec.links.probe_budget)  # type: ignore[attr-defined]
+    except ValueError:
+        ours = None
+    if value is not None:  # null is no value: the API server puts the default in its place
+        assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999999", "1e-999999", "9" * 10**6, "9" * 10**6 + "E", "1e" + "9" * 10**6]
+)
+def test_no_text_is_worth_computing_for_long(text: str) -> None:
+    began = time.process_time()
+    assert both_quantities(text) is None
+    assert both_durations(text + "s") is None
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("text", ["1e999999", "1e100", "-1", "1" * 33])
+def test_the_api_server_s_pattern_refuses_what_is_beyond_every_quantity(text: str) -> None:
+    spec = definition(KINDS["DevicePool"])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][
+        "spec"
+    ]
+    budget = spec["properties"]["links"]["properties"]["probeBudget"]
+    assert not re.search(budget["pattern"], text) or len(text) > budget["maxLength"]
+
+
+@settings(deadline=None)
+@given(anything | st.tuples(numbers, exponents).map("".join) | numbers.map("{}ms".format))
+def test_the_api_server_s_patterns_let_through_whatever_is_read(text: str) -> None:
+    for parse, pattern in (
+        (quantities.parse_quantity, quantities.QUANTITY_PATTERN),
+        (quantities.parse_duration, quantities.DURATION_PATTERN),
+    ):
+        if outcome(parse, text) is not None:
+            assert re.search(pattern, text)
+            assert len(text) <= quantities.LONGEST

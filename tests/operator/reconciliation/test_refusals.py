@@ -1,0 +1,128 @@
+"""Each kind of fault has a reason of its own, and its message says what mends that one."""
+
+from typing import Any
+
+import pytest
+
+from edge_operator.pooling import reconcile_pool
+from edge_operator.remedies import explained
+from edge_operator.runs import Clients, PoolKey
+from edge_planning.errors import (
+    BadModelError,
+    BadPlacesError,
+    BadProfileError,
+    BadValueError,
+    PlanningError,
+)
+
+World = Any  # tests/operator/conftest.py
+
+
+def reconcile_the_pool(world: World) -> dict[str, Any]:
+    clients = Clients(world.cluster, world.store, world.triton)
+    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    ready: dict[str, Any] = world.pool()["status"]["conditions"][0]
+    return ready
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "what"),
+    [
+        (BadModelError, "BadExits", "spec.model.exits"),
+        (BadProfileError, "BadProfile", "delete ModelProfile digits"),
+        (BadPlacesError, "NameTaken", "DevicePool factory"),
+        (BadValueError, "CannotPlan", "report it"),
+        (PlanningError, "CannotPlan", "report it"),
+    ],
+)
+def test_each_kind_of_planning_error_has_its_reason_and_its_remedy(
+    error: type[PlanningError], reason: str, what: str
+) -> None:
+    found, message = explained(error("x is y"), "digits", "factory")
+    assert found == reason
+    assert message.startswith("x is y; ")
+    assert what in message
+    assert ("ModelProfile" in message) is (error is BadProfileError)
+
+
+def test_a_triton_server_named_like_an_entry_node_is_told_at_service_and_pool(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["name"] = "cam-1"
+    world.cluster.put(pool)
+    world.reconcile()
+    for condition in (world.condition("Planned"), world.condition("Ready"), reconcile_the_pool(world)):
+        assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
+        assert 'spec.tritonServers[0].name: "cam-1" is the name of a node' in condition["message"]
+        assert "ModelProfile" not in condition["message"]
+    pool["spec"]["tritonServers"][0]["name"] = "cloud"
+    world.cluster.put(pool)
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+    assert reconcile_the_pool(world)["reason"] == "NodesFound"
+
+
+def test_exits_out_of_order_are_told_before_anything_is_measured(world: World) -> None:
+    first, final = world.store.card.exits
+    deep = final.model_copy(update={"name": "deep", "output": "deep_logits"})
+    world.store.card = world.store.card.model_copy(update={"exits": (deep, first, final)})
+    world.store.profiles.clear()
+    world.reconcile()
+    found = world.condition("ModelReady")
+    assert (found["status"], found["reason"]) == ("False", "BadExits")
+    assert "exits are out of order" in found["message"]
+    assert "spec.model.exits from the earliest to the full model" in found["message"]
+    assert world.jobs() == []
+
+
+def test_a_pool_that_cannot_be_read_is_told_at_service_and_pool(world: World) -> None:
+    world.settle()
+    before = world.placements()
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["httpAddress"] = "[::1::2]:8000"
+    world.cluster.put(pool)
+    world.reconcile()
+    assert world.condition("Planned")["reason"] == "BadDevicePool"
+    assert "spec.tritonServers[0].httpAddress" in world.condition("Planned")["message"]
+    assert "is not an IPv6 address" in reconcile_the_pool(world)["message"]
+    assert reconcile_the_pool(world)["reason"] == "Unreadable"
+    assert world.placements().keys() == before.keys()
+
+
+def test_a_service_that_cannot_be_read_says_so_in_its_status_once(world: World) -> None:
+    world.settle()
+    before = {name: body["spec"] for name, body in world.placements().items()}
+    world.change(slo={"latency": "9999999h"})
+    for _ in range(3):
+        world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Unreadable")
+    assert 'spec.slo.latency: "9999999h" is too long' in ready["message"]
+    assert sum(reason == "Unreadable" for _, reason, _ in world.cluster.events) == 1
+    assert {name: body["spec"] for name, body in world.placements().items()} == before
+
+
+def test_a_pool_is_found_by_whatever_name_kubernetes_lets_it_have(world: World) -> None:
+    pool = world.pool()
+    pool["metadata"] = {"name": "factory.west"}
+    world.cluster.put(pool)
+    world.change(devicePool="factory.west")
+    world.settle()
+    assert world.condition("Ready")["status"] == "True"
+
+
+@pytest.mark.parametrize("node", ["n" + "1.long" * 40, "a" * 253])
+def test_a_node_whose_name_is_as_long_as_kubernetes_allows_is_served(world: World, node: str) -> None:
+    world.node(node, "camera")
+    world.settle()
+    assert node in world.placements()
+    assert max(map(len, world.deployments())) <= 242
+
+
+def test_a_round_trip_that_somebody_wrote_over_is_planned_anew(world: World) -> None:
+    world.settle()
+    for body in world.placements().values():
+        body["metadata"]["annotations"]["edge-intelligence.io/planned-round-trip"] = "quick"
+        world.cluster.put(body)
+    world.now += 100
+    world.reconcile()
+    assert world.condition("Planned")["status"] == "True"
