@@ -96,7 +96,7 @@ def test_each_codec_makes_other_bytes_and_each_time_the_same(chain_model: bytes)
         assert Graph(chain_model).slice(["pool1"], ["pool2"], decode=decode, encode=encode) == data
 
 
-FLOATS = st.floats(float(np.float32(-1e30)), float(np.float32(1e30)), width=32)
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @settings(max_examples=60, deadline=None)
@@ -105,7 +105,7 @@ def test_int8_is_off_by_less_than_a_step_and_keeps_zero(values: Array) -> None:
     back, wire = _there_and_back(_SAME, values, INT8)
     for row, result, scale in zip(values, back, wire["t:int8.scale"][:, 0], strict=True):
         span = max(row.max(), 0) - min(row.min(), 0)
-        assert scale == pytest.approx(span / 255 if span / 255 > 0 else 1, rel=1e-5, abs=1e-44)
+        assert scale == pytest.approx(max(span / 255, np.finfo(np.float32).tiny), rel=1e-5)
         assert np.all(result[row == 0] == 0)
         assert np.abs(result - row).max() <= 1.01 * float(scale)
 
@@ -147,7 +147,7 @@ def test_other_floating_types_come_back_in_their_own(kind: str, codec: str) -> N
     np.testing.assert_allclose(back, values, atol=0.01)
 
 
-@pytest.mark.parametrize("opset", [13, 17, 18, 21])
+@pytest.mark.parametrize("opset", [8, 11, 12, 13, 17, 18, 21])
 def test_the_operators_fit_the_models_opset(opset: int) -> None:
     values = np.linspace(-1, 1, 24).reshape(2, 3, 4).astype(np.float32)
     for codec, error in ((FP16, 1e-3), (INT8, 0.01)):
@@ -156,8 +156,9 @@ def test_the_operators_fit_the_models_opset(opset: int) -> None:
 
 
 def test_an_opset_that_lacks_the_operators_is_refused() -> None:
-    with pytest.raises(BadRequest, match="codec: int8 needs opset 13 or later, the model has 12; export it"):
-        _identity(opset=12).slice(["x"], ["t"], encode=INT8)
+    for codec in (FP16, INT8):
+        with pytest.raises(BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7; export"):
+            _identity(opset=7).slice(["x"], ["t"], encode=codec)
     with pytest.raises(BadRequest, match="encode: 'int4' is not a codec; use one of fp32, fp16, int8"):
         _SAME.slice(["x"], ["t"], encode="int4")
 

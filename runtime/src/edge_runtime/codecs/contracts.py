@@ -2,8 +2,8 @@
 
 fp32: as they are. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
 `<name>:int8.scale` (FP32) and `<name>:int8.zero` (UINT8), one of each per item of the batch, so that an item
-is decoded to the same values whatever it is batched with. Tensors of other datatypes, and those of fewer than
-two dimensions, are never encoded.
+is decoded to the same values whatever it is batched with. Tensors of other datatypes, those of fewer than two
+dimensions and those without any value are never encoded.
 """
 
 from __future__ import annotations
@@ -34,13 +34,17 @@ def is_encoded(tensor: Tensor, codec: str) -> bool:
     """Whether a codec changes a tensor of a cut."""
     if codec == FP32 or tensor.datatype not in _FLOATING or len(tensor.shape) < _MIN_RANK:
         return False
+    if 0 in tensor.shape:
+        return False
     return width(tensor.datatype) > 2 or codec == INT8
 
 
 def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
-    """What a tensor is called once encoded; differs from all that are `taken`."""
+    """What a tensor is called once encoded. No name that is `taken` is this one, or this one, a dot and more:
+    so the codec calls what belongs to it.
+    """
     found = f"{name}:{codec}"
-    while any(n in taken for n in (found, scale_name(found), zero_name(found))):
+    while any(n == found or n.startswith(f"{found}.") for n in taken):
         found += "_"
     return found
 
