@@ -157,7 +157,9 @@ def test_the_operators_fit_the_models_opset(opset: int) -> None:
 
 def test_an_opset_that_lacks_the_operators_is_refused() -> None:
     for codec in (FP16, INT8):
-        with pytest.raises(BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7; export"):
+        with pytest.raises(
+            BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7; export"
+        ):
             _identity(opset=7).slice(["x"], ["t"], encode=codec)
     with pytest.raises(BadRequest, match="encode: 'int4' is not a codec; use one of fp32, fp16, int8"):
         _SAME.slice(["x"], ["t"], encode="int4")
