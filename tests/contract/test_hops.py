@@ -3,7 +3,7 @@ every codec, and three tiers (entry node, another edge node, a runtime that stan
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,22 @@ from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
 from edge_operator.triton import model_config
 from edge_planning.plans import Route
+from networks import run
 
 
 @pytest.fixture
 def runtimes(store_url: str, tmp_path: Path) -> Iterator[Runtimes]:
+    with serving(branches(), store_url, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def serving(model: bytes, store_url: str, folder: Path) -> Iterator[Runtimes]:
     with ExitStack() as stack:
         connections = stack.enter_context(httpx.Client())
-        connections.put(f"{store_url}/v1/files/branches.onnx", content=branches()).raise_for_status()
+        connections.put(f"{store_url}/v1/files/branches.onnx", content=model).raise_for_status()
         client = ModelStore(store_url, connections)
-        yield Runtimes(client, client.register(SERVICE.spec.model), tmp_path, stack)
+        yield Runtimes(client, client.register(SERVICE.spec.model), folder, stack)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,19 @@ def test_three_tiers_answer_as_the_whole_model_does_in_every_codec(
     entry = runtimes.placements["cam"]["spec"]["routes"][0]
     assert [stage["runtime"] for stage in entry["stages"]] == ["Edge", "Edge", "Triton"]
     assert len(entry["codecs"]) == 2
+
+
+@pytest.mark.parametrize("codec", ["fp16", "int8", "int8,fp16", "fp16,int8"])
+def test_three_items_of_a_quantised_model_cross_to_a_helper_and_to_triton(
+    store_url: str, tmp_path: Path, codec: str
+) -> None:
+    model = branches(quantised=True)
+    right = run(model, {"image": IMAGE})["logits"]
+    with serving(model, store_url, tmp_path) as runtimes:
+        route = by_way_of(codec)
+        runtimes.start(route)
+        found = runtimes.answer(route.name)
+    np.testing.assert_allclose(found, right, atol=2e-2 * float(np.ptp(right)))
 
 
 @pytest.mark.parametrize("codec", ["fp32", "fp16", "int8"])
