@@ -54,35 +54,47 @@ def optimized(model: bytes, feeds: dict[str, Array]) -> dict[str, Array]:
 
 
 def check_hop(graph: Graph, cut: Sequence[str], output: str, codec: str, batches: Sequence[int]) -> None:
-    """The head and the tail around a hop, as they are served, against those without a codec."""
+    """The head and the tail around a hop, as they are served, against those without a codec.
+
+    What onnxruntime makes of a quantised operator hangs on what follows, codec or not: with DequantizeLinear,
+    MatMul and Relu at the end of a graph it rounds activations that it does not round elsewhere. So each may
+    also be off by what the optimizer costs the slice without a codec.
+    """
     tensors = [graph.tensor(name) for name in cut]
     if not any(is_encoded(tensor, codec) for tensor in tensors):
         return
-    sources = graph.needed_inputs(cut)
+    sources, made = graph.needed_inputs(cut), [name for name in cut if name not in graph.inputs]
     head, tail = graph.slice(sources, cut, encode=codec), graph.slice(cut, [output], decode=codec)
-    made = [name for name in cut if name not in sources]
+    plain = graph.slice(cut, [output])
     for batch in batches:
         feeds = items(graph, batch)
-        values = {n: feeds[n] for n in cut if n in feeds}
+        values = written = {n: feeds[n] for n in cut if n in feeds}
         if made:
-            values |= optimized(graph.slice(graph.needed_inputs(made), made), feeds)
+            needed = graph.needed_inputs(made)
+            part = graph.slice(needed, made)
+            values = values | optimized(part, feeds)
+            written = written | run(part, {n: feeds[n] for n in needed})
         wire = optimized(head, feeds)
         sent = [wire[t.name] for t in graph.contract(sources, cut, encode=codec)[1]]
         arrived = decoded(tensors, codec, sent)
         for tensor in tensors:
-            found, right = arrived[tensor.name], values[tensor.name]
+            found, right, other = (v[tensor.name] for v in (arrived, values, written))
             if not is_encoded(tensor, codec):
-                np.testing.assert_array_equal(found, right)
+                assert np.array_equal(found, right) or np.array_equal(found, other)
                 continue
-            rounding = STEP[codec] + (2.0**-11 if tensor.datatype == "FP16" else 0)
-            for row, exact in zip(found.astype(np.float64), right.astype(np.float64), strict=True):
+            step = STEP[codec] + (2.0**-11 if tensor.datatype == "FP16" else 0)
+            for row, exact, before in zip(
+                *(a.astype(np.float64) for a in (found, right, other)), strict=True
+            ):
                 wide = np.clip(exact, -65504, 65504) if codec == FP16 else exact
                 span = max(wide.max(), 0) - min(wide.min(), 0) if codec == INT8 else np.abs(wide).max()
-                assert np.abs(row - wide).max() <= rounding * span + 1e-7, (cut, codec, batch)
-        answer, right = optimized(tail, wire)[output], optimized(graph.slice(cut, [output]), arrived)[output]
-        np.testing.assert_allclose(answer, right, rtol=0, atol=1e-5 * max(float(np.ptp(right)), 1e-30))
-        as_written = run(graph.slice(cut, [output]), arrived), run(tail, wire)
-        np.testing.assert_array_equal(as_written[0][output], as_written[1][output])
+                limit = step * span + 2 * np.abs(exact - before).max() + 1e-7
+                assert np.abs(row - wide).max() <= limit, (cut, codec, batch)
+        answer, expected = optimized(tail, wire)[output], optimized(plain, arrived)[output]
+        as_written = run(plain, arrived)[output]
+        close = 1e-5 * float(np.ptp(expected)) + 2 * float(np.abs(expected - as_written).max())
+        np.testing.assert_allclose(answer, expected, rtol=0, atol=close + 1e-30)
+        np.testing.assert_array_equal(run(tail, wire)[output], as_written)
 
 
 def blocks_of(square: bool) -> st.SearchStrategy[tuple[bool, list[Block]]]:
