@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,6 +56,8 @@ def test_whole_numbers_and_single_rows_are_never_encoded() -> None:
 def test_names_that_the_graph_has_already_are_avoided() -> None:
     names = [t.name for t in wire_tensors([POOL], INT8, {"pool1:int8.scale", "other"})]
     assert names == ["pool1:int8_", "pool1:int8_.scale", "pool1:int8_.zero"]
+    assert wire_tensors([POOL], INT8, {"pool1:int8.value"})[0].name == "pool1:int8_"
+    assert wire_tensors([POOL], INT8, {"pool1:int8s"})[0].name == "pool1:int8"
 
 
 @pytest.mark.parametrize(("decode", "encode"), list(product(CODECS, CODECS)))
@@ -134,6 +137,50 @@ def test_an_item_is_decoded_to_the_same_whatever_it_is_batched_with() -> None:
     alone, _ = _there_and_back(_SAME, mine, INT8)
     together, _ = _there_and_back(_SAME, np.concatenate([other, mine]), INT8)
     assert together[1:].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 5, 11])
+@pytest.mark.parametrize("level", [AS_WRITTEN, OPTIMIZED])
+def test_int8_gives_nothing_for_an_item_that_is_not_finite_and_the_others_as_ever(
+    value: float, place: int, level: Any
+) -> None:
+    values = np.random.default_rng(1).normal(size=(3, 3, 4)).astype(np.float32)
+    values[1].flat[place] = value
+    wire = run(_SAME.slice(["x"], ["t"], encode=INT8), {"x": values}, level)
+    back = run(_SAME.slice(["t"], ["y"], decode=INT8), wire, level)["y"]
+    assert np.isnan(wire["t:int8.scale"][:, 0]).tolist() == [False, True, False]
+    assert np.isnan(back[1]).all()
+    np.testing.assert_allclose(back[[0, 2]], values[[0, 2]], atol=0.02)
+
+
+def test_fp16_ends_at_its_largest_value_and_passes_on_what_is_no_number() -> None:
+    values = np.array([[[np.nan, np.inf, -np.inf, 1e6]] * 3], np.float32)
+    back, _ = _there_and_back(_SAME, values, FP16)
+    np.testing.assert_array_equal(back[0, 0], [np.nan, 65504, -65504, 65504])
+
+
+@pytest.mark.parametrize("codec", [FP16, INT8])
+@pytest.mark.parametrize("shape", [(2, 0, 4), (0, 3, 4)])
+def test_nothing_comes_back_as_nothing(codec: str, shape: tuple[int, ...]) -> None:
+    back, wire = _there_and_back(_identity(rank="N, M, 4"), np.zeros(shape, np.float32), codec)
+    assert back.shape == shape
+    if codec == INT8:
+        assert wire["t:int8.scale"].shape == wire["t:int8.zero"].shape == (shape[0], 1)
+
+
+def test_values_of_no_size_and_those_that_are_whole_already_cross_as_they_are() -> None:
+    kept = [Tensor("past", "FP32", (-1, 0, 4)), Tensor("q", "UINT8", (-1, 16)), Tensor("s", "INT8", (-1, 16))]
+    assert all(wire_tensors(kept, codec) == tuple(kept) for codec in CODECS)
+
+
+def test_doubles_beyond_single_precision_do_not_become_other_numbers() -> None:
+    graph = _identity("double")
+    values = np.full((2, 3, 4), 0.5)
+    values[1, 0, 0] = 1e300
+    back, _ = _there_and_back(graph, values, INT8)
+    np.testing.assert_allclose(back[0], values[0], rtol=0.01)
+    assert np.isnan(back[1]).all()
 
 
 @pytest.mark.parametrize("kind", ["float16", "double"])
