@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+import numpy as np
+
 from edge_runtime.errors import BadRequest
-from edge_runtime.tensors import Tensor, width
+from edge_runtime.tensors import Array, Tensor, width
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"
@@ -64,6 +66,19 @@ def zero_name(wire: str) -> str:
 def wire_tensors(cut: Sequence[Tensor], codec: str, taken: Collection[str] = ()) -> tuple[Tensor, ...]:
     """The tensors that cross a hop for the tensors of a cut, in order; `taken` are the graph's names."""
     return tuple(t for tensor in cut for t in _encoded(tensor, codec, taken))
+
+
+def without_range(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> str | None:
+    """The first int8 tensor with an item that is not finite, by its name on the wire; None where all are.
+
+    tensors: what a slice gives. Such an item is decoded to NaN.
+    """
+    found = {t.name: array for t, array in zip(tensors, arrays, strict=True)}
+    for name in found:
+        scales = found.get(scale_name(name))
+        if scales is not None and zero_name(name) in found and not np.isfinite(scales).all():
+            return name
+    return None
 
 
 def wire_bytes(cut: Sequence[Tensor], codec: str) -> int:
