@@ -3,7 +3,7 @@ every codec, and three tiers (entry node, another edge node, a runtime that stan
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,29 @@ import httpx
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import load_model_from_string, numpy_helper
 
 from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches, wait_until
 from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
 from edge_operator.triton import model_config
 from edge_planning.plans import Route
+from networks import run
 
 
 @pytest.fixture
 def runtimes(store_url: str, tmp_path: Path) -> Iterator[Runtimes]:
+    with serving(branches(), store_url, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def serving(model: bytes, store_url: str, folder: Path) -> Iterator[Runtimes]:
     with ExitStack() as stack:
         connections = stack.enter_context(httpx.Client())
-        connections.put(f"{store_url}/v1/files/branches.onnx", content=branches()).raise_for_status()
+        connections.put(f"{store_url}/v1/files/branches.onnx", content=model).raise_for_status()
         client = ModelStore(store_url, connections)
-        yield Runtimes(client, client.register(SERVICE.spec.model), tmp_path, stack)
+        yield Runtimes(client, client.register(SERVICE.spec.model), folder, stack)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +72,19 @@ def test_three_tiers_answer_as_the_whole_model_does_in_every_codec(
     assert len(entry["codecs"]) == 2
 
 
+@pytest.mark.parametrize("codec", ["fp16", "int8", "int8,fp16", "fp16,int8"])
+def test_three_items_of_a_quantised_model_cross_to_a_helper_and_to_triton(
+    store_url: str, tmp_path: Path, codec: str
+) -> None:
+    model = branches(quantised=True)
+    right = run(model, {"image": IMAGE})["logits"]
+    with serving(model, store_url, tmp_path) as runtimes:
+        route = by_way_of(codec)
+        runtimes.start(route)
+        found = runtimes.answer(route.name)
+    np.testing.assert_allclose(found, right, atol=2e-2 * float(np.ptp(right)))
+
+
 @pytest.mark.parametrize("codec", ["fp32", "fp16", "int8"])
 def test_two_tensors_cross_to_triton_in_every_codec(
     runtimes: Runtimes, whole: np.ndarray[Any, Any], codec: str
@@ -73,6 +94,38 @@ def test_two_tensors_cross_to_triton_in_every_codec(
     found = runtimes.answer(route.name)
     np.testing.assert_allclose(found, runtimes.composed(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found, whole, atol=2e-2 * np.ptp(whole))
+
+
+def test_what_int8_cannot_carry_is_answered_here_and_breaks_no_link(runtimes: Runtimes) -> None:
+    route = Route("final", "left+right", 0.95, 1000, 0.0, 0.05, 0.001, 0.001, 96, "int8")
+    runtimes.start(route)
+    runtimes.answer(route.name)
+    weights = {i.name: numpy_helper.to_array(i) for i in load_model_from_string(branches()).graph.initializer}
+    unseen = np.linalg.svd(weights["we"].T.astype(np.float64))[2][3:]  # by the early exit
+    ways = unseen / np.abs(unseen).max(axis=1, keepdims=True)
+    way = max(ways, key=lambda v: float(np.abs(v @ weights["wl"]).max()))
+    huge = (np.array([way, way / 1e38]) * 3.3e38).astype(np.float32)
+    with np.errstate(over="ignore"):
+        assert np.isinf(huge[0] @ weights["wl"]).any()
+    for _ in range(3):
+        reply = runtimes.ask(image=huge).json()
+        assert reply["parameters"]["route"] == "early@local"
+        found = np.array(reply["outputs"][0]["data"], np.float32).reshape(2, 3)
+        np.testing.assert_allclose(found[1], huge[1] @ weights["we"], atol=1e-4)
+    assert runtimes.ask().json()["parameters"]["route"] == route.name
+
+
+def test_a_relay_does_not_send_on_what_int8_cannot_carry(runtimes: Runtimes) -> None:
+    runtimes.start(by_way_of("int8"))
+    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    parts: Document = {}
+    for side in ("left", "right"):
+        parts[f"{side}:int8"] = np.full((1, 2), 255, np.uint8)
+        parts[f"{side}:int8.scale"] = np.full((1, 1), 3e37, np.float32)
+        parts[f"{side}:int8.zero"] = np.zeros((1, 1), np.uint8)
+    reply = runtimes.ask("gate", relay, **parts)
+    assert reply.status_code == 503
+    assert "not finite" in reply.json()["error"]
 
 
 def test_an_encoded_input_goes_out_from_a_head_that_does_nothing_else(

@@ -64,8 +64,11 @@ SERVICE = InferenceService.model_validate(
 )
 
 
-def branches() -> bytes:
-    """image -> left, right (two small tensors) -> joined -> logits, and an early exit before all of that."""
+def branches(*, quantised: bool = False) -> bytes:
+    """image -> left, right (two small tensors) -> joined -> logits, and an early exit before all of that.
+
+    quantised: the weights behind the cuts are whole numbers.
+    """
     random = np.random.default_rng(9)
     shapes = {"wl": (8, 2), "wr": (8, 2), "wj": (4, 6), "wo": (6, 3), "we": (8, 3)}
     weights = [
@@ -80,6 +83,14 @@ def branches() -> bytes:
         helper.make_node("MatMul", ["both", "wj"], ["joined"]),
         helper.make_node("MatMul", ["joined", "wo"], ["logits"]),
     ]
+    if quantised:
+        for weight in [w for w in weights if w.name in ("wj", "wo")]:
+            weights.remove(weight)
+            steps = np.clip(np.rint(numpy_helper.to_array(weight) / 0.02), -127, 127).astype(np.int8)
+            parts = [f"{weight.name}.{part}" for part in ("steps", "scale")]
+            weights += [numpy_helper.from_array(steps, parts[0])]
+            weights += [numpy_helper.from_array(np.array(0.02, np.float32), parts[1])]
+            nodes.insert(0, helper.make_node("DequantizeLinear", parts, [weight.name]))
     exits = [
         {"name": "early", "output": "early_logits", "accuracy": 0.8},
         {"name": "final", "output": "logits", "accuracy": 0.95},

@@ -45,10 +45,14 @@ def model_of(
     outputs: Sequence[ValueInfoProto],
     weights: Sequence[TensorProto] = (),
     exits: Sequence[Mapping[str, object]] = (),
+    *,
+    opset: int = 17,
 ) -> bytes:
     """A file that onnx finds right; exits as its metadata has them."""
     graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(weights))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10 if opset > 20 else 9
+    )
     if exits:
         helper.set_model_props(model, {"edge.exits": json.dumps(list(exits))})
     onnx.checker.check_model(model)

@@ -8,7 +8,7 @@ from edge_planning.problems import FP32, Codec
 _RATIOS = {"fp16": 0.5, "int8": 0.25}
 # Seconds per byte of fp32, on a node ten times slower than the one that docs/slicing.md measured.
 _ENCODE = {"fp16": 1e-9, "int8": 2e-9}
-_DECODE = {"fp16": 5e-10, "int8": 5e-10}
+_DECODE = {"fp16": 5e-10, "int8": 1e-9}
 _SLACK = 16
 """Bytes beyond the ratio that do not matter: int8 sends a scale and a zero point for each tensor."""
 
@@ -34,3 +34,12 @@ def _codec(
         if each.codec == name and before and each.bytes <= _RATIOS[name] * before.bytes + _SLACK:
             losses[place] = max(before.accuracy - each.accuracy, 0.0)
     return Codec(name, _RATIOS[name], encode=_ENCODE[name], decode=_DECODE[name], at=losses)
+
+
+def refusals(found: CodecAccuracies | None) -> str:
+    """Where no codec is planned because the cut cannot carry it: the first reason, and how many there are."""
+    if found is None or not found.refused:
+        return ""
+    first, more = found.refused[0], len(found.refused) - 1
+    said = f"{first.codec} is not used at {'+'.join(first.cut)}: {first.why}"
+    return f"{said} (and {more} more)" if more else said

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from edge_operator import manifests, metrics, rendering
 from edge_operator.api import DevicePool, Placement
 from edge_operator.api.quantities import parse_duration
-from edge_operator.codecs import usable_codecs
+from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
@@ -54,6 +54,8 @@ def plan_service(
         message = _reasons(planned) or "the SLO is kept at any bandwidth"
         if accuracies is not None and not accuracies.complete:
             message += "; what fp16 and int8 cost is being measured, until then hops carry fp32"
+        if unfit := refusals(accuracies):
+            message += f"; {unfit}"
         run.findings.append(Finding("Planned", "True", "Planned", message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)

@@ -103,12 +103,21 @@ class CodecAccuracy(_Answer):
         return "+".join(self.cut)
 
 
+class CodecRefusal(_Answer):
+    """A codec that a cut cannot carry, and why not."""
+
+    cut: tuple[str, ...]
+    codec: str
+    why: str
+
+
 class CodecAccuracies(_Answer):
     """What was measured on so many samples; nothing while it is not complete."""
 
     complete: bool
     samples: int
     measured: tuple[CodecAccuracy, ...] = ()
+    refused: tuple[CodecRefusal, ...] = ()
 
 
 class Store(Protocol):

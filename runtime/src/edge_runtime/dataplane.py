@@ -14,6 +14,7 @@ from typing import Final
 
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.settings import Cheap
+from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.inference.sessions import Halt
 from edge_runtime.metrics import Metrics
@@ -178,6 +179,10 @@ class Dataplane:
             except BaseException:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 raise
+            unfit = without_range(loaded.session.outputs, made)
+            if unfit is not None:
+                self._ended(loaded, "nothing", trial=trial, fair=False)
+                return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
             # What the far stage reads was made here, or is an input that goes past the cut as it is.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
         cover = table.cover(loaded)
@@ -210,6 +215,15 @@ class Dataplane:
             return await insurance.result(), cover, "fallback"
         finally:
             insurance.cancel()
+
+    async def _run_instead(
+        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
+    ) -> tuple[Array, LoadedRoute, str]:
+        """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
+        if table.local is None:
+            raise HopFailed(f"{loaded.route.name}: {unfit} has values that are not finite; use fp16 or fp32")
+        self._metrics.fallback("failed")
+        return await self._run(table.local, inputs, due), table.local, "fallback"
 
     async def _send(
         self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, trial: bool

@@ -60,6 +60,24 @@ def test_a_codec_that_costs_nothing_is_used_and_its_slices_fit_together(world: A
         )
 
 
+def test_a_codec_that_a_cut_cannot_carry_is_not_planned_there_and_the_condition_says_why(world: Any) -> None:
+    found = measured(world.store.card)
+    refusal = {"cut": ["pool1"], "codec": "int8", "why": "at batch 2 logits is off by 0.8 of its range"}
+    world.store.accuracies = CodecAccuracies.model_validate(
+        {
+            "complete": True,
+            "samples": 500,
+            "measured": [m for m in found.measured if (m.cut_name, m.codec) != ("pool1", "int8")],
+            "refused": [refusal, {**refusal, "codec": "fp16"}],
+        }
+    )
+    world.change(model=MODEL)
+    world.settle()
+    assert not [name for name in routes(world) if name.endswith("pool1:int8")]
+    message = world.condition("Planned")["message"]
+    assert "int8 is not used at pool1: at batch 2 logits is off by 0.8 of its range (and 1 more)" in message
+
+
 def test_what_a_codec_loses_is_taken_from_the_accuracy_of_its_routes(world: Any) -> None:
     world.store.accuracies = measured(world.store.card, int8=0.02, fp16=0.5)
     world.change(model=MODEL)

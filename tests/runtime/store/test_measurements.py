@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from edge_runtime.errors import CannotLoad
+from edge_runtime.slicing import Graph
 from edge_runtime.store.app import StoreApp
 from networks import run
 
@@ -74,6 +76,26 @@ async def test_every_codec_is_measured_at_every_cut_and_the_answer_is_kept(
         validation = {"storageUri": "store://heldout.npz"}
         known = await other.post("/v1/codecs", json={"model": model, "validation": validation})
     assert known.json() == found
+
+
+async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Graph.slice
+
+    def cut(graph: Graph, start: Any, end: Any, **codecs: str) -> bytes:
+        if "pool1" in start and codecs.get("decode") == "int8":
+            raise CannotLoad("that one is broken")
+        return whole(graph, start, end, **codecs)
+
+    monkeypatch.setattr(Graph, "slice", cut)
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    assert found["complete"]
+    assert found["refused"] == [{"cut": ["pool1"], "codec": "int8", "why": "that one is broken"}]
+    at = {(m["exit"], *m["cut"], m["codec"]) for m in found["measured"]}
+    assert ("final", "pool1", "int8") not in at
+    assert {("final", "pool1", "fp16"), ("final", "image", "int8"), ("exit1", "image", "fp32")} <= at
 
 
 @pytest.mark.parametrize(

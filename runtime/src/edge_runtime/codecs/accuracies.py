@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.codecs.contracts import CODECS, FP32, wire_bytes
-from edge_runtime.errors import BadRequest
+from edge_runtime.codecs.contracts import CODECS, is_encoded, wire_bytes
+from edge_runtime.codecs.trials import Slices, check_values, slice_session
+from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array
@@ -47,6 +48,19 @@ class CodecAccuracy:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A codec that a cut cannot carry, and why not."""
+
+    cut: tuple[str, ...]
+    codec: str
+    why: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"cut": list(self.cut), "codec": self.codec, "why": self.why}
+
+
 def measure_codecs(
     graph: Graph,
     exits: Mapping[str, str],
@@ -56,18 +70,19 @@ def measure_codecs(
     cuts: Mapping[str, Sequence[Sequence[str]]] | None = None,
     codecs: Sequence[str] = CODECS,
     enough: Callable[[], bool] = lambda: False,
+    refused: Callable[[Refusal], object] = lambda _: None,
 ) -> tuple[CodecAccuracy, ...]:
     """The accuracy of every exit, cut and codec over labelled samples.
 
     exits: outputs [N, classes] by name of the exit. samples: every input of the graph, [N, ...]. labels: [N],
     the number of the right class. cuts: by exit; all cuts of one tensor when None. The model runs in slices
     as they are served: head, encoder, decoder with tail. The cuts at which the fewest bytes cross come first,
-    and none is begun when `enough` says so. Raises BadRequest when samples and labels do not fit, and what
-    slicing and sessions raise.
+    and none is begun when `enough` says so. A codec that a cut cannot carry is left out there, and `refused`
+    is told. Raises BadRequest when samples and labels do not fit, and what the whole model raises.
     """
     _check(graph, samples, labels)
     outputs = list(exits.values())
-    wholes = in_batches(_session(graph, graph.needed_inputs(outputs), outputs), samples)
+    wholes = in_batches(slice_session(graph, graph.needed_inputs(outputs), outputs), samples)
     chosen = cuts or {name: [c.tensors for c in graph.cuts(output)] for name, output in exits.items()}
     by_cut: dict[tuple[str, ...], list[str]] = {}
     for name, listed in chosen.items():
@@ -78,42 +93,61 @@ def measure_codecs(
         if enough():
             break
         named = {name: exits[name] for name in by_cut[cut]}
-        found += _at(graph, cut, named, samples, labels, wholes, codecs)
+        found += _Cut(graph, cut, named, samples, labels, wholes).measured(codecs, refused)
     order = list(exits)
     return tuple(sorted(found, key=lambda m: order.index(m.exit)))
 
 
-def _at(
-    graph: Graph,
-    cut: tuple[str, ...],
-    exits: Mapping[str, str],
-    samples: Mapping[str, Array],
-    labels: Array,
-    wholes: Mapping[str, Array],
-    codecs: Sequence[str],
-) -> Iterator[CodecAccuracy]:
-    values = {name: samples[name] for name in cut if name in samples}
-    made = [name for name in cut if name not in samples]
-    if made:
-        values |= in_batches(_session(graph, graph.needed_inputs(made), made), samples)
-    size = [graph.tensor(name) for name in cut]
-    for codec in codecs:
-        wire = values if codec == FP32 else _encoded(graph, cut, codec, values)
-        answers = in_batches(_session(graph, cut, list(exits.values()), decode=codec), wire)
-        for name, output in exits.items():
-            sent = wire_bytes(size, codec)
-            yield _compared(name, cut, codec, sent, answers[output], wholes[output], labels)
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    graph: Graph
+    tensors: tuple[str, ...]
+    exits: Mapping[str, str]
+    samples: Mapping[str, Array]
+    labels: Array
+    wholes: Mapping[str, Array]
 
+    def measured(
+        self, codecs: Sequence[str], refused: Callable[[Refusal], object]
+    ) -> Iterator[CodecAccuracy]:
+        """Whatever a cut does to onnxruntime, it is no reason to know nothing of the others."""
+        graph, cut = self.graph, self.tensors
+        made = [name for name in cut if name not in self.samples]
+        try:
+            maker = slice_session(graph, graph.needed_inputs(made), made) if made else None
+            values = {**self.samples, **(in_batches(maker, self.samples) if maker is not None else {})}
+            plain = slice_session(graph, cut, list(self.exits.values()))
+        except (EdgeError, ValueError) as error:
+            for codec in codecs:
+                refused(Refusal(cut, codec, str(error)))
+            return
+        for codec in codecs:
+            try:
+                answers = in_batches(*self._with(codec, maker, plain, values))
+            except (EdgeError, ValueError) as error:
+                refused(Refusal(cut, codec, str(error)))
+            else:
+                yield from self._compared(codec, answers)
 
-def _encoded(
-    graph: Graph, cut: tuple[str, ...], codec: str, values: Mapping[str, Array]
-) -> Mapping[str, Array]:
-    try:
-        return in_batches(_session(graph, cut, cut, encode=codec), values)
-    except BadRequest:
-        if graph.contract(cut, cut, encode=codec)[1] == graph.contract(cut, cut)[1]:
-            return values  # nothing in this cut that the codec changes
-        raise
+    def _with(
+        self, codec: str, maker: Session | None, plain: Session, values: Mapping[str, Array]
+    ) -> tuple[Session, Mapping[str, Array]]:
+        """The tail and what it is given; BadRequest when the cut cannot carry the codec."""
+        graph, cut = self.graph, self.tensors
+        tensors = [graph.tensor(name) for name in cut]
+        if not any(is_encoded(tensor, codec) for tensor in tensors):
+            return plain, values
+        check_values(tensors, codec, values)
+        head = slice_session(graph, graph.needed_inputs(cut), cut, encode=codec)
+        tail = slice_session(graph, cut, list(self.exits.values()), decode=codec)
+        Slices(head, tail, maker, plain).check(tensors, codec, self.samples)
+        return tail, in_batches(slice_session(graph, cut, cut, encode=codec), values)
+
+    def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:
+        sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
+        for name, output in self.exits.items():
+            whole = self.wholes[output]
+            yield _compared(name, self.tensors, codec, sent, answers[output], whole, self.labels)
 
 
 def _compared(
@@ -129,13 +163,6 @@ def _compared(
         float((said == before).mean()),
         float(np.abs(answers - whole).max() / max(np.ptp(whole), np.finfo(np.float32).tiny)),
     )
-
-
-def _session(
-    graph: Graph, start: Sequence[str], end: Sequence[str], decode: str = FP32, encode: str = FP32
-) -> Session:
-    data = graph.slice(start, end, decode=decode, encode=encode)
-    return Session(data, *graph.contract(start, end, decode=decode, encode=encode))
 
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,8 +2,8 @@
 
 fp32: as they are. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
 `<name>:int8.scale` (FP32) and `<name>:int8.zero` (UINT8), one of each per item of the batch, so that an item
-is decoded to the same values whatever it is batched with. Tensors of other datatypes, and those of fewer than
-two dimensions, are never encoded.
+is decoded to the same values whatever it is batched with. Tensors of other datatypes, those of fewer than two
+dimensions and those without any value are never encoded.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+import numpy as np
+
 from edge_runtime.errors import BadRequest
-from edge_runtime.tensors import Tensor, width
+from edge_runtime.tensors import Array, Tensor, width
 from edge_runtime.words import shown
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"
 INT8: Final = "int8"
 CODECS: Final = (FP32, FP16, INT8)
+FORM: Final = 2
+"""Of the operators that codecs are made of: what was made or measured with others is made anew."""
 
 _FLOATING: Final = ("FP32", "FP16", "FP64")
 _MIN_RANK: Final = 2
@@ -35,13 +39,17 @@ def is_encoded(tensor: Tensor, codec: str) -> bool:
     """Whether a codec changes a tensor of a cut."""
     if codec == FP32 or tensor.datatype not in _FLOATING or len(tensor.shape) < _MIN_RANK:
         return False
+    if 0 in tensor.shape:
+        return False
     return width(tensor.datatype) > 2 or codec == INT8
 
 
 def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
-    """What a tensor is called once encoded; differs from all that are `taken`."""
+    """What a tensor is called once encoded. No name that is `taken` is this one, or this one, a dot and more:
+    so the codec calls what belongs to it.
+    """
     found = f"{name}:{codec}"
-    while any(n in taken for n in (found, scale_name(found), zero_name(found))):
+    while any(n == found or n.startswith(f"{found}.") for n in taken):
         found += "_"
     return found
 
@@ -59,6 +67,19 @@ def zero_name(wire: str) -> str:
 def wire_tensors(cut: Sequence[Tensor], codec: str, taken: Collection[str] = ()) -> tuple[Tensor, ...]:
     """The tensors that cross a hop for the tensors of a cut, in order; `taken` are the graph's names."""
     return tuple(t for tensor in cut for t in _encoded(tensor, codec, taken))
+
+
+def without_range(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> str | None:
+    """The first int8 tensor with an item that is not finite, by its name on the wire; None where all are.
+
+    tensors: what a slice gives. Such an item is decoded to NaN.
+    """
+    found = {t.name: array for t, array in zip(tensors, arrays, strict=True)}
+    for name in found:
+        scales = found.get(scale_name(name))
+        if scales is not None and zero_name(name) in found and not np.isfinite(scales).all():
+            return name
+    return None
 
 
 def wire_bytes(cut: Sequence[Tensor], codec: str) -> int:

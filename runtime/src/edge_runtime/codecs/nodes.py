@@ -1,14 +1,18 @@
 """The operators that encode a slice's outputs and decode a slice's inputs.
 
 int8 is affine, per item: with low = min(0, least value) and high = max(0, greatest value),
-scale = (high - low) / 255, zero = round(-low / scale), q = clip(round(x / scale) + zero, 0, 255), so that
-0 stays 0. These are DynamicQuantizeLinear's formulas with a row of the batch in place of the whole tensor.
+scale = high / 255 - low / 255, zero = round(-low / scale), q = round(x / scale) + zero, so that 0 stays 0. An
+item with a value that is not finite has no range: its scale is NaN, and so is all that is decoded from it.
 fp16 saturates at the largest finite half instead of giving infinity.
+
+onnxruntime looks for operators of quantization and fuses them with their neighbours, whoever wrote them: so a
+codec has none of those (QuantizeLinear, DequantizeLinear), only arithmetic, and touches the model by nothing
+but `_border`. The slice's bytes alone keep a codec apart, wherever the slice runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -21,17 +25,20 @@ from edge_runtime.tensors import Tensor
 
 _LARGEST_HALF: Final = 65504.0
 _LEVELS: Final = 255.0
-_PER_ROW: Final = 13  # the first opset whose QuantizeLinear has an axis
-_CLIP_BY_INPUT: Final = 11
+_LEAST_SCALE: Final = float(np.finfo(np.float32).tiny)
+# Less than a half by more than what single precision loses in 256 steps: no sum is below 0 or reaches 256.
+_ROUNDING: Final = 0.498
+_LEAST_OPSET: Final = 8  # Max, Sum and Cast as they are used here
+_CLIP_BY_INPUT: Final = 12  # of any number: from 11 on of single precision
+_SUM_AXES_BY_INPUT: Final = 13
 _AXES_BY_INPUT: Final = 18
 
 
 def check_opset(codec: str, opset: int) -> None:
     """BadRequest when a model's opset lacks what a codec is made of."""
-    least = _CLIP_BY_INPUT if codec == FP16 else _PER_ROW
-    if opset < least:
+    if opset < _LEAST_OPSET:
         raise BadRequest(
-            f"codec: {codec} needs opset {least} or later, the model has {opset}; "
+            f"codec: {codec} needs opset {_LEAST_OPSET} or later, the model has {opset}; "
             f"export it again, or use fp32"
         )
 
@@ -39,37 +46,12 @@ def check_opset(codec: str, opset: int) -> None:
 def encoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
     """Makes the tensors on the wire from a tensor of the slice."""
     check_opset(codec, opset)
-    value = tensor.name
+    yield _border(tensor.name, f"{wire}.value")
     if codec == FP16:
-        limits = [f"{wire}.least", f"{wire}.most"]
-        number = helper.tensor_dtype_to_np_dtype(NUMBERS[tensor.datatype])
-        for name, limit in zip(limits, (-_LARGEST_HALF, _LARGEST_HALF), strict=True):
-            yield _constant(name, np.array(limit, number))
-        yield _node("Clip", [value, *limits], f"{wire}.clipped")
-        yield _node("Cast", [f"{wire}.clipped"], wire, to=TensorProto.FLOAT16)
+        yield from _bounded(tensor, f"{wire}.value", f"{wire}.bounded", opset)
+        yield _node("Cast", [f"{wire}.bounded"], wire, to=TensorProto.FLOAT16)
         return
-    if tensor.datatype != "FP32":
-        yield _node("Cast", [value], f"{wire}.single", to=TensorProto.FLOAT)
-        value = f"{wire}.single"
-    low, high, scale, zero = (f"{wire}.{part}" for part in ("low", "high", "steps", "offset"))
-    yield _constant(f"{wire}.nothing", np.array(0, np.float32))
-    yield _constant(f"{wire}.levels", np.array(_LEVELS, np.float32))
-    yield _constant(f"{wire}.one", np.array(1, np.float32))
-    yield _node("Flatten", [value], f"{wire}.flat", axis=1)
-    for kind, bound, name in (("ReduceMin", "Min", low), ("ReduceMax", "Max", high)):
-        yield from _reduced(kind, f"{wire}.flat", f"{name}.found", opset)
-        yield _node(bound, [f"{name}.found", f"{wire}.nothing"], name)
-    yield _node("Sub", [high, low], f"{wire}.span")
-    yield _node("Div", [f"{wire}.span", f"{wire}.levels"], f"{wire}.step")
-    # Nothing but zeros: any scale will do, only not 0.
-    yield _node("Equal", [f"{wire}.step", f"{wire}.nothing"], f"{wire}.empty")
-    yield _node("Where", [f"{wire}.empty", f"{wire}.one", f"{wire}.step"], scale_name(wire))
-    yield _node("Div", [low, scale_name(wire)], f"{wire}.lowest")
-    yield _node("Neg", [f"{wire}.lowest"], f"{wire}.raised")
-    yield _node("Round", [f"{wire}.raised"], f"{wire}.rounded")
-    yield _node("Cast", [f"{wire}.rounded"], zero_name(wire), to=TensorProto.UINT8)
-    yield from _rows(wire, scale, zero)
-    yield _node("QuantizeLinear", [value, scale, zero], wire, axis=0)
+    yield from _int8_encoder(tensor, wire, opset)
 
 
 def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
@@ -77,37 +59,103 @@ def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
     check_opset(codec, opset)
     kind = NUMBERS[tensor.datatype]
     if codec == FP16:
-        yield _node("Cast", [wire], tensor.name, to=kind)
+        yield _node("Cast", [wire], f"{wire}.value", to=kind)
+        yield _border(f"{wire}.value", tensor.name)
         return
-    scale, zero = f"{wire}.steps", f"{wire}.offset"
-    yield from _rows(wire, scale, zero)
-    if tensor.datatype == "FP32":
-        yield _node("DequantizeLinear", [wire, scale, zero], tensor.name, axis=0)
+    ones = [0] + [1] * (len(tensor.shape) - 1)
+    yield _constant(f"{wire}.item", np.array(ones, np.int64))
+    yield _node("Reshape", [scale_name(wire), f"{wire}.item"], f"{wire}.step")
+    yield _node("Reshape", [zero_name(wire), f"{wire}.item"], f"{wire}.nought")
+    yield _node("Cast", [f"{wire}.nought"], f"{wire}.offset", to=TensorProto.FLOAT)
+    yield _node("Cast", [wire], f"{wire}.steps", to=TensorProto.FLOAT)
+    yield _node("Sub", [f"{wire}.steps", f"{wire}.offset"], f"{wire}.raised")
+    yield _node("Mul", [f"{wire}.raised", f"{wire}.step"], f"{wire}.single")
+    value = f"{wire}.single"
+    if tensor.datatype != "FP32":
+        value = f"{wire}.value"
+        yield _node("Cast", [f"{wire}.single"], value, to=kind)
+    yield _border(value, tensor.name)
+
+
+def _int8_encoder(tensor: Tensor, wire: str, opset: int) -> Iterator[NodeProto]:
+    value = f"{wire}.value"
+    if tensor.datatype != "FP32":
+        value = f"{wire}.single"
+        yield _node("Cast", [f"{wire}.value"], value, to=TensorProto.FLOAT)
+
+    def name(part: str) -> str:
+        return f"{wire}.{part}"
+
+    def made(kind: str, inputs: str, output: str) -> NodeProto:
+        return _node(kind, [name(part) for part in inputs.split()], name(output))
+
+    for part, number in (
+        ("nothing", 0.0),
+        ("one", 1.0),
+        ("levels", _LEVELS),
+        ("least", _LEAST_SCALE),
+        ("half", 0.5),
+        ("rounding", _ROUNDING),
+    ):
+        yield _constant(name(part), np.array(number, np.float32))
+    axes = list(range(1, len(tensor.shape)))
+    yield from _reduced("ReduceMin", value, name("lowest"), axes, opset)
+    yield from _reduced("ReduceMax", value, name("highest"), axes, opset)
+    yield made("Min", "lowest nothing", "low")
+    yield made("Max", "highest nothing", "high")
+    # Each divided before they are subtracted: what lies between them may be beyond single precision.
+    yield made("Div", "low levels", "below")
+    yield made("Div", "high levels", "above")
+    yield made("Sub", "above below", "span")
+    yield made("Max", "span least", "step")
+    yield made("Div", "one step", "inverse")
+    yield made("Mul", "low inverse", "lift")
+    yield made("Sub", "half lift", "lifted")
+    yield made("Floor", "lifted", "offset")
+    yield made("Sum", "offset rounding", "raise")
+    yield _node("Mul", [value, name("inverse")], name("steps"))
+    yield made("Sum", "steps raise", "raised")
+    yield _node("Cast", [name("raised")], wire, to=TensorProto.UINT8)
+    # 0, or NaN where a value is not finite: the least and the greatest of them do not tell.
+    yield from _reduced("ReduceSum", name("raised"), name("total"), axes, opset)
+    yield made("Mul", "total nothing", "flaw")
+    yield made("Sum", "step flaw", "checked")
+    yield _constant(name("row"), np.array([0, 1], np.int64))
+    yield _node("Reshape", [name("checked"), name("row")], scale_name(wire))
+    yield _node("Cast", [name("offset")], name("nought"), to=TensorProto.UINT8)
+    yield _node("Reshape", [name("nought"), name("row")], zero_name(wire))
+
+
+def _border(value: str, output: str) -> NodeProto:
+    """The same values: the greatest of one tensor, which no rule of onnxruntime's takes up or takes out."""
+    return _node("Max", [value], output)
+
+
+def _bounded(tensor: Tensor, value: str, output: str, opset: int) -> Iterator[NodeProto]:
+    number = helper.tensor_dtype_to_np_dtype(NUMBERS[tensor.datatype])
+    least, most = f"{output}.least", f"{output}.most"
+    yield _constant(least, np.array(-_LARGEST_HALF, number))
+    yield _constant(most, np.array(_LARGEST_HALF, number))
+    if opset >= _CLIP_BY_INPUT:
+        yield _node("Clip", [value, least, most], output)
         return
-    yield _node("DequantizeLinear", [wire, scale, zero], f"{wire}.single", axis=0)
-    yield _node("Cast", [f"{wire}.single"], tensor.name, to=kind)
+    yield _node("Max", [value, least], f"{output}.below")
+    yield _node("Min", [f"{output}.below", most], output)
 
 
-def _rows(wire: str, scale: str, zero: str) -> Iterator[NodeProto]:
-    """One number for each item, as QuantizeLinear takes them: [N, 1] to [N]."""
-    yield _constant(f"{wire}.rows", np.array([-1], np.int64))
-    yield _node("Reshape", [scale_name(wire), f"{wire}.rows"], scale)
-    yield _node("Reshape", [zero_name(wire), f"{wire}.rows"], zero)
-
-
-def _reduced(kind: str, value: str, name: str, opset: int) -> Iterator[NodeProto]:
-    if opset < _AXES_BY_INPUT:
-        yield _node(kind, [value], name, axes=[1], keepdims=1)
+def _reduced(kind: str, value: str, output: str, axes: list[int], opset: int) -> Iterator[NodeProto]:
+    if opset < (_SUM_AXES_BY_INPUT if kind == "ReduceSum" else _AXES_BY_INPUT):
+        yield _node(kind, [value], output, axes=axes, keepdims=1)
         return
-    yield _constant(f"{name}.axes", np.array([1], np.int64))
-    yield _node(kind, [value, f"{name}.axes"], name, keepdims=1)
+    yield _constant(f"{output}.axes", np.array(axes, np.int64))
+    yield _node(kind, [value, f"{output}.axes"], output, keepdims=1)
 
 
 def _constant(name: str, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> NodeProto:
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
 
 
-def _node(kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> NodeProto:
+def _node(kind: str, inputs: Sequence[str], output: str, **attributes: int | list[int]) -> NodeProto:
     made = helper.make_node(kind, inputs, [output])
     made.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -16,12 +17,15 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
+_log = logging.getLogger(__name__)
+
 # onnxruntime's classes have no types.
 Untyped = Any
 Model = bytes | mmap | Path
 
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
+_WARM_ITEMS: Final = 2
 _BF16: Final = 16  # as onnx.TensorProto numbers it
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
@@ -89,6 +93,7 @@ class Session:
         Without `inputs` and `outputs` they are what the file says.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
+        self._unproven: Model | None = model  # until it has run with several items
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
         self.left_out: dict[str, str] = {}
@@ -140,7 +145,8 @@ class Session:
     def warm(self) -> None:
         """Runs on zeros, so that no request pays for first-time work; checks the outputs' shapes on the way.
 
-        What it takes is the least of a few runs: others delay a short one by many times itself.
+        What it takes is the least of a few runs: others delay a short one by many times itself. Where the
+        batch is open, it runs once with several items, too.
         """
         feeds, seconds = zeros(self.inputs), list[float]()
         while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
@@ -153,6 +159,26 @@ class Session:
                 raise CannotLoad(
                     f"the slice answers {result.dtype}{list(result.shape)}, its placement says {tensor}"
                 )
+        self._run_several(feeds)
+
+    def _run_several(self, feeds: Mapping[str, Array]) -> None:
+        """CannotLoad when only the optimized model fails with several items: then requests would, later.
+
+        One that fails as it is written, too, takes one item, whatever its file says of the batch.
+        """
+        model, self._unproven = self._unproven, None
+        open_ = {t.name for t in self.inputs if not t.any_rank and t.shape[:1] == (-1,)}
+        if model is None or not open_:
+            return
+        several = {n: np.repeat(a, _WARM_ITEMS, axis=0) if n in open_ else a for n, a in feeds.items()}
+        try:
+            self.run(several)
+        except (BadTensor, ModelFailed) as error:
+            if _runs_as_written(model, several):
+                raise CannotLoad(
+                    f"it runs with one item and fails with {_WARM_ITEMS} once onnxruntime has optimized it "
+                    f"({error}); use another cut or codec"
+                ) from error
 
     def _blame(self, feeds: Mapping[str, Array]) -> None:
         """BadTensor when inputs disagree about a size that the model's file calls by one name.
@@ -226,13 +252,29 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
             return NativeSession(native, model, threads)
         return _open_in_python(model, threads)
     except Exception as error:  # onnxruntime's exceptions share no base
-        raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
+        why = _first_line(error)
+        try:  # some valid models do not survive its optimizations
+            written = _open_in_python(model, threads, optimized=False)
+        except Exception:
+            raise CannotLoad(f"onnxruntime cannot load it: {why}") from error
+        _log.warning("onnxruntime cannot optimize it (%s); it is run as it is written, which is slower", why)
+        return written
 
 
-def _open_in_python(model: Model, threads: int) -> Untyped:
+def _runs_as_written(model: Model, feeds: Mapping[str, Array]) -> bool:
+    try:
+        _open_in_python(model, 1, optimized=False).run(None, dict(feeds))
+    except Exception:  # onnxruntime's exceptions share no base
+        return False
+    return True
+
+
+def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Untyped:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_runtime.assignment import Placement, Route, Slice, Stage
+from edge_runtime.codecs.contracts import FORM
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.remembered import Remembered
@@ -46,7 +47,7 @@ class Continuations:
 
         try:
             key = [model, cut, local.exit, local.accuracy]
-            encoded = [route.codec, route.exit, route.accuracy] if route.codec != "fp32" else []
+            encoded = [route.codec, FORM, route.exit, route.accuracy] if route.codec != "fp32" else []
             found = await self._remembered.get(key + encoded, ask)
         except Unreachable:
             return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge_runtime.answers import Answer
-from edge_runtime.errors import HopLate, LinkBusy
+from edge_runtime.codecs.contracts import without_range
+from edge_runtime.errors import HopFailed, HopLate, LinkBusy
 from edge_runtime.inference.runners import Runner
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
@@ -63,6 +64,9 @@ class RelayBackend:
 
     async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
         begin, outcome = self._clock(), "failed"
+        unfit = without_range(self._relay.session.outputs, activations)
+        if unfit is not None:
+            raise HopFailed(f"{self._relay.relay.model}: {unfit} has values that are not finite")
         try:
             results = await hop.infer(activations, until - begin)
             outcome = "ok"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.cards import card_of
-from edge_runtime.codecs.contracts import FP32, check_codec
+from edge_runtime.codecs.contracts import FORM, FP32, check_codec
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
 from edge_runtime.slicing import Graph
@@ -88,7 +88,8 @@ class Catalogue:
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
-        asked = json.dumps([digest, inputs, outputs, codecs])
+        form = [] if set(codecs.values()) == {FP32} else [FORM]
+        asked = json.dumps([digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         known = _parsed(index)
         if known is not None and self._is_whole(known):

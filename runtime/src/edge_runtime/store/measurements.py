@@ -13,8 +13,8 @@ from math import sqrt
 from typing import Any, Final
 
 from edge_runtime.cards import MOST_TENSORS, Exit, read_exits, worthwhile
-from edge_runtime.codecs.accuracies import in_batches, measure_codecs
-from edge_runtime.codecs.contracts import CODECS, FP32
+from edge_runtime.codecs.accuracies import Refusal, in_batches, measure_codecs
+from edge_runtime.codecs.contracts import CODECS, FORM, FP32
 from edge_runtime.codecs.nodes import check_opset
 from edge_runtime.codecs.validations import LEAST, read_validation, spread
 from edge_runtime.documents import Json
@@ -60,7 +60,8 @@ class Measurements:
         self._lock = threading.Lock()
 
     def ask(self, request: Json) -> dict[str, Any]:
-        """`{"complete", "samples", "measured": [...]}` of `{"model", "exits"?, "validation"}`.
+        """`{"complete", "samples", "measured": [...], "refused": [...]}` of
+        `{"model", "exits"?, "validation"}`.
 
         validation: `{"storageUri", "digest"?}`. Begins to measure and waits a moment; where that is not
         enough `complete` is false and nothing is told yet. Raises ModelError, StorageError, BadRequest.
@@ -74,7 +75,7 @@ class Measurements:
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")
-        asked = [model, stored.digest, request.get("exits")]
+        asked = [model, stored.digest, request.get("exits"), FORM]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():
@@ -91,7 +92,7 @@ class Measurements:
         try:
             found = running.result(_WAIT)
         except TimeoutError:
-            return {"complete": False, "samples": 0, "measured": []}
+            return {"complete": False, "samples": 0, "measured": [], "refused": []}
         except EdgeError:
             raise
         except Exception as error:  # whatever a model does to onnxruntime
@@ -111,6 +112,7 @@ class Measurements:
         chosen = spread(len(task.labels), self._affordable(task))
         inputs, labels = task.inputs[chosen], task.labels[chosen]
         check_claims(task, inputs, labels)
+        refused: list[Refusal] = []
         measured = measure_codecs(
             graph,
             exits,
@@ -122,11 +124,13 @@ class Measurements:
             },
             codecs=[codec for codec in CODECS if _possible(graph, codec)],
             enough=lambda: self._clock() - begun > self._budget,
+            refused=refused.append,
         )
         return {
             "complete": True,
             "samples": len(labels),
             "measured": [found.document() for found in measured],
+            "refused": [found.document() for found in refused],
         }
 
     def _affordable(self, task: _Task) -> int:
