@@ -96,6 +96,11 @@ class Graph:
             )
         return self.inputs[0]
 
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The outputs that are computed from an input: no constants, and no inputs passed on."""
+        return tuple(n for n in self.outputs if n not in self.inputs and self.needed_inputs([n]))
+
     def tensor(self, name: str) -> Tensor:
         """The type and shape of a tensor; UnknownTensor when it is none, or none whose type is known."""
         found = self._known.get(name)
@@ -239,7 +244,7 @@ class Graph:
         batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
         known = [self._known.get(name) for name in names]
         return bool(self._bytes([n for n in names if n in self._known])) and all(
-            k is not None and k.item_bytes is not None and (k.batched or not batched) for k in known
+            k is not None and k.item_bytes is not None and (k.in_items or not batched) for k in known
         )
 
     def _only(self, kinds: frozenset[str], start: Sequence[str], end: Sequence[str]) -> bool:

@@ -28,14 +28,18 @@ _Shapes = Mapping[str, tuple[str, Inferred]]
 class Known:
     """A tensor and its dimensions, the open ones by name.
 
-    item_bytes: at batch 1; None where that is not known. batched: whether it has one item for each of the
-    batch, in its first dimension, and is open nowhere else.
+    item_bytes: at batch 1; None where that is not known. batched: whether its first dimension is the batch.
     """
 
     tensor: Tensor
     dimensions: tuple[Size, ...]
     item_bytes: int | None
     batched: bool
+
+    @property
+    def in_items(self) -> bool:
+        """Whether it can be told apart into the items of a batch, each of one size."""
+        return self.batched and all(isinstance(size, int) for size in self.dimensions[1:])
 
 
 def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
@@ -103,14 +107,17 @@ def _known(
     alike: Sequence[Sample],
     open_: OpenDimensions,
 ) -> Known:
-    fixed = all(isinstance(size, int) for size in dimensions[1:])
-    batched = fixed and bool(dimensions) and dimensions[0] in open_.batches
-    if fixed and not batched and open_.batches and not open_.others:
-        # Several inputs with a batch each: a request gives them one size.
-        at_batches = [(s, shape) for s, shape in seen if s in alike]
-        batched = all(shape and shape[0] == s[open_.batches[0]] for s, shape in at_batches)
+    batched = bool(dimensions) and (
+        dimensions[0] in open_.batches or (len(open_.batches) > 1 and _follows(seen, alike, open_.batches[0]))
+    )
     at_one = _at_one(dimensions, seen[0][1] if seen and not open_.others else None, open_)
     return Known(tensor, dimensions, _bytes(tensor.datatype, at_one), batched)
+
+
+def _follows(seen: Sequence[tuple[Sample, Inferred | None]], alike: Sequence[Sample], batch: str) -> bool:
+    """Whether the first dimension is the batch where all inputs have one size of it, as in a request."""
+    sizes = [(sample, shape[0] if shape else None) for sample, shape in seen if sample in alike]
+    return all(size == sample[batch] or (size is None and sample is alike[0]) for sample, size in sizes)
 
 
 def _at_one(dimensions: Sequence[Size], seen: Inferred | None, open_: OpenDimensions) -> Inferred:
@@ -143,7 +150,7 @@ def _declared(value: ValueInfoProto, open_: OpenDimensions) -> Known | None:
         for axis, size in enumerate(said)
     )
     made = Tensor(value.name, DATATYPES[tensor.elem_type], _shape(dimensions))
-    batched = bool(said) and said[0] in open_.batches and all(isinstance(size, int) for size in said[1:])
+    batched = bool(said) and said[0] in open_.batches
     return Known(made, dimensions, _bytes(made.datatype, at_one), batched)
 
 
