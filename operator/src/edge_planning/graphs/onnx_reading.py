@@ -85,11 +85,10 @@ def _require_size(name: str, value: ValueInfoProto, bounds: Mapping[str, int]) -
     where, kind = f"model {name}: input {value.name}", value.type.tensor_type
     require(kind.elem_type in BITS, f"{where} has no elements of a fixed width, so its bytes are not known")
     require(kind.HasField("shape"), f"{where} has no shape, so its bytes are not known: export it with one")
-    names = open_dimensions(value)
     left = [
         f"{axis} ({dimension})"
-        for axis, dimension in enumerate(names)
-        if dimension and axis and dimension not in bounds and dimension != names[0]
+        for axis, dimension in enumerate(open_dimensions(value))
+        if axis and dimension and dimension not in bounds
     ]
     require(
         not left,

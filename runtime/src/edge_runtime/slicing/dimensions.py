@@ -27,11 +27,16 @@ _OTHERS: Final = (7, 1009)
 
 @dataclass(frozen=True, slots=True)
 class OpenDimensions:
-    """The shapes of a model's inputs; `batches` are open first dimensions, `others` the other open ones."""
+    """The open dimensions in the shapes of a model's inputs, and in those that are only claimed.
+
+    batches: first dimensions of inputs. others: their other ones. claimed: those of tensors of which only the
+    file's word is known, with the name there.
+    """
 
     shapes: Mapping[str, tuple[Size, ...]]
     batches: tuple[str, ...]
     others: tuple[str, ...]
+    claimed: Mapping[str, str | None]
 
     @classmethod
     def of(cls, shapes: Mapping[str, Inferred]) -> OpenDimensions:
@@ -47,27 +52,42 @@ class OpenDimensions:
             named,
             tuple(name for name in names if name in first),
             tuple(name for name in names if name not in first),
+            {},
         )
+
+    def claiming(self, shapes: Mapping[str, Inferred]) -> OpenDimensions:
+        """With what the file says of further tensors. That a dimension has an input's name proves nothing."""
+        named, claimed = dict(self.shapes), dict[str, str | None]()
+        for tensor, shape in shapes.items():
+            sizes: list[Size] = []
+            for axis, size in enumerate(shape):
+                if not isinstance(size, int):
+                    claimed[own_name(tensor, axis, self.names)] = size
+                sizes.append(size if isinstance(size, int) else own_name(tensor, axis, self.names))
+            named[tensor] = tuple(sizes)
+        return OpenDimensions(named, self.batches, self.others, claimed)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return (*self.batches, *self.others)
+        return (*self.batches, *self.others, *self.claimed)
 
     def alike(self) -> list[Sample]:
-        """Sizes where one number stands for all batches: those of a request are."""
-        found = [dict.fromkeys(self.names, 1)]
-        for batch, other in zip(_BATCHES, _OTHERS, strict=True):
-            sizes = zip(self.others, _primes(other), strict=False)
-            found.append(dict.fromkeys(self.batches, batch) | {name: _HALVED * p for name, p in sizes})
+        """Sizes where one number stands for all batches, as in a request, and claims are believed."""
+        found: list[dict[str, int]] = [dict.fromkeys(self.names, 1)]
+        for batch, sizes in zip(_BATCHES, self.distinct(), strict=False):
+            known = {**sizes, **dict.fromkeys(self.batches, batch)}
+            found.append(known | {name: known[word] for name, word in self.claimed.items() if word in known})
         return _each_once(found)
 
     def distinct(self) -> list[Sample]:
         """Sizes of which each stands for one open dimension only."""
-        found = []
+        found: list[dict[str, int]] = []
         for batch, other in zip(_BATCHES, _OTHERS, strict=True):
-            batches = zip(self.batches, _primes(batch), strict=False)
-            others = zip(self.others, _primes(other), strict=False)
+            claimed = [name for name, word in self.claimed.items() if word in self.batches]
+            batches = zip((*self.batches, *claimed), _primes(batch), strict=False)
+            rest = (*self.others, *(name for name in self.claimed if name not in claimed))
+            others = zip(rest, _primes(other), strict=False)
             found.append(dict(batches) | {name: _HALVED * p for name, p in others})
         return _each_once(found)
 

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing.checking import MIN_IR, missing_domains
-from edge_runtime.slicing.dimensions import Inferred, OpenDimensions, Sample, Size, joined, own_name
+from edge_runtime.slicing.dimensions import Inferred, OpenDimensions, Sample, Size, joined
 from edge_runtime.tensors import Tensor, width
 
 DATATYPES: Final = {
@@ -28,18 +28,22 @@ _Shapes = Mapping[str, tuple[str, Inferred]]
 class Known:
     """A tensor and its dimensions, the open ones by name.
 
-    item_bytes: at batch 1; None where that is not known. batched: whether its first dimension is the batch.
+    batched: whether its first dimension is proven to be the batch. in_items: whether it consists of items of
+    one size, one for each of the batch, by the file's word at least.
     """
 
     tensor: Tensor
     dimensions: tuple[Size, ...]
-    item_bytes: int | None
     batched: bool
+    in_items: bool
 
     @property
-    def in_items(self) -> bool:
-        """Whether it can be told apart into the items of a batch, each of one size."""
-        return self.batched and all(isinstance(size, int) for size in self.dimensions[1:])
+    def item_bytes(self) -> int | None:
+        """Of one item, or of the whole where nothing is open; None where that is not known."""
+        numbers = [size for size in self.dimensions if isinstance(size, int)]
+        if self.tensor.datatype == "BYTES" or len(numbers) < len(self.dimensions) - self.in_items:
+            return None
+        return prod(numbers) * width(self.tensor.datatype)
 
 
 def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
@@ -50,27 +54,18 @@ def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
     given = {v.name: v for v in model.graph.input if v.name in inputs}
     open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
     light = _without_weights(model)
-    alike = open_.alike()
-    samples = [*alike, *(s for s in open_.distinct() if s not in alike)]
-    symbolic = _shapes(light, open_, {})
-    sampled = [_shapes(light, open_, sample) for sample in samples] if open_.names else []
-    declared = {v.name: v for v in (*model.graph.input, *model.graph.output, *model.graph.value_info)}
+    seen = _Seen.of(light, open_)
+    claims = {v.name: v for v in (*model.graph.output, *model.graph.value_info) if _is_news(v, seen.tensors)}
+    if claims:
+        light.graph.value_info.extend(claims.values())
+        open_ = open_.claiming({name: _dimensions(v.type.tensor_type.shape) for name, v in claims.items()})
+        again = _Seen.of(light, open_)
+        seen = again if again.symbolic else seen
     found = {}
-    for name in dict.fromkeys(name for shapes in (symbolic, *sampled, declared) for name in shapes):
-        kinds = [shapes[name] for shapes in (symbolic, *sampled) if name in shapes]
-        known = None
-        if kinds:
-            seen = [
-                (sample, shapes[name][1] if name in shapes else None)
-                for sample, shapes in zip(samples, sampled, strict=False)
-            ]
-            dimensions = joined(name, symbolic[name][1] if name in symbolic else None, seen, open_)
-            if dimensions is not None:
-                known = _known(Tensor(name, kinds[0][0], _shape(dimensions)), dimensions, seen, alike, open_)
-        elif name in declared:
-            known = _declared(declared[name], open_)
-        if known is not None:
-            found[name] = known
+    for name, datatype in seen.tensors.items():
+        dimensions = joined(name, seen.symbolic.get(name, (datatype, None))[1], seen.samples_of(name), open_)
+        if dimensions is not None:
+            found[name] = _known(name, datatype, dimensions, seen, open_)
     return found
 
 
@@ -100,58 +95,57 @@ def check_input(value: ValueInfoProto) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Every tensor's datatype and shape as inferred with names for open dimensions, and with numbers."""
+
+    symbolic: _Shapes
+    sampled: Sequence[tuple[Sample, _Shapes]]
+
+    @classmethod
+    def of(cls, light: ModelProto, open_: OpenDimensions) -> _Seen:
+        alike = open_.alike() if open_.names else []
+        samples = [*alike, *(s for s in open_.distinct() if s not in alike and s)]
+        return cls(_shapes(light, open_, {}), [(s, _shapes(light, open_, s)) for s in samples])
+
+    @property
+    def tensors(self) -> dict[str, str]:
+        """The datatypes by tensor."""
+        shapes = (self.symbolic, *(shapes for _, shapes in self.sampled))
+        return {name: datatype for found in shapes for name, (datatype, _) in found.items()}
+
+    def samples_of(self, name: str) -> list[tuple[Sample, Inferred | None]]:
+        """A tensor's shape with each sample."""
+        return [(sample, shapes[name][1] if name in shapes else None) for sample, shapes in self.sampled]
+
+
 def _known(
-    tensor: Tensor,
-    dimensions: tuple[Size, ...],
-    seen: Sequence[tuple[Sample, Inferred | None]],
-    alike: Sequence[Sample],
-    open_: OpenDimensions,
+    name: str, datatype: str, dimensions: tuple[Size, ...], seen: _Seen, open_: OpenDimensions
 ) -> Known:
-    batched = bool(dimensions) and (
-        dimensions[0] in open_.batches or (len(open_.batches) > 1 and _follows(seen, alike, open_.batches[0]))
+    shape = tuple(size if isinstance(size, int) else -1 for size in dimensions)
+    named = shape[:1] == (-1,) and dimensions[0] in open_.batches
+    # Several inputs with a batch each: a request gives them one size.
+    follows = len(open_.batches) + len(open_.claimed) > 1 and _follows(seen.samples_of(name), open_)
+    batched = named or (follows and not open_.claimed)
+    in_items = (named or follows) and all(size >= 0 for size in shape[1:])
+    return Known(Tensor(name, datatype, shape), dimensions, batched, in_items)
+
+
+def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:
+    """Whether the first dimension is the batch where all inputs have one size of it."""
+    ones, *alike = open_.alike()
+    sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
+    return bool(open_.batches) and all(
+        size == sample[open_.batches[0]] or (size is None and sample == ones)
+        for sample, size in sizes
+        if sample == ones or sample in alike
     )
-    at_one = _at_one(dimensions, seen[0][1] if seen and not open_.others else None, open_)
-    return Known(tensor, dimensions, _bytes(tensor.datatype, at_one), batched)
 
 
-def _follows(seen: Sequence[tuple[Sample, Inferred | None]], alike: Sequence[Sample], batch: str) -> bool:
-    """Whether the first dimension is the batch where all inputs have one size of it, as in a request."""
-    sizes = [(sample, shape[0] if shape else None) for sample, shape in seen if sample in alike]
-    return all(size == sample[batch] or (size is None and sample is alike[0]) for sample, size in sizes)
-
-
-def _at_one(dimensions: Sequence[Size], seen: Inferred | None, open_: OpenDimensions) -> Inferred:
-    """The shape at batch 1. `seen` is what was inferred with all open sizes 1."""
-    return [
-        size if isinstance(size, int) else 1 if size in open_.batches else seen[axis] if seen else None
-        for axis, size in enumerate(dimensions)
-    ]
-
-
-def _bytes(datatype: str, shape: Inferred) -> int | None:
-    numbers = [size for size in shape if isinstance(size, int)]
-    if datatype == "BYTES" or len(numbers) < len(shape):
-        return None
-    return prod(numbers) * width(datatype)
-
-
-def _shape(dimensions: Sequence[Size]) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else -1 for size in dimensions)
-
-
-def _declared(value: ValueInfoProto, open_: OpenDimensions) -> Known | None:
+def _is_news(value: ValueInfoProto, known: Mapping[str, str]) -> bool:
+    """Whether a tensor is declared of which nothing is known by inference."""
     tensor = value.type.tensor_type
-    if tensor.elem_type not in DATATYPES or not tensor.HasField("shape"):
-        return None
-    said = _dimensions(tensor.shape)
-    at_one = [1 if size in open_.batches else size for size in said]
-    dimensions = tuple(
-        size if isinstance(size, int) else own_name(value.name, axis, open_.names)
-        for axis, size in enumerate(said)
-    )
-    made = Tensor(value.name, DATATYPES[tensor.elem_type], _shape(dimensions))
-    batched = bool(said) and said[0] in open_.batches
-    return Known(made, dimensions, _bytes(made.datatype, at_one), batched)
+    return value.name not in known and tensor.elem_type in DATATYPES and tensor.HasField("shape")
 
 
 def _dimensions(shape: TensorShapeProto) -> list[Size | None]:
@@ -195,7 +189,7 @@ def _shapes(light: ModelProto, open_: OpenDimensions, sample: Sample) -> _Shapes
     """Every tensor's shape with the sizes of a sample, and with names where it has none."""
     sized = ModelProto()
     sized.CopyFrom(light)
-    for value in sized.graph.input:
+    for value in (*sized.graph.input, *sized.graph.value_info):
         for dim, size in zip(
             value.type.tensor_type.shape.dim, open_.shapes.get(value.name, ()), strict=False
         ):
