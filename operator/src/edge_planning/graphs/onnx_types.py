@@ -82,7 +82,7 @@ def typed(
         many = _Reading.of(lean, weights, stated, sizes | dict.fromkeys(free, batch)).types
         crossing = {name for name in crossing if _has_items(one.types[name], many.get(name, UNKNOWN), batch)}
     # For what it costs to run, the file's word is better than nothing.
-    one.take_word(lambda kind: not kind.known, sizes)
+    one.take_word(lambda kind: not kind.known)
     return Typed(one.model.graph, one.types, frozenset(crossing), one.warnings)
 
 
@@ -118,19 +118,17 @@ class _Reading:
         sized.CopyFrom(lean)
         del sized.graph.input[:]
         sized.graph.input.extend(_sized(value, sizes) for value in lean.graph.input)
-        found = cls(sized, weights, stated)
-        found.take_word(lambda kind: kind.shape is None, {})
+        declared = GraphProto()
+        declared.value_info.extend(_sized(value, sizes) for value in (*stated.output, *stated.value_info))
+        found = cls(sized, weights, declared)
+        found.take_word(lambda kind: kind.shape is None)
         return found
 
-    def take_word(self, wanted: Callable[[TensorType], bool], sizes: Mapping[str, int]) -> None:
-        """Takes what the file declares of the tensors whose types are `wanted`, and what follows from it.
-
-        sizes: of dimensions by the names that the file has for them, which prove nothing.
-        """
+    def take_word(self, wanted: Callable[[TensorType], bool]) -> None:
+        """Takes what the file declares of the tensors whose types are `wanted`, and what follows from it."""
         made = {name for node in self.model.graph.node for name in node.output}
         taken = {}
-        for stated in (*self._stated.output, *self._stated.value_info):
-            value = _sized(stated, sizes)
+        for value in self._stated.value_info:
             known = self.types.get(value.name, UNKNOWN)
             if value.name in made and wanted(known) and (filled := _filled(known, value)) is not None:
                 taken[value.name] = filled

@@ -30,13 +30,13 @@ class OpenDimensions:
     """The open dimensions in the shapes of a model's inputs, and in those that are only claimed.
 
     batches: first dimensions of inputs. others: their other ones. claimed: those of tensors of which only the
-    file's word is known.
+    file's word is known, with the name there.
     """
 
     shapes: Mapping[str, tuple[Size, ...]]
     batches: tuple[str, ...]
     others: tuple[str, ...]
-    claimed: tuple[str, ...]
+    claimed: Mapping[str, str | None]
 
     @classmethod
     def of(cls, shapes: Mapping[str, Inferred]) -> OpenDimensions:
@@ -52,20 +52,20 @@ class OpenDimensions:
             named,
             tuple(name for name in names if name in first),
             tuple(name for name in names if name not in first),
-            (),
+            {},
         )
 
     def claiming(self, shapes: Mapping[str, Inferred]) -> OpenDimensions:
-        """With what the file says of further tensors: fixed sizes, but not which dimension an open one is."""
-        named = {
-            tensor: tuple(
-                size if isinstance(size, int) else own_name(tensor, axis, self.names)
-                for axis, size in enumerate(shape)
-            )
-            for tensor, shape in shapes.items()
-        }
-        claimed = (size for shape in named.values() for size in shape if isinstance(size, str))
-        return OpenDimensions({**self.shapes, **named}, self.batches, self.others, tuple(claimed))
+        """With what the file says of further tensors. That a dimension has an input's name proves nothing."""
+        named, claimed = dict(self.shapes), dict[str, str | None]()
+        for tensor, shape in shapes.items():
+            sizes: list[Size] = []
+            for axis, size in enumerate(shape):
+                if not isinstance(size, int):
+                    claimed[own_name(tensor, axis, self.names)] = size
+                sizes.append(size if isinstance(size, int) else own_name(tensor, axis, self.names))
+            named[tensor] = tuple(sizes)
+        return OpenDimensions(named, self.batches, self.others, claimed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,21 +73,23 @@ class OpenDimensions:
         return (*self.batches, *self.others, *self.claimed)
 
     def alike(self) -> list[Sample]:
-        """Sizes where one number stands for all batches, as in a request; the first sample has ones."""
-        large = [
-            {**sizes, **dict.fromkeys(self.batches, batch)}
-            for batch, sizes in zip(_BATCHES, self.distinct(), strict=True)
-        ]
-        return [dict.fromkeys(self.names, 1), *large]
+        """Sizes where one number stands for all batches, as in a request, and claims are believed."""
+        found: list[dict[str, int]] = [dict.fromkeys(self.names, 1)]
+        for batch, sizes in zip(_BATCHES, self.distinct(), strict=False):
+            known = {**sizes, **dict.fromkeys(self.batches, batch)}
+            found.append(known | {name: known[word] for name, word in self.claimed.items() if word in known})
+        return _each_once(found)
 
     def distinct(self) -> list[Sample]:
         """Sizes of which each stands for one open dimension only."""
-        found: list[Sample] = []
+        found: list[dict[str, int]] = []
         for batch, other in zip(_BATCHES, _OTHERS, strict=True):
-            batches = zip(self.batches, _primes(batch), strict=False)
-            others = zip((*self.others, *self.claimed), _primes(other), strict=False)
+            claimed = [name for name, word in self.claimed.items() if word in self.batches]
+            batches = zip((*self.batches, *claimed), _primes(batch), strict=False)
+            rest = (*self.others, *(name for name in self.claimed if name not in claimed))
+            others = zip(rest, _primes(other), strict=False)
             found.append(dict(batches) | {name: _HALVED * p for name, p in others})
-        return found
+        return _each_once(found)
 
 
 def own_name(tensor: str, axis: int, taken: Collection[str]) -> str:
@@ -136,6 +138,10 @@ def _size(
         return None
     same = [name for name in known.names if all(sample[name] == size for sample, size in numbers)]
     return same[0] if len(same) == 1 else None
+
+
+def _each_once(samples: Sequence[dict[str, int]]) -> list[Sample]:
+    return [sample for i, sample in enumerate(samples) if sample not in samples[:i]]
 
 
 def _primes(first: int) -> Iterator[int]:

@@ -28,17 +28,14 @@ _Shapes = Mapping[str, tuple[str, Inferred]]
 class Known:
     """A tensor and its dimensions, the open ones by name.
 
-    batched: whether its first dimension is the batch.
+    batched: whether its first dimension is proven to be the batch. in_items: whether it consists of items of
+    one size, one for each of the batch, by the file's word at least.
     """
 
     tensor: Tensor
     dimensions: tuple[Size, ...]
     batched: bool
-
-    @property
-    def in_items(self) -> bool:
-        """Whether it consists of items of one size, one for each of the batch."""
-        return self.batched and -1 not in self.tensor.shape[1:]
+    in_items: bool
 
     @property
     def item_bytes(self) -> int | None:
@@ -108,7 +105,7 @@ class _Seen:
     @classmethod
     def of(cls, light: ModelProto, open_: OpenDimensions) -> _Seen:
         alike = open_.alike() if open_.names else []
-        samples = [*alike, *(s for s in open_.distinct() if alike and s not in alike)]
+        samples = [*alike, *(s for s in open_.distinct() if s not in alike and s)]
         return cls(_shapes(light, open_, {}), [(s, _shapes(light, open_, s)) for s in samples])
 
     @property
@@ -126,20 +123,22 @@ def _known(
     name: str, datatype: str, dimensions: tuple[Size, ...], seen: _Seen, open_: OpenDimensions
 ) -> Known:
     shape = tuple(size if isinstance(size, int) else -1 for size in dimensions)
-    batched = shape[:1] == (-1,) and (
-        dimensions[0] in open_.batches or (len(open_.batches) > 1 and _follows(seen.samples_of(name), open_))
-    )
-    return Known(Tensor(name, datatype, shape), dimensions, batched)
+    named = shape[:1] == (-1,) and dimensions[0] in open_.batches
+    # Several inputs with a batch each: a request gives them one size.
+    follows = len(open_.batches) + len(open_.claimed) > 1 and _follows(seen.samples_of(name), open_)
+    batched = named or (follows and not open_.claimed)
+    in_items = (named or follows) and all(size >= 0 for size in shape[1:])
+    return Known(Tensor(name, datatype, shape), dimensions, batched, in_items)
 
 
 def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:
-    """Whether the first dimension is the batch where all inputs have one size of it, as in a request."""
-    ones, *large = open_.alike()
+    """Whether the first dimension is the batch where all inputs have one size of it."""
+    ones, *alike = open_.alike()
     sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
-    return all(
+    return bool(open_.batches) and all(
         size == sample[open_.batches[0]] or (size is None and sample == ones)
         for sample, size in sizes
-        if sample == ones or sample in large
+        if sample == ones or sample in alike
     )
 
 
