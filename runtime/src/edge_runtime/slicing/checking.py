@@ -51,7 +51,7 @@ def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
 def _completed(model: ModelProto) -> Iterator[None]:
     """The model with what onnxruntime does not insist on, until the end of the block."""
     imports, outputs = len(model.opset_import), [_copy(o) for o in model.graph.output]
-    version, name = model.ir_version, model.graph.name
+    version, named = model.ir_version, bool(model.graph.name)
     for domain, number in missing_domains(model):
         model.opset_import.add(domain=domain, version=number)
     for output in model.graph.output:
@@ -61,11 +61,14 @@ def _completed(model: ModelProto) -> Iterator[None]:
             output.type.tensor_type.shape.SetInParent()
     if version:  # without one, onnxruntime refuses the file as well
         model.ir_version = max(version, MIN_IR)
-    model.graph.name = name or "graph"
+    if not named:
+        model.graph.name = "graph"
     try:
         yield
     finally:
-        model.ir_version, model.graph.name = version, name
+        model.ir_version = version
+        if not named:
+            model.graph.ClearField("name")
         del model.graph.output[:]
         model.graph.output.extend(outputs)
         del model.opset_import[imports:]

@@ -114,11 +114,14 @@ def joined(
     if not shapes or len({len(shape) for shape in shapes}) > 1:
         return None
     found: list[Size] = []
+    has_nothing = any(0 in shape for shape in known.shapes.values())
     for axis in range(len(shapes[0])):
         said = symbolic[axis] if symbolic is not None else None
         seen = [(sample, None if shape is None else shape[axis]) for sample, shape in sampled]
         size = _size(said, seen, known)
-        found.append(own_name(tensor, axis, known.names) if size is None else size)
+        # Where onnx finds that nothing is left of something, onnxruntime may think otherwise (of a Slice).
+        unknown = size is None or (size == 0 and not has_nothing)
+        found.append(own_name(tensor, axis, known.names) if unknown or size is None else size)
     return tuple(found)
 
 
@@ -126,7 +129,7 @@ def _size(
     said: Size | None, seen: Sequence[tuple[Sample, Size | None]], known: OpenDimensions
 ) -> Size | None:
     """A fixed size, or the input's dimension that this one is; None when it is neither."""
-    numbers = [(sample, size) for sample, size in seen if size is not None]
+    numbers = [(sample, size) for sample, size in seen if isinstance(size, int)]
     if isinstance(said, int) and all(size == said for _, size in numbers):
         return said
     if said in known.names and all(sample[str(said)] == size for sample, size in numbers):
@@ -134,7 +137,7 @@ def _size(
     if len(numbers) == len(seen) and len({size for _, size in numbers}) == 1:
         return numbers[0][1]
     # Sizes of one alone may be too small for a network's windows; the others have to be there.
-    if any(size is None and set(sample.values()) != {1} for sample, size in seen):
+    if any(not isinstance(size, int) and set(sample.values()) != {1} for sample, size in seen):
         return None
     same = [name for name in known.names if all(sample[name] == size for sample, size in numbers)]
     return same[0] if len(same) == 1 else None

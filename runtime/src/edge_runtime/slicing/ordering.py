@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Final
 
 from onnx import ModelProto, NodeProto
 
 from edge_runtime.errors import NotOnnx
-from edge_runtime.slicing.reading import bodies, reads
+from edge_runtime.slicing.reading import reads
 
-# Of a graph or a function: what protobuf has for several messages.
-_Nodes = Any
+_SHOWN: Final = 4
 
 
 def put_in_order(model: ModelProto) -> None:
-    """Sorts the nodes of the graph, of the functions and of every graph inside a node, where they need it.
+    """Sorts the nodes of the graph, where they need it; those inside nodes onnxruntime does not sort either.
 
     Raises NotOnnx for a cycle.
     """
-    _sort(model.graph.node)
-    for function in model.functions:
-        _sort(function.node)
+    nodes = model.graph.node
+    order = order_of(nodes)
+    if len(order) < len(nodes):
+        left = set(range(len(nodes))) - set(order)
+        shown = ", ".join(nodes[i].name or nodes[i].output[0] for i in sorted(left)[:_SHOWN])
+        raise NotOnnx(f"model: the graph has a cycle among or before the nodes {shown}; export it again")
+    if order != list(range(len(nodes))):
+        # Copies: taking a message out of its field frees it.
+        kept = [NodeProto.FromString(nodes[i].SerializeToString()) for i in order]
+        del nodes[:]
+        nodes.extend(kept)
 
 
 def order_of(nodes: Sequence[NodeProto]) -> list[int]:
@@ -49,19 +56,3 @@ def order_of(nodes: Sequence[NodeProto]) -> list[int]:
             if not missing[reader]:
                 heappush(ready, reader)
     return found
-
-
-def _sort(nodes: _Nodes) -> None:
-    for node in nodes:
-        for body in bodies(node):
-            _sort(body.node)
-    order = order_of(nodes)
-    if len(order) < len(nodes):
-        left = set(range(len(nodes))) - set(order)
-        shown = ", ".join(nodes[i].name or nodes[i].output[0] for i in sorted(left)[:4])
-        raise NotOnnx(f"model: the graph has a cycle among or before the nodes {shown}; export it again")
-    if order != list(range(len(nodes))):
-        # Copies: taking a message out of its field frees it.
-        kept = [NodeProto.FromString(nodes[i].SerializeToString()) for i in order]
-        del nodes[:]
-        nodes.extend(kept)
