@@ -99,7 +99,7 @@ def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
         if found is None:
             raise NoExits(
                 f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit; "
-                f"give at least {{name: final, output: {graph.outputs[-1]}, "
+                f"give at least {{name: final, output: {(graph.computed or graph.outputs)[-1]}, "
                 f"accuracy: <share of right answers on held-out data>}}"
             )
         try:

@@ -56,7 +56,7 @@ class Tensor:
 
     def item_bytes(self) -> int:
         """Bytes of this tensor at batch 1; the least that there can be for BYTES."""
-        return prod(max(d, 1) for d in self.shape) * width(self.datatype)
+        return prod(1 if d < 0 else d for d in self.shape) * width(self.datatype)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a concrete shape is one of this tensor's."""

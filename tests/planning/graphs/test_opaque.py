@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from edge_planning.errors import BadValueError
 from edge_planning.graphs import Graph
 from edge_planning.graphs.cuts import chain_cuts
 from edge_planning.graphs.onnx_reading import read_graph, read_model
@@ -167,10 +168,11 @@ def test_text_can_be_read_but_not_sized(write: Write) -> None:
     model = write([("StringNormalizer", "x", "y")], {"x": (1,)}, {"y": (1,)})
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.STRING
-    read = read_model(model, name="m")
-    assert read.graph is not None
-    assert kinds(read.graph) == {"y": "opaque"}
-    assert "the elements of x have no fixed width" in read.graph.warnings[0]
+    graph = read_graph(model, name="m")
+    assert kinds(graph) == {"y": "opaque"}
+    assert "the elements of x have no fixed width" in graph.warnings[0]
+    with pytest.raises(BadValueError, match="input x has no elements of a fixed width"):
+        read_model(model, name="m")
 
 
 @pytest.mark.parametrize("operator", ["Scan", "SequenceMap"])

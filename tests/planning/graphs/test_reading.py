@@ -31,6 +31,58 @@ def test_a_dynamic_batch_is_one(write: Write) -> None:
         assert graph.warnings == ()
 
 
+@pytest.mark.parametrize("batch", ["batch", "2*N + 1", None, -1])
+def test_what_grows_with_the_batch_can_be_cut_and_what_does_not_cannot(
+    write: Write, batch: int | str | None
+) -> None:
+    model = write(
+        [
+            ("Relu", "x", "a"),
+            ("Slice", "a zero two", "b"),
+            ("Concat", "b b", "c", {"axis": 0}),
+            ("Exp", "c", "y"),
+        ],
+        {"x": (batch, 4)},
+        {"y": (batch, 4)},
+        {"zero": np.array([0]), "two": np.array([2])},
+    )
+    read = read_model(model, name="m")
+    assert [(cut.name, cut.size) for cut in read.exits[0].cuts] == [("x", 16), ("a", 16)]
+    assert read.graph is not None
+    assert [read.graph.tensors[name].crosses for name in "xabc"] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("size", ["H", None, -1])
+def test_bytes_of_an_open_size_are_not_made_up(write: Write, size: int | str | None) -> None:
+    model = write([("Relu", "x", "y")], {"x": (1, 3, size, 5)}, {"y": None})
+    name = size if isinstance(size, str) else "x.2"
+    with pytest.raises(BadValueError, match=rf"input x leaves dimension 2 \({name}\) open"):
+        read_model(model, name="m")
+    bounded = read_model(model, name="m", bounds={name: 7})
+    assert [(cut.name, cut.size) for cut in bounded.exits[0].cuts] == [("x", 3 * 7 * 5 * 4)]
+
+
+def test_a_size_of_0_is_none_that_can_be_sent(write: Write) -> None:
+    with pytest.raises(BadValueError, match="the inputs x hold no elements: a dimension of 0 is a size"):
+        read_model(write([("Relu", "x", "y")], {"x": (0, 4)}, {"y": None}), name="m")
+
+
+def test_outputs_that_nothing_computes_are_no_exits(write: Write) -> None:
+    weights = {"w": np.zeros(2, np.float32)}
+    model = write([("Relu", "x", "y")], {"x": ("n", 4)}, {"w": (2,), "y": None, "x": ("n", 4)}, weights)
+    read = read_model(model, name="m")
+    assert [exit_.output for exit_ in read.exits] == ["y"]
+    assert read.graph is not None
+    assert "but w, x, for which nothing is computed" in read.graph.warnings[-1]
+
+
+def test_what_a_file_says_wrongly_of_a_tensor_that_can_be_inferred_does_not_count(write: Write) -> None:
+    model = write([("Relu", "x", "h"), ("Exp", "h", "y")], {"x": ("n", 4)}, {"y": (5, 9)}, shapes={"h": (7,)})
+    graph = read_graph(model, name="m")
+    assert graph.tensors["h"].shape == graph.tensors["y"].shape == (1, 4)
+    assert not graph.warnings
+
+
 def test_a_fixed_batch_stays(write: Write) -> None:
     graph = read_graph(write([("Relu", "x", "y")], {"x": (3, 4)}, {"y": (3, 4)}), name="m")
     assert graph.tensors["y"].shape == (3, 4)

@@ -45,7 +45,7 @@ def assemble(network: Network) -> Graph:
 def _tensor(network: Network, name: str) -> Tensor:
     kind = network.type_of(name)
     shape = kind.counted_shape()
-    return Tensor(name, shape, prod(shape), kind.size())
+    return Tensor(name, shape, prod(shape), kind.size(), name in network.crossing)
 
 
 def _constants(network: Network) -> Mapping[str, int]:

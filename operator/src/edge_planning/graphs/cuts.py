@@ -62,6 +62,13 @@ def chain_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
+def crossing_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
+    """The cuts of chain_cuts at which something can be sent; the first stays, whatever the inputs are."""
+    first, *rest = chain_cuts(graph, output)
+    sent = [graph.tensors[name] for (name,) in rest]
+    return (first, *((tensor.name,) for tensor in sent if tensor.crosses and tensor.size))
+
+
 def path_around(graph: Graph, tensors: Collection[str], output: str) -> tuple[str, ...] | None:
     """Tensors from an input to the output that avoid `tensors`; None when the cut separates them."""
     require_tensors(graph, (output, *tensors))

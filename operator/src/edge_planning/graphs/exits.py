@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 
 from edge_planning.errors import BadValueError, require
-from edge_planning.graphs.cuts import chain_cuts
+from edge_planning.graphs.cuts import crossing_cuts, on_the_way
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 from edge_planning.models import Cut, Exit, Model
@@ -26,8 +26,12 @@ def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str |
     """
     if given is None and stated is None:
         warning = "no exits are stated: every output counts as an exit with accuracy 1"
+        computed = [output for output in graph.outputs if all(on_the_way(graph, output))]
+        require(bool(computed), f"model {graph.name}: none of its outputs is computed from an input")
+        if left := [output for output in graph.outputs if output not in computed]:
+            warning += f", but {', '.join(left)}, for which nothing is computed from an input"
         graph = replace(graph, warnings=(*graph.warnings, warning))
-        outputs = sorted(graph.outputs, key=lambda output: _flops(graph, output))
+        outputs = sorted(computed, key=lambda output: _flops(graph, output))
         entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in outputs]
     else:
         entries = given if given is not None else _listed(graph, stated or "")
@@ -81,6 +85,12 @@ def _exit(graph: Graph, number: int, entry: object) -> Exit:
 
 
 def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
-    """The cuts of chain_cuts with their bytes. Without elements there is nothing to send: no cut."""
-    cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in chain_cuts(graph, output)]
-    return tuple(Cut(names, size) for names, size in cuts if size)
+    """The cuts at which something can be sent, with their bytes."""
+    cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in crossing_cuts(graph, output)]
+    inputs, size = cuts[0]
+    require(
+        size > 0,
+        f"model {graph.name}: the inputs {', '.join(inputs)} hold no elements: a dimension of 0 is a "
+        f"size, an open one is a name or -1",
+    )
+    return tuple(Cut(names, size) for names, size in cuts)

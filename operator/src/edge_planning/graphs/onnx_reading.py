@@ -1,4 +1,4 @@
-"""Reading an ONNX file: the one module that knows ONNX.
+"""Reading an ONNX file: with onnx_types, the one place that knows ONNX.
 
     read_model(data, name="digits") -> Model, with its Graph, its exits and the cuts on the way to each
 
@@ -8,54 +8,25 @@ Weights need not be there: only their shapes are looked at.
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
-from onnx.reference import ReferenceEvaluator
-from onnx.shape_inference import InferenceError
 
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.assembling import assemble
 from edge_planning.graphs.exits import EXITS_KEY, ExitDocument, read_exits
-from edge_planning.graphs.operations import UNKNOWN, Attribute, Network, Operation, TensorType
+from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
+from edge_planning.graphs.operations import Attribute, Network, Operation, TensorType
 from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
 from edge_planning.models import Model
 
-OWN_DOMAINS = ("", "ai.onnx")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """What protobuf and onnx raise, somewhere inside, for a file that they parsed but that makes no sense."""
 STANDALONE = 4
 """The version of the format since which initializers need not be inputs as well."""
-SMALL = 1024
-"""Elements up to which a constant's values are looked at: shapes are that small, weights are not."""
-
-KNOWN_TYPES = frozenset(TensorProto.DataType.keys())
-BITS: Mapping[int, int] = {
-    TensorProto.DataType.Value(name): bits
-    for bits, names in {
-        2: "INT2 UINT2",
-        4: "INT4 UINT4 FLOAT4E2M1",
-        8: "BOOL INT8 UINT8 FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ FLOAT8E8M0",
-        16: "INT16 UINT16 FLOAT16 BFLOAT16",
-        32: "INT32 UINT32 FLOAT",
-        64: "INT64 UINT64 DOUBLE COMPLEX64",
-        128: "COMPLEX128",
-    }.items()
-    for name in names.split()
-    if name in KNOWN_TYPES
-}
-
-_ARITHMETIC = """
-    Abs Add And Cast Ceil Concat Constant Div Equal Flatten Floor Gather Greater GreaterOrEqual Identity Less
-    LessOrEqual Max Min Mod Mul Neg Not Or Pow ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round Shape
-    Size Slice Split Sqrt Squeeze Sub Transpose Unsqueeze Where
-"""
-ARITHMETIC = frozenset(_ARITHMETIC.split())
-"""Operators that exporters compute shapes with; none makes much more than it is given."""
 
 
 def read_model(
@@ -74,6 +45,8 @@ def read_model(
     """
     model = _parsed(data, name)
     graph = _graph(model, name, bounds or {})
+    for value in _inputs(model.graph):
+        _require_size(name, value, bounds or {})
     stated = next((entry.value for entry in model.metadata_props if entry.key == EXITS_KEY), None)
     return read_exits(graph, exits, stated)
 
@@ -82,9 +55,10 @@ def read_graph(data: bytes | ModelProto, *, name: str, bounds: Mapping[str, int]
     """The graph of an ONNX model, for a batch of one.
 
     An open first dimension of an input is the batch and becomes 1; others become what `bounds` says by their
-    names. What cannot be planned (control flow, an operator that ONNX does not have, a shape that is open or
-    not known) becomes part of an opaque layer, with a sentence in the graph's warnings. Raises BadValueError
-    for what is no ONNX file, for a graph that is cyclic or reads what nothing makes, and for bad bounds.
+    names, or by tensor and place (`image.2`) where they have none. What cannot be planned (control flow, an
+    operator that ONNX does not have, a shape that is open or not known) becomes part of an opaque layer, with
+    a sentence in the graph's warnings. Raises BadValueError for what is no ONNX file, for a graph that is
+    cyclic or reads what nothing makes, and for bad bounds.
     """
     return _graph(_parsed(data, name), name, bounds or {})
 
@@ -106,6 +80,23 @@ def _parsed(data: bytes | ModelProto, name: str) -> ModelProto:
     return model
 
 
+def _require_size(name: str, value: ValueInfoProto, bounds: Mapping[str, int]) -> None:
+    """BadValueError for an input whose bytes are not known: then those of the first cut are not."""
+    where, kind = f"model {name}: input {value.name}", value.type.tensor_type
+    require(kind.elem_type in BITS, f"{where} has no elements of a fixed width, so its bytes are not known")
+    require(kind.HasField("shape"), f"{where} has no shape, so its bytes are not known: export it with one")
+    left = [
+        f"{axis} ({dimension})"
+        for axis, dimension in enumerate(open_dimensions(value))
+        if axis and dimension and dimension not in bounds
+    ]
+    require(
+        not left,
+        f"{where} leaves dimension {', '.join(left)} open, so its bytes are not known: only the batch, "
+        f"dimension 0, may be without a bound",
+    )
+
+
 def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
     for dimension, size in bounds.items():
         require(size >= 1, f"model {name}: the bound {dimension} = {size} is not above 0")
@@ -118,45 +109,56 @@ def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
 
 
 def _network(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Network:
-    lean, weights = _lean(model, name, bounds)
-    inputs = tuple(value.name for value in model.graph.input if value.name not in weights)
-    lean, warnings = _inferred(lean)
-    types = _types(lean.graph) | weights
-    # Only while something is open is it worth computing shapes as exporters write them.
-    while _open(lean.graph, types) and _computed(lean.graph, types):
-        lean, warnings = _inferred(lean)
-        types = _types(lean.graph) | weights
+    inputs = _inputs(model.graph)
+    lean, weights = _lean(model, name, inputs)
+    read = typed(lean, weights, inputs, model.graph, bounds)
     return Network(
         name,
-        inputs,
-        tuple(value.name for value in lean.graph.output),
-        tuple(_operations(lean.graph)),
-        frozenset({*weights, *(tensor.name for tensor in lean.graph.initializer)}),
-        types,
-        warnings,
+        tuple(value.name for value in inputs),
+        tuple(dict.fromkeys(value.name for value in model.graph.output)),
+        tuple(_operations(read.graph)),
+        frozenset({*weights, *(tensor.name for tensor in read.graph.initializer)}),
+        read.types,
+        read.warnings,
+        read.crossing,
     )
 
 
 # --- the file without its weights ---
 
 
-def _lean(
-    model: ModelProto, name: str, bounds: Mapping[str, int]
-) -> tuple[ModelProto, dict[str, TensorType]]:
-    """A copy with sizes for open dimensions, nodes in order and no values of weights; the weights' types.
+def _inputs(graph: GraphProto) -> list[ValueInfoProto]:
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {sparse.values.name for sparse in graph.sparse_initializer}
+    return [value for value in graph.input if value.name not in constants]
 
-    Weights are inputs of the copy: shape inference needs no more of them.
+
+def _lean(
+    model: ModelProto, name: str, inputs: Sequence[ValueInfoProto]
+) -> tuple[ModelProto, dict[str, TensorType]]:
+    """A copy with nodes in order, no values of weights and nothing declared; the weights' types.
+
+    Weights are inputs of the copy: shape inference needs no more of them. What a file declares of inner
+    tensors and outputs would be kept by inference, right or wrong.
     """
     graph = model.graph
     lean = ModelProto(ir_version=max(model.ir_version, STANDALONE))
     lean.opset_import.extend(model.opset_import)
     if not model.opset_import:
         lean.opset_import.add(domain="", version=1)
+    imported = {_plain(entry.domain) for entry in lean.opset_import}
+    for domain in dict.fromkeys(_plain(node.domain) for node in _everywhere(graph)):
+        if domain not in imported:
+            lean.opset_import.add(domain=domain, version=_latest(domain))
+    lean.graph.name = graph.name or name
+    lean.graph.input.extend(inputs)
     weights: dict[str, TensorType] = {}
     for tensor in graph.initializer:
         weights[tensor.name] = _keep(lean.graph, tensor, tensor.name)
     for sparse in graph.sparse_initializer:
-        weights[sparse.values.name] = TensorType(tuple(sparse.dims), BITS.get(sparse.values.data_type))
+        called, kind, dims = sparse.values.name, sparse.values.data_type, sparse.dims
+        lean.graph.input.append(onnx.helper.make_tensor_value_info(called, kind, dims))
+        weights[called] = TensorType(tuple(dims), BITS.get(kind))
     nodes = []
     for node in graph.node:
         value = _large_constant(node)
@@ -164,12 +166,6 @@ def _lean(
             nodes.append(node)
         else:
             weights[node.output[0]] = _keep(lean.graph, value, node.output[0])
-    inputs = [value for value in graph.input if value.name not in weights]
-    sizes = _sizes(inputs, bounds)
-    lean.graph.name = graph.name or name
-    lean.graph.input.extend(_sized(value, sizes, batch=True) for value in inputs)
-    lean.graph.output.extend(_sized(value, sizes) for value in graph.output)
-    lean.graph.value_info.extend(_sized(value, sizes) for value in graph.value_info)
     outside = [value.name for value in inputs] + list(weights)
     reads = [tuple(node.input) + _captured(node) for node in nodes]
     order = ordered(
@@ -182,6 +178,23 @@ def _lean(
     )
     lean.graph.node.extend(nodes[number] for number in order)
     return lean, weights
+
+
+def _everywhere(graph: GraphProto) -> Iterable[NodeProto]:
+    for node in graph.node:
+        yield node
+        for body in _bodies(node):
+            yield from _everywhere(body)
+
+
+def _plain(domain: str) -> str:
+    return "" if domain in OWN_DOMAINS else domain
+
+
+def _latest(domain: str) -> int:
+    """The version that a file means which imports none; onnxruntime takes the latest too."""
+    known = (schema.since_version for schema in onnx.defs.get_all_schemas() if schema.domain == domain)
+    return max(known, default=1)
 
 
 def _keep(graph: GraphProto, tensor: TensorProto, name: str) -> TensorType:
@@ -204,125 +217,6 @@ def _large_constant(node: NodeProto) -> TensorProto | None:
             tensor: TensorProto = attribute.t
             return tensor
     return None
-
-
-def _sizes(inputs: Iterable[ValueInfoProto], bounds: Mapping[str, int]) -> dict[str, int]:
-    """Sizes by the names of dimensions: the bounds, and 1 for the name of a first dimension."""
-    sizes = dict(bounds)
-    for value in inputs:
-        for dimension in value.type.tensor_type.shape.dim[:1]:
-            if dimension.dim_param:
-                sizes.setdefault(dimension.dim_param, 1)
-    return sizes
-
-
-def _sized(value: ValueInfoProto, sizes: Mapping[str, int], batch: bool = False) -> ValueInfoProto:
-    """A copy with sizes for the dimensions whose names are known, and for an unnamed batch."""
-    copy = ValueInfoProto()
-    copy.CopyFrom(value)
-    if copy.type.HasField("tensor_type"):
-        for axis, dimension in enumerate(copy.type.tensor_type.shape.dim):
-            if dimension.dim_param in sizes:
-                dimension.dim_value = sizes[dimension.dim_param]
-            elif dimension.dim_value < 0 or (batch and dimension.dim_value == 0):
-                dimension.Clear()
-            if batch and axis == 0 and not dimension.dim_param and dimension.dim_value == 0:
-                dimension.dim_value = 1
-    return copy
-
-
-# --- types ---
-
-
-def _inferred(lean: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
-    """The model with the shapes that follow; a warning where inference gave up."""
-    try:
-        return onnx.shape_inference.infer_shapes(lean, data_prop=True), ()
-    except (InferenceError, ValidationError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        return lean, (f"shapes are not known beyond those that the file states: {reason}",)
-
-
-def _types(graph: GraphProto) -> dict[str, TensorType]:
-    types = {
-        tensor.name: TensorType(tuple(tensor.dims), BITS.get(tensor.data_type))
-        for tensor in graph.initializer
-    }
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        types[value.name] = _type(value.type)
-    return types
-
-
-def _type(proto: TypeProto) -> TensorType:
-    if not proto.HasField("tensor_type"):
-        return UNKNOWN
-    tensor = proto.tensor_type
-    shape = None
-    if tensor.HasField("shape"):
-        shape = tuple(
-            dimension.dim_value if dimension.HasField("dim_value") and dimension.dim_value >= 0 else None
-            for dimension in tensor.shape.dim
-        )
-    return TensorType(shape, BITS.get(tensor.elem_type))
-
-
-def _open(graph: GraphProto, types: Mapping[str, TensorType]) -> bool:
-    return any(
-        not types.get(tensor, UNKNOWN).known for node in graph.node for tensor in node.output if tensor
-    )
-
-
-def _computed(graph: GraphProto, types: Mapping[str, TensorType]) -> bool:
-    """Replaces arithmetic on known shapes by its results, as constants; whether there were any."""
-    values = {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in graph.initializer
-        if tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= SMALL
-    }
-    kept, found = [], False
-    for node in graph.node:
-        results = _results(node, values, types)
-        if results is None:
-            kept.append(node)
-            continue
-        for tensor, value in zip(node.output, results, strict=False):
-            values[tensor] = value
-            graph.initializer.append(onnx.numpy_helper.from_array(value, tensor))
-        found = True
-    if found:
-        nodes = [NodeProto.FromString(node.SerializeToString()) for node in kept]
-        del graph.node[:]
-        graph.node.extend(nodes)
-    return found
-
-
-def _results(
-    node: NodeProto, values: Mapping[str, np.ndarray], types: Mapping[str, TensorType]
-) -> list[np.ndarray] | None:
-    """What a node computes, as far as that is small and known."""
-    if node.op_type not in ARITHMETIC or node.domain not in OWN_DOMAINS:
-        return None
-    given: dict[str, np.ndarray] = {name: values[name] for name in node.input if name in values}
-    if node.op_type in ("Shape", "Size"):
-        kind = types.get(node.input[0], UNKNOWN)
-        if not kind.known:
-            return None
-        given = {node.input[0]: np.broadcast_to(np.False_, kind.counted_shape())}
-    if any(name and name not in given for name in node.input):
-        return None
-    try:
-        results = list(ReferenceEvaluator(node).run(None, given))
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        NotImplementedError,
-    ):
-        return None
-    return results if all(isinstance(r, np.ndarray) and r.size <= SMALL for r in results) else None
 
 
 # --- nodes ---

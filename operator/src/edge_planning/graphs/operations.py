@@ -59,7 +59,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """operations: in topological order. constants: tensors with values in the file. types: by tensor."""
+    """operations: in topological order. constants: tensors with values in the file. types: by tensor.
+
+    crossing: tensors that can be sent from one place to another.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -68,6 +71,7 @@ class Network:
     constants: frozenset[str]
     types: Mapping[str, TensorType]
     warnings: tuple[str, ...] = ()
+    crossing: frozenset[str] = frozenset()
 
     def type_of(self, tensor: str) -> TensorType:
         """UNKNOWN where nothing is said."""

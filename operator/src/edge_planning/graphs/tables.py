@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge_planning.graphs.cuts import chain_cuts
+from edge_planning.graphs.cuts import crossing_cuts
 from edge_planning.graphs.values import Graph
 
 HEADINGS = ("", "layer", "kind", "output", "MFLOP", "weights KiB", "output KiB")
@@ -14,7 +14,7 @@ def layer_table(graph: Graph, output: str | None = None) -> str:
     A bar before a line says that the tensor made there is a cut on the way to `output` (by default the last
     output of the graph).
     """
-    cuts = {names[0] for names in chain_cuts(graph, output or graph.outputs[-1]) if len(names) == 1}
+    cuts = {names[0] for names in crossing_cuts(graph, output or graph.outputs[-1]) if len(names) == 1}
     rows = [
         (
             "|" if not cuts.isdisjoint(layer.outputs) else "",

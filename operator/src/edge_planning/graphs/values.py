@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An activation of a batch of one: shape without symbols, elements (count), size (bytes as computed)."""
+    """An activation of a batch of one: shape without symbols, elements (count), size (bytes as computed).
+
+    crosses: whether it can be sent from one place to another: not if its size is not known, or if it is one
+    for a whole batch while other tensors have an item each.
+    """
 
     name: str
     shape: tuple[int, ...]
     elements: int
     size: int
+    crosses: bool = True
 
 
 @dataclass(frozen=True, slots=True)

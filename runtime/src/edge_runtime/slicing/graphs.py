@@ -15,8 +15,9 @@ from onnx import ValueInfoProto
 
 from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
-from edge_runtime.slicing.reading import everywhere, read_model
-from edge_runtime.slicing.shapes import Known, check_input, infer, open_sizes
+from edge_runtime.slicing.checking import read_model
+from edge_runtime.slicing.reading import everywhere
+from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of
 from edge_runtime.slicing.writing import Part, write
@@ -78,7 +79,7 @@ class Graph:
         for value in declared:
             check_input(value)
         self.inputs: tuple[str, ...] = tuple(i.name for i in declared)
-        self.outputs = tuple(o.name for o in graph.output)
+        self.outputs = tuple(dict.fromkeys(o.name for o in graph.output))
         self._open = {v.name: found for v in declared if (found := open_sizes(v))}
         self._structure = Structure(self.model, self.inputs)
         self._known = infer(self.model, self.inputs)
@@ -94,6 +95,11 @@ class Graph:
                 f"give a model with one input tensor"
             )
         return self.inputs[0]
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The outputs that are computed from an input: no constants, and no inputs passed on."""
+        return tuple(n for n in self.outputs if n not in self.inputs and self.needed_inputs([n]))
 
     def tensor(self, name: str) -> Tensor:
         """The type and shape of a tensor; UnknownTensor when it is none, or none whose type is known."""
@@ -135,6 +141,7 @@ class Graph:
             raise BadRequest(
                 f'"{output}" is not computed from the input {", ".join(self.inputs)}; name another output'
             )
+        self._check_sizes(found[0])
         first, *rest = (names for i, names in enumerate(found) if i == 0 or self._can_cross(names))
         fused = [
             a for a, b in zip(rest, [*rest, (output,)][1:], strict=True) if not self._only(_FOLDED, a, b)
@@ -143,7 +150,7 @@ class Graph:
         for names in fused:
             if not self._only(_VIEWS, kept[-1], names):
                 kept.append(names)
-        return [Cut(names, sum(self._known[n].item_bytes or 0 for n in names)) for names in kept]
+        return [Cut(names, self._bytes(names)) for names in kept]
 
     def slice(
         self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
@@ -170,7 +177,7 @@ class Graph:
             raise BadRequest(
                 f"inputs: {', '.join(spare)} is not needed to compute {', '.join(outputs)}; leave it out"
             )
-        return write(self.model, part, needed, self._taken)
+        return write(self.model, part, needed, self._taken, self._known)
 
     def contract(
         self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
@@ -213,17 +220,31 @@ class Graph:
                 f"add it to the cut"
             )
 
-    def _can_cross(self, names: Sequence[str]) -> bool:
-        """Whether tensors have known sizes, and a batch where the inputs have one."""
-        batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
-        return all(
-            (known := self._known.get(name)) is not None
-            and known.item_bytes is not None
-            and (
-                not batched
-                or (known.tensor.shape[:1] == (-1,) and known.item_bytes == known.tensor.item_bytes())
+    def _check_sizes(self, names: Sequence[str]) -> None:
+        """BadRequest for inputs of which not even the bytes are known, or that hold nothing."""
+        for name in names:
+            if self._known[name].item_bytes is None:
+                raise BadRequest(
+                    f"model: input {name} holds strings, so the bytes of sending it are not known; "
+                    f"give a model that takes numbers"
+                )
+        if not self._bytes(names):
+            sizes = "; ".join(f"{name} {list(self._known[name].tensor.shape)}" for name in names)
+            raise BadRequest(
+                f"model: the inputs hold no elements ({sizes}): a dimension of 0 is a size; write an open "
+                f"one as a name or as -1"
             )
-            for name in names
+
+    def _bytes(self, names: Sequence[str]) -> int:
+        """What crosses at batch 1 for tensors that can cross."""
+        return sum(self._known[name].item_bytes or 0 for name in names)
+
+    def _can_cross(self, names: Sequence[str]) -> bool:
+        """Whether tensors have known sizes, together not 0, and a batch where the inputs have one."""
+        batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
+        known = [self._known.get(name) for name in names]
+        return bool(self._bytes([n for n in names if n in self._known])) and all(
+            k is not None and k.item_bytes is not None and (k.in_items or not batched) for k in known
         )
 
     def _only(self, kinds: frozenset[str], start: Sequence[str], end: Sequence[str]) -> bool:
@@ -235,8 +256,3 @@ class Graph:
             return False
         wanted, missing = self._structure.between(set(start), end)
         return not missing and all(self.model.graph.node[i].op_type in kinds for i in wanted)
-
-
-def _has_batch(known: Known) -> bool:
-    """Whether a tensor's first dimension is the batch, and not a multiple of it."""
-    return known.tensor.shape[:1] == (-1,) and known.item_bytes == known.tensor.item_bytes()

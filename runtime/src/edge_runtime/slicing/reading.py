@@ -1,4 +1,4 @@
-"""A model's bytes read, and refused with a sentence where they are none that can be cut."""
+"""A model's bytes as ONNX, and its nodes: what they read, hold, draw and call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from edge_runtime.errors import NotOnnx
-from edge_runtime.slicing.tensordata import Fetch, take_in
 
 # These draw anew each time that they run: a second copy would draw something else.
 RANDOM = frozenset(
@@ -35,21 +34,6 @@ def parse(data: bytes) -> ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:  # protobuf reads some random bytes as an empty model
         raise NotOnnx(f"model: {len(data)} bytes starting with {start} hold no ONNX graph; {fix}")
-    return model
-
-
-def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
-    """A checked model with all its data in it; `fetch` gives the bytes of data that lies outside, by digest.
-
-    Raises NotOnnx, BadRequest and DigestMismatch.
-    """
-    model = parse(data)
-    take_in(model, fetch)
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        first = str(error).strip().splitlines()[0][:200]
-        raise NotOnnx(f"model: not valid ONNX ({first}); export it again") from error
     return model
 
 

@@ -8,9 +8,11 @@ from math import prod
 from typing import Final
 
 import onnx
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.slicing.checking import MIN_IR, missing_domains
+from edge_runtime.slicing.dimensions import Inferred, OpenDimensions, Sample, Size, joined
 from edge_runtime.tensors import Tensor, width
 
 DATATYPES: Final = {
@@ -18,58 +20,65 @@ DATATYPES: Final = {
     9: "BOOL", 10: "FP16", 11: "FP64", 12: "UINT32", 13: "UINT64", 16: "BF16",
 }  # fmt: skip
 NUMBERS: Final = {name: number for number, name in DATATYPES.items()}
-_BATCHES: Final = (2, 3)
-# Sizes for other open dimensions: large enough for networks that halve pictures five times.
-_SIZES: Final = (224, 288)
 _SMALL: Final = 1 << 10
-_Shape = tuple[int | None, ...]
+_Shapes = Mapping[str, tuple[str, Inferred]]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A tensor's contract; `item_bytes` is what one item of a batch takes, None where that is not fixed."""
+    """A tensor and its dimensions, the open ones by name.
+
+    batched: whether its first dimension is proven to be the batch. in_items: whether it consists of items of
+    one size, one for each of the batch, by the file's word at least.
+    """
 
     tensor: Tensor
-    item_bytes: int | None
+    dimensions: tuple[Size, ...]
+    batched: bool
+    in_items: bool
+
+    @property
+    def item_bytes(self) -> int | None:
+        """Of one item, or of the whole where nothing is open; None where that is not known."""
+        numbers = [size for size in self.dimensions if isinstance(size, int)]
+        if self.tensor.datatype == "BYTES" or len(numbers) < len(self.dimensions) - self.in_items:
+            return None
+        return prod(numbers) * width(self.tensor.datatype)
 
 
 def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
     """What is known of every tensor that has a datatype and a rank.
 
-    Shapes are inferred for two sizes of every open dimension, since a reshape hides a symbolic one: what
-    differs is open. Where inference knows nothing, the file's own word counts.
+    Where inference knows nothing, the file's own word counts for sizes, not for which dimensions are alike.
     """
+    given = {v.name: v for v in model.graph.input if v.name in inputs}
+    open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
     light = _without_weights(model)
-    first, second = (_shapes(light, inputs, i) for i in range(len(_BATCHES)))
-    said = {v.name: v for v in (*model.graph.value_info, *model.graph.output, *model.graph.input)}
-    symbols = {_symbol(v) for v in model.graph.input if v.name in inputs} - {None}
+    seen = _Seen.of(light, open_)
+    claims = {v.name: v for v in (*model.graph.output, *model.graph.value_info) if _is_news(v, seen.tensors)}
+    if claims:
+        light.graph.value_info.extend(claims.values())
+        open_ = open_.claiming({name: _dimensions(v.type.tensor_type.shape) for name, v in claims.items()})
+        again = _Seen.of(light, open_)
+        seen = again if again.symbolic else seen
     found = {}
-    for name in {**first, **said}:
-        known = (
-            _joined(name, *first[name], second[name][1])
-            if name in first and name in second
-            else _declared(said[name], symbols)
-            if name in said
-            else None
-        )
-        if known is not None:
-            found[name] = known
+    for name, datatype in seen.tensors.items():
+        dimensions = joined(name, seen.symbolic.get(name, (datatype, None))[1], seen.samples_of(name), open_)
+        if dimensions is not None:
+            found[name] = _known(name, datatype, dimensions, seen, open_)
     return found
 
 
 def open_sizes(value: ValueInfoProto) -> list[str]:
     """The dimensions of an input besides the batch that are not fixed, as `2 (H)`."""
     dims = value.type.tensor_type.shape.dim
-    return [
-        f"{i} ({d.dim_param or '?'})" for i, d in enumerate(dims) if i > 0 and not d.HasField("dim_value")
-    ]
+    found = enumerate(zip(dims, _dimensions(value.type.tensor_type.shape), strict=True))
+    return [f"{i} ({d.dim_param or '?'})" for i, (d, size) in found if i > 0 and not isinstance(size, int)]
 
 
-def value_info(tensor: Tensor) -> ValueInfoProto:
-    """A tensor as a graph's input or output."""
-    shape = [
-        ("N" if axis == 0 else f"{tensor.name}.{axis}") if d < 0 else d for axis, d in enumerate(tensor.shape)
-    ]
+def value_info(tensor: Tensor, dimensions: Sequence[Size]) -> ValueInfoProto:
+    """A tensor as a graph's input or output; `dimensions` are its own or those of what it encodes."""
+    shape = [named if size < 0 else size for size, named in zip(tensor.shape, dimensions, strict=False)]
     return onnx.helper.make_tensor_value_info(tensor.name, NUMBERS[tensor.datatype], shape)
 
 
@@ -86,52 +95,81 @@ def check_input(value: ValueInfoProto) -> None:
         )
 
 
-def _joined(name: str, datatype: str, one: _Shape, two: _Shape) -> Known | None:
-    if len(one) != len(two):
-        return None
-    open_ = [a is None or a != b for a, b in zip(one, two, strict=True)]
-    shape = tuple(-1 if o or a is None else a for o, a in zip(open_, one, strict=True))
-    return Known(Tensor(name, datatype, shape), _item_bytes(datatype, one, two))
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Every tensor's datatype and shape as inferred with names for open dimensions, and with numbers."""
+
+    symbolic: _Shapes
+    sampled: Sequence[tuple[Sample, _Shapes]]
+
+    @classmethod
+    def of(cls, light: ModelProto, open_: OpenDimensions) -> _Seen:
+        alike = open_.alike() if open_.names else []
+        samples = [*alike, *(s for s in open_.distinct() if s not in alike and s)]
+        return cls(_shapes(light, open_, {}), [(s, _shapes(light, open_, s)) for s in samples])
+
+    @property
+    def tensors(self) -> dict[str, str]:
+        """The datatypes by tensor."""
+        shapes = (self.symbolic, *(shapes for _, shapes in self.sampled))
+        return {name: datatype for found in shapes for name, (datatype, _) in found.items()}
+
+    def samples_of(self, name: str) -> list[tuple[Sample, Inferred | None]]:
+        """A tensor's shape with each sample."""
+        return [(sample, shapes[name][1] if name in shapes else None) for sample, shapes in self.sampled]
 
 
-def _item_bytes(datatype: str, one: _Shape, two: _Shape) -> int | None:
-    """Bytes at batch 1, where the size grows with the batch and with nothing else."""
-    if datatype == "BYTES" or None in one or None in two:
-        return None
-    sizes = prod(d for d in one if d is not None), prod(d for d in two if d is not None)
-    small, large = (size * width(datatype) for size in sizes)
-    step = large - small
-    return small if step == 0 else step if step * _BATCHES[0] == small else None
+def _known(
+    name: str, datatype: str, dimensions: tuple[Size, ...], seen: _Seen, open_: OpenDimensions
+) -> Known:
+    shape = tuple(size if isinstance(size, int) else -1 for size in dimensions)
+    named = shape[:1] == (-1,) and dimensions[0] in open_.batches
+    # Several inputs with a batch each: a request gives them one size.
+    follows = len(open_.batches) + len(open_.claimed) > 1 and _follows(seen.samples_of(name), open_)
+    batched = named or (follows and not open_.claimed)
+    in_items = (named or follows) and all(size >= 0 for size in shape[1:])
+    return Known(Tensor(name, datatype, shape), dimensions, batched, in_items)
 
 
-def _declared(value: ValueInfoProto, batches: set[str | None]) -> Known | None:
+def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:
+    """Whether the first dimension is the batch where all inputs have one size of it."""
+    ones, *alike = open_.alike()
+    sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
+    return bool(open_.batches) and all(
+        size == sample[open_.batches[0]] or (size is None and sample == ones)
+        for sample, size in sizes
+        if sample == ones or sample in alike
+    )
+
+
+def _is_news(value: ValueInfoProto, known: Mapping[str, str]) -> bool:
+    """Whether a tensor is declared of which nothing is known by inference."""
     tensor = value.type.tensor_type
-    if tensor.elem_type not in DATATYPES or not tensor.HasField("shape"):
-        return None
-    datatype, dims = DATATYPES[tensor.elem_type], tensor.shape.dim
-    shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
-    fixed = all(d > 0 for d in shape[1:]) and datatype != "BYTES"
-    if fixed and shape and shape[0] < 0:
-        fixed = bool(dims[0].dim_param) and dims[0].dim_param in batches
-    made = Tensor(value.name, datatype, shape)
-    return Known(made, made.item_bytes() if fixed else None)
+    return value.name not in known and tensor.elem_type in DATATYPES and tensor.HasField("shape")
 
 
-def _symbol(value: ValueInfoProto) -> str | None:
-    dims = value.type.tensor_type.shape.dim
-    return dims[0].dim_param or None if dims else None
+def _dimensions(shape: TensorShapeProto) -> list[Size | None]:
+    """As onnxruntime reads them: a number below 0 says nothing, and 0 is a size."""
+    return [
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or None
+        for d in shape.dim
+    ]
 
 
 def _without_weights(model: ModelProto) -> ModelProto:
-    """The model with its large initializers as inputs: inference needs their shapes only."""
-    light = ModelProto(ir_version=max(model.ir_version, 4))
+    """The model with its large initializers as inputs: inference needs their shapes only.
+
+    What is declared of inner tensors and outputs is left out: inference would keep it, right or wrong.
+    """
+    light = ModelProto(ir_version=max(model.ir_version, MIN_IR))
     light.opset_import.extend(model.opset_import)
+    for domain, version in missing_domains(model):
+        light.opset_import.add(domain=domain, version=version)
     light.functions.extend(model.functions)
     graph = model.graph
     light.graph.name = graph.name or "graph"
     light.graph.node.extend(graph.node)
-    light.graph.sparse_initializer.extend(graph.sparse_initializer)
-    weights = {i.name for i in graph.initializer}
+    weights = {i.name for i in graph.initializer} | {i.values.name for i in graph.sparse_initializer}
     light.graph.input.extend(v for v in graph.input if v.name not in weights)
     for initializer in graph.initializer:
         if initializer.ByteSize() < _SMALL:
@@ -140,33 +178,35 @@ def _without_weights(model: ModelProto) -> ModelProto:
             light.graph.input.append(
                 onnx.helper.make_tensor_value_info(initializer.name, initializer.data_type, initializer.dims)
             )
-    # What was declared of inner tensors and outputs holds the symbolic batch, which inference would keep.
-    for value in graph.output:
-        made = light.graph.output.add()
-        made.CopyFrom(value)
-        if made.type.WhichOneof("value") == "tensor_type":
-            made.type.tensor_type.ClearField("shape")
+    for sparse in graph.sparse_initializer:
+        light.graph.input.append(
+            onnx.helper.make_tensor_value_info(sparse.values.name, sparse.values.data_type, sparse.dims)
+        )
     return light
 
 
-def _shapes(light: ModelProto, inputs: Sequence[str], choice: int) -> dict[str, tuple[str, _Shape]]:
-    fixed = ModelProto()
-    fixed.CopyFrom(light)
-    for value in fixed.graph.input:
-        if value.name in inputs:
-            for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-                if not dim.HasField("dim_value"):
-                    dim.dim_value = (_SIZES if axis else _BATCHES)[choice]
+def _shapes(light: ModelProto, open_: OpenDimensions, sample: Sample) -> _Shapes:
+    """Every tensor's shape with the sizes of a sample, and with names where it has none."""
+    sized = ModelProto()
+    sized.CopyFrom(light)
+    for value in (*sized.graph.input, *sized.graph.value_info):
+        for dim, size in zip(
+            value.type.tensor_type.shape.dim, open_.shapes.get(value.name, ()), strict=False
+        ):
+            if isinstance(size, str):
+                if size in sample:
+                    dim.dim_value = sample[size]
+                else:
+                    dim.dim_param = size
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    except onnx.shape_inference.InferenceError:
+        inferred = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError):
         return {}  # then what the file declares has to do
-    return dict(_read((*inferred.input, *inferred.value_info, *inferred.output)))
+    return dict(_read((*inferred.input, *inferred.value_info)))
 
 
-def _read(values: Sequence[ValueInfoProto]) -> Iterator[tuple[str, tuple[str, _Shape]]]:
+def _read(values: Sequence[ValueInfoProto]) -> Iterator[tuple[str, tuple[str, Inferred]]]:
     for value in values:
         tensor = value.type.tensor_type
         if tensor.HasField("shape") and tensor.elem_type in DATATYPES:
-            dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-            yield value.name, (DATATYPES[tensor.elem_type], dims)
+            yield value.name, (DATATYPES[tensor.elem_type], _dimensions(tensor.shape))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from edge_runtime.codecs.contracts import is_encoded, wire_name, wire_tensors
 from edge_runtime.codecs.nodes import decoder, encoder
 from edge_runtime.errors import TooLarge
+from edge_runtime.slicing.checking import MIN_IR
 from edge_runtime.slicing.reading import functions_of
-from edge_runtime.slicing.shapes import value_info
+from edge_runtime.slicing.shapes import Known, value_info
 from edge_runtime.tensors import Tensor
 
-# From this version on initializers need not be inputs, too.
-_MIN_IR: Final = 4
 _OPSET: Final = 17
 
 
@@ -45,13 +44,21 @@ class Part:
         return not same and bool(self.decoded() or self.encoded())
 
 
-def write(model: ModelProto, part: Part, needed: Collection[str], taken: Collection[str]) -> bytes:
+def write(
+    model: ModelProto,
+    part: Part,
+    needed: Collection[str],
+    taken: Collection[str],
+    known: Mapping[str, Known],
+) -> bytes:
     """The bytes of a slice: operators in their order, and the constants among the `needed` tensors.
 
+    Open dimensions of its ends have one name where they are `known` to be one and the same: onnxruntime
+    takes a name at its word, and fails when two tensors of one name differ.
     Raises BadRequest when the opset lacks a codec's operators, TooLarge beyond protobuf's limit.
     """
     source = model.graph
-    sliced = ModelProto(ir_version=max(model.ir_version, _MIN_IR), producer_name="edge-runtime")
+    sliced = ModelProto(ir_version=max(model.ir_version, MIN_IR), producer_name="edge-runtime")
     sliced.opset_import.extend(model.opset_import)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if not opset and part.has_codec():
@@ -67,8 +74,8 @@ def write(model: ModelProto, part: Part, needed: Collection[str], taken: Collect
         node.ClearField("doc_string")
     sliced.graph.initializer.extend(i for i in source.initializer if i.name in needed)
     sliced.graph.sparse_initializer.extend(i for i in source.sparse_initializer if i.values.name in needed)
-    sliced.graph.input.extend(value_info(t) for t in wire_tensors(part.inputs, part.decode, taken))
-    sliced.graph.output.extend(value_info(t) for t in wire_tensors(part.outputs, part.encode, taken))
+    sliced.graph.input.extend(_ends(part.inputs, part.decode, taken, known))
+    sliced.graph.output.extend(_ends(part.outputs, part.encode, taken, known))
     try:
         made: bytes = sliced.SerializeToString(deterministic=True)
     except ValueError as error:
@@ -76,6 +83,14 @@ def write(model: ModelProto, part: Part, needed: Collection[str], taken: Collect
             f"a slice of {len(own)} operators is beyond 2 GiB ({error}); cut it smaller"
         ) from error
     return made
+
+
+def _ends(
+    tensors: Sequence[Tensor], codec: str, taken: Collection[str], known: Mapping[str, Known]
+) -> Iterator[ValueInfoProto]:
+    for tensor in tensors:
+        for wire in wire_tensors((tensor,), codec, taken):
+            yield value_info(wire, known[tensor.name].dimensions)
 
 
 def _decoders(part: Part, taken: Collection[str], opset: int) -> Iterator[NodeProto]:

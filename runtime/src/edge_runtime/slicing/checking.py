@@ -1,0 +1,89 @@
+"""A model's bytes read and checked, as far as onnxruntime would accept them.
+
+onnx's checker is stricter than onnxruntime about what a file may leave out. What onnxruntime supplies or
+never looks at is supplied here for the check alone, and the model stays as its file has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import onnx
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from edge_runtime.errors import NotOnnx
+from edge_runtime.slicing.ordering import put_in_order
+from edge_runtime.slicing.reading import everywhere, parse
+from edge_runtime.slicing.tensordata import Fetch, take_in
+
+# From this version of the format on, initializers need not be inputs, too.
+MIN_IR: Final = 4
+
+
+def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
+    """A checked model with all its data in it and its nodes in order.
+
+    `fetch` gives the bytes of data that lies outside, by digest. Raises NotOnnx, BadRequest, DigestMismatch.
+    """
+    model = parse(data)
+    take_in(model, fetch)
+    put_in_order(model)
+    try:
+        with _completed(model):
+            onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        first = str(error).strip().splitlines()[0][:200]
+        raise NotOnnx(f"model: not valid ONNX ({first}); export it again") from error
+    return model
+
+
+def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
+    """Domains of operators for which the file imports no version, each with the one that is then meant."""
+    imported = {_plain(o.domain) for o in model.opset_import}
+    called = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    used = dict.fromkeys(_plain(node.domain) for node in everywhere(called))
+    return [(domain, _latest(domain)) for domain in used if domain not in imported]
+
+
+@contextmanager
+def _completed(model: ModelProto) -> Iterator[None]:
+    """The model with what onnxruntime does not insist on, until the end of the block."""
+    imports, outputs = len(model.opset_import), [_copy(o) for o in model.graph.output]
+    version, named = model.ir_version, bool(model.graph.name)
+    for domain, number in missing_domains(model):
+        model.opset_import.add(domain=domain, version=number)
+    for output in model.graph.output:
+        if not output.type.WhichOneof("value"):
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
+        if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.shape.SetInParent()
+    if version:  # without one, onnxruntime refuses the file as well
+        model.ir_version = max(version, MIN_IR)
+    if not named:
+        model.graph.name = "graph"
+    try:
+        yield
+    finally:
+        model.ir_version = version
+        if not named:
+            model.graph.ClearField("name")
+        del model.graph.output[:]
+        model.graph.output.extend(outputs)
+        del model.opset_import[imports:]
+
+
+def _copy(value: ValueInfoProto) -> ValueInfoProto:
+    copy = ValueInfoProto()
+    copy.CopyFrom(value)
+    return copy
+
+
+def _plain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _latest(domain: str) -> int:
+    known = (schema.since_version for schema in onnx.defs.get_all_schemas() if schema.domain == domain)
+    return max(known, default=1)
