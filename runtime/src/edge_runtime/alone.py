@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
@@ -61,8 +61,10 @@ class LoneModel:
         max_batch: int = LARGEST,
         cheap: Cheap = OFF,
         parts: Parts | None = None,
+        batched: Collection[str] = (),
     ) -> None:
-        self.cheap, self._parts = cheap, parts
+        """batched: the outputs that are known to have the batch, which alone have a confidence."""
+        self.cheap, self._parts, self._batched = cheap, parts, frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
         self.exits = read_exits(session)
@@ -95,7 +97,9 @@ class LoneModel:
         parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
         if exit_:
             parameters["exit"] = exit_
-            if (sure := confidence(results[outputs.index(self.exits[exit_])])) is not None:
+            output = self.exits[exit_]
+            sure = confidence(results[outputs.index(output)], output in self._batched)
+            if sure is not None:
                 parameters["confidence"] = sure
         return Answer(results, parameters)
 
@@ -122,6 +126,25 @@ def read_exits(session: Session) -> dict[str, str]:
         _log.warning("the metadata %s is no list of exits: %s", EXITS_KEY, found[:200])
         return {}
     return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
+
+
+def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
+    """Those of a file's outputs that have a row for each row of its inputs, as far as inference shows it.
+
+    The names that the file gives to sizes do not: exporters call the number of boxes that were found like
+    the batch.
+    """
+    if not names:
+        return frozenset()
+    from edge_runtime.slicing import Graph  # onnx takes a while to import
+
+    found = set()
+    try:
+        graph = Graph(path.read_bytes())
+        found = {name for name in names if graph.tensor(name).has_batch}
+    except (EdgeError, OSError) as error:
+        _log.info("answers have no confidence: %s", error)
+    return frozenset(found)
 
 
 def check_file(path: Path) -> None:
@@ -213,8 +236,10 @@ async def serve_alone(
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
     whole = await asyncio.to_thread(open_model, path, threads)
-    parts = Parts(path, whole, threads) if read_exits(whole) else None
-    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts)
+    exits = read_exits(whole)
+    parts = Parts(path, whole, threads) if exits else None
+    batched = await asyncio.to_thread(batched_outputs, path, exits.values())
+    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts, batched=batched)
     service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)

@@ -26,12 +26,16 @@ class Answer:
     accuracy: float = 1.0
 
 
-def confidence(output: Array) -> float | None:
+def confidence(output: Array, rowwise: bool = True) -> float | None:
     """The share of belief in the likeliest class, of the least certain item of a batch.
 
-    output: [batch, classes], logits or probabilities; None for what is not of this form.
+    output: [batch, classes], logits or probabilities. None for what is not of this form: whole numbers,
+    scalars, no items at all. `rowwise`: whether its rows are known to be those of the batch, which those of
+    boxes are not; None then, too.
     """
-    if output.ndim != 2 or output.dtype.kind != "f" or not 2 <= output.shape[1] <= _MOST_CLASSES:
+    if not rowwise or output.ndim != 2 or output.dtype.kind != "f":
+        return None
+    if not output.shape[0] or not 2 <= output.shape[1] <= _MOST_CLASSES:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         wide = output.astype(np.float32, copy=False)

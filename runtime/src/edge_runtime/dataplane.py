@@ -105,7 +105,7 @@ class Dataplane:
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output)) is not None:
+        if (sure := confidence(output, _rowwise(loaded))) is not None:
             parameters["confidence"] = sure
         return Answer([output] * len(question.outputs), parameters, _worth(table, loaded, outcome))
 
@@ -195,7 +195,7 @@ class Dataplane:
         insurance = Insurance(lambda halt: self._run(cover, known, start + usable(deadline), halt))
         if leave_at is not None and cover is not table.local:
             output = await insurance.result()
-            if (confidence(output) or 0.0) >= leave_at:
+            if (confidence(output, _rowwise(cover)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 return output, cover, "ok"
         if allowed.insure_in is not None:
@@ -247,6 +247,11 @@ class Dataplane:
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None
         return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
+
+
+def _rowwise(loaded: LoadedRoute) -> bool:
+    """Whether the rows of what a route gives are those of the batch."""
+    return loaded.route.output.batched
 
 
 def _worth(table: Table, loaded: LoadedRoute, outcome: str) -> float:

@@ -36,7 +36,7 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
         raise BadTensor(f"{where}.datatype: {short(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
-        hint = ", where -1 is any size from 1 on" if -1 in tensor.shape else ""
+        hint = f", where {_open_sizes(tensor)}" if -1 in tensor.shape else ""
         raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
     if prod(dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
@@ -119,6 +119,14 @@ def short(value: Json) -> str:
         return "null" if value is None else str(value).lower()
     text = f'"{value[:80]}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _open_sizes(tensor: Tensor) -> str:
+    """What may stand for -1."""
+    if not tensor.has_batch:
+        return "-1 is any size from 0 on"
+    others = " for the batch, the first, and from 0 on for others" if -1 in tensor.shape[1:] else ""
+    return f"-1 is any size from 1 on{others}"
 
 
 def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:

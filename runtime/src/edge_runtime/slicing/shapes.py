@@ -42,13 +42,14 @@ def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
     light = _without_weights(model)
     first, second = (_shapes(light, inputs, i) for i in range(len(_BATCHES)))
     said = {v.name: v for v in (*model.graph.value_info, *model.graph.output, *model.graph.input)}
-    symbols = {_symbol(v) for v in model.graph.input if v.name in inputs} - {None}
+    given = {v.name for v in model.graph.input if v.name in inputs}
+    symbols = {_symbol(said[name]) for name in given} - {None}
     found = {}
     for name in {**first, **said}:
         known = (
             _joined(name, *first[name], second[name][1])
             if name in first and name in second
-            else _declared(said[name], symbols)
+            else _declared(said[name], symbols, name in given)
             if name in said
             else None
         )
@@ -91,7 +92,8 @@ def _joined(name: str, datatype: str, one: _Shape, two: _Shape) -> Known | None:
         return None
     open_ = [a is None or a != b for a, b in zip(one, two, strict=True)]
     shape = tuple(-1 if o or a is None else a for o, a in zip(open_, one, strict=True))
-    return Known(Tensor(name, datatype, shape), _item_bytes(datatype, one, two))
+    batched = (one[:1], two[:1]) == (_BATCHES[:1], _BATCHES[1:])
+    return Known(Tensor(name, datatype, shape, batched=batched or shape[:1] != (-1,)), _item_bytes(datatype, one, two))
 
 
 def _item_bytes(datatype: str, one: _Shape, two: _Shape) -> int | None:
@@ -104,7 +106,8 @@ def _item_bytes(datatype: str, one: _Shape, two: _Shape) -> int | None:
     return small if step == 0 else step if step * _BATCHES[0] == small else None
 
 
-def _declared(value: ValueInfoProto, batches: set[str | None]) -> Known | None:
+def _declared(value: ValueInfoProto, batches: set[str | None], given: bool) -> Known | None:
+    """By the file's word, which is no proof that a tensor other than an input has the batch."""
     tensor = value.type.tensor_type
     if tensor.elem_type not in DATATYPES or not tensor.HasField("shape"):
         return None
@@ -113,7 +116,7 @@ def _declared(value: ValueInfoProto, batches: set[str | None]) -> Known | None:
     fixed = all(d > 0 for d in shape[1:]) and datatype != "BYTES"
     if fixed and shape and shape[0] < 0:
         fixed = bool(dims[0].dim_param) and dims[0].dim_param in batches
-    made = Tensor(value.name, datatype, shape)
+    made = Tensor(value.name, datatype, shape, batched=given or shape[:1] != (-1,))
     return Known(made, made.item_bytes() if fixed else None)
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge_runtime.cards import card_of
 from edge_runtime.codecs.contracts import FP32, check_codec
@@ -21,6 +21,9 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measurements import Measurements
 from edge_runtime.store.sources import fetch, fetch_data
+
+# Of what is kept about a slice: another number makes it anew.
+_FORM: Final = 2
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -87,7 +90,7 @@ class Catalogue:
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
-        asked = json.dumps([digest, inputs, outputs, codecs])
+        asked = json.dumps([_FORM, digest, inputs, outputs, codecs])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         known = _parsed(index)
         if known is not None and self._is_whole(known):
