@@ -53,7 +53,7 @@ def answer(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
 def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:
     """Rows of a request, and what it has in common with those that it may be run with."""
     rows = {array.shape[:1] for array in feeds.values()}
-    if not session.batched or len(rows) != 1 or (0,) in rows:
+    if not session.batched or len(rows) != 1:
         return 1, None
     items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
     return int(rows.pop()[0]), (id(session), items)

@@ -93,7 +93,9 @@ def _joined(name: str, datatype: str, one: _Shape, two: _Shape) -> Known | None:
     open_ = [a is None or a != b for a, b in zip(one, two, strict=True)]
     shape = tuple(-1 if o or a is None else a for o, a in zip(open_, one, strict=True))
     batched = (one[:1], two[:1]) == (_BATCHES[:1], _BATCHES[1:])
-    return Known(Tensor(name, datatype, shape, batched=batched or shape[:1] != (-1,)), _item_bytes(datatype, one, two))
+    return Known(
+        Tensor(name, datatype, shape, batched=batched or shape[:1] != (-1,)), _item_bytes(datatype, one, two)
+    )
 
 
 def _item_bytes(datatype: str, one: _Shape, two: _Shape) -> int | None:
