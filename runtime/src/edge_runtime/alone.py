@@ -19,7 +19,7 @@ import uvloop
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
-from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.pauses import short_pauses
@@ -28,6 +28,8 @@ from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
@@ -156,8 +158,8 @@ def check_file(path: Path) -> None:
         raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
 
 
-def open_model(path: Path, threads: int) -> Session:
-    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+def load_model(path: Path, threads: int) -> Session:
+    """The model in a file; CannotLoad says what is wrong with the file."""
     check_file(path)
     try:
         session = Session(path, threads=threads)
@@ -165,10 +167,28 @@ def open_model(path: Path, threads: int) -> Session:
         raise CannotLoad(f"{path}: {error}") from error
     for name, kind in session.left_out.items():
         _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
+    return session
+
+
+def open_model(path: Path, threads: int, given: Given = NOTHING) -> Session:
+    """The model in a file, warm where it takes the inputs that are given or made.
+
+    Raises CannotLoad, and BadRequest for what is given and is not the model's.
+    """
+    session = load_model(path, threads)
+    samples = make(session.inputs, session.dimensions, given)
     try:
-        session.warm()
-    except EdgeError as error:  # zeros need not be a sensible input, nor shapes in a file right
-        _log.info("not warmed up: %s", error)
+        for feeds in samples.feeds:
+            session.warm(feeds)
+    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+        _log.warning(
+            "%s serves without a warm-up, so its first requests take longer: %s; %s",
+            path,
+            error,
+            samples.advice(),
+        )
+    except CannotLoad as error:  # nor need shapes in a file be right
+        _log.info("%s", error)
     return session
 
 
@@ -228,14 +248,16 @@ async def serve_alone(
     cheap: Cheap = OFF,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
+    given: Given = NOTHING,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
 
-    Raises CannotLoad and CannotListen before it says that it serves.
+    `given` is what it is warmed up on. Raises CannotLoad, BadRequest and CannotListen before it says that it
+    serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    whole = await asyncio.to_thread(open_model, path, threads)
+    whole = await asyncio.to_thread(open_model, path, threads, given)
     exits = read_exits(whole)
     parts = Parts(path, whole, threads) if exits else None
     batched = await asyncio.to_thread(batched_outputs, path, exits.values())
@@ -281,6 +303,7 @@ def serve_file(
     health_port: int | None = None,
     max_batch: int = LARGEST,
     cheap: Cheap = OFF,
+    given: Given = NOTHING,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -306,6 +329,7 @@ def serve_file(
             cheap=cheap,
             max_batch=max_batch,
             spans=spans,
+            given=given,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:

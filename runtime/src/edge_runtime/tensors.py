@@ -105,6 +105,13 @@ def rows(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
+def size_of(tensor: Tensor, array: Array) -> int:
+    """Bytes of an array of a tensor on the wire."""
+    if tensor.datatype != "BYTES":
+        return array.nbytes
+    return sum(_WORD + len(str(word).encode()) for word in array.ravel())
+
+
 def zeros(tensors: Sequence[Tensor]) -> dict[str, Array]:
     """One of everything that is open, all zero, false or empty."""
     return {

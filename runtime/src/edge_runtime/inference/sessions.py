@@ -111,6 +111,11 @@ class Session:
         self.seconds = 0.0
 
     @property
+    def dimensions(self) -> Mapping[str, Sequence[int | str | None]]:
+        """By input what the file says of each dimension: its size, or what it calls an open one."""
+        return {found.name: tuple(found.shape) for found in self._session.get_inputs()}
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """What the file's author wrote into it, by key."""
         found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
