@@ -101,7 +101,7 @@ def profile_file(
     except EdgeError as error:
         note = f"measured as a whole, since {error}"
         if any(a.dimension for a in samples.assumed):
-            note += f"; {samples.advice()}"
+            note += f"; give their sizes by {samples.shape_flags()}"
     parts: dict[Key, Slice] = {}
     if graph is None or note:
         parts = {("", name): Slice(whole, samples.feeds) for name in exits}

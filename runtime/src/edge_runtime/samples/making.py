@@ -18,6 +18,7 @@ from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
 MOST: Final = 8
 """Samples that are used, evenly spread: what lies between the parts of a model is kept for each."""
 _LARGEST: Final = 4 << 30
+_SHOWN: Final = 3
 
 Shape = tuple[int, ...]
 # As a file has an input's dimensions: a size, the name of an open one, or None.
@@ -47,13 +48,15 @@ class Assumed:
 class Samples:
     """What a model is run on: one sample or several, each with all inputs by name.
 
-    values: `zeros`, `given` or `samples`, by input. assumed: sizes that nobody gave.
+    values: `zeros`, `given` or `samples`, by input. assumed: sizes that nobody gave. of: how many samples
+    there are, of which these are some.
     """
 
     inputs: tuple[Tensor, ...]
     feeds: tuple[dict[str, Array], ...]
     values: Mapping[str, str]
     assumed: tuple[Assumed, ...]
+    of: int = 1
 
     @property
     def made(self) -> list[str]:
@@ -92,14 +95,16 @@ class Samples:
         """What to give so that the model need not run on what was made."""
         made, fixes = self.made, []
         if made:
-            named = ", ".join(f"--input {name}=VALUE" for name in made[:3])
-            fixes.append(
-                f"give {named} (a value for all, or @FILE.npy) or --samples FILE.npz in place of zeros"
-            )
+            named = " ".join(f"--input {name}=VALUE" for name in made[:_SHOWN])
+            fixes.append(f"for zeros {named}, where VALUE is one for all or @FILE.npy, or --samples FILE.npz")
+        if self.assumed:
+            fixes.append(f"for sizes of 1 {self.shape_flags()}")
+        return f"give {', and '.join(fixes)}" if fixes else "give others by --input, --samples or --shape"
+
+    def shape_flags(self) -> str:
+        """The flags by which sizes are given that were assumed."""
         shapes = [self._shape_flag(t) for t in self.inputs if any(a.input == t.name for a in self.assumed)]
-        if shapes:
-            fixes.append(f"{' '.join(shapes[:3])} in place of sizes of 1")
-        return ", ".join(fixes) or "give others by --input, --samples or --shape"
+        return " ".join(shapes[:_SHOWN])
 
     def _line(self, tensor: Tensor) -> str:
         shape = self.feeds[0][tensor.name].shape
@@ -112,9 +117,8 @@ class Samples:
         return f"{said}; open dimensions are assumed: {named}; {self._shape_flag(tensor)} gives others"
 
     def _said(self, name: str) -> str:
-        count = len(self.feeds)
         if self.values[name] == "samples":
-            return f"{count} sample{'s' if count > 1 else ''}"
+            return f"{len(self.feeds)} of {self.of} samples"
         return {"zeros": "all zeros", "given": "values as given"}[self.values[name]]
 
     def _shape_flag(self, tensor: Tensor) -> str:
@@ -134,6 +138,7 @@ class _Making:
         self._by_name = {t.name: t for t in inputs}
         self._sizes: dict[str, int] = {}  # of open dimensions by the file's names
         self._assumed: list[Assumed] = []
+        self._of = 1
 
     def samples(self) -> Samples:
         for name, shape in self._given.shapes.items():
@@ -154,7 +159,7 @@ class _Making:
                 one = whole[name] if name in whole else self._filled(tensor, literals.get(name))
             for i, feed in enumerate(feeds):
                 feed[name] = rows[name][i] if one is None else one
-        return Samples(self._inputs, tuple(feeds), values, tuple(self._assumed))
+        return Samples(self._inputs, tuple(feeds), values, tuple(self._assumed), self._of)
 
     def _tensor(self, name: str, flag: str) -> Tensor:
         tensor = self._by_name.get(name)
@@ -220,7 +225,7 @@ class _Making:
         counts = {name: len(parts) for name, parts in found.items() if len(parts) != 1}
         if len(set(counts.values())) > 1:
             raise BadRequest(f"--samples {path}: the inputs have {counts} samples; give equally many of each")
-        count = next(iter(counts.values()), 1)
+        self._of = count = next(iter(counts.values()), 1)
         chosen = [round(i * (count - 1) / max(MOST - 1, 1)) for i in range(MOST)] if count > MOST else None
         for name, parts in found.items():
             whole = parts * count if len(parts) == 1 else parts
@@ -231,9 +236,8 @@ class _Making:
         """An array's samples: along a dimension of its own, or along the input's first where that is open."""
         rank, shape = len(tensor.shape), array.shape
         if not tensor.any_rank and array.ndim == rank and rank and tensor.shape[0] < 0:
-            called = (self._dimensions.get(tensor.name) or (None,))[0]
             wanted = self._given.shapes.get(tensor.name)
-            rows = wanted[0] if wanted else self._sizes.get(called, 1) if isinstance(called, str) else 1
+            rows = wanted[0] if wanted else self._size(tensor.name, 0)
             if not rows or not shape[0] or shape[0] % rows:
                 raise BadRequest(
                     f"{where}: {shape[0]} rows are no samples of {rows}; give a multiple of it, or another "
