@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -94,26 +94,14 @@ def profile_file(
         raise CannotLoad(f"{path}: it cannot be measured on {what} ({error}); {samples.advice()}") from error
     data = path.read_bytes()
     exits = read_exits(whole) or {t.name: t.name for t in whole.outputs}
-    note, cuts, graph = "", {}, None
+    note = ""
     try:
-        graph = Graph(with_sizes(data, samples.sizes()))
-        cuts = {output: graph.cuts(output) for output in exits.values()}
+        parts = _parts(Graph(with_sizes(data, samples.sizes())), exits, samples, threads, progress)
     except EdgeError as error:
         note = f"measured as a whole, since {error}"
         if any(a.dimension for a in samples.assumed):
             note += f"; give their sizes by {samples.shape_flags()}"
-    parts: dict[Key, Slice] = {}
-    if graph is None or note:
         parts = {("", name): Slice(whole, samples.feeds) for name in exits}
-    else:
-        made = Slices(lambda start, end: _part(graph, start, end, threads), samples.feeds)
-        for name, output in exits.items():
-            found = cuts[output]
-            parts["", name] = made.between(found[0].tensors, (output,))
-        for output, found in cuts.items():
-            for start, end in pairwise([*(c.tensors for c in found), (output,)]):
-                parts["+".join(start), "+".join(end)] = made.between(start, end)
-                progress(0, 1)
     measured = measure_all(
         {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
     )
@@ -128,6 +116,33 @@ def profile_file(
     )
 
 
+def _parts(
+    graph: Graph,
+    exits: Mapping[str, str],
+    samples: Samples,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> dict[Key, Slice]:
+    """Each exit as a whole, from nothing to its name, and what lies between the cuts.
+
+    Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
+    """
+
+    def part(start: Sequence[str], end: Sequence[str]) -> Session:
+        inputs, outputs = graph.contract(start, end)
+        return Session(graph.slice(start, end), inputs, outputs, threads)
+
+    made, parts = Slices(part, samples.feeds), dict[Key, Slice]()
+    cuts = {output: graph.cuts(output) for output in exits.values()}
+    for name, output in exits.items():
+        parts["", name] = made.between(cuts[output][0].tensors, (output,))
+    for output, found in cuts.items():
+        for start, end in pairwise([*(c.tensors for c in found), (output,)]):
+            parts["+".join(start), "+".join(end)] = made.between(start, end)
+            progress(0, 1)
+    return parts
+
+
 def _columns(measured: Measured) -> tuple[str, str, str]:
     return f"{measured.mean * 1e3:.3f}", f"{measured.p95 * 1e3:.3f}", str(measured.runs)
 
@@ -135,8 +150,3 @@ def _columns(measured: Measured) -> tuple[str, str, str]:
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Names to the left, figures to the right."""
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-
-
-def _part(graph: Graph, start: Sequence[str], end: Sequence[str], threads: int) -> Session:
-    inputs, outputs = graph.contract(start, end)
-    return Session(graph.slice(start, end), inputs, outputs, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -122,9 +123,15 @@ class Samples:
         return {"zeros": "all zeros", "given": "values as given"}[self.values[name]]
 
     def _shape_flag(self, tensor: Tensor) -> str:
-        open_ = {a.dimension: a.symbol or "?" for a in self.assumed if a.input == tensor.name}
+        open_ = {a.dimension: _placeholder(a) for a in self.assumed if a.input == tensor.name}
         shape = self.feeds[0][tensor.name].shape
         return f"--shape {tensor.name}={'x'.join(str(open_.get(i, d)) for i, d in enumerate(shape))}"
+
+
+def _placeholder(assumed: Assumed) -> str:
+    """What stands for a size in a flag to be written: exporters' names are long, and have an x in them."""
+    symbol = assumed.symbol or ""
+    return symbol if re.fullmatch("[A-Z][A-Z0-9]{0,7}", symbol) else f"D{assumed.dimension}"
 
 
 def make(inputs: Sequence[Tensor], dimensions: Dimensions, given: Given = NOTHING) -> Samples:
