@@ -73,6 +73,23 @@ def counting(kind: str, exits: bool = False) -> bytes:
     return model_of([*before, *nodes], [x], [y], constants, listed)
 
 
+def several() -> bytes:
+    """All kinds at once: the output of each is called by its place among them."""
+    nodes, outputs = [], []
+    for place, (own, shape, datatype) in enumerate(KINDS.values()):
+        for node in own:
+            renamed = NodeProto()
+            renamed.CopyFrom(node)
+            for names in (renamed.input, renamed.output):
+                for i, name in enumerate(names):
+                    names[i] = name if name == "b" or name in _CONSTANTS else f"{name}{place}"
+            nodes.append(renamed)
+        outputs.append(info(f"y{place}", *shape, datatype=datatype))
+    before = [helper.make_node("Mul", ["x", "one"], ["b"])]
+    constants = [numpy_helper.from_array(np.asarray(v), name) for name, v in _CONSTANTS.items()]
+    return model_of([*before, *nodes], [info("x", "N", *_ROWS)], outputs, constants)
+
+
 def picture(batch: int, hits: list[int]) -> npt.NDArray[Any]:
     """An x in which so many rows are found in each item of the batch."""
     x = np.full((batch, *_ROWS), -1, np.float32)

@@ -62,6 +62,8 @@ def alone(
     with in_thread(main):
         text = said.result(30)
         http, grpc = (int(text.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
+        if uds is not None:
+            _until_ready(uds)
         yield http, grpc, text
 
 
@@ -133,15 +135,18 @@ def entry(
     named |= {"host": "127.0.0.1", "http-port": str(http_port), "grpc-port": "0", "uds": str(folder / "uds")}
     arguments = _parser().parse_args(["run", *(f"--{name}={value}" for name, value in named.items())])
     with in_thread(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates, spans=spans)):
-        pause = threading.Event()
-        for _ in range(1000):
-            with suppress(OSError):
-                if ask(folder / "uds", "GET", "/v2/health/ready")[0] == 200:
-                    break
-            pause.wait(0.02)
-        else:
-            raise AssertionError("the entry node is not ready after 20 s")
+        _until_ready(folder / "uds")
         yield folder / "uds"
+
+
+def _until_ready(sockets: Path) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        with suppress(OSError):
+            if ask(sockets, "GET", "/v2/health/ready")[0] == 200:
+                return
+        pause.wait(0.02)
+    raise AssertionError("the node is not ready after 20 s")
 
 
 def ask(

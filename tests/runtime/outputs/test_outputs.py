@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callers import CALLERS, Caller, by_bytes
-from counting import KINDS, counting, picture
+from counting import KINDS, counting, picture, several
 from networks import run
 from routed import routed
 from stages import alone, ask
@@ -53,6 +53,41 @@ def test_callers_get_what_onnxruntime_gives(kind: str, way: str, tmp_path: Path)
             for hits in ([0], [1], [2], [0, 0]):
                 check(hits, caller)
         always()
+
+
+def test_a_model_of_many_outputs_gives_each_as_onnxruntime_does(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(several())
+    with alone(tmp_path / "m.onnx", uds=tmp_path):
+
+        @settings(max_examples=40, deadline=None)
+        @given(hits=FOUND, caller=st.sampled_from(CALLERS))
+        def equal(hits: list[int], caller: Caller) -> None:
+            x = picture(len(hits), hits)
+            answers = caller(tmp_path, "m", {"x": x})
+            for name, right in run(several(), {"x": x}).items():
+                assert answers[name].shape == right.shape
+                np.testing.assert_array_equal(answers[name], right)
+
+        equal()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", ["alone", "at the entry node", "over a hop"])
+def test_confidence_is_told_of_the_rows_of_a_batch_only(kind: str, way: str, tmp_path: Path) -> None:
+    """One box in one picture has the shape of one row of classes, whatever the file calls its size."""
+    x = picture(1, [1])
+    given = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist()}
+    model = counting(kind, exits=True)
+    with ExitStack() as stack:
+        if way == "alone":
+            (tmp_path / "m.onnx").write_bytes(model)
+            stack.enter_context(alone(tmp_path / "m.onnx", name="digits", uds=tmp_path))
+            sockets = tmp_path
+        else:
+            sockets = stack.enter_context(routed(model, "y", WAYS[way], tmp_path))
+        status, answer = ask(sockets, "POST", "/v2/models/digits/infer", {"inputs": [given]})
+    assert status == 200
+    assert ("confidence" in answer["parameters"]) == (kind == "a row for each")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -160,7 +160,8 @@ class Session:
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
-                    f"the slice answers {result.dtype}{list(result.shape)}, its placement says {tensor}"
+                    f"output {tensor.name} is {result.dtype} {list(result.shape)}, and should be "
+                    f"{tensor.datatype} {list(tensor.shape)}; correct what the model's file says of it"
                 )
 
     def _blame(self, feeds: Mapping[str, Array]) -> None:
