@@ -121,6 +121,13 @@ def test_a_refusal_says_which_sizes_may_be_0(tensor: Tensor, hint: str) -> None:
         check_shape(tensor, [7], "FP32", "x")
 
 
+@pytest.mark.parametrize("shape", [[1, 0, 1 << 62], [1, 0, 1 << 20, 1 << 20], [1, 1 << 40, 0]])
+def test_a_tensor_without_values_has_sizes_that_could_have_some(shape: list[int]) -> None:
+    tensor = Tensor("x", "FP32", (1,) + (-1,) * (len(shape) - 1))
+    with pytest.raises(BadTensor, match=r"^x\.shape: .* is more than a request of .* holds"):
+        check_shape(tensor, shape, "FP32", "x")
+
+
 def test_a_body_that_was_lost_is_not_taken_for_an_empty_tensor() -> None:
     contract = Contract([Tensor("x", "FP32", (2, -1))], [Tensor("y", "FP32", (2, -1))])
     with pytest.raises(BadRequest, match=r"^body: empty, .*; send a JSON header"):

@@ -38,7 +38,8 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
         hint = f", where {_open_sizes(tensor)}" if -1 in tensor.shape else ""
         raise BadTensor(f"{where}.shape: {short(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
-    if prod(dims) * width(datatype) > LARGEST_REQUEST:
+    # A size of 0 makes no other one possible that could not be sent.
+    if prod(max(d, 1) for d in dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
             f"{where}.shape: {short(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
             f"{tensor.name} has {list(tensor.shape)}"
