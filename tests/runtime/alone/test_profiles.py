@@ -134,11 +134,11 @@ def test_the_flags_reach_the_command(tmp_path: Path) -> None:
     ]
     refused = run(*common, "--input", "c=3")
     assert refused.returncode == 1
-    assert refused.stderr == 'BadRequest: --input: "c" is no input of the model; it has a, b\n'
+    assert refused.stderr == 'BadRequest: --input: "c" is not an input of the model; it has a, b\n'
     assert run(*common, "--shape", "a:5").returncode == 2
     refused = run("serve", path, "--http-port", 0, "--grpc-port", 0, "--input", "c=3")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert '--input: "c" is no input of the model' in refused.stderr
+    assert '--input: "c" is not an input of the model' in refused.stderr
 
 
 def test_what_serves_is_warmed_up_on_what_is_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -117,7 +117,7 @@ def test_a_sample_has_as_many_rows_as_its_shape_says(tmp_path: Path) -> None:
     assert [feed["images"].shape for feed in samples.feeds] == [(2, 3, 2, 2)] * 3
     assert shapes(samples)["words"] == (2, 2)
     assert refusal("--samples", f"{tmp_path}/s.npz", "--shape", "images=4x3x2x2").startswith(
-        f"--samples {tmp_path}/s.npz: images: 6 rows are no samples of 4"
+        f"--samples {tmp_path}/s.npz: images: 6 rows do not divide into samples of 4"
     )
 
 
@@ -134,9 +134,9 @@ def test_of_many_samples_some_are_used_that_lie_far_apart(tmp_path: Path) -> Non
 BAD = {
     "an input that there is not": (
         ["--shape", "image=1x3x8x8"],
-        '--shape: "image" is no input of the model; it has images, rate, words, mask',
+        '--shape: "image" is not an input of the model; it has images, rate, words, mask',
     ),
-    "values of no input": (["--input", "x=1"], '--input: "x" is no input of the model; it has images'),
+    "values of no input": (["--input", "x=1"], '--input: "x" is not an input of the model; it has images'),
     "too few dimensions": (
         ["--shape", "images=3x8x8"],
         "--shape images=3x8x8: 3 dimensions, but images has 4",
@@ -193,7 +193,7 @@ def test_a_flag_of_another_form_is_refused_with_an_example(flag: str) -> None:
 
 ONE = np.zeros((1, 3, 2, 2), np.float32)
 FILES: dict[str, tuple[dict[str, Any], str]] = {
-    "another name": ({"image": ONE}, '"image" is no input of the model; it has images'),
+    "another name": ({"image": ONE}, '"image" is not an input of the model; it has images'),
     "another datatype": ({"images": ONE.astype(float)}, "float64 values, but images has FP32; save it after"),
     "another size": ({"images": np.zeros((2, 4, 2, 2), np.float32)}, "dimension 1 is 4, the model fixes it"),
     "another rank": ({"images": np.zeros((2, 2), np.float32)}, "2 dimensions, but images has 4"),
@@ -216,8 +216,10 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_text("no arrays")
     np.save(tmp_path / "one.npy", ONE)
     np.savez(tmp_path / "many.npz", images=ONE)
-    assert "is no file of plain arrays; write it by numpy.savez" in refusal("--samples", f"{tmp_path}/junk")
-    assert "is no file of plain arrays; write it by numpy.save" in refusal(
+    assert "is not a file of plain arrays; write it by numpy.savez" in refusal(
+        "--samples", f"{tmp_path}/junk"
+    )
+    assert "is not a file of plain arrays; write it by numpy.save" in refusal(
         "--input", f"mask=@{tmp_path}/junk"
     )
     assert "one array without the name" in refusal("--samples", f"{tmp_path}/one.npy")

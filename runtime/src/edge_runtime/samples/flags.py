@@ -72,7 +72,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     parts = sizes.split("x") if sizes else []
     if not name or not equals or not all(map(_is_size, parts)):
         raise argparse.ArgumentTypeError(
-            f'"{text}" is no shape; write the name of an input and its sizes, e.g. images=1x3x640x640'
+            f'"{text}" is not a shape; write the name of an input and its sizes, e.g. images=1x3x640x640'
         )
     return name, tuple(map(int, parts))
 

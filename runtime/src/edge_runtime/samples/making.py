@@ -97,9 +97,9 @@ class Samples:
         made, fixes = self.made, []
         if made:
             named = " ".join(f"--input {name}=VALUE" for name in made[:_SHOWN])
-            fixes.append(f"for zeros {named}, where VALUE is one for all or @FILE.npy, or --samples FILE.npz")
+            fixes.append(f"values by {named} (one for all, or @FILE.npy) or --samples FILE.npz")
         if self.assumed:
-            fixes.append(f"for sizes of 1 {self.shape_flags()}")
+            fixes.append(f"sizes by {self.shape_flags()}")
         return f"give {', and '.join(fixes)}" if fixes else "give others by --input, --samples or --shape"
 
     def shape_flags(self) -> str:
@@ -171,7 +171,9 @@ class _Making:
     def _tensor(self, name: str, flag: str) -> Tensor:
         tensor = self._by_name.get(name)
         if tensor is None:
-            raise BadRequest(f'{flag}: "{name}" is no input of the model; it has {", ".join(self._by_name)}')
+            raise BadRequest(
+                f'{flag}: "{name}" is not an input of the model; it has {", ".join(self._by_name)}'
+            )
         return tensor
 
     def _shape_flag(self, name: str) -> str:
@@ -247,7 +249,7 @@ class _Making:
             rows = wanted[0] if wanted else self._size(tensor.name, 0)
             if not rows or not shape[0] or shape[0] % rows:
                 raise BadRequest(
-                    f"{where}: {shape[0]} rows are no samples of {rows}; give a multiple of it, or another "
+                    f"{where}: {shape[0]} rows do not divide into samples of {rows}; give a multiple of it, or another "
                     f"--shape {tensor.name}"
                 )
             parts = np.split(array, shape[0] // rows)

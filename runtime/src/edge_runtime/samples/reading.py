@@ -73,7 +73,7 @@ def _loaded(path: Path, where: str, how: str) -> Any:  # noqa: ANN401
     except OSError as error:
         raise BadRequest(f"{where}: {path} cannot be read ({error.strerror or error})") from error
     except _DAMAGED as error:
-        raise BadRequest(f"{where}: {path} is no file of plain arrays; write it by {how}") from error
+        raise BadRequest(f"{where}: {path} is not a file of plain arrays; write it by {how}") from error
 
 
 def _typed(tensor: Tensor, array: Array, where: str) -> Array:
