@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from edge_runtime.answers import Answer, confidence
+from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, EdgeError, ModelFailed
@@ -100,8 +100,9 @@ class LoneModel:
         if exit_:
             parameters["exit"] = exit_
             output = self.exits[exit_]
-            sure = confidence(results[outputs.index(output)], output in self._batched)
-            if sure is not None:
+            result = results[outputs.index(output)]
+            items = output in self._batched and rowwise(result, inputs.values())
+            if (sure := confidence(result, items)) is not None:
                 parameters["confidence"] = sure
         return Answer(results, parameters)
 
@@ -131,7 +132,7 @@ def read_exits(session: Session) -> dict[str, str]:
 
 
 def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
-    """Those of a file's outputs that have a row for each row of its inputs, as far as inference shows it.
+    """Those of a file's outputs whose rows are those of its inputs, as far as inference shows it.
 
     The names that the file gives to sizes do not: exporters call the number of boxes that were found like
     the batch.
@@ -143,7 +144,7 @@ def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
     found = set()
     try:
         graph = Graph(path.read_bytes())
-        found = {name for name in names if graph.tensor(name).has_batch}
+        found = {name for name in names if graph.tensor(name).batched}
     except (EdgeError, OSError) as error:
         _log.info("answers have no confidence: %s", error)
     return frozenset(found)

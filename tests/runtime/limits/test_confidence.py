@@ -47,5 +47,5 @@ def test_what_is_no_choice_between_classes_has_none(
 
 
 def test_rows_that_are_not_those_of_the_batch_have_none() -> None:
-    assert confidence(np.array([[0.9, 0.1]], np.float32), rowwise=True) == 0.9
-    assert confidence(np.array([[0.9, 0.1]], np.float32), rowwise=False) is None
+    assert confidence(np.array([[0.9, 0.1]], np.float32), items=True) == 0.9
+    assert confidence(np.array([[0.9, 0.1]], np.float32), items=False) is None

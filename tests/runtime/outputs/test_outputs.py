@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from callers import CALLERS, Caller, by_bytes
 from counting import KINDS, counting, picture, several
-from networks import run
+from networks import info, model_of, run
 from routed import routed
 from stages import alone, ask
 
@@ -126,3 +127,19 @@ def test_a_hop_that_finds_nothing_is_no_hop_that_fails(tmp_path: Path) -> None:
             assert status == 200
             assert answer["parameters"]["route"] == "full@a"
             assert "confidence" not in answer["parameters"]
+
+
+@pytest.mark.parametrize(("rows", "sure"), [(1, True), (5, False)])
+def test_a_fixed_batch_has_confidence_where_its_rows_are_the_answers(
+    rows: int, sure: bool, tmp_path: Path
+) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    shape = numpy_helper.from_array(np.array([rows, 10 // rows], np.int64), "shape")
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    model = model_of(nodes, [info("x", 1, 10)], [info("y", rows, 10 // rows)], [shape], exits)
+    (tmp_path / "m.onnx").write_bytes(model)
+    given = {"name": "x", "shape": [1, 10], "datatype": "FP32", "data": [0.0] * 10}
+    with alone(tmp_path / "m.onnx", uds=tmp_path):
+        status, answer = ask(tmp_path, "POST", "/v2/models/m/infer", {"inputs": [given]})
+    assert status == 200
+    assert ("confidence" in answer["parameters"]) == sure

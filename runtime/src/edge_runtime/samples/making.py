@@ -249,8 +249,8 @@ class _Making:
             rows = wanted[0] if wanted else self._size(tensor.name, 0)
             if not rows or not shape[0] or shape[0] % rows:
                 raise BadRequest(
-                    f"{where}: {shape[0]} rows do not divide into samples of {rows}; give a multiple of it, or another "
-                    f"--shape {tensor.name}"
+                    f"{where}: {shape[0]} rows do not divide into samples of {rows}; give a multiple of it, "
+                    f"or another --shape {tensor.name}"
                 )
             parts = np.split(array, shape[0] // rows)
         elif not tensor.any_rank and array.ndim == rank + 1 and shape[0]:
