@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.alone import serve_alone
+from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.cli import _parser
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
@@ -31,6 +32,7 @@ def alone(
     certificates: Certificates | None = None,
     health_port: int | None = None,
     spans: Spans | None = None,
+    cheap: Cheap = OFF,
 ) -> Iterator[tuple[int, int, str]]:
     """Serves the model in a file; yields the ports of HTTP and gRPC, and what was said."""
     said: Future[str] = Future()
@@ -49,6 +51,7 @@ def alone(
                 certificates=certificates,
                 health_port=health_port,
                 spans=spans,
+                cheap=cheap,
                 say=said.set_result,
             )
         except BaseException as error:
@@ -59,6 +62,8 @@ def alone(
     with in_thread(main):
         text = said.result(30)
         http, grpc = (int(text.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
+        if uds is not None:
+            _until_ready(uds)
         yield http, grpc, text
 
 
@@ -121,23 +126,27 @@ def entry(
     *,
     certificates: Certificates | None = None,
     spans: Spans | None = None,
+    http_port: int = 0,
 ) -> Iterator[Path]:
     """The runtime of the entry node, which needs no model store; yields the folder of its sockets."""
     (folder / "placement.json").write_text(json.dumps(placement))
     named = {"service": "digits", "namespace": "default", "node": "edge-a", "store": "http://127.0.0.1:9"}
     named |= {"cache-dir": str(folder / "cache"), "placement-file": str(folder / "placement.json")}
-    named |= {"host": "127.0.0.1", "http-port": "0", "grpc-port": "0", "uds": str(folder / "uds")}
+    named |= {"host": "127.0.0.1", "http-port": str(http_port), "grpc-port": "0", "uds": str(folder / "uds")}
     arguments = _parser().parse_args(["run", *(f"--{name}={value}" for name, value in named.items())])
     with in_thread(lambda stop: run(arguments, stop, drain=0.0, certificates=certificates, spans=spans)):
-        pause = threading.Event()
-        for _ in range(1000):
-            with suppress(OSError):
-                if ask(folder / "uds", "GET", "/v2/health/ready")[0] == 200:
-                    break
-            pause.wait(0.02)
-        else:
-            raise AssertionError("the entry node is not ready after 20 s")
+        _until_ready(folder / "uds")
         yield folder / "uds"
+
+
+def _until_ready(sockets: Path) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        with suppress(OSError):
+            if ask(sockets, "GET", "/v2/health/ready")[0] == 200:
+                return
+        pause.wait(0.02)
+    raise AssertionError("the node is not ready after 20 s")
 
 
 def ask(

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from edge_operator import store
 from edge_operator.api.devicepools import LocalLinks
 from edge_operator.api.inferenceservices import InferenceServiceSpec
 from edge_operator.api.modelprofiles import (
+    AssumedSize,
     ClassCosts,
     Cut,
     ExitCost,
@@ -162,6 +164,7 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
                 for e in costs.exits
             ),
             relative_error=costs.relative_error or 0.0,
+            assumed=tuple(store.AssumedSize(**dict(a)) for a in costs.assumed or ()),
         )
         for costs in spec.device_classes
     }
@@ -199,6 +202,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
             for e in profile.exits
         ),
         relative_error=Share(min(1.0, round(profile.relative_error, 4))),
+        assumed=tuple(AssumedSize.model_validate(dict(a)) for a in profile.assumed[:64]) or None,
     )
 
 

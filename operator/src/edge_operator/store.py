@@ -76,6 +76,15 @@ class ExitTime(_Answer):
     runs: int = 0
 
 
+class AssumedSize(_Answer):
+    """The size with which an open dimension of an input was measured."""
+
+    input: str
+    dimension: int
+    symbol: str | None = None
+    size: int
+
+
 class DeviceProfile(_Answer):
     """What a model costs on a device class, as measured on one node of it."""
 
@@ -86,6 +95,7 @@ class DeviceProfile(_Answer):
     segments: tuple[SegmentTime, ...]
     exits: tuple[ExitTime, ...]
     relative_error: float = 0.0
+    assumed: tuple[AssumedSize, ...] = ()
 
 
 class CodecAccuracy(_Answer):

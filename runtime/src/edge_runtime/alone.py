@@ -9,17 +9,17 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from edge_runtime.answers import Answer, confidence
+from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
-from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.pauses import short_pauses
@@ -28,6 +28,8 @@ from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
@@ -61,8 +63,10 @@ class LoneModel:
         max_batch: int = LARGEST,
         cheap: Cheap = OFF,
         parts: Parts | None = None,
+        batched: Collection[str] = (),
     ) -> None:
-        self.cheap, self._parts = cheap, parts
+        """batched: the outputs that are known to have the batch, which alone have a confidence."""
+        self.cheap, self._parts, self._batched = cheap, parts, frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
         self.exits = read_exits(session)
@@ -95,7 +99,10 @@ class LoneModel:
         parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
         if exit_:
             parameters["exit"] = exit_
-            if (sure := confidence(results[outputs.index(self.exits[exit_])])) is not None:
+            output = self.exits[exit_]
+            result = results[outputs.index(output)]
+            items = output in self._batched and rowwise(result, inputs.values())
+            if (sure := confidence(result, items)) is not None:
                 parameters["confidence"] = sure
         return Answer(results, parameters)
 
@@ -124,6 +131,25 @@ def read_exits(session: Session) -> dict[str, str]:
     return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
 
 
+def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
+    """Those of a file's outputs whose rows are those of its inputs, as far as inference shows it.
+
+    The names that the file gives to sizes do not: exporters call the number of boxes that were found like
+    the batch.
+    """
+    if not names:
+        return frozenset()
+    from edge_runtime.slicing import Graph  # onnx takes a while to import
+
+    found = set()
+    try:
+        graph = Graph(path.read_bytes())
+        found = {name for name in names if graph.tensor(name).batched}
+    except (EdgeError, OSError) as error:
+        _log.info("answers have no confidence: %s", error)
+    return frozenset(found)
+
+
 def check_file(path: Path) -> None:
     """CannotLoad for what is no file, or none that may be read."""
     if not path.is_file():
@@ -133,8 +159,8 @@ def check_file(path: Path) -> None:
         raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
 
 
-def open_model(path: Path, threads: int) -> Session:
-    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+def load_model(path: Path, threads: int) -> Session:
+    """The model in a file; CannotLoad says what is wrong with the file."""
     check_file(path)
     try:
         session = Session(path, threads=threads)
@@ -142,10 +168,28 @@ def open_model(path: Path, threads: int) -> Session:
         raise CannotLoad(f"{path}: {error}") from error
     for name, kind in session.left_out.items():
         _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
+    return session
+
+
+def open_model(path: Path, threads: int, given: Given = NOTHING) -> Session:
+    """The model in a file, warm where it takes the inputs that are given or made.
+
+    Raises CannotLoad, and BadRequest for what is given and is not the model's.
+    """
+    session = load_model(path, threads)
+    samples = make(session.inputs, session.dimensions, given)
     try:
-        session.warm()
-    except EdgeError as error:  # zeros need not be a sensible input, nor shapes in a file right
-        _log.info("not warmed up: %s", error)
+        for feeds in samples.feeds:
+            session.warm(feeds)
+    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+        _log.warning(
+            "%s serves without a warm-up, so its first requests take longer: %s; %s",
+            path,
+            error,
+            samples.advice(),
+        )
+    except CannotLoad as error:  # nor need shapes in a file be right
+        _log.info("%s", error)
     return session
 
 
@@ -205,16 +249,20 @@ async def serve_alone(
     cheap: Cheap = OFF,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
+    given: Given = NOTHING,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
 
-    Raises CannotLoad and CannotListen before it says that it serves.
+    `given` is what it is warmed up on. Raises CannotLoad, BadRequest and CannotListen before it says that it
+    serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    whole = await asyncio.to_thread(open_model, path, threads)
-    parts = Parts(path, whole, threads) if read_exits(whole) else None
-    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts)
+    whole = await asyncio.to_thread(open_model, path, threads, given)
+    exits = read_exits(whole)
+    parts = Parts(path, whole, threads) if exits else None
+    batched = await asyncio.to_thread(batched_outputs, path, exits.values())
+    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts, batched=batched)
     service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
@@ -256,6 +304,7 @@ def serve_file(
     health_port: int | None = None,
     max_batch: int = LARGEST,
     cheap: Cheap = OFF,
+    given: Given = NOTHING,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -281,6 +330,7 @@ def serve_file(
             cheap=cheap,
             max_batch=max_batch,
             spans=spans,
+            given=given,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,12 +26,21 @@ class Answer:
     accuracy: float = 1.0
 
 
-def confidence(output: Array) -> float | None:
+def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
+    """Whether an output has as many rows as an input, as that of a batch has."""
+    return output.shape[:1] in {array.shape[:1] for array in inputs}
+
+
+def confidence(output: Array, items: bool = True) -> float | None:
     """The share of belief in the likeliest class, of the least certain item of a batch.
 
-    output: [batch, classes], logits or probabilities; None for what is not of this form.
+    output: [batch, classes], logits or probabilities. None for what is not of this form: whole numbers,
+    scalars, no items at all. `items`: whether its rows are known to be those of the batch, which those of
+    boxes are not; None then, too.
     """
-    if output.ndim != 2 or output.dtype.kind != "f" or not 2 <= output.shape[1] <= _MOST_CLASSES:
+    if not items or output.ndim != 2 or output.dtype.kind != "f":
+        return None
+    if not output.shape[0] or not 2 <= output.shape[1] <= _MOST_CLASSES:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         wide = output.astype(np.float32, copy=False)

@@ -123,6 +123,11 @@ class Route(_Part):
         return self
 
     @property
+    def output(self) -> Tensor:
+        """What the last stage gives."""
+        return self.stages[-1].slice.outputs[0]
+
+    @property
     def sent(self) -> tuple[str, ...]:
         """The tensors that leave this node, as the model names them."""
         return self.cut_tensors or (self.cut,)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cheap.flags import add_flags
 from edge_runtime.errors import CannotListen, EdgeError
+from edge_runtime.samples import flags as samples
 
 if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
@@ -74,6 +75,7 @@ def _store(arguments: argparse.Namespace) -> int:
 def _profile_device(arguments: argparse.Namespace) -> int:
     from edge_runtime.model_store import ModelStore
     from edge_runtime.profiling import profile_device
+    from edge_runtime.samples.flags import given_by
 
     log = logging.getLogger("profile-device")
     certificates = _certificates(arguments)
@@ -88,6 +90,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             arguments.seconds,
             log.info,
             arguments.threads,
+            given_by(arguments),
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()
@@ -101,6 +104,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.alone import serve_file
     from edge_runtime.cheap.flags import cheap_of
     from edge_runtime.inference.cpus import granted, threads
+    from edge_runtime.samples.flags import given_by
 
     serve_file(
         arguments.model,
@@ -114,6 +118,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         certificates=_certificates(arguments),
         health_port=arguments.health_port,
         cheap=cheap_of(arguments),
+        given=given_by(arguments),
     )
     return 0
 
@@ -121,9 +126,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _profile(arguments: argparse.Namespace) -> int:
     import orjson
 
-    from edge_runtime.file_profiles import ProgressBar, profile_file
+    from edge_runtime.file_profiles import profile_file
+    from edge_runtime.progress import Progress
+    from edge_runtime.samples.flags import given_by
 
-    profile = profile_file(arguments.model, arguments.threads, arguments.seconds, ProgressBar())
+    given = given_by(arguments)
+    profile = profile_file(arguments.model, arguments.threads, arguments.seconds, Progress(), given)
     if arguments.format != "json":
         sys.stdout.write(f"{profile.table()}\n")
     if arguments.format != "table":
@@ -203,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--store", required=True, help="address of the model store")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
 
+    samples.add_flags(profile)
     profile.add_argument("--tls-dir", type=Path, help="as of run, for a store with https")
     profile.set_defaults(tls_clients="require")
 
@@ -227,11 +236,13 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     _add_security(serve)
     _add_queue(serve, "what the cgroup grants")
     add_flags(serve)
+    samples.add_flags(serve)
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")
     profile.add_argument("--threads", type=_count, default=1, help="for one inference (default %(default)s)")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    samples.add_flags(profile)
     profile.add_argument(
         "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_runtime.answers import Answer, confidence
+from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.settings import Cheap
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
@@ -106,7 +106,7 @@ class Dataplane:
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output)) is not None:
+        if (sure := confidence(output, _items(loaded, output, question.inputs))) is not None:
             parameters["confidence"] = sure
         return Answer([output] * len(question.outputs), parameters, _worth(table, loaded, outcome))
 
@@ -200,7 +200,7 @@ class Dataplane:
         insurance = Insurance(lambda halt: self._run(cover, known, start + usable(deadline), halt))
         if leave_at is not None and cover is not table.local:
             output = await insurance.result()
-            if (confidence(output) or 0.0) >= leave_at:
+            if (confidence(output, _items(cover, output, inputs)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 return output, cover, "ok"
         if allowed.insure_in is not None:
@@ -261,6 +261,11 @@ class Dataplane:
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None
         return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
+
+
+def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> bool:
+    """Whether the rows of what a route gave are those of the batch."""
+    return loaded.route.output.batched and rowwise(output, inputs.values())
 
 
 def _worth(table: Table, loaded: LoadedRoute, outcome: str) -> float:

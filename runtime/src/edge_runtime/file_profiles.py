@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from edge_runtime.alone import open_model, read_exits
+from edge_runtime.alone import load_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.sessions import Session
-from edge_runtime.profiling import Measured, measure_all
+from edge_runtime.profiling import Measured, Slice, Slices, measure_all
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
-from edge_runtime.tensors import zeros
+from edge_runtime.slicing.sizes import with_sizes
 
 Key = tuple[str, str]
 
@@ -23,6 +24,7 @@ Key = tuple[str, str]
 class FileProfile:
     """What a model costs here.
 
+    samples: what it was measured on.
     segments: (from, to) between neighbouring cuts, with the bytes that crossing at `from` costs.
     exits: each output as a whole, by its exit's name.
     note: why there are no segments.
@@ -31,6 +33,7 @@ class FileProfile:
     file: str
     digest: str
     threads: int
+    samples: Samples
     segments: dict[Key, tuple[int, Measured]]
     exits: dict[str, tuple[str, Measured]]
     note: str = ""
@@ -41,6 +44,7 @@ class FileProfile:
             "file": self.file,
             "model": self.digest,
             "threads": self.threads,
+            **self.samples.document(),
             "segments": [
                 {"from": a, "to": b, "bytes": size, **measured.document()}
                 for (a, b), (size, measured) in self.segments.items()
@@ -62,67 +66,85 @@ class FileProfile:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         lines.insert(1, tuple("-" * w for w in widths))  # type: ignore[arg-type]
         rows = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
-        return "\n".join([*rows, *([f"note: {self.note}"] if self.note else [])])
+        notes = [f"note: {self.note}"] if self.note else []
+        return "\n".join([*rows, *self.samples.lines(), *notes])
 
 
 def profile_file(
-    path: Path, threads: int, seconds: float, progress: Callable[[int, int], None]
+    path: Path,
+    threads: int,
+    seconds: float,
+    progress: Callable[[int, int], None],
+    given: Given = NOTHING,
 ) -> FileProfile:
     """Measures a model for about `seconds` a slice; `progress` gets (done, all).
 
-    Raises CannotLoad for a file that cannot be served. A graph that cannot be cut is measured as a whole.
+    It is run on what is `given` of its inputs, and each slice on what those before it make of that. Raises
+    CannotLoad for a file that cannot be served or refuses its inputs, BadRequest for what is given and is not
+    the model's. A graph that cannot be cut is measured as a whole.
     """
-    whole = open_model(path, threads)
+    whole = load_model(path, threads)
+    samples = make(whole.inputs, whole.dimensions, given)
+    progress(0, 1)
+    try:
+        for feeds in samples.feeds:
+            whole.run(feeds)
+    except (BadTensor, ModelFailed) as error:
+        what = "zeros" if samples.made else "the inputs that are given"
+        raise CannotLoad(f"{path}: it cannot be measured on {what} ({error}); {samples.advice()}") from error
     data = path.read_bytes()
     stated = read_exits(whole)
     exits = stated or {t.name: t.name for t in whole.outputs}
-    note, cuts, graph = "", {}, None
+    note = ""
     try:
-        graph = Graph(data)
+        graph = Graph(with_sizes(data, samples.sizes()))
         if not stated:  # an output that is a constant takes no time
             exits = {name: name for name in exits if name in graph.computed} or exits
-        cuts = {output: graph.cuts(output) for output in exits.values()}
+        parts = _parts(graph, exits, samples, threads, progress)
     except EdgeError as error:
         note = f"measured as a whole, since {error}"
-    sizes = {cut.tensor: cut.bytes for found in cuts.values() for cut in found}
-    ends = {cut.tensor: cut.tensors for found in cuts.values() for cut in found}
-    ends |= {output: (output,) for output in cuts}
-    pairs: dict[Key, None] = {}
-    for output, found in cuts.items():
-        pairs.update(dict.fromkeys(pairwise([*(c.tensor for c in found), output])))
-    if graph is None or note:
-        runs = {("", name): _runner(whole) for name in exits}
-    else:
-        wholes = {("", name): (cuts[output][0].tensors, (output,)) for name, output in exits.items()}
-        runs = {key: _runner(_part(graph, *whole, threads)) for key, whole in wholes.items()}
-        runs |= {(a, b): _runner(_part(graph, ends[a], ends[b], threads)) for a, b in pairs}
-    try:
-        measured = measure_all(runs, seconds, lambda _: None, step=progress)
-    except (BadTensor, ModelFailed) as error:
-        raise CannotLoad(f"{path}: it cannot be measured on zeros ({error})") from error
+        if any(a.dimension for a in samples.assumed):
+            note += f"; give their sizes by {samples.shape_flags()}"
+        parts = {("", name): Slice(whole, samples.feeds) for name in exits}
+    measured = measure_all(
+        {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
+    )
     return FileProfile(
         str(path),
         digest_of(data),
         threads,
-        {pair: (sizes[pair[0]], measured[pair]) for pair in pairs},
+        samples,
+        {key: (part.bytes, measured[key]) for key, part in parts.items() if key[0]},
         {name: (output, measured["", name]) for name, output in exits.items()},
         note,
     )
 
 
-class ProgressBar:
-    """A bar on a terminal; nothing where there is none to draw it on."""
+def _parts(
+    graph: Graph,
+    exits: Mapping[str, str],
+    samples: Samples,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> dict[Key, Slice]:
+    """Each exit as a whole, from nothing to its name, and what lies between the cuts.
 
-    def __init__(self, stream: TextIO = sys.stderr, width: int = 30) -> None:
-        self._stream, self._width = stream, width
-        self._drawn = stream.isatty()
+    Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
+    """
 
-    def __call__(self, done: int, of: int) -> None:
-        if self._drawn:
-            full = self._width * done // of
-            bar = "#" * full + "." * (self._width - full)
-            self._stream.write(f"\r[{bar}] {100 * done // of:3d} %" + ("\n" if done == of else ""))
-            self._stream.flush()
+    def part(start: Sequence[str], end: Sequence[str]) -> Session:
+        inputs, outputs = graph.contract(start, end)
+        return Session(graph.slice(start, end), inputs, outputs, threads)
+
+    made, parts = Slices(part, samples.feeds), dict[Key, Slice]()
+    cuts = {output: graph.cuts(output) for output in exits.values()}
+    for name, output in exits.items():
+        parts["", name] = made.between(cuts[output][0].tensors, (output,))
+    for output, found in cuts.items():
+        for start, end in pairwise([*(c.tensors for c in found), (output,)]):
+            parts["+".join(start), "+".join(end)] = made.between(start, end)
+            progress(0, 1)
+    return parts
 
 
 def _columns(measured: Measured) -> tuple[str, str, str]:
@@ -132,13 +154,3 @@ def _columns(measured: Measured) -> tuple[str, str, str]:
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Names to the left, figures to the right."""
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-
-
-def _part(graph: Graph, start: Sequence[str], end: Sequence[str], threads: int) -> Session:
-    inputs, outputs = graph.contract(start, end)
-    return Session(graph.slice(start, end), inputs, outputs, threads)
-
-
-def _runner(session: Session) -> Callable[[], object]:
-    feeds = zeros(session.inputs)
-    return lambda: session.run(feeds)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from statistics import median
 from typing import Any, Final, TypeVar
 
+from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
-from edge_runtime.tensors import Tensor, zeros
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.making import make
+from edge_runtime.tensors import Array, Tensor, size_of
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")
@@ -76,6 +79,58 @@ def measure_all(
     }
 
 
+class Slice:
+    """A part of a model and what it is measured on: each sample in its turn."""
+
+    def __init__(self, session: Session, feeds: Sequence[Mapping[str, Array]]) -> None:
+        self._session, self._feeds, self._turn = session, feeds, cycle(feeds)
+
+    @property
+    def bytes(self) -> int:
+        """Of its inputs, by the mean over the samples."""
+        tensors = self._session.contract.inputs_by_name
+        sizes = [sum(size_of(tensors[n], a) for n, a in feed.items()) for feed in self._feeds]
+        return round(sum(sizes) / len(sizes))
+
+    def run(self) -> None:
+        """On the next sample."""
+        self._session.run(next(self._turn))
+
+    def outputs(self) -> list[dict[str, Array]]:
+        """For each sample."""
+        names = [t.name for t in self._session.outputs]
+        return [dict(zip(names, self._session.run(feed), strict=True)) for feed in self._feeds]
+
+
+class Slices:
+    """The parts of a model between its cuts, each on what those before it make of the model's inputs.
+
+    Zeros in the middle of a network are no sensible input, and only the parts before know the sizes there.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Sequence[str], Sequence[str]], Session],
+        feeds: Sequence[Mapping[str, Array]],
+    ) -> None:
+        """make: gives the part from some tensors to others, loaded."""
+        self._make = make
+        self._values = [dict(feed) for feed in feeds]
+        self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], Slice] = {}
+
+    def between(self, start: Sequence[str], end: Sequence[str]) -> Slice:
+        """The part from some tensors, which are the model's inputs or the end of a part made before."""
+        key = tuple(start), tuple(end)
+        if key not in self._known:
+            session = self._make(start, end)
+            names = [t.name for t in session.inputs]
+            part = Slice(session, [{name: values[name] for name in names} for values in self._values])
+            for values, made in zip(self._values, part.outputs(), strict=True):
+                values.update(made)
+            self._known[key] = part
+        return self._known[key]
+
+
 async def profile_device(
     store: ModelStore,
     model: str,
@@ -84,8 +139,12 @@ async def profile_device(
     seconds: float,
     progress: Progress,
     threads: int = 1,
+    given: Given = NOTHING,
 ) -> dict[str, Any]:
-    """The DeviceProfile of a model on this machine. Raises StorageError and CannotLoad."""
+    """The DeviceProfile of a model on this machine, run on what is `given` of its inputs.
+
+    Raises StorageError and CannotLoad, and BadRequest for what is given and is not the model's.
+    """
     card = await store.card(model)
     source = card["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
@@ -95,11 +154,23 @@ async def profile_device(
     tensors = {
         cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
     }
-    runs = {
-        pair: await _runner(store, model, threads, *(tensors.get(name, [name]) for name in pair))
-        for pair in dict.fromkeys([*pairs, *wholes.values()])
-    }
-    measured = measure_all(runs, seconds, progress)
+    order = list(dict.fromkeys([*wholes.values(), *pairs]))
+    sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
+    for pair in order:
+        start, end = (tuple(tensors.get(name, [name])) for name in pair)
+        sessions[start, end] = await _session(store, model, threads, start, end)
+    first = next(iter(sessions.values()))
+    samples = make(first.inputs, first.dimensions, given)
+    try:
+        slices = Slices(lambda start, end: sessions[tuple(start), tuple(end)], samples.feeds)
+        runs = {pair: slices.between(*(tensors.get(name, [name]) for name in pair)).run for pair in order}
+        measured = measure_all(runs, seconds, progress)
+    except (BadTensor, ModelFailed) as error:
+        what = "zeros" if samples.made else "the inputs that are given"
+        raise CannotLoad(
+            f"the model cannot be measured on {what} ({error}); {samples.advice()}, "
+            f"by edge-runtime profile-device on this node"
+        ) from error
     for pair, result in measured.items():
         progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
     segments = {pair: measured[pair] for pair in pairs}
@@ -109,6 +180,7 @@ async def profile_device(
         "deviceClass": device_class,
         "node": node,
         "threads": threads,
+        **samples.document(),
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
         "relativeError": relative_error(card["exits"], segments, exits),
@@ -130,15 +202,12 @@ def relative_error(
     return worst
 
 
-async def _runner(
+async def _session(
     store: ModelStore, model: str, threads: int, start: Sequence[str], end: Sequence[str]
-) -> Callable[[], object]:
+) -> Session:
     made = await store.slice(model, start, end)
     inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
-    session = Session(await store.blob(made["digest"]), inputs, outputs, threads)
-    feeds = zeros(inputs)
-    session.warm()
-    return lambda: session.run(feeds)
+    return Session(await store.blob(made["digest"]), inputs, outputs, threads)
 
 
 def _say(measured: Measured) -> str:

@@ -91,8 +91,8 @@ class Service:
             "name": model,
             "versions": [MODEL_VERSION],
             "platform": self.answering(model).platform,
-            "inputs": [t.document() for t in contract.inputs],
-            "outputs": [t.document() for t in contract.outputs],
+            "inputs": [t.metadata() for t in contract.inputs],
+            "outputs": [t.metadata() for t in contract.outputs],
         }
 
     def index(self, only_ready: bool) -> list[dict[str, str]]:

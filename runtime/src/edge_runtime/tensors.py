@@ -35,35 +35,51 @@ _WORD: Final = 4  # of BYTES on the wire: the length in front of each
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """The contract of one tensor: shape -1 stands for the batch, or any other size that callers choose.
+    """The contract of one tensor: shape -1 stands for the batch, or any other size, which may be 0.
 
     `any_rank` is for models that do not say how many dimensions there are; the shape is of no account then.
+    `batched`: whether a first dimension that is open is the batch, so that there is a row for each row of a
+    request. False where that is not known, as of boxes that were found.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     any_rank: bool = False
+    batched: bool = True
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tensor:
-        """From `{"name", "datatype", "shape"}`."""
-        return cls(str(document["name"]), str(document["datatype"]), tuple(int(d) for d in document["shape"]))
+        """From `{"name", "datatype", "shape", "batched"?}`."""
+        shape = tuple(int(d) for d in document["shape"])
+        batched = document.get("batched") is not False
+        return cls(str(document["name"]), str(document["datatype"]), shape, batched=batched)
+
+    def metadata(self) -> dict[str, Any]:
+        """As the Open Inference Protocol tells of it."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def document(self) -> dict[str, Any]:
-        """As JSON writes it."""
-        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+        """As the model store and a Placement tell of it."""
+        known = self.has_batch or self.shape[:1] != (-1,)
+        return self.metadata() | ({} if known else {"batched": False})
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether the first dimension is the batch."""
+        return self.batched and self.shape[:1] == (-1,)
 
     def item_bytes(self) -> int:
         """Bytes of this tensor at batch 1; the least that there can be for BYTES."""
         return prod(1 if d < 0 else d for d in self.shape) * width(self.datatype)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a concrete shape is one of this tensor's."""
-        if self.any_rank:
-            return all(d >= 1 for d in shape)
-        return len(shape) == len(self.shape) and all(
-            d == want if want >= 0 else d >= 1 for d, want in zip(shape, self.shape, strict=True)
+        """Whether a concrete shape is one of this tensor's; a batch has at least one row."""
+        if any(d < 0 for d in shape) or (shape[:1] == (0,) and self.batched and self.shape[:1] != (0,)):
+            return False
+        return self.any_rank or (
+            len(shape) == len(self.shape)
+            and all(d == want or want < 0 for d, want in zip(shape, self.shape, strict=True))
         )
 
 
@@ -81,6 +97,19 @@ class Contract:
 def width(datatype: str) -> int:
     """Bytes of one value on the wire, for BYTES of an empty one."""
     return _WORD if datatype == "BYTES" else NUMPY_TYPES[datatype].itemsize
+
+
+def rows(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> int | None:
+    """The size of the batch, where tensors with one agree about it; else None."""
+    found = {array.shape[0] for t, array in zip(tensors, arrays, strict=True) if t.has_batch}
+    return found.pop() if len(found) == 1 else None
+
+
+def size_of(tensor: Tensor, array: Array) -> int:
+    """Bytes of an array of a tensor on the wire."""
+    if tensor.datatype != "BYTES":
+        return array.nbytes
+    return sum(_WORD + len(str(word).encode()) for word in array.ravel())
 
 
 def zeros(tensors: Sequence[Tensor]) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_operator import manifests
-from edge_operator.store import DeviceProfile
+from edge_operator.store import DeviceProfile, ModelCard
 
 PROFILE = DeviceProfile.model_validate(
     {
@@ -18,10 +18,39 @@ PROFILE = DeviceProfile.model_validate(
 )
 
 
+CARD = ModelCard.model_validate(
+    {
+        "digest": PROFILE.model,
+        "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 4]}],
+        "exits": [
+            {
+                "name": "final",
+                "output": "logits",
+                "accuracy": 0.9,
+                "tensor": {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
+                "cuts": [{"tensor": "image", "bytes": 16}],
+            }
+        ],
+    }
+)
+
+
 def test_a_class_is_planned_with_what_was_measured() -> None:
     profile = manifests.class_profile(PROFILE)
     assert profile.segments["image", "logits"].mean == 0.0123456
     assert profile.exits["final"].p95 == 0.02
+
+
+def test_a_model_profile_keeps_the_sizes_that_were_assumed() -> None:
+    assumed = [
+        {"input": "image", "dimension": 0, "symbol": "N", "size": 1},
+        {"input": "image", "dimension": 2, "symbol": None, "size": 1},
+    ]
+    for told in (assumed, []):
+        measured = DeviceProfile.model_validate({**PROFILE.model_dump(by_alias=True), "assumed": told})
+        spec = manifests.as_written(manifests.model_profile("digits", CARD, [measured]))
+        assert [a.model_dump() for a in spec.device_classes[0].assumed or ()] == told
+        assert manifests.device_profiles(spec)["camera"].assumed == measured.assumed
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
     assert profile["segments"][0]["bytes"] == 16 * 16 * 4
     assert all(s["meanSeconds"] > 0 for s in (*profile["segments"], *profile["exits"]))
     assert table[0].split()[:2] == ["from", "to"]
-    assert len(table) == 2 + len(profile["segments"]) + len(profile["exits"])
+    assert len(table) == 2 + len(profile["segments"]) + len(profile["exits"]) + len(profile["inputs"])
     assert len(_run("profile", model, "--seconds", "0.02", "--format", "json").stdout.splitlines()) == 1
 
 

@@ -33,6 +33,10 @@ def test_large_logits_do_not_overflow() -> None:
         np.array([["a", "b"]], dtype=object),
         np.array([[np.nan, 1.0]], np.float32),
         np.array([[np.inf, np.inf]], np.float32),
+        np.zeros((0, 6), np.float32),
+        np.zeros((3, 0), np.float32),
+        np.float32(0.5).reshape(()),
+        np.zeros(7, np.float32),
     ],
     ids=str,
 )
@@ -40,3 +44,8 @@ def test_what_is_no_choice_between_classes_has_none(
     output: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
 ) -> None:
     assert confidence(output) is None
+
+
+def test_rows_that_are_not_those_of_the_batch_have_none() -> None:
+    assert confidence(np.array([[0.9, 0.1]], np.float32), items=True) == 0.9
+    assert confidence(np.array([[0.9, 0.1]], np.float32), items=False) is None

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import Sequence
+from typing import Any
 
-from edge_runtime.profiling import Measured, measure, measure_all, relative_error
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from edge_runtime.cards import card_of
+from edge_runtime.errors import CannotLoad
+from edge_runtime.profiling import Measured, measure, measure_all, profile_device, relative_error
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.slicing import Graph, digest_of
+from networks import info, model_of
 
 
 class Clock:
@@ -54,3 +65,60 @@ def test_the_relative_error_is_the_largest_over_the_exits() -> None:
     }
     whole = {"a": Measured(1.5, 1.5, 5), "b": Measured(2.5, 2.5, 5)}
     assert relative_error(exits, segments, whole) == pytest.approx(0.2)
+
+
+class Cutting:
+    """The model store's calls for one model, without a store."""
+
+    def __init__(self, model: bytes) -> None:
+        self._graph, self._card = Graph(model), card_of(Graph(model), len(model)).document()
+        self._slices: dict[str, bytes] = {}
+
+    async def card(self, model: str) -> Any:
+        return self._card
+
+    async def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+        data = self._graph.slice(inputs, outputs)
+        takes, gives = self._graph.contract(inputs, outputs)
+        self._slices[digest_of(data)] = data
+        return {
+            "digest": digest_of(data),
+            "inputs": [t.document() for t in takes],
+            "outputs": [t.document() for t in gives],
+        }
+
+    async def blob(self, digest: str) -> bytes:
+        return self._slices[digest]
+
+
+def _shares(first: str) -> bytes:
+    """One over x, or over x and what is added to it, in whole numbers."""
+    nodes = [
+        helper.make_node("Add", ["x", first], ["more"]),
+        helper.make_node("Div", ["one", "more"], ["y"]),
+    ]
+    constants = {"zero": np.array([0], np.int64), "one": np.array([1], np.int64)}
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    x, y = (info(name, "N", 2, datatype="INT64") for name in "xy")
+    return model_of(nodes, [x], [y], weights, [{"name": "full", "output": "y", "accuracy": 0.9}])
+
+
+def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
+    store: Any = Cutting(model)
+    return asyncio.run(
+        profile_device(store, "sha256:0", "camera", "edge-b", 0.002, lambda _: None, given=given)
+    )
+
+
+def test_slices_in_the_middle_are_not_measured_on_zeros() -> None:
+    found = _profile(_shares("one"))
+    assert [(s["from"], s["to"]) for s in found["segments"]] == [("x", "more"), ("more", "y")]
+    assert found["inputs"] == [{"name": "x", "datatype": "INT64", "shape": [1, 2], "values": "zeros"}]
+    assert found["assumed"] == [{"input": "x", "dimension": 0, "symbol": "N", "size": 1}]
+
+
+def test_a_model_that_refuses_zeros_is_measured_on_what_is_given() -> None:
+    with pytest.raises(CannotLoad, match=r"on zeros .*division by zero.*--input x=VALUE.*profile-device"):
+        _profile(_shares("zero"))
+    found = _profile(_shares("zero"), Given(values={"x": "3"}))
+    assert found["inputs"][0]["values"] == "given"

@@ -222,6 +222,10 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     said: list[str] = []
     profile = await profile_device(Direct(), card["digest"], "camera", "edge-b", 0.002, said.append, 2)  # type: ignore[arg-type]
     assert profile["threads"] == 2
+    assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
+    assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
+        ("image", [1, 1, 16, 16], "zeros")
+    ]
     path = f"/v1/profiles/{card['digest']}/camera"
     _error(await store.get(path), 404, "NotFound")
     assert (await store.put(path, json=profile)).status_code == 200

@@ -54,6 +54,17 @@ class ExitCost(Part):
     runs: int | None = Field(default=None, ge=1, description="How many runs were measured.")
 
 
+class AssumedSize(Part):
+    """An open dimension of an input, and the size that was taken for it."""
+
+    input: TensorName = Field(description="Name of the input.")
+    dimension: int = Field(ge=0, le=15, description="Which dimension it is, from 0 on.")
+    symbol: TensorName | None = Field(
+        default=None, description="What the file calls the dimension. Default: nothing."
+    )
+    size: int = Field(ge=0, description="The size with which the model was measured.")
+
+
 class ClassCosts(Part):
     """What the model costs on one device class."""
 
@@ -70,6 +81,11 @@ class ClassCosts(Part):
         default=None,
         description="How far the sum of an exit's segments is from the exit in one piece, relative to it: "
         "the largest over the exits.",
+    )
+    assumed: Annotated[tuple[AssumedSize, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="The open dimensions of the model's inputs, and the sizes that were taken for them. "
+        "Default: none is open.",
     )
 
 

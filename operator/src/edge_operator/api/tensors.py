@@ -21,6 +21,11 @@ class Tensor(Part):
     shape: Annotated[tuple[int, ...], Field(max_length=16)] = Field(
         description="Dimensions; -1 is one that the request decides (the batch)."
     )
+    batched: bool | None = Field(
+        default=None,
+        description="Whether a first dimension of -1 is the batch, with a row for each row of the request. "
+        "False where that is not known, as of boxes that were found. Default true.",
+    )
 
 
 Tensors = Annotated[tuple[Tensor, ...], Field(min_length=1, max_length=64)]

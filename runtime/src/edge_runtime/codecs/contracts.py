@@ -92,9 +92,10 @@ def _encoded(tensor: Tensor, codec: str, taken: Collection[str]) -> Iterator[Ten
         yield tensor
         return
     wire = wire_name(tensor.name, codec, taken)
+    shape, items, batched = tensor.shape, (tensor.shape[0], 1), tensor.batched
     if codec == FP16:
-        yield Tensor(wire, "FP16", tensor.shape)
+        yield Tensor(wire, "FP16", shape, batched=batched)
         return
-    yield Tensor(wire, "UINT8", tensor.shape)
-    yield Tensor(scale_name(wire), "FP32", (tensor.shape[0], 1))
-    yield Tensor(zero_name(wire), "UINT8", (tensor.shape[0], 1))
+    yield Tensor(wire, "UINT8", shape, batched=batched)
+    yield Tensor(scale_name(wire), "FP32", items, batched=batched)
+    yield Tensor(zero_name(wire), "UINT8", items, batched=batched)

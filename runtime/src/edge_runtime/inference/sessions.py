@@ -26,6 +26,7 @@ Model = bytes | mmap | Path
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_ITEMS: Final = 2
+_UNKNOWN: Final = 0.01  # seconds: too many for the event loop, until a run has shown otherwise
 _BF16: Final = 16  # as onnx.TensorProto numbers it
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
@@ -115,6 +116,11 @@ class Session:
         self.seconds = 0.0
 
     @property
+    def dimensions(self) -> Mapping[str, Sequence[int | str | None]]:
+        """By input what the file says of each dimension: its size, or what it calls an open one."""
+        return {found.name: tuple(found.shape) for found in self._session.get_inputs()}
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """What the file's author wrote into it, by key."""
         found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
@@ -142,13 +148,16 @@ class Session:
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
-    def warm(self) -> None:
-        """Runs on zeros, so that no request pays for first-time work; checks the outputs' shapes on the way.
+    def warm(self, feeds: Mapping[str, Array] | None = None) -> None:
+        """Runs on `feeds`, by default zeros, so that no request pays for first-time work; checks the outputs'
+        shapes on the way.
 
         What it takes is the least of a few runs: others delay a short one by many times itself. Where the
-        batch is open, it runs once with several items, too.
+        batch is open, it runs once with several items, too. Raises BadTensor and ModelFailed when the model
+        refuses the feeds: it may take others.
         """
-        feeds, seconds = zeros(self.inputs), list[float]()
+        feeds, seconds = zeros(self.inputs) if feeds is None else feeds, list[float]()
+        self.seconds = _UNKNOWN
         while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
             start = time.perf_counter()
             results = self.run(feeds)
@@ -157,7 +166,8 @@ class Session:
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
-                    f"the slice answers {result.dtype}{list(result.shape)}, its placement says {tensor}"
+                    f"output {tensor.name} is {result.dtype} {list(result.shape)}, and should be "
+                    f"{tensor.datatype} {list(tensor.shape)}; correct what the model's file says of it"
                 )
         self._run_several(feeds)
 
@@ -230,11 +240,14 @@ class Session:
                     f"input {found.name} is a {found.type}, for which the Open Inference Protocol has no "
                     f"datatype; put a Cast behind an input of one of {', '.join(_DATATYPES.values())}"
                 )
-        inputs = [_tensor(i) for i in self._session.get_inputs()]
+        # Inputs that disagree about their first size leave open which one is the batch.
+        called = [i.shape[0] for i in self._session.get_inputs() if i.shape]
+        batched = len(called) == 1 or (len(set(called)) == 1 and isinstance(called[0], str))
+        inputs = [_tensor(i, batched) for i in self._session.get_inputs()]
         unknown = set(_UNTAKEN) if any(i.datatype == "BYTES" for i in inputs) else set()
         outputs = self._session.get_outputs()
         self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES.keys() - unknown}
-        kept = [_tensor(o) for o in outputs if o.name not in self.left_out]
+        kept = [_tensor(o, False) for o in outputs if o.name not in self.left_out]
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
         return inputs, kept
@@ -300,10 +313,10 @@ def _end(options: Untyped) -> None:
         options.terminate = True
 
 
-def _tensor(found: Untyped) -> Tensor:
+def _tensor(found: Untyped, batched: bool) -> Tensor:
     """An input or output as onnxruntime describes it; it has an empty shape for an unknown rank too."""
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
-    return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape)
+    return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape, batched=batched)
 
 
 def _value(bits: Array) -> Untyped:

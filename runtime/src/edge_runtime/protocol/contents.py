@@ -39,9 +39,10 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
         raise BadTensor(f"{where}.datatype: {shown(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
-        hint = ", where -1 is any size from 1 on" if -1 in tensor.shape else ""
+        hint = f", where {_open_sizes(tensor)}" if -1 in tensor.shape else ""
         raise BadTensor(f"{where}.shape: {shown(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
-    if prod(dims) * width(datatype) > LARGEST_REQUEST:
+    # A size of 0 makes no other one possible that could not be sent.
+    if prod(max(d, 1) for d in dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
             f"{where}.shape: {shown(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
             f"{tensor.name} has {list(tensor.shape)}"
@@ -119,6 +120,14 @@ def to_json(datatype: str, array: Array) -> Json:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat if _finite(datatype, flat) else written(flat)
+
+
+def _open_sizes(tensor: Tensor) -> str:
+    """What may stand for -1."""
+    if not tensor.has_batch:
+        return "-1 is any size from 0 on"
+    others = " for the batch, the first, and from 0 on for others" if -1 in tensor.shape[1:] else ""
+    return f"-1 is any size from 1 on{others}"
 
 
 def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:

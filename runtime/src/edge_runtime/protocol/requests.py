@@ -184,6 +184,11 @@ def _raw_request(body: bytes, contract: Contract) -> InferRequest:
     (tensor,) = contract.inputs
     shape = _shape_for(tensor, len(body))
     array = from_bytes(tensor, check_shape(tensor, shape, tensor.datatype, "body"), body, "body")
+    if not body and -1 in tensor.shape:  # more likely lost than meant
+        raise BadRequest(
+            f"body: empty, but {HEADER_LENGTH} is 0, so it must hold the values of {tensor.name}; send a "
+            f"JSON header to say that there are none"
+        )
     return InferRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 
 

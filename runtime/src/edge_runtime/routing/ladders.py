@@ -148,6 +148,8 @@ async def _loaded(found: Json, local: LoadedRoute, load: Load) -> Ladder | None:
             )
             for rung in found["rungs"]
         ]
+        if not all(rung.branch.route.output.batched for rung in rungs):
+            return None  # nobody can tell how sure boxes are
         return Ladder(tuple(rungs), await part(found["rest"]))
     except (ValidationError, KeyError, TypeError) as error:
         _log.warning("what is remembered of the exits on the way is damaged: %s", error)

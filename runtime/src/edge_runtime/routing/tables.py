@@ -5,13 +5,14 @@ it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from mmap import mmap
 
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
-from edge_runtime.errors import CannotLoad, EdgeError, NotFound
+from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed, NotFound
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.sessions import Session
@@ -20,6 +21,8 @@ from edge_runtime.routing.deadlines import Action
 from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Contract, Tensor
+
+_log = logging.getLogger(__name__)
 
 HopTo = Callable[[Sequence[Stage]], Hop]
 
@@ -211,7 +214,10 @@ def _make_checked(slice_: Slice, data: bytes, threads: int, memory: Memory) -> S
 
 def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:
     session = Session(data, slice_.inputs, slice_.outputs, threads)
-    session.warm()
+    try:
+        session.warm()
+    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+        _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
     return session
 
 

@@ -10,7 +10,7 @@ from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate
 from edge_runtime.links import LinkMonitor, Transfer
 from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
 from edge_runtime.protocol.responses import decode_response
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, rows
 from edge_runtime.tracing.contexts import Trace, current
 
 
@@ -116,9 +116,17 @@ class Hop:
             raise HopFailed(
                 f"{self._stage.place}: {self._stage.model} answered nonsense ({error})"
             ) from error
-        batch = next((a.shape[0] for a in arrays if a.ndim), 1)
-        if any(
-            t.shape[:1] == (-1,) and r.shape[0] != batch for t, r in zip(self._outputs, results, strict=True)
-        ):
-            raise HopFailed(f"{self._stage.place}: {self._stage.model} answered another batch than {batch}")
+        self._check_rows(arrays, results)
         return results
+
+    def _check_rows(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """What is known to have the batch has to have that of the request; all else is as it came."""
+        batch = rows(self._inputs, arrays)
+        if batch is None:
+            return
+        for tensor, result in zip(self._outputs, results, strict=True):
+            if tensor.has_batch and result.shape[0] != batch:
+                raise HopFailed(
+                    f"{self._stage.place}: {self._stage.model} answered {tensor.name} with "
+                    f"{result.shape[0]} rows, the request has {batch}"
+                )

@@ -128,7 +128,8 @@ def _known(
     follows = len(open_.batches) + len(open_.claimed) > 1 and _follows(seen.samples_of(name), open_)
     batched = named or (follows and not open_.claimed)
     in_items = (named or follows) and all(size >= 0 for size in shape[1:])
-    return Known(Tensor(name, datatype, shape), dimensions, batched, in_items)
+    tensor = Tensor(name, datatype, shape, batched=batched or shape[:1] != (-1,))
+    return Known(tensor, dimensions, batched, in_items)
 
 
 def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:

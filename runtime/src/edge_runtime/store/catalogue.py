@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge_runtime.cards import card_of
 from edge_runtime.codecs.contracts import FORM, FP32, check_codec
@@ -22,6 +22,9 @@ from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measurements import Measurements
 from edge_runtime.store.sources import fetch, fetch_data
 from edge_runtime.words import shown
+
+# Of what is kept about a slice: another number makes it anew.
+_FORM: Final = 2
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -89,7 +92,7 @@ class Catalogue:
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
         form = [] if set(codecs.values()) == {FP32} else [FORM]
-        asked = json.dumps([digest, inputs, outputs, codecs, *form])
+        asked = json.dumps([_FORM, digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         known = _parsed(index)
         if known is not None and self._is_whole(known):

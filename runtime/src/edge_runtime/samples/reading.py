@@ -1,0 +1,98 @@
+"""The values of one input: from a literal, a .npy file, or the arrays of a .npz file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.protocol.contents import from_values
+from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
+
+_DAMAGED: Final = (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+
+
+def read_literal(tensor: Tensor, text: str, where: str) -> Array:
+    """A value, of shape [], or as many as a nested list of JSON has. BadRequest for what is none of these."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if tensor.datatype == "BYTES" and not isinstance(value, str | list):
+        value = text
+    shape, values = _flat(value, where)
+    try:
+        return from_values(tensor, shape, values, where)
+    except BadTensor as error:
+        raise BadTensor(
+            f"{error}; write a number, a list of JSON or @file.npy, as {tensor.name} takes it"
+        ) from None
+
+
+def read_npy(tensor: Tensor, path: Path, where: str) -> Array:
+    """The array of a .npy file, as it is; BadRequest when it cannot be read or has another datatype."""
+    array = _loaded(path, where, "numpy.save")
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise BadRequest(f"{where}: {path} holds several arrays; give it by --samples")
+    return _typed(tensor, array, where)
+
+
+def read_npz(path: Path, tensors: Callable[[str], Tensor]) -> dict[str, Array]:
+    """The arrays of a .npz file by input; `tensors` gives an input by its name, or raises."""
+    where = f"--samples {path}"
+    file = _loaded(path, where, "numpy.savez")
+    if isinstance(file, np.ndarray):
+        raise BadRequest(
+            f"{where}: it holds one array without the name of its input; write it by numpy.savez"
+        )
+    found = {}
+    with file:
+        for name in file.files:
+            tensor = tensors(name)
+            try:
+                array = file[name]
+            except (*_DAMAGED, OSError) as error:
+                raise BadRequest(
+                    f"{where}: {name} cannot be read ({error}); write it by numpy.savez"
+                ) from error
+            found[name] = _typed(tensor, array, f"{where}: {name}")
+    if not found:
+        raise BadRequest(f"{where}: it holds no arrays; write it by numpy.savez, with inputs as names")
+    return found
+
+
+def _loaded(path: Path, where: str, how: str) -> Any:  # noqa: ANN401
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise BadRequest(f"{where}: {path} cannot be read ({error.strerror or error})") from error
+    except _DAMAGED as error:
+        raise BadRequest(f"{where}: {path} is not a file of plain arrays; write it by {how}") from error
+
+
+def _typed(tensor: Tensor, array: Array, where: str) -> Array:
+    wanted = NUMPY_TYPES[tensor.datatype]
+    if tensor.datatype == "BYTES" and array.dtype.kind in "US":
+        words = [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in array.ravel()]
+        return np.array([*words, None], object)[:-1].reshape(array.shape)
+    if array.dtype != wanted:
+        fix = "save texts" if tensor.datatype == "BYTES" else f"save it after .astype(numpy.{wanted.name})"
+        raise BadRequest(f"{where}: {array.dtype} values, but {tensor.name} has {tensor.datatype}; {fix}")
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _flat(value: Any, where: str) -> tuple[tuple[int, ...], list[Any]]:  # noqa: ANN401
+    """The shape of a nested list and its values in order."""
+    if not isinstance(value, list):
+        return (), [value]
+    parts = [_flat(part, where) for part in value]
+    inner = {shape for shape, _ in parts}
+    if len(inner) > 1:
+        raise BadRequest(f"{where}: the lists in it differ in length; write as many values in each")
+    return (len(parts), *(inner.pop() if inner else ())), [v for _, values in parts for v in values]
