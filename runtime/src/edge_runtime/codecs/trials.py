@@ -16,7 +16,7 @@ from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array, Tensor
 
 _SIZES: Final = (1, 2, 3, 4)
-# Of the range. What onnxruntime rounds in a quantized model hangs on what follows, codec or not: a step of few.
+# Of the range. What onnxruntime itself rounds in a quantized model hangs on what follows.
 _CLOSE: Final = 0.05
 
 
