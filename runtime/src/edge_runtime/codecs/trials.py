@@ -16,7 +16,8 @@ from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array, Tensor
 
 _SIZES: Final = (1, 2, 3, 4)
-_CLOSE: Final = 0.02  # of the range: more than five steps of int8
+# Of the range. What onnxruntime itself rounds in a quantized model hangs on what follows.
+_CLOSE: Final = 0.05
 
 
 def check_values(tensors: Sequence[Tensor], codec: str, values: Mapping[str, Array]) -> None:
