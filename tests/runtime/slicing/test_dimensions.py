@@ -327,3 +327,26 @@ def test_tensors_of_open_size_are_no_cuts() -> None:
     assert graph.tensor("k").shape == (-1, 4)
     agrees(data, "k")
     agrees(data, "e")
+
+
+@pytest.mark.parametrize("names", [("N", "N"), (None, None), (-1, -1), ("N", "M")])
+def test_several_inputs_with_a_batch_each_are_cut_where_they_are_one(
+    names: tuple[int | str | None, ...],
+) -> None:
+    nodes = [
+        helper.make_node("Tanh", ["a"], ["t"]),
+        helper.make_node("Add", ["t", "b"], ["s"]),
+        helper.make_node("Concat", ["s", "s"], ["d"], axis=0),
+        helper.make_node("ReduceMax", ["d"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["s", "m"], ["r"]),
+        helper.make_node("Exp", ["r"], ["y"]),
+    ]
+    inputs = [value(name, [batch, 4]) for name, batch in zip("ab", names, strict=True)]
+    graph = Graph(model(nodes, inputs, [value("y", None)]).SerializeToString())
+    assert [(c.tensors, c.bytes) for c in graph.cuts("y")] == [(("a", "b"), 32), (("s",), 16), (("r",), 16)]
+    dims = dims_of(graph.slice(["a", "b"], ["s"]))
+    assert len({sizes[0] for sizes in dims.values()}) == (1 if names == ("N", "N") else 3)
+    feeds = {name: np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32) for name in "ab"}
+    for cut in ("s", "r"):
+        middle = run(graph.slice(["a", "b"], [cut]), feeds, OPTIMIZED)
+        assert run(graph.slice([cut], ["y"]), middle, OPTIMIZED)["y"].shape == (3, 4)
