@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
@@ -62,9 +63,10 @@ class LoneModel:
         cheap: Cheap = OFF,
         parts: Parts | None = None,
     ) -> None:
-        self.cheap, self._parts = cheap, parts
+        self.cheap, self._parts = replace(cheap, unrepeatable=session.verdict.unrepeatable), parts
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        metrics.joins([session.verdict])
         self.exits = read_exits(session)
 
     @property
@@ -146,6 +148,8 @@ def open_model(path: Path, threads: int) -> Session:
         session.warm()
     except EdgeError as error:  # zeros need not be a sensible input, nor shapes in a file right
         _log.info("not warmed up: %s", error)
+    if session.verdict.alone:
+        _log.info("requests run alone: %s", session.verdict.alone)
     return session
 
 

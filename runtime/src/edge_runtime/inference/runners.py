@@ -108,7 +108,9 @@ class Runner:
     ) -> Job:
         known = self._known.get(session)
         if known is None:
-            known = self._known[session] = Experience(session.seconds, None if session.batched else False)
+            known = self._known[session] = Experience(
+                session.seconds, False if session.verdict.alone else None
+            )
         rows, stack = shapes(session, feeds)
         if self._largest == 1 or known.proven is False:
             stack = None

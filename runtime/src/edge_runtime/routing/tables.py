@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from edge_runtime.routing.deadlines import Action
 from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Contract, Tensor
+
+_log = logging.getLogger(__name__)
 
 HopTo = Callable[[Sequence[Stage]], Hop]
 
@@ -91,6 +94,12 @@ class Table:
     def bytes(self) -> int:
         """Of the slices that are loaded here, each once."""
         return sum(session.size for session in self.sessions.values())
+
+    @property
+    def unrepeatable(self) -> str | None:
+        """Why what this node computes may differ from run to run; None where it depends on what others do."""
+        found = next((s.verdict.unrepeatable for s in self.sessions.values() if s.verdict.unrepeatable), "")
+        return found or (None if any(self.hops) else "")
 
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """What answers in place of this route's hop: from its activation, else from the input."""
@@ -212,6 +221,8 @@ def _make_checked(slice_: Slice, data: bytes, threads: int, memory: Memory) -> S
 def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:
     session = Session(data, slice_.inputs, slice_.outputs, threads)
     session.warm()
+    if session.verdict.alone:
+        _log.info("slice %s: requests run alone: %s", slice_.digest, session.verdict.alone)
     return session
 
 
