@@ -153,7 +153,9 @@ async def asked_at_once(session: Gated) -> bool | None:
 
 
 @TEMPERS
-async def test_only_a_graph_that_is_proven_to_keep_rows_apart_is_tried(network: bytes, together: bool) -> None:
+async def test_only_a_graph_that_is_proven_to_keep_rows_apart_is_tried(
+    network: bytes, together: bool
+) -> None:
     session = Gated(network)
     assert await asked_at_once(session) is together
     assert (not session.verdict.alone) is together
