@@ -1,0 +1,117 @@
+"""Many callers at once, whatever the network does with rows: each gets what its own run would give.
+
+The trial is made to accept everything here, so that what is tested is the proof from the graph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mixing
+from edge_runtime.inference import runners
+from edge_runtime.inference.batches import Experience
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.tensors import Array
+
+CALLERS, TURNS = 10, 3
+
+
+class Counted(Session):
+    """A session that tells how many rows each of its runs had."""
+
+    def __init__(self, model: bytes) -> None:
+        super().__init__(model)
+        self.rows: list[int] = []
+        self.seconds = 1.0  # not one for the event loop
+
+    def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
+        self.rows.append(len(feeds["x"]))
+        return super().run(feeds, names, halt)
+
+
+@pytest.fixture(autouse=True)
+def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+
+
+def answers(
+    model: bytes, sizes: Sequence[int], names: Sequence[str] | None = None
+) -> tuple[list[list[Array]], list[list[Array]], list[int]]:
+    """What callers with so many rows each got at once, what each gets alone, and the rows of each run."""
+    session, alone = Counted(model), Session(model)
+    feeds = [
+        {"x": np.random.default_rng(i).normal(size=(size, 4, 6)).astype(np.float32)}
+        for i, size in enumerate(sizes)
+    ]
+    expected = [alone.run(each, names) for each in feeds]
+
+    async def ask() -> list[list[Array]]:
+        runner = Runner()
+        known = runner._known[session] = Experience(1.0, False if session.verdict.alone else None)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)  # as if several rows took as long as one
+        found: list[list[Array]] = []
+        for _ in range(TURNS):
+            found = await asyncio.gather(*(runner.run(session, each, names) for each in feeds))
+            session.seconds = 1.0
+        runner.close()
+        return found
+
+    return asyncio.run(ask()), expected, session.rows
+
+
+def same(found: Sequence[Array], expected: Sequence[Array]) -> bool:
+    """Whole numbers bit for bit, floats as far as the size of a batch changes them."""
+    return all(
+        f.shape == e.shape
+        and f.dtype == e.dtype
+        and (np.allclose(f, e, 1e-3, 2e-3) if e.dtype.kind == "f" else np.array_equal(f, e))
+        for f, e in zip(found, expected, strict=True)
+    )
+
+
+@given(mixing.mixed(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
+@settings(max_examples=60, deadline=None)
+def test_callers_of_a_network_that_mixes_rows_are_run_one_by_one(
+    network: tuple[list[str], bytes], sizes: list[int]
+) -> None:
+    parts, model = network
+    found, expected, rows = answers(model, sizes)
+    assert sorted(rows) == sorted(sizes * TURNS)
+    assert "noise" in parts or all(map(same, found, expected))
+
+
+@given(mixing.kept(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
+@settings(max_examples=40, deadline=None)
+def test_callers_of_a_network_that_keeps_rows_apart_share_runs_and_get_their_own(
+    network: tuple[list[str], bytes], sizes: list[int]
+) -> None:
+    _, model = network
+    found, expected, rows = answers(model, sizes)
+    assert max(rows) > max(sizes)
+    assert len(rows) < TURNS * len(sizes)
+    assert all(map(same, found, expected))
+
+
+@pytest.mark.parametrize("part", mixing.MIXING)
+def test_a_part_that_mixes_rows_is_run_alone_with_outputs_of_both_kinds(part: str) -> None:
+    """Here the trial would accept, and each output's first dimension is called as the inputs' is."""
+    sizes = [1, 2, 1, 1, 3, 1]
+    found, expected, rows = answers(mixing.network([part], numbered=True), sizes)
+    assert sorted(rows) == sorted(sizes * TURNS)
+    assert part == "noise" or all(map(same, found, expected))
+
+
+def test_requests_without_rows_are_run_alone() -> None:
+    found, expected, rows = answers(mixing.network(["branches"]), [1, 0, 1, 2, 0, 1])
+    assert rows.count(0) == 2 * TURNS
+    assert max(rows) > 2
+    assert all(map(same, found, expected))
