@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from benchmarks.graphs.catalogue import BUILDERS, build
 from benchmarks.graphs.transformers import transformer
 from edge_runtime.inference.sessions import Session
 from edge_runtime.rows.analysis import verdict_of
+from edge_runtime.rows.light import without_weights
 from edge_runtime.rows.nodes import RANDOM
 from edge_runtime.rows.verdicts import Verdict
 from edge_runtime.slicing import Graph
@@ -339,10 +342,6 @@ def test_weights_are_not_read(seed: int, form: str) -> None:
     graph = helper.make_graph(nodes, "g", [info("x", "N", 4)], [info("y", "N", 5000)], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    from io import BytesIO
-
-    from edge_runtime.rows.light import without_weights
-
     data = model.SerializeToString()
     light = without_weights(BytesIO(data), len(data))
     assert len(light) < 2000 < 80_000 < len(data)
@@ -357,5 +356,7 @@ def test_a_file_on_disk_is_read_as_its_bytes_are(tmp_path: Any) -> None:
     for parts in itertools.combinations(["product", "heads", "softmax over 0"], 2):
         model = mixing.network(parts)
         (tmp_path / "m.onnx").write_bytes(model)
-        assert verdict_of(tmp_path / "m.onnx") == verdict_of(model)
+        with mmap(-1, len(model)) as mapped:
+            mapped.write(model)
+            assert verdict_of(tmp_path / "m.onnx") == verdict_of(mapped) == verdict_of(model)
     assert verdict_of(tmp_path / "gone.onnx").alone

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from io import BytesIO
 from mmap import mmap
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,10 @@ def verdict_of(model: bytes | mmap | Path) -> Verdict:
         if isinstance(model, Path):
             with model.open("rb") as file:
                 return _verdict(Model(file, model.stat().st_size))
-        return _verdict(Model(io.BytesIO(model), len(model)))
+        if isinstance(model, mmap):  # which need not be copied to be read like a file
+            model.seek(0)
+            return _verdict(Model(model, len(model)))
+        return _verdict(Model(BytesIO(model), len(model)))
     except (Unreadable, OSError) as error:
         return Verdict(str(error), str(error))
 
