@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import SEEK_CUR
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
+_FROM_HERE: Final = 1
 _SMALL: Final = 1 << 10
 _LONG: Final = 1 << 16  # bytes of an attribute that is a list of numbers: those of trees
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -24,7 +24,7 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes: ...
 
-    def seek(self, offset: int, whence: int = ..., /) -> object: ...
+    def seek(self, offset: int, whence: Literal[1], /) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _copied(file: Readable, size: int, message: _Message) -> Iterator[bytes]:
         number, kind = tag >> 3, tag & 7
         left -= len(head)
         if number in message.lists and left > _LONG:
-            file.seek(left, SEEK_CUR)
+            file.seek(left, _FROM_HERE)
             return
         if kind == _BYTES:
             length, more = _number(file)
@@ -92,7 +92,7 @@ def _copied(file: Readable, size: int, message: _Message) -> Iterator[bytes]:
 
 def _field(file: Readable, message: _Message, number: int, head: bytes, length: int) -> Iterator[bytes]:
     if number in message.dropped or (number in message.data and length > _SMALL):
-        file.seek(length, SEEK_CUR)
+        file.seek(length, _FROM_HERE)
         return
     inner = message.inner.get(number)
     if inner is not None and length > _SMALL:
