@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 import mixing
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
+from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.routing.ladders import climb
 from edge_runtime.tensors import Array
+from networks import info, model_of
 
 CALLERS, TURNS = 10, 3
 
@@ -27,13 +32,14 @@ CALLERS, TURNS = 10, 3
 class Counted(Session):
     """A session that tells how many rows each of its runs had."""
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, given: str = "x") -> None:
         super().__init__(model)
         self.rows: list[int] = []
+        self._given = given
         self.seconds = 1.0  # not one for the event loop
 
     def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
-        self.rows.append(len(feeds["x"]))
+        self.rows.append(len(feeds[self._given]))
         return super().run(feeds, names, halt)
 
 
@@ -115,3 +121,59 @@ def test_requests_without_rows_are_run_alone() -> None:
     assert rows.count(0) == 2 * TURNS
     assert max(rows) > 2
     assert all(map(same, found, expected))
+
+
+def layer(start: str, end: str, seed: int) -> bytes:
+    """[N, 8] to [N, 8], bent."""
+    weight = numpy_helper.from_array(
+        np.random.default_rng(seed).normal(scale=2, size=(8, 8)).astype(np.float32), "w"
+    )
+    nodes = [
+        helper.make_node("MatMul", [start, "w"], ["h"]),
+        helper.make_node("Mul", ["h", start], [end]),
+    ]
+    return model_of(nodes, [info(start, "N", 8)], [info(end, "N", 8)], [weight])
+
+
+async def test_callers_who_climb_together_each_leave_where_they_would_alone() -> None:
+    """Confidence is that of a caller's own rows, the least sure of them, whoever shares the runs."""
+    sessions = {
+        "trunk": Counted(layer("x", "t", 1), "x"),
+        "branch": Counted(layer("t", "early", 2), "t"),
+        "rest": Counted(layer("t", "late", 3), "t"),
+    }
+    loaded = {
+        name: SimpleNamespace(session=session, pace=Pace(0.0), name=name)
+        for name, session in sessions.items()
+    }
+    ladder: Any = SimpleNamespace(
+        rungs=(SimpleNamespace(trunk=loaded["trunk"], branch=loaded["branch"]),), rest=loaded["rest"]
+    )
+    rng = np.random.default_rng(3)
+    feeds = [{"x": rng.normal(size=(1 + i % 3, 8)).astype(np.float32)} for i in range(12)]
+
+    async def climbed(runner: Runner, each: dict[str, Array]) -> tuple[Array, str]:
+        async def run(part: Any, known: Any) -> list[Array]:
+            part.session.seconds = 1.0
+            return await runner.run(part.session, {t.name: known[t.name] for t in part.session.inputs})
+
+        output, part = await climb(ladder, each, 0.9, run, lambda: 1000.0)
+        return output, part.name  # type: ignore[attr-defined]
+
+    one_by_one = Runner(largest=1)
+    expected = [await climbed(one_by_one, each) for each in feeds]
+    assert {name for _, name in expected} == {"branch", "rest"}
+    runner = Runner()
+    for session in sessions.values():
+        known = runner._known[session] = Experience(1.0)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)
+        session.rows.clear()
+    for _ in range(4):
+        found = await asyncio.gather(*(climbed(runner, each) for each in feeds))
+    for (output, name), (right, exit_) in zip(found, expected, strict=True):
+        assert name == exit_
+        np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-4)
+    assert max(sessions["trunk"].rows) > 3
+    one_by_one.close()
+    runner.close()
