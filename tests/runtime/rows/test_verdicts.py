@@ -270,6 +270,21 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
             ),
             "Gather",
         ),
+        (model_with([node("CastLike", "c x")], {"c": np.ones((1, 4), np.float32)}), "output y"),
+        (
+            model_with([node("LayerNormalization", "x s")], {"s": np.ones((2, 4), np.float32)}),
+            "LayerNormalization",
+        ),
+        (
+            model_with(
+                [
+                    node("Shape", "x", "h0"),
+                    *(node("Mul", f"h{i} h{i}", f"h{i + 1}") for i in range(80)),
+                    node("Reshape", "x h80"),
+                ]
+            ),
+            "Mul",
+        ),
         (model_with([node("Missing", "x")]), "Missing"),
         (model_with([node("Add", "x nowhere")]), "nowhere"),
         (model_with([node("Softmax", "x", axis=9)]), "Softmax"),
@@ -293,6 +308,19 @@ def test_the_reason_names_what_stands_in_the_way(model: bytes, named: str) -> No
         model_with([node("Einsum", "x w", equation="bi,ij->bj")], {"w": np.ones((4, 3), np.float32)}),
         model_with([node("FusedMatMul", "x w", domain="com.microsoft", transB=1)], {"w": np.ones((3, 4))}),
         model_with([node("BatchNormalization", "x s s s s")], {"s": np.ones(4, np.float32)}),
+        model_with(
+            [
+                *(
+                    node("Shape", "x", "all"),
+                    node("Slice", "all one end", "inner"),
+                    node("Slice", "all no one", "rows"),
+                ),
+                *(node("ReduceProd", "inner", "size"), node("Concat", "rows size", "flat", axis=0)),
+                node("Reshape", "x flat"),
+            ],
+            {"no": np.array([0]), "one": np.array([1]), "end": np.array([9])},
+            shape=("N", 3, "h", "w"),
+        ),
         model_with(
             [node("Twice", "x", domain="test")],
             functions=[

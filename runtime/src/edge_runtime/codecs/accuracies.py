@@ -139,7 +139,7 @@ def _session(
 
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """A session's outputs by name for any number of samples, one by one where they could disturb each other."""
+    """A session's outputs by name for any number of samples; one by one unless it keeps rows apart."""
     names = [t.name for t in session.inputs]
     count, size = len(feeds[names[0]]), 1 if session.verdict.alone else _BATCH
     batches = [

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_runtime.rows.nodes import everywhere, is_random
 from edge_runtime.rows.reading import Model, Operator, Unreadable, constant, standard
-from edge_runtime.rows.rules.registry import CLASSICAL, TABLE, Result, Step
+from edge_runtime.rows.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
 from edge_runtime.rows.sizes import ROWS, Size, Unknowns
 from edge_runtime.rows.values import Mixes, Value
 from edge_runtime.rows.verdicts import Verdict
@@ -22,6 +22,22 @@ from edge_runtime.rows import rules  # noqa: F401 # isort: skip - fills the tabl
 # What the rules say of an operator was read in these versions of the standard.
 _OLDEST: Final = 7
 _NEWEST: Final = 28
+# Of onnxruntime's own those that files of it have most, and that no rule is for.
+_REPEATABLE: Final = frozenset(
+    [
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "GatherBlockQuantized",
+        "GroupNorm",
+        "GroupQueryAttention",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "NhwcMaxPool",
+        "QAttention",
+        "QEmbedLayerNormalization",
+        "RotaryEmbedding",
+    ]
+)
 _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
 
@@ -58,7 +74,7 @@ def unrepeatable(model: ModelProto) -> str:
         if operator.domain in _KNOWN_DOMAINS:
             if is_random(node):
                 return f"{operator.title} draws at random"
-        elif key not in TABLE:
+        elif key not in TABLE and (operator.domain != MICROSOFT or operator.kind not in _REPEATABLE):
             return f"it is not known whether {operator.title} answers the same again"
     return ""
 

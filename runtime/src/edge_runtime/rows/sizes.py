@@ -13,6 +13,8 @@ from math import prod
 from typing import Final
 
 _ROWS: Final = "rows"
+_LARGEST: Final = (1 << 63) - 1
+_MOST: Final = 64  # factors that are not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,10 @@ class Size:
         return None if self.unknowns else self.number
 
     def times(self, other: Size) -> Size:
-        """The product."""
+        """The product; OverflowError for what no tensor can have."""
         number = self.number * other.number
+        if abs(number) > _LARGEST or len(self.unknowns) + len(other.unknowns) > _MOST:
+            raise OverflowError("no tensor is of such a size")
         unknowns = tuple(sorted(self.unknowns + other.unknowns)) if number else ()
         return Size(number, unknowns, self.signed or other.signed)
 

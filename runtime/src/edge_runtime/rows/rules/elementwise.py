@@ -17,12 +17,12 @@ _Element = Size | None
 
 @rule(
     "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift",
-    "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CastLike", "Ceil", "Celu", "Cos",
-    "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual",
-    "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max",
-    "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu",
-    "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt",
-    "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
+    "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "Celu", "Cos", "Cosh", "Div",
+    "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid",
+    "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min",
+    "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu",
+    "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum",
+    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
     counting=True,
 )  # fmt: skip
 def elementwise(step: Step) -> Sequence[Result]:
@@ -44,6 +44,12 @@ def cast(step: Step) -> Sequence[Result]:
         raise Mixes("it makes strings")
     keep = to in _WIDE
     return [_combined(step, [step.value()], (lambda v: v[0]) if keep else None)]
+
+
+@rule("CastLike")
+def cast_like(step: Step) -> Sequence[Result]:
+    """Of the other only its datatype counts."""
+    return [step.alike()]
 
 
 @rule("Clip")
@@ -153,5 +159,4 @@ _WAYS: Final[Mapping[str, Callable[[Sequence[Size]], _Element]]] = {
     "Floor": lambda v: v[0],
     "Ceil": lambda v: v[0],
     "Round": lambda v: v[0],
-    "CastLike": lambda v: None,
 }

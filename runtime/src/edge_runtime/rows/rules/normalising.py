@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_runtime.rows.rules.registry import Result, Step, apart, axis_of, in_front, rule
-from edge_runtime.rows.sizes import ONE, Size
+from edge_runtime.rows.sizes import ONE, Size, product
 from edge_runtime.rows.values import Mixes, Value
 
 
@@ -26,6 +26,8 @@ def layer_normalization(step: Step) -> Sequence[Result]:
     value = step.value()
     axis = axis_of(step.attribute("axis", -1), value.rank)
     apart(value, list(range(axis, value.rank)), "it normalises")
+    if value.axis is not None and any(v.rank > value.rank - axis for v in step.given(1)):
+        raise Mixes("its scale is one for each row")
     of_rows = value.shaped((*value.shape[:axis], *[ONE] * (value.rank - axis)), value.axis)
     return [step.alike(), of_rows, of_rows]
 
@@ -58,15 +60,21 @@ def mean_variance_normalization(step: Step) -> Sequence[Result]:
 @rule(
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
     "ReduceProd", "ReduceSum", "ReduceSumSquare",
+    counting=True,
 )  # fmt: skip
 def reduce(step: Step) -> Sequence[Result]:
     """Along axes that are named."""
     value, axes = step.value(), step.integers("axes", 1)
-    if not axes:
-        if step.attribute("noop_with_empty_axes", 0):
-            return [step.alike()]
-        axes = list(range(value.rank))
-    gone = {axis_of(axis, value.rank) for axis in axes}
+    idle = not axes and step.attribute("noop_with_empty_axes", 0)
+    if step.operator.kind == "ReduceProd" and value.rank == 1 and value.elements is not None and not idle:
+        known = [e for e in value.elements if e is not None]
+        if len(known) == len(value.elements):  # the number of elements of a shape
+            return [Value((ONE,) if step.attribute("keepdims", 1) else (), None, (product(known),))]
+    if value.counts:
+        raise Mixes("it computes with how many rows there are")
+    if idle:
+        return [step.alike()]
+    gone = {axis_of(axis, value.rank) for axis in axes or range(value.rank)}
     apart(value, list(gone), "it reduces")
     return [_without(value, gone, bool(step.attribute("keepdims", 1)))]
 
