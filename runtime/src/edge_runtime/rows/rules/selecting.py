@@ -9,7 +9,7 @@ from edge_runtime.rows.rules.registry import Result, Step, apart, axis_of, rule
 from edge_runtime.rows.sizes import ONE, Size
 from edge_runtime.rows.values import Mixes, Value
 
-_END: Final = 2**31 - 1  # what exporters write for "to the end", at least
+_END: Final = 10**9  # what exporters write for "to the end", at least; no batch is as large
 
 
 @rule("Gather", counting=True)
