@@ -135,6 +135,55 @@ def _with_a_token(n: Network) -> str:
     return n.node("Slice", longer, n.whole(1), n.whole(HEIGHT + 1), n.whole(1))
 
 
+def _expanded_as_written(n: Network) -> str:
+    """`token.expand(n, -1, -1)` as exporters write it: sizes of -1 are replaced in the graph."""
+    rows = n.node("Gather", n.node("Shape", n.last), n.whole(0), axis=0)
+    wanted = n.node("Concat", rows, n.whole(-1, -1), axis=0)
+    ones = n.node(
+        "ConstantOfShape", n.node("Shape", wanted), value=helper.make_tensor("v", TensorProto.INT64, [1], [1])
+    )
+    kept = n.node("Equal", wanted, n.node("Mul", ones, n.whole(-1, scalar=True)))
+    token = n.node("Expand", n.noise(1, HEIGHT, WIDTH), n.node("Where", kept, ones, wanted))
+    return n.node("Add", n.last, token)
+
+
+def _heads_by_number(n: Network) -> str:
+    """[N, 4, 6] to [4, N * 2, 3] and back, by sizes that are computed."""
+    rows = n.node("Gather", n.node("Shape", n.last), n.whole(0, scalar=True), axis=0)
+    heads = n.node("Unsqueeze", n.node("Mul", rows, n.whole(2, scalar=True)), n.whole(0))
+    turned = n.node("Transpose", n.last, perm=[1, 0, 2])
+    shape = n.node("Concat", n.whole(HEIGHT), heads, n.whole(WIDTH // 2), axis=0)
+    beside = n.node("Transpose", n.node("Reshape", turned, shape), perm=[1, 0, 2])
+    scores = n.node("MatMul", beside, n.node("Transpose", beside, perm=[0, 2, 1]))
+    mixed = n.node("MatMul", n.node("Softmax", scores, axis=-1), beside)
+    whole = n.node("Concat", n.whole(HEIGHT), n.node("Unsqueeze", rows, n.whole(0)), n.whole(WIDTH), axis=0)
+    back = n.node("Reshape", n.node("Transpose", mixed, perm=[1, 0, 2]), whole)
+    return n.node("Transpose", back, perm=[1, 0, 2])
+
+
+def _group_norm(n: Network) -> str:
+    shape = n.node("Shape", n.last)
+    grouped = n.node("Reshape", n.last, n.whole(0, 2, -1))
+    normal = n.node("InstanceNormalization", grouped, n.noise(2), n.noise(2))
+    return n.node("Reshape", normal, shape)
+
+
+def _windows(n: Network) -> str:
+    """Each row in windows of 2 x 3, which are items of their own for a while."""
+    parted = n.node("Reshape", n.last, n.whole(-1, 2, 2, 2, 3))
+    windows = n.node("Reshape", n.node("Transpose", parted, perm=[0, 1, 3, 2, 4]), n.whole(-1, 6))
+    bent = n.node("Softmax", windows, axis=-1)
+    back = n.node("Transpose", n.node("Reshape", bent, n.whole(-1, 2, 2, 2, 3)), perm=[0, 1, 3, 2, 4])
+    return n.node("Reshape", back, n.whole(-1, HEIGHT, WIDTH))
+
+
+def _masked(n: Network) -> str:
+    """Values of which the numbers say that they do not count are far below the others."""
+    lower = n.node("Less", n.last, n.constant(np.array(-0.5, np.float32)))
+    off = n.node("Mul", n.node("Cast", lower, to=TensorProto.FLOAT), n.constant(np.array(-1e4, np.float32)))
+    return n.node("Softmax", n.node("Add", n.last, off), axis=-1)
+
+
 def _quantised(n: Network) -> str:
     scale, zero = n.constant(np.array(0.05, np.float32)), n.constant(np.array(128, np.uint8))
     return n.node("DequantizeLinear", n.node("QuantizeLinear", n.last, scale, zero), scale, zero)
@@ -176,6 +225,11 @@ KEEPING: dict[str, Part] = {
     "reshape to -1 and back": _reshaped_and_back,
     "heads": _beside_each_other,
     "token": _with_a_token,
+    "expanded token": _expanded_as_written,
+    "heads by number": _heads_by_number,
+    "group norm": _group_norm,
+    "windows": _windows,
+    "mask": _masked,
     "constant scales": _quantised,
     "recurrent": _recurrent,
     "embedding": _embedded,

@@ -31,7 +31,7 @@ def examples() -> Iterator[tuple[str, bytes, Feeds]]:
         if case.model is None or not case.data_sets or "_expanded" in case.name:
             continue
         given, inputs = case.data_sets[0][0], list(case.model.graph.input)
-        plain = all(getattr(each, "dtype", np.dtype(object)) != object for each in given)  # no sequences
+        plain = all(getattr(each, "dtype", np.dtype("O")).kind != "O" for each in given)  # no sequences
         if not plain or len(given) != len(inputs) or not given:
             continue
         for asked in {len(inputs), 1}:
