@@ -17,11 +17,16 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import mixing
+from edge_runtime.alone import LoneModel
+from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.cheap.settings import Caching, Cheap
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
 from edge_runtime.routing.ladders import climb
 from edge_runtime.tensors import Array
 from networks import info, model_of
@@ -177,3 +182,42 @@ async def test_callers_who_climb_together_each_leave_where_they_would_alone() ->
     assert max(sessions["trunk"].rows) > 3
     one_by_one.close()
     runner.close()
+
+
+@given(
+    st.one_of(mixing.kept(), mixing.mixed()),
+    st.lists(st.integers(0, 4), min_size=8, max_size=16),
+)
+@settings(max_examples=30, deadline=None)
+def test_what_is_kept_of_shared_runs_is_each_callers_own(
+    network: tuple[list[str], bytes], asks: list[int]
+) -> None:
+    """Callers come at once, some with the same input as others, before a cache that gives answers again."""
+    parts, model = network
+    session, alone = Counted(model), Session(model)
+    names = [t.name for t in session.outputs]
+    rng = np.random.default_rng(1)
+    inputs = [rng.normal(size=(1 + i % 3, 4, 6)).astype(np.float32) for i in range(5)]
+
+    async def ask() -> list[Any]:
+        metrics = Metrics("m")
+        lone = LoneModel(session, metrics, cheap=Cheap(cache=Caching()))
+        known = lone._runner._known[session] = Experience(1.0, False if session.verdict.alone else None)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)
+        front = CheapInputs(lone, metrics.registry, "m", b"k")
+        found: list[Any] = []
+        for _ in range(2):
+            session.seconds = 1.0
+            found += await asyncio.gather(*(front.infer(Question({"x": inputs[i]}, names)) for i in asks))
+        lone.close()
+        return found
+
+    found = asyncio.run(ask())
+    again = [bool(answer.parameters.get("cached")) for answer in found]
+    if "noise" in parts:
+        assert not any(again)
+        return
+    assert all(again[len(asks) :])
+    for answer, i in zip(found, [*asks, *asks], strict=True):
+        assert same(answer.outputs, alone.run({"x": inputs[i]}))

@@ -160,6 +160,7 @@ def test_a_reshape_is_proven_only_when_it_keeps_rows_apart(order: Sequence[Any],
     st.lists(st.sampled_from(["rows", 1, 2, 5]), min_size=1, max_size=3),
     st.lists(st.sampled_from([1, 2, 3, 4]), max_size=4),
 )
+@settings(deadline=None)
 def test_a_constant_is_broadcast_only_where_it_is_one_for_all_rows(left: list[Any], shape: list[int]) -> None:
     """Such as a constant of [2, 1]: it fits one row, and two rows otherwise."""
     if left.count("rows") != 1:
@@ -346,6 +347,7 @@ def test_a_model_is_repeatable_unless_it_draws_or_nobody_knows() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 5000), st.booleans())
+@settings(deadline=None)
 def test_damaged_files_get_a_reason_and_never_an_error(noise: bytes, at: int, cut: bool) -> None:
     model = mixing.network(["product", "recurrent"])
     at %= len(model)
@@ -355,6 +357,7 @@ def test_damaged_files_get_a_reason_and_never_an_error(noise: bytes, at: int, cu
 
 
 @given(st.integers(0, 3), st.sampled_from(["raw", "typed", "constant", "inside"]))
+@settings(deadline=None)
 def test_weights_are_not_read(seed: int, form: str) -> None:
     values = np.random.default_rng(seed).normal(size=(4, 5000)).astype(np.float32)
     weight = numpy_helper.from_array(values, "w")
