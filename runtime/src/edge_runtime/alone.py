@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
@@ -66,9 +67,11 @@ class LoneModel:
         batched: Collection[str] = (),
     ) -> None:
         """batched: the outputs that are known to have the batch, which alone have a confidence."""
-        self.cheap, self._parts, self._batched = cheap, parts, frozenset(batched)
+        self.cheap, self._parts = replace(cheap, unrepeatable=session.verdict.unrepeatable), parts
+        self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        metrics.joins([session.verdict])
         self.exits = read_exits(session)
 
     @property
@@ -190,6 +193,8 @@ def open_model(path: Path, threads: int, given: Given = NOTHING) -> Session:
         )
     except CannotLoad as error:  # nor need shapes in a file be right
         _log.info("%s", error)
+    if session.verdict.alone:
+        _log.info("requests run alone: %s", session.verdict.alone)
     return session
 
 

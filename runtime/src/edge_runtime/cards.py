@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, UnknownOutput
+from edge_runtime.rows.analysis import unrepeatable
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 from edge_runtime.words import shown
@@ -31,12 +32,16 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A model's input, its exits with their cuts, and the segments between neighbouring cuts."""
+    """A model's input, its exits with their cuts, and the segments between neighbouring cuts.
+
+    unrepeatable: why it may answer the same inputs otherwise next time; empty where it is known not to.
+    """
 
     digest: str
     size: int
     input: Tensor
     exits: tuple[tuple[Exit, Tensor, tuple[Cut, ...]], ...]
+    unrepeatable: str
 
     def segments(self) -> list[tuple[str, str]]:
         """Every (from, to) between two neighbouring cuts of an exit or its last cut and its output, once."""
@@ -64,6 +69,7 @@ class Card:
                 }
                 for exit_, tensor, cuts in self.exits
             ],
+            "unrepeatable": self.unrepeatable,
             "segments": [{"from": start, "to": end} for start, end in self.segments()],
         }
 
@@ -76,7 +82,7 @@ def card_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> Card
     described = tuple(
         (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
     )
-    return Card(graph.digest, size, graph.tensor(graph.input), described)
+    return Card(graph.digest, size, graph.tensor(graph.input), described, unrepeatable(graph.model))
 
 
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:

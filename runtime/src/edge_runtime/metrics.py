@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from edge_runtime.inference.memory import resident
+from edge_runtime.rows.verdicts import Verdict
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _WAITS = (0.0005, 0.001, *_SECONDS)
@@ -84,6 +85,15 @@ class Metrics:
             ("service",),
             registry=self.registry,
         ).labels(service)
+        joins = Gauge(
+            "edge_sessions",
+            "Slices that are loaded, by whether requests may run together",
+            ("service", "requests"),
+            registry=self.registry,
+        )
+        self._joins = {
+            alone: joins.labels(service, name) for alone, name in ((True, "alone"), (False, "together"))
+        }
         Gauge("edge_resident_bytes", "Memory of the process", ("service",), registry=self.registry).labels(
             service
         ).set_function(resident)
@@ -125,6 +135,12 @@ class Metrics:
     def sessions(self, size: int) -> None:
         """What is loaded from now on."""
         self._sessions.set(size)
+
+    def joins(self, verdicts: Iterable[Verdict]) -> None:
+        """What is proven of all that is loaded from now on."""
+        found = [bool(verdict.alone) for verdict in verdicts]
+        for alone, gauge in self._joins.items():
+            gauge.set(found.count(alone))
 
     def link(self, peer: str, bandwidth: float, low: float, measured: float | None) -> None:
         """The link as estimated now, in bit/s, and when (Unix time) it was measured."""

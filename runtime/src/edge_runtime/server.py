@@ -38,6 +38,7 @@ from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.remembered import Remembered
+from edge_runtime.routing.repeats import Repeats
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
@@ -82,6 +83,7 @@ class Runtime:
             self.metrics,
             resolver,
             completions=completions,
+            repeats=Repeats(self._remembered, store),
             tls=tls,
             threads=threads,
             max_batch=max_batch,

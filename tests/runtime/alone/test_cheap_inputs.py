@@ -18,6 +18,7 @@ import tritonclient.grpc as over_grpc
 import tritonclient.http as over_http
 from tritonclient.utils import InferenceServerException
 
+import stackable
 from edge_runtime.cheap.settings import Caching, Cheap, Filtering
 
 ServeWith = Callable[..., Any]
@@ -190,3 +191,19 @@ def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
         assert ended.returncode != 0
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("cheap", [Cheap(cache=Caching()), Cheap(filter=PATIENT)], ids=["cache", "filter"])
+def test_an_answer_that_was_drawn_is_not_given_again(serve_with: ServeWith, cheap: Cheap) -> None:
+    served = serve_with(stackable.drawing(), cheap=cheap)
+    row = np.zeros((1, stackable.WIDTH), np.float32)
+    client = over_http.InferenceServerClient(f"127.0.0.1:{served.http}")
+    seen = set()
+    for _ in range(4):
+        given = over_http.InferInput("x", list(row.shape), "FP32")
+        given.set_data_from_numpy(row)
+        answer = client.infer("m", [given])
+        assert not {"cached", "filtered"} & answer.get_response().get("parameters", {}).keys()
+        seen.add(answer.as_numpy("y").tobytes())
+    client.close()
+    assert len(seen) == 4

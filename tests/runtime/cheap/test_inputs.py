@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -270,3 +271,26 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("cheap", [FILTER, CACHE], ids=["filter", "cache"])
+async def test_what_may_differ_next_time_is_not_given_again_until_it_is_known_not_to(
+    cheap: Cheap, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    setup = Setup(replace(cheap, unrepeatable="the tail draws at random"))
+    assert [(await setup.ask()).outputs[0] for _ in range(3)] == [[[1]], [[2]], [[3]]]
+    assert [r.getMessage() for r in caplog.records] == ["no answer is given again: the tail draws at random"]
+    setup.source.cheap = cheap  # it became known
+    assert [(await setup.ask()).outputs[0] for _ in range(3)] == [[[4]]] * 3
+
+
+async def test_what_may_differ_next_time_may_be_dropped_all_the_same() -> None:
+    setup = Setup(Cheap(filter=Filtering("Drop"), cache=Caching(), unrepeatable="it draws at random"))
+    await setup.ask()
+    assert list((await setup.ask()).outputs) == []
+    other = IMAGE[..., ::-1].copy()
+    assert [(await setup.ask(image, stream=s)).outputs[0] for image, s in ((other, "1"), (other, "2"))] == [
+        [[2]],
+        [[3]],
+    ]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mixing
 import stackable
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
+from edge_runtime.inference import runners
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
@@ -24,10 +26,10 @@ from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
 
 
-def _placement(folder: Path, model: bytes) -> Any:
+def _placement(folder: Path, model: bytes, item: tuple[int, ...] = (1024,), output: str = "y") -> Any:
     digest = digest_of(model)
     (folder / digest.removeprefix("sha256:")).write_bytes(model)
-    x, y = ({"name": name, "datatype": "FP32", "shape": [-1, 1024]} for name in "xy")
+    x, y = ({"name": name, "datatype": "FP32", "shape": [-1, *item]} for name in ("x", output))
     local = {"place": "a", "runtime": "Edge", "slice": {"digest": digest, "inputs": [x], "outputs": [y]}}
     route = {
         "name": "final@local",
@@ -105,3 +107,37 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     await plane.infer(Question({"x": row}, ["logits"], within=1.0))
     await generations.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back
+
+
+@pytest.mark.parametrize("parts", [["found"], ["less the most over 0"], ["attention in a row"]], ids=str)
+async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The trial accepts everything, so the graph alone decides; a restart from the disk decides the same."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+    monkeypatch.setattr(runners, "INLINE", 0.0)
+    model, resolver, metrics = mixing.network(parts), Resolver(), Metrics("m")
+    (output,) = Session(model).outputs
+    cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
+    generations = Generations(cache, metrics, resolver)
+    plane = Dataplane(generations, metrics)
+    placement = _placement(tmp_path, model, (mixing.HEIGHT, mixing.WIDTH), output.name)
+    assert await generations.use(placement, at_hand=True), generations.message
+    keeps = parts[0] in mixing.KEEPING
+    text = metrics.exposition().decode()
+    assert f'edge_sessions{{requests="alone",service="m"}} {0 if keeps else 1}.0' in text
+    said = [r.getMessage() for r in caplog.records if "requests run alone" in r.getMessage()]
+    assert len(said) == (0 if keeps else 1)
+    alone = Session(model)
+    rows = [
+        np.random.default_rng(i).normal(size=(1 + i % 2, mixing.HEIGHT, mixing.WIDTH)).astype(np.float32)
+        for i in range(8)
+    ]
+    for _ in range(10):
+        answers = await asyncio.gather(*(plane.infer(Question({"x": row}, [output.name])) for row in rows))
+        for row, answer in zip(rows, answers, strict=True):
+            (expected,) = alone.run({"x": row})
+            assert answer.outputs[0].shape == expected.shape
+            np.testing.assert_allclose(answer.outputs[0], expected, rtol=1e-4, atol=1e-5)
+    await generations.close()

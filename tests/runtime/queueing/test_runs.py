@@ -15,14 +15,15 @@ from edge_runtime.errors import ModelFailed
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.rows.verdicts import Verdict
 from edge_runtime.tensors import Array
 
 
 class Gated(Session):
     """A session whose runs wait to be let go, and which tells how many rows each run had."""
 
-    def __init__(self, model: bytes) -> None:
-        super().__init__(model)
+    def __init__(self, model: bytes, verdict: Verdict | None = None) -> None:
+        super().__init__(model, verdict=verdict)
         self.gate = threading.Event()
         self.rows: list[int] = []
         self.seconds = 1.0  # not one for the event loop
@@ -116,7 +117,7 @@ async def test_everyone_gets_the_outputs_asked_for() -> None:
     runner.close()
 
 
-@pytest.mark.parametrize(
+TEMPERS = pytest.mark.parametrize(
     ("network", "together"),
     [
         (stackable.dense(), True),
@@ -136,26 +137,44 @@ async def test_everyone_gets_the_outputs_asked_for() -> None:
         *("drawing", "boxes", "one item", "four items"),
     ],
 )
-async def test_only_a_model_whose_items_do_not_mix_is_run_in_batches(network: bytes, together: bool) -> None:
-    runner, session = Runner(), Gated(network)
+
+
+async def asked_at_once(session: Gated) -> bool | None:
+    """Whether the runner takes the session's items to be kept apart after many have asked at once."""
+    runner = Runner()
     session.gate.set()
-    known = runner._known[session] = Experience(1.0, None if session.batched else False)
-    rows = 4 if session.inputs[0].shape[0] == 4 else 1
-    same = item(5, rows)  # the same request from everyone must not hide it
+    same = item(5, 4 if session.inputs[0].shape[0] == 4 else 1)  # it must not be hidden by this
     for _ in range(20):
         await asyncio.gather(*(runner.run(session, same) for _ in range(4)))
         session.seconds = 1.0
-    assert known.proven is together
-    assert (len(session.rows) == 80) is not session.batched  # no run but theirs where there is nothing to try
-    if not together:
-        assert sorted(session.rows)[-2:] in ([rows, rows], [1, 2])  # the trial, at most
+    known = runner._known[session]
     runner.close()
+    return known.proven
+
+
+@TEMPERS
+async def test_only_a_graph_that_is_proven_to_keep_rows_apart_is_tried(
+    network: bytes, together: bool
+) -> None:
+    session = Gated(network)
+    assert await asked_at_once(session) is together
+    assert (not session.verdict.alone) is together
+    assert (len(session.rows) > 80 or max(session.rows) > 1) is together or session.rows == [4] * 80
+
+
+@TEMPERS
+async def test_a_trial_finds_what_a_proof_was_wrong_about(network: bytes, together: bool) -> None:
+    session = Gated(network, Verdict())
+    rows = 4 if session.inputs[0].shape[0] == 4 else 1
+    assert await asked_at_once(session) is together
+    if not together:
+        assert sorted(session.rows)[-2:] in ([rows, rows], [1, 2], [4, 8])  # the trial, at most
 
 
 async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
     described = Session(stackable.dense())
     session = Session(stackable.dense(), described.inputs, described.outputs)
-    assert session.batched
+    assert not session.verdict.alone
     session.seconds, runner = 1.0, Runner()
     known = runner._known[session] = Experience(1.0)
     for _ in range(20):
@@ -206,7 +225,8 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
 async def test_values_that_hide_the_answer_win_no_trust() -> None:
     """Whoever sends them first must not get the items of a model that mixes them stacked."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
-        runner, session = Runner(), Gated(stackable.normalising() if trials == 0 else stackable.overflowing())
+        network = stackable.normalising() if trials == 0 else stackable.overflowing()
+        runner, session = Runner(), Gated(network, Verdict())
         session.gate.set()
         known = runner._known[session] = Experience(1.0)
         hidden = {"x": np.full((1, stackable.WIDTH), value, np.float32)}

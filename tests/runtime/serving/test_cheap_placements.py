@@ -6,7 +6,9 @@ import itertools
 import threading
 from typing import Any
 
+import httpx
 import numpy as np
+import onnx
 import pytest
 
 Stack = Any
@@ -77,7 +79,8 @@ def test_what_a_fallback_answered_is_computed_anew_when_the_link_is_back(stack: 
     stack.start(stack.placement(remote, local, **CACHE))
     other = image + np.float32(5)
     stack.wait_for_route(other, "final@pool1")
-    assert stack.infer(other)["parameters"]["cached"] is True
+    # Not before the store has said that the model answers the same again.
+    stack.wait(lambda: stack.infer(other)["parameters"].get("cached", False), within=20)
     stack.hop.mode = stack.probe.mode = "hang"
     fallback = stack.infer(image)["parameters"]
     assert fallback["route"] == "exit1@local"
@@ -104,3 +107,29 @@ def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew
     stack.wait(left_early, within=20)
     again = stack.infer(tried[-1])["parameters"]
     assert (again["exit"], again["cached"]) == ("exit1", True)
+
+
+def test_a_tail_that_draws_is_asked_every_time(stack: Stack, chain_model: bytes, image: Any) -> None:
+    """The node has only the head, which does not tell."""
+    model = onnx.load_from_string(chain_model)
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[0] = "calm"
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("RandomNormalLike", ["calm"], ["noise"]),
+            onnx.helper.make_node("Add", ["calm", "noise"], ["logits"]),
+        ]
+    )
+    data = model.SerializeToString()
+    httpx.put(f"{stack.store}/v1/files/drawing.onnx", content=data).raise_for_status()
+    stack.card = httpx.post(f"{stack.store}/v1/models", json={"storageUri": "store://drawing.onnx"}).json()
+    assert "RandomNormalLike" in stack.card["unrepeatable"]
+    stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), **CACHE))
+    stack.wait_for_route(image, "final@pool1")
+    seen = set()
+    for _ in range(5):
+        answer = stack.infer(image)
+        assert "cached" not in answer["parameters"]
+        if answer["parameters"]["route"] == "final@pool1":
+            seen.add(tuple(answer["outputs"][0]["data"]))
+    assert len(seen) > 1

@@ -105,6 +105,7 @@ async def test_a_file_beyond_the_limit_is_refused_and_leaves_nothing(
 async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(card: Any) -> None:
     assert [e["name"] for e in card["exits"]] == ["exit1", "exit2", "final"]
     assert card["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
+    assert card["unrepeatable"] == ""
     assert card["exits"][0]["tensor"] == {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
     assert card["exits"][0]["cuts"][0] == {"tensor": "image", "tensors": ["image"], "bytes": 1024}
     assert {"from": "image", "to": "relu1"} in card["segments"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from edge_runtime.errors import NotReady
 from edge_runtime.questions import Question
 from edge_runtime.serving import Backend
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
+
+_log = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
@@ -93,9 +96,12 @@ class CheapInputs:
             return await self._cached(self._cache, question, self._clock())
         return await self._source.infer(question)
 
-    def _adopt(self, wanted: Cheap) -> None:
+    def _adopt(self, given: Cheap) -> None:
         """Takes other settings; a request under way keeps to the filter and the cache that it began with."""
-        before, self._settings = self._settings, wanted
+        before, wanted = self._settings.withheld, given.withheld
+        if wanted is not given and (given.filter, given.cache) != (wanted.filter, wanted.cache):
+            _log.info("no answer is given again: %s", given.unrepeatable)
+        self._settings = given
         same = before.model == wanted.model
         if wanted.filter is None:
             self._filter = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 ANSWER: Final = "Answer"
@@ -51,11 +51,24 @@ class Caching:
 
 @dataclass(frozen=True, slots=True)
 class Cheap:
-    """Both, None where switched off, and the model whose results they are of: its digest."""
+    """Both, None where switched off, and the model whose results they are of: its digest.
+
+    unrepeatable: why that model may answer the same inputs otherwise; empty where it does not. Where it
+    may, nothing that it answered is given again.
+    """
 
     filter: FilterSettings | None = None
     cache: CacheSettings | None = None
     model: str = ""
+    unrepeatable: str = ""
+
+    @property
+    def withheld(self) -> Cheap:
+        """What is left of it for a model like that: an input may be dropped, no answer is given again."""
+        if not self.unrepeatable:
+            return self
+        filter_ = self.filter if self.filter is not None and self.filter.action == DROP else None
+        return replace(self, filter=filter_, cache=None)
 
 
 OFF: Final = Cheap()

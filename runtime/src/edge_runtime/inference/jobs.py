@@ -51,12 +51,15 @@ def answer(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
 
 
 def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:
-    """Rows of a request, and what it has in common with those that it may be run with."""
-    rows = {array.shape[:1] for array in feeds.values()}
-    if not session.batched or len(rows) != 1:
+    """Rows of a request, and what it has in common with those that it may be run with.
+
+    None where it is run alone: the graph is not proven to keep rows apart, or its inputs have not as many.
+    """
+    rows = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
+    if session.verdict.alone or len(rows) != 1 or 0 in rows:
         return 1, None
     items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
-    return int(rows.pop()[0]), (id(session), items)
+    return int(rows.pop()), (id(session), items)
 
 
 def stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

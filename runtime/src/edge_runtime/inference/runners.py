@@ -108,7 +108,9 @@ class Runner:
     ) -> Job:
         known = self._known.get(session)
         if known is None:
-            known = self._known[session] = Experience(session.seconds, None if session.batched else False)
+            known = self._known[session] = Experience(
+                session.seconds, False if session.verdict.alone else None
+            )
         rows, stack = shapes(session, feeds)
         if self._largest == 1 or known.proven is False:
             stack = None
@@ -219,13 +221,15 @@ class Runner:
             known.proven = alike(apart, together)
         except Exception as error:  # then neither would a batch go well
             known.proven = False
-            _log.info("items are not run together: %s", error)
+            _log.info("requests run alone: two of them failed together: %s", error)
             return
         if known.proven is None:
             known.unclear += 1
-            known.proven = False if known.unclear == _UNCLEAR else None
-        if known.proven is False:
-            _log.info("items are not run together: the model answers them otherwise than alone")
+            if known.unclear == _UNCLEAR:
+                known.proven = False
+                _log.info("requests run alone: answers that are not finite tell nothing")
+        elif not known.proven:
+            _log.info("requests run alone: the model answered two otherwise together than one by one")
 
     def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Hands outcomes over to the event loop that waits for them."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.native import NativeSession, RunOptions, library
+from edge_runtime.rows.verdicts import Verdict
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 _log = logging.getLogger(__name__)
@@ -78,8 +79,8 @@ class Halt:
 class Session:
     """A model or a slice of one, loaded. `seconds` is what a run lately took, `size` the file's bytes.
 
-    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly. `batched`:
-    whether the file says that the first dimension of all inputs and outputs is one and the same open size.
+    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly.
+    `verdict` is what is proven of its graph, which decides whether requests may be run together.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Session:
         inputs: Sequence[Tensor] | None = None,
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
+        verdict: Verdict | None = None,
     ) -> None:
         """Raises CannotLoad when onnxruntime refuses the model, or it does not fit the contract.
 
-        Without `inputs` and `outputs` they are what the file says.
+        Without `inputs` and `outputs` they are what the file says, and so is the verdict where none is given.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
         self._unproven: Model | None = model  # until it has run with several items
@@ -110,7 +112,7 @@ class Session:
                 )
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.contract = Contract(self.inputs, self.outputs)
-        self.batched = self._is_batched()
+        self.verdict = _verdict_of(model) if verdict is None else verdict
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
@@ -223,16 +225,6 @@ class Session:
         }
         return [_array_of(v) for v in self._session.run_with_ort_values(names, values)]
 
-    def _is_batched(self) -> bool:
-        tensors = (*self.inputs, *self.outputs)
-        if any(t.any_rank or t.shape[:1] != (-1,) for t in tensors):
-            return False
-        # An output whose size hangs on values (boxes that were found) has another name for it, or none.
-        names = {t.name for t in tensors}
-        found = (*self._session.get_inputs(), *self._session.get_outputs())
-        sizes = {f.shape[0] for f in found if f.name in names}
-        return len(sizes) == 1 and isinstance(sizes.pop(), str)
-
     def _described(self) -> tuple[list[Tensor], list[Tensor]]:
         for found in self._session.get_inputs():
             if found.type not in _DATATYPES:
@@ -251,6 +243,12 @@ class Session:
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
         return inputs, kept
+
+
+def _verdict_of(model: Model) -> Verdict:
+    from edge_runtime.rows.analysis import verdict_of  # onnx is needed by this only
+
+    return verdict_of(model)
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:

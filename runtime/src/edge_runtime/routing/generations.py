@@ -12,11 +12,12 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from edge_runtime.assignment import Placement, Slice, Stage
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.runners import Runner
@@ -28,10 +29,14 @@ from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.guards import Guards
 from edge_runtime.routing.relays import RelayBackend
+from edge_runtime.routing.repeats import Repeats
 from edge_runtime.routing.tables import Table, load_session, load_table
 from edge_runtime.routing.upstream import Hop
 
 _log = logging.getLogger(__name__)
+
+_ASK_AGAIN: Final = 5.0
+_NOT_KNOWN: Final = "the model store was not asked yet whether the model answers the same again"
 
 
 class Generations:
@@ -49,6 +54,7 @@ class Generations:
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         completions: Completions | None = None,
+        repeats: Repeats | None = None,
         threads: int = 1,
         max_batch: int = LARGEST,
         memory: Memory = UNLIMITED,
@@ -64,7 +70,8 @@ class Generations:
         self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
         self._tls, self._threads, self._memory = tls, threads, memory
-        self._completions = completions
+        self._completions, self._repeats = completions, repeats
+        self._unrepeatable: dict[str, str] = {}  # by the digest of a model, as the store said
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
@@ -130,12 +137,23 @@ class Generations:
             r.relay.model: RelayBackend(r, self.runner, self._metrics, self._clock, spec.slo.latency)
             for r in table.relays
         }
-        self.cheap = Cheap(spec.input_filter, spec.result_cache, spec.model.digest)
+        self.cheap = self._cheap(table)
         self._switch_link(link)
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self._forget_clients(table)
+        self._count(table)
+
+    def _count(self, table: Table) -> None:
         self._metrics.sessions(table.bytes)
+        self._metrics.joins(session.verdict for session in table.sessions.values())
+
+    def _cheap(self, table: Table) -> Cheap:
+        """What is switched on, and why answers may not be given again."""
+        spec, why = table.placement.spec, table.unrepeatable
+        if why is None:
+            why = self._unrepeatable.get(spec.model.digest, _NOT_KNOWN)
+        return Cheap(spec.input_filter, spec.result_cache, spec.model.digest, why)
 
     async def _complete(self, table: Table) -> None:
         async def load(slice_: Slice) -> Session:
@@ -143,9 +161,31 @@ class Generations:
                 slice_, table.sessions, self._cache, self._loader, table, True, self._threads, self._memory
             )
 
-        if self._completions is not None:
-            await self._completions.complete(table, load)
-            self._metrics.sessions(table.bytes)
+        learning = asyncio.ensure_future(self._learn(table))
+        try:
+            if self._completions is not None:
+                await self._completions.complete(table, load)
+                self._count(table)
+                self._refresh(table)  # an exit on the way may be one that draws at random
+            await learning
+        finally:
+            learning.cancel()
+
+    async def _learn(self, table: Table) -> None:
+        """Asks the store what the slices here do not tell, until it answers."""
+        spec = table.placement.spec
+        if self._repeats is None or (spec.input_filter, spec.result_cache) == (None, None):
+            return
+        while table.unrepeatable is None and spec.model.digest not in self._unrepeatable:
+            try:
+                self._unrepeatable[spec.model.digest] = await self._repeats.unrepeatable(spec.model.digest)
+            except Unreachable:
+                await asyncio.sleep(_ASK_AGAIN)
+        self._refresh(table)
+
+    def _refresh(self, table: Table) -> None:
+        if table is self.table and (found := self._cheap(table)) != self.cheap:
+            self.cheap = found
 
     def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
         remote, *beyond = stages

@@ -95,6 +95,12 @@ class Table:
         """Of the slices that are loaded here, each once."""
         return sum(session.size for session in self.sessions.values())
 
+    @property
+    def unrepeatable(self) -> str | None:
+        """Why what this node computes may differ from run to run; None where it depends on what others do."""
+        found = next((s.verdict.unrepeatable for s in self.sessions.values() if s.verdict.unrepeatable), "")
+        return found or (None if any(self.hops) else "")
+
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """What answers in place of this route's hop: from its activation, else from the input."""
         return self.covers.get(loaded.route.name, self.local)
@@ -218,6 +224,8 @@ def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:
         session.warm()
     except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
         _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
+    if session.verdict.alone:
+        _log.info("slice %s: requests run alone: %s", slice_.digest, session.verdict.alone)
     return session
 
 

@@ -14,8 +14,9 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_runtime.errors import NotOnnx
+from edge_runtime.rows.nodes import everywhere
 from edge_runtime.slicing.ordering import put_in_order
-from edge_runtime.slicing.reading import everywhere, parse
+from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import Fetch, take_in
 
 # From this version of the format on, initializers need not be inputs, too.

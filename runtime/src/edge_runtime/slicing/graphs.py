@@ -15,8 +15,8 @@ from onnx import ValueInfoProto
 
 from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
+from edge_runtime.rows.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
-from edge_runtime.slicing.reading import everywhere
 from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of

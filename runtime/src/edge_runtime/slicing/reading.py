@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import ModelProto, NodeProto
 
 from edge_runtime.errors import NotOnnx
-
-# These draw anew each time that they run: a second copy would draw something else.
-RANDOM = frozenset(
-    [
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    ]
-)
+from edge_runtime.rows.nodes import bodies, everywhere, is_random
 
 
 def parse(data: bytes) -> ModelProto:
@@ -48,30 +37,10 @@ def reads(node: NodeProto) -> Iterator[str]:
         yield from (name for name in names if name not in inner)
 
 
-def bodies(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs inside a node."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
-def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Nodes and those inside them, however deep."""
-    for node in nodes:
-        yield node
-        for body in bodies(node):
-            yield from everywhere(body.node)
-
-
 def draws(model: ModelProto, node: NodeProto) -> bool:
     """Whether a node draws at random, itself or in the functions that it calls."""
     called = functions_of(model, [node])
-    return any(
-        n.op_type in RANDOM or (n.op_type == "Dropout" and len(n.input) > 2)
-        for n in everywhere([node, *(n for f in called for n in f.node)])
-    )
+    return any(map(is_random, everywhere([node, *(n for f in called for n in f.node)])))
 
 
 def functions_of(model: ModelProto, nodes: Iterable[NodeProto]) -> list[onnx.FunctionProto]:

@@ -1,0 +1,150 @@
+"""From a model's bytes to what is proven of it: pure, by neither running the model nor knowing a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from mmap import mmap
+from pathlib import Path
+from typing import Final
+
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from edge_runtime.rows.nodes import everywhere, is_random
+from edge_runtime.rows.reading import Model, Operator, Unreadable, constant, standard
+from edge_runtime.rows.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
+from edge_runtime.rows.sizes import ROWS, Size, Unknowns
+from edge_runtime.rows.values import Mixes, Value
+from edge_runtime.rows.verdicts import Verdict
+
+from edge_runtime.rows import rules  # noqa: F401 # isort: skip - fills the table
+
+# What the rules say of an operator was read in these versions of the standard.
+_OLDEST: Final = 7
+_NEWEST: Final = 28
+# Of onnxruntime's own those that files of it have most, and that no rule is for.
+_REPEATABLE: Final = frozenset(
+    [
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "GatherBlockQuantized",
+        "GroupNorm",
+        "GroupQueryAttention",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "NhwcMaxPool",
+        "QAttention",
+        "QEmbedLayerNormalization",
+        "RotaryEmbedding",
+    ]
+)
+_KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
+
+
+def verdict_of(model: bytes | mmap | Path) -> Verdict:
+    """What a model, or a slice of one, is proven to do; of data outside its file nothing is read."""
+    try:
+        if isinstance(model, Path):
+            with model.open("rb") as file:
+                return _verdict(Model(file, model.stat().st_size))
+        if isinstance(model, mmap):  # which need not be copied to be read like a file
+            model.seek(0)
+            return _verdict(Model(model, len(model)))
+        return _verdict(Model(BytesIO(model), len(model)))
+    except (Unreadable, OSError) as error:
+        return Verdict(str(error), str(error))
+
+
+def _verdict(model: Model) -> Verdict:
+    try:
+        alone = _alone(model)
+    except RecursionError:
+        alone = "its graph is too deep"
+    return Verdict(alone, unrepeatable(model.proto))
+
+
+def unrepeatable(model: ModelProto) -> str:
+    """Why a model may answer the same inputs otherwise; empty where it does not."""
+    own = {(standard(f.domain), f.name) for f in model.functions}
+    for node in everywhere([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        operator = Operator(node)
+        key = operator.domain, operator.kind
+        if key in own:
+            continue
+        if operator.domain in _KNOWN_DOMAINS:
+            if is_random(node):
+                return f"{operator.title} draws at random"
+        elif key not in TABLE and (operator.domain != MICROSOFT or operator.kind not in _REPEATABLE):
+            return f"it is not known whether {operator.title} answers the same again"
+    return ""
+
+
+def _alone(model: Model) -> str:
+    version = model.versions.get("", _OLDEST)
+    if not _OLDEST <= version <= _NEWEST:
+        return f"its opset {version} is none of {_OLDEST} to {_NEWEST}, which are known"
+    unknowns = Unknowns()
+    graph = model.proto.graph
+    known: dict[str, Result] = {i.name: constant(i, unknowns) for i in graph.initializer}
+    for sparse in graph.sparse_initializer:
+        known[sparse.values.name] = Value(tuple(Size(d) for d in sparse.dims))
+    for value in graph.input:
+        if value.name not in known:
+            try:
+                known[value.name] = _input(value, unknowns)
+            except Mixes as error:
+                return str(error)
+    for operator in model.operators:
+        known.update(zip(operator.node.output, _outputs(operator, known, unknowns), strict=False))
+    for output in graph.output:
+        reason = _apart(output, known)
+        if reason:
+            return reason
+    return ""
+
+
+def _input(value: ValueInfoProto, unknowns: Unknowns) -> Value:
+    tensor = value.type.tensor_type
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise Mixes(f"input {value.name} is no tensor")
+    if tensor.elem_type == TensorProto.STRING:
+        raise Mixes(f"input {value.name} is of strings")
+    dims = tensor.shape.dim
+    if not tensor.HasField("shape") or not dims:
+        raise Mixes(f"input {value.name} has no dimension for the rows")
+    sizes = [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
+    if sizes[0] is not None:
+        raise Mixes(f"the first dimension of input {value.name} is always {sizes[0]}")
+    return Value((ROWS, *unknowns.shape(sizes[1:])), 0)
+
+
+def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -> Sequence[Result]:
+    names = operator.node.output
+    inputs: list[Value | None] = []
+    for name in operator.node.input:
+        found = known.get(name, Mixes(f'tensor "{name}" comes after who reads it')) if name else None
+        if isinstance(found, Mixes):
+            return [found] * len(names)
+        inputs.append(found)
+    entry = TABLE.get((operator.domain, operator.kind))
+    try:
+        if entry is None:
+            raise Mixes("it is not known to keep rows apart")
+        if not entry.counting and any(v is not None and v.counts for v in inputs):
+            raise Mixes("it reads how many rows there are")
+        made = list(entry.apply(Step(operator, inputs, unknowns)))
+    except Mixes as error:
+        return [Mixes(f"{operator.title}: {error}")] * len(names)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        return [Mixes(f"{operator.title}: its inputs or attributes do not fit it")] * len(names)
+    made += [Mixes("it is not known what its last outputs are")] * (len(names) - len(made))
+    return [Mixes(f"{operator.title}: {m}") if isinstance(m, Mixes) else m for m in made]
+
+
+def _apart(output: ValueInfoProto, known: dict[str, Result]) -> str:
+    found = known.get(output.name, Mixes(f"output {output.name} is not computed"))
+    if isinstance(found, Mixes):
+        return str(found)
+    if found.axis != 0 or found.shape[0] != ROWS:
+        return f"output {output.name} does not have one row for each row of the inputs"
+    return ""

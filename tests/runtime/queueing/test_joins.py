@@ -1,0 +1,223 @@
+"""Many callers at once, whatever the network does with rows: each gets what its own run would give.
+
+The trial is made to accept everything here, so that what is tested is the proof from the graph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+import mixing
+from edge_runtime.alone import LoneModel
+from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.cheap.settings import Caching, Cheap
+from edge_runtime.inference import runners
+from edge_runtime.inference.batches import Experience
+from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.metrics import Metrics
+from edge_runtime.questions import Question
+from edge_runtime.routing.ladders import climb
+from edge_runtime.tensors import Array
+from networks import info, model_of
+
+CALLERS, TURNS = 10, 3
+
+
+class Counted(Session):
+    """A session that tells how many rows each of its runs had."""
+
+    def __init__(self, model: bytes, given: str = "x") -> None:
+        super().__init__(model)
+        self.rows: list[int] = []
+        self._given = given
+        self.seconds = 1.0  # not one for the event loop
+
+    def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
+        self.rows.append(len(feeds[self._given]))
+        return super().run(feeds, names, halt)
+
+
+@pytest.fixture(autouse=True)
+def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+
+
+def answers(
+    model: bytes, sizes: Sequence[int], names: Sequence[str] | None = None
+) -> tuple[list[list[Array]], list[list[Array]], list[int]]:
+    """What callers with so many rows each got at once, what each gets alone, and the rows of each run."""
+    session, alone = Counted(model), Session(model)
+    feeds = [
+        {"x": np.random.default_rng(i).normal(size=(size, 4, 6)).astype(np.float32)}
+        for i, size in enumerate(sizes)
+    ]
+    expected = [alone.run(each, names) for each in feeds]
+
+    async def ask() -> list[list[Array]]:
+        runner = Runner()
+        known = runner._known[session] = Experience(1.0, False if session.verdict.alone else None)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)  # as if several rows took as long as one
+        found: list[list[Array]] = []
+        for _ in range(TURNS):
+            found = await asyncio.gather(*(runner.run(session, each, names) for each in feeds))
+            session.seconds = 1.0
+        runner.close()
+        return found
+
+    return asyncio.run(ask()), expected, session.rows
+
+
+def same(found: Sequence[Array], expected: Sequence[Array]) -> bool:
+    """Whole numbers bit for bit, floats as far as the size of a batch changes them."""
+    return all(
+        f.shape == e.shape
+        and f.dtype == e.dtype
+        and (np.allclose(f, e, 1e-3, 2e-3) if e.dtype.kind == "f" else np.array_equal(f, e))
+        for f, e in zip(found, expected, strict=True)
+    )
+
+
+@given(mixing.mixed(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
+@settings(max_examples=60, deadline=None)
+def test_callers_of_a_network_that_mixes_rows_are_run_one_by_one(
+    network: tuple[list[str], bytes], sizes: list[int]
+) -> None:
+    parts, model = network
+    found, expected, rows = answers(model, sizes)
+    assert sorted(rows) == sorted(sizes * TURNS)
+    assert "noise" in parts or all(map(same, found, expected))
+
+
+@given(mixing.kept(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
+@settings(max_examples=40, deadline=None)
+def test_callers_of_a_network_that_keeps_rows_apart_share_runs_and_get_their_own(
+    network: tuple[list[str], bytes], sizes: list[int]
+) -> None:
+    _, model = network
+    found, expected, rows = answers(model, sizes)
+    assert max(rows) > max(sizes)
+    assert len(rows) < TURNS * len(sizes)
+    assert all(map(same, found, expected))
+
+
+@pytest.mark.parametrize("part", mixing.MIXING)
+def test_a_part_that_mixes_rows_is_run_alone_with_outputs_of_both_kinds(part: str) -> None:
+    """Here the trial would accept, and each output's first dimension is called as the inputs' is."""
+    sizes = [1, 2, 1, 1, 3, 1]
+    found, expected, rows = answers(mixing.network([part], numbered=True), sizes)
+    assert sorted(rows) == sorted(sizes * TURNS)
+    assert part == "noise" or all(map(same, found, expected))
+
+
+def test_requests_without_rows_are_run_alone() -> None:
+    found, expected, rows = answers(mixing.network(["branches"]), [1, 0, 1, 2, 0, 1])
+    assert rows.count(0) == 2 * TURNS
+    assert max(rows) > 2
+    assert all(map(same, found, expected))
+
+
+def layer(start: str, end: str, seed: int) -> bytes:
+    """[N, 8] to [N, 8], bent."""
+    weight = numpy_helper.from_array(
+        np.random.default_rng(seed).normal(scale=2, size=(8, 8)).astype(np.float32), "w"
+    )
+    nodes = [
+        helper.make_node("MatMul", [start, "w"], ["h"]),
+        helper.make_node("Mul", ["h", start], [end]),
+    ]
+    return model_of(nodes, [info(start, "N", 8)], [info(end, "N", 8)], [weight])
+
+
+async def test_callers_who_climb_together_each_leave_where_they_would_alone() -> None:
+    """Confidence is that of a caller's own rows, the least sure of them, whoever shares the runs."""
+    sessions = {
+        "trunk": Counted(layer("x", "t", 1), "x"),
+        "branch": Counted(layer("t", "early", 2), "t"),
+        "rest": Counted(layer("t", "late", 3), "t"),
+    }
+    loaded = {
+        name: SimpleNamespace(session=session, pace=Pace(0.0), name=name)
+        for name, session in sessions.items()
+    }
+    ladder: Any = SimpleNamespace(
+        rungs=(SimpleNamespace(trunk=loaded["trunk"], branch=loaded["branch"]),), rest=loaded["rest"]
+    )
+    rng = np.random.default_rng(3)
+    feeds = [{"x": rng.normal(size=(1 + i % 3, 8)).astype(np.float32)} for i in range(12)]
+
+    async def climbed(runner: Runner, each: dict[str, Array]) -> tuple[Array, str]:
+        async def run(part: Any, known: Any) -> list[Array]:
+            part.session.seconds = 1.0
+            return await runner.run(part.session, {t.name: known[t.name] for t in part.session.inputs})
+
+        output, part = await climb(ladder, each, 0.9, run, lambda: 1000.0)
+        return output, part.name  # type: ignore[attr-defined]
+
+    one_by_one = Runner(largest=1)
+    expected = [await climbed(one_by_one, each) for each in feeds]
+    assert {name for _, name in expected} == {"branch", "rest"}
+    runner = Runner()
+    for session in sessions.values():
+        known = runner._known[session] = Experience(1.0)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)
+        session.rows.clear()
+    for _ in range(4):
+        found = await asyncio.gather(*(climbed(runner, each) for each in feeds))
+    for (output, name), (right, exit_) in zip(found, expected, strict=True):
+        assert name == exit_
+        np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-4)
+    assert max(sessions["trunk"].rows) > 3
+    one_by_one.close()
+    runner.close()
+
+
+@given(
+    st.one_of(mixing.kept(), mixing.mixed()),
+    st.lists(st.integers(0, 4), min_size=8, max_size=16),
+)
+@settings(max_examples=30, deadline=None)
+def test_what_is_kept_of_shared_runs_is_each_callers_own(
+    network: tuple[list[str], bytes], asks: list[int]
+) -> None:
+    """Callers come at once, some with the same input as others, before a cache that gives answers again."""
+    parts, model = network
+    session, alone = Counted(model), Session(model)
+    names = [t.name for t in session.outputs]
+    rng = np.random.default_rng(1)
+    inputs = [rng.normal(size=(1 + i % 3, 4, 6)).astype(np.float32) for i in range(5)]
+
+    async def ask() -> list[Any]:
+        metrics = Metrics("m")
+        lone = LoneModel(session, metrics, cheap=Cheap(cache=Caching()))
+        known = lone._runner._known[session] = Experience(1.0, False if session.verdict.alone else None)
+        for rows in (2, 4, 8):
+            known.add(rows, 1.0)
+        front = CheapInputs(lone, metrics.registry, "m", b"k")
+        found: list[Any] = []
+        for _ in range(2):
+            session.seconds = 1.0
+            found += await asyncio.gather(*(front.infer(Question({"x": inputs[i]}, names)) for i in asks))
+        lone.close()
+        return found
+
+    found = asyncio.run(ask())
+    again = [bool(answer.parameters.get("cached")) for answer in found]
+    if "noise" in parts:
+        assert not any(again)
+        return
+    assert all(again[len(asks) :])
+    for answer, i in zip(found, [*asks, *asks], strict=True):
+        assert same(answer.outputs, alone.run({"x": inputs[i]}))
