@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,13 @@ import uvloop
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
+from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.pauses import short_pauses
-from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.runners import STUCK_AFTER, Runner
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
@@ -61,10 +61,12 @@ class LoneModel:
         max_batch: int = LARGEST,
         cheap: Cheap = OFF,
         parts: Parts | None = None,
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         self.cheap, self._parts = cheap, parts
         self._session, self._metrics, self._clock = session, metrics, clock
-        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
+        metrics.running(lambda: self._runner.running)
         self.exits = read_exits(session)
 
     @property
@@ -83,8 +85,10 @@ class LoneModel:
             session, feeds = self._session, inputs
             if self._parts is not None and (part := self._parts.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self._runner.run(session, feeds, outputs, None, due)
-        except EdgeError:
+            results = await self._runner.run(session, feeds, outputs, due)
+        except (EdgeError, asyncio.CancelledError) as error:
+            if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
+                raise  # the caller left early: that says nothing
             self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
             raise
         finally:
@@ -103,6 +107,15 @@ class LoneModel:
         """Counts a request that was answered by an answer given before."""
         exit_ = str(answer.parameters.get("exit", ""))
         self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
+
+    @property
+    def stuck(self) -> str:
+        """Why requests wait for too long; empty while they do not."""
+        return self._runner.stuck
+
+    def end(self) -> None:
+        """Ends what runs; whoever waits for it is told."""
+        self._runner.end()
 
     def close(self) -> None:
         """Takes no more work."""
@@ -133,8 +146,10 @@ def check_file(path: Path) -> None:
         raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
 
 
-def open_model(path: Path, threads: int) -> Session:
-    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file."""
+def open_model(path: Path, threads: int, halt: Halt | None = None) -> Session:
+    """The model in a file, loaded and warm; CannotLoad says what is wrong with the file. `halt` ends the runs
+    on zeros.
+    """
     check_file(path)
     try:
         session = Session(path, threads=threads)
@@ -143,7 +158,7 @@ def open_model(path: Path, threads: int) -> Session:
     for name, kind in session.left_out.items():
         _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
     try:
-        session.warm()
+        session.warm(halt)
     except EdgeError as error:  # zeros need not be a sensible input, nor shapes in a file right
         _log.info("not warmed up: %s", error)
     return session
@@ -205,6 +220,8 @@ async def serve_alone(
     cheap: Cheap = OFF,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -212,14 +229,33 @@ async def serve_alone(
     Raises CannotLoad and CannotListen before it says that it serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    whole = await asyncio.to_thread(open_model, path, threads)
+    stopping, halt = asyncio.create_task(stop.wait()), Halt()
+    opening = asyncio.create_task(asyncio.to_thread(open_model, path, threads, halt))
+    await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        halt.now()
+        opening.cancel()
+        return
+    stopping.cancel()
+    whole = opening.result()
     parts = Parts(path, whole, threads) if read_exits(whole) else None
-    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts)
-    service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
+    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts, stuck_after=stuck_after)
+    cheap_inputs = CheapInputs(model, metrics.registry, name, token_bytes(16))
+    service = Service(name, cheap_inputs, stuck=lambda: model.stuck)
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
-        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port, spans
+        service,
+        metrics.exposition,
+        host,
+        http_port,
+        grpc_port,
+        uds,
+        certificates,
+        health_port,
+        spans,
+        model.end,
+        grace,
     )
     serving = asyncio.create_task(transports.serve())
     short_pauses()
@@ -256,6 +292,8 @@ def serve_file(
     health_port: int | None = None,
     max_batch: int = LARGEST,
     cheap: Cheap = OFF,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -264,9 +302,7 @@ def serve_file(
     async def main() -> None:
         spans = start(known_as, os.environ)
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop_on_signals(stop, grace + GOODBYE)
         await serve_alone(
             path,
             stop,
@@ -281,6 +317,8 @@ def serve_file(
             cheap=cheap,
             max_batch=max_batch,
             spans=spans,
+            stuck_after=stuck_after,
+            grace=grace,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:
@@ -288,6 +326,7 @@ def serve_file(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+    leave_threads_behind()
 
 
 def _say(tensor: Tensor) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
-from mmap import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf, prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.native import NativeSession, RunOptions, library
+from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 # onnxruntime's classes have no types.
@@ -22,6 +25,9 @@ Model = bytes | mmap | Path
 
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
+_WARM_LIMIT: Final = 60.0
+_SMOOTHING: Final = 0.05
+_SHAPES: Final = 64
 _BF16: Final = 16  # as onnx.TensorProto numbers it
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
@@ -69,6 +75,17 @@ class Halt:
                 _end(options)
         return options
 
+    @contextmanager
+    def after(self, seconds: float) -> Iterator[None]:
+        """While it lasts, so many seconds at most: then its runs end."""
+        timer = Timer(seconds, self.now)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
 
 class Session:
     """A model or a slice of one, loaded. `seconds` is what a run lately took, `size` the file's bytes.
@@ -108,6 +125,8 @@ class Session:
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
+        self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
+        self._took: dict[tuple[tuple[int, ...], ...], float] = {}
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -126,28 +145,50 @@ class Session:
         if names is None:
             names = self._output_names
         try:
-            if self._by_value:
-                return self._run_by_value(feeds, names)
             options = halt.options(self._native) if halt is not None else None
+            if self._by_value:
+                return self._run_by_value(feeds, names, options)
             results: list[Array] = self._session.run(names, feeds, options)
         except Exception as error:  # onnxruntime's exceptions share no base
+            if halt is not None and halt.wanted:
+                raise ModelFailed("the run was ended before it had an answer") from error
             if type(error).__name__ == "InvalidArgument":
                 raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
             self._blame(feeds)
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
-    def warm(self) -> None:
+    def took(self, feeds: Mapping[str, Array], seconds: float) -> None:
+        """One more run, which took so long."""
+        self.seconds += _SMOOTHING * (seconds - self.seconds)
+        if self._steady:
+            shapes = tuple([array.shape for array in feeds.values()])
+            known = self._took.get(shapes)
+            if known is None and len(self._took) == _SHAPES:
+                self._took.clear()
+            self._took[shapes] = seconds if known is None else known + _SMOOTHING * (seconds - known)
+
+    def expected(self, feeds: Mapping[str, Array]) -> float:
+        """Seconds that a run on inputs of these shapes takes, whatever their values; infinite when that is
+        not known: no run of these shapes was measured, or values decide how long one takes.
+        """
+        return self._took.get(tuple([array.shape for array in feeds.values()]), inf)
+
+    def warm(self, halt: Halt | None = None, limit: float = _WARM_LIMIT) -> None:
         """Runs on zeros, so that no request pays for first-time work; checks the outputs' shapes on the way.
 
-        What it takes is the least of a few runs: others delay a short one by many times itself.
+        What it takes is the least of a few runs: others delay a short one by many times itself. Raises
+        ModelFailed when the runs last longer than `limit` seconds, or are halted.
         """
         feeds, seconds = zeros(self.inputs), list[float]()
-        while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
-            start = time.perf_counter()
-            results = self.run(feeds)
-            seconds.append(time.perf_counter() - start)
+        halt = halt or Halt()
+        with halt.after(limit):
+            while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
+                start = time.perf_counter()
+                results = self.run(feeds, None, halt)
+                seconds.append(time.perf_counter() - start)
         self.seconds = min(seconds)
+        self.took(feeds, self.seconds)
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
@@ -172,20 +213,22 @@ class Session:
                         f"{first[1]} is {first[0]}; both are the model's {symbol}"
                     )
 
-    def _run_by_value(self, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+    def _run_by_value(
+        self, feeds: Mapping[str, Array], names: Sequence[str], options: Untyped
+    ) -> list[Array]:
         """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
         import onnxruntime as ort
 
         inputs, outputs = self.contract.inputs_by_name, self.contract.outputs_by_name
         if not any(outputs[name].datatype == "BF16" for name in names):
             mixed = {name: _value(a) if inputs[name].datatype == "BF16" else a for name, a in feeds.items()}
-            results: list[Array] = self._session.run(names, mixed)
+            results: list[Array] = self._session.run(names, mixed, options)
             return results
         values = {
             name: _value(a) if inputs[name].datatype == "BF16" else ort.OrtValue.ortvalue_from_numpy(a)
             for name, a in feeds.items()
         }
-        return [_array_of(v) for v in self._session.run_with_ort_values(names, values)]
+        return [_array_of(v) for v in self._session.run_with_ort_values(names, values, options)]
 
     def _is_batched(self) -> bool:
         tensors = (*self.inputs, *self.outputs)
@@ -241,6 +284,13 @@ def _open_in_python(model: Model, threads: int) -> Untyped:
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _steady(model: Model) -> bool:
+    if not isinstance(model, Path):
+        return takes_as_long_as_its_shapes_say(model)
+    with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return takes_as_long_as_its_shapes_say(data)
 
 
 def _run_options() -> Untyped:

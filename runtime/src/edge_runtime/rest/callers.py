@@ -1,0 +1,85 @@
+"""uvicorn's HTTP protocol, which tells a request's task when its caller has left: uvicorn itself only answers
+nobody then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from edge_runtime.asgi import App, Receive, Scope, Send, answer
+from edge_runtime.rest.heads import BoundedHeads
+
+_LOOK_EVERY: Final = 0.5
+_GOING_DOWN: Final = b'{"error":"the server is going down; ask another one"}'
+
+
+class AttendedCallers(BoundedHeads):
+    """Cancels the task of the request that is being answered when its connection is lost.
+
+    What the caller sent behind that request (pipelining) stays unread until it is answered, and the end of
+    the connection with it. Meanwhile the socket itself is looked at now and then.
+    """
+
+    _task: asyncio.Task[None] | None = None
+    _cycle: RequestResponseCycle | None = None
+    _look: asyncio.TimerHandle | None = None
+    _left = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._leave()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.pipeline and self._look is None:
+            self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: App) -> None:  # type: ignore[override]
+        async def attended(scope: Scope, receive: Receive, send: Send) -> None:
+            self._task, self._cycle = asyncio.current_task(), cycle
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:  # or the time that a server has to go down is over
+                if not self._left and not cycle.response_started:
+                    await answer(send, 503, _GOING_DOWN)
+            finally:
+                self._task = self._cycle = None
+
+        super()._start_asgi_task(cycle, attended)  # type: ignore[arg-type]
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._cycle is not None:
+            self._cycle.disconnected = True  # uvicorn marks the newest alone
+        if self._task is not None:
+            self._task.cancel()
+
+    def _look_at_socket(self) -> None:
+        self._look = None
+        if not self.pipeline or self.transport.is_closing():
+            return
+        if _is_shut(self.transport):
+            self.transport.abort()
+            self._leave()
+        else:
+            self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
+
+
+def _is_shut(transport: asyncio.Transport) -> bool:
+    """Whether the peer has closed its side, whatever it sent before that."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    poll = select.poll()
+    with contextlib.suppress(OSError, ValueError):
+        poll.register(sock.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+    return False
