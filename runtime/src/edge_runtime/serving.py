@@ -134,5 +134,5 @@ async def _within(backend: Backend, question: Question) -> Answer:
         if not limit.expired():
             raise
         raise DeadlinePassed(
-            f"no answer within the {question.within:g} s that the request gave; give it more time, or ask later"
+            f"no answer within the {question.within:g} s that the request gave; give it more or ask later"
         ) from None
