@@ -39,7 +39,7 @@ def asked(served: Served, n: int, **parameters: object) -> tuple[int, Any]:
     """The status and what was answered."""
     path = "/v2/models/m/infer"
     with closing(http.client.HTTPConnection("127.0.0.1", served.http, timeout=60)) as connection:
-        connection.request("POST", path, endless.body(n, **parameters))
+        connection.request("POST", path, json.dumps(endless.document(n, **parameters)))
         response = connection.getresponse()
         return response.status, json.loads(response.read())
 
