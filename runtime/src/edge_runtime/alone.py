@@ -18,7 +18,7 @@ import uvloop
 from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
-from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals
+from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
@@ -229,15 +229,11 @@ async def serve_alone(
     Raises CannotLoad and CannotListen before it says that it serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    stopping, halt = asyncio.create_task(stop.wait()), Halt()
-    opening = asyncio.create_task(asyncio.to_thread(open_model, path, threads, halt))
-    await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
+    halt = Halt()
+    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, halt))
+    if whole is None:
         halt.now()
-        opening.cancel()
         return
-    stopping.cancel()
-    whole = opening.result()
     parts = Parts(path, whole, threads) if read_exits(whole) else None
     model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts, stuck_after=stuck_after)
     cheap_inputs = CheapInputs(model, metrics.registry, name, token_bytes(16))

@@ -15,7 +15,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,17 @@ def stop_on_signals(stop: asyncio.Event, within: float) -> None:
         loop.add_signal_handler(number, begin)
 
 
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What `work` gives; None when `stop` comes first, which cancels it."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stopping.cancel()
+
+
 def leave_threads_behind() -> None:
     """Called last: ends the process where a thread would keep it."""
     until = time.monotonic() + _IDLE
@@ -55,7 +69,7 @@ def leave_threads_behind() -> None:
 
 
 def _leave() -> None:
-    _log.warning("an operator of the model does not return: the process ends without it")
+    _log.warning("the model is in an operator that does not return: the process ends without it")
     with contextlib.suppress(Exception):
         logging.shutdown()
         sys.stdout.flush()

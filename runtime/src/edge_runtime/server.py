@@ -24,7 +24,7 @@ from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
-from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals
+from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
@@ -290,7 +290,7 @@ async def run(
         tasks.append(asyncio.create_task(placements.watch(runtime.receive)))
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
-    await runtime.load_last()
+    await unless_stopped(stop, runtime.load_last())
     short_pauses()
     if placements is not None:  # a file is nobody who could fall silent
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))

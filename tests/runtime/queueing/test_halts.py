@@ -21,7 +21,7 @@ from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
 from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.inference.sessions import Halt, Session, shapes_of
 from edge_runtime.tensors import Array
 
 
@@ -89,14 +89,16 @@ async def test_inputs_larger_than_any_that_was_measured_keep_the_event_loop_free
     session, runner = Session(stackable.dense()), Runner(said=waits.append)
     session.warm()
     one, many = (np.zeros((rows, stackable.WIDTH), np.float32) for rows in (1, 64))
-    session.took({"x": one}, 1e-6)
+    session.took(shapes_of({"x": one}), 1e-6)
     session.seconds = 1e-6
     await runner.run(session, {"x": one})
     assert waits == []  # of this size one was measured
     await runner.run(session, {"x": many})
     assert len(waits) == 1
     session.seconds = 1e-6
-    session.took({"x": many}, 10.0)  # which makes what such inputs take on average more than a short run
+    session.took(
+        shapes_of({"x": many}), 10.0
+    )  # which makes what such inputs take on average more than a short run
     session.seconds = 1e-6
     await runner.run(session, {"x": many})
     assert len(waits) == 2

@@ -22,7 +22,7 @@ from edge_runtime.errors import ModelFailed, NotReady, QueueFull
 from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
 from edge_runtime.inference.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
 from edge_runtime.inference.proofs import alike, counterpart
-from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
@@ -117,8 +117,10 @@ class Runner:
         waits is not run; a run ends at the next operator once all that it is for are cancelled. Raises
         NotReady after `end`.
         """
-        if session.seconds < INLINE and not self._jobs and session.expected(feeds) < INLINE:
-            return _timed(session, feeds, names)
+        if session.seconds < INLINE and not self._jobs:
+            shapes = shapes_of(feeds)
+            if session.expected(shapes) < INLINE:
+                return _timed(session, feeds, shapes, names)
         job = self._job(session, feeds, names, inf if deadline is None else deadline)
         with self._lock:
             if self._ended:
@@ -235,7 +237,8 @@ class Runner:
         start = self._clock()
         try:
             with self._begun([job], job.halt):
-                results = _timed(job.session, job.feeds, None if proof else job.names, job.halt)
+                names = None if proof else job.names
+                results = _timed(job.session, job.feeds, shapes_of(job.feeds), names, job.halt)
         except Exception as error:  # whoever asked is told
             self._deliver([job], [error])
             return False
@@ -306,9 +309,13 @@ def _going_down() -> NotReady:
 
 
 def _timed(
-    session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None, halt: Halt | None = None
+    session: Session,
+    feeds: Mapping[str, Array],
+    shapes: Shapes,
+    names: Sequence[str] | None,
+    halt: Halt | None = None,
 ) -> list[Array]:
     start = time.perf_counter()
     results = session.run(feeds, names, halt)
-    session.took(feeds, time.perf_counter() - start)
+    session.took(shapes, time.perf_counter() - start)
     return results

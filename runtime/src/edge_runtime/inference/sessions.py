@@ -22,6 +22,7 @@ from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 # onnxruntime's classes have no types.
 Untyped = Any
 Model = bytes | mmap | Path
+Shapes = tuple[tuple[int, ...], ...]
 
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
@@ -126,7 +127,7 @@ class Session:
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
         self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
-        self._took: dict[tuple[tuple[int, ...], ...], float] = {}
+        self._took: dict[Shapes, float] = {}
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -158,21 +159,22 @@ class Session:
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
-    def took(self, feeds: Mapping[str, Array], seconds: float) -> None:
-        """One more run, which took so long."""
+    def took(self, shapes: Shapes, seconds: float) -> None:
+        """One more run, on inputs of these shapes, which took so long."""
         self.seconds += _SMOOTHING * (seconds - self.seconds)
         if self._steady:
-            shapes = tuple([array.shape for array in feeds.values()])
             known = self._took.get(shapes)
-            if known is None and len(self._took) == _SHAPES:
-                self._took.clear()
-            self._took[shapes] = seconds if known is None else known + _SMOOTHING * (seconds - known)
+            if known is None:
+                if len(self._took) == _SHAPES:
+                    self._took.clear()
+                known = seconds
+            self._took[shapes] = known + _SMOOTHING * (seconds - known)
 
-    def expected(self, feeds: Mapping[str, Array]) -> float:
+    def expected(self, shapes: Shapes) -> float:
         """Seconds that a run on inputs of these shapes takes, whatever their values; infinite when that is
         not known: no run of these shapes was measured, or values decide how long one takes.
         """
-        return self._took.get(tuple([array.shape for array in feeds.values()]), inf)
+        return self._took.get(shapes, inf)
 
     def warm(self, halt: Halt | None = None, limit: float = _WARM_LIMIT) -> None:
         """Runs on zeros, so that no request pays for first-time work; checks the outputs' shapes on the way.
@@ -182,13 +184,20 @@ class Session:
         """
         feeds, seconds = zeros(self.inputs), list[float]()
         halt = halt or Halt()
-        with halt.after(limit):
-            while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
-                start = time.perf_counter()
-                results = self.run(feeds, None, halt)
-                seconds.append(time.perf_counter() - start)
+        try:
+            with halt.after(limit):
+                while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
+                    start = time.perf_counter()
+                    results = self.run(feeds, None, halt)
+                    seconds.append(time.perf_counter() - start)
+        except ModelFailed as error:
+            if not halt.wanted:
+                raise
+            raise ModelFailed(
+                f"runs on zeros were ended: they take longer than {limit:g} s, or the server goes down"
+            ) from error
         self.seconds = min(seconds)
-        self.took(feeds, self.seconds)
+        self.took(shapes_of(feeds), self.seconds)
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
@@ -255,6 +264,11 @@ class Session:
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
         return inputs, kept
+
+
+def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
+    """By what a session's runs are told apart."""
+    return tuple([array.shape for array in feeds.values()])
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:

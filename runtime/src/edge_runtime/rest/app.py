@@ -19,6 +19,7 @@ from edge_runtime.errors import (
     EdgeError,
     MethodNotAllowed,
     NotFound,
+    NotReady,
     QueueFull,
     TooLarge,
     TooSlow,
@@ -82,6 +83,8 @@ class RestApp:
                 await self._route(scope, receive, send)
         except CallerLeft:
             return
+        except asyncio.CancelledError:  # the caller left, and is not answered; or the server's time is over
+            await _refuse(send, NotReady("the server is going down; ask another one"))
         except EdgeError as error:
             await _refuse(send, error)
         except Exception:

@@ -11,11 +11,10 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from edge_runtime.asgi import App, Receive, Scope, Send, answer
+from edge_runtime.asgi import App
 from edge_runtime.rest.heads import BoundedHeads
 
 _LOOK_EVERY: Final = 0.5
-_GOING_DOWN: Final = b'{"error":"the server is going down; ask another one"}'
 
 
 class AttendedCallers(BoundedHeads):
@@ -28,7 +27,6 @@ class AttendedCallers(BoundedHeads):
     _task: asyncio.Task[None] | None = None
     _cycle: RequestResponseCycle | None = None
     _look: asyncio.TimerHandle | None = None
-    _left = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -40,26 +38,17 @@ class AttendedCallers(BoundedHeads):
             self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: App) -> None:  # type: ignore[override]
-        async def attended(scope: Scope, receive: Receive, send: Send) -> None:
-            self._task, self._cycle = asyncio.current_task(), cycle
-            try:
-                await app(scope, receive, send)
-            except asyncio.CancelledError:  # or the time that a server has to go down is over
-                if not self._left and not cycle.response_started:
-                    await answer(send, 503, _GOING_DOWN)
-            finally:
-                self._task = self._cycle = None
-
-        super()._start_asgi_task(cycle, attended)  # type: ignore[arg-type]
+        self._cycle = cycle
+        self._task = self.loop.create_task(cycle.run_asgi(app))  # type: ignore[arg-type]
+        self._task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._task)
 
     def _leave(self) -> None:
-        self._left = True
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        if self._cycle is not None:
+        if self._task is not None and self._cycle is not None and not self._cycle.response_complete:
             self._cycle.disconnected = True  # uvicorn marks the newest alone
-        if self._task is not None:
             self._task.cancel()
 
     def _look_at_socket(self) -> None:
