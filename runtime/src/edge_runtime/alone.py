@@ -78,7 +78,9 @@ class LoneModel:
         """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
         start = self._clock() if question.since is None else question.since
         inputs, outputs, within = question.inputs, question.outputs, question.within
-        exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
+        exit_ = ""
+        if self.exits:
+            exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
         self._runner.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, prod
 from mmap import ACCESS_READ, mmap
+from operator import attrgetter
 from pathlib import Path
 from threading import Timer
 from typing import Any, Final
@@ -29,6 +30,7 @@ _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_LIMIT: Final = 60.0
 _SMOOTHING: Final = 0.05
 _SHAPES: Final = 64
+_SHAPE: Final[Callable[[Array], tuple[int, ...]]] = attrgetter("shape")
 _BF16: Final = 16  # as onnx.TensorProto numbers it
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
@@ -268,7 +270,7 @@ class Session:
 
 def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     """By what a session's runs are told apart."""
-    return tuple([array.shape for array in feeds.values()])
+    return tuple(map(_SHAPE, feeds.values()))
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+from collections.abc import Callable
 from typing import Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from edge_runtime.asgi import App
@@ -28,14 +30,13 @@ class AttendedCallers(BoundedHeads):
     _cycle: RequestResponseCycle | None = None
     _look: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self._look_later)
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._leave()
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if self.pipeline and self._look is None:
-            self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: App) -> None:  # type: ignore[override]
         self._cycle = cycle
@@ -51,6 +52,10 @@ class AttendedCallers(BoundedHeads):
             self._cycle.disconnected = True  # uvicorn marks the newest alone
             self._task.cancel()
 
+    def _look_later(self) -> None:
+        if self._look is None:
+            self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
+
     def _look_at_socket(self) -> None:
         self._look = None
         if not self.pipeline or self.transport.is_closing():
@@ -59,7 +64,19 @@ class AttendedCallers(BoundedHeads):
             self.transport.abort()
             self._leave()
         else:
-            self._look = self.loop.call_later(_LOOK_EVERY, self._look_at_socket)
+            self._look_later()
+
+
+class _Flow(FlowControl):
+    """Tells when the connection is not read any more."""
+
+    def __init__(self, transport: asyncio.Transport, told: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._told = told
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._told()
 
 
 def _is_shut(transport: asyncio.Transport) -> bool:
