@@ -176,7 +176,7 @@ async def test_a_run_in_one_operator_counts_as_stuck_after_a_while_until_it_retu
     await asyncio.wait([gone])
     assert (runner.running, runner.stuck) == (30.0, "")
     now[0] = 145.0
-    assert "45 s" in runner.stuck
+    assert "more than 30 s" in runner.stuck
     session.gate.set()
     await until(lambda: runner.running == 0)
     assert runner.stuck == ""

@@ -99,10 +99,9 @@ class Runner:
     @property
     def stuck(self) -> str:
         """Why what waits for the thread is not going to be answered soon; empty while it is."""
-        seconds = self.running
-        if seconds <= self._stuck_after:
+        if self.running <= self._stuck_after:
             return ""
-        return f"one inference has been running for {seconds:.0f} s, and all others wait for it"
+        return f"one inference has been running for more than {self._stuck_after:g} s; the others wait for it"
 
     async def run(
         self,
