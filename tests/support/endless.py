@@ -127,15 +127,15 @@ def in_one_operator() -> bytes:
     return _model(helper.make_graph(nodes, "apart", *ends, constants))
 
 
-def document(n: int, name: str = "n", datatype: str = "INT64", **parameters: object) -> dict[str, Any]:
+def document(n: int, name: str = "n", datatype: str = "INT64", **parameters: Any) -> dict[str, Any]:
     """A request for as many rounds."""
     tensor = {"name": name, "shape": [1], "datatype": datatype, "data": [n]}
     return {"inputs": [tensor], "parameters": parameters}
 
 
-def request(n: int, model: str = "m", **more: object) -> bytes:
+def request(n: int, model: str = "m", **more: Any) -> bytes:
     """The same as it stands on the wire."""
-    content = json.dumps(document(n, **more)).encode()  # type: ignore[arg-type]
+    content = json.dumps(document(n, **more)).encode()
     head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
 

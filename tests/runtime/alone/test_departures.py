@@ -35,7 +35,7 @@ def served(serve: Callable[[bytes], Served]) -> Iterator[Served]:
     endless.until(lambda: endless.running(found.http) == 0, "the thread is free")
 
 
-def asked(served: Served, n: int, **parameters: object) -> tuple[int, Any]:
+def asked(served: Served, n: int, **parameters: Any) -> tuple[int, Any]:
     """The status and what was answered."""
     path = "/v2/models/m/infer"
     with closing(http.client.HTTPConnection("127.0.0.1", served.http, timeout=60)) as connection:

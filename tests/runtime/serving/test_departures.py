@@ -26,7 +26,7 @@ def stages(tmp_path: Path) -> Iterator[tuple[Path, int]]:
             yield sockets, port
 
 
-def asked(sockets: Path, n: int, **parameters: int) -> tuple[int, Any]:
+def asked(sockets: Path, n: int, **parameters: Any) -> tuple[int, Any]:
     return ask(sockets, "POST", "/v2/models/digits/infer", endless.document(n, **IMAGE, **parameters))
 
 

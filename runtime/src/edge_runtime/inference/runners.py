@@ -44,7 +44,7 @@ _PROOF_TIMES, _PROOF_LEAST = 10.0, 0.5
 Said = Callable[[Sequence[float]], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
     """What the thread does: for whom, what ends it, and since when."""
 

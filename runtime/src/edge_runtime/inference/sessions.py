@@ -55,6 +55,8 @@ _UNTAKEN: Final = ("tensor(bfloat16)",)
 class Halt:
     """Ends runs from another thread, at the next operator. `told` is called when that is wanted."""
 
+    __slots__ = ("_options", "told", "wanted")
+
     def __init__(self) -> None:
         self.wanted = False
         self.told: Callable[[], None] | None = None
