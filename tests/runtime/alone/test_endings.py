@@ -134,7 +134,7 @@ def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path
     with command(endless.endless_on_zeros(), tmp_path) as process:
         endless.until(lambda: _seconds(process.pid) > 3.0 or process.poll() is not None, "it runs")
         process.terminate()
-        assert said_at_the_end(process) == ""
+        assert "Traceback" not in said_at_the_end(process)
         assert process.stdout is not None
         assert process.stdout.read() == ""
 
