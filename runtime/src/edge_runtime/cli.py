@@ -282,9 +282,9 @@ def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
     command.add_argument(
         "--grace",
         type=_duration,
-        default=os.environ.get("EDGE_GRACE", "8s"),
+        default=os.environ.get("EDGE_GRACE", "6s"),
         metavar="DURATION",
-        help="for requests in flight after SIGTERM; then they are ended (default 8s) [$EDGE_GRACE]",
+        help="for requests in flight after SIGTERM; then they are ended (default 6s) [$EDGE_GRACE]",
     )
 
 

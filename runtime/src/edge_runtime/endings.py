@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 # Seconds that requests in flight get; `docker stop` kills after 10.
-GRACE: Final = 8.0
+GRACE: Final = 6.0
 # After those: to tell callers who are not answered, and to close.
 GOODBYE: Final = 1.5
 _IDLE: Final = 0.5
