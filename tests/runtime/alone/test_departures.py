@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_the
     caller = endless.sent(served.http, b"".join(pipelined))
     busy(served)
     caller.close()
+    free(served)
+
+
+def test_a_caller_that_falls_silent_is_asked_whether_it_is_still_there(served: Served) -> None:
+    """By the kernel, whose timer of the server's end is then one of keep-alive (2)."""
+    with endless.sent(served.http, endless.request(endless.FOREVER)) as caller:
+        busy(served)
+        ends = tuple(f":{port:04X}" for port in (served.http, caller.getsockname()[1]))
+
+        def timer() -> str:
+            rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            found = (row[5] for row in rows if (row[1][-5:], row[2][-5:]) == ends)
+            return next(found, "").partition(":")[0]
+
+        endless.until(lambda: timer() == "02", "keep-alive is on")
     free(served)
 
 

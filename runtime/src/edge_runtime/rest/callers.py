@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,13 @@ from edge_runtime.asgi import App
 from edge_runtime.rest.heads import BoundedHeads
 
 _LOOK_EVERY: Final = 0.5
+# A caller behind a link that is cut says nothing any more: it counts as gone after half a minute.
+_KEEP_ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 
 
 class AttendedCallers(BoundedHeads):
@@ -33,6 +41,11 @@ class AttendedCallers(BoundedHeads):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self._look_later)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):  # it is gone already
+                for level, option, value in _KEEP_ALIVE:
+                    sock.setsockopt(level, option, value)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
