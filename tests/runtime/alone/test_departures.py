@@ -95,14 +95,18 @@ def test_a_caller_on_this_node_that_leaves_ends_its_run(served: Served) -> None:
     free(served)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("behind", [1, 20])
 def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_them(
-    served: Served, behind: int
+    served: Served, behind: int, at_once: bool
 ) -> None:
     """The server does not read what a caller sends meanwhile, nor that there is no more."""
-    pipelined = [endless.request(endless.FOREVER)] * (1 + behind)
-    caller = endless.sent(served.http, b"".join(pipelined))
+    more = endless.request(endless.FOREVER) * behind
+    caller = endless.sent(served.http, endless.request(endless.FOREVER) + (more if at_once else b""))
     busy(served)
+    if not at_once:
+        caller.sendall(more)
+        assert asked(served, 3, timeout=50_000)[0] == 504  # by then it has arrived, too
     caller.close()
     free(served)
 
