@@ -54,7 +54,7 @@ _STATUS_EVERY: Final = 5.0
 _STATUS_LEAST: Final = 0.25
 _FILE_EVERY: Final = 0.5
 _RETRY: Final = 5.0
-_DRAIN: Final = 1.0
+DRAIN: Final = 1.0
 _AUTONOMY_EVERY: Final = 1.0
 
 
@@ -245,7 +245,7 @@ def _metadata(document: Json) -> dict[str, Any]:
 async def run(
     arguments: argparse.Namespace,
     stop: asyncio.Event,
-    drain: float = _DRAIN,
+    drain: float = DRAIN,
     certificates: Certificates | None = None,
     spans: Spans | None = None,
 ) -> None:
@@ -321,7 +321,7 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
 
     async def main() -> None:
         stop = asyncio.Event()
-        stop_on_signals(stop, _DRAIN + arguments.grace + GOODBYE)
+        stop_on_signals(stop, DRAIN + arguments.grace + GOODBYE)
         spans = start(arguments.service, os.environ)
         try:
             await run(arguments, stop, certificates=certificates, spans=spans)
