@@ -56,8 +56,8 @@ def _input(values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 class HttpConnection:
-    """One kept-alive connection; `feed` returns True when a response is complete. `late`: the last one was that
-    the time which the request gave is over.
+    """One kept-alive connection; `feed` returns True when a response is complete. `late`: the last one was
+    that the time which the request gave is over.
     """
 
     def __init__(self, port: int) -> None:
