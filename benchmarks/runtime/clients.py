@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 import grpc
@@ -55,15 +56,18 @@ def _input(values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 class HttpConnection:
-    """One kept-alive connection; `feed` returns True when a response is complete."""
+    """One kept-alive connection; `feed` returns True when a response is complete. `late`: the last one was
+    that the time which the request gave is over.
+    """
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._found = b""
+        self.late = False
 
     def feed(self, data: bytes) -> bool:
-        """Takes what came; raises when the answer is not 200."""
+        """Takes what came; raises when the answer is neither 200 nor 504."""
         self._found += data
         end = self._found.find(b"\r\n\r\n")
         if end < 0:
@@ -74,7 +78,8 @@ class HttpConnection:
         length = int(head.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0])
         if len(self._found) < end + 4 + length:
             return False
-        if b" 200 " not in head[:16]:
+        self.late = b" 504 " in head[:16]
+        if not self.late and b" 200 " not in head[:16]:
             raise ConnectionError(f"{self._found[:500]!r}")
         self._found = b""
         return True
@@ -125,7 +130,9 @@ def closed_loop(port: int, request: bytes, clients: int, seconds: float) -> floa
 
 
 def open_loop(port: int, request: bytes, arrivals: Sequence[float], connections: int) -> list[float]:
-    """Seconds from each planned arrival to its answer: a slow server does not slow the callers down."""
+    """Seconds from each planned arrival to its answer, infinite for one that was too late to be given: a slow
+    server does not slow the callers down.
+    """
     with selectors.DefaultSelector() as selector:
         idle: deque[HttpConnection] = deque(HttpConnection(port) for _ in range(connections))
         for connection in idle:
@@ -147,7 +154,8 @@ def open_loop(port: int, request: bytes, arrivals: Sequence[float], connections:
             for key, _ in selector.select(max(pause, 0)):
                 connection = key.data
                 if connection.feed(connection.socket.recv(_RECEIVE)):
-                    found.append(time.perf_counter() - start - busy.pop(connection))
+                    seconds = time.perf_counter() - start - busy.pop(connection)
+                    found.append(inf if connection.late else seconds)
                     idle.append(connection)
         for connection in idle:
             connection.socket.close()

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +19,13 @@ import uvloop
 from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
+from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.pauses import short_pauses
-from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.runners import STUCK_AFTER, Runner
+from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
@@ -65,13 +65,15 @@ class LoneModel:
         cheap: Cheap = OFF,
         parts: Parts | None = None,
         batched: Collection[str] = (),
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         """batched: the outputs that are known to have the batch, which alone have a confidence."""
         self.cheap, self._parts = replace(cheap, unrepeatable=session.verdict.unrepeatable), parts
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
-        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
         metrics.joins([session.verdict])
+        metrics.running(lambda: self._runner.running)
         self.exits = read_exits(session)
 
     @property
@@ -83,15 +85,19 @@ class LoneModel:
         """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
         start = self._clock() if question.since is None else question.since
         inputs, outputs, within = question.inputs, question.outputs, question.within
-        exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
+        exit_ = ""
+        if self.exits:
+            exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
         self._runner.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
             session, feeds = self._session, inputs
             if self._parts is not None and (part := self._parts.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self._runner.run(session, feeds, outputs, None, due)
-        except EdgeError:
+            results = await self._runner.run(session, feeds, outputs, due)
+        except (EdgeError, asyncio.CancelledError) as error:
+            if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
+                raise  # the caller left early: that says nothing
             self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
             raise
         finally:
@@ -113,6 +119,15 @@ class LoneModel:
         """Counts a request that was answered by an answer given before."""
         exit_ = str(answer.parameters.get("exit", ""))
         self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
+
+    @property
+    def stuck(self) -> str:
+        """Why requests wait for too long; empty while they do not."""
+        return self._runner.stuck
+
+    def end(self) -> None:
+        """Ends what runs; whoever waits for it is told."""
+        self._runner.end()
 
     def close(self) -> None:
         """Takes no more work."""
@@ -174,16 +189,16 @@ def load_model(path: Path, threads: int) -> Session:
     return session
 
 
-def open_model(path: Path, threads: int, given: Given = NOTHING) -> Session:
+def open_model(path: Path, threads: int, given: Given = NOTHING, halt: Halt | None = None) -> Session:
     """The model in a file, warm where it takes the inputs that are given or made.
 
-    Raises CannotLoad, and BadRequest for what is given and is not the model's.
+    `halt` ends the runs on them. Raises CannotLoad, and BadRequest for what is given and is not the model's.
     """
     session = load_model(path, threads)
     samples = make(session.inputs, session.dimensions, given)
     try:
         for feeds in samples.feeds:
-            session.warm(feeds)
+            session.warm(feeds, halt)
     except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
         _log.warning(
             "%s serves without a warm-up, so its first requests take longer: %s; %s",
@@ -255,6 +270,8 @@ async def serve_alone(
     max_batch: int = LARGEST,
     spans: Spans | None = None,
     given: Given = NOTHING,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -263,16 +280,38 @@ async def serve_alone(
     serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
-    whole = await asyncio.to_thread(open_model, path, threads, given)
+    halt = Halt()
+    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt))
+    if whole is None:
+        halt.now()
+        return
     exits = read_exits(whole)
     parts = Parts(path, whole, threads) if exits else None
-    batched = await asyncio.to_thread(batched_outputs, path, exits.values())
-    model = LoneModel(whole, metrics, max_batch=max_batch, cheap=cheap, parts=parts, batched=batched)
-    service = Service(name, CheapInputs(model, metrics.registry, name, token_bytes(16)))
+    model = LoneModel(
+        whole,
+        metrics,
+        max_batch=max_batch,
+        cheap=cheap,
+        parts=parts,
+        batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
+        stuck_after=stuck_after,
+    )
+    cheap_inputs = CheapInputs(model, metrics.registry, name, token_bytes(16))
+    service = Service(name, cheap_inputs, stuck=lambda: model.stuck)
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
-        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port, spans
+        service,
+        metrics.exposition,
+        host,
+        http_port,
+        grpc_port,
+        uds,
+        certificates,
+        health_port,
+        spans,
+        model.end,
+        grace,
     )
     serving = asyncio.create_task(transports.serve())
     short_pauses()
@@ -310,6 +349,8 @@ def serve_file(
     max_batch: int = LARGEST,
     cheap: Cheap = OFF,
     given: Given = NOTHING,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -318,9 +359,7 @@ def serve_file(
     async def main() -> None:
         spans = start(known_as, os.environ)
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop_on_signals(stop, grace + GOODBYE)
         await serve_alone(
             path,
             stop,
@@ -336,6 +375,8 @@ def serve_file(
             max_batch=max_batch,
             spans=spans,
             given=given,
+            stuck_after=stuck_after,
+            grace=grace,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:
@@ -343,6 +384,7 @@ def serve_file(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+    leave_threads_behind()
 
 
 def _say(tensor: Tensor) -> str:

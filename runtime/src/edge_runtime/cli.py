@@ -119,6 +119,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         health_port=arguments.health_port,
         cheap=cheap_of(arguments),
         given=given_by(arguments),
+        stuck_after=arguments.stuck_after,
+        grace=arguments.grace,
     )
     return 0
 
@@ -281,6 +283,20 @@ def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
         default=os.environ.get("EDGE_MAX_BATCH", "8"),
         help="most rows that are run together, 1 for one by one (default 8) [$EDGE_MAX_BATCH]",
     )
+    command.add_argument(
+        "--stuck-after",
+        type=_duration,
+        default=os.environ.get("EDGE_STUCK_AFTER", "30s"),
+        metavar="DURATION",
+        help="not ready while one inference has been running for longer (default 30s) [$EDGE_STUCK_AFTER]",
+    )
+    command.add_argument(
+        "--grace",
+        type=_duration,
+        default=os.environ.get("EDGE_GRACE", "6s"),
+        metavar="DURATION",
+        help="for requests in flight after SIGTERM; then they are ended (default 6s) [$EDGE_GRACE]",
+    )
 
 
 def _quantity(text: str) -> float:
@@ -290,6 +306,18 @@ def _quantity(text: str) -> float:
         return parse_quantity(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _duration(text: str) -> float:
+    from edge_runtime.units import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 < seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LONGEST} s; write e.g. 30s")
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,6 @@ from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.settings import Cheap
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
-from edge_runtime.inference.sessions import Halt
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
@@ -128,8 +127,10 @@ class Dataplane:
                 due = start + usable(deadline)
                 return *await self._run_here(table, chosen, inputs, start + deadline, due), "ok"
             return await self._run_split(table, chosen, inputs, start, deadline, trial)
-        except CannotAnswer:
+        except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
+            if not isinstance(error, CannotAnswer) and seconds < deadline:
+                raise  # the caller left early: that says nothing
             self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, False)
             self.window.add(start, seconds, False)
             raise
@@ -143,19 +144,15 @@ class Dataplane:
         run = partial(self._run_stage, due=due)
         return await climb(ladder, inputs, leave_at, run, lambda: until - self._clock())
 
-    async def _run(
-        self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, halt: Halt | None = None
-    ) -> Array:
-        return (await self._run_stage(loaded, inputs, due, halt))[0]
+    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> Array:
+        return (await self._run_stage(loaded, inputs, due))[0]
 
-    async def _run_stage(
-        self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, halt: Halt | None = None
-    ) -> list[Array]:
+    async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> list[Array]:
         session = loaded.session
         assert session is not None
         start = self._clock()
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._runner.run(session, feeds, None, halt, due)
+        results = await self._runner.run(session, feeds, None, due)
         seconds = self._clock() - start
         loaded.pace.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
@@ -197,7 +194,7 @@ class Dataplane:
         allowed = allowance(action, times, cover.pace if cover is not None else None)
         if cover is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
-        insurance = Insurance(lambda halt: self._run(cover, known, start + usable(deadline), halt))
+        insurance = Insurance(lambda: self._run(cover, known, start + usable(deadline)))
         if leave_at is not None and cover is not table.local:
             output = await insurance.result()
             if (confidence(output, _items(cover, output, inputs)) or 0.0) >= leave_at:

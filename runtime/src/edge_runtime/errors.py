@@ -31,6 +31,7 @@ EdgeError
 └── CannotAnswer             a request that no route can answer
     ├── NotReady             nothing is loaded yet, or the server is going down
     ├── QueueFull            more requests wait than can be answered in good time
+    ├── DeadlinePassed       the time that the caller gave is over
     ├── HopFailed            the next hop refused, broke off or answered nonsense
     ├── HopLate              the next hop's answer did not come in time
     └── LinkBusy             it could not: what is on the link already takes too long
@@ -170,6 +171,10 @@ class QueueFull(CannotAnswer):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DeadlinePassed(CannotAnswer):
+    """The time that the caller gave is over, and there is no answer yet."""
 
 
 class HopFailed(CannotAnswer):

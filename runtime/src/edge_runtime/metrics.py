@@ -132,6 +132,15 @@ class Metrics:
         for seconds in waits:
             self._queue.observe(seconds)
 
+    def running(self, seconds: Callable[[], float]) -> None:
+        """There is a thread that runs inferences; `seconds` tells for how long it has been in one run."""
+        Gauge(
+            "edge_inference_running_seconds",
+            "For how long the run on the thread has lasted; 0 while there is none",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(seconds)
+
     def sessions(self, size: int) -> None:
         """What is loaded from now on."""
         self._sessions.set(size)

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import ssl
 import time
 from collections.abc import Callable
@@ -25,11 +24,13 @@ from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
+from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
 from edge_runtime.inference.pauses import short_pauses
+from edge_runtime.inference.runners import STUCK_AFTER
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
@@ -54,7 +55,7 @@ _STATUS_EVERY: Final = 5.0
 _STATUS_LEAST: Final = 0.25
 _FILE_EVERY: Final = 0.5
 _RETRY: Final = 5.0
-_DRAIN: Final = 1.0
+DRAIN: Final = 1.0
 _AUTONOMY_EVERY: Final = 1.0
 
 
@@ -73,6 +74,7 @@ class Runtime:
         max_batch: int = LARGEST,
         metrics: Metrics | None = None,
         memory: Memory = UNLIMITED,
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         self.metrics = metrics or Metrics(service)
         self._cache = SliceCache(cache_dir / "slices", store)
@@ -88,10 +90,12 @@ class Runtime:
             threads=threads,
             max_batch=max_batch,
             memory=memory,
+            stuck_after=stuck_after,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
         cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
-        self.service = Service(service, cheap, lambda: self.generations.relays)
+        runner = self.generations.runner
+        self.service = Service(service, cheap, lambda: self.generations.relays, lambda: runner.stuck)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
@@ -176,7 +180,7 @@ class Runtime:
         return Report(
             generation=generations.generation,
             loaded=generations.loaded,
-            message=generations.message,
+            message=generations.message or generations.runner.stuck,
             route=active.route.name if active else "",
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
@@ -244,7 +248,7 @@ def _metadata(document: Json) -> dict[str, Any]:
 async def run(
     arguments: argparse.Namespace,
     stop: asyncio.Event,
-    drain: float = _DRAIN,
+    drain: float = DRAIN,
     certificates: Certificates | None = None,
     spans: Spans | None = None,
 ) -> None:
@@ -262,6 +266,7 @@ async def run(
         max_batch=arguments.max_batch,
         metrics=spans.metrics() if spans is not None else None,
         memory=Memory(arguments.memory_limit or cgroup_limit()),
+        stuck_after=arguments.stuck_after,
     )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)
@@ -275,6 +280,8 @@ async def run(
         certificates,
         arguments.health_port,
         spans,
+        runtime.generations.runner.end,
+        arguments.grace,
     )
     tasks: list[asyncio.Task[None]] = []
     placements = None
@@ -286,7 +293,7 @@ async def run(
         tasks.append(asyncio.create_task(placements.watch(runtime.receive)))
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
-    await runtime.load_last()
+    await unless_stopped(stop, runtime.load_last())
     short_pauses()
     if placements is not None:  # a file is nobody who could fall silent
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
@@ -317,9 +324,7 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
 
     async def main() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop_on_signals(stop, DRAIN + arguments.grace + GOODBYE)
         spans = start(arguments.service, os.environ)
         try:
             await run(arguments, stop, certificates=certificates, spans=spans)
@@ -329,4 +334,5 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+    leave_threads_behind()
     return 0

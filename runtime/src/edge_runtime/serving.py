@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from edge_runtime.answers import Answer
-from edge_runtime.errors import NotReady, UnknownModel
+from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
 from edge_runtime.questions import Question
 from edge_runtime.tensors import Contract
 
@@ -40,21 +41,33 @@ def _nothing() -> Mapping[str, Backend]:
     return {}
 
 
+def _never() -> str:
+    return ""
+
+
 class Service:
     """One model by name over what answers for it, and the relays that this node runs for others."""
 
     def __init__(
-        self, name: str, backend: Backend, relays: Callable[[], Mapping[str, Backend]] = _nothing
+        self,
+        name: str,
+        backend: Backend,
+        relays: Callable[[], Mapping[str, Backend]] = _nothing,
+        stuck: Callable[[], str] = _never,
     ) -> None:
-        """relays: those of the moment, by model name."""
-        self.name, self.backend, self._relays = name, backend, relays
+        """relays: those of the moment, by model name. stuck: why requests wait for too long; empty while they
+        do not.
+        """
+        self.name, self.backend, self._relays, self._stuck = name, backend, relays, stuck
         self.draining = False
         self.refusal = ""  # why nothing is answered although it could be
 
     @property
     def ready(self) -> bool:
-        """Whether a request would be answered."""
-        return self.backend.contract is not None and not self.draining and not self.refusal
+        """Whether a request would be answered, and soon."""
+        return (
+            self.backend.contract is not None and not self.draining and not self.refusal and not self._stuck()
+        )
 
     def check(self, model: str, version: str = "") -> None:
         """UnknownModel for another name or version than those that are served."""
@@ -71,6 +84,11 @@ class Service:
             return self.backend
         self.check(model)
         return self._relays()[model]
+
+    def ask(self, model: str, question: Question) -> Awaitable[Answer]:
+        """The answer of a model that was checked; DeadlinePassed once the caller's own time is over."""
+        backend = self.answering(model)
+        return backend.infer(question) if question.within is None else _within(backend, question)
 
     def contract(self, model: str, version: str = "") -> Contract:
         """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
@@ -102,7 +120,19 @@ class Service:
             return [{"name": n, "version": MODEL_VERSION, "state": "READY", "reason": ""} for n in names]
         if only_ready:
             return []
-        why = "going down" if self.draining else self.refusal or self.backend.message
+        why = "going down" if self.draining else self.refusal or self._stuck() or self.backend.message
         return [
             {"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why or _NONE_YET}
         ]
+
+
+async def _within(backend: Backend, question: Question) -> Answer:
+    try:
+        async with asyncio.timeout(question.within) as limit:
+            return await backend.infer(question)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlinePassed(
+            f"no answer within the {question.within:g} s that the request gave; give it more or ask later"
+        ) from None

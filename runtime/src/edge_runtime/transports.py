@@ -11,19 +11,21 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from errno import EACCES
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from edge_runtime.asgi import App
+from edge_runtime.endings import GOODBYE, GRACE
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.servicer import grpc_server
 from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp
 from edge_runtime.rest.bodies import Bodies, room
-from edge_runtime.rest.heads import BoundedHeads
+from edge_runtime.rest.callers import AttendedCallers
 from edge_runtime.rest.health import HealthApp
 from edge_runtime.serving import Service
 from edge_runtime.tls.certificates import Certificates
@@ -31,7 +33,6 @@ from edge_runtime.tls.certificates import Certificates
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
 
-GRACE: Final = 10
 _BACKLOG: Final = 2048
 _HANDSHAKE: Final = 10.0
 _GOODBYE: Final = 1.0
@@ -40,6 +41,10 @@ _TURNS: Final = 8
 _LETTING_IN: Final = 2.0
 _HTTP_SOCKET: Final = "http.sock"
 _GRPC_SOCKET: Final = "grpc.sock"
+
+
+def _nothing_runs() -> None:
+    return
 
 
 class Transports:
@@ -56,6 +61,8 @@ class Transports:
         certificates: Certificates | None = None,
         health_port: int | None = None,
         spans: Spans | None = None,
+        end: Callable[[], None] = _nothing_runs,
+        grace: float = GRACE,
     ) -> None:
         """Binds; CannotListen names the address that cannot be had.
 
@@ -64,7 +71,10 @@ class Transports:
         certificates: with them both ports speak TLS and nothing else.
         health_port: where health and metrics are told without TLS.
         spans: with them each inference is traced.
+        end: ends the inferences that still run `grace` seconds after `stop`.
         """
+        self._end, self._grace = end, grace
+        self._ending: asyncio.TimerHandle | None = None
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{_free_socket(uds / _GRPC_SOCKET).absolute()}")
@@ -96,7 +106,7 @@ class Transports:
             raise
         self.health_port: int | None = health.getsockname()[1] if health is not None else None
         tls = certificates.server if certificates is not None else None
-        self._http = _Http(_config(app), path, tls, _config(HealthApp(app)), health)
+        self._http = _Http(_config(app, grace), path, tls, _config(HealthApp(app), grace), health)
 
     async def serve(self) -> None:
         """Serves until `stop`."""
@@ -107,11 +117,16 @@ class Transports:
         finally:
             if watching is not None:
                 watching.cancel()
+            if self._ending is not None:
+                self._ending.cancel()
 
     async def stop(self) -> None:
-        """Takes no more requests and finishes those that are in flight."""
+        """Takes no more requests and finishes those that are in flight: as long as that takes no longer than
+        the grace period, at whose end they are answered that the server goes down.
+        """
         self._http.should_exit = True
-        await self._grpc.stop(GRACE)
+        self._ending = asyncio.get_running_loop().call_later(self._grace, self._end)
+        await self._grpc.stop(self._grace + GOODBYE)
 
 
 class _Http(uvicorn.Server):
@@ -190,10 +205,10 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def _config(app: App) -> uvicorn.Config:
+def _config(app: App, grace: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedHeads,
+        http=AttendedCallers,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -202,7 +217,7 @@ def _config(app: App) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=ceil(grace + GOODBYE / 2),
         backlog=_BACKLOG,
     )
 

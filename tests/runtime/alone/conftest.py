@@ -48,6 +48,7 @@ class Served:
     grpc: int
     uds: Path
     said: str
+    stop: Callable[[], None]
 
 
 @contextmanager
@@ -87,9 +88,13 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
     try:
         loop, stop, said = started.result(30)
         http, grpc = (int(said.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
-        yield Served(http, grpc, folder / "uds", said)
-        with suppress(RuntimeError):  # it ended by itself
-            loop.call_soon_threadsafe(stop.set)
+
+        def end() -> None:
+            with suppress(RuntimeError):  # it ended by itself
+                loop.call_soon_threadsafe(stop.set)
+
+        yield Served(http, grpc, folder / "uds", said, end)
+        end()
     finally:
         thread.join(30)
         sys.setswitchinterval(turn)  # it is set for the process, which tests share

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import endless
 from edge_runtime.answers import Answer
 from edge_runtime.questions import Question
 from edge_runtime.rest.app import RestApp
@@ -70,6 +74,81 @@ def test_of_requests_that_have_arrived_none_is_lost(
     finally:
         for caller in callers:
             caller.close()
+
+
+@contextmanager
+def command(model: bytes, folder: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """`edge-runtime serve` as a process."""
+    (folder / "m.onnx").write_bytes(model)
+    argv = [sys.executable, "-m", "edge_runtime.cli", "serve", str(folder / "m.onnx"), "--http-port", "0"]
+    argv += ["--grpc-port", "0", *flags]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    found = re.search(r"HTTP on 127.0.0.1:(\d+)", process.stdout.readline())
+    assert found is not None
+    return int(found[1])
+
+
+def said_at_the_end(process: subprocess.Popen[str]) -> str:
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
+def test_a_run_that_would_not_end_is_ended_with_the_server_and_its_caller_told(tmp_path: Path) -> None:
+    with command(endless.looping(), tmp_path, "--grace", "200ms") as process:
+        port = port_of(process)
+        with endless.sent(port, endless.request(endless.FOREVER)) as caller:
+            endless.until(lambda: endless.running(port) > 0, "it runs")
+            process.terminate()
+            assert caller.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+        assert said_at_the_end(process) == ""
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_not_from_ending(
+    tmp_path: Path, stays: bool
+) -> None:
+    """It cannot be ended; what others asked for is answered all the same."""
+    with command(endless.in_one_operator(), tmp_path, "--grace", "1s", "--stuck-after", "500ms") as process:
+        port = port_of(process)
+        with endless.sent(port, endless.request(3_000_000)) as caller:
+            endless.until(lambda: _status(port, "/v2/health/ready") == 503, "it is not ready")
+            if not stays:
+                caller.close()
+            assert _status(port, "/v2/health/live") == 200
+            process.terminate()
+            if stays:
+                assert caller.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+            assert "does not return" in said_at_the_end(process)
+
+
+def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    with command(endless.endless_on_zeros(), tmp_path) as process:
+        endless.until(lambda: _seconds(process.pid) > 3.0 or process.poll() is not None, "it runs")
+        process.terminate()
+        assert "Traceback" not in said_at_the_end(process)
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+
+
+def _seconds(process: int) -> float:
+    """Of processor time that it took."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _status(port: int, path: str) -> int:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 class _Model:

@@ -219,6 +219,25 @@ async def test_who_asks_the_same_meanwhile_waits_for_the_first_answer() -> None:
     assert setup.metric("edge_result_cache_total", outcome="joined") == 4
 
 
+@pytest.mark.parametrize("leaving", [(0,), (0, 1), (1, 2), (0, 1, 2)])
+async def test_who_leaves_takes_nothing_from_those_who_wait_for_the_same(leaving: tuple[int, ...]) -> None:
+    """Only when all have left is the computation ended."""
+    setup = Setup(CACHE)
+    setup.source.hold = asyncio.Event()
+    asked = [asyncio.create_task(setup.ask()) for _ in range(3)]
+    await until(lambda: len(setup.source.asked) == 1)
+    await asyncio.sleep(0)
+    for number in leaving:
+        asked[number].cancel()
+    await asyncio.wait([asked[number] for number in leaving])
+    staying = [task for number, task in enumerate(asked) if number not in leaving]
+    setup.source.hold.set()
+    assert [a.outputs[0][0, 0] for a in await asyncio.gather(*staying)] == [1] * len(staying)
+    after = await setup.ask()
+    assert after.outputs[0][0, 0] == (1 if staying else 2)
+    assert len(setup.source.asked) == (1 if staying else 2)
+
+
 async def test_who_waits_in_vain_computes_with_the_time_that_is_left() -> None:
     setup = Setup(CACHE, target=0.05)
     setup.source.hold = asyncio.Event()

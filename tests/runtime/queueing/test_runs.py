@@ -266,15 +266,13 @@ async def test_a_model_that_fails_in_batches_only_is_run_alone_from_then_on() ->
 
 async def test_who_left_while_waiting_is_not_run() -> None:
     runner, session = Runner(largest=1), Gated(stackable.dense())
-    halt = Halt()
-    asks = [runner.run(session, item(i), halt=halt if i == 1 else None) for i in range(3)]
+    asks = [runner.run(session, item(i)) for i in range(3)]
     tasks, first = await behind_a_run(runner, session, asks)
     tasks[0].cancel()
-    halt.now()
+    tasks[1].cancel()
     session.gate.set()
     found = await asyncio.gather(first, *tasks, return_exceptions=True)
-    assert [type(each).__name__ for each in found] == ["list", "CancelledError", "ModelFailed", "list"]
-    assert str(found[2]) == "it was halted while it waited"
+    assert [type(each).__name__ for each in found] == ["list", "CancelledError", "CancelledError", "list"]
     assert session.rows == [1, 1]
     runner.close()
 
@@ -297,22 +295,22 @@ class Slow(Gated):
 
 
 @pytest.mark.parametrize("everyone", [True, False])
-async def test_a_batch_ends_early_only_when_all_in_it_are_halted(everyone: bool) -> None:
+async def test_a_batch_ends_early_only_when_all_its_callers_have_left(everyone: bool) -> None:
     runner, session = Runner(), Slow(stackable.dense())
     trusted(runner, session)
-    halts = [Halt() for _ in range(3)]
-    asks = [runner.run(session, item(i), halt=halt) for i, halt in enumerate(halts)]
+    asks = [runner.run(session, item(i)) for i in range(3)]
     tasks, first = await behind_a_run(runner, session, asks)
     session.gate.set()
     await first
     await until(lambda: session.rows == [1, 3])
     assert session.given is not None
-    for halt in halts[: 3 if everyone else 2]:
-        halt.now()
+    for task in tasks[: 3 if everyone else 2]:
+        task.cancel()
+    await asyncio.wait(tasks[:2])
     assert session.given.wanted is everyone
     session.second.set()
     found = await asyncio.gather(*tasks, return_exceptions=True)
-    kinds = [ModelFailed] * 3 if everyone else [list] * 3
+    kinds = [asyncio.CancelledError] * 2 + [asyncio.CancelledError if everyone else list]
     assert [type(each) for each in found] == kinds
     assert session.rows == [1, 3]  # none is run again
     runner.close()

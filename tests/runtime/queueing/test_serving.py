@@ -84,7 +84,7 @@ async def test_what_a_request_allows_is_the_deadline_in_the_queue(monkeypatch: p
     async def run(
         self: Runner, session: Session, feeds: Mapping[str, Array], names: Sequence[str], *more: Any
     ) -> list[Array]:
-        given.append(more[1])
+        given.append(more[0])
         return session.run(feeds, names)
 
     monkeypatch.setattr(Runner, "run", run)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from edge_runtime.answers import Answer
 from edge_runtime.cheap.counts import CacheCounts, FilterCounts
 from edge_runtime.cheap.distances import digest, sketch
+from edge_runtime.cheap.flights import Flight
 from edge_runtime.cheap.input_filters import DROPPED, InputFilter
 from edge_runtime.cheap.result_caches import HIT, JOINED, Key, ResultCache
 from edge_runtime.cheap.settings import OFF, Cheap
@@ -72,7 +73,7 @@ class CheapInputs:
         self._settings = OFF
         self._filter: InputFilter | None = None
         self._cache: ResultCache | None = None
-        self._flights: dict[Key, asyncio.Future[None]] = {}
+        self._flights: dict[Key, Flight] = {}
         self._filter_counts: FilterCounts | None = None
         self._cache_counts: CacheCounts | None = None
 
@@ -146,23 +147,22 @@ class CheapInputs:
             # The same is being computed. Who waits for it in vain still has time to compute.
             limit = self._limit(question.within)
             left = None if limit is None else max(start + limit - self._clock(), 0.0)
-            await asyncio.wait({flight}, timeout=None if left is None else _SHARE * left)
+            await flight.wait(None if left is None else _SHARE * left)
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
         self._cache_counts.lookup(outcome)
         if found is not None:
             return self._again(found, found.outputs, {"cached": True}, "cached", start, question.within)
         self._check(inputs, contract)
-        flight = asyncio.get_running_loop().create_future()
-        mine = flights.setdefault(key, flight) is flight
-        try:
-            answer = await self._source.infer(replace(question, since=start))
-            cache.keep(key, answer, start)
-        finally:
-            flight.set_result(None)
-            if mine:
-                del flights[key]
-        if cache is self._cache:
+        computing = Flight(self._computed(cache, key, replace(question, since=start), start))
+        if flights.setdefault(key, computing) is computing:
+            computing.when_over(lambda: flights.pop(key))
+        return await computing.result()
+
+    async def _computed(self, cache: ResultCache, key: Key, question: Question, start: float) -> Answer:
+        answer = await self._source.infer(question)
+        cache.keep(key, answer, start)
+        if cache is self._cache and self._cache_counts is not None:
             self._cache_counts.holds(cache.bytes)
         return answer
 

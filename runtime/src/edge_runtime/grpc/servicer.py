@@ -14,6 +14,7 @@ from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
     CannotListen,
+    DeadlinePassed,
     EdgeError,
     QueueFull,
     UnknownModel,
@@ -34,6 +35,7 @@ _CODES: Final = (
     (UnknownModel, grpc.StatusCode.NOT_FOUND),
     (BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
     (QueueFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
 _FAILED: Final = "the server failed on this request; its log says why"
@@ -110,7 +112,7 @@ class Servicer:
         limits = [limit for limit in (asked.timeout, within) if limit is not None]
         within = min(limits, default=None)
         question = Question(asked.inputs, wanted, within, asked.stream)
-        answer = await self._service.answering(model).infer(question)
+        answer = await self._service.ask(model, question)
         current.get().answered(answer.parameters)
         return answer
 

@@ -24,14 +24,14 @@ class Job:
     session: Session
     feeds: Mapping[str, Array]
     names: Sequence[str] | None
-    halt: Halt | None
+    halt: Halt
     answer: asyncio.Future[list[Array]]
     asked: Waiting
 
     @property
     def left(self) -> bool:
         """Whether nobody needs it any more."""
-        return self.answer.cancelled() or (self.halt is not None and self.halt.wanted)
+        return self.answer.cancelled() or self.halt.wanted
 
     @property
     def wanted(self) -> list[str]:
@@ -88,18 +88,15 @@ def wanted(jobs: Sequence[Job]) -> list[str]:
     return list(names)
 
 
-def joint_halt(jobs: Sequence[Job]) -> Halt | None:
-    """Ends the run once all of its requests are halted; None while one of them cannot be."""
-    halts = [job.halt for job in jobs if job.halt is not None]
-    if len(halts) < len(jobs):
-        return None
+def joint_halt(jobs: Sequence[Job]) -> Halt:
+    """Ends the run once all of its requests are halted."""
     joint = Halt()
 
     def look() -> None:
-        if all(halt.wanted for halt in halts):
+        if all(job.halt.wanted for job in jobs):
             joint.now()
 
-    for halt in halts:
-        halt.told = look
+    for job in jobs:
+        job.halt.told = look
     look()
     return joint

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_runtime.errors import EdgeError
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.sessions import Halt, Session
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class Parts:
         self._path, self._whole, self._threads = path, whole, threads
         self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="parts")
+        self._halt = Halt()
 
     def session(self, outputs: Sequence[str]) -> Session:
         """One that computes these outputs: nothing else, once it is made."""
@@ -39,7 +40,8 @@ class Parts:
         return known
 
     def close(self) -> None:
-        """Makes no more."""
+        """Makes no more, nor what it is at."""
+        self._halt.now()
         self._maker.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, wanted: frozenset[str]) -> None:
@@ -51,7 +53,7 @@ class Parts:
             inputs = graph.needed_inputs(outputs)
             ins, outs = graph.contract(inputs, outputs)
             part = Session(graph.slice(inputs, outputs), ins, outs, self._threads)
-            part.warm()
+            part.warm(halt=self._halt)
         except (EdgeError, OSError) as error:
             _log.info("%s is computed with all outputs: %s", ", ".join(outputs), error)
         except Exception:  # the whole goes on answering

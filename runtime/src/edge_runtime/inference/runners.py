@@ -1,6 +1,7 @@
-"""Where a session runs: on the event loop when it is short, on a thread when others would wait for it.
+"""Where a session runs: on the event loop when it is known to be short, else on a thread.
 
-What waits for the thread is run in the order, and in the batches, that `batches` decides.
+What waits for the thread is run in the order, and in the batches, that `batches` decides. A run that nobody
+waits for any more ends at its next operator.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import ceil, inf
 from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from edge_runtime.errors import ModelFailed, QueueFull
+from edge_runtime.errors import ModelFailed, NotReady, QueueFull
 from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
 from edge_runtime.inference.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
 from edge_runtime.inference.proofs import alike, counterpart
-from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
@@ -29,14 +31,26 @@ _log = logging.getLogger(__name__)
 # tenth of the run.
 INLINE: Final = 0.0003
 QUEUE: Final = 256
-_SMOOTHING: Final = 0.05
+STUCK_AFTER: Final = 30.0
 # Every so many runs a size that seemed to save nothing may be tried once more: one stalled run may have
 # misled.
 _CURIOUS: Final = 256
 # A session of which so many trials told nothing is not tried any more.
 _UNCLEAR: Final = 4
+# A proof's runs are of made-up values, on which a model may go on for ever: they get so many times as long as
+# the request's own run, and this many seconds.
+_PROOF_TIMES, _PROOF_LEAST = 10.0, 0.5
 
 Said = Callable[[Sequence[float]], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the thread does: for whom, what ends it, and since when."""
+
+    jobs: Sequence[Job]
+    halt: Halt
+    since: float
 
 
 class Runner:
@@ -48,12 +62,16 @@ class Runner:
         largest: int = LARGEST,
         said: Said | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         """`largest` is the most rows of a batch, 1: none. `said` is told of each run on the thread: for how
-        many seconds each request in it had waited.
+        many seconds each request in it had waited. A run of more than `stuck_after` seconds is `stuck`.
         """
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._queue, self._largest, self._said, self._clock = queue, largest, said, clock
+        self._stuck_after = stuck_after
+        self._run: _Run | None = None
+        self._ended = False
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
         self._lock = Lock()
         self._jobs: list[Job] = []
@@ -72,30 +90,64 @@ class Runner:
         """One request fewer."""
         self.waiting -= 1
 
+    @property
+    def running(self) -> float:
+        """For how many seconds the thread has been in the run that it is in; 0 when it is in none."""
+        run = self._run
+        return self._clock() - run.since if run is not None else 0.0
+
+    @property
+    def stuck(self) -> str:
+        """Why what waits for the thread is not going to be answered soon; empty while it is."""
+        if self.running <= self._stuck_after:
+            return ""
+        return f"one inference has been running for more than {self._stuck_after:g} s; the others wait for it"
+
     async def run(
         self,
         session: Session,
         feeds: Mapping[str, Array],
         names: Sequence[str] | None = None,
-        halt: Halt | None = None,
         deadline: float | None = None,
     ) -> list[Array]:
         """The session's outputs, from the event loop or from a thread by how long it lately took.
 
-        `deadline` is a moment of this runner's clock. What is cancelled or halted while it waits is not run.
+        `deadline` is a moment of this runner's clock, by which turns are given. Whoever is cancelled while it
+        waits is not run; a run ends at the next operator once all that it is for are cancelled. Raises
+        NotReady after `end`.
         """
         if session.seconds < INLINE and not self._jobs:
-            return _timed(session, feeds, names)
-        job = self._job(session, feeds, names, halt, inf if deadline is None else deadline)
+            shapes = shapes_of(feeds)
+            if session.expected(shapes) < INLINE:
+                return _timed(session, feeds, shapes, names)
+        job = self._job(session, feeds, names, inf if deadline is None else deadline)
         with self._lock:
+            if self._ended:
+                raise _going_down()
             self._jobs.append(job)
             idle, self._working = not self._working, True
         if idle:
             self._executor.submit(self._work)
-        return await job.answer
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            job.halt.now()
+            raise
+
+    def end(self) -> None:
+        """Ends what runs and answers all who wait with NotReady, at once and whatever the thread does."""
+        with self._lock:
+            self._ended = True
+            jobs, self._jobs = self._jobs, []
+        run = self._run
+        if run is not None:
+            jobs = [*run.jobs, *jobs]
+            run.halt.now()
+        self._deliver(jobs, [_going_down() for _ in jobs])
 
     def close(self) -> None:
-        """Takes no more work."""
+        """Ends what runs and takes no more work."""
+        self.end()
         self._executor.shutdown(wait=False)
 
     def _job(
@@ -103,7 +155,6 @@ class Runner:
         session: Session,
         feeds: Mapping[str, Array],
         names: Sequence[str] | None,
-        halt: Halt | None,
         deadline: float,
     ) -> Job:
         known = self._known.get(session)
@@ -116,7 +167,7 @@ class Runner:
             stack = None
         waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
         waiting = Waiting(stack, known, rows, deadline, self._clock())
-        return Job(session, feeds, names, halt, waiter, waiting)
+        return Job(session, feeds, names, Halt(), waiter, waiting)
 
     def _work(self) -> None:
         """On the thread: until nothing waits."""
@@ -171,11 +222,24 @@ class Runner:
             if bad == 0:  # then it is not one of them that the batch failed for
                 jobs[0].asked.known.proven = False
 
+    @contextlib.contextmanager
+    def _begun(self, jobs: Sequence[Job], halt: Halt) -> Iterator[None]:
+        """While a run for these lasts."""
+        self._run = _Run(jobs, halt, self._clock())
+        try:
+            if self._ended:
+                halt.now()
+            yield
+        finally:
+            self._run = None
+
     def _alone(self, job: Job, proof: bool = False) -> bool:
         """Runs and answers one; whether it went well."""
         start = self._clock()
         try:
-            results = _timed(job.session, job.feeds, None if proof else job.names, job.halt)
+            with self._begun([job], job.halt):
+                names = None if proof else job.names
+                results = _timed(job.session, job.feeds, shapes_of(job.feeds), names, job.halt)
         except Exception as error:  # whoever asked is told
             self._deliver([job], [error])
             return False
@@ -192,15 +256,16 @@ class Runner:
         """The outcomes of one run for all; None when each has to be run alone after all."""
         names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
         try:
-            results = jobs[0].session.run(stacked([job.feeds for job in jobs]), names, halt)
+            feeds = stacked([job.feeds for job in jobs])
+            with self._begun(jobs, halt):
+                results = jobs[0].session.run(feeds, names, halt)
         except Exception as error:  # of whatever kind: one bad request must not cost the others their answers
             if all(job.left for job in jobs):
                 return [ModelFailed(f"it was halted: {error}") for _ in jobs]
             return None
         finally:
             for job in jobs:
-                if job.halt is not None:
-                    job.halt.told = None
+                job.halt.told = None
         known = jobs[0].asked.known
         known.add(sum(job.asked.rows for job in jobs), self._clock() - start)
         outcomes = split(jobs, dict(zip(names, results, strict=True)))
@@ -213,10 +278,12 @@ class Runner:
         other, known = counterpart(job.feeds), job.asked.known
         if other is None:
             return
+        halt, limit = Halt(), max(_PROOF_LEAST, _PROOF_TIMES * known.most(job.asked.rows))
         try:
-            apart = [results, job.session.run(other)]
-            start = self._clock()
-            together = job.session.run(stacked([job.feeds, other]))
+            with self._begun([], halt), halt.after(limit):
+                apart = [results, job.session.run(other, None, halt)]
+                start = self._clock()
+                together = job.session.run(stacked([job.feeds, other]), None, halt)
             known.add(2 * job.asked.rows, self._clock() - start)
             known.proven = alike(apart, together)
         except Exception as error:  # then neither would a batch go well
@@ -233,15 +300,25 @@ class Runner:
 
     def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Hands outcomes over to the event loop that waits for them."""
+        if self._ended:
+            outcomes = [_going_down() if isinstance(o, ModelFailed) else o for o in outcomes]
         if jobs:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
                 jobs[0].answer.get_loop().call_soon_threadsafe(answer, jobs, outcomes)
 
 
+def _going_down() -> NotReady:
+    return NotReady("the server is going down; ask another one")
+
+
 def _timed(
-    session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None, halt: Halt | None = None
+    session: Session,
+    feeds: Mapping[str, Array],
+    shapes: Shapes,
+    names: Sequence[str] | None,
+    halt: Halt | None = None,
 ) -> list[Array]:
     start = time.perf_counter()
     results = session.run(feeds, names, halt)
-    session.seconds += _SMOOTHING * (time.perf_counter() - start - session.seconds)
+    session.took(shapes, time.perf_counter() - start)
     return results

@@ -5,16 +5,20 @@ from __future__ import annotations
 import ctypes
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
-from mmap import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf, prod
+from mmap import ACCESS_READ, mmap
+from operator import attrgetter
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.native import NativeSession, RunOptions, library
+from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
 from edge_runtime.rows.verdicts import Verdict
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -23,11 +27,16 @@ _log = logging.getLogger(__name__)
 # onnxruntime's classes have no types.
 Untyped = Any
 Model = bytes | mmap | Path
+Shapes = tuple[tuple[int, ...], ...]
 
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_ITEMS: Final = 2
 _UNKNOWN: Final = 0.01  # seconds: too many for the event loop, until a run has shown otherwise
+_WARM_LIMIT: Final = 60.0
+_SMOOTHING: Final = 0.05
+_SHAPES: Final = 64
+_SHAPE: Final[Callable[[Array], tuple[int, ...]]] = attrgetter("shape")
 _BF16: Final = 16  # as onnx.TensorProto numbers it
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
@@ -52,6 +61,8 @@ _UNTAKEN: Final = ("tensor(bfloat16)",)
 class Halt:
     """Ends runs from another thread, at the next operator. `told` is called when that is wanted."""
 
+    __slots__ = ("_options", "told", "wanted")
+
     def __init__(self) -> None:
         self.wanted = False
         self.told: Callable[[], None] | None = None
@@ -74,6 +85,17 @@ class Halt:
             if self.wanted:
                 _end(options)
         return options
+
+    @contextmanager
+    def after(self, seconds: float) -> Iterator[None]:
+        """While it lasts, so many seconds at most: then its runs end."""
+        timer = Timer(seconds, self.now)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class Session:
@@ -116,6 +138,8 @@ class Session:
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
+        self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
+        self._took: dict[Shapes, float] = {}
 
     @property
     def dimensions(self) -> Mapping[str, Sequence[int | str | None]]:
@@ -139,41 +163,80 @@ class Session:
         if names is None:
             names = self._output_names
         try:
-            if self._by_value:
-                return self._run_by_value(feeds, names)
             options = halt.options(self._native) if halt is not None else None
+            if self._by_value:
+                return self._run_by_value(feeds, names, options)
             results: list[Array] = self._session.run(names, feeds, options)
         except Exception as error:  # onnxruntime's exceptions share no base
+            if halt is not None and halt.wanted:
+                raise ModelFailed("the run was ended before it had an answer") from error
             if type(error).__name__ == "InvalidArgument":
                 raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
             self._blame(feeds)
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
-    def warm(self, feeds: Mapping[str, Array] | None = None) -> None:
+    def took(self, shapes: Shapes, seconds: float) -> None:
+        """One more run, on inputs of these shapes, which took so long."""
+        self.seconds += _SMOOTHING * (seconds - self.seconds)
+        if self._steady:
+            known = self._took.get(shapes)
+            if known is None:
+                if len(self._took) == _SHAPES:
+                    self._took.clear()
+                known = seconds
+            self._took[shapes] = known + _SMOOTHING * (seconds - known)
+
+    def expected(self, shapes: Shapes) -> float:
+        """Seconds that a run on inputs of these shapes takes, whatever their values; infinite when that is
+        not known: no run of these shapes was measured, or values decide how long one takes.
+        """
+        return self._took.get(shapes, inf)
+
+    def warm(
+        self,
+        feeds: Mapping[str, Array] | None = None,
+        halt: Halt | None = None,
+        limit: float = _WARM_LIMIT,
+    ) -> None:
         """Runs on `feeds`, by default zeros, so that no request pays for first-time work; checks the outputs'
         shapes on the way.
 
         What it takes is the least of a few runs: others delay a short one by many times itself. Where the
         batch is open, it runs once with several items, too. Raises BadTensor and ModelFailed when the model
-        refuses the feeds: it may take others.
+        refuses the feeds: it may take others; ModelFailed, too, when the runs last longer than `limit`
+        seconds, or are halted.
         """
         feeds, seconds = zeros(self.inputs) if feeds is None else feeds, list[float]()
         self.seconds = _UNKNOWN
-        while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
-            start = time.perf_counter()
-            results = self.run(feeds)
-            seconds.append(time.perf_counter() - start)
+        halt = halt or Halt()
+        try:
+            with halt.after(limit):
+                while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
+                    start = time.perf_counter()
+                    results = self.run(feeds, None, halt)
+                    seconds.append(time.perf_counter() - start)
+                self._check(results)
+                self._run_several(feeds, halt)
+        except ModelFailed as error:
+            if not halt.wanted:
+                raise
+            raise ModelFailed(
+                f"its first runs were ended: they take longer than {limit:g} s, or the server goes down"
+            ) from error
         self.seconds = min(seconds)
+        self.took(shapes_of(feeds), self.seconds)
+
+    def _check(self, results: Sequence[Array]) -> None:
+        """CannotLoad when outputs are not what the contract says."""
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
                     f"output {tensor.name} is {result.dtype} {list(result.shape)}, and should be "
                     f"{tensor.datatype} {list(tensor.shape)}; correct what the model's file says of it"
                 )
-        self._run_several(feeds)
 
-    def _run_several(self, feeds: Mapping[str, Array]) -> None:
+    def _run_several(self, feeds: Mapping[str, Array], halt: Halt) -> None:
         """CannotLoad when only the optimized model fails with several items: then requests would, later.
 
         One that fails as it is written, too, takes one item, whatever its file says of the batch.
@@ -184,8 +247,10 @@ class Session:
             return
         several = {n: np.repeat(a, _WARM_ITEMS, axis=0) if n in open_ else a for n, a in feeds.items()}
         try:
-            self.run(several)
+            self.run(several, None, halt)
         except (BadTensor, ModelFailed) as error:
+            if halt.wanted:
+                raise
             if _runs_as_written(model, several):
                 raise CannotLoad(
                     f"it runs with one item and fails with {_WARM_ITEMS} once onnxruntime has optimized it "
@@ -210,20 +275,22 @@ class Session:
                         f"{first[1]} is {first[0]}; both are the model's {symbol}"
                     )
 
-    def _run_by_value(self, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+    def _run_by_value(
+        self, feeds: Mapping[str, Array], names: Sequence[str], options: Untyped
+    ) -> list[Array]:
         """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
         import onnxruntime as ort
 
         inputs, outputs = self.contract.inputs_by_name, self.contract.outputs_by_name
         if not any(outputs[name].datatype == "BF16" for name in names):
             mixed = {name: _value(a) if inputs[name].datatype == "BF16" else a for name, a in feeds.items()}
-            results: list[Array] = self._session.run(names, mixed)
+            results: list[Array] = self._session.run(names, mixed, options)
             return results
         values = {
             name: _value(a) if inputs[name].datatype == "BF16" else ort.OrtValue.ortvalue_from_numpy(a)
             for name, a in feeds.items()
         }
-        return [_array_of(v) for v in self._session.run_with_ort_values(names, values)]
+        return [_array_of(v) for v in self._session.run_with_ort_values(names, values, options)]
 
     def _described(self) -> tuple[list[Tensor], list[Tensor]]:
         for found in self._session.get_inputs():
@@ -249,6 +316,11 @@ def _verdict_of(model: Model) -> Verdict:
     from edge_runtime.rows.analysis import verdict_of  # onnx is needed by this only
 
     return verdict_of(model)
+
+
+def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
+    """By what a session's runs are told apart."""
+    return tuple(map(_SHAPE, feeds.values()))
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
@@ -294,6 +366,13 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _steady(model: Model) -> bool:
+    if not isinstance(model, Path):
+        return takes_as_long_as_its_shapes_say(model)
+    with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return takes_as_long_as_its_shapes_say(data)
 
 
 def _run_options() -> Untyped:

@@ -15,9 +15,11 @@ from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
     CannotAnswer,
+    DeadlinePassed,
     EdgeError,
     MethodNotAllowed,
     NotFound,
+    NotReady,
     QueueFull,
     TooLarge,
     TooSlow,
@@ -51,6 +53,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (TooSlow, 408),
     (BadRequest, 400),
     (QueueFull, 429),
+    (DeadlinePassed, 504),
     (CannotAnswer, 503),
 )
 _LONG: Final = 1 << 16  # bytes to (de)compress: from here on it would hold the event loop up
@@ -80,6 +83,8 @@ class RestApp:
                 await self._route(scope, receive, send)
         except CallerLeft:
             return
+        except asyncio.CancelledError:  # the caller left, and is not answered; or the server's time is over
+            await _refuse(send, NotReady("the server is going down; ask another one"))
         except EdgeError as error:
             await _refuse(send, error)
         except Exception:
@@ -170,8 +175,8 @@ class RestApp:
         plans = self._plans if model == self._service.name else self._relay_plans
         request = decode_request(body, header_length, contract, plans)
         wanted = [name for name, _ in request.outputs]
-        backend = self._service.answering(model)
-        result = await backend.infer(Question(request.inputs, wanted, request.timeout, request.stream))
+        question = Question(request.inputs, wanted, request.timeout, request.stream)
+        result = await self._service.ask(model, question)
         current.get().answered(result.parameters)
         parts, length = encode_response(
             model, MODEL_VERSION, request, contract, result.outputs, result.parameters

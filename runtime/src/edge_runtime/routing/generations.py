@@ -20,7 +20,7 @@ from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import UNLIMITED, Memory
-from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
@@ -58,6 +58,7 @@ class Generations:
         threads: int = 1,
         max_batch: int = LARGEST,
         memory: Memory = UNLIMITED,
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         self.table: Table | None = None
         self.relays: Mapping[str, RelayBackend] = {}
@@ -65,7 +66,8 @@ class Generations:
         self.cheap = OFF
         self.generation, self.message, self.loaded = 0, "", False
         self.changed = asyncio.Event()
-        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock)
+        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
+        metrics.running(lambda: self.runner.running)
         self.guards = Guards(clock, self._reachable, self.changed.set)
         self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
         self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
@@ -120,13 +122,13 @@ class Generations:
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
         self.guards.close()
+        self.runner.close()
         if self._completing is not None:
             self._completing.cancel()
         if self.link is not None:
             await self.link.stop()
         for client in self._clients.values():
             client.close()
-        self.runner.close()
         self._loader.shutdown(wait=False)
 
     def _take_over(self, table: Table, link: LinkMonitor | None) -> None:

@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge_runtime.inference.sessions import Halt
 from edge_runtime.tensors import Array
 
-Work = Callable[[Halt], Coroutine[Any, Any, Array]]
+Work = Callable[[], Coroutine[Any, Any, Array]]
 
 
 class Insurance:
-    """One computation that may never be needed; `work` gets what can end it while it runs."""
+    """One computation that may never be needed; `work` makes it, and may be cancelled."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[Array] | None = None
-        self._halt: Halt | None = None
 
     @property
     def begun(self) -> bool:
@@ -38,16 +36,14 @@ class Insurance:
         """It is not needed (any more): what waits is dropped, what runs ends at the next operator."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and self._halt is not None and not self._task.done():
-            self._halt.now()
+        if self._task is not None:
             self._task.cancel()
 
     def _begin(self) -> asyncio.Task[Array]:
         if self._timer is not None:
             self._timer.cancel()
         if self._task is None:
-            self._halt = Halt()
-            self._task = asyncio.create_task(self._work(self._halt))
+            self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(_look)
         return self._task
 

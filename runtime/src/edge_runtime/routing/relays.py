@@ -51,7 +51,7 @@ class RelayBackend:
         until = start + (self._latency if question.within is None else question.within)
         self._runner.admit(relay.pace.seconds)
         try:
-            results = await self._runner.run(relay.session, dict(question.inputs), None, None, until)
+            results = await self._runner.run(relay.session, dict(question.inputs), None, until)
         finally:
             self._runner.leave()
         seconds = self._clock() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from edge_runtime.assignment import Stage
 from edge_runtime.connections import Connection, HttpClient
@@ -107,6 +108,8 @@ class Hop:
         if self._link is not None and transfer is not None:
             self._link.finish(transfer, self._stage.predicted_compute)
         trace.status(response.status)
+        if response.status == HTTPStatus.GATEWAY_TIMEOUT:
+            raise HopLate(f"{self._stage.place}: {self._stage.model} had no answer within its time")
         if response.status != 200:
             said = response.body[:200].decode("utf-8", "replace")
             raise HopFailed(f"{self._stage.place}: {self._stage.model} answered {response.status} {said}")

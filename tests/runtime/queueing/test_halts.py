@@ -1,0 +1,252 @@
+"""Runs that do not end by themselves: who leaves ends them, and whoever waits for the thread is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+import endless
+import stackable
+from edge_runtime.errors import ModelFailed, NotReady
+from edge_runtime.inference.batches import Experience
+from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session, shapes_of
+from edge_runtime.tensors import Array
+
+
+def rounds(n: int) -> dict[str, Array]:
+    return {"n": np.array([n], np.int64)}
+
+
+def written(n: int) -> dict[str, Array]:
+    return {"n": np.array([str(n)], object)}
+
+
+def by_contract(model: bytes) -> Session:
+    """By onnxruntime's C interface."""
+    described = Session(model)
+    return Session(model, described.inputs, described.outputs)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+
+
+KINDS = {
+    "c": (partial(by_contract, endless.looping()), rounds),
+    "c with bf16": (partial(by_contract, endless.looping(TensorProto.BFLOAT16)), rounds),
+    "python": (partial(Session, endless.looping()), rounds),
+    "python with bf16": (partial(Session, endless.looping(TensorProto.BFLOAT16)), rounds),
+    "python with text": (partial(Session, endless.looping_on_text()), written),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_whoever_leaves_frees_the_thread_for_the_next(kind: str) -> None:
+    make, feeds = KINDS[kind]
+    session, runner = make(), Runner()
+    expected = session.run(feeds(3))[0]
+    for _ in range(3):
+        gone = asyncio.create_task(runner.run(session, feeds(endless.FOREVER)))
+        await until(lambda: runner.running > 0)
+        gone.cancel()
+        async with asyncio.timeout(60):
+            np.testing.assert_array_equal((await runner.run(session, feeds(3)))[0], expected)
+        assert gone.cancelled()
+    await until(lambda: runner.running == 0)
+    runner.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_run_whose_length_is_in_its_values_keeps_the_event_loop_free(kind: str) -> None:
+    """However short it was before."""
+    make, feeds = KINDS[kind]
+    session, runner = make(), Runner()
+    for _ in range(10):
+        await runner.run(session, feeds(1))
+    session.seconds = 1e-6
+    task = asyncio.create_task(runner.run(session, feeds(endless.FOREVER)))
+    await until(lambda: runner.running > 0)
+    task.cancel()
+    runner.close()
+
+
+async def test_inputs_larger_than_any_that_was_measured_keep_the_event_loop_free() -> None:
+    waits: list[Sequence[float]] = []
+    session, runner = Session(stackable.dense()), Runner(said=waits.append)
+    session.warm()
+    one, many = (np.zeros((rows, stackable.WIDTH), np.float32) for rows in (1, 64))
+    session.took(shapes_of({"x": one}), 1e-6)
+    session.seconds = 1e-6
+    await runner.run(session, {"x": one})
+    assert waits == []  # of this size one was measured
+    await runner.run(session, {"x": many})
+    assert len(waits) == 1
+    session.seconds = 1e-6
+    session.took(
+        shapes_of({"x": many}), 10.0
+    )  # which makes what such inputs take on average more than a short run
+    session.seconds = 1e-6
+    await runner.run(session, {"x": many})
+    assert len(waits) == 2
+    await runner.run(session, {"x": one})
+    assert len(waits) == 2
+    runner.close()
+
+
+async def test_a_session_that_could_not_be_warmed_up_is_not_taken_for_a_short_one() -> None:
+    waits: list[Sequence[float]] = []
+    session, runner = Session(stackable.dense()), Runner(said=waits.append)
+    assert session.seconds == 0
+    await runner.run(session, {"x": np.zeros((1, stackable.WIDTH), np.float32)})
+    assert len(waits) == 1
+    runner.close()
+
+
+OPERATORS = st.sampled_from(
+    ["Add", "Relu", "Conv", "MatMul", "Loop", "Scan", "If", "Range", "Expand", "Tile"]
+)
+NODES = st.lists(st.tuples(OPERATORS, st.sampled_from(["", "", "", "ai.onnx.ml", "of.mine"])), max_size=9)
+BY_VALUE = {"Loop", "Scan", "If", "Range", "Expand", "Tile"}
+
+
+@given(NODES, st.booleans(), st.integers(0, 3), st.text(max_size=200))
+def test_one_node_that_values_drive_is_found_wherever_it_stands(
+    nodes: list[tuple[str, str]], with_function: bool, weights: int, documentation: str
+) -> None:
+    made = [
+        helper.make_node(kind, ["a", "b"], [f"t{i}"], domain=domain, doc_string=documentation)
+        for i, (kind, domain) in enumerate(nodes)
+    ]
+    constants = [
+        helper.make_tensor(f"w{i}", TensorProto.FLOAT, [3], np.arange(3), raw=False) for i in range(weights)
+    ]
+    graph = helper.make_graph(made, "g", [], [], constants, doc_string=documentation)
+    opsets = [helper.make_opsetid(domain, 1) for domain in ("", "ai.onnx.ml", "of.mine")]
+    functions = [onnx.FunctionProto(name="f", domain="of.mine")] if with_function else []
+    model = helper.make_model(graph, opset_imports=opsets, functions=functions)
+    steady = not with_function and all(k not in BY_VALUE and domain != "of.mine" for k, domain in nodes)
+    assert takes_as_long_as_its_shapes_say(model.SerializeToString()) is steady
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_model_are_no_promise_and_no_error(data: bytes) -> None:
+    assert takes_as_long_as_its_shapes_say(data) in (True, False)
+
+
+class Stuck(Session):
+    """Is in one operator until it is let go, whatever anybody wants."""
+
+    def __init__(self) -> None:
+        super().__init__(stackable.dense())
+        self.begun, self.gate = threading.Event(), threading.Event()
+        self.seconds = 1.0
+
+    def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
+        self.begun.set()
+        assert self.gate.wait(60)
+        return super().run(feeds, names, halt)
+
+
+def item() -> dict[str, Array]:
+    return {"x": np.zeros((1, stackable.WIDTH), np.float32)}
+
+
+async def test_a_run_in_one_operator_counts_as_stuck_after_a_while_until_it_returns() -> None:
+    now = [100.0]
+    session, runner = Stuck(), Runner(clock=lambda: now[0], stuck_after=30.0)
+    assert (runner.running, runner.stuck) == (0.0, "")
+    gone = asyncio.create_task(runner.run(session, item()))
+    await until(session.begun.is_set)
+    now[0] = 130.0
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert (runner.running, runner.stuck) == (30.0, "")
+    now[0] = 145.0
+    assert "more than 30 s" in runner.stuck
+    session.gate.set()
+    await until(lambda: runner.running == 0)
+    assert runner.stuck == ""
+    assert len(await runner.run(session, item())) == 1
+    runner.close()
+
+
+async def test_at_the_end_all_who_wait_are_told_whatever_the_thread_is_in() -> None:
+    session, runner = Stuck(), Runner()
+    tasks = [asyncio.create_task(runner.run(session, item())) for _ in range(4)]
+    await until(lambda: session.begun.is_set() and len(runner._jobs) == 3)
+    runner.end()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in found] == [NotReady] * 4
+    assert "going down" in str(found[0])
+    with pytest.raises(NotReady):
+        await runner.run(session, item())
+    session.gate.set()
+    runner.close()
+
+
+async def test_at_the_end_a_run_that_can_be_ended_is() -> None:
+    session, runner = Session(endless.looping()), Runner()
+    task = asyncio.create_task(runner.run(session, rounds(endless.FOREVER)))
+    await until(lambda: runner.running > 0)
+    runner.end()
+    with pytest.raises(NotReady):
+        await task
+    await until(lambda: runner.running == 0)
+    runner.close()
+
+
+class Tried(Session):
+    """Takes the made-up inputs of a trial for a reason to go on for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(stackable.dense())
+        self._endless = Session(endless.looping())
+        self.ended: list[ModelFailed] = []
+
+    def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
+        if not feeds["x"].any():
+            return super().run(feeds, names, halt)
+        try:
+            return self._endless.run(rounds(endless.FOREVER), None, halt)
+        except ModelFailed as error:
+            self.ended.append(error)
+            raise
+
+
+async def test_a_trial_on_made_up_inputs_does_not_keep_the_thread() -> None:
+    session, runner = Tried(), Runner()
+    known = runner._known[session] = Experience(1e-4)
+    session.seconds = 1.0
+    for _ in range(20):
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(runner.run(session, item()) for _ in range(4)))
+        if session.ended:
+            break
+    assert len(session.ended) == 1
+    assert known.proven is False
+    runner.close()
+
+
+@pytest.mark.parametrize("limit", [0.2, 60.0])
+def test_a_model_that_is_endless_on_zeros_ends_its_warm_up(limit: float) -> None:
+    """In time, or when it is told to."""
+    session, halt = Session(endless.endless_on_zeros()), Halt()
+    if limit == 60.0:
+        threading.Timer(0.2, halt.now).start()
+    with pytest.raises(ModelFailed):
+        session.warm(halt=halt, limit=limit)
+    assert session.run({"x": np.ones(1, np.float32)})[0] == 1.0
