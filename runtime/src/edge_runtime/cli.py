@@ -88,6 +88,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             arguments.seconds,
             log.info,
             arguments.threads,
+            arguments.trial_seconds,
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()
@@ -114,6 +115,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         certificates=_certificates(arguments),
         health_port=arguments.health_port,
         cheap=cheap_of(arguments),
+        trial_seconds=arguments.trial_seconds,
     )
     return 0
 
@@ -123,7 +125,9 @@ def _profile(arguments: argparse.Namespace) -> int:
 
     from edge_runtime.file_profiles import ProgressBar, profile_file
 
-    profile = profile_file(arguments.model, arguments.threads, arguments.seconds, ProgressBar())
+    profile = profile_file(
+        arguments.model, arguments.threads, arguments.seconds, ProgressBar(), arguments.trial_seconds
+    )
     if arguments.format != "json":
         sys.stdout.write(f"{profile.table()}\n")
     if arguments.format != "table":
@@ -187,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "[$EDGE_MEMORY_LIMIT]",
     )
     _add_queue(run, "what the cgroup's quota grants, 1 without one")
+    _add_trials(run)
     _add_security(run)
 
     _add_lone_commands(commands)
@@ -202,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--store", required=True, help="address of the model store")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    _add_trials(profile)
 
     profile.add_argument("--tls-dir", type=Path, help="as of run, for a store with https")
     profile.set_defaults(tls_clients="require")
@@ -226,12 +232,14 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
     _add_queue(serve, "what the cgroup grants")
+    _add_trials(serve)
     add_flags(serve)
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")
     profile.add_argument("--threads", type=_count, default=1, help="for one inference (default %(default)s)")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    _add_trials(profile)
     profile.add_argument(
         "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
     )
@@ -269,6 +277,17 @@ def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
         type=_count,
         default=os.environ.get("EDGE_MAX_BATCH", "8"),
         help="most rows that are run together, 1 for one by one (default 8) [$EDGE_MAX_BATCH]",
+    )
+
+
+def _add_trials(command: argparse.ArgumentParser) -> None:
+    """How what is new is tried."""
+    command.add_argument(
+        "--trial-seconds",
+        type=_seconds,
+        default=os.environ.get("EDGE_TRIAL_SECONDS") or "60",
+        help="for which a model or slice may be loaded and run in a process of its own before it may run in "
+        "this one (default 60) [$EDGE_TRIAL_SECONDS]",
     )
 
 

@@ -9,12 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge_runtime.alone import open_model, read_exits
+from edge_runtime.alone import admit_file, open_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
+from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
 from edge_runtime.profiling import Measured, measure_all
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.tensors import zeros
+from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
 
@@ -66,12 +68,19 @@ class FileProfile:
 
 
 def profile_file(
-    path: Path, threads: int, seconds: float, progress: Callable[[int, int], None]
+    path: Path,
+    threads: int,
+    seconds: float,
+    progress: Callable[[int, int], None],
+    trial_seconds: float = SECONDS,
 ) -> FileProfile:
     """Measures a model for about `seconds` a slice; `progress` gets (done, all).
 
-    Raises CannotLoad for a file that cannot be served. A graph that cannot be cut is measured as a whole.
+    What is measured is tried in a process of its own first, for up to `trial_seconds` each. Raises CannotLoad
+    for a file that cannot be served. A graph that cannot be cut is measured as a whole.
     """
+    trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
+    admit_file(path, trials)
     whole = open_model(path, threads)
     data = path.read_bytes()
     exits = read_exits(whole) or {t.name: t.name for t in whole.outputs}
@@ -90,9 +99,12 @@ def profile_file(
     if graph is None or note:
         runs = {("", name): _runner(whole) for name in exits}
     else:
-        wholes = {("", name): (cuts[output][0].tensors, (output,)) for name, output in exits.items()}
-        runs = {key: _runner(_part(graph, *whole, threads)) for key, whole in wholes.items()}
-        runs |= {(a, b): _runner(_part(graph, ends[a], ends[b], threads)) for a, b in pairs}
+        parts: dict[Key, tuple[Sequence[str], Sequence[str]]] = {
+            ("", name): (cuts[output][0].tensors, (output,)) for name, output in exits.items()
+        }
+        parts |= {(a, b): (ends[a], ends[b]) for a, b in pairs}
+        with trials:
+            runs = {key: _runner(_part(graph, *part, threads, trials)) for key, part in parts.items()}
     try:
         measured = measure_all(runs, seconds, lambda _: None, step=progress)
     except (BadTensor, ModelFailed) as error:
@@ -131,9 +143,12 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
 
 
-def _part(graph: Graph, start: Sequence[str], end: Sequence[str], threads: int) -> Session:
+def _part(graph: Graph, start: Sequence[str], end: Sequence[str], threads: int, trials: Trials) -> Session:
     inputs, outputs = graph.contract(start, end)
-    return Session(graph.slice(start, end), inputs, outputs, threads)
+    data = graph.slice(start, end)
+    what = f"the part from {', '.join(start)} to {', '.join(end)}"
+    trials.admit(Subject(what, data, len(data), "", tuple(inputs), tuple(outputs), must_run=False))
+    return Session(data, inputs, outputs, threads)
 
 
 def _runner(session: Session) -> Callable[[], object]:

@@ -9,9 +9,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Final, TypeVar
 
+from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
 from edge_runtime.tensors import Tensor, zeros
+from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")
@@ -84,8 +86,12 @@ async def profile_device(
     seconds: float,
     progress: Progress,
     threads: int = 1,
+    trial_seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """The DeviceProfile of a model on this machine. Raises StorageError and CannotLoad."""
+    """The DeviceProfile of a model on this machine. Raises StorageError and CannotLoad.
+
+    Each slice is tried in a process of its own first, for up to `trial_seconds`.
+    """
     card = await store.card(model)
     source = card["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
@@ -93,10 +99,11 @@ async def profile_device(
     tensors = {
         cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
     }
-    runs = {
-        pair: await _runner(store, model, threads, *(tensors.get(name, [name]) for name in pair))
-        for pair in dict.fromkeys([*pairs, *wholes.values()])
-    }
+    with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
+        runs = {
+            pair: await _runner(store, model, threads, trials, *(tensors.get(name, [name]) for name in pair))
+            for pair in dict.fromkeys([*pairs, *wholes.values()])
+        }
     measured = measure_all(runs, seconds, progress)
     for pair, result in measured.items():
         progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
@@ -129,11 +136,14 @@ def relative_error(
 
 
 async def _runner(
-    store: ModelStore, model: str, threads: int, start: Sequence[str], end: Sequence[str]
+    store: ModelStore, model: str, threads: int, trials: Trials, start: Sequence[str], end: Sequence[str]
 ) -> Callable[[], object]:
     made = await store.slice(model, start, end)
-    inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
-    session = Session(await store.blob(made["digest"]), inputs, outputs, threads)
+    inputs, outputs = (tuple(Tensor.of(t) for t in made[key]) for key in ("inputs", "outputs"))
+    digest, data = made["digest"], await store.blob(made["digest"])
+    what = f"slice {digest} from {', '.join(start)} to {', '.join(end)}"
+    trials.admit(Subject(what, data, len(data), digest, inputs, outputs))
+    session = Session(data, inputs, outputs, threads)
     feeds = zeros(inputs)
     session.warm()
     return lambda: session.run(feeds)

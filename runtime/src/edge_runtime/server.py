@@ -37,12 +37,15 @@ from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports
+from edge_runtime.trials.judging import SECONDS, Trials
+from edge_runtime.trials.records import Records
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -72,20 +75,20 @@ class Runtime:
         max_batch: int = LARGEST,
         metrics: Metrics | None = None,
         memory: Memory = UNLIMITED,
+        trial_seconds: float = SECONDS,
     ) -> None:
         self.metrics = metrics or Metrics(service)
-        self._cache = SliceCache(cache_dir / "slices", store)
+        trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
+        self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
         self.generations = Generations(
-            self._cache,
+            self._loader,
             self.metrics,
             resolver,
             completions=completions,
             tls=tls,
-            threads=threads,
             max_batch=max_batch,
-            memory=memory,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
         cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
@@ -95,6 +98,7 @@ class Runtime:
         self._kept: Json = None
         self._seen = (-1, "")
         self._arrived = asyncio.Event()
+        self._loading = False
 
     def receive(self, document: Json, change: int | None = None) -> None:
         """A Placement as the API server or the file has it; nothing happens when its
@@ -109,6 +113,8 @@ class Runtime:
         if seen != self._seen:
             self._seen, self._wanted = seen, document
             self._arrived.set()
+            if self._loading:
+                self.generations.break_off()
 
     async def load_last(self) -> None:
         """Starts from the disk alone, which needs neither API server nor model store.
@@ -123,7 +129,8 @@ class Runtime:
                 _log.warning("a placement on disk is damaged: %s", error)
                 continue
             first, self._kept = self._kept is None, self._kept or document
-            if self._wanted is None and await self.generations.use(placement, at_hand=True):
+            # Also when a newer one is there already: that it can be loaded is not known yet.
+            if await self.generations.use(placement, at_hand=True):
                 _log.info("serving the last placement, generation %d", placement.generation)
                 if not first:
                     self.generations.loaded = False  # what came last is still to be loaded
@@ -137,14 +144,17 @@ class Runtime:
                 async with asyncio.timeout(None if complete else _RETRY):
                     await self._arrived.wait()
             self._arrived.clear()
+            self._loading = True
             await self._load(self._wanted or self._kept)
+            self._loading = False
 
     async def _load(self, document: Json) -> None:
         try:
             placement = parse_placement(document)
         except BadPlacement as error:
             generation = _metadata(document).get("generation")
-            self.generations.refuse(generation if isinstance(generation, int) else 0, str(error))
+            generation = generation if isinstance(generation, int) else 0
+            self.generations.refuse(generation, str(error), error.reason)
             return
         if await self.generations.use(placement):
             await self._keep(document)
@@ -158,7 +168,7 @@ class Runtime:
         table = self.generations.table
         needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
-        await asyncio.to_thread(self._cache.keep_only, needed)
+        await self._loader.keep_only(needed)
 
     def keep_to_autonomy(self) -> None:
         """Refuses requests once the API server has been silent for longer than the service allows."""
@@ -175,6 +185,7 @@ class Runtime:
             generation=generations.generation,
             loaded=generations.loaded,
             message=generations.message,
+            reason=generations.reason,
             route=active.route.name if active else "",
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
@@ -259,6 +270,7 @@ async def run(
         max_batch=arguments.max_batch,
         metrics=spans.metrics() if spans is not None else None,
         memory=Memory(arguments.memory_limit or cgroup_limit()),
+        trial_seconds=arguments.trial_seconds,
     )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
+from edge_runtime.tensors import Tensor
 
 
 @pytest.fixture
@@ -20,6 +22,10 @@ def path(tmp_path: Path, chain_model: bytes) -> Path:
     file = tmp_path / "chain.onnx"
     file.write_bytes(chain_model)
     return file
+
+
+def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """These may run in any process."""
 
 
 def _made(parts: Parts, whole: Session, output: str) -> Session:
@@ -31,7 +37,7 @@ def _made(parts: Parts, whole: Session, output: str) -> Session:
 
 async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path, whole, 1)
+    parts = Parts(path, whole, 1, _trusted)
     model = LoneModel(whole, Metrics("m"), parts=parts)
     early, last = whole.outputs[0].name, whole.outputs[-1].name
     image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
@@ -56,7 +62,7 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
 
 def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path.with_name("gone.onnx"), whole, 1)
+    parts = Parts(path.with_name("gone.onnx"), whole, 1, _trusted)
     early = whole.outputs[0].name
     assert parts.session([early]) is whole
     parts._maker.shutdown(wait=True)

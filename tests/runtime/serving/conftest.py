@@ -268,6 +268,7 @@ class Stack:
             threads=1,
             max_batch=8,
             memory_limit=None,
+            trial_seconds=60.0,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
