@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from mmap import mmap
@@ -14,6 +15,8 @@ from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
 from edge_runtime.trials.judging import Subject, Trials
+
+_log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
 
@@ -150,7 +153,8 @@ def _judge(trials: Trials, subjects: Sequence[Subject]) -> Failures:
         for subject in subjects:
             try:
                 trials.check_room(subject)
-                trials.admit(subject)
+                verdict = trials.admit(subject)
+                _log.info("%s passed its trial: %s", subject.what, dict(verdict.findings))
             except EdgeError as error:
                 failures[subject.digest] = error
     return failures

@@ -181,7 +181,7 @@ class Trials:
         if self._child is None:
             self._child = Child(MODULE, self._stopped)
             self.started += 1
-            _log.info("trying new slices in process %d", self._child.pid)
+            _log.debug("trying new slices in process %d", self._child.pid)
         bounds = self._bounds()
         path = subject.source if isinstance(subject.source, Path) else None
         request: dict[str, Any] = {
@@ -212,7 +212,7 @@ class Trials:
         refused = answer.get("refused")
         if refused is None:
             findings = answer["findings"]
-            _log.info("%s passed its trial in %.2f s: %s", subject.what, seconds, findings)
+            _log.debug("%s passed its trial in %.2f s: %s", subject.what, seconds, findings)
             return Verdict(Outcome.PASSED, findings=findings)
         if out_of_memory(refused):
             return overran("trying it", bounds)
