@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.alone import LoneModel
+from edge_runtime.alone import LoneModel, admit_parts
+from edge_runtime.errors import TrialCrashed
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
+from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Tensor
+from edge_runtime.trials.judging import Trials
+from misbehaving import crashing
 
 
 @pytest.fixture
@@ -67,3 +71,29 @@ def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
     assert parts.session([early]) is whole
     parts._maker.shutdown(wait=True)
     assert parts.session([early]) is whole
+
+
+async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
+    """A whole that runs may have parts that do not: optimisations differ."""
+    whole = Session(path)
+    asked: list[bytes] = []
+
+    def refuse(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        asked.append(data)
+        raise TrialCrashed("a part: SIGSEGV")
+
+    parts = Parts(path, whole, 1, refuse)
+    early = whole.outputs[0].name
+    assert parts.session([early]) is whole
+    parts._maker.shutdown(wait=True)
+    assert len(asked) == 1
+    assert parts.session([early]) is whole
+
+
+def test_a_part_of_a_file_is_tried_as_it_will_be_used(path: Path) -> None:
+    graph, trials = Graph(path.read_bytes()), Trials()
+    admit = admit_parts(path, trials)
+    admit(graph.slice(["image"], ["exit1_logits"]), *graph.contract(["image"], ["exit1_logits"]))
+    with pytest.raises(TrialCrashed, match="a part of"):
+        admit(crashing(), [Tensor("x", "FP32", (-1, 8))], [Tensor("y", "FP32", (-1, 6))])
+    assert trials.started == 2

@@ -199,7 +199,7 @@ class Trials:
         except Ended as ended:
             self._child = None
             verdict = judged(ended.end, self.engine, bounds)
-            _log.warning("%s: %s", subject.what, verdict.said)
+            _log.debug("%s: %s", subject.what, verdict.said)
             return verdict
         except BaseException:
             self._child = None
