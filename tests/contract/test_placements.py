@@ -231,14 +231,10 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
 def test_a_status_before_the_first_request_and_measurement_is_read_as_well() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     nothing = Summary(0, 0, None, None)
-    document = status_document(Report(1, False, "slice missing", "", "", "", None, nothing, now))
-    status = PlacementStatus.model_validate(document)
-    assert (status.loaded, status.message, status.link, status.attainment) == (
-        False,
-        "slice missing",
-        None,
-        None,
-    )
+    said = Report(1, False, "slice missing", "", "", "", None, nothing, now, "CannotLoad")
+    status = PlacementStatus.model_validate(status_document(said))
+    assert (status.loaded, status.message, status.reason) == (False, "slice missing", "CannotLoad")
+    assert (status.link, status.attainment) == (None, None)
 
 
 def test_a_field_that_the_runtime_cannot_do_without_is_named_when_it_is_missing(store: Store) -> None:

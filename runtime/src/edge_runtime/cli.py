@@ -67,7 +67,10 @@ def _store(arguments: argparse.Namespace) -> int:
             f"name a folder that may be written to"
         ) from error
     certificates = _certificates(arguments)
-    serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+    try:
+        serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+    finally:
+        app.close()
     return 0
 
 

@@ -150,7 +150,7 @@ def test_one_that_was_ended_from_outside_is_tried_again_but_not_at_once(
         with pytest.raises(NotTried):
             again.admit(subject(endless(), 8))
         assert again.started == 0
-        now[0] += 31
+        now[0] += 11
         with pytest.raises(TrialHung):
             again.admit(subject(endless(), 8))
 

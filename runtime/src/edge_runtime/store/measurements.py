@@ -25,9 +25,7 @@ from edge_runtime.trials.verdicts import Bounds, Engine, judged
 
 BUDGET: Final = 120.0
 """Seconds after which no further cut is begun."""
-_MORE: Final = (
-    60.0  # seconds beside twice the budget, for loading and for the cut that was begun last
-)
+_MORE: Final = 60.0  # seconds beside twice the budget, for loading and for the cut that was begun last
 _WAIT: Final = 2.0
 
 
@@ -47,6 +45,7 @@ class Measurements:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="measuring")
         self._running: dict[str, Future[dict[str, Any]]] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def ask(self, request: Json) -> dict[str, Any]:
         """`{"complete", "samples", "measured": [...]}` of `{"model", "exits"?, "validation"}`.
@@ -98,6 +97,11 @@ class Measurements:
         self._blobs.put(json.dumps(found).encode(), path)
         return found
 
+    def close(self) -> None:
+        """Breaks off what is being measured; it is measured anew when somebody asks for it again."""
+        self._closed = True
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
     def _begin(self, key: str, order: Order) -> Future[dict[str, Any]]:
         with self._lock:
             if key not in self._running:
@@ -107,7 +111,7 @@ class Measurements:
     def _measure(self, order: Order) -> dict[str, Any]:
         """In a process of its own, which may crash, hang and take what memory is left here."""
         bounds = Bounds(2 * order.budget + _MORE, self._memory.room())
-        child = Child(MODULE)
+        child = Child(MODULE, lambda: self._closed)
         try:
             answer = child.ask(order.document(), bounds)
         except Ended as ended:

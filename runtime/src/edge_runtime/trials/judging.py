@@ -118,7 +118,10 @@ class Trials:
         attempts = 1 + (earlier.attempts if earlier is not None else 0)
         if key:  # should the node go down by it, the next start does not begin with the same
             begun = Verdict(
-                Outcome.BROKEN_OFF, "the runtime ended while it was tried", self._clock(), attempts
+                Outcome.BROKEN_OFF,
+                "the runtime ended while it was tried; it is tried again by itself",
+                self._clock(),
+                attempts,
             )
             self._records.put(key, subject.digest, begun)
         try:

@@ -17,9 +17,8 @@ from edge_runtime.tensors import Tensor
 FORMAT: Final = 1
 """Of what is written down, and of what a trial does: a new number has every slice tried again."""
 _AGAIN, _AGAIN_AT_MOST = 600.0, 86_400.0
-_BROKEN_OFF_AGAIN, _BROKEN_OFF_AT_MOST = 30.0, 3600.0
+_BROKEN_OFF_AGAIN, _BROKEN_OFF_AT_MOST = 10.0, 3600.0
 _MORE_ROOM: Final = 1.1
-_LONGEST: Final = 600
 # How onnxruntime, malloc and the kernel say that there is no memory.
 _OUT_OF_MEMORY: Final = (
     "bad_alloc",
