@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.assignment import Slice
-from edge_runtime.errors import DigestMismatch, NotFound, TrialCrashed, TrialHung, Unreachable
+from edge_runtime.errors import DigestMismatch, NotFound, NotTried, TrialCrashed, TrialHung, Unreachable
 from edge_runtime.inference.memory import Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore, SliceCache
@@ -149,6 +149,19 @@ async def test_closing_ends_a_trial_that_hangs_and_leaves_no_verdict(nodes: Any,
     failures = await asking
     assert list(failures) == [digest_of(endless())]
     assert not list((tmp_path / "trials").glob("*"))
+
+
+async def test_a_table_of_known_slices_does_not_wait_for_what_is_being_tried(nodes: Any) -> None:
+    node, _ = nodes(endless(), harmless())
+    assert await node.loader.admit([slice_of(harmless())]) == {}
+    asking = asyncio.create_task(node.loader.admit([slice_of(endless(), 8)]))
+    while node.trials.started == 1:  # noqa: ASYNC110 - another thread starts it
+        await asyncio.sleep(0.02)
+    await node.loader.session(slice_of(harmless()), {})
+    await node.loader.keep_only({digest_of(harmless())})
+    assert not asking.done()
+    node.loader.break_off()
+    assert [type(error) for error in (await asking).values()] == [NotTried]
 
 
 async def test_old_verdicts_go_with_the_slices(nodes: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -42,7 +42,8 @@ class Loader:
         if self._trials is None:
             return {}
         run = asyncio.get_running_loop().run_in_executor
-        failures, untried = await run(self._trying, _known, self._trials, tuple(slices))
+        # Not on the thread that tries: what is known does not wait for what is not.
+        failures, untried = await run(self._loading, _known, self._trials, tuple(slices))
         subjects: list[Subject] = []
         for slice_ in untried:
             try:
@@ -94,7 +95,7 @@ class Loader:
     async def keep_only(self, digests: Collection[str]) -> None:
         """Removes from the disk what only older placements needed."""
         if self._trials is not None:
-            await asyncio.get_running_loop().run_in_executor(self._trying, self._trials.keep_only, digests)
+            await asyncio.to_thread(self._trials.keep_only, digests)
         await asyncio.to_thread(self._cache.keep_only, digests)
 
     def close(self) -> None:
