@@ -224,7 +224,7 @@ def test_a_model_that_would_end_the_process_is_a_sentence_and_an_exit_code(
 ) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(data)
-    argv = [*COMMAND, *command, str(path), "--trial-seconds", "3"]
+    argv = [*COMMAND, *command, str(path), "--trial-seconds", "5"]
     argv += ["--http-port", "0", "--grpc-port", "0"] if command == ["serve"] else []
     found = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 1

@@ -157,7 +157,7 @@ async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measurements, "_MORE", 3.0 - 2 * measurements.BUDGET)
+    monkeypatch.setattr(measurements, "_MORE", 5.0 - 2 * measurements.BUDGET)
     await store.put("/v1/files/bad.onnx", content=misbehaves())
     exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
     card = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})

@@ -258,7 +258,7 @@ async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
             "edge-b",
             0.002,
             lambda _: None,
-            trial_seconds=2.0,
+            trial_seconds=5.0,
         )
 
 

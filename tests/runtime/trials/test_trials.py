@@ -89,8 +89,8 @@ def test_another_onnxruntime_other_threads_or_a_damaged_verdict_have_it_tried_ag
 
 
 def test_one_that_does_not_end_is_ended_and_the_next_is_tried(tmp_path: Path) -> None:
-    with Trials(Records(tmp_path), seconds=1.0) as trials:
-        with pytest.raises(TrialHung, match="within 1 s while running it"):
+    with Trials(Records(tmp_path), seconds=5.0) as trials:
+        with pytest.raises(TrialHung, match="within 5 s while running it"):
             trials.admit(subject(endless(), 8))
         trials.admit(subject(harmless()))
         assert trials.known("sha256:0", (), ()) is None

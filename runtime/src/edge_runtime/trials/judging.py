@@ -73,6 +73,7 @@ class Trials:
         self._records, self._memory, self._threads = records or Records(), memory, threads
         self._seconds, self._clock, self._version = seconds, clock, version
         self._child: Child | None = None
+        self._trying = ""
         self._closed = self._broken_off = False
         self.started = 0
 
@@ -90,8 +91,12 @@ class Trials:
         return Engine(self._version(), PROVIDER, self._threads, tuple(EXAMINERS))
 
     def known(self, digest: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Verdict | None:
-        """The verdict on a slice; None when it is to be tried, for the first time or again."""
-        verdict = self._records.get(key_of(digest, inputs, outputs, self.engine))
+        """The verdict on a slice; None when it is to be tried, for the first time or again.
+
+        From any thread: one that is being tried just now has no verdict yet.
+        """
+        key = key_of(digest, inputs, outputs, self.engine)
+        verdict = self._records.get(key) if key != self._trying else None
         return None if verdict is None or verdict.stale(self._clock(), self._bounds()) else verdict
 
     def admit(self, subject: Subject) -> Verdict:
@@ -115,6 +120,13 @@ class Trials:
                 return earlier
         if self._stopped():
             raise NotTried(f"{subject.what} was not tried: it is not wanted any more")
+        self._trying = key
+        try:
+            return self._judge_anew(subject, key, earlier)
+        finally:
+            self._trying = ""
+
+    def _judge_anew(self, subject: Subject, key: str, earlier: Verdict | None) -> Verdict:
         attempts = 1 + (earlier.attempts if earlier is not None else 0)
         if key:  # should the node go down by it, the next start does not begin with the same
             begun = Verdict(
