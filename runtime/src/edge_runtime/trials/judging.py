@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 SECONDS: Final = 60.0
 """For which one slice may be loaded and run: by the clock, since one that only waits takes no processor."""
-OWN: Final = 80 << 20
+OWN: Final = 96 << 20
 """Bytes that the trial process takes before it has a slice, and some for what a small one does."""
 _MIB: Final = 1 << 20
 
