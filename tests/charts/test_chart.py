@@ -61,7 +61,7 @@ def test_the_operators_environment_is_one_that_it_reads(render: Render) -> None:
     settings = Settings.from_environment(environment)
     assert settings.store_url == "http://model-store.edge-intelligence.svc.cluster.local:8080"
     assert settings.runtime_image == "example/runtime:1.2.3"
-    assert settings.runtime_resources == {"requests": {"cpu": "50m", "memory": "128Mi"}}
+    assert settings.runtime_resources == {"requests": {"cpu": "50m", "memory": "192Mi"}}
     assert settings.pull_secrets == ("a", "b")
     store = _one(objects, "Service", "model-store")
     assert settings.store_url.startswith(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from edge_planning import Plan, plan_entry
 from edge_runtime import assignment, model_store, profiling
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.tables import Table, load_table
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.status import LinkReport, Report, Summary, status_document
@@ -193,10 +193,10 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
 
 async def _load(placement: assignment.Placement, url: str, folder: Path) -> Table:
     client = model_store.ModelStore(url)
-    with ThreadPoolExecutor(1) as executor:
-        cache = model_store.SliceCache(folder, client)
-        # No hop is made ready here: the tail's place is Triton's, which tests/e2e has.
-        table = await load_table(placement, cache, lambda _: cast("Hop", object()), executor, None)
+    loader = Loader(model_store.SliceCache(folder, client), None)
+    # No hop is made ready here: the tail's place is Triton's, which tests/e2e has.
+    table = await load_table(placement, loader, lambda _: cast("Hop", object()), None)
+    loader.close()
     client.close()
     return table
 
@@ -231,14 +231,10 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
 def test_a_status_before_the_first_request_and_measurement_is_read_as_well() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     nothing = Summary(0, 0, None, None)
-    document = status_document(Report(1, False, "slice missing", "", "", "", None, nothing, now))
-    status = PlacementStatus.model_validate(document)
-    assert (status.loaded, status.message, status.link, status.attainment) == (
-        False,
-        "slice missing",
-        None,
-        None,
-    )
+    said = Report(1, False, "slice missing", "", "", "", None, nothing, now, "CannotLoad")
+    status = PlacementStatus.model_validate(status_document(said))
+    assert (status.loaded, status.message, status.reason) == (False, "slice missing", "CannotLoad")
+    assert (status.link, status.attainment) == (None, None)
 
 
 def test_a_field_that_the_runtime_cannot_do_without_is_named_when_it_is_missing(store: Store) -> None:

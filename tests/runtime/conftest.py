@@ -26,6 +26,7 @@ _WITH_SOCKETS = frozenset(
         "tracing",
         "outputs",
         "profiling",
+        "trials",
     )
 )
 EXITS = (("exit1", "exit1_logits", 0.81), ("exit2", "exit2_logits", 0.9), ("final", "logits", 0.97))

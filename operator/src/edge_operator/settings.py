@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 from edge_operator.errors import SettingsError
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
-_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What users see of a service and of a pool: conditions, entries, the printer columns' fields. Pure."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_operator.api import Placement, Share
@@ -123,7 +123,7 @@ def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, 
         return Finding("Ready", "Unknown", "Starting", f"the runtimes are starting at {', '.join(starting)}")
     if wrong:
         sentences = "; ".join(f"{node}: {problem}" for node, problem in wrong.items())
-        return Finding("Ready", "False", "EntriesNotReady", sentences)
+        return Finding("Ready", "False", _common_reason(wrong, seen), sentences)
     switching = [node for node in problems if _switching(seen.placements.get(node))]
     if switching:
         said = f"{', '.join(switching)}: loading the new routes; the old ones go on serving until then"
@@ -131,6 +131,13 @@ def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, 
     if seen.blocked is not None:
         return Finding("Ready", "True", "Serving", f"serving as before, though: {seen.blocked.message}")
     return Finding("Ready", "True", "Serving", f"answered at {', '.join(problems)}")
+
+
+def _common_reason(nodes: Iterable[str], seen: Observation) -> str:
+    """The reason that all of these nodes give for not having loaded their routes, where it is the same."""
+    reports = [seen.placements[node].status if node in seen.placements else None for node in nodes]
+    reasons = {r.reason if r is not None and not r.loaded else None for r in reports}
+    return (reasons.pop() if len(reasons) == 1 else None) or "EntriesNotReady"
 
 
 def _was_ready(service: InferenceService) -> bool:
@@ -186,7 +193,10 @@ def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
     if report is None:
         return pod or "the runtime has not reported yet"
     if not report.loaded:
-        return report.message or pod or "the runtime is loading the routes"
+        meanwhile = (
+            "; the routes before these go on serving" if report.message and report.active_route else ""
+        )
+        return report.message + meanwhile or pod or "the runtime is loading the routes"
     if _silent(placement, now) and report.last_updated is not None:
         return pod or f"the runtime has not reported since {report.last_updated:%H:%M:%S} UTC"
     return ""

@@ -20,9 +20,17 @@ from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
-from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, EdgeError, ModelFailed
+from edge_runtime.errors import (
+    BadRequest,
+    BadTensor,
+    CannotLoad,
+    EdgeError,
+    ModelFailed,
+    NotTried,
+)
 from edge_runtime.inference.batches import LARGEST
-from edge_runtime.inference.parts import Parts
+from edge_runtime.inference.memory import Memory, cgroup_limit
+from edge_runtime.inference.parts import Admit, Parts
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Halt, Session
@@ -36,6 +44,7 @@ from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports, bracketed
+from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -213,6 +222,23 @@ def open_model(path: Path, threads: int, given: Given = NOTHING, halt: Halt | No
     return session
 
 
+def admit_file(path: Path, trials: Trials) -> None:
+    """Returns when the model in a file may be loaded here; CannotLoad, or one of its kinds, says why not."""
+    check_file(path)
+    with trials:
+        trials.admit(Subject(str(path), path, path.stat().st_size, must_run=False))
+
+
+def admit_parts(path: Path, trials: Trials) -> Admit:
+    """What tries a part of a file."""
+
+    def admit(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        with trials:
+            trials.admit(Subject(f"a part of {path}", data, len(data), "", tuple(inputs), tuple(outputs)))
+
+    return admit
+
+
 def name_of(path: Path, given: str | None) -> str:
     """The name that callers use; BadRequest for one that does not fit into a path."""
     name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
@@ -272,6 +298,7 @@ async def serve_alone(
     given: Given = NOTHING,
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
+    trial_seconds: float = SECONDS,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -280,13 +307,23 @@ async def serve_alone(
     serves.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
+    trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
+    stopping = asyncio.create_task(stop.wait())
+    stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
+    try:
+        await asyncio.to_thread(admit_file, path, trials)
+    except CannotLoad as error:
+        if isinstance(error, NotTried) and stop.is_set():
+            return
+        stopping.cancel()
+        raise
     halt = Halt()
     whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt))
     if whole is None:
         halt.now()
         return
     exits = read_exits(whole)
-    parts = Parts(path, whole, threads) if exits else None
+    parts = Parts(path, whole, threads, admit_parts(path, trials)) if exits else None
     model = LoneModel(
         whole,
         metrics,
@@ -326,7 +363,6 @@ async def serve_alone(
         f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
         f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
     )
-    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     service.draining = True
     await transports.stop()
@@ -351,6 +387,7 @@ def serve_file(
     given: Given = NOTHING,
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
+    trial_seconds: float = SECONDS,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -377,6 +414,7 @@ def serve_file(
             given=given,
             stuck_after=stuck_after,
             grace=grace,
+            trial_seconds=trial_seconds,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:

@@ -68,7 +68,10 @@ def _store(arguments: argparse.Namespace) -> int:
             f"name a folder that may be written to"
         ) from error
     certificates = _certificates(arguments)
-    serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+    try:
+        serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+    finally:
+        app.close()
     return 0
 
 
@@ -91,6 +94,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             log.info,
             arguments.threads,
             given_by(arguments),
+            arguments.trial_seconds,
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()
@@ -121,6 +125,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         given=given_by(arguments),
         stuck_after=arguments.stuck_after,
         grace=arguments.grace,
+        trial_seconds=arguments.trial_seconds,
     )
     return 0
 
@@ -133,7 +138,9 @@ def _profile(arguments: argparse.Namespace) -> int:
     from edge_runtime.samples.flags import given_by
 
     given = given_by(arguments)
-    profile = profile_file(arguments.model, arguments.threads, arguments.seconds, Progress(), given)
+    profile = profile_file(
+        arguments.model, arguments.threads, arguments.seconds, Progress(), given, arguments.trial_seconds
+    )
     if arguments.format != "json":
         sys.stdout.write(f"{profile.table()}\n")
     if arguments.format != "table":
@@ -197,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "[$EDGE_MEMORY_LIMIT]",
     )
     _add_queue(run, "what the cgroup's quota grants, 1 without one")
+    _add_trials(run)
     _add_security(run)
 
     _add_lone_commands(commands)
@@ -212,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--store", required=True, help="address of the model store")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    _add_trials(profile)
 
     samples.add_flags(profile)
     profile.add_argument("--tls-dir", type=Path, help="as of run, for a store with https")
@@ -237,6 +246,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
     _add_queue(serve, "what the cgroup grants")
+    _add_trials(serve)
     add_flags(serve)
     samples.add_flags(serve)
 
@@ -245,6 +255,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     profile.add_argument("--threads", type=_count, default=1, help="for one inference (default %(default)s)")
     profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
     samples.add_flags(profile)
+    _add_trials(profile)
     profile.add_argument(
         "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
     )
@@ -296,6 +307,17 @@ def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
         default=os.environ.get("EDGE_GRACE", "6s"),
         metavar="DURATION",
         help="for requests in flight after SIGTERM; then they are ended (default 6s) [$EDGE_GRACE]",
+    )
+
+
+def _add_trials(command: argparse.ArgumentParser) -> None:
+    """How what is new is tried."""
+    command.add_argument(
+        "--trial-seconds",
+        type=_seconds,
+        default=os.environ.get("EDGE_TRIAL_SECONDS") or "60",
+        help="for which a model or slice may be loaded and run in a process of its own before it may run in "
+        "this one (default 60) [$EDGE_TRIAL_SECONDS]",
     )
 
 

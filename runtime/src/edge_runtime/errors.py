@@ -23,6 +23,10 @@ EdgeError
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
 ├── CannotLoad               a route table that cannot be made ready
+│   ├── TrialCrashed         a slice that ends the process in which it is tried
+│   ├── TrialHung            one whose trial does not end
+│   ├── TrialOverran         one whose trial takes more memory than there is
+│   └── NotTried             one whose trial has no result yet
 ├── CannotListen             an address that cannot be bound
 ├── BadCertificates          a folder of certificates that cannot be used
 ├── ModelFailed              a model that fails on inputs which fit its contract
@@ -135,6 +139,22 @@ class BadPlacement(EdgeError):
 
 class CannotLoad(EdgeError):
     """A route table that cannot be made ready."""
+
+
+class TrialCrashed(CannotLoad):
+    """A slice that ends the process in which it is tried."""
+
+
+class TrialHung(CannotLoad):
+    """A slice whose trial does not end in the time that it has."""
+
+
+class TrialOverran(CannotLoad):
+    """A slice whose trial takes more memory than there is."""
+
+
+class NotTried(CannotLoad):
+    """A slice that was not tried to the end; it is tried again."""
 
 
 class CannotListen(EdgeError):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.alone import load_model, read_exits
+from edge_runtime.alone import admit_file, load_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
+from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
 from edge_runtime.profiling import Measured, Slice, Slices, measure_all
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.slicing.sizes import with_sizes
+from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
 
@@ -76,13 +79,17 @@ def profile_file(
     seconds: float,
     progress: Callable[[int, int], None],
     given: Given = NOTHING,
+    trial_seconds: float = SECONDS,
 ) -> FileProfile:
     """Measures a model for about `seconds` a slice; `progress` gets (done, all).
 
-    It is run on what is `given` of its inputs, and each slice on what those before it make of that. Raises
-    CannotLoad for a file that cannot be served or refuses its inputs, BadRequest for what is given and is not
-    the model's. A graph that cannot be cut is measured as a whole.
+    It is run on what is `given` of its inputs, and each slice on what those before it make of that. What is
+    measured is tried in a process of its own first, for up to `trial_seconds` each. Raises CannotLoad for a
+    file that cannot be served or refuses its inputs, BadRequest for what is given and is not the model's. A
+    graph that cannot be cut is measured as a whole.
     """
+    trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
+    admit_file(path, trials)
     whole = load_model(path, threads)
     samples = make(whole.inputs, whole.dimensions, given)
     progress(0, 1)
@@ -100,7 +107,8 @@ def profile_file(
         graph = Graph(with_sizes(data, samples.sizes()))
         if not stated:  # an output that is a constant takes no time
             exits = {name: name for name in exits if name in graph.computed} or exits
-        parts = _parts(graph, exits, samples, threads, progress)
+        with trials:
+            parts = _parts(graph, exits, samples, partial(_part, graph, threads, trials), progress)
     except EdgeError as error:
         note = f"measured as a whole, since {error}"
         if any(a.dimension for a in samples.assumed):
@@ -124,18 +132,13 @@ def _parts(
     graph: Graph,
     exits: Mapping[str, str],
     samples: Samples,
-    threads: int,
+    part: Callable[[Sequence[str], Sequence[str]], Session],
     progress: Callable[[int, int], None],
 ) -> dict[Key, Slice]:
     """Each exit as a whole, from nothing to its name, and what lies between the cuts.
 
     Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
     """
-
-    def part(start: Sequence[str], end: Sequence[str]) -> Session:
-        inputs, outputs = graph.contract(start, end)
-        return Session(graph.slice(start, end), inputs, outputs, threads)
-
     made, parts = Slices(part, samples.feeds), dict[Key, Slice]()
     cuts = {output: graph.cuts(output) for output in exits.values()}
     for name, output in exits.items():
@@ -145,6 +148,15 @@ def _parts(
             parts["+".join(start), "+".join(end)] = made.between(start, end)
             progress(0, 1)
     return parts
+
+
+def _part(graph: Graph, threads: int, trials: Trials, start: Sequence[str], end: Sequence[str]) -> Session:
+    """The part between two cuts, loaded, after its trial."""
+    inputs, outputs = graph.contract(start, end)
+    data = graph.slice(start, end)
+    what = f"the part from {', '.join(start)} to {', '.join(end)}"
+    trials.admit(Subject(what, data, len(data), "", inputs, outputs, must_run=False))
+    return Session(data, inputs, outputs, threads)
 
 
 def _columns(measured: Measured) -> tuple[str, str, str]:

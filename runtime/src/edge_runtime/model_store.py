@@ -93,12 +93,16 @@ class SliceCache:
 
         Blocking, but without the interpreter's lock: so does `close`, which freeing `bytes` would not.
         """
-        return _read_whole(self._folder / digest.removeprefix("sha256:"), digest)
+        return _read_whole(self.path(digest), digest)
+
+    def path(self, digest: str) -> Path:
+        """The file in which a slice lies, where it is on the disk."""
+        return self._folder / digest.removeprefix("sha256:")
 
     async def fetch(self, digest: str) -> bytes:
         """A slice's bytes from the store, which are kept on the disk; raises StorageError."""
         data = await self._store.blob(digest)
-        path = self._folder / digest.removeprefix("sha256:")
+        path = self.path(digest)
         try:
             await asyncio.to_thread(write_whole, path, data)
         except OSError as error:  # a full or read-only disk costs the cache, not the service
@@ -108,7 +112,7 @@ class SliceCache:
     def size(self, digest: str) -> int | None:
         """Bytes of a slice that is on the disk; None of one that is not."""
         try:
-            return (self._folder / digest.removeprefix("sha256:")).stat().st_size
+            return self.path(digest).stat().st_size
         except OSError:
             return None
 

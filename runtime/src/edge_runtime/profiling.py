@@ -10,11 +10,13 @@ from statistics import median
 from typing import Any, Final, TypeVar
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.tensors import Array, Tensor, size_of
+from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")
@@ -140,10 +142,12 @@ async def profile_device(
     progress: Progress,
     threads: int = 1,
     given: Given = NOTHING,
+    trial_seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """The DeviceProfile of a model on this machine, run on what is `given` of its inputs.
 
-    Raises StorageError and CannotLoad, and BadRequest for what is given and is not the model's.
+    Each slice is tried in a process of its own first, for up to `trial_seconds`. Raises StorageError and
+    CannotLoad, and BadRequest for what is given and is not the model's.
     """
     card = await store.card(model)
     source = card["inputs"][0]["name"]
@@ -156,9 +160,10 @@ async def profile_device(
     }
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
-    for pair in order:
-        start, end = (tuple(tensors.get(name, [name])) for name in pair)
-        sessions[start, end] = await _session(store, model, threads, start, end)
+    with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
+        for pair in order:
+            start, end = (tuple(tensors.get(name, [name])) for name in pair)
+            sessions[start, end] = await _session(store, model, threads, trials, start, end)
     first = next(iter(sessions.values()))
     samples = make(first.inputs, first.dimensions, given)
     try:
@@ -203,11 +208,14 @@ def relative_error(
 
 
 async def _session(
-    store: ModelStore, model: str, threads: int, start: Sequence[str], end: Sequence[str]
+    store: ModelStore, model: str, threads: int, trials: Trials, start: Sequence[str], end: Sequence[str]
 ) -> Session:
     made = await store.slice(model, start, end)
-    inputs, outputs = ([Tensor.of(t) for t in made[key]] for key in ("inputs", "outputs"))
-    return Session(await store.blob(made["digest"]), inputs, outputs, threads)
+    inputs, outputs = (tuple(Tensor.of(t) for t in made[key]) for key in ("inputs", "outputs"))
+    digest, data = made["digest"], await store.blob(made["digest"])
+    what = f"slice {digest} from {', '.join(start)} to {', '.join(end)}"
+    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_run=False))
+    return Session(data, inputs, outputs, threads)
 
 
 def _say(measured: Measured) -> str:

@@ -38,6 +38,7 @@ from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.routing.repeats import Repeats
 from edge_runtime.serving import Service
@@ -45,6 +46,8 @@ from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports
+from edge_runtime.trials.judging import SECONDS, Trials
+from edge_runtime.trials.records import Records
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -75,21 +78,21 @@ class Runtime:
         metrics: Metrics | None = None,
         memory: Memory = UNLIMITED,
         stuck_after: float = STUCK_AFTER,
+        trial_seconds: float = SECONDS,
     ) -> None:
         self.metrics = metrics or Metrics(service)
-        self._cache = SliceCache(cache_dir / "slices", store)
+        trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
+        self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
         self._remembered = Remembered(cache_dir / "continuations.json")
         completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
         self.generations = Generations(
-            self._cache,
+            self._loader,
             self.metrics,
             resolver,
             completions=completions,
             repeats=Repeats(self._remembered, store),
             tls=tls,
-            threads=threads,
             max_batch=max_batch,
-            memory=memory,
             stuck_after=stuck_after,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
@@ -101,6 +104,7 @@ class Runtime:
         self._kept: Json = None
         self._seen = (-1, "")
         self._arrived = asyncio.Event()
+        self._loading = False
 
     def receive(self, document: Json, change: int | None = None) -> None:
         """A Placement as the API server or the file has it; nothing happens when its
@@ -115,6 +119,8 @@ class Runtime:
         if seen != self._seen:
             self._seen, self._wanted = seen, document
             self._arrived.set()
+            if self._loading:
+                self.generations.break_off()
 
     async def load_last(self) -> None:
         """Starts from the disk alone, which needs neither API server nor model store.
@@ -129,7 +135,8 @@ class Runtime:
                 _log.warning("a placement on disk is damaged: %s", error)
                 continue
             first, self._kept = self._kept is None, self._kept or document
-            if self._wanted is None and await self.generations.use(placement, at_hand=True):
+            # Also when a newer one is there already: that it can be loaded is not known yet.
+            if await self.generations.use(placement, at_hand=True):
                 _log.info("serving the last placement, generation %d", placement.generation)
                 if not first:
                     self.generations.loaded = False  # what came last is still to be loaded
@@ -143,14 +150,17 @@ class Runtime:
                 async with asyncio.timeout(None if complete else _RETRY):
                     await self._arrived.wait()
             self._arrived.clear()
+            self._loading = True
             await self._load(self._wanted or self._kept)
+            self._loading = False
 
     async def _load(self, document: Json) -> None:
         try:
             placement = parse_placement(document)
         except BadPlacement as error:
             generation = _metadata(document).get("generation")
-            self.generations.refuse(generation if isinstance(generation, int) else 0, str(error))
+            generation = generation if isinstance(generation, int) else 0
+            self.generations.refuse(generation, str(error), error.reason)
             return
         if await self.generations.use(placement):
             await self._keep(document)
@@ -164,7 +174,7 @@ class Runtime:
         table = self.generations.table
         needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
-        await asyncio.to_thread(self._cache.keep_only, needed)
+        await self._loader.keep_only(needed)
 
     def keep_to_autonomy(self) -> None:
         """Refuses requests once the API server has been silent for longer than the service allows."""
@@ -181,6 +191,7 @@ class Runtime:
             generation=generations.generation,
             loaded=generations.loaded,
             message=generations.message or generations.runner.stuck,
+            reason=generations.reason,
             route=active.route.name if active else "",
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
@@ -267,6 +278,7 @@ async def run(
         metrics=spans.metrics() if spans is not None else None,
         memory=Memory(arguments.memory_limit or cgroup_limit()),
         stuck_after=arguments.stuck_after,
+        trial_seconds=arguments.trial_seconds,
     )
     if certificates is not None:
         runtime.metrics.certificate(lambda: certificates.current.expires)

@@ -76,6 +76,7 @@ class Report:
     link: LinkReport | None
     summary: Summary
     now: datetime
+    reason: str = ""
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def status_document(report: Report) -> dict[str, Any]:
     return {
         "observedGeneration": report.generation,
         "loaded": report.loaded,
+        "reason": report.reason or None,
         "message": report.message[:1000],
         "activeRoute": report.route or None,
         "exit": report.exit or None,

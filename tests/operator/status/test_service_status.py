@@ -103,6 +103,20 @@ def test_a_runtime_that_cannot_load_says_why_in_the_services_condition(world: Wo
     assert "cam-1: slice sha256:12 is not in the store" in ready["message"]
 
 
+def test_a_slice_that_crashed_in_its_trial_is_the_reason_of_the_condition_while_the_old_routes_serve(
+    world: World,
+) -> None:
+    world.settle()
+    said = "route full@local: slice sha256:12: onnxruntime crashed with SIGSEGV while loading it"
+    world.runtimes_report(loaded=False, reason="TrialCrashed", message=said, activeRoute="full@local")
+    world.now += 10
+    world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "TrialCrashed")
+    assert f"cam-1: {said}" in ready["message"]
+    assert "go on serving" in ready["message"]
+
+
 def test_while_runtimes_load_new_routes_the_service_is_neither_ready_nor_down(world: World) -> None:
     world.settle()
     world.change(mode="CloudOnly")

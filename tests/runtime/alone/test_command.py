@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from onnx import helper
 from edge_runtime.alone import example, name_of
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import Tensor
+from misbehaving import crashing, endless, greedy
 from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
@@ -211,3 +213,35 @@ def test_zeros_of_every_kind_are_what_the_example_sends() -> None:
     for datatype, text in kinds.items():
         line = example("m", [Tensor("a", datatype, (100,))], "h:1")
         assert f'"data": [{text}] * 100' in line
+
+
+@pytest.mark.parametrize("command", [["serve"], ["profile", "--seconds", "0.02"]])
+@pytest.mark.parametrize(
+    ("data", "reason"), [(crashing(), "TrialCrashed"), (endless(), "TrialHung"), (greedy(), "TrialOverran")]
+)
+def test_a_model_that_would_end_the_process_is_a_sentence_and_an_exit_code(
+    tmp_path: Path, command: list[str], data: bytes, reason: str
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    argv = [*COMMAND, *command, str(path), "--trial-seconds", "5"]
+    argv += ["--http-port", "0", "--grpc-port", "0"] if command == ["serve"] else []
+    found = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 1
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"{reason}: {path}: ")
+    assert found.stdout == ""
+
+
+def test_sigterm_while_a_model_is_tried_ends_it_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(endless())
+    argv = [*COMMAND, "serve", str(path), "--http-port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        children = Path(f"/proc/{process.pid}/task")
+        pause = threading.Event()
+        while not any((task / "children").read_text() for task in children.iterdir()):
+            pause.wait(0.02)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_runtime.alone import LoneModel
+from edge_runtime.alone import LoneModel, admit_parts
+from edge_runtime.errors import TrialCrashed
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
+from edge_runtime.slicing import Graph
+from edge_runtime.tensors import Tensor
+from edge_runtime.trials.judging import Trials
+from misbehaving import crashing
 
 
 @pytest.fixture
@@ -20,6 +26,10 @@ def path(tmp_path: Path, chain_model: bytes) -> Path:
     file = tmp_path / "chain.onnx"
     file.write_bytes(chain_model)
     return file
+
+
+def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """These may run in any process."""
 
 
 def _made(parts: Parts, whole: Session, output: str) -> Session:
@@ -31,7 +41,7 @@ def _made(parts: Parts, whole: Session, output: str) -> Session:
 
 async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path, whole, 1)
+    parts = Parts(path, whole, 1, _trusted)
     model = LoneModel(whole, Metrics("m"), parts=parts)
     early, last = whole.outputs[0].name, whole.outputs[-1].name
     image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
@@ -56,8 +66,34 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
 
 def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path.with_name("gone.onnx"), whole, 1)
+    parts = Parts(path.with_name("gone.onnx"), whole, 1, _trusted)
     early = whole.outputs[0].name
     assert parts.session([early]) is whole
     parts._maker.shutdown(wait=True)
     assert parts.session([early]) is whole
+
+
+async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
+    """A whole that runs may have parts that do not: optimisations differ."""
+    whole = Session(path)
+    asked: list[bytes] = []
+
+    def refuse(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        asked.append(data)
+        raise TrialCrashed("a part: SIGSEGV")
+
+    parts = Parts(path, whole, 1, refuse)
+    early = whole.outputs[0].name
+    assert parts.session([early]) is whole
+    parts._maker.shutdown(wait=True)
+    assert len(asked) == 1
+    assert parts.session([early]) is whole
+
+
+def test_a_part_of_a_file_is_tried_as_it_will_be_used(path: Path) -> None:
+    graph, trials = Graph(path.read_bytes()), Trials()
+    admit = admit_parts(path, trials)
+    admit(graph.slice(["image"], ["exit1_logits"]), *graph.contract(["image"], ["exit1_logits"]))
+    with pytest.raises(TrialCrashed, match="a part of"):
+        admit(crashing(), [Tensor("x", "FP32", (-1, 8))], [Tensor("y", "FP32", (-1, 6))])
+    assert trials.started == 2

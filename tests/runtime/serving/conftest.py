@@ -270,6 +270,7 @@ class Stack:
             memory_limit=None,
             stuck_after=30.0,
             grace=6.0,
+            trial_seconds=60.0,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")

@@ -25,6 +25,7 @@ from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import Ladders
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.routing.routes import LinkView
 
@@ -133,7 +134,7 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     completions = Completions(Continuations(remembered, store), Ladders(remembered, store))
     cache = SliceCache(folder, store)
     metrics = Metrics("digits")
-    generations = Generations(cache, metrics, Resolver(), completions=completions)
+    generations = Generations(Loader(cache, None), metrics, Resolver(), completions=completions)
 
     def document() -> Any:
         remote = stack.remote("pool2")

@@ -24,6 +24,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
     assert document == {
         "observedGeneration": 3,
         "loaded": True,
+        "reason": None,
         "message": "",
         "activeRoute": "exit5@pool1",
         "exit": "exit5",

@@ -17,7 +17,9 @@ import pytest_asyncio
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.slicing import Graph
+from edge_runtime.store import measurements
 from edge_runtime.store.app import StoreApp
+from misbehaving import crashing, endless
 from networks import run
 
 IMAGES = np.random.default_rng(3).normal(size=(120, 1, 16, 16)).astype(np.float32)
@@ -48,12 +50,15 @@ async def _model(store: httpx.AsyncClient, chain_model: bytes) -> str:
     return digest
 
 
-async def _ask(store: httpx.AsyncClient, model: str, data: bytes | None, **more: Any) -> httpx.Response:
+async def _ask(
+    store: httpx.AsyncClient, model: str, data: bytes | None, exits: Any = None, **more: Any
+) -> httpx.Response:
     if data is not None:
         assert (await store.put("/v1/files/heldout.npz", content=data)).status_code == 200
     validation = {"storageUri": "store://heldout.npz", **more}
     while True:
-        answer = await store.post("/v1/codecs", json={"model": model, "validation": validation})
+        asked = {"model": model, "validation": validation} | ({"exits": exits} if exits else {})
+        answer = await store.post("/v1/codecs", json=asked)
         if answer.status_code != 200 or answer.json()["complete"]:
             return answer
         await asyncio.sleep(0.05)
@@ -163,3 +168,26 @@ async def test_where_the_data_lies_is_checked_as_a_models_is(
     wrong = await _ask(store, model, packed(inputs=IMAGES, labels=IMAGES), digest="sha256:" + "0" * 64)
     assert (wrong.status_code, wrong.json()["error"]["reason"]) == (422, "DigestMismatch")
     assert wrong.json()["error"]["message"].startswith("validation.digest")
+
+
+@pytest.mark.parametrize(("misbehaves", "reason"), [(crashing, "TrialCrashed"), (endless, "TrialHung")])
+async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
+    store: httpx.AsyncClient,
+    chain_model: bytes,
+    labels: Any,
+    misbehaves: Any,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measurements, "_MORE", 5.0 - 2 * measurements.BUDGET)
+    await store.put("/v1/files/bad.onnx", content=misbehaves())
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    card = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})
+    data = packed(inputs=np.zeros((120, 8), np.float32), labels=np.zeros(120, np.int64))
+    refused = await _ask(store, card.json()["digest"], data, exits=exits)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["reason"] == reason
+    assert card.json()["digest"] in refused.json()["error"]["message"]
+    monkeypatch.undo()
+    model = await _model(store, chain_model)
+    assert (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()["complete"]

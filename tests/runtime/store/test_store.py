@@ -15,8 +15,10 @@ import onnx
 import pytest
 import pytest_asyncio
 
+from edge_runtime.errors import TrialCrashed, TrialHung
 from edge_runtime.profiling import profile_device
 from edge_runtime.store.app import StoreApp
+from misbehaving import crashing, endless
 
 LIMIT = 1 << 20
 
@@ -204,24 +206,28 @@ async def test_models_are_fetched_from_the_web_and_from_files(
         assert answer.json()["digest"] == digest, answer.text
 
 
+class Direct:
+    """The client's calls, without a network between."""
+
+    def __init__(self, store: httpx.AsyncClient) -> None:
+        self._store = store
+
+    async def card(self, model: str) -> Any:
+        return (await self._store.get(f"/v1/models/{model}")).json()
+
+    async def slice(self, model: str, inputs: Any, outputs: Any) -> Any:
+        request = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
+        return (await self._store.post("/v1/slices", json=request)).json()
+
+    async def blob(self, digest: str) -> bytes:
+        return (await self._store.get(f"/v1/blobs/{digest}")).content
+
+
 async def test_a_profile_is_measured_through_the_store_and_kept_there(
     store: httpx.AsyncClient, card: Any
 ) -> None:
-    class Direct:
-        """The client's calls, without a network between."""
-
-        async def card(self, model: str) -> Any:
-            return (await store.get(f"/v1/models/{model}")).json()
-
-        async def slice(self, model: str, inputs: Any, outputs: Any) -> Any:
-            request = {"model": model, "inputs": list(inputs), "outputs": list(outputs)}
-            return (await store.post("/v1/slices", json=request)).json()
-
-        async def blob(self, digest: str) -> bytes:
-            return (await store.get(f"/v1/blobs/{digest}")).content
-
     said: list[str] = []
-    profile = await profile_device(Direct(), card["digest"], "camera", "edge-b", 0.002, said.append, 2)  # type: ignore[arg-type]
+    profile = await profile_device(Direct(store), card["digest"], "camera", "edge-b", 0.002, said.append, 2)  # type: ignore[arg-type]
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
@@ -239,6 +245,26 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     assert len(said) == 4 + len(card["segments"]) + 3  # the rounds, then each result
     wrong = await store.put(f"/v1/profiles/{card['digest']}/gateway", json=profile)
     assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
+
+
+@pytest.mark.parametrize(("data", "error"), [(crashing(), TrialCrashed), (endless(), TrialHung)])
+async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
+    store: httpx.AsyncClient, data: bytes, error: type[Exception]
+) -> None:
+    await store.put("/v1/files/bad.onnx", content=data)
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    asked = {"storageUri": "store://bad.onnx", "exits": exits}
+    card = (await store.post("/v1/models", json=asked)).json()
+    with pytest.raises(error, match=r"slice sha256:\w+ from x to "):
+        await profile_device(
+            Direct(store),  # type: ignore[arg-type]
+            card["digest"],
+            "camera",
+            "edge-b",
+            0.002,
+            lambda _: None,
+            trial_seconds=5.0,
+        )
 
 
 async def test_a_probe_is_swallowed_and_timed(store: httpx.AsyncClient) -> None:

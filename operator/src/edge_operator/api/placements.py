@@ -185,6 +185,12 @@ class PlacementStatus(StatusPart):
         default=0, description="The metadata.generation that this status is about."
     )
     loaded: bool = Field(default=False, description="Whether this generation's routes are loaded and warm.")
+    reason: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Why not, in one CamelCase word, e.g. TrialCrashed for a slice that ended the process "
+        "in which it was tried.",
+    )
     message: Text = Field(
         default="", description="Why not, when not; the generation before goes on serving then."
     )

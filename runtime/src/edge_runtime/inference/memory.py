@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,11 +23,24 @@ def resident(statm: Path = Path("/proc/self/statm")) -> int:
     return _PAGE * int(statm.read_text().split()[1])
 
 
+def available(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Bytes that the machine can give without swapping; without end where it does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return float(int(meminfo.read_text().split("MemAvailable:")[1].split()[0]) << 10)
+    return float("inf")
+
+
 class Memory:
     """The limit, and what of it is used. Without one everything fits."""
 
     def __init__(self, limit: float | None = None, used: Callable[[], int] = resident) -> None:
         self.limit, self._used = limit, used
+
+    def room(self) -> float:
+        """Bytes that may be taken beside what is: of the limit, else of what the machine has free."""
+        if self.limit is None:
+            return available() * (1 - _RESERVE)
+        return max(self.limit * (1 - _RESERVE) - self._used(), 0.0)
 
     def check(self, what: str, size: int) -> None:
         """CannotLoad when so many bytes of weights cannot be loaded beside what is loaded."""

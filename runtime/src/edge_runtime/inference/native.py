@@ -79,7 +79,9 @@ class Library:
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         library.OrtGetApiBase.restype = POINTER(c_void_p)
-        get_api = ctypes.CFUNCTYPE(c_void_p, ctypes.c_uint32)(library.OrtGetApiBase()[0])
+        base = library.OrtGetApiBase()
+        get_api = ctypes.CFUNCTYPE(c_void_p, ctypes.c_uint32)(base[0])
+        self.version: str = ctypes.CFUNCTYPE(c_char_p)(base[1])().decode()
         table = get_api(_VERSION)
         if not table:
             raise OSError(f"{path} does not know version {_VERSION} of its interface")

@@ -6,13 +6,16 @@ Only what is asked for is made, on a thread and beside the whole, which answers 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from edge_runtime.errors import EdgeError
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.tensors import Tensor
+
+Admit = Callable[[bytes, Sequence[Tensor], Sequence[Tensor]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +25,9 @@ _MOST: Final = 8  # each holds its weights once more
 class Parts:
     """Sessions of one file by what they answer."""
 
-    def __init__(self, path: Path, whole: Session, threads: int) -> None:
-        self._path, self._whole, self._threads = path, whole, threads
+    def __init__(self, path: Path, whole: Session, threads: int, admit: Admit) -> None:
+        """admit: raises EdgeError for a part that may not run in this process."""
+        self._path, self._whole, self._threads, self._admit = path, whole, threads, admit
         self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="parts")
         self._halt = Halt()
@@ -52,7 +56,9 @@ class Parts:
             graph = Graph(self._path.read_bytes())
             inputs = graph.needed_inputs(outputs)
             ins, outs = graph.contract(inputs, outputs)
-            part = Session(graph.slice(inputs, outputs), ins, outs, self._threads)
+            data = graph.slice(inputs, outputs)
+            self._admit(data, ins, outs)
+            part = Session(data, ins, outs, self._threads)
             part.warm(halt=self._halt)
         except (EdgeError, OSError) as error:
             _log.info("%s is computed with all outputs: %s", ", ".join(outputs), error)

@@ -29,6 +29,7 @@ Untyped = Any
 Model = bytes | mmap | Path
 Shapes = tuple[tuple[int, ...], ...]
 
+PROVIDER: Final = "CPUExecutionProvider"
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_ITEMS: Final = 2
@@ -323,6 +324,17 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     return tuple(map(_SHAPE, feeds.values()))
 
 
+def engine_version() -> str:
+    """The version of the onnxruntime that runs sessions here."""
+    native = library()
+    if native is not None:
+        return native.version
+    import onnxruntime as ort
+
+    version: str = ort.__version__
+    return version
+
+
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
     """By onnxruntime's C interface what a contract shows to be possible there."""
     native = library() if contract else None
@@ -365,7 +377,7 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     source = str(model) if isinstance(model, Path) else bytes(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(source, options, providers=[PROVIDER])
 
 
 def _steady(model: Model) -> bool:

@@ -11,26 +11,24 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from edge_runtime.assignment import Placement, Slice, Stage
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.errors import EdgeError, Unreachable
+from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
-from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.links import LinkMonitor
 from edge_runtime.metrics import Metrics
-from edge_runtime.model_store import SliceCache
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.relays import RelayBackend
 from edge_runtime.routing.repeats import Repeats
-from edge_runtime.routing.tables import Table, load_session, load_table
+from edge_runtime.routing.tables import Table, load_table
 from edge_runtime.routing.upstream import Hop
 
 _log = logging.getLogger(__name__)
@@ -42,41 +40,39 @@ _NOT_KNOWN: Final = "the model store was not asked yet whether the model answers
 class Generations:
     """The table in use and what it needs.
 
-    `generation` is the newest placement's, `loaded` whether it serves in full, `message` why it does not.
+    `generation` is the newest placement's, `loaded` whether it serves in full, `message` why it does not, and
+    `reason` the same as a word.
     `changed` is set when the status has something new to say.
     """
 
     def __init__(
         self,
-        cache: SliceCache,
+        loader: Loader,
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         completions: Completions | None = None,
         repeats: Repeats | None = None,
-        threads: int = 1,
         max_batch: int = LARGEST,
-        memory: Memory = UNLIMITED,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         self.table: Table | None = None
         self.relays: Mapping[str, RelayBackend] = {}
         self.link: LinkMonitor | None = None
         self.cheap = OFF
-        self.generation, self.message, self.loaded = 0, "", False
+        self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
         self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
         metrics.running(lambda: self.runner.running)
         self.guards = Guards(clock, self._reachable, self.changed.set)
         self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
-        self._cache, self._metrics, self._resolver, self._clock = cache, metrics, resolver, clock
-        self._tls, self._threads, self._memory = tls, threads, memory
+        self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
+        self._tls = tls
         self._completions, self._repeats = completions, repeats
         self._unrepeatable: dict[str, str] = {}  # by the digest of a model, as the store said
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
 
     async def use(self, placement: Placement, at_hand: bool = False) -> bool:
         """Prepares a placement and switches to it; False, with `message` saying why, leaves the old one
@@ -87,21 +83,14 @@ class Generations:
         try:
             link = self._link_for(placement)
             table = await load_table(
-                placement,
-                self._cache,
-                lambda stages: self._hop(stages, link),
-                self._loader,
-                self.table,
-                at_hand,
-                self._threads,
-                self._memory,
+                placement, self._loader, lambda stages: self._hop(stages, link), self.table, at_hand
             )
         except EdgeError as error:
-            self.refuse(placement.generation, str(error))
+            self.refuse(placement.generation, str(error), error.reason)
             return False
         except Exception as error:  # whatever a file of somebody else's does to us: the old table serves on
             _log.exception("generation %d", placement.generation)
-            self.refuse(placement.generation, f"it cannot be loaded: {error!r}")
+            self.refuse(placement.generation, f"it cannot be loaded: {error!r}", CannotLoad.__name__)
             return False
         self._take_over(table, link)
         if self._completing is not None:
@@ -113,11 +102,16 @@ class Generations:
         self.changed.set()
         return True
 
-    def refuse(self, generation: int, why: str) -> None:
+    def refuse(self, generation: int, why: str, reason: str) -> None:
         """A placement is not used; the one before serves on."""
-        self.generation, self.message, self.loaded = generation, why, False
-        _log.error("generation %d is not loaded: %s", generation, why)
+        if (self.generation, self.message) != (generation, why):  # once, not with each attempt
+            _log.error("generation %d is not loaded: %s: %s", generation, reason, why)
+        self.generation, self.message, self.reason, self.loaded = generation, why, reason, False
         self.changed.set()
+
+    def break_off(self) -> None:
+        """What is being tried is not wanted any more: a newer placement is there."""
+        self._loader.break_off()
 
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
@@ -129,7 +123,7 @@ class Generations:
             await self.link.stop()
         for client in self._clients.values():
             client.close()
-        self._loader.shutdown(wait=False)
+        self._loader.close()
 
     def _take_over(self, table: Table, link: LinkMonitor | None) -> None:
         """From here on requests begin with this table; those in flight end with theirs."""
@@ -143,6 +137,7 @@ class Generations:
         self._switch_link(link)
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
+        self.reason = CannotLoad.__name__ if table.missing else ""
         self._forget_clients(table)
         self._count(table)
 
@@ -159,9 +154,7 @@ class Generations:
 
     async def _complete(self, table: Table) -> None:
         async def load(slice_: Slice) -> Session:
-            return await load_session(
-                slice_, table.sessions, self._cache, self._loader, table, True, self._threads, self._memory
-            )
+            return await self._loader.session(slice_, table.sessions)
 
         learning = asyncio.ensure_future(self._learn(table))
         try:

@@ -4,25 +4,18 @@ it.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from mmap import mmap
 
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
-from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed, NotFound
-from edge_runtime.inference.memory import UNLIMITED, Memory
+from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.sessions import Session
-from edge_runtime.model_store import SliceCache
 from edge_runtime.routing.deadlines import Action
+from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Contract, Tensor
-
-_log = logging.getLogger(__name__)
 
 HopTo = Callable[[Sequence[Stage]], Hop]
 
@@ -108,36 +101,44 @@ class Table:
 
 async def load_table(
     placement: Placement,
-    cache: SliceCache,
+    loader: Loader,
     hop_to: HopTo,
-    executor: Executor,
     before: Table | None,
     at_hand: bool = False,
-    threads: int = 1,
-    memory: Memory = UNLIMITED,
 ) -> Table:
-    """A table ready to serve, sharing sessions with the one `before` it; CannotLoad
-    says which route and why.
+    """A table ready to serve, sharing sessions with the one `before` it; CannotLoad says which route and why,
+    with its `reason` where a slice failed its trial.
 
     `at_hand`: from the disk alone, without the routes that it lacks as long as a local one is there.
     """
     sessions: dict[str, Session] = {}
     loaded: list[LoadedRoute] = []
     missing: list[str] = []
+    shared = before.sessions if before is not None else {}
+    new = {s.digest: s for _, s in _slices_here(placement) if s.digest not in shared}
+    failures = await loader.admit(new.values(), not at_hand)
+    if not at_hand:
+        _refuse(placement, failures)
+
+    async def session_of(slice_: Slice) -> Session:
+        if slice_.digest in failures:
+            raise failures[slice_.digest]
+        if slice_.digest in shared:
+            sessions[slice_.digest] = shared[slice_.digest]
+        return await loader.session(slice_, sessions, not at_hand)
+
     for route in placement.spec.routes:
         try:
             _check(route.stages, placement.spec.model.inputs, placement)
             session = None
             if route.local is not None:
-                session = await load_session(
-                    route.local.slice, sessions, cache, executor, before, not at_hand, threads, memory
-                )
+                session = await session_of(route.local.slice)
             remote = [stage for stage in route.stages if stage.address is not None]
             hop = hop_to(remote) if remote else None
         except (EdgeError, ValueError) as error:
             missing.append(f"route {route.name}: {error}")
             if not at_hand:
-                raise CannotLoad(missing[0]) from error
+                raise _because(error, missing[0]) from error
             continue
         loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
     if missing and all(r.hop is not None for r in loaded):
@@ -147,14 +148,12 @@ async def load_table(
         here, *beyond = relay.stages
         try:
             _check(relay.stages, here.slice.inputs, placement)
-            session = await load_session(
-                here.slice, sessions, cache, executor, before, not at_hand, threads, memory
-            )
+            session = await session_of(here.slice)
             hop = hop_to(beyond) if beyond else None
         except (EdgeError, ValueError) as error:
             missing.append(f"relay {relay.model}: {error}")
             if not at_hand:
-                raise CannotLoad(missing[-1]) from error
+                raise _because(error, missing[-1]) from error
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
         relays.append(LoadedRelay(relay, session, hop, gives, Pace(session.seconds)))
@@ -175,58 +174,27 @@ async def load_table(
     )
 
 
-async def load_session(
-    slice_: Slice,
-    sessions: dict[str, Session],
-    cache: SliceCache,
-    executor: Executor,
-    before: Table | None,
-    fetch: bool = True,
-    threads: int = 1,
-    memory: Memory = UNLIMITED,
-) -> Session:
-    """The slice's session, warm, kept in `sessions`; the one that is there already when there is one."""
-    known = sessions.get(slice_.digest) or (
-        before.sessions.get(slice_.digest) if before is not None else None
-    )
-    if known is None:
-        run = asyncio.get_running_loop().run_in_executor
-        known = await run(executor, _load_from_disk, slice_, cache, threads, memory)
-    if known is None and not fetch:
-        raise NotFound(f"slice {slice_.digest} is not on this node's disk, or is damaged there")
-    if known is None:
-        data = await cache.fetch(slice_.digest)
-        known = await run(executor, _make_checked, slice_, data, threads, memory)
-    sessions[slice_.digest] = known
-    return known
+def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
+    """The slices that run at this node, each with the route or relay that it is part of."""
+    named = [(f"route {route.name}", route.stages) for route in placement.spec.routes]
+    named += [(f"relay {relay.model}", relay.stages) for relay in placement.spec.relays]
+    for name, stages in named:
+        yield from ((name, stage.slice) for stage in stages if stage.address is None)
 
 
-def _load_from_disk(slice_: Slice, cache: SliceCache, threads: int, memory: Memory) -> Session | None:
-    """Blocking, nearly all of it without the interpreter's lock."""
-    size = cache.size(slice_.digest)
-    if size is not None:
-        memory.check(f"slice {slice_.digest}", size)
-    data = cache.read(slice_.digest)
-    if data is None:
-        return None
-    with data:
-        return _make(slice_, data, threads)
+def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:
+    """Says of all slices that may not join why; of each once, with the first that it is part of."""
+    said: dict[str, str] = {}
+    for name, slice_ in _slices_here(placement):
+        if slice_.digest in failures:
+            said.setdefault(slice_.digest, f"{name}: {failures[slice_.digest]}")
+    if said:
+        raise _because(failures[next(iter(said))], "; ".join(said.values()))
 
 
-def _make_checked(slice_: Slice, data: bytes, threads: int, memory: Memory) -> Session:
-    memory.check(f"slice {slice_.digest}", len(data))
-    return _make(slice_, data, threads)
-
-
-def _make(slice_: Slice, data: bytes | mmap, threads: int) -> Session:
-    session = Session(data, slice_.inputs, slice_.outputs, threads)
-    try:
-        session.warm()
-    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
-        _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
-    if session.verdict.alone:
-        _log.info("slice %s: requests run alone: %s", slice_.digest, session.verdict.alone)
-    return session
+def _because(error: Exception, said: str) -> CannotLoad:
+    """Of the same kind where it is one that says what became of a slice."""
+    return type(error)(said) if isinstance(error, CannotLoad) else CannotLoad(said)
 
 
 def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:

@@ -40,6 +40,10 @@ class StoreApp:
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs)
 
+    def close(self) -> None:
+        """Breaks off what is being measured."""
+        self._catalogue.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return

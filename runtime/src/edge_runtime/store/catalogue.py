@@ -40,6 +40,10 @@ class Catalogue:
         self._graph = lru_cache(maxsize=4)(self._read_graph)
         self._measurements = Measurements(blobs, self._locked_graph)
 
+    def close(self) -> None:
+        """Breaks off what is being measured."""
+        self._measurements.close()
+
     def _read_graph(self, digest: str) -> Graph:
         return Graph(self._blobs.read_blob(digest), self._blobs.read_blob)
 

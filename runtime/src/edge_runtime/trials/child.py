@@ -1,0 +1,85 @@
+"""The trial process: loads a slice as the runtime would, runs it, and says how that went, if it still can."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+MODULE: Final = "edge_runtime.trials.child"
+
+
+def main() -> None:
+    """Answers requests on standard input."""
+    # As edge_runtime.cli has it; before numpy and onnxruntime are imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    from edge_runtime.inference.sessions import engine_version
+    from edge_runtime.trials.confined import serve
+
+    engine_version()  # loads onnxruntime's library, which is not the first slice's to pay for
+    serve(_tried, int(sys.argv[1]))
+
+
+def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, Any]:  # noqa: ANN401
+    from edge_runtime.errors import EdgeError
+    from edge_runtime.tensors import Tensor
+
+    path, digest = request.get("path"), request.get("digest")
+    source: bytes | Path = Path(path) if path is not None else payload
+    if digest and isinstance(source, Path):
+        # Read here, so that what was tried is what the digest says whatever becomes of the file.
+        try:
+            source = source.read_bytes()
+        except OSError:
+            return {"damaged": True}
+        if f"sha256:{hashlib.sha256(source).hexdigest()}" != digest:
+            return {"damaged": True}
+    tensors = [
+        None if request[name] is None else tuple(Tensor.of(t) for t in request[name])
+        for name in ("inputs", "outputs")
+    ]
+    try:
+        return {"findings": _examined(source, tensors[0], tensors[1], request, stage)}
+    except EdgeError as error:
+        return {"refused": str(error)}
+    except Exception as error:  # whatever a file of somebody else's does
+        return {"refused": f"it cannot be loaded: {error!r}"}
+    finally:
+        _give_back()
+
+
+def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any], stage: Any) -> Any:  # noqa: ANN401
+    from edge_runtime.errors import EdgeError
+    from edge_runtime.inference.sessions import Session
+    from edge_runtime.trials.examiners import EXAMINERS, Examined
+    from edge_runtime.trials.verdicts import out_of_memory
+
+    stage("loading it")
+    session = Session(source, inputs, outputs, request["threads"])
+    stage("running it")
+    try:
+        session.warm(limit=threading.TIMEOUT_MAX)  # the parent has a limit for all of it
+    except EdgeError as error:
+        # Zeros need not be a sensible input; a lack of memory is one whatever the input.
+        if request["mustRun"] or out_of_memory(str(error)):
+            raise
+    stage("examining it")
+    examined = Examined(session, source)
+    return {name: found for name, examine in EXAMINERS.items() if (found := examine(examined)) is not None}
+
+
+def _give_back() -> None:
+    """So that the next slice finds as much room as this one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+if __name__ == "__main__":
+    main()

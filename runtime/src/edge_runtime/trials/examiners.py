@@ -1,0 +1,47 @@
+"""What a trial finds out about a slice that runs: one entry a finding, in the order in which they are asked.
+
+An examiner runs in the trial's process, so it may import and take what the runtime itself should not. What it
+returns is kept with the verdict, under its name, as JSON; one that says nothing returns None. A slice is
+tried anew when the names here change: another meaning needs another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from edge_runtime.documents import Json
+from edge_runtime.inference.sessions import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A slice that was loaded and has run: its session, and its file as bytes or where it lies."""
+
+    session: Session
+    source: bytes | Path
+
+    def data(self) -> bytes:
+        """The file's bytes."""
+        return self.source.read_bytes() if isinstance(self.source, Path) else self.source
+
+
+def _peak(_: Examined) -> Json:
+    """Bytes that the process had in memory at most, from its start: an upper bound for this slice."""
+    status = Path("/proc/self/status")  # getrusage would tell the parent's from before the exec
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "")
+    return None if found is None else int(found[1]) << 10
+
+
+def _seconds(examined: Examined) -> Json:
+    """What one run took here."""
+    return examined.session.seconds
+
+
+EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
+    {"peakBytes": _peak, "runSeconds": _seconds}
+)

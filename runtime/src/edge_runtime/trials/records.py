@@ -1,0 +1,89 @@
+"""Verdicts on this node's disk, one small file each. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from edge_runtime.model_store import write_whole
+from edge_runtime.trials.verdicts import Verdict, read_verdict
+
+_log = logging.getLogger(__name__)
+
+MOST: Final = 512
+"""Verdicts that are kept beside those of slices in use: a plan often goes back to what it had before."""
+_SUFFIX: Final = ".json"
+_ABANDONED: Final = 600.0
+
+
+class Records:
+    """Verdicts by key. Without a folder, or where the disk does not take them, they last as long as this."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[str, Verdict] = {}
+
+    def get(self, key: str) -> Verdict | None:
+        """What is known; a damaged file is nothing known."""
+        known = self._known.get(key)
+        if known is None and (found := self._read(key)) is not None:
+            known = self._known[key] = found[1]
+        return known
+
+    def put(self, key: str, digest: str, verdict: Verdict) -> None:
+        """Keeps a verdict about the slice of this digest."""
+        self._known[key] = verdict
+        if self._folder is not None:
+            document = verdict.document() | {"digest": digest}
+            try:
+                write_whole(self._path(key), orjson.dumps(document))
+            except OSError as error:
+                _log.warning("a verdict is not kept on disk, so %s is tried again: %s", digest, error)
+
+    def remove(self, key: str) -> None:
+        """Forgets a verdict."""
+        self._known.pop(key, None)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._path(key).unlink(missing_ok=True)
+
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Removes what is damaged, and of the verdicts about other slices the oldest beyond MOST."""
+        if self._folder is None:
+            return
+        others: list[tuple[float, str]] = []
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._folder):
+                if not entry.name.endswith(_SUFFIX):
+                    if entry.stat().st_mtime < time.time() - _ABANDONED:  # a write that was broken off
+                        Path(entry.path).unlink(missing_ok=True)
+                    continue
+                key = entry.name.removesuffix(_SUFFIX)
+                found = self._read(key)
+                if found is None:
+                    self.remove(key)
+                elif found[0] not in digests:
+                    others.append((entry.stat().st_mtime, key))
+        for _, key in sorted(others)[: max(len(others) - MOST, 0)]:
+            self.remove(key)
+
+    def _read(self, key: str) -> tuple[str, Verdict] | None:
+        if self._folder is None:
+            return None
+        try:
+            document = orjson.loads(self._path(key).read_bytes())
+        except (OSError, ValueError):
+            return None
+        verdict = read_verdict(document)
+        return None if verdict is None else (str(document.get("digest", "")), verdict)
+
+    def _path(self, key: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{key}{_SUFFIX}"

@@ -1,0 +1,61 @@
+"""Models that onnxruntime takes and that end, stop or fill the process in which they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from networks import info, model_of
+
+
+def harmless(seed: int = 0) -> bytes:
+    """x [N, 8] -> y [N, 6], with some weights of its own."""
+    shift = np.random.default_rng(seed).normal(size=6).astype(np.float32)
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], ["left", "right"], axis=1),
+        helper.make_node("Add", ["right", "shift"], ["y"]),
+    ]
+    return _model(nodes, 6, sizes=np.array([2, 6], np.int64), shift=shift)
+
+
+def crashing(seed: int = 0) -> bytes:
+    """As `harmless`, with the output of Split that nobody reads left out: onnxruntime writes to nowhere."""
+    shift = np.random.default_rng(seed).normal(size=6).astype(np.float32)
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], ["", "right"], axis=1),
+        helper.make_node("Add", ["right", "shift"], ["y"]),
+    ]
+    return _model(nodes, 6, sizes=np.array([2, 6], np.int64), shift=shift)
+
+
+def endless() -> bytes:
+    """x [N, 8] -> y [N, 8] by a loop that would take centuries."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["a"], ["b"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            info("a", "N", 8),
+        ],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), info("b", "N", 8)],
+    )
+    nodes = [helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body)]
+    return _model(nodes, 8, trips=np.array(1 << 62, np.int64))
+
+
+def greedy(gib: int = 1 << 16) -> bytes:
+    """x [N, 8] -> y [N, 8] by way of so many GiB of zeros: more than any machine has."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["none"], keepdims=0),
+        helper.make_node("Add", ["x", "none"], ["y"]),
+    ]
+    return _model(nodes, 8, shape=np.array([gib << 28], np.int64))
+
+
+def _model(nodes: list[NodeProto], columns: int, **constants: Any) -> bytes:
+    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    return model_of(nodes, [info("x", "N", 8)], [info("y", "N", columns)], weights)
