@@ -20,8 +20,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from edge_runtime.codecs.contracts import FP16, scale_name, zero_name
 from edge_runtime.errors import BadRequest
-from edge_runtime.slicing.shapes import NUMBERS
-from edge_runtime.tensors import Tensor
+from edge_runtime.tensors import NUMPY_TYPES, Tensor
 
 _LARGEST_HALF: Final = 65504.0
 _LEVELS: Final = 255.0
@@ -57,7 +56,7 @@ def encoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
 def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
     """Makes a tensor of the slice from the tensors on the wire."""
     check_opset(codec, opset)
-    kind = NUMBERS[tensor.datatype]
+    kind = helper.np_dtype_to_tensor_dtype(NUMPY_TYPES[tensor.datatype])
     if codec == FP16:
         yield _node("Cast", [wire], f"{wire}.value", to=kind)
         yield _border(f"{wire}.value", tensor.name)
@@ -132,7 +131,7 @@ def _border(value: str, output: str) -> NodeProto:
 
 
 def _bounded(tensor: Tensor, value: str, output: str, opset: int) -> Iterator[NodeProto]:
-    number = helper.tensor_dtype_to_np_dtype(NUMBERS[tensor.datatype])
+    number = NUMPY_TYPES[tensor.datatype]
     least, most = f"{output}.least", f"{output}.most"
     yield _constant(least, np.array(-_LARGEST_HALF, number))
     yield _constant(most, np.array(_LARGEST_HALF, number))
