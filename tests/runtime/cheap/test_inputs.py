@@ -313,3 +313,18 @@ async def test_what_may_differ_next_time_may_be_dropped_all_the_same() -> None:
         [[2]],
         [[3]],
     ]
+
+
+async def test_it_is_said_once_for_a_model_however_often_its_placement_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    setup = Setup(replace(CACHE, unrepeatable="it draws at random", model="a"))
+    for age in (1.0, 2.0, 3.0):
+        settings = Cheap(cache=Caching(max_age=age), model="a", unrepeatable="it draws at random")
+        setup.source.cheap = settings
+        await setup.ask()
+    assert len(caplog.records) == 1
+    setup.source.cheap = replace(setup.source.cheap, model="b")
+    await setup.ask()
+    assert len(caplog.records) == 2

@@ -71,6 +71,7 @@ class CheapInputs:
         self._source, self._registry, self._service = source, registry, service
         self._key, self._clock = key, clock
         self._settings = OFF
+        self._said: tuple[str, str] | None = None
         self._filter: InputFilter | None = None
         self._cache: ResultCache | None = None
         self._flights: dict[Key, Flight] = {}
@@ -100,7 +101,9 @@ class CheapInputs:
     def _adopt(self, given: Cheap) -> None:
         """Takes other settings; a request under way keeps to the filter and the cache that it began with."""
         before, wanted = self._settings.withheld, given.withheld
-        if wanted is not given and (given.filter, given.cache) != (wanted.filter, wanted.cache):
+        why = (given.model, given.unrepeatable)
+        if why != self._said and (given.filter, given.cache) != (wanted.filter, wanted.cache):
+            self._said = why
             _log.info("no answer is given again: %s", given.unrepeatable)
         self._settings = given
         same = before.model == wanted.model

@@ -5,10 +5,15 @@ A node that has only the head cannot tell whether the tail draws at random.
 
 from __future__ import annotations
 
+from typing import Final
+
 from edge_runtime.documents import Json
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.remembered import Remembered
+
+
+_UNKNOWN: Final = "the model store does not say whether the model answers the same again"
 
 
 class Repeats:
@@ -26,9 +31,9 @@ class Repeats:
             except Unreachable:
                 raise
             except StorageError as error:
-                return {"unrepeatable": f"it is not known whether the model answers the same again: {error}"}
-            unknown = "the model store does not say whether the model answers the same again"
-            return {"unrepeatable": str(card.get("unrepeatable", unknown))}
+                return {"unrepeatable": f"{_UNKNOWN}: {error}"}
+            return {"unrepeatable": card.get("unrepeatable")}
 
         found = await self._remembered.get(["unrepeatable", model], ask)
-        return str(found["unrepeatable"])
+        said = found.get("unrepeatable") if isinstance(found, dict) else None
+        return said if isinstance(said, str) else _UNKNOWN

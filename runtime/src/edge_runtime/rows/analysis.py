@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from mmap import mmap
 from pathlib import Path
@@ -37,6 +38,11 @@ _REPEATABLE: Final = frozenset(
         "QEmbedLayerNormalization",
         "RotaryEmbedding",
     ]
+)
+# Outputs that are measurements: floats, and bytes as quantised networks and codecs make of them.
+_MEASURES: Final = (
+    *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16),
+    *(TensorProto.INT8, TensorProto.UINT8),
 )
 _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
@@ -138,7 +144,13 @@ def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
         return [Mixes(f"{operator.title}: its inputs or attributes do not fit it")] * len(names)
     made += [Mixes("it is not known what its last outputs are")] * (len(names) - len(made))
-    return [Mixes(f"{operator.title}: {m}") if isinstance(m, Mixes) else m for m in made]
+    exact = entry.exact and all(v is None or v.exact for v in inputs)
+    return [
+        Mixes(f"{operator.title}: {m}")
+        if isinstance(m, Mixes)
+        else replace(m, exact=exact or m.axis is None)  # what all runs have in common is computed alike
+        for m in made
+    ]
 
 
 def _apart(output: ValueInfoProto, known: dict[str, Result]) -> str:
@@ -147,4 +159,6 @@ def _apart(output: ValueInfoProto, known: dict[str, Result]) -> str:
         return str(found)
     if found.axis != 0 or found.shape[0] != ROWS:
         return f"output {output.name} does not have one row for each row of the inputs"
+    if not found.exact and output.type.tensor_type.elem_type not in _MEASURES:
+        return f"output {output.name} is of whole numbers made of sums that the number of rows may change"
     return ""

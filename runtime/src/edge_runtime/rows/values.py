@@ -23,11 +23,14 @@ class Value:
 
     elements: of a small tensor of numbers what is known of each; None of one that depends on the number of
     rows in a way that is not known.
+    exact: whether each element is the same bit by bit however many rows there are: not made of sums whose
+    order depends on that, nor of functions whose last bit does.
     """
 
     shape: tuple[Size, ...]
     axis: int | None = None
     elements: tuple[Size | None, ...] | None = None
+    exact: bool = True
 
     @property
     def rank(self) -> int:

@@ -16,13 +16,17 @@ _Element = Size | None
 
 
 @rule(
-    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift",
-    "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "Celu", "Cos", "Cosh", "Div",
-    "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid",
-    "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min",
-    "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu",
-    "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum",
-    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
+    "Abs", "Add", "And", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil",
+    "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "LeakyRelu", "Less",
+    "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Relu", "Round",
+    "Shrink", "Sign", "Sub", "Sum", "ThresholdedRelu", "Where", "Xor",
+    counting=True,
+    exact=True,
+)  # fmt: skip
+@rule(
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
+    "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Pow", "Reciprocal", "Selu", "Sigmoid",
+    "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh",
     counting=True,
 )  # fmt: skip
 def elementwise(step: Step) -> Sequence[Result]:
@@ -30,13 +34,13 @@ def elementwise(step: Step) -> Sequence[Result]:
     return [_combined(step, step.given(), _WAYS.get(step.operator.kind))]
 
 
-@rule("Identity", counting=True)
+@rule("Identity", counting=True, exact=True)
 def identity(step: Step) -> Sequence[Result]:
     """The very same."""
     return [step.value()]
 
 
-@rule("Cast", counting=True)
+@rule("Cast", counting=True, exact=True)
 def cast(step: Step) -> Sequence[Result]:
     """Numbers only."""
     to = step.attribute("to")
@@ -46,20 +50,20 @@ def cast(step: Step) -> Sequence[Result]:
     return [_combined(step, [step.value()], (lambda v: v[0]) if keep else None)]
 
 
-@rule("CastLike")
+@rule("CastLike", exact=True)
 def cast_like(step: Step) -> Sequence[Result]:
     """Of the other only its datatype counts."""
     return [step.alike()]
 
 
-@rule("Clip")
+@rule("Clip", exact=True)
 def clip(step: Step) -> Sequence[Result]:
     """By bounds that are one for all."""
     step.commons(1)
     return [step.alike()]
 
 
-@rule("Dropout")
+@rule("Dropout", exact=True)
 def dropout(step: Step) -> Sequence[Result]:
     """Nothing unless a model is being trained."""
     step.commons(1)
@@ -78,7 +82,7 @@ def batch_normalization(step: Step) -> Sequence[Result]:
     return [step.alike()]
 
 
-@rule("QuantizeLinear", "DequantizeLinear")
+@rule("QuantizeLinear", "DequantizeLinear", exact=True)
 def quantize(step: Step) -> Sequence[Result]:
     """By one scale for all, for each place along another axis than the rows', or for each row."""
     value, scale = step.value(), step.value(1)

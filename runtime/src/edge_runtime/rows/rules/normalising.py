@@ -9,7 +9,8 @@ from edge_runtime.rows.sizes import ONE, Size, product
 from edge_runtime.rows.values import Mixes, Value
 
 
-@rule("Hardmax", "LogSoftmax", "Softmax")
+@rule("Hardmax", exact=True)
+@rule("LogSoftmax", "Softmax")
 def softmax(step: Step) -> Sequence[Result]:
     """Along one axis; before version 13 along all from one on."""
     value = step.value()
@@ -57,9 +58,10 @@ def mean_variance_normalization(step: Step) -> Sequence[Result]:
     return [step.alike()]
 
 
+@rule("ReduceMax", "ReduceMin", exact=True)
 @rule(
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "ReduceSumSquare",
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum",
+    "ReduceSumSquare",
     counting=True,
 )  # fmt: skip
 def reduce(step: Step) -> Sequence[Result]:
@@ -79,7 +81,7 @@ def reduce(step: Step) -> Sequence[Result]:
     return [_without(value, gone, bool(step.attribute("keepdims", 1)))]
 
 
-@rule("ArgMax", "ArgMin")
+@rule("ArgMax", "ArgMin", exact=True)
 def argmax(step: Step) -> Sequence[Result]:
     """Along one axis."""
     value = step.value()
@@ -88,7 +90,7 @@ def argmax(step: Step) -> Sequence[Result]:
     return [_without(value, {axis}, bool(step.attribute("keepdims", 1)))]
 
 
-@rule("TopK")
+@rule("TopK", exact=True)
 def topk(step: Step) -> Sequence[Result]:
     """Along one axis, as many for every row."""
     value = step.value()
@@ -103,7 +105,7 @@ def topk(step: Step) -> Sequence[Result]:
     return [made, made]
 
 
-@rule("CumSum")
+@rule("CumSum", exact=True)
 def cumsum(step: Step) -> Sequence[Result]:
     """Along one axis."""
     value, axes = step.value(), step.value(1).integers

@@ -15,7 +15,7 @@ def matmul(step: Step) -> Sequence[Result]:
     return [multiplied(step, step.value(0), step.value(1))]
 
 
-@rule("MatMulInteger")
+@rule("MatMulInteger", exact=True)
 def matmul_integer(step: Step) -> Sequence[Result]:
     """As MatMul, by zero points that are one for all rows."""
     step.single(2)
@@ -76,7 +76,7 @@ def conv(step: Step) -> Sequence[Result]:
     return [broadcast([made, step.value(3)], step.unknowns) if step.has(3) else made]
 
 
-@rule("ConvInteger")
+@rule("ConvInteger", exact=True)
 def conv_integer(step: Step) -> Sequence[Result]:
     """By a zero point that is one for all."""
     value, weight = step.value(), step.value(1)
@@ -99,9 +99,8 @@ def qlinear_conv(step: Step) -> Sequence[Result]:
     return [_convolved(step, value, weight)]
 
 
-@rule(
-    "AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool",
-)  # fmt: skip
+@rule("GlobalMaxPool", "MaxPool", exact=True)
+@rule("AveragePool", "GlobalAveragePool", "GlobalLpPool", "LpPool")
 def pool(step: Step) -> Sequence[Result]:
     """Each picture by itself."""
     value = step.value()

@@ -92,10 +92,15 @@ Rule = Callable[[Step], Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A rule; `counting`: whether it can handle the number of rows as a number."""
+    """A rule.
+
+    counting: it can handle the number of rows as a number. exact: the operator makes the same of the same
+    elements, bit by bit, however many rows there are.
+    """
 
     apply: Rule
     counting: bool
+    exact: bool
 
 
 TABLE: Final[dict[tuple[str, str], Entry]] = {}
@@ -103,13 +108,15 @@ MICROSOFT: Final = "com.microsoft"
 CLASSICAL: Final = "ai.onnx.ml"
 
 
-def rule(*kinds: str, domain: str = "", counting: bool = False) -> Callable[[Rule], Rule]:
+def rule(
+    *kinds: str, domain: str = "", counting: bool = False, exact: bool = False
+) -> Callable[[Rule], Rule]:
     """Enters a rule for operators."""
 
     def enter(apply: Rule) -> Rule:
         for kind in kinds:
             assert (domain, kind) not in TABLE, kind
-            TABLE[domain, kind] = Entry(apply, counting)
+            TABLE[domain, kind] = Entry(apply, counting, exact)
         return apply
 
     return enter

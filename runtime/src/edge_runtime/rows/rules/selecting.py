@@ -12,7 +12,7 @@ from edge_runtime.rows.values import Mixes, Value
 _END: Final = 10**9  # what exporters write for "to the end", at least; no batch is as large
 
 
-@rule("Gather", counting=True)
+@rule("Gather", counting=True, exact=True)
 def gather(step: Step) -> Sequence[Result]:
     """A table's entries by number, or places along another axis than the rows'."""
     data, indices = step.value(), step.value(1)
@@ -32,7 +32,7 @@ def gather(step: Step) -> Sequence[Result]:
     return [_some(data, indices)] if data.elements is not None else [data.shaped(shape)]
 
 
-@rule("GatherElements", "ScatterElements")
+@rule("GatherElements", "ScatterElements", exact=True)
 def gather_elements(step: Step) -> Sequence[Result]:
     """Along another axis than the rows', which all inputs have in the same place."""
     data, indices = step.value(), step.value(1)
@@ -47,7 +47,7 @@ def gather_elements(step: Step) -> Sequence[Result]:
     ]
 
 
-@rule("GatherND")
+@rule("GatherND", exact=True)
 def gather_nd(step: Step) -> Sequence[Result]:
     """A table's entries by several numbers, or each row's own."""
     data, indices = step.value(), step.value(1)
@@ -66,7 +66,7 @@ def gather_nd(step: Step) -> Sequence[Result]:
     raise Mixes("it looks up along the rows")
 
 
-@rule("OneHot")
+@rule("OneHot", exact=True)
 def one_hot(step: Step) -> Sequence[Result]:
     """One more axis."""
     step.commons(1)
@@ -79,7 +79,7 @@ def one_hot(step: Step) -> Sequence[Result]:
     return [indices.shaped(shape, None if rows is None else rows + (axis <= rows))]
 
 
-@rule("Concat", counting=True)
+@rule("Concat", counting=True, exact=True)
 def concat(step: Step) -> Sequence[Result]:
     """Along another axis than the rows', which all parts have."""
     parts = step.given()
@@ -98,7 +98,7 @@ def concat(step: Step) -> Sequence[Result]:
     return [parts[0].shaped(_joined(step, parts, axis), rows)]
 
 
-@rule("Split")
+@rule("Split", exact=True)
 def split(step: Step) -> Sequence[Result]:
     """Along another axis than the rows'."""
     value, outputs = step.value(), step.operator.node.output
@@ -113,7 +113,7 @@ def split(step: Step) -> Sequence[Result]:
     return [value.shaped((*value.shape[:axis], s, *value.shape[axis + 1 :]), value.axis) for s in sizes]
 
 
-@rule("Slice", counting=True)
+@rule("Slice", counting=True, exact=True)
 def slice_(step: Step) -> Sequence[Result]:
     """Along other axes than the rows', or all rows."""
     value = step.value()
@@ -146,7 +146,7 @@ def slice_(step: Step) -> Sequence[Result]:
     return [value.shaped(shape, value.axis)]
 
 
-@rule("Pad")
+@rule("Pad", exact=True)
 def pad(step: Step) -> Sequence[Result]:
     """Along other axes than the rows'."""
     step.commons(1)
@@ -193,7 +193,7 @@ def resize(step: Step) -> Sequence[Result]:
     return [value.shaped(shape, value.axis)]
 
 
-@rule("Trilu")
+@rule("Trilu", exact=True)
 def trilu(step: Step) -> Sequence[Result]:
     """Of the last two dimensions."""
     step.commons(1)
@@ -211,7 +211,7 @@ def grid_sample(step: Step) -> Sequence[Result]:
     return [picture.shaped((*picture.shape[:2], *grid.shape[1:-1]), picture.axis)]
 
 
-@rule("DepthToSpace", "SpaceToDepth")
+@rule("DepthToSpace", "SpaceToDepth", exact=True)
 def depth_to_space(step: Step) -> Sequence[Result]:
     """Within each picture."""
     value, by = step.value(), Size(step.attribute("blocksize", 1))

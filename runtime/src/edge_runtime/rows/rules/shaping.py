@@ -13,7 +13,7 @@ from edge_runtime.rows.values import Mixes, Value, broadcast
 _MOST: Final = 64
 
 
-@rule("Constant")
+@rule("Constant", exact=True)
 def constants(step: Step) -> Sequence[Result]:
     """Whatever is written into the file."""
     attributes = step.operator.attributes
@@ -30,7 +30,7 @@ def constants(step: Step) -> Sequence[Result]:
     raise Mixes(f"its {name or 'value'} is no tensor of numbers")
 
 
-@rule("Shape", counting=True)
+@rule("Shape", counting=True, exact=True)
 def shape(step: Step) -> Sequence[Result]:
     """The sizes themselves, that of the rows' axis among them."""
     value = step.value()
@@ -38,13 +38,13 @@ def shape(step: Step) -> Sequence[Result]:
     return [Value((Size(len(found)),), None, found)]
 
 
-@rule("Size", counting=True)
+@rule("Size", counting=True, exact=True)
 def size(step: Step) -> Sequence[Result]:
     """The number of elements."""
     return [Value((), None, (product(step.value().shape),))]
 
 
-@rule("ConstantOfShape", counting=True)
+@rule("ConstantOfShape", counting=True, exact=True)
 def constant_of_shape(step: Step) -> Sequence[Result]:
     """The same everywhere: so is each row, where a dimension is the number of rows."""
     target, axis = _target(step.value())
@@ -58,7 +58,7 @@ def constant_of_shape(step: Step) -> Sequence[Result]:
     return [Value(target, axis)]
 
 
-@rule("Expand", counting=True)
+@rule("Expand", counting=True, exact=True)
 def expand(step: Step) -> Sequence[Result]:
     """What is one for all may be repeated for each row."""
     value = step.value()
@@ -70,7 +70,7 @@ def expand(step: Step) -> Sequence[Result]:
     return [broadcast([value, Value(target, axis)], step.unknowns)]
 
 
-@rule("Tile", counting=True)
+@rule("Tile", counting=True, exact=True)
 def tile(step: Step) -> Sequence[Result]:
     """Along other axes than the rows'; what is one for all may be repeated for each row."""
     value, repeats = step.value(), step.value(1)
@@ -87,7 +87,7 @@ def tile(step: Step) -> Sequence[Result]:
     return [Value(shape, _rows_in(shape))]
 
 
-@rule("Transpose")
+@rule("Transpose", exact=True)
 def transpose(step: Step) -> Sequence[Result]:
     """The rows' axis goes where it is put."""
     value = step.value()
@@ -98,7 +98,7 @@ def transpose(step: Step) -> Sequence[Result]:
     return [value.shaped([value.shape[i] for i in order], axis)]
 
 
-@rule("Flatten")
+@rule("Flatten", exact=True)
 def flatten(step: Step) -> Sequence[Result]:
     """To two dimensions."""
     value = step.value()
@@ -107,7 +107,7 @@ def flatten(step: Step) -> Sequence[Result]:
     return [_reshaped(value, (product(value.shape[:axis]), product(value.shape[axis:])))]
 
 
-@rule("Reshape", counting=True)
+@rule("Reshape", counting=True, exact=True)
 def reshape(step: Step) -> Sequence[Result]:
     """To a shape in which the elements of each row still follow each other."""
     value, wanted = step.value(), step.value(1)
@@ -139,7 +139,7 @@ def reshape(step: Step) -> Sequence[Result]:
     return [_reshaped(value, tuple(target))]
 
 
-@rule("Squeeze", counting=True)
+@rule("Squeeze", counting=True, exact=True)
 def squeeze(step: Step) -> Sequence[Result]:
     """Takes axes away that are named."""
     value, axes = step.value(), step.integers("axes", 1)
@@ -154,7 +154,7 @@ def squeeze(step: Step) -> Sequence[Result]:
     return [Value(tuple(value.shape[i] for i in kept), axis, value.elements)]
 
 
-@rule("Unsqueeze", counting=True)
+@rule("Unsqueeze", counting=True, exact=True)
 def unsqueeze(step: Step) -> Sequence[Result]:
     """Adds axes of one element."""
     value, axes = step.value(), step.integers("axes", 1)
@@ -171,7 +171,7 @@ def unsqueeze(step: Step) -> Sequence[Result]:
     return [Value(tuple(shape), kept[value.axis] if value.axis is not None else None, value.elements)]
 
 
-@rule("Range")
+@rule("Range", exact=True)
 def arange(step: Step) -> Sequence[Result]:
     """Numbers up to one that all requests have in common."""
     step.commons()
