@@ -130,9 +130,11 @@ def test_a_hung_hop_is_taken_again_within_a_second_of_its_return(split: Stack, i
 def test_a_caller_in_a_hurry_is_answered_within_its_own_timeout(split: Stack, image: Any) -> None:
     split.hop.delay = 0.1
     replies = split.ask(image, 40, 20, patience=0.04)
-    assert {r.parameters["route"] for r in replies} == {"exit1@local"}
-    assert sum(r.seconds < 0.04 for r in replies) >= 38
-    assert sum(r.parameters["deadline_met"] for r in replies) >= 38
+    answered = [r for r in replies if r.status == 200]
+    assert {r.parameters["route"] for r in answered} == {"exit1@local"}
+    assert sum(r.seconds < 0.04 for r in answered) >= 38
+    assert sum(r.parameters["deadline_met"] for r in answered) >= 38
+    assert {r.status for r in replies} <= {200, 504}
     # That the hop had no time is not its fault: who has time gets its answer.
     assert split.infer(image)["parameters"]["route"] == "final@pool1"
 
