@@ -13,7 +13,19 @@ from onnx import helper, numpy_helper
 from networks import info, model_of
 
 _WITH_SOCKETS = frozenset(
-    ("serving", "cluster", "store", "alone", "limits", "cheap", "autonomy", "queueing", "tls", "tracing")
+    (
+        "serving",
+        "cluster",
+        "store",
+        "alone",
+        "limits",
+        "cheap",
+        "autonomy",
+        "queueing",
+        "tls",
+        "tracing",
+        "http",
+    )
 )
 EXITS = (("exit1", "exit1_logits", 0.81), ("exit2", "exit2_logits", 0.9), ("final", "logits", 0.97))
 

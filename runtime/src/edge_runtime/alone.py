@@ -20,6 +20,7 @@ from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.pauses import short_pauses
@@ -32,7 +33,7 @@ from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
-from edge_runtime.transports import Transports, bracketed
+from edge_runtime.transports import Transports
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -223,7 +224,8 @@ async def serve_alone(
     )
     serving = asyncio.create_task(transports.serve())
     short_pauses()
-    shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
+    everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
+    shown = "127.0.0.1" if everywhere else bracketed(transports.host)
     contract, folder = model.contract, certificates.folder if certificates is not None else None
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
     plain = transports.health_port

@@ -24,6 +24,7 @@ from edge_runtime.errors import (
     UnknownModel,
     UnsupportedEncoding,
 )
+from edge_runtime.http.heads import STATUS
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans
@@ -49,6 +50,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (TooLarge, 413),
     (UnsupportedEncoding, 415),
     (TooSlow, 408),
+    *STATUS.items(),
     (BadRequest, 400),
     (QueueFull, 429),
     (CannotAnswer, 503),
@@ -81,7 +83,7 @@ class RestApp:
         except CallerLeft:
             return
         except EdgeError as error:
-            await _refuse(send, error)
+            await refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
             await answer(send, 500, b'{"error":"the server failed on this request; its log says why"}')
@@ -223,7 +225,8 @@ async def _packed(
     return [packed]
 
 
-async def _refuse(send: Send, error: EdgeError) -> None:
+async def refuse(send: Send, error: EdgeError) -> None:
+    """Answers with an error's status and sentence."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     headers = [JSON]
     if isinstance(error, QueueFull):

@@ -18,8 +18,10 @@ from edge_runtime.errors import (
     NotFound,
     StorageError,
     TooLarge,
+    TooSlow,
     Unreachable,
 )
+from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
 
@@ -30,6 +32,8 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     NotFound: 404,
     TooLarge: 413,
     Unreachable: 502,
+    TooSlow: 408,
+    **STATUS,
 }
 
 
@@ -48,10 +52,10 @@ class StoreApp:
         except CallerLeft:
             return
         except EdgeError as error:
-            await _refuse(send, _STATUS.get(type(error), 400), error.reason, str(error))
+            await refuse(send, error)
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await _refuse(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
+            await _say(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
 
     async def _route(self, method: str, path: str, receive: Receive, send: Send) -> None:
         parts = path.split("/")[1:]
@@ -133,5 +137,10 @@ async def _sink(receive: Receive, send: Send) -> None:
     await answer(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
 
 
-async def _refuse(send: Send, status: int, reason: str, message: str) -> None:
+async def refuse(send: Send, error: EdgeError) -> None:
+    """Answers with an error's status, reason and sentence."""
+    await _say(send, _STATUS.get(type(error), 400), error.reason, str(error))
+
+
+async def _say(send: Send, status: int, reason: str, message: str) -> None:
     await answer(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))

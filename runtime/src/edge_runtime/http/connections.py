@@ -1,0 +1,268 @@
+"""uvicorn's connections, held to RFC 9112: a request is answered once, and its body is what its head says.
+
+llhttp, which parses for uvicorn, ends a message at an offer to upgrade and leaves what follows to another
+protocol. No other is spoken here, so the offer is ignored (RFC 9110, 7.8): a parser that never saw it reads
+on. What cannot be read is refused after the answers that are due before it, and nothing is read behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from edge_runtime.asgi import Receive, Scope, Send
+from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, TooSlow
+from edge_runtime.http.heads import Head, split_target, unreadable
+
+Refuse = Callable[[Send, EdgeError], Awaitable[None]]
+
+LARGEST_HEAD: Final = 64 << 10
+PATIENCE: Final = 75.0  # as long as an idle connection is kept
+_FAREWELL: Final = 2.0  # seconds in which a caller who still sends can read why nothing more is read
+
+
+class Connection(HttpToolsProtocol):
+    """One caller's connection.
+
+    What goes on for more than LARGEST_HEAD bytes after its first packet without being body, be it headers,
+    trailers or chunks' extensions, is refused. A connection is closed when its first head, the rest of one,
+    or what is left of a body after its answer takes longer than PATIENCE seconds; a body that pauses for so
+    long is refused. Between requests uvicorn's own limit holds.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        refuse: Refuse,
+    ) -> None:
+        """refuse: how the application words a refusal of what is not even a request."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._refuse_with = refuse
+        self._head = Head()
+        self._unfinished = False  # a head
+        self._open = False  # a body
+        self._offered = False  # an upgrade, by the head whose body is yet to be read
+        self._deaf = False  # nothing is read any more
+        self._left = False
+        self._fault: EdgeError | None = None
+        self._silent = 0  # bytes since one that was body
+        self._heard = 0.0
+        self._limit: asyncio.TimerHandle | None = None
+        self._last: _Cycle | None = None  # the request that came last
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._outgoing: Any = _Outgoing(self, transport)
+        self._limit_to(PATIENCE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+        self._outgoing = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        self._heard = self.loop.time()
+        self._silent += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            fault = self._fault or unreadable(self.url if self._unfinished else b"", str(error))
+            self._refuse(fault)
+            return
+        if self._silent > LARGEST_HEAD and (self._unfinished or self._open):
+            long = HeadersTooLarge(f"headers: more than {LARGEST_HEAD} bytes; send fewer or shorter ones")
+            self._refuse(long)
+        elif self._limit is None and (self._unfinished or self._open or self._answered):
+            self._limit_to(PATIENCE)
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                keep_alive = self.parser.should_keep_alive()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(self._head.framing(keep_alive))
+            else:
+                return
+
+    def on_message_begin(self) -> None:
+        if self._offered:
+            return
+        self._unfinished, self._silent, self._head = True, 0, Head()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._offered:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._unfinished:  # trailers say nothing that is asked for here, and are no headers
+            return
+        name, value = name.lower(), value.rstrip(b" \t")
+        self._head.note(name, value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._offered:
+            self._offered = False
+            return
+        version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
+        try:
+            self._head.check(method, version)
+            raw_path, query = split_target(method, self.url)
+        except BadRequest as error:
+            self._fault = error
+            raise
+        self._unfinished, self._open, self._silent = False, True, 0
+        self._offered = self.parser.should_upgrade()
+        self._in_time()
+        scope, path = self.scope, raw_path.decode("ascii")
+        scope["method"], scope["http_version"] = method, version
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = raw_path, query
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self._take(scope, keep_alive, self.expect_100_continue and version != "1.0", self.app)
+
+    def on_body(self, body: bytes) -> None:
+        self._silent = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._offered:
+            return
+        self._open, self._silent = False, 0
+        self._in_time()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._left:
+            self.server_state.total_requests += 1
+        else:
+            super().on_response_complete()
+
+    def leave(self) -> None:
+        """Closes; from a caller who is still sending, what comes is thrown away until it had time to read.
+
+        A socket that is closed with unread bytes takes back what it had sent.
+        """
+        if self._left or self.transport.is_closing():
+            return
+        if not (self._deaf or self._open or self._unfinished) or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._left = self._deaf = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._limit_to(_FAREWELL)
+
+    @property
+    def _answered(self) -> bool:
+        """Whether no answer is due."""
+        return self._last is None or self._last.response_complete
+
+    def _take(self, scope: Any, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
+        """A request whose head is read: answered at once, or after those before it."""
+        at_once = self._answered
+        self.cycle = self._last = _Cycle(
+            scope=scope,
+            transport=self._outgoing,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=expects,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if at_once:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def _refuse(self, error: EdgeError) -> None:
+        """Nothing more is read; the request that could not be read to its end gets this answer."""
+        self._deaf = True
+        self._in_time()
+        cycle = self._last
+        if not self._open or cycle is None:
+            scope = {"type": "http", "method": self.parser.get_method().decode("ascii")}
+            self._take(scope, False, False, functools.partial(_refused, self._refuse_with, error))
+        elif cycle.response_complete:
+            self.leave()
+        else:
+            cycle.keep_alive = False
+            cycle.broken = error
+            cycle.message_event.set()
+
+    def _limit_to(self, seconds: float) -> None:
+        self._in_time()
+        self._limit = self.loop.call_later(seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        self._limit = None
+        if self._left or self._answered or not self._open:
+            self.transport.close()
+            return
+        rest = PATIENCE if self.flow.read_paused else self._heard + PATIENCE - self.loop.time()
+        if rest > 0:
+            self._limit_to(rest)
+        else:
+            self._refuse(TooSlow(f"body: nothing came for {PATIENCE:g} s; send it without pauses"))
+
+    def _in_time(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    broken: EdgeError | None = None
+
+    async def receive(self) -> Any:  # noqa: ANN401 - uvicorn's own types
+        """The next part of the body; raises what is wrong with one that cannot be read to its end."""
+        if self.broken is None:
+            message = await super().receive()
+        if self.broken is not None:
+            raise self.broken
+        return message
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - uvicorn's own types
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False  # whether its body still comes is the caller's choice (RFC 9110, 10.1.1)
+        await super().send(message)
+
+
+class _Outgoing:
+    """A connection's transport as answers see it."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, connection.leave
+
+
+async def _refused(refuse: Refuse, error: EdgeError, scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(send, error)
