@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
-    from edge_runtime.store.serving import serve_store
+    from edge_runtime.store.serving import store_server
 
     try:
         app = StoreApp(arguments.root, arguments.max_bytes)
@@ -67,7 +67,7 @@ def _store(arguments: argparse.Namespace) -> int:
             f"name a folder that may be written to"
         ) from error
     certificates = _certificates(arguments)
-    serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+    store_server(app, arguments.host, arguments.port, certificates, arguments.health_port).run()
     return 0
 
 

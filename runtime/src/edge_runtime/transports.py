@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -81,9 +80,9 @@ class Transports:
             for sock in bound:
                 sock.close()
             raise
-        self.http_port, *health = [_port(sock) for sock in bound]
-        self.health_port: int | None = health[0] if health else None
         self._http = _Http(doors, refuse, certificates)
+        self.http_port, *health = self._http.ports
+        self.health_port: int | None = health[0] if health else None
 
     async def serve(self) -> None:
         """Serves until `stop`."""
@@ -102,8 +101,3 @@ class _Http(HttpServer):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _port(sock: socket.socket) -> int:
-    number: int = sock.getsockname()[1]
-    return number

@@ -49,6 +49,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
+        Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
         # The testbed's own clusters are gone before the one that everything else shares is booted.
         Check("end-to-end tests", (python, *pytest, "-m", "e2e", "--durations=15", *CLUSTER_TESTS), E2E),

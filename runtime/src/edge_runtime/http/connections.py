@@ -26,7 +26,9 @@ Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 LARGEST_HEAD: Final = 64 << 10
 PATIENCE: Final = 75.0  # as long as an idle connection is kept
-_FAREWELL: Final = 2.0  # seconds in which a caller who still sends can read why nothing more is read
+# For so many seconds and bytes a caller who still sends can learn why nothing more is read.
+_FAREWELL: Final = 2.0
+_THROWN_AWAY: Final = 8 << 20
 
 
 class Connection(HttpToolsProtocol):
@@ -74,6 +76,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
+            self._silent += len(data)
+            if self._left and self._silent > _THROWN_AWAY:
+                self.transport.close()
             return
         self._unset_keepalive_if_required()
         self._heard = self.loop.time()
@@ -169,6 +174,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._left = self._deaf = True
+        self._silent = 0
         self.transport.write_eof()
         self.flow.resume_reading()
         self._limit_to(_FAREWELL)
@@ -187,7 +193,7 @@ class Connection(HttpToolsProtocol):
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
-            access_log=self.access_log,
+            access_log=False,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=expects,

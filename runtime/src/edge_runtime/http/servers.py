@@ -41,7 +41,10 @@ class Door:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn that listens at several doors, and finishes whatever has arrived before it ends."""
+    """uvicorn that listens at several doors, and finishes whatever has arrived before it ends.
+
+    `ports` are those of its sockets, in the order of the doors.
+    """
 
     def __init__(
         self, doors: Sequence[Door], refuse: Refuse, certificates: Certificates | None = None
@@ -49,6 +52,8 @@ class HttpServer(uvicorn.Server):
         """refuse: see Connection. certificates: those of the doors with TLS, which are watched."""
         self._doors = [(door, config_of(door.app, refuse)) for door in doors]
         super().__init__(self._doors[0][1])
+        places = [door.place for door in doors]
+        self.ports = [place.getsockname()[1] for place in places if isinstance(place, socket.socket)]
         self._certificates = certificates
         self._watching: asyncio.Task[None] | None = None
 

@@ -48,7 +48,7 @@ class StoreApp:
         if scope["type"] != "http":
             return
         try:
-            await self._route(scope["method"], scope["path"], receive, send)
+            await self._route(scope, receive, send)
         except CallerLeft:
             return
         except EdgeError as error:
@@ -57,7 +57,8 @@ class StoreApp:
             _log.exception("%s %s", scope["method"], scope["path"])
             await _say(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
 
-    async def _route(self, method: str, path: str, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path, size = scope["method"], scope["path"], _announced(scope)
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # its name may hold slashes
             parts = path.split("/", 3)[1:]
@@ -84,12 +85,12 @@ class StoreApp:
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
                 )
             case ["PUT", "v1", "files", name]:
-                await self._receive(self._blobs.file_path(name), None, receive, send)
+                await self._receive(self._blobs.file_path(name), None, size, receive, send)
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(self._blobs.read_file, name)
                 await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
             case ["PUT", "v1", "blobs", digest]:
-                await self._receive(None, check_digest(digest), receive, send)
+                await self._receive(None, check_digest(digest), size, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
             case ["PUT", "v1", "profiles", digest, name]:
@@ -102,8 +103,10 @@ class StoreApp:
                     f"{method} {path}: no such resource; see docs/model-store.md for those there are"
                 )
 
-    async def _receive(self, target: Path | None, digest: str | None, receive: Receive, send: Send) -> None:
-        with self._blobs.receive(target, digest) as incoming:
+    async def _receive(
+        self, target: Path | None, digest: str | None, size: int | None, receive: Receive, send: Send
+    ) -> None:
+        with self._blobs.receive(target, digest, size=size) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
         await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
@@ -120,6 +123,11 @@ class StoreApp:
             {"type": "http.response.start", "status": 404 if size is None else 200, "headers": headers}
         )
         await send({"type": "http.response.body", "body": b""})
+
+
+def _announced(scope: Scope) -> int | None:
+    """Bytes of the body, where its head says."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
 
 
 async def _sink(receive: Receive, send: Send) -> None:

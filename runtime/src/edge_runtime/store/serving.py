@@ -17,18 +17,18 @@ _HEALTH: Final = ("/v1/health/live", "/v1/health/ready")
 _log = logging.getLogger(__name__)
 
 
-def serve_store(
+def store_server(
     app: App, host: str, port: int, certificates: Certificates | None = None, health_port: int | None = None
-) -> None:
-    """Serves until SIGTERM or SIGINT; CannotListen where an address cannot be had.
+) -> HttpServer:
+    """A server that is bound and not started; CannotListen where an address cannot be had.
 
     certificates: with them the port speaks TLS and nothing else. health_port: where health is told without.
     """
     host = usable(host)
-    place = listening(host, port)
-    doors = [Door(app, place, certificates is not None)]
+    doors = [Door(app, listening(host, port), certificates is not None)]
     if health_port is not None:
         doors.append(Door(HealthApp(app, _HEALTH), listening(host, health_port)))
     scheme = "http" if certificates is None else "https"
-    _log.info("the model store listens on %s://%s:%d", scheme, bracketed(host), place.getsockname()[1])
-    HttpServer(doors, refuse, certificates).run()
+    server = HttpServer(doors, refuse, certificates)
+    _log.info("the model store listens on %s://%s:%d", scheme, bracketed(host), server.ports[0])
+    return server
