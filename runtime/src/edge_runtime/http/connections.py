@@ -15,17 +15,20 @@ from typing import Any, Final
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from edge_runtime.asgi import Receive, Scope, Send
 from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, TooSlow
-from edge_runtime.http.heads import Head, split_target, unreadable
+from edge_runtime.http.exchanges import Exchange
+from edge_runtime.http.heads import FRAMING, Head, split_target, unreadable
 
 Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 LARGEST_HEAD: Final = 64 << 10
 PATIENCE: Final = 75.0  # as long as an idle connection is kept
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 # For so many seconds and bytes a caller who still sends can learn why nothing more is read.
 _FAREWELL: Final = 2.0
 _THROWN_AWAY: Final = 8 << 20
@@ -62,17 +65,15 @@ class Connection(HttpToolsProtocol):
         self._silent = 0  # bytes since one that was body
         self._heard = 0.0
         self._limit: asyncio.TimerHandle | None = None
-        self._last: _Cycle | None = None  # the request that came last
+        self._last: Exchange | None = None  # the request that came last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._outgoing: Any = _Outgoing(self, transport)
         self._limit_to(PATIENCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
         super().connection_lost(exc)
-        self._outgoing = None
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -112,18 +113,21 @@ class Connection(HttpToolsProtocol):
         if self._offered:
             return
         self._unfinished, self._silent, self._head = True, 0, Head()
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_url(self, url: bytes) -> None:
         if not self._offered:
-            super().on_url(url)
+            self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._unfinished:  # trailers say nothing that is asked for here, and are no headers
             return
         name, value = name.lower(), value.rstrip(b" \t")
-        self._head.note(name, value)
-        super().on_header(name, value)
+        if name in FRAMING:
+            self._head.note(name, value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._offered:
@@ -139,16 +143,31 @@ class Connection(HttpToolsProtocol):
         self._unfinished, self._open, self._silent = False, True, 0
         self._offered = self.parser.should_upgrade()
         self._in_time()
-        scope, path = self.scope, raw_path.decode("ascii")
-        scope["method"], scope["http_version"] = method, version
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"], scope["query_string"] = raw_path, query
+        path = raw_path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+        }
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self._take(scope, keep_alive, self.expect_100_continue and version != "1.0", self.app)
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._offered:
@@ -187,19 +206,9 @@ class Connection(HttpToolsProtocol):
     def _take(self, scope: Any, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
         """A request whose head is read: answered at once, or after those before it."""
         at_once = self._answered
-        self.cycle = self._last = _Cycle(
-            scope=scope,
-            transport=self._outgoing,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=expects,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
+        default = self.server_state.default_headers
+        exchange = Exchange(self, scope, default, keep_alive=keep_alive, expects=expects)
+        self.cycle = self._last = exchange  # type: ignore[assignment]
         if at_once:
             self._start_asgi_task(self.cycle, app)
         else:
@@ -240,34 +249,6 @@ class Connection(HttpToolsProtocol):
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
-
-
-class _Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    broken: EdgeError | None = None
-
-    async def receive(self) -> Any:  # noqa: ANN401 - uvicorn's own types
-        """The next part of the body; raises what is wrong with one that cannot be read to its end."""
-        if self.broken is None:
-            message = await super().receive()
-        if self.broken is not None:
-            raise self.broken
-        return message
-
-    async def send(self, message: Any) -> None:  # noqa: ANN401 - uvicorn's own types
-        if self.waiting_for_100_continue and self.more_body:
-            self.keep_alive = False  # whether its body still comes is the caller's choice (RFC 9110, 10.1.1)
-        await super().send(message)
-
-
-class _Outgoing:
-    """A connection's transport as answers see it."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self.write, self.is_closing, self.close = transport.write, transport.is_closing, connection.leave
 
 
 async def _refused(refuse: Refuse, error: EdgeError, scope: Scope, receive: Receive, send: Send) -> None:

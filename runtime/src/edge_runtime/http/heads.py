@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import httptools
@@ -18,27 +17,31 @@ from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, NotOffer
 # The statuses of what only HTTP knows; each application has those of its own errors.
 STATUS: Final[dict[type[EdgeError], int]] = {HeadersTooLarge: 431, NotOffered: 501, UnknownVersion: 505}
 
-_FRAMING: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
+FRAMING: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SHOWN: Final = 80
 
 
-@dataclass(slots=True)
 class Head:
     """The fields of a head that decide where the request goes and where it ends."""
 
-    hosts: list[bytes] = field(default_factory=list)
-    lengths: list[bytes] = field(default_factory=list)
-    codings: list[bytes] = field(default_factory=list)
+    __slots__ = ("codings", "hosts", "lengths")
+
+    def __init__(self) -> None:
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.codings: list[bytes] = []
 
     def note(self, name: bytes, value: bytes) -> None:
-        """Keeps a field, whose name is in lower case, if it is one of those."""
-        if name in _FRAMING:
-            (
-                self.hosts if name == b"host" else self.lengths if name == b"content-length" else self.codings
-            ).append(value)
+        """Keeps a field of FRAMING."""
+        if name == b"host":
+            self.hosts.append(value)
+        elif name == b"content-length":
+            self.lengths.append(value)
+        else:
+            self.codings.append(value)
 
     def check(self, method: str, version: str) -> None:
         """BadRequest, NotOffered or UnknownVersion for a request that has no one meaning, or none here."""
