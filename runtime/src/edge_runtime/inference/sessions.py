@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -226,7 +227,9 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
             return NativeSession(native, model, threads)
         return _open_in_python(model, threads)
     except Exception as error:  # onnxruntime's exceptions share no base
-        raise CannotLoad(f"onnxruntime cannot load it: {_first_line(error)}") from error
+        raise CannotLoad(
+            lacking(str(error)) or f"onnxruntime cannot load it: {_first_line(error)}"
+        ) from error
 
 
 def _open_in_python(model: Model, threads: int) -> Untyped:
