@@ -22,7 +22,7 @@ from testbed.progress import Progress, step
 # The base is fixed, whatever Debian the machine has: the wheels' Python versions depend on it.
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libpython3.11", "python3", "python3-venv")
-# The Dockerfiles would install it from the network, which a build may not reach; its sources (17 MB) go again.
+# The Dockerfiles would get it from the network, which a build may not reach; its sources (17 MB) go again.
 LOCALE = (
     "localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8",
     "dpkg --purge locales",
