@@ -20,6 +20,7 @@ from edge_runtime.answers import Answer, confidence
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import BadRequest, CannotLoad, EdgeError
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.parts import Parts
@@ -206,6 +207,7 @@ async def serve_alone(
     cheap: Cheap = OFF,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
+    keepalive: KeepAlive = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -220,7 +222,16 @@ async def serve_alone(
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
-        service, metrics.exposition, host, http_port, grpc_port, uds, certificates, health_port, spans
+        service,
+        metrics.exposition,
+        host,
+        http_port,
+        grpc_port,
+        uds,
+        certificates,
+        health_port,
+        spans,
+        keepalive,
     )
     serving = asyncio.create_task(transports.serve())
     short_pauses()
@@ -258,6 +269,7 @@ def serve_file(
     health_port: int | None = None,
     max_batch: int = LARGEST,
     cheap: Cheap = OFF,
+    keepalive: KeepAlive = DEFAULT,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -283,6 +295,7 @@ def serve_file(
             cheap=cheap,
             max_batch=max_batch,
             spans=spans,
+            keepalive=keepalive,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:

@@ -26,6 +26,7 @@ from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
@@ -244,6 +245,7 @@ async def run(
     drain: float = _DRAIN,
     certificates: Certificates | None = None,
     spans: Spans | None = None,
+    keepalive: KeepAlive = DEFAULT,
 ) -> None:
     """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
     resolver = Resolver()
@@ -272,6 +274,7 @@ async def run(
         certificates,
         arguments.health_port,
         spans,
+        keepalive,
     )
     tasks: list[asyncio.Task[None]] = []
     placements = None
@@ -319,7 +322,8 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
             loop.add_signal_handler(number, stop.set)
         spans = start(arguments.service, os.environ)
         try:
-            await run(arguments, stop, certificates=certificates, spans=spans)
+            keepalive = keepalive_of(arguments)
+            await run(arguments, stop, certificates=certificates, spans=spans, keepalive=keepalive)
         finally:
             if spans is not None:
                 spans.close()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.asgi import App
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
-from edge_runtime.grpc.servicer import grpc_server
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
+from edge_runtime.grpc.servers import grpc_server
 from edge_runtime.http.addresses import bracketed, free_socket, listening, usable
 from edge_runtime.http.health import HealthApp
 from edge_runtime.http.servers import GRACE, Door, HttpServer
@@ -43,6 +44,7 @@ class Transports:
         certificates: Certificates | None = None,
         health_port: int | None = None,
         spans: Spans | None = None,
+        keepalive: KeepAlive = DEFAULT,
     ) -> None:
         """Binds; CannotListen names the address that cannot be had.
 
@@ -51,6 +53,7 @@ class Transports:
         certificates: with them both ports speak TLS and nothing else.
         health_port: where health and metrics are told without TLS.
         spans: with them each inference is traced.
+        keepalive: how gRPC's connections are kept.
         """
         self.host = host = usable(host)
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
@@ -74,7 +77,11 @@ class Transports:
                 doors.append(Door(HealthApp(app), bound[1]))
             credentials = server_credentials(certificates) if certificates is not None else None
             self._grpc, (self.grpc_port, *_) = grpc_server(
-                service, *grpc_addresses, credentials=credentials, interceptors=interceptors
+                service,
+                *grpc_addresses,
+                credentials=credentials,
+                interceptors=interceptors,
+                keepalive=keepalive,
             )
         except CannotListen:
             for sock in bound:
