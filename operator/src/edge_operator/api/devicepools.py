@@ -19,9 +19,9 @@ from edge_operator.api.quantities import Duration, Quantity
 from edge_operator.api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
 
 _ADDRESS = matching(
-    "^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}$",
+    r"^([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
     "is not an address: write host:port without a scheme or a path, e.g. "
-    "triton.triton.svc.cluster.local:8000",
+    "triton.triton.svc.cluster.local:8000, or [fd00::1]:8000 with an address of IPv6",
 )
 DeviceClass = Label
 
@@ -46,7 +46,8 @@ class TritonServer(Part):
 
     name: Label = Field(description="Name of the place, unique in the pool, e.g. cloud.")
     http_address: Annotated[str, Field(max_length=260), _ADDRESS] = Field(
-        description="host:port at which Triton speaks HTTP. It must run with --model-control-mode=explicit."
+        description="host:port at which Triton speaks HTTP, IPv6 in brackets. It must run with "
+        "--model-control-mode=explicit."
     )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         default="HTTP",
