@@ -81,7 +81,7 @@ class Echo:
 
 
 async def refuse(send: Send, error: EdgeError) -> None:
-    await answer(send, STATUS.get(type(error), 400), str(error).encode(), [])
+    await answer(send, (STATUS | {EdgeError: 500}).get(type(error), 400), str(error).encode(), [])
 
 
 async def _turns() -> None:
@@ -250,6 +250,24 @@ def test_who_was_not_told_to_send_a_body_is_not_read_any_further() -> None:
     # Who asked for nothing sends its body, which is skipped.
     wire = asyncio.run(_exchange(_unread, [head + b"\r\n", BODY + NEXT]))
     assert STATUSES.findall(bytes(wire.written)) == [b"413", b"413"]
+
+
+async def _fails(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/midway":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        await send({"type": "http.response.body", "body": b"1234", "more_body": True})
+    raise LookupError("for a test")
+
+
+@pytest.mark.parametrize(("path", "found"), [("/one", [b"500"]), ("/midway", [b"200"])])
+def test_an_application_that_fails_is_one_answer_and_ends_the_connection(
+    path: str, found: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    wire = asyncio.run(_exchange(_fails, [request + NEXT]))
+    assert STATUSES.findall(bytes(wire.written)) == found
+    assert not wire.kept
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 def test_http_1_0_knows_no_interim_answers() -> None:

@@ -6,9 +6,11 @@ import asyncio
 
 import numpy as np
 import orjson
+import pytest
 
 from edge_runtime.assignment import Link, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import LinkMonitor
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Tensor
@@ -55,4 +57,43 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
     # Known at all (it needs one measurement), and nothing lies before the next request.
     assert link.view().bandwidth is not None
     assert link.wait_for(0) == 0.0
+    server.close()
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "in two"])
+async def test_what_a_server_says_before_its_answer_is_not_the_answer(apart: bool) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            for part in (hint, ANSWER) if apart else (hint + ANSWER,):
+                writer.write(part)
+                await writer.drain()
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    for _ in range(2):
+        answer = await client.request("GET", "/", within=10)
+        assert (answer.status, answer.body, "link" in answer.headers) == (200, BODY, False)
+    client.close()
+    server.close()
+
+
+async def test_a_server_that_changes_the_protocol_unasked_has_broken_off() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + ANSWER
+        )
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    with pytest.raises(ConnectionFailed, match="the answer is not HTTP"):
+        await client.request("GET", "/", within=10)
+    client.close()
     server.close()

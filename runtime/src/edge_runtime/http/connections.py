@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import urllib.parse
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import httptools
@@ -21,10 +20,8 @@ from uvicorn.server import ServerState
 
 from edge_runtime.asgi import Receive, Scope, Send
 from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, TooSlow
-from edge_runtime.http.exchanges import Exchange
+from edge_runtime.http.exchanges import Exchange, Refuse
 from edge_runtime.http.heads import FRAMING, Head, split_target, unreadable
-
-Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 LARGEST_HEAD: Final = 64 << 10
 PATIENCE: Final = 75.0  # as long as an idle connection is kept
@@ -207,7 +204,7 @@ class Connection(HttpToolsProtocol):
         """A request whose head is read: answered at once, or after those before it."""
         at_once = self._answered
         default = self.server_state.default_headers
-        exchange = Exchange(self, scope, default, keep_alive=keep_alive, expects=expects)
+        exchange = Exchange(self, scope, default, self._refuse_with, keep_alive=keep_alive, expects=expects)
         self.cycle = self._last = exchange  # type: ignore[assignment]
         if at_once:
             self._start_asgi_task(self.cycle, app)

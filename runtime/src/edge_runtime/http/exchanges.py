@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from edge_runtime.asgi import App, Message, Scope, answer
+from edge_runtime.asgi import App, Message, Scope, Send
 from edge_runtime.errors import EdgeError
 
 _log = logging.getLogger(__name__)
 
 Header = tuple[bytes, bytes]
+Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FAILED: Final = b'{"error":"the server failed on this request; its log says why"}'
+_FAILED: Final = "the server failed on this request; its log says why"
 
 
 class Line(Protocol):
@@ -47,6 +49,7 @@ class Exchange:
         "_head",
         "_line",
         "_owed",
+        "_refuse",
         "_scope",
         "body",
         "broken",
@@ -58,9 +61,19 @@ class Exchange:
     )
 
     def __init__(
-        self, line: Line, scope: Scope, default: list[Header], *, keep_alive: bool, expects: bool
+        self,
+        line: Line,
+        scope: Scope,
+        default: list[Header],
+        refuse: Refuse,
+        *,
+        keep_alive: bool,
+        expects: bool,
     ) -> None:
-        """default: headers of every answer. expects: whether the caller waits for being told to send on."""
+        """default: headers of every answer. refuse: how the application words a refusal. expects: whether the
+        caller waits for being told to send on.
+        """
+        self._refuse = refuse
         self._line, self._scope, self._default = line, scope, default
         self.keep_alive, self._expects = keep_alive, expects
         self.message_event = asyncio.Event()
@@ -81,7 +94,7 @@ class Exchange:
         if self._begun:
             self._line.transport.close()
         else:
-            await answer(self.send, 500, _FAILED)
+            await self._refuse(self.send, EdgeError(_FAILED))
 
     async def receive(self) -> Message:
         """The next part of the body; raises what is wrong with one that cannot be read to its end."""

@@ -17,7 +17,8 @@ import uvicorn
 
 from edge_runtime.asgi import App
 from edge_runtime.http.addresses import BACKLOG
-from edge_runtime.http.connections import PATIENCE, Connection, Refuse
+from edge_runtime.http.connections import PATIENCE, Connection
+from edge_runtime.http.exchanges import Refuse
 from edge_runtime.tls.certificates import Certificates
 
 GRACE: Final = 10

@@ -28,6 +28,7 @@ from edge_runtime.store.catalogue import Catalogue
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
 _STATUS: Final[dict[type[EdgeError], int]] = {
+    EdgeError: 500,
     DigestMismatch: 422,
     NotFound: 404,
     TooLarge: 413,
