@@ -213,6 +213,25 @@ def test_a_request_that_breaks_off_is_never_taken_for_a_whole_one(
     assert (app.seen, statuses) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("start", "lines"),
+    [
+        (b"{line} HTTP/1.1\r\n", b"Connection: close\r\n"),
+        (b"{line} HTTP/1.1\r\n", b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n"),
+        (b"{line} HTTP/1.0\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+        (b"{line} HTTP/1.0\r\n", b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n"),
+    ],
+)
+@settings(deadline=None, max_examples=10)
+@given(CUTS)
+def test_what_lies_behind_a_last_request_is_not_read(start: bytes, lines: bytes, cuts: list[float]) -> None:
+    form = Form(lambda body: b"Host: a\r\n" + lines + b"Content-Length: 10\r\n\r\n" + body, start=start)
+    app, statuses, wire = exchange(pieces_of(form.request("PUT", "/one", BODY) + NEXT, cuts))
+    assert (statuses, wire.kept) == ([200], False)
+    assert app.seen[0] == ("PUT", "/one", BODY)
+    assert b"\r\nconnection: close\r\n" in wire.written
+
+
 def test_trailers_are_no_headers() -> None:
     data = RIGHT["chunks with trailers"].request("PUT", "/one", BODY)
     app, _, _ = exchange([data])

@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
         self._head = Head()
         self._unfinished = False  # a head
         self._open = False  # a body
+        self._lasting = True  # as far as the last head says
         self._offered = False  # an upgrade, by the head whose body is yet to be read
         self._deaf = False  # nothing is read any more
         self._left = False
@@ -99,10 +100,9 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 data = data[offer.args[0] :]
-                keep_alive = self.parser.should_keep_alive()
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-                self.parser.feed_data(self._head.framing(keep_alive))
+                self.parser.feed_data(self._head.framing(self._lasting))
             else:
                 return
 
@@ -154,8 +154,8 @@ class Connection(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
         }
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        self._take(scope, keep_alive, self.expect_100_continue and version != "1.0", self.app)
+        self._lasting = version != "1.0" and self.parser.should_keep_alive()
+        self._take(scope, self._lasting, self.expect_100_continue and version != "1.0", self.app)
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
@@ -233,10 +233,12 @@ class Connection(HttpToolsProtocol):
 
     def _overdue(self) -> None:
         self._limit = None
-        if self._left or self._answered or not self._open:
+        if self._left or self._answered:
             self.transport.close()
             return
-        rest = PATIENCE if self.flow.read_paused else self._heard + PATIENCE - self.loop.time()
+        rest = (
+            PATIENCE if self.flow.read_paused or not self._open else self._heard + PATIENCE - self.loop.time()
+        )
         if rest > 0:
             self._limit_to(rest)
         else:
