@@ -289,6 +289,21 @@ def test_an_application_that_fails_is_one_answer_and_ends_the_connection(
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
+def test_who_leaves_is_missed_by_every_request_that_is_not_answered() -> None:
+    left, waiting = [], asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["more_body"] is False
+        waiting.set()
+        assert (await receive())["type"] == "http.disconnect"
+        left.append(scope["path"])
+        await answer(send, 200)
+
+    wire = asyncio.run(_exchange(slow, [NEXT + NEXT]))
+    assert (left, waiting.is_set()) == (["/next"], True)  # the second was never begun
+    assert wire.written == b""
+
+
 def test_http_1_0_knows_no_interim_answers() -> None:
     head = b"PUT /one HTTP/1.0\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
     app, statuses, wire = exchange([head, BODY])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import urllib.parse
+from collections import deque
 from typing import Any, Final
 
 import httptools
@@ -63,7 +64,7 @@ class Connection(HttpToolsProtocol):
         self._silent = 0  # bytes since one that was body
         self._heard = 0.0
         self._limit: asyncio.TimerHandle | None = None
-        self._last: Exchange | None = None  # the request that came last
+        self._due: deque[Exchange] = deque()  # requests that are not answered yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,6 +72,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
+        for exchange in self._due:
+            exchange.disconnected = True
+            exchange.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +95,7 @@ class Connection(HttpToolsProtocol):
         if self._silent > LARGEST_HEAD and (self._unfinished or self._open):
             long = HeadersTooLarge(f"headers: more than {LARGEST_HEAD} bytes; send fewer or shorter ones")
             self._refuse(long)
-        elif self._limit is None and (self._unfinished or self._open or self._answered):
+        elif self._limit is None and (self._unfinished or self._open or not self._due):
             self._limit_to(PATIENCE)
 
     def _feed(self, data: bytes) -> None:
@@ -174,6 +178,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._due.popleft()
         if self._left:
             self.server_state.total_requests += 1
         else:
@@ -195,18 +200,13 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         self._limit_to(_FAREWELL)
 
-    @property
-    def _answered(self) -> bool:
-        """Whether no answer is due."""
-        return self._last is None or self._last.response_complete
-
     def _take(self, scope: Any, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
         """A request whose head is read: answered at once, or after those before it."""
-        at_once = self._answered
         default = self.server_state.default_headers
         exchange = Exchange(self, scope, default, self._refuse_with, keep_alive=keep_alive, expects=expects)
-        self.cycle = self._last = exchange  # type: ignore[assignment]
-        if at_once:
+        self.cycle = exchange  # type: ignore[assignment]
+        self._due.append(exchange)
+        if len(self._due) == 1:
             self._start_asgi_task(self.cycle, app)
         else:
             self.flow.pause_reading()
@@ -216,16 +216,16 @@ class Connection(HttpToolsProtocol):
         """Nothing more is read; the request that could not be read to its end gets this answer."""
         self._deaf = True
         self._in_time()
-        cycle = self._last
-        if not self._open or cycle is None:
+        if not self._open:
             scope = {"type": "http", "method": self.parser.get_method().decode("ascii")}
             self._take(scope, False, False, functools.partial(_refused, self._refuse_with, error))
-        elif cycle.response_complete:
+        elif self._due:
+            exchange = self._due[-1]
+            exchange.keep_alive = False
+            exchange.broken = error
+            exchange.message_event.set()
+        else:  # it is answered, and cannot be read to its end
             self.leave()
-        else:
-            cycle.keep_alive = False
-            cycle.broken = error
-            cycle.message_event.set()
 
     def _limit_to(self, seconds: float) -> None:
         self._in_time()
@@ -233,7 +233,7 @@ class Connection(HttpToolsProtocol):
 
     def _overdue(self) -> None:
         self._limit = None
-        if self._left or self._answered:
+        if self._left or not self._due:
             self.transport.close()
             return
         rest = (

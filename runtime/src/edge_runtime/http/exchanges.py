@@ -118,7 +118,7 @@ class Exchange:
         flow = self._line.flow
         if flow.write_paused and not self.disconnected:
             await flow.drain()
-        if self.disconnected:
+        if self.disconnected or self._line.transport.is_closing():
             return
         if not self._begun:
             self._begun = True
