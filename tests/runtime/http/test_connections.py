@@ -232,6 +232,12 @@ def test_what_lies_behind_a_last_request_is_not_read(start: bytes, lines: bytes,
     assert b"\r\nconnection: close\r\n" in wire.written
 
 
+def test_bytes_behind_a_body_are_no_part_of_it_but_a_request_that_is_refused() -> None:
+    data = RIGHT["a content-length"].request("PUT", "/one", BODY)
+    app, statuses, wire = exchange([data + b"more"])
+    assert (app.seen, statuses, wire.kept) == ([("PUT", "/one", BODY)], [200, 400], False)
+
+
 def test_trailers_are_no_headers() -> None:
     data = RIGHT["chunks with trailers"].request("PUT", "/one", BODY)
     app, _, _ = exchange([data])
