@@ -42,7 +42,14 @@ COPY runtime /build/runtime
 RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/runtime \
  && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl
 
+# onnxruntime's text operators take this locale where a model names none, as scikit-learn's do.
+FROM ${BASE} AS locale
+RUN if [ ! -d /usr/lib/locale/en_US.utf8 ]; then apt-get update -qq \
+ && apt-get install -qq -y --no-install-recommends locales \
+ && localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8; fi
+
 FROM ${BASE} AS runtime
+COPY --from=locale /usr/lib/locale/en_US.utf8 /usr/lib/locale/en_US.utf8
 COPY --from=runtime-dependencies /opt/venv /opt/venv
 COPY --from=runtime-distribution /opt/app /opt/app
 ENV PATH=/opt/app/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/app/lib/python3.11/site-packages \

@@ -15,7 +15,14 @@ RUN set -e; packages=/build/venv/lib/python3.11/site-packages; server=pytriton/t
  && cp -a numpy numpy.libs onnxruntime flatbuffers google packaging ml_dtypes /opt/python/ \
  && find /opt/python -depth -type d \( -name tests -o -path '*/onnxruntime/transformers' \) -exec rm -rf {} +
 
+# onnxruntime's text operators take this locale where a model names none, as scikit-learn's do.
+FROM ${BASE} AS locale
+RUN if [ ! -d /usr/lib/locale/en_US.utf8 ]; then apt-get update -qq \
+ && apt-get install -qq -y --no-install-recommends locales \
+ && localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8; fi
+
 FROM ${BASE}
+COPY --from=locale /usr/lib/locale/en_US.utf8 /usr/lib/locale/en_US.utf8
 COPY --from=builder /opt/triton /opt/triton
 COPY --from=builder /opt/python /opt/python
 # The stub's Python looks at no PYTHONPATH.

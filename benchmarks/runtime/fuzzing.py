@@ -2,7 +2,7 @@
 
 `python -m benchmarks.runtime.fuzzing --seconds 600` prints one JSON object: how many requests got which
 answer, and the server's memory after a tenth of the time and at the end. It ends with 1 when the server
-ended, answered with 5xx, INTERNAL or UNKNOWN, or wrote a traceback.
+ended, answered with 5xx (but 501 and 505), INTERNAL or UNKNOWN, or wrote a traceback.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from benchmarks.runtime.clients import grpc_request, http_request
 from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.models import write_models
 from benchmarks.runtime.peers import Server, started
+from benchmarks.runtime.request_forms import BODILESS, RIGHT, WRONG
 
 _PIECES: Final = (
     b"",
@@ -40,7 +41,8 @@ _PIECES: Final = (
 )
 _VALUES: Final = 256
 _BATCH: Final = 200
-_BAD: Final = re.compile(r"HTTP 5|INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED")
+_FORMS: Final = (*RIGHT.values(), *WRONG.values(), *BODILESS.values())
+_BAD: Final = re.compile(r"HTTP 5(?!01|05)|INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +90,9 @@ def _http(server: Server, rng: random.Random) -> list[str]:
     length = int(head.split(b"Header-Content-Length: ")[1].split(b"\r\n")[0])
     found = []
     for number in range(_BATCH):
-        if number % 2:
+        if number % 3 == 0:
+            data = _damaged(rng.choice(_FORMS).request("POST", "/v2/models/m/infer", body), rng)
+        elif number % 3 == 1:
             data = _damaged(whole, rng)
         else:  # the lengths are right, so that it is the JSON that is looked at
             header = _damaged(body[:length], rng)

@@ -1,5 +1,6 @@
 """What an installation consists of, and which values it refuses."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 import yaml
 
 from edge_operator.settings import Settings
+from edge_operator.workloads import entry_objects
+from edge_runtime.cli import _parser
+from edge_runtime.grpc.keepalive import keepalive_of
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
@@ -84,6 +88,32 @@ def test_certificates_and_traces_of_the_runtimes_are_off_until_the_values_say_so
     assert (told.tracing_endpoint, told.tracing_ratio) == ("http://collector:4318", 0.25)
 
 
+def test_the_runtimes_flags_for_grpc_are_those_that_it_has(render: Render) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    flags = schema["properties"]["runtime"]["properties"]["grpc"]["properties"]
+    values = [f"runtime.grpc.{name}={about['maximum']}" for name, about in flags.items()]
+    pod = _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
+    variables = {v["name"]: v.get("value", "from-the-pod") for v in pod["containers"][0]["env"]}
+    settings = Settings.from_environment(variables)
+    service = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
+    _, deployment = entry_objects(service, "edge-a", "edge-a", settings)
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    given = keepalive_of(_parser().parse_args(arguments))
+    assert len(flags) == len(given.options())
+    assert {number for _, number in given.options()} == {about["maximum"] for about in flags.values()}
+
+
+def test_every_part_is_reached_by_both_families_or_by_the_one_there_is(render: Render) -> None:
+    objects = render()
+    services = [body for body in objects if body["kind"] == "Service"]
+    assert [body["spec"]["ipFamilyPolicy"] for body in services] == ["PreferDualStack"] * len(services)
+    assert not [body for body in services if "ipFamilies" in body["spec"]]
+    container = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
+    ip = next(variable for variable in container["env"] if variable["name"] == "EDGE_POD_IP")
+    assert ip["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert "0.0.0.0" not in str(objects)
+
+
 def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: Render) -> None:
     def pod(*values: str) -> Any:
         return _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
@@ -106,7 +136,7 @@ def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: 
 
 def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_without(render: Render) -> None:
     plain = _one(render(), "Deployment", "model-store")["spec"]["template"]["spec"]
-    assert plain["containers"][0]["args"] == ["store", "--root=/data", "--host=0.0.0.0", "--port=8080"]
+    assert plain["containers"][0]["args"] == ["store", "--root=/data", "--host=::", "--port=8080"]
     assert plain["containers"][0]["readinessProbe"]["httpGet"]["port"] == "http"
     objects = render(
         "store.tlsSecret=edge-store", "operator.tlsSecret=edge-operator", "runtime.tlsSecret=edge-runtimes"
@@ -171,6 +201,8 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
         ("operator.logFormat=xml", "logFormat"),
         ("runtime.tlsSecret=Not_A_Name", "tlsSecret"),
         ("operator.tlsSecret=Not_A_Name", "tlsSecret"),
+        ("runtime.grpc.grpc-keepalive-time=1", "grpc-keepalive-time"),
+        ("runtime.grpc.keepalive-time=60000", "keepalive-time"),
         ("tracing.endpoint=collector:4317", "endpoint"),
         ("tracing.ratio=2", "ratio"),
         ("tracing.ratio=0.x", "ratio"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ def alone(
     path: Path,
     *,
     name: str = "m",
+    host: str = "127.0.0.1",
     uds: Path | None = None,
     certificates: Certificates | None = None,
     health_port: int | None = None,
@@ -43,7 +45,7 @@ def alone(
                 path,
                 stop,
                 name=name,
-                host="127.0.0.1",
+                host=host,
                 http_port=0,
                 grpc_port=0,
                 threads=1,
@@ -61,7 +63,7 @@ def alone(
 
     with in_thread(main):
         text = said.result(30)
-        http, grpc = (int(text.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
+        http, grpc = (int(re.findall(rf"{kind} on \S+:(\d+),", text)[0]) for kind in ("HTTP", "gRPC"))
         if uds is not None:
             _until_ready(uds)
         yield http, grpc, text

@@ -151,6 +151,13 @@ def test_pods_reach_each_other_across_nodes_by_name(bed: Testbed) -> None:
         )
 
 
+def test_the_runtimes_image_has_the_locale_that_text_models_take(bed: Testbed) -> None:
+    bed.kubectl("apply", "-f", "-", input=pod("locale", "cloud", ["sleep", "600"]))
+    wait_ready(bed, "locale")
+    ask = "import locale; print(locale.setlocale(locale.LC_ALL, 'en_US.UTF-8'))"
+    assert bed.kubectl("exec", "locale", "--", "python3", "-c", ask).strip() == "en_US.UTF-8"
+
+
 def test_a_nodes_pods_get_the_speed_of_its_class(bed: Testbed) -> None:
     bed.kubectl("apply", "-f", "-", input=pod("spin", "edge", ["sleep", "600"]))
     wait_ready(bed, "spin")

@@ -129,6 +129,7 @@ class Operator:
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM: in one namespace (and the operator's own, for its Jobs) or, with None, in all."""
+    host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
     kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
     # That an event was looked at and a request was sent is not worth a line.
     for noisy in ("kopf.objects", "kopf.activities", "httpx", "aiohttp.access"):
@@ -139,7 +140,7 @@ def run(namespace: str | None, settings: Settings, liveness_port: int, log_forma
         identity=cast("Any", socket.gethostname()),
         clusterwide=namespace is None,
         namespaces=[] if namespace is None else sorted({namespace, settings.namespace}),
-        liveness_endpoint=f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None,
+        liveness_endpoint=f"http://{host}:{liveness_port}/healthz" if liveness_port else None,
     )
 
 
@@ -153,7 +154,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     clients = Clients(ApiServer.from_environment(), store, TritonServers(folder))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
-        prometheus_client.start_http_server(port)
+        prometheus_client.start_http_server(port, environment.listen)
     memo.operator = Operator(clients, environment, os.environ.get("EDGE_WATCH_NAMESPACE") or None)
     memo.operator.start()
 

@@ -32,6 +32,15 @@ class Settings:
     tracing_endpoint: str = ""
     """Where the runtimes send spans; none: nowhere."""
     tracing_ratio: float = 1.0
+    pod_ip: str = ""
+    """The address at which the kubelet probes this pod; of which family it is says where to listen."""
+    grpc_flags: Mapping[str, int] = field(default_factory=dict)
+    """The runtimes' flags for gRPC connections, by name without dashes in front."""
+
+    @property
+    def listen(self) -> str:
+        """The address that stands for every one of the pod."""
+        return "::" if ":" in self.pod_ip else "0.0.0.0"  # noqa: S104 - a pod of its own
 
     @property
     def runtime_scheme(self) -> str:
@@ -59,6 +68,8 @@ class Settings:
             own_secret=environment.get("EDGE_TLS_SECRET", ""),
             tracing_endpoint=_tracing_endpoint(environment),
             tracing_ratio=_ratio(environment, "EDGE_TRACING_RATIO"),
+            pod_ip=environment.get("EDGE_POD_IP", ""),
+            grpc_flags=_grpc_flags(environment),
         )
 
 
@@ -98,13 +109,30 @@ def _url(environment: Mapping[str, str], name: str) -> str:
 
 
 def _resources(environment: Mapping[str, str]) -> Mapping[str, Any]:
-    text = environment.get("EDGE_RUNTIME_RESOURCES", "")
+    example = '{"requests": {"cpu": "50m"}}'
+    return _object(environment, "EDGE_RUNTIME_RESOURCES", example) or _DEFAULT_RESOURCES
+
+
+def _grpc_flags(environment: Mapping[str, str]) -> Mapping[str, int]:
+    name, example = "EDGE_RUNTIME_GRPC", '{"grpc-keepalive-time": 60000}'
+    flags = _object(environment, name, example)
+    for flag, value in flags.items():
+        if not flag.startswith("grpc-") or not isinstance(value, int) or isinstance(value, bool):
+            raise SettingsError(
+                f"{name}: {flag} {json.dumps(value)} is no flag with a number such as {example}"
+            )
+    return flags
+
+
+def _object(environment: Mapping[str, str], name: str, example: str) -> Mapping[str, Any]:
+    """A JSON object; empty where the variable is."""
+    text = environment.get(name, "")
     if not text:
-        return _DEFAULT_RESOURCES
+        return {}
     try:
-        resources = json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"EDGE_RUNTIME_RESOURCES is not JSON: {error}") from error
-    if not isinstance(resources, dict):
-        raise SettingsError('EDGE_RUNTIME_RESOURCES is not an object such as {"requests": {"cpu": "50m"}}')
-    return resources
+        raise SettingsError(f"{name} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{name} is not an object such as {example}")
+    return found

@@ -165,6 +165,7 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
             ),
             *("--store", settings.store_url, "--cache-dir", _CACHE),
             *("--http-port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
+            *(f"--{flag}={value}" for flag, value in settings.grpc_flags.items()),
         ],
         settings,
     ) | {
@@ -241,6 +242,8 @@ def _network_service(
         "metadata": meta,
         "spec": {
             "selector": meta["labels"],
+            # Of both families where the cluster has both, of the one that it has otherwise.
+            "ipFamilyPolicy": "PreferDualStack",
             "ports": [
                 {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": http},
                 {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "appProtocol": grpc},

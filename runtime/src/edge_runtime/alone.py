@@ -28,6 +28,8 @@ from edge_runtime.errors import (
     ModelFailed,
     NotTried,
 )
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
+from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.parts import Admit, Parts
@@ -43,7 +45,7 @@ from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
-from edge_runtime.transports import Transports, bracketed
+from edge_runtime.transports import Transports
 from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 if TYPE_CHECKING:
@@ -299,6 +301,7 @@ async def serve_alone(
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
     trial_seconds: float = SECONDS,
+    keepalive: KeepAlive = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the model in a file until `stop`, then finishes what is in flight.
@@ -349,10 +352,12 @@ async def serve_alone(
         spans,
         model.end,
         grace,
+        keepalive,
     )
     serving = asyncio.create_task(transports.serve())
     short_pauses()
-    shown = bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - not bound, only shown
+    everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
+    shown = "127.0.0.1" if everywhere else bracketed(transports.host)
     contract, folder = model.contract, certificates.folder if certificates is not None else None
     takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
     plain = transports.health_port
@@ -388,6 +393,7 @@ def serve_file(
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
     trial_seconds: float = SECONDS,
+    keepalive: KeepAlive = DEFAULT,
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     check_file(path)
@@ -415,6 +421,7 @@ def serve_file(
             stuck_after=stuck_after,
             grace=grace,
             trial_seconds=trial_seconds,
+            keepalive=keepalive,
             say=lambda text: print(text, flush=True),
         )
         if spans is not None:

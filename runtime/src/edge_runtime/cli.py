@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cheap.flags import add_flags
 from edge_runtime.errors import CannotListen, EdgeError
+from edge_runtime.grpc import keepalive
 from edge_runtime.samples import flags as samples
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED, _NO_READER = 130, 141  # as shells have it for SIGINT and SIGPIPE
 _LONGEST = 3600
+_HOST = "address to listen on; :: is every one, of IPv4 too (default %(default)s)"
 _UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
 
 
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
-    from edge_runtime.store.serving import serve_store
+    from edge_runtime.store.serving import store_server
 
     try:
         app = StoreApp(arguments.root, arguments.max_bytes)
@@ -69,7 +71,7 @@ def _store(arguments: argparse.Namespace) -> int:
         ) from error
     certificates = _certificates(arguments)
     try:
-        serve_store(app, arguments.host, arguments.port, certificates, arguments.health_port)
+        store_server(app, arguments.host, arguments.port, certificates, arguments.health_port).run()
     finally:
         app.close()
     return 0
@@ -107,6 +109,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.alone import serve_file
     from edge_runtime.cheap.flags import cheap_of
+    from edge_runtime.grpc.keepalive import keepalive_of
     from edge_runtime.inference.cpus import granted, threads
     from edge_runtime.samples.flags import given_by
 
@@ -126,6 +129,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         stuck_after=arguments.stuck_after,
         grace=arguments.grace,
         trial_seconds=arguments.trial_seconds,
+        keepalive=keepalive_of(arguments),
     )
     return 0
 
@@ -188,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         required=cache is None,
         help="slices and the last placement [$EDGE_CACHE_DIR]",
     )
-    run.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
+    run.add_argument("--host", default="::", help=_HOST)
     run.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
     run.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
     run.add_argument(
@@ -206,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue(run, "what the cgroup's quota grants, 1 without one")
     _add_trials(run)
     _add_security(run)
+    keepalive.add_flags(run)
 
     _add_lone_commands(commands)
 
@@ -228,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
 
     store = commands.add_parser("store", help="keep models, slices and profiles")
     store.add_argument("--root", type=Path, required=True, help="folder for everything that is kept")
-    store.add_argument("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")  # noqa: S104
+    store.add_argument("--host", default="::", help=_HOST)
     store.add_argument("--port", type=_port, default=8080, help="0 for any (default %(default)s)")
     store.add_argument("--max-bytes", type=_count, default=2 << 30, help="largest file (default 2 GiB)")
     _add_security(store)
@@ -240,7 +245,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve = commands.add_parser("serve", help="serve one ONNX model by the Open Inference Protocol")
     serve.add_argument("model", type=Path, help="an .onnx file")
     serve.add_argument("--name", help="name that callers use (default: the file's)")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--host", default="127.0.0.1", help=_HOST)
     serve.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
     serve.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
     serve.add_argument("--uds", type=Path, help=_UDS)
@@ -249,6 +254,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     _add_trials(serve)
     add_flags(serve)
     samples.add_flags(serve)
+    keepalive.add_flags(serve)
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")

@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"the answer is not HTTP ({error})")
             self.abort()
 
@@ -147,6 +147,9 @@ class Connection(asyncio.Protocol):
             self._sink(data)
 
     def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:  # an interim answer, before the one that was asked for
+            self._headers = {}
+            return
         waiter, self._waiter = self._waiter, None
         if not self._parser.should_keep_alive():
             self.abort()

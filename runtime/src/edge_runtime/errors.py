@@ -18,6 +18,9 @@ EdgeError
 ├── BadRequest               an argument that is neither of the above
 │   ├── BadTensor            a tensor that does not fit the contract of the model
 │   ├── UnsupportedEncoding  a body in a compression that is not read here
+│   ├── HeadersTooLarge      a request that goes on and on before its body begins
+│   ├── NotOffered           a part of HTTP that no path here has
+│   ├── UnknownVersion       another HTTP than 1.0 and 1.1
 │   └── TooSlow              a body that pauses for longer than anybody waits
 ├── MethodNotAllowed         an HTTP method that the path does not take
 ├── UnknownModel             a model name that is not served here
@@ -115,6 +118,18 @@ class BadTensor(BadRequest):
 
 class UnsupportedEncoding(BadRequest):
     """A body in a compression that is not read here."""
+
+
+class HeadersTooLarge(BadRequest):
+    """A request goes on and on before its body begins."""
+
+
+class NotOffered(BadRequest):
+    """A part of HTTP that no path here has, such as tunnels."""
+
+
+class UnknownVersion(BadRequest):
+    """Another HTTP than 1.0 and 1.1."""
 
 
 class TooSlow(BadRequest):

@@ -26,6 +26,7 @@ from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
 from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
@@ -262,6 +263,7 @@ async def run(
     drain: float = DRAIN,
     certificates: Certificates | None = None,
     spans: Spans | None = None,
+    keepalive: KeepAlive = DEFAULT,
 ) -> None:
     """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
     resolver = Resolver()
@@ -294,6 +296,7 @@ async def run(
         spans,
         runtime.generations.runner.end,
         arguments.grace,
+        keepalive,
     )
     tasks: list[asyncio.Task[None]] = []
     placements = None
@@ -339,7 +342,8 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
         stop_on_signals(stop, DRAIN + arguments.grace + GOODBYE)
         spans = start(arguments.service, os.environ)
         try:
-            await run(arguments, stop, certificates=certificates, spans=spans)
+            keepalive = keepalive_of(arguments)
+            await run(arguments, stop, certificates=certificates, spans=spans, keepalive=keepalive)
         finally:
             if spans is not None:
                 spans.close()

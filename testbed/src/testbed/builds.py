@@ -22,6 +22,11 @@ from testbed.progress import Progress, step
 # The base is fixed, whatever Debian the machine has: the wheels' Python versions depend on it.
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libpython3.11", "python3", "python3-venv")
+# The Dockerfiles would get it from the network, which a build may not reach; its sources (17 MB) go again.
+LOCALE = (
+    "localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8",
+    "dpkg --purge locales",
+)
 CERTIFICATES = "/etc/ssl/certs"
 PIP_SETTINGS = ("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 PROXY_SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -106,7 +111,7 @@ class Builder:
         return Image(target, reference)
 
     def _base_digest(self) -> str:
-        return digest_of([SUITE, *PACKAGES], [], self._layout.sources)
+        return digest_of([SUITE, *PACKAGES, *LOCALE], [], self._layout.sources)
 
     def _run(self, *argv: str) -> str:
         temporary = self._work / "tmp"
@@ -144,8 +149,9 @@ class Builder:
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
-            f"--include={','.join(PACKAGES)}",
+            f"--include={','.join((*PACKAGES, 'locales'))}",
             *excludes,
+            *(f'--customize-hook=chroot "$1" {command}' for command in LOCALE),
             SUITE,
             str(context / "base.tar"),
             *debian_source(SUITE),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from testbed.errors import CommandFailedError, MachineUnfitError
@@ -43,9 +43,11 @@ def present(what: str) -> bool:
     return Path(what).exists() if what.startswith("/") else shutil.which(what) is not None
 
 
-def missing_packages(is_present: Callable[[str], bool] = present) -> list[str]:
+def missing_packages(
+    is_present: Callable[[str], bool] = present, packages: Mapping[str, str] = PACKAGES
+) -> list[str]:
     """The Debian packages of what is not there."""
-    return sorted({package for what, package in PACKAGES.items() if not is_present(what)})
+    return sorted({package for what, package in packages.items() if not is_present(what)})
 
 
 def refusal(platform: str, user: int, may_apt: bool, missing: list[str]) -> str | None:
@@ -60,7 +62,7 @@ def refusal(platform: str, user: int, may_apt: bool, missing: list[str]) -> str 
     return None
 
 
-def install(packages: list[str], progress: Progress) -> None:
+def install(packages: list[str], progress: Progress, instead: str = INSTEAD) -> None:
     """apt-get without starting the services that the packages bring."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     policy = Path("/usr/sbin/policy-rc.d")
@@ -74,18 +76,22 @@ def install(packages: list[str], progress: Progress) -> None:
             run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages], env=quiet)
     except CommandFailedError as error:
         raise MachineUnfitError(
-            f"{', '.join(packages)} could not be installed ({error}): install them, or {INSTEAD}"
+            f"{', '.join(packages)} could not be installed ({error}): install them, or {instead}"
         ) from None
     finally:
         if ours:
             policy.unlink(missing_ok=True)
 
 
+def debian() -> bool:
+    """Whether packages can be installed here, by root."""
+    return Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
+
+
 def check(progress: Progress) -> None:
     """Returns when the machine has everything; raises MachineUnfitError with the sentence when it cannot."""
     missing = missing_packages() if sys.platform == "linux" else []
-    debian = Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
-    sentence = refusal(sys.platform, os.geteuid(), debian, missing)
+    sentence = refusal(sys.platform, os.geteuid(), debian(), missing)
     if sentence:
         raise MachineUnfitError(sentence)
     if missing:

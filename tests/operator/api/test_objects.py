@@ -31,6 +31,17 @@ def test_every_kind_has_a_documented_example() -> None:
     assert {body["kind"] for body in EXAMPLES} == set(KINDS)
 
 
+@pytest.mark.parametrize(
+    "address", ["triton:8000", "10.0.0.7:8000", "[fd00::1]:8000", "[::ffff:10.0.0.7]:8000", "[::1]:80"]
+)
+def test_a_triton_server_is_named_by_a_host_or_by_an_address_of_either_family(address: str) -> None:
+    body = example("DevicePool")
+    body["spec"]["tritonServers"][0]["httpAddress"] = address
+    assert problems(body) == []
+    server = KINDS["DevicePool"].model_validate(body).spec.triton_servers[0]  # type: ignore[attr-defined]
+    assert server.url.endswith(f"://{address}")
+
+
 def test_units_become_seconds_bytes_and_bits_inside() -> None:
     service = InferenceService.model_validate(example("InferenceService"))
     assert service.spec.slo.latency == 0.15

@@ -14,9 +14,11 @@ from edge_operator.handlers import (
     node_event,
     placement_event,
     pool_event,
+    run,
     service_event,
 )
 from edge_operator.runs import Clients, Memory, PoolKey, ServiceKey
+from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
 DIGITS, OTHER = ServiceKey("default", "digits"), ServiceKey("default", "other")
@@ -143,3 +145,17 @@ def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
     assert settings.watching.client_timeout > settings.watching.server_timeout
     assert settings.posting.enabled is False
     assert settings.persistence.finalizer.startswith("edge-intelligence.io/")
+
+
+@pytest.mark.parametrize(
+    ("ip", "endpoint"),
+    [("10.1.2.3", "http://0.0.0.0:8080/healthz"), ("fd00::7", "http://[::]:8080/healthz")],
+)
+def test_the_operators_health_is_told_to_the_family_at_which_the_kubelet_asks(
+    ip: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(kopf, "run", lambda **given: told.update(given))
+    monkeypatch.setattr(kopf, "configure", lambda **_: None)
+    run(None, Settings("http://store:8080", "edge-runtime:1", pod_ip=ip), 8080, "plain")
+    assert told["liveness_endpoint"] == endpoint

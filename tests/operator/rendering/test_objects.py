@@ -65,6 +65,20 @@ def test_a_client_on_an_entry_node_reaches_that_nodes_runtime_and_every_entry_ha
     assert [port["port"] for port in own["spec"]["ports"]] == [8080, 8081]
 
 
+def test_services_are_of_both_families_where_the_cluster_has_both() -> None:
+    made = [*service_objects(SERVICE, SETTINGS), *entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS)]
+    policies = [o["spec"].get("ipFamilyPolicy") for o in made if o["kind"] == "Service"]
+    assert policies == ["PreferDualStack"] * 2
+    assert "0.0.0.0" not in str(made)
+
+
+def test_flags_for_grpc_connections_reach_every_runtime() -> None:
+    told = replace(SETTINGS, grpc_flags={"grpc-keepalive-time": 60_000})
+    _, deployment = entry_objects(SERVICE, "edge-a", "host-a", told)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-1] == "--grpc-keepalive-time=60000"
+
+
 def test_with_a_secret_runtimes_speak_tls_and_keep_a_plain_port_for_probes_and_metrics() -> None:
     guarded = replace(SETTINGS, tls_secret="edge-runtimes")
     service, deployment = entry_objects(SERVICE, "edge-a", "host-a", guarded)

@@ -34,12 +34,25 @@ def test_the_charts_environment_is_read() -> None:
             'EDGE_TRACING_ENDPOINT: "collector:4317" is not an address',
         ),
         ({"EDGE_TRACING_RATIO": "1.5"}, 'EDGE_TRACING_RATIO: "1.5" is not a share from 0 to 1'),
+        ({"EDGE_RUNTIME_GRPC": "60"}, "EDGE_RUNTIME_GRPC is not an object such as"),
+        ({"EDGE_RUNTIME_GRPC": '{"host": 1}'}, "EDGE_RUNTIME_GRPC: host 1 is no flag with a number"),
+        (
+            {"EDGE_RUNTIME_GRPC": '{"grpc-keepalive-time": "1m"}'},
+            'EDGE_RUNTIME_GRPC: grpc-keepalive-time "1m" is no flag with a number',
+        ),
         ({"EDGE_TRACING_RATIO": "some"}, 'EDGE_TRACING_RATIO: "some" is not a share'),
     ],
 )
 def test_a_bad_variable_is_named_with_its_fix(change: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         Settings.from_environment(GOOD | change)
+
+
+def test_it_listens_to_the_family_at_which_the_kubelet_asks() -> None:
+    listens = {
+        ip: Settings.from_environment(GOOD | {"EDGE_POD_IP": ip}).listen for ip in ("", "10.1.2.3", "fd00::7")
+    }
+    assert listens == {"": "0.0.0.0", "10.1.2.3": "0.0.0.0", "fd00::7": "::"}
 
 
 def test_the_command_ends_with_a_sentence(

@@ -19,7 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 
+from benchmarks.runtime.request_forms import BODILESS, RIGHT, WRONG
+
 Served = Any
+FORMS = RIGHT | WRONG | BODILESS  # type: ignore[operator]
 
 FUZZ = settings(
     max_examples=int(os.environ.get("EDGE_FUZZ", "100")),
@@ -90,9 +93,21 @@ def _answers(port: int, data: bytes) -> bytes:
 @FUZZ
 @given(DAMAGES)
 def test_a_damaged_http_request_is_answered_or_refused(sums: Served, damages: Any) -> None:
-    found = _answers(sums.http, _damaged(WHOLE, damages))
+    _is_answer_or_refusal(_answers(sums.http, _damaged(WHOLE, damages)))
+
+
+@FUZZ
+@given(st.sampled_from(sorted(FORMS)), DAMAGES)
+def test_a_damaged_form_of_a_request_is_answered_or_refused(sums: Served, name: str, damages: Any) -> None:
+    form = FORMS[name].request("POST", "/v2/models/m/infer", HEADER + bytes(24))
+    _is_answer_or_refusal(_answers(sums.http, _damaged(form, damages)))
+
+
+def _is_answer_or_refusal(found: bytes) -> None:
     if found:
-        assert found.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4"))
+        assert found.startswith(
+            (b"HTTP/1.1 2", b"HTTP/1.1 4", b"HTTP/1.1 501", b"HTTP/1.1 505", b"HTTP/1.1 100")
+        )
     assert b"Traceback" not in found
 
 
@@ -267,4 +282,6 @@ def test_any_message_is_answered_or_refused(
 
 def test_after_all_of_that_it_serves_as_before(sums: Served, infer: Any) -> None:
     assert pb.ModelInferResponse.FromString(infer(_message(), timeout=10)).id == "r"
-    assert _answers(sums.http, WHOLE.replace(b"host: x", b"connection: close")).startswith(b"HTTP/1.1 200")
+    assert _answers(sums.http, WHOLE.replace(b"host: x", b"host: x\r\nconnection: close")).startswith(
+        b"HTTP/1.1 200"
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.rest import heads
+from edge_runtime.http import connections
 
 Served = Any
 
@@ -199,13 +199,13 @@ def test_what_says_that_headers_are_too_long_is_an_answer(sums: Served) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "answers"),
-    [(b"", 0), (b"GET /v2 HTTP/1.1\r\nhost:", 0), (b"GET /v2 HTTP/1.1\r\n\r\nGET /v2 HTT", 1)],
+    [(b"", 0), (b"GET /v2 HTTP/1.1\r\nhost:", 0), (b"GET /v2 HTTP/1.1\r\nhost: x\r\n\r\nGET /v2 HTT", 1)],
     ids=["nothing", "half a head", "half a second head"],
 )
 def test_a_connection_whose_request_does_not_come_is_closed(
     sums: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int
 ) -> None:
-    monkeypatch.setattr(heads, "PATIENCE", 0.3)
+    monkeypatch.setattr(connections, "PATIENCE", 0.3)
     with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
         caller.sendall(sent)
         assert caller.makefile("rb").read().count(b"HTTP/1.1 200 OK") == answers

@@ -6,6 +6,8 @@ import gzip
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_runtime.errors import BadRequest, TooLarge, UnsupportedEncoding
 from edge_runtime.protocol.compression import deflate, inflate
@@ -58,3 +60,41 @@ def test_answers_are_compressed_as_the_caller_likes_best() -> None:
 
 def test_short_answers_go_as_they_are() -> None:
     assert deflate(b"short", "gzip") == (b"short", None)
+
+
+@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=6), st.integers(0, 9))
+def test_members_of_gzip_are_one_body(pieces: list[bytes], level: int) -> None:
+    packed = b"".join(gzip.compress(piece, level) for piece in pieces)
+    whole = b"".join(pieces)
+    assert inflate(packed, "gzip", len(whole)) == whole
+    if whole:
+        with pytest.raises(TooLarge):
+            inflate(packed, "gzip", len(whole) - 1)
+
+
+@given(st.lists(st.binary(max_size=50), min_size=1, max_size=3), st.binary(min_size=1, max_size=20))
+def test_what_lies_behind_the_members_is_refused(pieces: list[bytes], behind: bytes) -> None:
+    packed = b"".join(map(gzip.compress, pieces))
+    with pytest.raises(BadRequest):
+        inflate(packed + behind, "gzip", 1 << 20)
+    with pytest.raises(BadRequest):
+        inflate(packed[: -1 - len(behind) % 17], "gzip", 1 << 20)
+    with pytest.raises(BadRequest, match="bytes behind the end of the deflate stream"):
+        inflate(zlib.compress(pieces[0]) * 2, "deflate", 1 << 20)
+
+
+def test_zeros_behind_gzip_are_named() -> None:
+    with pytest.raises(BadRequest, match="8 bytes behind the end of the gzip stream"):
+        inflate(gzip.compress(b"1") + bytes(8), "gzip", 100)
+
+
+def test_members_without_end_are_refused_and_cost_no_more_than_they_hold() -> None:
+    assert inflate(gzip.compress(b"1") * 65_536, "gzip", 1 << 20) == b"1" * 65_536
+    with pytest.raises(BadRequest, match="more than 65536 members"):
+        inflate(gzip.compress(b"") * 65_537 + b"?", "gzip", 1 << 20)
+
+
+@given(st.integers(-1, 1), st.integers(0, 3))
+def test_a_body_as_long_as_what_is_taken_at_once_is_whole(more: int, times: int) -> None:
+    whole = bytes(max(0, (times << 20) + more))
+    assert inflate(gzip.compress(whole), "gzip", len(whole)) == whole

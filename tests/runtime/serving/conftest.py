@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from benchmarks.runtime.callers import Caller, Reply
 from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
+from edge_runtime.store.serving import store_server
 from loops import in_thread
 
 Document = dict[str, Any]
@@ -328,20 +328,11 @@ class Stack:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A model store's address."""
-    port = free_port()
-    config = uvicorn.Config(
-        StoreApp(tmp_path_factory.mktemp("store"), 1 << 24),
-        host="127.0.0.1",
-        port=port,
-        log_config=None,
-        lifespan="off",
-        ws="none",
-    )
-    server = uvicorn.Server(config)
+    server = store_server(StoreApp(tmp_path_factory.mktemp("store"), 1 << 24), "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started, lambda: "the store did not start")
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{server.ports[0]}"
     server.should_exit = True
     thread.join(30)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import orjson
+import pytest
 
 from edge_runtime.assignment import Link, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import LinkMonitor
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Tensor
@@ -56,3 +60,42 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
     assert link.view().bandwidth is not None
     assert link.wait_for(0) == 0.0
     server.close()
+
+
+@asynccontextmanager
+async def _saying(*answers: list[bytes]) -> AsyncIterator[HttpClient]:
+    """A client of a server that says these parts to one request after the other."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for parts in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+        await reader.read(1)
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        yield client
+        client.close()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "in two"])
+async def test_what_a_server_says_before_its_answer_is_not_the_answer(apart: bool) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    parts = [hint, ANSWER] if apart else [hint + ANSWER]
+    async with _saying(parts, parts) as client:
+        for _ in range(2):
+            answer = await client.request("GET", "/", within=10)
+            assert (answer.status, answer.body, "link" in answer.headers) == (200, BODY, False)
+
+
+async def test_a_server_that_changes_the_protocol_unasked_has_broken_off() -> None:
+    head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    async with _saying([head + ANSWER]) as client:
+        with pytest.raises(ConnectionFailed, match="the answer is not HTTP"):
+            await client.request("GET", "/", within=10)

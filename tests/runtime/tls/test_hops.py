@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-import uvicorn
 
 from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.links import LinkMonitor, Transfer
 from edge_runtime.store.app import StoreApp
+from edge_runtime.store.serving import store_server
 from edge_runtime.tls.certificates import Certificates
 from loops import in_thread
 from mounts import Mount, Signer
@@ -108,25 +107,14 @@ def test_a_next_stage_refuses_an_entry_node_of_another_authority(
 async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> None:
     signer = Signer(tmp_path / "authority")
     far, near = (Mount(tmp_path / name, signer.pair()).path for name in ("far", "near"))
-    config = uvicorn.Config(
-        StoreApp(tmp_path / "store", 1 << 20),
-        host="127.0.0.1",
-        port=0,
-        log_config=None,
-        lifespan="off",
-        ws="none",
-        ssl_certfile=far / "tls.crt",
-        ssl_keyfile=far / "tls.key",
-        ssl_ca_certs=str(far / "ca.crt"),
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
-    )
-    server = uvicorn.Server(config)
+    store = StoreApp(tmp_path / "store", 1 << 20)
+    server = store_server(store, "127.0.0.1", 0, Certificates(far))
     serving = asyncio.create_task(server.serve())
     changes: asyncio.Queue[bool] = asyncio.Queue()
     try:
         while not server.started:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
-        probe = f"https://localhost:{server.servers[0].sockets[0].getsockname()[1]}/v1/probe"
+        probe = f"https://localhost:{server.ports[0]}/v1/probe"
         spec = Link(peer="cloud", probe=probe, interval=0.2)
         for tls, up in ((Certificates(near).client, True), (None, False)):
             monitor = LinkMonitor(spec, Resolver(), lambda *_: changes.put_nowait(True), tls=tls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import grpc
@@ -13,7 +13,6 @@ from edge_runtime.answers import Answer
 from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
-    CannotListen,
     DeadlinePassed,
     EdgeError,
     QueueFull,
@@ -21,7 +20,6 @@ from edge_runtime.errors import (
 )
 from edge_runtime.grpc.messages import Message, read_request
 from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stream_response
-from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.protocol.requests import InferRequest
 from edge_runtime.questions import Question
@@ -31,6 +29,8 @@ from edge_runtime.tracing.contexts import carry, current
 
 _log = logging.getLogger(__name__)
 
+INFERENCE: Final = "inference.GRPCInferenceService"
+
 _CODES: Final = (
     (UnknownModel, grpc.StatusCode.NOT_FOUND),
     (BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
@@ -39,7 +39,6 @@ _CODES: Final = (
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
 _FAILED: Final = "the server failed on this request; its log says why"
-_LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters beside the tensors
 
 
 class Servicer:
@@ -141,13 +140,16 @@ class Servicer:
 def _stream_error(identity: str, sentence: str) -> bytes:
     told = pb.ModelStreamInferResponse(error_message=sentence)
     told.infer_response.id = identity
-    return _serialize(told)
+    return serialize(told)
 
 
-def _guarded(
+def guarded(
     method: Callable[..., Awaitable[Message]], kind: Message = None
 ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Message]]:
-    """`kind` is the request's class; without one the method takes the bytes, and the time that is left."""
+    """A method whose errors leave as gRPC's own.
+
+    `kind` is the request's class; without one the method takes the bytes, and the time that is left.
+    """
 
     async def call(request: bytes, context: grpc.aio.ServicerContext) -> Message:
         try:
@@ -167,16 +169,8 @@ def _guarded(
     return call
 
 
-def grpc_server(
-    service: Service,
-    *addresses: str,
-    credentials: grpc.ServerCredentials | None = None,
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-) -> tuple[grpc.aio.Server, list[int]]:
-    """A server that is not started yet, and the ports it is bound to; CannotListen when one is taken.
-
-    An address is `host:port`, with TLS when there are `credentials`, or `unix:/path` of a socket.
-    """
+def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+    """What answers each method of the protocol."""
     servicer = Servicer(service)
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
@@ -189,37 +183,16 @@ def grpc_server(
         "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
     }
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(_guarded(method, kind), response_serializer=_serialize)
+        name: grpc.unary_unary_rpc_method_handler(guarded(method, kind), response_serializer=serialize)
         for name, (method, kind) in methods.items()
     }
     # These two are bytes on both sides: see `wire`.
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_guarded(servicer.model_infer))
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(guarded(servicer.model_infer))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
-    server = grpc.aio.server(
-        interceptors=interceptors,
-        options=[
-            ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
-        ],
-    )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),)
-    )
-    ports = []
-    for address in addresses:
-        try:
-            if credentials is None or address.startswith("unix:"):
-                ports.append(server.add_insecure_port(address))
-            else:
-                ports.append(server.add_secure_port(address, credentials))
-        except RuntimeError as error:
-            raise CannotListen(
-                f"{address}: gRPC cannot listen there; free the port or name another"
-            ) from error
-    return server, ports
+    return handlers
 
 
-def _serialize(message: Message) -> bytes:
+def serialize(message: Message) -> bytes:
+    """A message's bytes."""
     data: bytes = message.SerializeToString()
     return data

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
 from edge_runtime.rows.verdicts import Verdict
@@ -347,11 +348,11 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
             return NativeSession(native, model, threads)
         return _open_in_python(model, threads)
     except Exception as error:  # onnxruntime's exceptions share no base
-        why = _first_line(error)
+        why = lacking(str(error)) or _first_line(error)
         try:  # some valid models do not survive its optimizations
             written = _open_in_python(model, threads, optimized=False)
         except Exception:
-            raise CannotLoad(f"onnxruntime cannot load it: {why}") from error
+            raise CannotLoad(lacking(str(error)) or f"onnxruntime cannot load it: {why}") from error
         _log.warning("onnxruntime cannot optimize it (%s); it is run as it is written, which is slower", why)
         return written
 

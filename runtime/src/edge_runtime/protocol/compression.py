@@ -14,11 +14,14 @@ _RAW: Final = -15
 _LEVEL: Final = 1
 _WORTH: Final = 1024
 _CHUNK: Final = 1 << 20
+_FIRST: Final = 1 << 9
+_MAGIC: Final = b"\x1f\x8b"
+_MEMBERS: Final = 1 << 16  # each costs, though it may hold nothing
 _NONE: Final = re.compile(r"q=0(\.0*)?")
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body as it was before it was compressed.
+    """The body as it was before it was compressed; gzip may come in several members (RFC 1952, 2.2).
 
     Raises UnsupportedEncoding, TooLarge as soon as more than `limit` bytes come out, and BadRequest when the
     body is not of that encoding.
@@ -34,21 +37,52 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         raise UnsupportedEncoding(
             f'content-encoding: "{encoding[:40]}" is not read here; send gzip, deflate or the body as it is'
         )
-    inflater = zlib.decompressobj(window)
-    parts, size, rest = [], 0, body
+    parts: list[bytes] = []
     try:
-        while rest and not inflater.eof:
-            part = inflater.decompress(rest, _CHUNK)
-            parts.append(part)
-            size += len(part)
-            if size > limit:
+        at, members, left = 0, 0, limit
+        while not members or (window == _GZIP and body.startswith(_MAGIC, at)):
+            members += 1
+            if members > _MEMBERS:
+                raise BadRequest(f"body: more than {_MEMBERS} members of {encoding}; compress it as one")
+            at, left = _member(body, at, window, left, parts)
+            if at < 0:
+                raise BadRequest(f"body: not one complete {encoding} stream; correct content-encoding")
+            if left < 0:
                 raise TooLarge(f"body: more than {limit} bytes once decompressed; send a smaller request")
-            rest = inflater.unconsumed_tail
     except zlib.error as error:
         raise BadRequest(f"body: not {encoding} ({error}); correct content-encoding") from error
-    if not inflater.eof or inflater.unused_data:
-        raise BadRequest(f"body: not one complete {encoding} stream; correct content-encoding")
+    if at < len(body):
+        behind = len(body) - at
+        raise BadRequest(
+            f"body: {behind} bytes behind the end of the {encoding} stream; correct content-encoding"
+        )
     return b"".join(parts)
+
+
+def _member(body: bytes, at: int, window: int, left: int, parts: list[bytes]) -> tuple[int, int]:
+    """Decompresses what begins at `at`: where it ends (-1: it does not), and what is left of `left` bytes
+    (less than 0: not enough, and it was broken off).
+
+    What is fed at once grows, since what lies behind a member is copied: many short ones would copy the rest
+    of the body each.
+    """
+    inflater, view, size = zlib.decompressobj(window), memoryview(body), _FIRST
+    while at < len(body):
+        fed = view[at : at + size]
+        rest: bytes | memoryview = fed
+        while True:
+            part = inflater.decompress(rest, _CHUNK)
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                return at, left
+            rest = inflater.unconsumed_tail
+            if inflater.eof:
+                return at + len(fed) - len(inflater.unused_data), left
+            if not rest and len(part) < _CHUNK:
+                break
+        at, size = at + len(fed), min(2 * size, _CHUNK)
+    return -1, left
 
 
 def deflate(body: bytes, accepted: str) -> tuple[bytes, str | None]:

@@ -26,6 +26,7 @@ from edge_runtime.errors import (
     UnknownModel,
     UnsupportedEncoding,
 )
+from edge_runtime.http.heads import STATUS
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans
@@ -51,6 +52,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (TooLarge, 413),
     (UnsupportedEncoding, 415),
     (TooSlow, 408),
+    *STATUS.items(),
     (BadRequest, 400),
     (QueueFull, 429),
     (DeadlinePassed, 504),
@@ -84,9 +86,9 @@ class RestApp:
         except CallerLeft:
             return
         except asyncio.CancelledError:  # the caller left, and is not answered; or the server's time is over
-            await _refuse(send, NotReady("the server is going down; ask another one"))
+            await refuse(send, NotReady("the server is going down; ask another one"))
         except EdgeError as error:
-            await _refuse(send, error)
+            await refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
             await answer(send, 500, b'{"error":"the server failed on this request; its log says why"}')
@@ -228,7 +230,8 @@ async def _packed(
     return [packed]
 
 
-async def _refuse(send: Send, error: EdgeError) -> None:
+async def refuse(send: Send, error: EdgeError) -> None:
+    """Answers with an error's status and sentence."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     headers = [JSON]
     if isinstance(error, QueueFull):

@@ -18,18 +18,23 @@ from edge_runtime.errors import (
     NotFound,
     StorageError,
     TooLarge,
+    TooSlow,
     Unreachable,
 )
+from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
 _STATUS: Final[dict[type[EdgeError], int]] = {
+    EdgeError: 500,
     DigestMismatch: 422,
     NotFound: 404,
     TooLarge: 413,
     Unreachable: 502,
+    TooSlow: 408,
+    **STATUS,
 }
 
 
@@ -48,19 +53,20 @@ class StoreApp:
         if scope["type"] != "http":
             return
         try:
-            await self._route(scope["method"], scope["path"], receive, send)
+            await self._route(scope, receive, send)
         except CallerLeft:
             return
         except EdgeError as error:
-            await _refuse(send, _STATUS.get(type(error), 400), error.reason, str(error))
+            await refuse(send, error)
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await _refuse(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
+            await _say(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await _refuse(send, 500, "Failed", "the store failed on this request; its log says why")
+            await _say(send, 500, "Failed", "the store failed on this request; its log says why")
 
-    async def _route(self, method: str, path: str, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path, size = scope["method"], scope["path"], _announced(scope)
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # its name may hold slashes
             parts = path.split("/", 3)[1:]
@@ -87,12 +93,12 @@ class StoreApp:
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
                 )
             case ["PUT", "v1", "files", name]:
-                await self._receive(self._blobs.file_path(name), None, receive, send)
+                await self._receive(self._blobs.file_path(name), None, size, receive, send)
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(self._blobs.read_file, name)
                 await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
             case ["PUT", "v1", "blobs", digest]:
-                await self._receive(None, check_digest(digest), receive, send)
+                await self._receive(None, check_digest(digest), size, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
             case ["PUT", "v1", "profiles", digest, name]:
@@ -105,8 +111,10 @@ class StoreApp:
                     f"{method} {path}: no such resource; see docs/model-store.md for those there are"
                 )
 
-    async def _receive(self, target: Path | None, digest: str | None, receive: Receive, send: Send) -> None:
-        with self._blobs.receive(target, digest) as incoming:
+    async def _receive(
+        self, target: Path | None, digest: str | None, size: int | None, receive: Receive, send: Send
+    ) -> None:
+        with self._blobs.receive(target, digest, size=size) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
         await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
@@ -125,6 +133,11 @@ class StoreApp:
         await send({"type": "http.response.body", "body": b""})
 
 
+def _announced(scope: Scope) -> int | None:
+    """Bytes of the body, where its head says."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
+
+
 async def _sink(receive: Receive, send: Send) -> None:
     """Swallows a probe: the time from its first to its last byte is the link's, whatever the sender was
     doing.
@@ -140,5 +153,10 @@ async def _sink(receive: Receive, send: Send) -> None:
     await answer(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
 
 
-async def _refuse(send: Send, status: int, reason: str, message: str) -> None:
+async def refuse(send: Send, error: EdgeError) -> None:
+    """Answers with an error's status, reason and sentence."""
+    await _say(send, _STATUS.get(type(error), 400), error.reason, str(error))
+
+
+async def _say(send: Send, status: int, reason: str, message: str) -> None:
     await answer(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))

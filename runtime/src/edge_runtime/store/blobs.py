@@ -135,12 +135,17 @@ class Blobs:
 
     @contextlib.contextmanager
     def receive(
-        self, target: Path | None, digest: str | None = None, field: str = "digest"
+        self,
+        target: Path | None,
+        digest: str | None = None,
+        field: str = "digest",
+        size: int | None = None,
     ) -> Iterator[Incoming]:
         """Collects bytes, then moves them to `target` (a blob's own place when None); nothing is left on
         failure.
 
-        DigestMismatch when `digest` is given and the bytes have another.
+        DigestMismatch when `digest` is given and the bytes have another; BadRequest when there are more or
+        less than `size`.
         """
         handle, name = tempfile.mkstemp(dir=self.root / "incoming")
         try:
@@ -149,6 +154,8 @@ class Blobs:
                 yield incoming
                 file.flush()
                 os.fsync(file.fileno())
+            if size is not None and incoming.size != size:
+                raise BadRequest(f"body: {incoming.size} bytes came, {size} were announced; send it again")
             if digest is not None and incoming.digest != digest:
                 raise DigestMismatch(
                     f"{field}: {digest} was asked for, "

@@ -1,6 +1,4 @@
-"""uvicorn's HTTP protocol, which tells a request's task when its caller has left: uvicorn itself only answers
-nobody then.
-"""
+"""Connections that tell a request's task when its caller has left: uvicorn itself answers nobody then."""
 
 from __future__ import annotations
 
@@ -12,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from edge_runtime.asgi import App
-from edge_runtime.rest.heads import BoundedHeads
+from edge_runtime.http.connections import Connection
+from edge_runtime.http.exchanges import Exchange
 
 _LOOK_EVERY: Final = 0.5
 # A caller behind a link that is cut says nothing any more: it counts as gone after half a minute.
@@ -27,7 +25,7 @@ _KEEP_ALIVE: Final = (
 )
 
 
-class AttendedCallers(BoundedHeads):
+class AttendedConnection(Connection):
     """Cancels the task of the request that is being answered when its connection is lost.
 
     What the caller sent behind that request (pipelining) stays unread until it is answered, and the end of
@@ -35,7 +33,7 @@ class AttendedCallers(BoundedHeads):
     """
 
     _task: asyncio.Task[None] | None = None
-    _cycle: RequestResponseCycle | None = None
+    _cycle: Exchange | None = None
     _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,9 +49,9 @@ class AttendedCallers(BoundedHeads):
         super().connection_lost(exc)
         self._leave()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: App) -> None:  # type: ignore[override]
+    def _start_asgi_task(self, cycle: Exchange, app: App) -> None:  # type: ignore[override]
         self._cycle = cycle
-        self._task = self.loop.create_task(cycle.run_asgi(app))  # type: ignore[arg-type]
+        self._task = self.loop.create_task(cycle.run_asgi(app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
 

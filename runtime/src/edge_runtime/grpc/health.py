@@ -1,0 +1,74 @@
+"""grpc.health.v1: what Kubernetes and gRPC's own clients ask before they send anything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from edge_runtime.errors import BadRequest, UnknownModel
+from edge_runtime.grpc.messages import Message
+from edge_runtime.grpc.servicer import guarded, serialize
+from edge_runtime.grpc.wire import parse
+from edge_runtime.serving import Service
+
+HEALTH: Final = "grpc.health.v1.Health"
+_EVERY: Final = 0.25
+_STATUS: Final = health_pb2.HealthCheckResponse
+
+
+class Health:
+    """Health by name: of the server (none, or the inference service's) and of each model."""
+
+    def __init__(self, service: Service, inference: str, every: float = _EVERY) -> None:
+        """inference: the service's name. every: seconds after which a watched status is looked at again."""
+        self._service, self._names, self._every = service, ("", inference), every
+
+    def status(self, name: str) -> int:
+        """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
+        if name not in self._names:
+            try:
+                self._service.check(name)
+            except UnknownModel:
+                return int(_STATUS.SERVICE_UNKNOWN)
+        return int(_STATUS.SERVING if self._service.ready else _STATUS.NOT_SERVING)
+
+    async def check(self, request: Message) -> Message:
+        """The status of the moment; UnknownModel for a name that is not served."""
+        status = self.status(request.service)
+        if status == _STATUS.SERVICE_UNKNOWN:
+            names = ", ".join(name for name in (*self._names, self._service.name) if name)
+            raise UnknownModel(
+                f'service: "{request.service[:80]}" is not served here; ask for {names}, or none'
+            )
+        return _STATUS(status=status)
+
+    async def watch(self, message: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+        """The status, and again whenever it changes, until the server goes down."""
+        try:
+            request = parse(message, health_pb2.HealthCheckRequest)
+        except BadRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        last = None
+        while True:
+            ends = self._service.draining
+            status = self.status(request.service)
+            if status != last:
+                last = status
+                yield _STATUS(status=status)
+            if ends:
+                return
+            await asyncio.sleep(self._every)
+
+
+def health_handlers(service: Service, inference: str) -> dict[str, grpc.RpcMethodHandler]:
+    """What answers the service's methods."""
+    health = Health(service, inference)
+    check = guarded(health.check, health_pb2.HealthCheckRequest)
+    return {
+        "Check": grpc.unary_unary_rpc_method_handler(check, response_serializer=serialize),
+        "Watch": grpc.unary_stream_rpc_method_handler(health.watch, response_serializer=serialize),
+    }

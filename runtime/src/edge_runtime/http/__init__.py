@@ -1,0 +1,1 @@
+"""What the HTTP servers of the runtime and of the model store share."""

@@ -1,0 +1,75 @@
+"""Where a server listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from errno import EACCES, EADDRNOTAVAIL, EAFNOSUPPORT
+from pathlib import Path
+from typing import Final
+
+from edge_runtime.errors import CannotListen
+
+BACKLOG: Final = 2048
+EVERYWHERE, EVERYWHERE_IPV4 = "::", "0.0.0.0"  # noqa: S104 - what --host may say
+
+_log = logging.getLogger(__name__)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in front of a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def usable(host: str) -> str:
+    """The host itself; 0.0.0.0 for `::` on a machine without IPv6.
+
+    `::` stands for every address of both families.
+    """
+    if host != EVERYWHERE:
+        return host
+    try:
+        with socket.create_server((EVERYWHERE, 0), family=socket.AF_INET6, dualstack_ipv6=True):
+            return host
+    except (OSError, ValueError) as error:  # ValueError: both families at once are not possible here
+        known = not isinstance(error, OSError) or error.errno in (EADDRNOTAVAIL, EAFNOSUPPORT)
+        why = str(error) if not known else "this machine has no IPv6"
+        _log.warning('--host "%s": %s; listening on %s', EVERYWHERE, why, EVERYWHERE_IPV4)
+        return EVERYWHERE_IPV4
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; CannotListen says why there is none."""
+    try:
+        both = host == EVERYWHERE
+        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise CannotListen(
+            f"{bracketed(host)}:{port}: HTTP cannot listen there ({error.strerror or error}); "
+            f"free the port or name another"
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """IPv4, except for an address or a name that has IPv6 alone."""
+    found = {entry[0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return socket.AF_INET6 if found == {socket.AF_INET6} else socket.AF_INET
+
+
+def free_socket(path: Path) -> Path:
+    """The path of a socket that nobody listens on; what a process that is gone left there is removed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                if not os.access(path.parent, os.W_OK):
+                    why = f"user {os.geteuid()} may not write to the folder; name another"
+                    raise PermissionError(EACCES, why) from None
+                path.unlink(missing_ok=True)
+                return path
+    except OSError as error:
+        raise CannotListen(f"{path}: cannot listen there ({error.strerror or error})") from error
+    raise CannotListen(f"{path}: another server listens there; stop it or name another folder")

@@ -1,0 +1,157 @@
+"""One request and its answer, between a connection and an application.
+
+uvicorn's own allows for applications that say less: one here gives each answer its content-length, in lower
+case, and begins none that it does not end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from edge_runtime.asgi import App, Message, Scope, Send
+from edge_runtime.errors import EdgeError
+
+_log = logging.getLogger(__name__)
+
+Header = tuple[bytes, bytes]
+Refuse = Callable[[Send, EdgeError], Awaitable[None]]
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FAILED: Final = "the server failed on this request; its log says why"
+
+
+class Line(Protocol):
+    """The connection as an exchange needs it."""
+
+    flow: FlowControl
+    transport: asyncio.Transport
+
+    def leave(self) -> None:
+        """Closes when what was written has gone out."""
+
+    def on_response_complete(self) -> None:
+        """The next request's turn."""
+
+
+class Exchange:
+    """Its attributes without an underscore are those that uvicorn's protocol sets and reads."""
+
+    __slots__ = (
+        "_begun",
+        "_default",
+        "_expects",
+        "_head",
+        "_line",
+        "_owed",
+        "_refuse",
+        "_scope",
+        "body",
+        "broken",
+        "disconnected",
+        "keep_alive",
+        "message_event",
+        "more_body",
+        "response_complete",
+    )
+
+    def __init__(
+        self,
+        line: Line,
+        scope: Scope,
+        default: list[Header],
+        refuse: Refuse,
+        *,
+        keep_alive: bool,
+        expects: bool,
+    ) -> None:
+        """default: headers of every answer. refuse: how the application words a refusal. expects: whether the
+        caller waits for being told to send on.
+        """
+        self._refuse = refuse
+        self._line, self._scope, self._default = line, scope, default
+        self.keep_alive, self._expects = keep_alive, expects
+        self.message_event = asyncio.Event()
+        self.body, self.more_body = bytearray(), True
+        self.broken: EdgeError | None = None
+        self.disconnected = self.response_complete = self._begun = False
+        self._head, self._owed = b"", 0
+
+    async def run_asgi(self, app: App) -> None:
+        """Has the application answer; what it fails to say is a 500, or the end of the connection."""
+        try:
+            await app(self._scope, self.receive, self.send)
+        except Exception:
+            _log.exception("%s %s", self._scope.get("method"), self._scope.get("path"))
+        if self.response_complete or self.disconnected:
+            return
+        self.keep_alive = False
+        if self._begun:
+            self._line.transport.close()
+        else:
+            await self._refuse(self.send, EdgeError(_FAILED))
+
+    async def receive(self) -> Message:
+        """The next part of the body; raises what is wrong with one that cannot be read to its end."""
+        if self._expects:
+            self._expects = False
+            if not self.disconnected:
+                self._line.transport.write(_CONTINUE)
+        if not (self.disconnected or self.response_complete or self.broken is not None):
+            self._line.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.broken is not None:
+            raise self.broken
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        part, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": part, "more_body": self.more_body}
+
+    async def send(self, message: Message) -> None:
+        """The answer's head, then its body in parts; the head goes out with the first of them."""
+        flow = self._line.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.disconnected or self._line.transport.is_closing():
+            return
+        if not self._begun:
+            self._begun = True
+            self._head = self._begin(message["status"], message["headers"])
+            return
+        part = message.get("body", b"")
+        if self._scope.get("method") == "HEAD":
+            part, self._owed = b"", 0
+        self._owed -= len(part)
+        if self._owed < 0 or (self._owed and not message.get("more_body")):
+            raise RuntimeError("an answer is not as long as its content-length says")
+        if self._head:
+            self._line.transport.writelines((self._head, part))
+            self._head = b""
+        elif part:
+            self._line.transport.write(part)
+        if not message.get("more_body"):
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self._line.leave()
+            self._line.on_response_complete()
+
+    def _begin(self, status: int, headers: list[Header]) -> bytes:
+        if self._expects and self.more_body:
+            self.keep_alive = False  # whether its body still comes is the caller's choice (RFC 9110, 10.1.1)
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self._default, *headers):
+            if name == b"content-length":
+                self._owed = int(value)
+            elif name == b"connection":
+                self.keep_alive = False  # close is all that is said here
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(lines)

@@ -1,0 +1,115 @@
+"""What the head of a request may say of its body and of its target. Pure.
+
+Where a sender and a receiver disagree about a body's length, what one takes for a body is a request to the
+other (RFC 9112, 11.2). So a head either says one thing about its body, or the request is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import httptools
+
+from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, NotOffered, UnknownVersion
+
+# The statuses of what only HTTP knows; each application has those of its own errors.
+STATUS: Final[dict[type[EdgeError], int]] = {HeadersTooLarge: 431, NotOffered: 501, UnknownVersion: 505}
+
+FRAMING: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SHOWN: Final = 80
+
+
+class Head:
+    """The fields of a head that decide where the request goes and where it ends."""
+
+    __slots__ = ("codings", "hosts", "lengths")
+
+    def __init__(self) -> None:
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.codings: list[bytes] = []
+
+    def note(self, name: bytes, value: bytes) -> None:
+        """Keeps a field of FRAMING."""
+        if name == b"host":
+            self.hosts.append(value)
+        elif name == b"content-length":
+            self.lengths.append(value)
+        else:
+            self.codings.append(value)
+
+    def check(self, method: str, version: str) -> None:
+        """BadRequest, NotOffered or UnknownVersion for a request that has no one meaning, or none here."""
+        if version == "1.1":
+            if len(self.hosts) != 1:
+                raise BadRequest(f"host: HTTP/1.1 takes one such header, not {len(self.hosts)}; send one")
+        elif version != "1.0":
+            raise UnknownVersion(f"request: HTTP/{version} is not spoken here; send HTTP/1.1")
+        elif self.codings:
+            raise BadRequest(
+                f"transfer-encoding: {_shown(self.codings)} does not exist in HTTP/1.0; "
+                "send content-length or HTTP/1.1"
+            )
+        for host in self.hosts:
+            if not _HOST.fullmatch(host):
+                raise BadRequest(f"host: {_shown([host])} is no host; write host:port")
+        if method == "CONNECT":
+            raise NotOffered("CONNECT: no tunnels are made here; ask the host itself")
+        if self.codings:
+            self._check_codings()
+        elif self.lengths and (len(self.lengths) > 1 or not _LENGTH.fullmatch(self.lengths[0])):
+            raise BadRequest(f"content-length: {_shown(self.lengths)} is not one number of bytes; send one")
+
+    def _check_codings(self) -> None:
+        if self.lengths:
+            raise BadRequest(
+                f"content-length: {_shown(self.lengths)} is given beside transfer-encoding; send one of them"
+            )
+        codings = [coding.strip(b" \t").lower() for value in self.codings for coding in value.split(b",")]
+        if codings == [b"chunked"]:
+            return
+        shown = _shown(self.codings)
+        *inner, last = codings
+        if last == b"chunked" and all(_TOKEN.fullmatch(c) and c != b"chunked" for c in inner):
+            raise NotOffered(f"transfer-encoding: {shown} is not read here; send chunked alone")
+        raise BadRequest(f"transfer-encoding: {shown} does not tell where the body ends; send chunked alone")
+
+    def framing(self, keep_alive: bool) -> bytes:
+        """The least head whose body ends where this one's does."""
+        lines = [b"POST / HTTP/1.1"]
+        lines += [b"content-length: " + length for length in self.lengths]
+        lines += [b"transfer-encoding: " + coding for coding in self.codings]
+        if not keep_alive:
+            lines.append(b"connection: close")
+        return b"\r\n".join([*lines, b"", b""])
+
+
+def split_target(method: str, target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request's target; the path of `OPTIONS *` is the star."""
+    if target == b"*" and method == "OPTIONS":
+        return target, b""
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError:
+        url = None
+    # A target that is no path is a whole address, whose host then counts (RFC 9112, 3.2.2).
+    if url is None or not (target.startswith(b"/") or (url.schema and url.host)):
+        raise BadRequest(f"request: {_shown([target])} is no target; write a path such as /v2/health/ready")
+    return url.path or b"/", url.query or b""
+
+
+def unreadable(target: bytes, why: str) -> BadRequest:
+    """What is told of bytes that the parser does not take for a request."""
+    if target == b"*":  # the preface by which a client begins to speak HTTP/2 without asking
+        return UnknownVersion("request: HTTP/2 is not spoken here; send HTTP/1.1")
+    return BadRequest(f"request: it cannot be read ({why or 'it is damaged'}); send it as RFC 9112 has it")
+
+
+def _shown(values: Sequence[bytes]) -> str:
+    text = ", ".join(value.decode("latin-1") for value in values)
+    return f'"{text[:_SHOWN]}"' if text.isprintable() else repr(text[:_SHOWN])

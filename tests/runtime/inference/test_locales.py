@@ -1,0 +1,56 @@
+"""A text model whose locale the machine lacks is refused with the locale's name and its package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edge_runtime.errors import CannotLoad
+from edge_runtime.inference.locales import lacking
+from edge_runtime.inference.sessions import Session
+from edge_runtime.tensors import Tensor
+from networks import info, model_of
+
+
+def lowered(**attributes: str) -> bytes:
+    """A model that writes strings in small letters."""
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", **attributes)
+    return model_of([node], [info("x", "N", datatype="BYTES")], [info("y", "M", datatype="BYTES")])
+
+
+@pytest.mark.parametrize("described", [False, True], ids=["a file", "a slice"])
+def test_a_locale_that_is_not_there_is_named_with_what_brings_it(described: bool) -> None:
+    tensors = ([Tensor("x", "BYTES", (-1,))], [Tensor("y", "BYTES", (-1,))]) if described else (None, None)
+    with pytest.raises(CannotLoad) as caught:
+        Session(lowered(locale="xx_XX.UTF-8"), *tensors)
+    assert str(caught.value) == (
+        'its text operators need the locale "xx_XX.UTF-8", which this machine lacks: install it '
+        "(Debian: apt-get install locales && localedef -i xx_XX -f UTF-8 xx_XX.UTF-8)"
+    )
+
+
+def test_a_locale_of_another_form_is_named_alone() -> None:
+    with pytest.raises(CannotLoad) as caught:
+        Session(lowered(locale="klingon"))
+    assert str(caught.value) == (
+        'its text operators need the locale "klingon", which this machine lacks: install it'
+    )
+
+
+def test_the_one_that_models_take_by_default_is_there_or_named() -> None:
+    found: object
+    try:
+        found = Session(lowered()).run({"x": np.array(["GRÖßE"], object)})[0].tolist()
+    except CannotLoad as error:
+        found = str(error).split(",")[0]
+    assert found in (["größe"], 'its text operators need the locale "en_US.UTF-8"')
+
+
+def test_what_every_machine_has_serves() -> None:
+    [found] = Session(lowered(locale="C.UTF-8")).run({"x": np.array(["GRÖßE"], object)})
+    assert found.tolist() == ["größe"]
+
+
+def test_other_complaints_are_not_taken_for_a_locale() -> None:
+    assert lacking("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Protobuf parsing failed.") == ""
