@@ -12,7 +12,6 @@ from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.remembered import Remembered
 
-
 _UNKNOWN: Final = "the model store does not say whether the model answers the same again"
 
 
