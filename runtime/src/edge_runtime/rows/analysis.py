@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from mmap import mmap
@@ -89,6 +89,15 @@ def _alone(model: Model) -> str:
     version = model.versions.get("", _OLDEST)
     if not _OLDEST <= version <= _NEWEST:
         return f"its opset {version} is none of {_OLDEST} to {_NEWEST}, which are known"
+    try:
+        known = tensors(model)
+    except Mixes as error:
+        return str(error)
+    return next((reason for o in model.proto.graph.output if (reason := _apart(o, known))), "")
+
+
+def tensors(model: Model) -> Mapping[str, Result]:
+    """What is known of every tensor, or why its rows are not kept apart; Mixes for inputs without rows."""
     unknowns = Unknowns()
     graph = model.proto.graph
     known: dict[str, Result] = {i.name: constant(i, unknowns) for i in graph.initializer}
@@ -96,17 +105,10 @@ def _alone(model: Model) -> str:
         known[sparse.values.name] = Value(tuple(Size(d) for d in sparse.dims))
     for value in graph.input:
         if value.name not in known:
-            try:
-                known[value.name] = _input(value, unknowns)
-            except Mixes as error:
-                return str(error)
+            known[value.name] = _input(value, unknowns)
     for operator in model.operators:
         known.update(zip(operator.node.output, _outputs(operator, known, unknowns), strict=False))
-    for output in graph.output:
-        reason = _apart(output, known)
-        if reason:
-            return reason
-    return ""
+    return known
 
 
 def _input(value: ValueInfoProto, unknowns: Unknowns) -> Value:
@@ -153,7 +155,7 @@ def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -
     ]
 
 
-def _apart(output: ValueInfoProto, known: dict[str, Result]) -> str:
+def _apart(output: ValueInfoProto, known: Mapping[str, Result]) -> str:
     found = known.get(output.name, Mixes(f"output {output.name} is not computed"))
     if isinstance(found, Mixes):
         return str(found)

@@ -17,10 +17,10 @@ def gather(step: Step) -> Sequence[Result]:
     """A table's entries by number, or places along another axis than the rows'."""
     data, indices = step.value(), step.value(1)
     axis = axis_of(step.attribute("axis", 0), data.rank)
-    if data.counts:
+    if data.elements is not None and data.rank == 1 and indices.common:
         return [_some(data, indices)]
-    if indices.counts:
-        raise Mixes("it looks up how many rows there are")
+    if data.counts or indices.counts:
+        raise Mixes("it computes with how many rows there are")
     shape = (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
     if data.axis is not None:
         if indices.axis is not None:
@@ -29,7 +29,7 @@ def gather(step: Step) -> Sequence[Result]:
         return [data.shaped(shape, data.axis + (indices.rank - 1 if data.axis > axis else 0))]
     if indices.axis is not None:
         return [data.shaped(shape, axis + indices.axis)]
-    return [_some(data, indices)] if data.elements is not None else [data.shaped(shape)]
+    return [data.shaped(shape)]
 
 
 @rule("GatherElements", "ScatterElements", exact=True)
@@ -228,10 +228,10 @@ def depth_to_space(step: Step) -> Sequence[Result]:
 def _some(data: Value, indices: Value) -> Value:
     """Elements of a short vector by number."""
     numbers = indices.integers
-    if data.rank != 1 or data.elements is None or numbers is None or indices.rank > 1:
+    if data.elements is None or numbers is None or indices.rank > 1:
         if data.counts:
             raise Mixes("it computes with how many rows there are")
-        return data.shaped((*indices.shape, *data.shape[1:]))
+        return data.shaped(indices.shape)
     if any(not -len(data.elements) <= n < len(data.elements) for n in numbers):
         raise Mixes("it looks up what is not there")
     return Value(indices.shape, None, tuple(data.elements[n] for n in numbers))
