@@ -39,6 +39,7 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
+from edge_runtime.rows.verdicts import Verdict as Proven
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
@@ -46,6 +47,7 @@ from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.contexts import start
 from edge_runtime.transports import Transports
+from edge_runtime.trials.examiners import proven
 from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 if TYPE_CHECKING:
@@ -188,11 +190,11 @@ def check_file(path: Path) -> None:
         raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
 
 
-def load_model(path: Path, threads: int) -> Session:
-    """The model in a file; CannotLoad says what is wrong with the file."""
+def load_model(path: Path, threads: int, known: Proven | None = None) -> Session:
+    """The model in a file; CannotLoad says what is wrong with the file. `known` is what is proven of it."""
     check_file(path)
     try:
-        session = Session(path, threads=threads)
+        session = Session(path, threads=threads, verdict=known)
     except CannotLoad as error:
         raise CannotLoad(f"{path}: {error}") from error
     for name, kind in session.left_out.items():
@@ -200,12 +202,19 @@ def load_model(path: Path, threads: int) -> Session:
     return session
 
 
-def open_model(path: Path, threads: int, given: Given = NOTHING, halt: Halt | None = None) -> Session:
+def open_model(
+    path: Path,
+    threads: int,
+    given: Given = NOTHING,
+    halt: Halt | None = None,
+    known: Proven | None = None,
+) -> Session:
     """The model in a file, warm where it takes the inputs that are given or made.
 
-    `halt` ends the runs on them. Raises CannotLoad, and BadRequest for what is given and is not the model's.
+    `halt` ends the runs on them, `known` is what is proven of the model. Raises CannotLoad, and BadRequest
+    for what is given and is not the model's.
     """
-    session = load_model(path, threads)
+    session = load_model(path, threads, known)
     samples = make(session.inputs, session.dimensions, given)
     try:
         for feeds in samples.feeds:
@@ -224,11 +233,14 @@ def open_model(path: Path, threads: int, given: Given = NOTHING, halt: Halt | No
     return session
 
 
-def admit_file(path: Path, trials: Trials) -> None:
-    """Returns when the model in a file may be loaded here; CannotLoad, or one of its kinds, says why not."""
+def admit_file(path: Path, trials: Trials) -> Proven | None:
+    """Returns when the model in a file may be loaded here, what its trial proved; CannotLoad, or one of its
+    kinds, says why it may not.
+    """
     check_file(path)
     with trials:
-        trials.admit(Subject(str(path), path, path.stat().st_size, must_run=False))
+        verdict = trials.admit(Subject(str(path), path, path.stat().st_size, must_fit=False))
+    return proven(verdict.findings)
 
 
 def admit_parts(path: Path, trials: Trials) -> Admit:
@@ -314,14 +326,14 @@ async def serve_alone(
     stopping = asyncio.create_task(stop.wait())
     stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
     try:
-        await asyncio.to_thread(admit_file, path, trials)
+        known = await asyncio.to_thread(admit_file, path, trials)
     except CannotLoad as error:
         if isinstance(error, NotTried) and stop.is_set():
             return
         stopping.cancel()
         raise
     halt = Halt()
-    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt))
+    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt, known))
     if whole is None:
         halt.now()
         return

@@ -155,7 +155,7 @@ def _part(graph: Graph, threads: int, trials: Trials, start: Sequence[str], end:
     inputs, outputs = graph.contract(start, end)
     data = graph.slice(start, end)
     what = f"the part from {', '.join(start)} to {', '.join(end)}"
-    trials.admit(Subject(what, data, len(data), "", inputs, outputs, must_run=False))
+    trials.admit(Subject(what, data, len(data), "", inputs, outputs, must_fit=False))
     return Session(data, inputs, outputs, threads)
 
 

@@ -214,7 +214,7 @@ async def _session(
     inputs, outputs = (tuple(Tensor.of(t) for t in made[key]) for key in ("inputs", "outputs"))
     digest, data = made["digest"], await store.blob(made["digest"])
     what = f"slice {digest} from {', '.join(start)} to {', '.join(end)}"
-    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_run=False))
+    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_fit=False))
     return Session(data, inputs, outputs, threads)
 
 

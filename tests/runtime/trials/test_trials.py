@@ -120,7 +120,7 @@ def test_what_onnxruntime_refuses_and_what_breaks_its_contract_is_a_sentence(tmp
     with Trials(Records(tmp_path)) as trials:
         with pytest.raises(CannotLoad, match="onnxruntime cannot load it"):
             trials.admit(subject(b"this is no model"))
-        with pytest.raises(CannotLoad, match="its placement says"):
+        with pytest.raises(CannotLoad, match="output y is float32"):
             trials.admit(subject(harmless(), columns=5))
         assert trials.started == 1
     with Trials(Records(tmp_path)) as again, pytest.raises(CannotLoad, match="onnxruntime cannot load it"):
@@ -220,7 +220,7 @@ def test_bytes_that_fill_the_pipe_many_times_arrive_whole() -> None:
 
 
 def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
-    head = {"path": None, "digest": "", "threads": 1, "mustRun": True, "seconds": 0.1, "room": None}
+    head = {"path": None, "digest": "", "threads": 1, "mustFit": True, "seconds": 0.1, "room": None}
     head |= {"inputs": None, "outputs": None, "size": len(endless())}
     argv = [sys.executable, "-m", "edge_runtime.trials.child", str(os.getpid())]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -14,6 +14,8 @@ from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFaile
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
+from edge_runtime.rows.verdicts import Verdict as Proven
+from edge_runtime.trials.examiners import proven
 from edge_runtime.trials.judging import Subject, Trials
 
 _log = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ class Loader:
 
     def _load(self, slice_: Slice, data: bytes | mmap) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
-        session = Session(data, slice_.inputs, slice_.outputs, self._threads)
+        session = Session(data, slice_.inputs, slice_.outputs, self._threads, self._proven(slice_))
         try:
             session.warm()
         except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
@@ -138,6 +140,13 @@ class Loader:
         if session.verdict.alone:
             _log.info("slice %s: requests run alone: %s", slice_.digest, session.verdict.alone)
         return session
+
+    def _proven(self, slice_: Slice) -> Proven | None:
+        """What its trial found out about its graph; None leaves it to the session."""
+        if self._trials is None:
+            return None
+        verdict = self._trials.known(slice_.digest, slice_.inputs, slice_.outputs)
+        return None if verdict is None else proven(verdict.findings)
 
 
 def _known(trials: Trials, slices: Sequence[Slice]) -> tuple[Failures, list[Slice]]:

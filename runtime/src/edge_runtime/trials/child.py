@@ -55,7 +55,7 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
 
 
 def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any], stage: Any) -> Any:  # noqa: ANN401
-    from edge_runtime.errors import EdgeError
+    from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
     from edge_runtime.inference.sessions import Session
     from edge_runtime.trials.examiners import EXAMINERS, Examined
     from edge_runtime.trials.verdicts import out_of_memory
@@ -65,9 +65,12 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     stage("running it")
     try:
         session.warm(limit=threading.TIMEOUT_MAX)  # the parent has a limit for all of it
-    except EdgeError as error:
+    except (BadTensor, ModelFailed) as error:
         # Zeros need not be a sensible input; a lack of memory is one whatever the input.
-        if request["mustRun"] or out_of_memory(str(error)):
+        if out_of_memory(str(error)):
+            raise
+    except CannotLoad:
+        if request["mustFit"]:
             raise
     stage("examining it")
     examined = Examined(session, source)

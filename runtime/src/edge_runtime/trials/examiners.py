@@ -16,6 +16,9 @@ from typing import Final
 
 from edge_runtime.documents import Json
 from edge_runtime.inference.sessions import Session
+from edge_runtime.rows.verdicts import Verdict as Proven
+
+_ROWS: Final = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,17 @@ def _seconds(examined: Examined) -> Json:
     return examined.session.seconds
 
 
+def _rows(examined: Examined) -> Json:
+    """What is proven of the graph, for which onnx is needed; see `proven`."""
+    return examined.session.verdict.document()
+
+
 EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
-    {"peakBytes": _peak, "runSeconds": _seconds}
+    {"peakBytes": _peak, "runSeconds": _seconds, _ROWS: _rows}
 )
+
+
+def proven(findings: Mapping[str, Json]) -> Proven | None:
+    """What a trial's findings say of the slice's graph; None where they say nothing."""
+    found = findings.get(_ROWS)
+    return Proven.of(found) if isinstance(found, dict) else None

@@ -46,7 +46,7 @@ class Subject:
     """A slice, or a whole file, that is to be tried as it will be used.
 
     source: its bytes, or the file in which they lie. size: of it in bytes. digest: by which the verdict is
-    kept; without one it is tried each time. must_run: whether it has to run on zeros.
+    kept; without one it is tried each time. must_fit: whether its outputs have to be what is said of them.
     """
 
     what: str
@@ -55,7 +55,7 @@ class Subject:
     digest: str = ""
     inputs: tuple[Tensor, ...] | None = None
     outputs: tuple[Tensor, ...] | None = None
-    must_run: bool = True
+    must_fit: bool = True
 
 
 class Trials:
@@ -205,7 +205,7 @@ class Trials:
             "inputs": _documents(subject.inputs),
             "outputs": _documents(subject.outputs),
             "threads": self._threads,
-            "mustRun": subject.must_run,
+            "mustFit": subject.must_fit,
         }
         start = time.perf_counter()
         try:
