@@ -44,6 +44,7 @@ _MEASURES: Final = (
     *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16),
     *(TensorProto.INT8, TensorProto.UINT8),
 )
+_NOTHING: Final = Size(0)
 _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
 
@@ -146,6 +147,9 @@ def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
         return [Mixes(f"{operator.title}: its inputs or attributes do not fit it")] * len(names)
     made += [Mixes("it is not known what its last outputs are")] * (len(names) - len(made))
+    # Reductions of nothing have shapes of their own in onnxruntime.
+    if any(isinstance(m, Value) and m.elements is None and _NOTHING in m.shape for m in made):
+        return [Mixes(f"{operator.title}: it makes a tensor without elements")] * len(names)
     exact = entry.exact and all(v is None or v.exact for v in inputs)
     return [
         Mixes(f"{operator.title}: {m}")

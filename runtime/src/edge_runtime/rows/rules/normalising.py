@@ -117,6 +117,8 @@ def cumsum(step: Step) -> Sequence[Result]:
 
 def _without(value: Value, gone: set[int], keep: bool) -> Value:
     """Axes reduced to one element, or away."""
+    if Size(0) in value.shape:  # onnxruntime gives shapes of its own to what is made of nothing
+        raise Mixes("it reduces a tensor without elements")
     if keep:
         return value.shaped([ONE if i in gone else d for i, d in enumerate(value.shape)], value.axis)
     kept = [i for i in range(value.rank) if i not in gone]
