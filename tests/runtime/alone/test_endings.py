@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -109,7 +109,8 @@ def test_a_run_that_would_not_end_is_ended_with_the_server_and_its_caller_told(t
             endless.until(lambda: endless.running(port) > 0, "it runs")
             process.terminate()
             assert caller.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
-        assert said_at_the_end(process) == ""
+        said = said_at_the_end(process)
+        assert not [line for line in said.splitlines() if not line.startswith("INFO ")], said
 
 
 @pytest.mark.parametrize("stays", [True, False])
@@ -132,17 +133,23 @@ def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_
 
 def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path: Path) -> None:
     with command(endless.endless_on_zeros(), tmp_path) as process:
-        endless.until(lambda: _seconds(process.pid) > 3.0 or process.poll() is not None, "it runs")
+        # In its trial's process, for a while.
+        endless.until(lambda: _seconds_of_children(process.pid) > 2.0, "it runs")
         process.terminate()
         assert "Traceback" not in said_at_the_end(process)
         assert process.stdout is not None
         assert process.stdout.read() == ""
 
 
-def _seconds(process: int) -> float:
-    """Of processor time that it took."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _seconds_of_children(process: int) -> float:
+    """Of processor time that those took which live."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == process:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _status(port: int, path: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,9 +72,9 @@ def test_several_items_are_tried_where_the_batch_is_open(monkeypatch: pytest.Mon
     seen: list[int] = []
     whole = Session.run
 
-    def counted(self: Session, feeds: dict[str, Array]) -> list[Array]:
+    def counted(self: Session, feeds: dict[str, Array], *more: Any) -> list[Array]:
         seen.append(len(feeds["x"]))
-        return whole(self, feeds)
+        return whole(self, feeds, *more)
 
     monkeypatch.setattr(Session, "run", counted)
     size = "N" if batch < 0 else batch

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.slicing import Graph
-from edge_runtime.store import measurements
+from edge_runtime.store import measurements, measuring
 from edge_runtime.store.app import StoreApp
 from misbehaving import crashing, endless
 from networks import run
@@ -93,7 +93,11 @@ async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
             raise CannotLoad("that one is broken")
         return whole(graph, start, end, **codecs)
 
+    def here(_: object, order: measuring.Order) -> Any:
+        return measuring.answer(order.document(), b"", lambda _: None)["found"]
+
     monkeypatch.setattr(Graph, "slice", cut)
+    monkeypatch.setattr(measurements.Measurements, "_measure", here)
     model = await _model(store, chain_model)
     found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
     assert found["complete"]

@@ -66,10 +66,11 @@ class _Task:
 def main() -> None:
     """Answers one order on standard input."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    serve(_answer, int(sys.argv[1]))
+    serve(answer, int(sys.argv[1]))
 
 
-def _answer(request: Mapping[str, Any], _: bytes, stage: Stage) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], _: bytes, stage: Stage) -> dict[str, Any]:
+    """What was found, or why nothing was: `reason` and `message`."""
     try:
         stage("reading the model")
         task = _read(Order.of(request))
