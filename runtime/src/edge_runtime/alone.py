@@ -39,7 +39,7 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
-from edge_runtime.rows.verdicts import Verdict as Proven
+from edge_runtime.rows.proven import Proven
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
@@ -81,11 +81,11 @@ class LoneModel:
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         """batched: the outputs that are known to have the batch, which alone have a confidence."""
-        self.cheap, self._parts = replace(cheap, unrepeatable=session.verdict.unrepeatable), parts
+        self.cheap, self._parts = replace(cheap, unrepeatable=session.proven.unrepeatable), parts
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
-        metrics.joins([session.verdict])
+        metrics.joins([session.proven])
         metrics.running(lambda: self._runner.running)
         self.exits = read_exits(session)
 
@@ -194,7 +194,7 @@ def load_model(path: Path, threads: int, known: Proven | None = None) -> Session
     """The model in a file; CannotLoad says what is wrong with the file. `known` is what is proven of it."""
     check_file(path)
     try:
-        session = Session(path, threads=threads, verdict=known)
+        session = Session(path, threads=threads, proven=known)
     except CannotLoad as error:
         raise CannotLoad(f"{path}: {error}") from error
     for name, kind in session.left_out.items():
@@ -228,8 +228,8 @@ def open_model(
         )
     except CannotLoad as error:  # nor need shapes in a file be right
         _log.info("%s", error)
-    if session.verdict.alone:
-        _log.info("requests run alone: %s", session.verdict.alone)
+    if session.proven.alone:
+        _log.info("requests run alone: %s", session.proven.alone)
     return session
 
 

@@ -53,7 +53,7 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     assert part is not whole
     assert [t.name for t in part.outputs] == [early]
     assert part.size < whole.size
-    assert part.verdict == whole.verdict
+    assert part.proven == whole.proven
 
     answer = await model.infer(Question(feeds, [early]))
     np.testing.assert_allclose(answer.outputs[0], expected[0], rtol=1e-5, atol=1e-6)

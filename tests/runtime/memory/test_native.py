@@ -43,7 +43,7 @@ def test_it_answers_bit_by_bit_as_the_python_interface_does() -> None:
     session = _session()
     np.testing.assert_array_equal(session.run({"x": x})[0], other.run(["y"], {"x": x})[0])
     np.testing.assert_array_equal(session.run({"x": x[::2]})[0], other.run(["y"], {"x": x[::2]})[0])
-    assert not session.verdict.alone
+    assert not session.proven.alone
 
 
 @pytest.mark.parametrize("datatype", [name for name in ONNX_TYPES if name != "BYTES"])

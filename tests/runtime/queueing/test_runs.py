@@ -15,15 +15,15 @@ from edge_runtime.errors import ModelFailed
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
-from edge_runtime.rows.verdicts import Verdict
+from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import Array
 
 
 class Gated(Session):
     """A session whose runs wait to be let go, and which tells how many rows each run had."""
 
-    def __init__(self, model: bytes, verdict: Verdict | None = None) -> None:
-        super().__init__(model, verdict=verdict)
+    def __init__(self, model: bytes, verdict: Proven | None = None) -> None:
+        super().__init__(model, proven=verdict)
         self.gate = threading.Event()
         self.rows: list[int] = []
         self.seconds = 1.0  # not one for the event loop
@@ -158,13 +158,13 @@ async def test_only_a_graph_that_is_proven_to_keep_rows_apart_is_tried(
 ) -> None:
     session = Gated(network)
     assert await asked_at_once(session) is together
-    assert (not session.verdict.alone) is together
+    assert (not session.proven.alone) is together
     assert (len(session.rows) > 80 or max(session.rows) > 1) is together or session.rows == [4] * 80
 
 
 @TEMPERS
 async def test_a_trial_finds_what_a_proof_was_wrong_about(network: bytes, together: bool) -> None:
-    session = Gated(network, Verdict())
+    session = Gated(network, Proven())
     rows = 4 if session.inputs[0].shape[0] == 4 else 1
     assert await asked_at_once(session) is together
     if not together:
@@ -174,7 +174,7 @@ async def test_a_trial_finds_what_a_proof_was_wrong_about(network: bytes, togeth
 async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
     described = Session(stackable.dense())
     session = Session(stackable.dense(), described.inputs, described.outputs)
-    assert not session.verdict.alone
+    assert not session.proven.alone
     session.seconds, runner = 1.0, Runner()
     known = runner._known[session] = Experience(1.0)
     for _ in range(20):
@@ -226,7 +226,7 @@ async def test_values_that_hide_the_answer_win_no_trust() -> None:
     """Whoever sends them first must not get the items of a model that mixes them stacked."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
         network = stackable.normalising() if trials == 0 else stackable.overflowing()
-        runner, session = Runner(), Gated(network, Verdict())
+        runner, session = Runner(), Gated(network, Proven())
         session.gate.set()
         known = runner._known[session] = Experience(1.0)
         hidden = {"x": np.full((1, stackable.WIDTH), value, np.float32)}

@@ -114,7 +114,7 @@ def test_a_session_starts_as_many_threads_as_the_quota_keeps_busy(granted: float
     model, before = stackable.dense(), _tasks()
     session = Session(model, threads=threads(granted))
     assert _tasks() - before == more
-    assert not session.verdict.alone
+    assert not session.proven.alone
 
 
 @pytest.mark.parametrize(

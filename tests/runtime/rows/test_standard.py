@@ -13,8 +13,8 @@ from onnx.backend.test.case.node import collect_testcases
 
 from edge_runtime.errors import EdgeError
 from edge_runtime.inference.sessions import Session
-from edge_runtime.rows.analysis import verdict_of
-from edge_runtime.rows.verdicts import Verdict
+from edge_runtime.rows.analysis import proven_of
+from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import Array
 
 Feeds = dict[str, Array]
@@ -62,7 +62,7 @@ def opened(model: onnx.ModelProto, given: Sequence[Any], asked: int) -> bytes:
 def differences(model: bytes, feeds: Feeds) -> str:
     """How three requests in one run are answered otherwise than each alone; empty where they are not."""
     try:
-        session = Session(model, verdict=Verdict())
+        session = Session(model, proven=Proven())
         count = min(len(each) for each in feeds.values())
         turned = {name: each[:1].reshape(-1)[::-1].reshape(each[:1].shape) for name, each in feeds.items()}
         requests = [{name: each[:1] for name, each in feeds.items()}, turned]
@@ -83,7 +83,7 @@ def differences(model: bytes, feeds: Feeds) -> str:
 def test_what_is_proven_of_any_operator_of_the_standard_is_so() -> None:
     proven, wrong = set(), []
     for name, model, feeds in examples():
-        if verdict_of(model).alone:
+        if proven_of(model).alone:
             continue
         proven.add(onnx.load_from_string(model).graph.node[0].op_type)
         if found := differences(model, feeds):

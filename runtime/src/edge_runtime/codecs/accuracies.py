@@ -168,7 +168,7 @@ def _compared(
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """A session's outputs by name for any number of samples; one by one unless it keeps rows apart."""
     names = [t.name for t in session.inputs]
-    count, size = len(feeds[names[0]]), 1 if session.verdict.alone else _BATCH
+    count, size = len(feeds[names[0]]), 1 if session.proven.alone else _BATCH
     batches = [
         session.run({n: feeds[n][start : start + size] for n in names}) for start in range(0, count, size)
     ]

@@ -56,7 +56,7 @@ def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[obj
     None where it is run alone: the graph is not proven to keep rows apart, or its inputs have not as many.
     """
     rows = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
-    if session.verdict.alone or len(rows) != 1 or 0 in rows:
+    if session.proven.alone or len(rows) != 1 or 0 in rows:
         return 1, None
     items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
     return int(rows.pop()), (id(session), items)

@@ -160,7 +160,7 @@ class Runner:
         known = self._known.get(session)
         if known is None:
             known = self._known[session] = Experience(
-                session.seconds, False if session.verdict.alone else None
+                session.seconds, False if session.proven.alone else None
             )
         rows, stack = shapes(session, feeds)
         if self._largest == 1 or known.proven is False:

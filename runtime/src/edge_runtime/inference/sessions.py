@@ -20,7 +20,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
-from edge_runtime.rows.verdicts import Verdict
+from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 _log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Session:
     """A model or a slice of one, loaded. `seconds` is what a run lately took, `size` the file's bytes.
 
     `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly.
-    `verdict` is what is proven of its graph, which decides whether requests may be run together.
+    `proven` is what is proven of its graph, which decides whether requests may be run together.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Session:
         inputs: Sequence[Tensor] | None = None,
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
-        verdict: Verdict | None = None,
+        proven: Proven | None = None,
     ) -> None:
         """Raises CannotLoad when onnxruntime refuses the model, or it does not fit the contract.
 
-        Without `inputs` and `outputs` they are what the file says, and so is the verdict where none is given.
+        Without `inputs` and `outputs` they are what the file says, and so is the proven where none is given.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
         self._unproven: Model | None = model  # until it has run with several items
@@ -136,7 +136,7 @@ class Session:
                 )
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.contract = Contract(self.inputs, self.outputs)
-        self.verdict = _verdict_of(model) if verdict is None else verdict
+        self.proven = _proven_of(model) if proven is None else proven
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = 0.0
@@ -314,10 +314,10 @@ class Session:
         return inputs, kept
 
 
-def _verdict_of(model: Model) -> Verdict:
-    from edge_runtime.rows.analysis import verdict_of  # onnx is needed by this only
+def _proven_of(model: Model) -> Proven:
+    from edge_runtime.rows.analysis import proven_of  # onnx is needed by this only
 
-    return verdict_of(model)
+    return proven_of(model)
 
 
 def shapes_of(feeds: Mapping[str, Array]) -> Shapes:

@@ -143,7 +143,7 @@ class Generations:
 
     def _count(self, table: Table) -> None:
         self._metrics.sessions(table.bytes)
-        self._metrics.joins(session.verdict for session in table.sessions.values())
+        self._metrics.joins(session.proven for session in table.sessions.values())
 
     def _cheap(self, table: Table) -> Cheap:
         """What is switched on, and why answers may not be given again."""

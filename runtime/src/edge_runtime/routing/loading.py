@@ -14,7 +14,7 @@ from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFaile
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
-from edge_runtime.rows.verdicts import Verdict as Proven
+from edge_runtime.rows.proven import Proven
 from edge_runtime.trials.examiners import proven
 from edge_runtime.trials.judging import Subject, Trials
 
@@ -137,8 +137,8 @@ class Loader:
             session.warm()
         except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
             _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
-        if session.verdict.alone:
-            _log.info("slice %s: requests run alone: %s", slice_.digest, session.verdict.alone)
+        if session.proven.alone:
+            _log.info("slice %s: requests run alone: %s", slice_.digest, session.proven.alone)
         return session
 
     def _proven(self, slice_: Slice) -> Proven | None:

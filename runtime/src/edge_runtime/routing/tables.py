@@ -91,7 +91,7 @@ class Table:
     @property
     def unrepeatable(self) -> str | None:
         """Why what this node computes may differ from run to run; None where it depends on what others do."""
-        found = next((s.verdict.unrepeatable for s in self.sessions.values() if s.verdict.unrepeatable), "")
+        found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
         return found or (None if any(self.hops) else "")
 
     def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:

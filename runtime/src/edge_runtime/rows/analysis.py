@@ -12,11 +12,11 @@ from typing import Final
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_runtime.rows.nodes import everywhere, is_random
+from edge_runtime.rows.proven import Proven
 from edge_runtime.rows.reading import Model, Operator, Unreadable, constant, standard
 from edge_runtime.rows.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
 from edge_runtime.rows.sizes import ROWS, Size, Unknowns
 from edge_runtime.rows.values import Mixes, Value
-from edge_runtime.rows.verdicts import Verdict
 
 from edge_runtime.rows import rules  # noqa: F401 # isort: skip - fills the table
 
@@ -48,26 +48,26 @@ _NOTHING: Final = Size(0)
 _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
 
-def verdict_of(model: bytes | mmap | Path) -> Verdict:
+def proven_of(model: bytes | mmap | Path) -> Proven:
     """What a model, or a slice of one, is proven to do; of data outside its file nothing is read."""
     try:
         if isinstance(model, Path):
             with model.open("rb") as file:
-                return _verdict(Model(file, model.stat().st_size))
+                return _proven(Model(file, model.stat().st_size))
         if isinstance(model, mmap):  # which need not be copied to be read like a file
             model.seek(0)
-            return _verdict(Model(model, len(model)))
-        return _verdict(Model(BytesIO(model), len(model)))
+            return _proven(Model(model, len(model)))
+        return _proven(Model(BytesIO(model), len(model)))
     except (Unreadable, OSError) as error:
-        return Verdict(str(error), str(error))
+        return Proven(str(error), str(error))
 
 
-def _verdict(model: Model) -> Verdict:
+def _proven(model: Model) -> Proven:
     try:
         alone = _alone(model)
     except RecursionError:
         alone = "its graph is too deep"
-    return Verdict(alone, unrepeatable(model.proto))
+    return Proven(alone, unrepeatable(model.proto))
 
 
 def unrepeatable(model: ModelProto) -> str:

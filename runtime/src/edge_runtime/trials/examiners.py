@@ -16,7 +16,7 @@ from typing import Final
 
 from edge_runtime.documents import Json
 from edge_runtime.inference.sessions import Session
-from edge_runtime.rows.verdicts import Verdict as Proven
+from edge_runtime.rows.proven import Proven
 
 _ROWS: Final = "rows"
 
@@ -47,7 +47,7 @@ def _seconds(examined: Examined) -> Json:
 
 def _rows(examined: Examined) -> Json:
     """What is proven of the graph, for which onnx is needed; see `proven`."""
-    return examined.session.verdict.document()
+    return examined.session.proven.document()
 
 
 EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(

@@ -19,15 +19,15 @@ import mixing
 from benchmarks.graphs.catalogue import BUILDERS, build
 from benchmarks.graphs.transformers import transformer
 from edge_runtime.inference.sessions import Session
-from edge_runtime.rows.analysis import verdict_of
+from edge_runtime.rows.analysis import proven_of
 from edge_runtime.rows.light import without_weights
 from edge_runtime.rows.nodes import RANDOM
-from edge_runtime.rows.verdicts import Verdict
+from edge_runtime.rows.proven import Proven
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Array
 from networks import info, model_of
 
-KEPT = Verdict()
+KEPT = Proven()
 
 
 def rows_of(shape: Sequence[int], *counts: int) -> list[Array]:
@@ -37,7 +37,7 @@ def rows_of(shape: Sequence[int], *counts: int) -> list[Array]:
 
 def kept_apart(model: bytes, requests: Sequence[Array]) -> bool:
     """Whether requests in one run are answered as they are one by one, with a row for each row."""
-    session = Session(model, verdict=KEPT)
+    session = Session(model, proven=KEPT)
     alone = [session.run({"x": x}) for x in requests]
     try:
         together = session.run({"x": np.concatenate(requests)})
@@ -57,7 +57,7 @@ def kept_apart(model: bytes, requests: Sequence[Array]) -> bool:
 @settings(max_examples=60, deadline=None)
 def test_parts_that_keep_rows_apart_are_proven_in_any_order(found: tuple[list[str], bytes]) -> None:
     _, model = found
-    assert verdict_of(model) == KEPT
+    assert proven_of(model) == KEPT
     assert kept_apart(model, rows_of((4, 6), 1, 2, 3))
 
 
@@ -65,24 +65,24 @@ def test_parts_that_keep_rows_apart_are_proven_in_any_order(found: tuple[list[st
 @settings(max_examples=100, deadline=None)
 def test_a_part_that_mixes_rows_is_never_proven_wherever_it_is(found: tuple[list[str], bytes]) -> None:
     parts, model = found
-    verdict = verdict_of(model)
-    assert verdict.alone
-    assert bool(verdict.unrepeatable) is ("noise" in parts)
+    proven = proven_of(model)
+    assert proven.alone
+    assert bool(proven.unrepeatable) is ("noise" in parts)
 
 
 @pytest.mark.parametrize("part", [*mixing.KEEPING, *mixing.MIXING])
 def test_each_part_does_what_it_is_listed_for(part: str) -> None:
     model = mixing.network([part])
     assert kept_apart(model, rows_of((4, 6), 1, 2)) is (part in mixing.KEEPING)
-    assert (verdict_of(model).alone == "") is (part in mixing.KEEPING)
+    assert (proven_of(model).alone == "") is (part in mixing.KEEPING)
 
 
 @pytest.mark.parametrize("part", mixing.KEEPING)
 def test_whole_numbers_are_proven_only_where_no_sum_decides_about_them(part: str) -> None:
     """The best of nearly equal values may be another one when they are summed in another order."""
-    verdict = verdict_of(mixing.network([part], numbered=True))
-    assert (verdict.alone == "") is (part not in mixing.ROUNDING)
-    assert part not in mixing.ROUNDING or "whole numbers" in verdict.alone
+    proven = proven_of(mixing.network([part], numbered=True))
+    assert (proven.alone == "") is (part not in mixing.ROUNDING)
+    assert part not in mixing.ROUNDING or "whole numbers" in proven.alone
 
 
 SHAPE = (3, 4, 2)
@@ -136,7 +136,7 @@ def test_an_operator_along_an_axis_is_proven_exactly_when_it_keeps_rows_apart(
     model = model_of(
         network.nodes, [info("x", "N", *SHAPE)], [info(back, "N", "a", "b", "c")], network.weights
     )
-    assert (verdict_of(model).alone == "") is kept_apart(model, rows_of(SHAPE, 1, 2))
+    assert (proven_of(model).alone == "") is kept_apart(model, rows_of(SHAPE, 1, 2))
 
 
 @given(st.permutations([("N",), 3, 4]), st.lists(st.sampled_from([-1, 0, 1, 2, 3, 4, 6, 8, 12]), max_size=4))
@@ -156,10 +156,10 @@ def test_a_reshape_is_proven_only_when_it_keeps_rows_apart(order: Sequence[Any],
         shape = [f"d{i}" for i in range(len(target))]
         try:
             model = model_of(nodes, [info("x", "N", 3, 4)], [info("y", *shape)], network.weights)
-            Session(model, verdict=KEPT).run({"x": rows_of((3, 4), 2)[0]})
+            Session(model, proven=KEPT).run({"x": rows_of((3, 4), 2)[0]})
         except Exception:
             continue  # nothing that onnxruntime runs
-        if verdict_of(model).alone == "":
+        if proven_of(model).alone == "":
             assert sizes
             assert kept_apart(model, rows_of((3, 4), 1, 2, 3))
 
@@ -186,27 +186,27 @@ def test_a_constant_is_broadcast_only_where_it_is_one_for_all_rows(left: list[An
     nodes = [*network.nodes, helper.make_node("Transpose", [made], ["y"], perm=[front, *others])]
     try:
         model = model_of(nodes, [info("x", "N", *sizes)], [info("y", *"abcd"[:rank])], network.weights)
-        Session(model, verdict=KEPT).run({"x": rows_of(sizes, 1)[0]})
+        Session(model, proven=KEPT).run({"x": rows_of(sizes, 1)[0]})
     except Exception:
         return
-    assert (verdict_of(model).alone == "") is kept_apart(model, rows_of(sizes, 1, 1, 1))
+    assert (proven_of(model).alone == "") is kept_apart(model, rows_of(sizes, 1, 1, 1))
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, "open sequence"])
 def test_real_networks_and_their_slices_go_on_in_batches(name: str) -> None:
     if name == "open sequence":
-        assert verdict_of(transformer(blocks=2, sequence="words").SerializeToString()) == KEPT
+        assert proven_of(transformer(blocks=2, sequence="words").SerializeToString()) == KEPT
         return
     data = build(name).SerializeToString()
-    assert verdict_of(data) == KEPT
+    assert proven_of(data) == KEPT
     graph = Graph(data)
     last = graph.outputs[-1]
     cuts = graph.cuts(last) if len(graph.inputs) == 1 else []
     inside = [c.tensors for c in cuts[1:-1]]
     for cut in inside[:: max(len(inside) // 3, 1)]:
         for codec in ("fp32", "fp16", "int8"):
-            assert verdict_of(graph.slice(graph.inputs, cut, encode=codec)) == KEPT
-            assert verdict_of(graph.slice(cut, [last], decode=codec)) == KEPT
+            assert proven_of(graph.slice(graph.inputs, cut, encode=codec)) == KEPT
+            assert proven_of(graph.slice(cut, [last], decode=codec)) == KEPT
 
 
 def test_every_operator_that_draws_is_known() -> None:
@@ -310,7 +310,7 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
     ],
 )
 def test_the_reason_names_what_stands_in_the_way(model: bytes, named: str) -> None:
-    assert named in verdict_of(model).alone
+    assert named in proven_of(model).alone
 
 
 @pytest.mark.parametrize(
@@ -355,17 +355,17 @@ def test_the_reason_names_what_stands_in_the_way(model: bytes, named: str) -> No
     ],
 )
 def test_what_keeps_rows_apart_is_proven_in_every_version_and_form(model: bytes) -> None:
-    assert verdict_of(model).alone == ""
+    assert proven_of(model).alone == ""
 
 
 def test_a_model_is_repeatable_unless_it_draws_or_nobody_knows() -> None:
     own = model_with([node("Own", "x", domain="test")])
-    assert "test.Own" in verdict_of(own).unrepeatable
+    assert "test.Own" in proven_of(own).unrepeatable
     in_a_branch = helper.make_graph([node("RandomNormalLike", "x", "z")], "b", [], [info("z", "N", 4)])
     flag = {"f": np.array(True)}
     nested = model_with([node("If", "f", then_branch=in_a_branch, else_branch=in_a_branch)], flag)
-    assert "RandomNormalLike" in verdict_of(nested).unrepeatable
-    assert verdict_of(model_with([node("NonZero", "x")])).unrepeatable == ""
+    assert "RandomNormalLike" in proven_of(nested).unrepeatable
+    assert proven_of(model_with([node("NonZero", "x")])).unrepeatable == ""
 
 
 @given(st.binary(max_size=200), st.integers(0, 5000), st.booleans())
@@ -374,8 +374,8 @@ def test_damaged_files_get_a_reason_and_never_an_error(noise: bytes, at: int, cu
     model = mixing.network(["product", "recurrent"])
     at %= len(model)
     damaged = model[:at] + (b"" if cut else noise + model[at + len(noise) :])
-    found = verdict_of(damaged)
-    assert Verdict.of(found.document()) == found
+    found = proven_of(damaged)
+    assert Proven.of(found.document()) == found
 
 
 @given(st.integers(0, 3), st.sampled_from(["raw", "typed", "constant", "inside"]))
@@ -402,7 +402,7 @@ def test_weights_are_not_read(seed: int, form: str) -> None:
     assert [n.op_type for n in read.graph.node] == [n.op_type for n in graph.node]
     kept = read.graph.initializer or [read.graph.node[0].attribute[0].t]
     assert list(kept[0].dims) == [4, 5000]
-    assert verdict_of(data).alone == ""
+    assert proven_of(data).alone == ""
 
 
 def test_a_file_on_disk_is_read_as_its_bytes_are(tmp_path: Any) -> None:
@@ -411,5 +411,5 @@ def test_a_file_on_disk_is_read_as_its_bytes_are(tmp_path: Any) -> None:
         (tmp_path / "m.onnx").write_bytes(model)
         with mmap(-1, len(model)) as mapped:
             mapped.write(model)
-            assert verdict_of(tmp_path / "m.onnx") == verdict_of(mapped) == verdict_of(model)
-    assert verdict_of(tmp_path / "gone.onnx").alone
+            assert proven_of(tmp_path / "m.onnx") == proven_of(mapped) == proven_of(model)
+    assert proven_of(tmp_path / "gone.onnx").alone

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Proven:
     """What is proven of a model; each field is empty where it is, else the reason why not.
 
     alone: why requests must not share a run. Where it is empty, every input and output has the requests' rows
@@ -19,7 +19,7 @@ class Verdict:
     unrepeatable: str = ""
 
     @classmethod
-    def of(cls, document: Mapping[str, str]) -> Verdict:
+    def of(cls, document: Mapping[str, str]) -> Proven:
         """From `document()`; KeyError where a field is missing."""
         return cls(str(document["alone"]), str(document["unrepeatable"]))
 
@@ -28,4 +28,4 @@ class Verdict:
         return {"alone": self.alone, "unrepeatable": self.unrepeatable}
 
 
-UNKNOWN = Verdict("its graph was not analysed", "its graph was not analysed")
+UNKNOWN = Proven("its graph was not analysed", "its graph was not analysed")
