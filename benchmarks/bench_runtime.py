@@ -19,6 +19,7 @@ from benchmarks.runtime import (
     deadlines,
     end_to_end,
     overheads,
+    peers,
     preparing,
     startup,
     switching,
@@ -53,11 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = described("bench_runtime", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="CHECKOUT",
+        help="measure the runtime of another checkout (after its `make setup`) beside this one, as `before`",
+    )
     given = parser.parse_args(argv)
-    return reported("runtime", lambda folder: measure(folder, given.only, given.peers, given.quick))
+    names = list(given.peers)
+    if given.before is not None:
+        peers.use_before(given.before)
+        names.append(peers.BEFORE)
+    return reported("runtime", lambda folder: measure(folder, given.only, names, given.quick))
 
 
-def measure(folder: Path, parts: Sequence[str], peers: Sequence[str], quick: bool) -> dict[str, object]:
+def measure(folder: Path, parts: Sequence[str], names: Sequence[str], quick: bool) -> dict[str, object]:
     """The machine, and what the named parts found; `left_out` with the reason where this machine cannot."""
     machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
     found: dict[str, object] = {"quick": quick, "machine": machine}
@@ -65,7 +76,7 @@ def measure(folder: Path, parts: Sequence[str], peers: Sequence[str], quick: boo
         say(f"{name}:")
         started = time.perf_counter()
         try:
-            found |= PARTS[name](peers, folder, indented, quick)
+            found |= PARTS[name](names, folder, indented, quick)
         except TestbedError as error:
             indented(str(error))
             found[name] = {"left_out": str(error)}

@@ -24,6 +24,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SERVERS: Final = ROOT / "benchmarks" / "runtime" / "servers"
 PEERS: Final = ROOT / ".cache" / "peers"
 NAMES: Final = ("ours", "bare", "kserve", "mlserver", "triton")
+# The runtime of another checkout, for comparing a change with what was there before it.
+BEFORE: Final = "before"
 # What reads no binary tensors over HTTP is asked in the form that it reads.
 JSON_ONLY: Final = frozenset(["mlserver"])
 _LOCKS: Final = {"kserve": "peers-kserve.lock", "mlserver": "peers-mlserver.lock", "triton": "triton.lock"}
@@ -74,8 +76,21 @@ def family(pid: int) -> list[int]:
     return found
 
 
+_before: list[Path] = []
+
+
+def use_before(checkout: Path) -> None:
+    """Names the checkout of BEFORE. Raises SystemExit when it has no environment."""
+    python = checkout.resolve() / ".venv" / "bin" / "python"
+    if not python.is_file():
+        raise SystemExit(f"--before {checkout}: no .venv there; run `make setup` in it first")
+    _before[:] = [python]
+
+
 def install(name: str, say: Say) -> Path:
     """The environment's python, installed when it is not there yet."""
+    if name == BEFORE:
+        return _before[0]
     if name in ("ours", "bare"):
         return Path(sys.executable)
     folder = PEERS / name
@@ -232,6 +247,7 @@ def triton_command(
 
 _COMMANDS: Final[Mapping[str, Callable[[Path, str, Path, Path, int, int], Command]]] = {
     "ours": _ours,
+    BEFORE: _ours,
     "bare": _bare,
     "kserve": _kserve,
     "mlserver": _mlserver,
