@@ -53,6 +53,20 @@ def test_generating_twice_gives_the_same_text_with_a_header_that_says_how() -> N
     assert all("make generate" in text.splitlines()[0] for text in files().values())
 
 
+_BOUNDS = {
+    "string": {"minLength", "maxLength"},
+    "array": {"minItems", "maxItems"},
+    "object": {"minProperties", "maxProperties"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_bound_is_of_its_type_or_the_api_server_takes_none_for_the_cost_of_rules(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        others = set().union(*(bounds for type_, bounds in _BOUNDS.items() if type_ != part.get("type")))
+        assert "type" not in part or not others & part.keys(), where
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_default_holds_a_null_which_the_api_server_would_refuse(kind: str) -> None:
     for where, part in parts(schema(kind), kind):
