@@ -158,6 +158,12 @@ class Runtimes:
         for name in self.running:
             wait_until(lambda name=name: self.ready(name), f"{name} to be ready")
 
+    def sessions(self, name: str) -> float:
+        """How many slices a runtime has loaded."""
+        text = httpx.get(f"http://127.0.0.1:{self.port(name)}/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("edge_sessions{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
     def port(self, name: str) -> int:
         while name not in self.ports:
             port = next(_PORTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from misbehaving import crashing, endless, greedy
 from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
+PROGRESS = re.compile(r"profile: \d+% is measured")  # on a machine that takes more than two seconds
 
 
 @pytest.fixture
@@ -133,7 +135,8 @@ def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> N
         assert process.stderr is not None
         process.stdout.close()
         assert process.wait(60) == 141
-        assert process.stderr.read() == b""
+        said = process.stderr.read().decode().splitlines()
+        assert not [line for line in said if not PROGRESS.fullmatch(line)]
     argv[-1] = "4"
     ours, theirs = os.openpty()
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs) as process:
@@ -152,7 +155,7 @@ def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> N
 def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
     ended = _run("profile", model, "--seconds", "0.02")
     assert ended.returncode == 0
-    assert ended.stderr == ""
+    assert not [line for line in ended.stderr.splitlines() if not PROGRESS.fullmatch(line)]
     *table, last = ended.stdout.splitlines()
     profile = json.loads(last)
     assert [(e["exit"], e["output"]) for e in profile["exits"]] == [
