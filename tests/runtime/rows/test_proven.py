@@ -241,6 +241,32 @@ def model_with(
     return bytes(model.SerializeToString())
 
 
+def tiled(factor: float, rounding: str) -> bytes:
+    """A part of a table for so many times the rows, spread over them."""
+    nodes = [
+        node("Shape", "x", "s", start=0, end=1),
+        node("Cast", "s", "f", to=TensorProto.FLOAT),
+        node("Mul", "f factor", "m"),
+        node(rounding, "m", "r"),
+        node("Cast", "r", "k", to=TensorProto.INT64),
+        node("Concat", "k one", "times", axis=0),
+        node("Tile", "table times", "t"),
+        node("Concat", "s rest", "shape", axis=0),
+        node("Reshape", "t shape"),
+    ]
+    table = np.array([[5], [7]], np.float32)
+    return model_with(
+        nodes, {"factor": np.float32(factor), "one": [1], "rest": [-1], "table": table}, opset=17
+    )
+
+
+@pytest.mark.parametrize("rounding", ["Floor", "Ceil", "Round", "Identity"])
+def test_a_fraction_of_the_rows_is_proven_for_no_row(rounding: str) -> None:
+    for factor in (0.3, 0.5, 1.5):
+        assert "Tile" in proven_of(tiled(factor, rounding)).alone
+    assert proven_of(tiled(2.0, rounding)).alone == ""
+
+
 def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,10 @@ BAD = {
         ["--input", "mask=[true]"],
         "--input mask=[true]: 1 dimensions, but mask has 2",
     ),
+    "lists too deep": (
+        ["--input", f"mask={'[' * 5000}"],
+        f"--input mask={'[' * 80}: lists too deep to be read; give it as @FILE.npy",
+    ),
     "a ragged list": (["--input", "mask=[[true],[]]"], "--input mask=[[true],[]]: the lists in it differ"),
     "two shapes": (
         ["--input", "mask=[[true]]", "--shape", "mask=2x2"],
@@ -199,6 +204,7 @@ FILES: dict[str, tuple[dict[str, Any], str]] = {
     "another rank": ({"images": np.zeros((2, 2), np.float32)}, "2 dimensions, but images has 4"),
     "unequal counts": ({"images": ONE.repeat(3, 0), "mask": np.zeros((2, 1, 1), bool)}, "equally many"),
     "no arrays": ({}, "it holds no arrays"),
+    "no rows": ({"images": ONE[:0]}, "images: it holds no rows; give at least one"),
     "objects": ({"images": np.array([None])}, "images cannot be read"),
 }
 
@@ -210,6 +216,14 @@ def test_samples_that_are_not_the_models_are_refused(case: str, tmp_path: Path) 
     said = refusal("--samples", f"{tmp_path}/s.npz")
     assert said.startswith(f"--samples {tmp_path}/s.npz")
     assert sentence in said
+
+
+@pytest.mark.parametrize("member", ["images", "images.npy"])
+def test_samples_that_are_no_arrays_are_refused(member: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "s.npz", "w") as file:
+        file.writestr(member, "words")
+    said = refusal("--samples", f"{tmp_path}/s.npz")
+    assert said.startswith(f"--samples {tmp_path}/s.npz: images is not an array; write it by numpy.savez")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

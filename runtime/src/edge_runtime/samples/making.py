@@ -247,7 +247,9 @@ class _Making:
         if not tensor.any_rank and array.ndim == rank and rank and tensor.shape[0] < 0:
             wanted = self._given.shapes.get(tensor.name)
             rows = wanted[0] if wanted else self._size(tensor.name, 0)
-            if not rows or not shape[0] or shape[0] % rows:
+            if not shape[0]:
+                raise BadRequest(f"{where}: it holds no rows; give at least one sample")
+            if not rows or shape[0] % rows:
                 raise BadRequest(
                     f"{where}: {shape[0]} rows do not divide into samples of {rows}; give a multiple of it, "
                     f"or another --shape {tensor.name}"

@@ -23,6 +23,8 @@ def read_literal(tensor: Tensor, text: str, where: str) -> Array:
         value = json.loads(text)
     except ValueError:
         value = text
+    except RecursionError:
+        raise BadRequest(f"{where}: lists too deep to be read; give it as @FILE.npy") from None
     if tensor.datatype == "BYTES" and not isinstance(value, str | list):
         value = text
     shape, values = _flat(value, where)
@@ -61,6 +63,8 @@ def read_npz(path: Path, tensors: Callable[[str], Tensor]) -> dict[str, Array]:
                 raise BadRequest(
                     f"{where}: {name} cannot be read ({error}); write it by numpy.savez"
                 ) from error
+            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of a member that is no array
+                raise BadRequest(f"{where}: {name} is not an array; write it by numpy.savez")
             found[name] = _typed(tensor, array, f"{where}: {name}")
     if not found:
         raise BadRequest(f"{where}: it holds no arrays; write it by numpy.savez, with inputs as names")

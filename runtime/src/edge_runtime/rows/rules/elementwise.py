@@ -10,7 +10,8 @@ from edge_runtime.rows.sizes import Size, Unknowns, count
 from edge_runtime.rows.values import Mixes, Value, broadcast
 
 _STRING: Final = 8
-_WIDE: Final = (1, 6, 7, 11)  # FLOAT, INT32, INT64, DOUBLE: a count stays what it is
+_FLOATS: Final = (1, 11)  # FLOAT, DOUBLE: a number stays what it is
+_WHOLE: Final = (6, 7)  # INT32, INT64: a count does, a fraction does not
 
 _Element = Size | None
 
@@ -46,8 +47,8 @@ def cast(step: Step) -> Sequence[Result]:
     to = step.attribute("to")
     if to == _STRING:
         raise Mixes("it makes strings")
-    keep = to in _WIDE
-    return [_combined(step, [step.value()], (lambda v: v[0]) if keep else None)]
+    way = (lambda v: v[0]) if to in _FLOATS else _rounded if to in _WHOLE else None
+    return [_combined(step, [step.value()], way)]
 
 
 @rule("CastLike", exact=True)
@@ -136,6 +137,12 @@ def _negative(size: Size) -> Size:
     return Size(-size.number, size.unknowns, True)
 
 
+def _rounded(place: Sequence[Size]) -> _Element:
+    """A number whose sign is not known may be a fraction, and so is its product with the number of rows."""
+    (size,) = place
+    return size if size.known is not None or not size.signed else None
+
+
 def _equal(place: Sequence[Size]) -> _Element:
     one, other = place
     if one.known is not None and other.known is not None:
@@ -160,7 +167,7 @@ _WAYS: Final[Mapping[str, Callable[[Sequence[Size]], _Element]]] = {
     "Div": lambda v: v[0].over(v[1]),
     "Equal": _equal,
     "Where": _where,
-    "Floor": lambda v: v[0],
-    "Ceil": lambda v: v[0],
-    "Round": lambda v: v[0],
+    "Floor": _rounded,
+    "Ceil": _rounded,
+    "Round": _rounded,
 }

@@ -178,7 +178,7 @@ def arange(step: Step) -> Sequence[Result]:
     start, limit, by = (step.value(i) for i in range(3))
     ends = [v.integers for v in (start, limit, by)]
     if ends[0] == [0] and ends[2] == [1] and limit.elements and (end := limit.elements[0]) is not None:
-        return [Value((step.unknowns.fresh() if end.signed else end,))]
+        return [Value((step.unknowns.fresh() if end.signed or end.number < 0 else end,))]
     return [Value((step.unknowns.fresh(),))]
 
 
