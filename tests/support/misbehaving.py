@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from networks import info, model_of
 
@@ -28,6 +28,25 @@ def crashing(seed: int = 0) -> bytes:
         helper.make_node("Add", ["right", "shift"], ["y"]),
     ]
     return _model(nodes, 6, sizes=np.array([2, 6], np.int64), shift=shift)
+
+
+def crashing_on_ones() -> bytes:
+    """As `crashing`, where one number is greater than a half; as `harmless` else."""
+
+    def branch(name: str, left: str) -> GraphProto:
+        nodes = [
+            helper.make_node("Split", ["x", "sizes"], [left, f"{name}_right"], axis=1),
+            helper.make_node("Neg", [f"{name}_right"], [name]),
+        ]
+        return helper.make_graph(nodes, name, [], [info(name, "N", 6)])
+
+    branches = {"then_branch": branch("bad", ""), "else_branch": branch("good", "left")}
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "half"], ["which"]),
+        helper.make_node("If", ["which"], ["y"], **branches),
+    ]
+    return _model(nodes, 6, sizes=np.array([2, 6], np.int64), half=np.float32(0.5))
 
 
 def endless() -> bytes:

@@ -233,13 +233,13 @@ def open_model(
     return session
 
 
-def admit_file(path: Path, trials: Trials) -> Proven | None:
-    """Returns when the model in a file may be loaded here, what its trial proved; CannotLoad, or one of its
-    kinds, says why it may not.
+def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> Proven | None:
+    """Returns when the model in a file may be loaded here and run on what is given, what its trial proved;
+    CannotLoad, or one of its kinds, says why it may not.
     """
     check_file(path)
     with trials:
-        verdict = trials.admit(Subject(str(path), path, path.stat().st_size, must_fit=False))
+        verdict = trials.admit(Subject(str(path), path, path.stat().st_size, must_fit=False, given=given))
     return proven(verdict.findings)
 
 
@@ -326,7 +326,7 @@ async def serve_alone(
     stopping = asyncio.create_task(stop.wait())
     stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
     try:
-        known = await asyncio.to_thread(admit_file, path, trials)
+        known = await asyncio.to_thread(admit_file, path, trials, given)
     except CannotLoad as error:
         if isinstance(error, NotTried) and stop.is_set():
             return

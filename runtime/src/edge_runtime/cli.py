@@ -78,10 +78,12 @@ def _store(arguments: argparse.Namespace) -> int:
 
 
 def _profile_device(arguments: argparse.Namespace) -> int:
+    from edge_runtime.endings import end_when_interrupted
     from edge_runtime.model_store import ModelStore
     from edge_runtime.profiling import profile_device
     from edge_runtime.samples.flags import given_by
 
+    end_when_interrupted(_INTERRUPTED)
     log = logging.getLogger("profile-device")
     certificates = _certificates(arguments)
 
@@ -137,10 +139,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _profile(arguments: argparse.Namespace) -> int:
     import orjson
 
+    from edge_runtime.endings import end_when_interrupted
     from edge_runtime.file_profiles import profile_file
     from edge_runtime.progress import Progress
     from edge_runtime.samples.flags import given_by
 
+    end_when_interrupted(_INTERRUPTED)
     given = given_by(arguments)
     profile = profile_file(
         arguments.model, arguments.threads, arguments.seconds, Progress(), given, arguments.trial_seconds

@@ -58,6 +58,24 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result])
         stopping.cancel()
 
 
+def end_when_interrupted(status: int) -> None:
+    """SIGINT ends the process with this status when the main thread is in a run and does not hear of it.
+
+    Called on the main thread, before any event loop of it has handlers of its own.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while os.read(reading, 1) != bytes([signal.SIGINT]):
+            pass
+        time.sleep(_IDLE)
+        os._exit(status)
+
+    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+
+
 def leave_threads_behind() -> None:
     """Called last: ends the process where a thread would keep it."""
     until = time.monotonic() + _IDLE

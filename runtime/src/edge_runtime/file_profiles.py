@@ -89,7 +89,7 @@ def profile_file(
     graph that cannot be cut is measured as a whole.
     """
     trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
-    admit_file(path, trials)
+    admit_file(path, trials, given)
     whole = load_model(path, threads)
     samples = make(whole.inputs, whole.dimensions, given)
     progress(0, 1)

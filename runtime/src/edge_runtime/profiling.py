@@ -163,7 +163,8 @@ async def profile_device(
     with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
         for pair in order:
             start, end = (tuple(tensors.get(name, [name])) for name in pair)
-            sessions[start, end] = await _session(store, model, threads, trials, start, end)
+            begins = given if pair[0] == source else NOTHING
+            sessions[start, end] = await _session(store, model, threads, trials, start, end, begins)
     first = next(iter(sessions.values()))
     samples = make(first.inputs, first.dimensions, given)
     try:
@@ -208,13 +209,19 @@ def relative_error(
 
 
 async def _session(
-    store: ModelStore, model: str, threads: int, trials: Trials, start: Sequence[str], end: Sequence[str]
+    store: ModelStore,
+    model: str,
+    threads: int,
+    trials: Trials,
+    start: Sequence[str],
+    end: Sequence[str],
+    given: Given,
 ) -> Session:
     made = await store.slice(model, start, end)
     inputs, outputs = (tuple(Tensor.of(t) for t in made[key]) for key in ("inputs", "outputs"))
     digest, data = made["digest"], await store.blob(made["digest"])
     what = f"slice {digest} from {', '.join(start)} to {', '.join(end)}"
-    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_fit=False))
+    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_fit=False, given=given))
     return Session(data, inputs, outputs, threads)
 
 

@@ -19,7 +19,7 @@ from onnx import helper
 from edge_runtime.alone import example, name_of
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import Tensor
-from misbehaving import crashing, endless, greedy
+from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
@@ -150,6 +150,40 @@ def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> N
             said += part
     os.close(ours)
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["serve", "profile"])
+def test_inputs_that_crash_the_model_crash_its_trial_alone(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(crashing_on_ones())
+    ended = _run(command, path, "--input", "x=1")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("TrialCrashed: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(endless())
+    script = (
+        "import pathlib, sys\n"
+        "from edge_runtime.endings import end_when_interrupted\n"
+        "from edge_runtime.inference.sessions import Session\n"
+        "from edge_runtime.tensors import zeros\n"
+        "end_when_interrupted(130)\n"
+        "session = Session(pathlib.Path(sys.argv[1]))\n"
+        "print('now', flush=True)\n"
+        "session.run(zeros(session.inputs))\n"
+    )
+    argv = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "now\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
 
 
 def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:

@@ -142,6 +142,54 @@ def test_one_node_that_values_drive_is_found_wherever_it_stands(
     assert takes_as_long_as_its_shapes_say(model.SerializeToString()) is steady
 
 
+SIZED = {
+    "Reshape": 1,
+    "Slice": 1,
+    "Slice of steps": 4,
+    "TopK": 1,
+    "Split": 1,
+    "Squeeze": 1,
+    "Unsqueeze": 1,
+    "ReduceSum": 1,
+    "LSTM": 4,
+    "GRU": 4,
+    "SplitToSequence": 1,
+}
+
+
+@given(
+    st.sampled_from(sorted(SIZED)),
+    st.sampled_from(["fixed", "computed", "shape", "data", "random"]),
+    st.booleans(),
+)
+def test_sizes_that_come_from_values_are_found_and_those_from_shapes_are_none(
+    kind: str, source: str, copied: bool
+) -> None:
+    made = {
+        "fixed": [],
+        "computed": [helper.make_node("Add", ["w", "w"], ["size"])],
+        "shape": [helper.make_node("Shape", ["x"], ["size"])],
+        "data": [helper.make_node("Cast", ["n"], ["size"], to=TensorProto.INT64)],
+        "random": [helper.make_node("RandomUniform", [], ["size"], shape=[1])],
+    }[source]
+    size = "w" if source == "fixed" else "size"
+    if copied:
+        made.append(helper.make_node("Identity", [size], ["copy"]))
+        size = "copy"
+    inputs = ["x", *[""] * (SIZED[kind] - 1), size]
+    made.append(helper.make_node(kind.partition(" ")[0], inputs, ["y"]))
+    constants = [helper.make_tensor("w", TensorProto.INT64, [1], [1])]
+    model = helper.make_model(helper.make_graph(made, "g", [], [], constants))
+    steady = source not in ("data", "random")
+    assert takes_as_long_as_its_shapes_say(model.SerializeToString()) is steady
+
+
+@pytest.mark.parametrize("kind", ["Compress", "NonZero", "Unique"])
+def test_as_many_as_there_are_is_a_matter_of_values(kind: str) -> None:
+    graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"])], "g", [], [])
+    assert not takes_as_long_as_its_shapes_say(helper.make_model(graph).SerializeToString())
+
+
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_model_are_no_promise_and_no_error(data: bytes) -> None:
     assert takes_as_long_as_its_shapes_say(data) in (True, False)

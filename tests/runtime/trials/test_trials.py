@@ -11,19 +11,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried, TrialCrashed, TrialHung, TrialOverran
 from edge_runtime.inference.memory import Memory
+from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials import processes
+from edge_runtime.trials.child import MODULE
 from edge_runtime.trials.judging import Subject, Trials
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import Outcome
-from misbehaving import crashing, endless, greedy, harmless
+from misbehaving import crashing, crashing_on_ones, endless, greedy, harmless
 
 MIB = 1 << 20
 
@@ -57,6 +61,25 @@ def test_one_process_tries_one_slice_after_the_other_and_another_follows_a_crash
             with pytest.raises(TrialCrashed, match=r"the slice: onnxruntime .* crashed with SIG.* while"):
                 trials.admit(subject(crashing(seed)))
         assert trials.judge(subject(harmless(3))).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    "given",
+    [Given(values={"x": "1"}), Given({"x": (3, 8)}, {"x": "1"}), Given(samples=Path("x.npz"))],
+    ids=["a value", "a shape, too", "samples"],
+)
+def test_it_is_run_on_what_is_given_of_its_inputs(
+    given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = np.zeros((3, 8), np.float32)
+    rows[2] = 1
+    np.savez("x.npz", x=rows)
+    with Trials() as trials:
+        assert trials.judge(subject(crashing_on_ones())).outcome is Outcome.PASSED
+        asked = replace(subject(crashing_on_ones()), digest="", given=given)
+        assert trials.judge(asked).outcome is Outcome.CRASHED
+        assert trials.judge(replace(asked, given=Given(values={"none": "1"}))).outcome is Outcome.PASSED
 
 
 def test_what_is_known_starts_no_process_after_a_restart_either(tmp_path: Path) -> None:
@@ -222,12 +245,18 @@ def test_bytes_that_fill_the_pipe_many_times_arrive_whole() -> None:
 def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
     head = {"path": None, "digest": "", "threads": 1, "mustFit": True, "seconds": 0.1, "room": None}
     head |= {"inputs": None, "outputs": None, "size": len(endless())}
+    asked = head | {"given": NOTHING.document()}
     argv = [sys.executable, "-m", "edge_runtime.trials.child", str(os.getpid())]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(head).encode() + b"\n" + endless())
+        process.stdin.write(json.dumps(asked).encode() + b"\n" + endless())
         process.stdin.flush()
         assert process.wait(60) == -signal.SIGALRM
+
+
+def test_a_process_that_is_not_wanted_any_more_before_it_is_up_is_no_fault_of_its_own() -> None:
+    with pytest.raises(NotTried, match="not wanted any more"):
+        processes.Child(MODULE, lambda: True)
 
 
 def test_where_no_process_can_be_started_that_is_said_and_no_verdict(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.tensors import Tensor
+from edge_runtime.trials.examiners import proven
 from edge_runtime.trials.verdicts import (
     MEMORY,
     STOP,
@@ -163,3 +164,15 @@ _ASKED = st.tuples(
 @given(_ASKED, _ASKED)
 def test_a_verdict_is_found_again_for_the_very_same_slice_contract_and_engine(one: Any, other: Any) -> None:
     assert (key_of(*one) == key_of(*other)) == (one == other)
+
+
+proofs = st.dictionaries(st.sampled_from(["alone", "unrepeatable", "more"]), documents, max_size=3)
+
+
+@given(documents | proofs)
+def test_findings_of_a_damaged_file_prove_nothing(document: Any) -> None:
+    found = proven({"rows": document})
+    told = isinstance(document, dict) and all(
+        isinstance(document.get(name), str) for name in ("alone", "unrepeatable")
+    )
+    assert (found is not None) is told

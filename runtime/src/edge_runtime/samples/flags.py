@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from edge_runtime.errors import BadRequest
 
@@ -22,6 +22,21 @@ class Given:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     samples: Path | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "values": dict(self.values),
+            "samples": None if self.samples is None else str(self.samples),
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Given:
+        """From its document."""
+        shapes = {name: tuple(shape) for name, shape in document["shapes"].items()}
+        samples = document["samples"]
+        return cls(shapes, document["values"], None if samples is None else Path(samples))
 
 
 NOTHING: Final = Given()

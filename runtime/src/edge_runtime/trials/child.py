@@ -55,16 +55,24 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
 
 
 def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any], stage: Any) -> Any:  # noqa: ANN401
-    from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+    from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, ModelFailed
     from edge_runtime.inference.sessions import Session
+    from edge_runtime.samples.flags import NOTHING, Given
+    from edge_runtime.samples.making import make
     from edge_runtime.trials.examiners import EXAMINERS, Examined
     from edge_runtime.trials.verdicts import out_of_memory
 
     stage("loading it")
     session = Session(source, inputs, outputs, request["threads"])
+    given = Given.of(request["given"])
+    try:
+        samples = make(session.inputs, session.dimensions, given)
+    except BadRequest:  # which the parent says, in words of its flags
+        samples = make(session.inputs, session.dimensions, NOTHING)
     stage("running it")
     try:
-        session.warm(limit=threading.TIMEOUT_MAX)  # the parent has a limit for all of it
+        for feeds in samples.feeds:
+            session.warm(feeds, limit=threading.TIMEOUT_MAX)  # the parent has a limit for all of it
     except (BadTensor, ModelFailed) as error:
         # Zeros need not be a sensible input; a lack of memory is one whatever the input.
         if out_of_memory(str(error)):

@@ -56,6 +56,12 @@ EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
 
 
 def proven(findings: Mapping[str, Json]) -> Proven | None:
-    """What a trial's findings say of the slice's graph; None where they say nothing."""
+    """What a trial's findings say of the slice's graph; None where they say nothing or are damaged."""
     found = findings.get(_ROWS)
-    return Proven.of(found) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    said = {name: text for name, text in found.items() if isinstance(text, str)}
+    try:
+        return Proven.of(said)
+    except KeyError:
+        return None

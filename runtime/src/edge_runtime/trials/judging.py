@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried
 from edge_runtime.inference.memory import PEAK, UNLIMITED, Memory
 from edge_runtime.inference.sessions import PROVIDER, engine_version
+from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.child import MODULE
 from edge_runtime.trials.examiners import EXAMINERS
@@ -47,6 +48,7 @@ class Subject:
 
     source: its bytes, or the file in which they lie. size: of it in bytes. digest: by which the verdict is
     kept; without one it is tried each time. must_fit: whether its outputs have to be what is said of them.
+    given: of the inputs that it is run on; the rest is zeros.
     """
 
     what: str
@@ -56,6 +58,7 @@ class Subject:
     inputs: tuple[Tensor, ...] | None = None
     outputs: tuple[Tensor, ...] | None = None
     must_fit: bool = True
+    given: Given = NOTHING
 
 
 class Trials:
@@ -206,6 +209,7 @@ class Trials:
             "outputs": _documents(subject.outputs),
             "threads": self._threads,
             "mustFit": subject.must_fit,
+            "given": subject.given.document(),
         }
         start = time.perf_counter()
         try:

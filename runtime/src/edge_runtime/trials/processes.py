@@ -69,6 +69,8 @@ class Child:
             self._converse(b"", Bounds(STARTING, float("inf")))
         except Ended as ended:
             self.end()
+            if ended.end.cut == STOP:
+                raise NotTried("it was not tried: it is not wanted any more") from None
             raise NotTried(
                 f"the process to try it in did not come up: {ended.end.words or ended.end}"
             ) from None

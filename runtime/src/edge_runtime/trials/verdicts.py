@@ -144,7 +144,11 @@ def judged(end: End, engine: Engine, bounds: Bounds) -> Verdict:
     if end.cut == MEMORY or any(text in end.words for text in _OUT_OF_MEMORY):
         return overran(stage, bounds)
     if end.cut == STOP or -end.status in _FROM_OUTSIDE:
-        how = "the runtime was ended" if end.cut == STOP else f"{_signal(end.status)} ended it from outside"
+        how = (
+            "it was not wanted any more"
+            if end.cut == STOP
+            else f"{_signal(end.status)} ended it from outside"
+        )
         return Verdict(
             Outcome.BROKEN_OFF,
             f"its trial was broken off while {stage}: {how}; it is tried again by itself, "
