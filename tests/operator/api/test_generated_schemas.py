@@ -1,10 +1,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
+from pydantic import AfterValidator, Field
 
 from edge_operator.api import KINDS
 from edge_operator.api.generate import files, main
@@ -73,6 +74,14 @@ def test_every_text_with_a_rule_has_a_greatest_length_so_that_its_cost_is_bounde
             assert part["maxLength"] <= 2048, where
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_list_and_map_around_a_rule_has_a_greatest_size_so_that_its_cost_is_bounded(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        for inner, most in (("items", "maxItems"), ("additionalProperties", "maxProperties")):
+            if "x-kubernetes-validations" in json.dumps(part.get(inner, {})):
+                assert part[most] <= 256, where
+
+
 @pytest.mark.parametrize(
     ("path", "default"),
     [
@@ -127,6 +136,16 @@ def test_what_a_structural_schema_cannot_hold_is_named() -> None:
 
     with pytest.raises(NotStructuralError, match=r"Ambiguous\.size: a union of 2 types cannot be written"):
         structural(Ambiguous.model_json_schema(), {}, "Ambiguous")
+
+
+def test_a_bound_that_means_nothing_for_its_type_is_named() -> None:
+    labels = Annotated[dict[str, str], AfterValidator(lambda found: found), Field(max_length=16)]
+
+    class Selecting(Part):
+        chosen: labels  # type: ignore[valid-type]
+
+    with pytest.raises(NotStructuralError, match=r"Selecting\.chosen: maxLength .* object"):
+        structural(Selecting.model_json_schema(), {}, "Selecting")
 
 
 def test_definitions_hold_no_references_and_no_titles() -> None:

@@ -50,8 +50,8 @@ def _with_label_keys(selector: dict[str, str]) -> dict[str, str]:
 
 NodeSelector = Annotated[
     dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63), _VALUE]],
+    Field(max_length=16),  # beside the dict: behind a validator it is written as a text's maxLength
     BeforeValidator(_as_the_api_server_reads_it),
     AfterValidator(_with_label_keys),
-    Field(max_length=16),
     _FILLED,
 ]
