@@ -77,7 +77,7 @@ class StoreApp:
             await _say(send, 500, "Failed", "the store failed on this request; its log says why")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method, path, size = scope["method"], scope["path"], _announced(scope)
+        method, path = scope["method"], scope["path"]
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # its name may hold slashes
             parts = path.split("/", 3)[1:]
@@ -104,14 +104,12 @@ class StoreApp:
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
                 )
             case ["PUT", "v1", "files", name]:
-                _check_whole(scope)
-                await self._receive(self._blobs.file_path(name), None, size, receive, send)
+                await self._receive(self._blobs.file_path(name), None, scope, receive, send)
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(self._blobs.read_file, name)
                 await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
             case ["PUT", "v1", "blobs", digest]:
-                _check_whole(scope)
-                await self._receive(None, check_digest(digest), size, receive, send)
+                await self._receive(None, check_digest(digest), scope, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
             case ["PUT", "v1", "profiles", digest, name]:
@@ -125,9 +123,10 @@ class StoreApp:
                 )
 
     async def _receive(
-        self, target: Path | None, digest: str | None, size: int | None, receive: Receive, send: Send
+        self, target: Path | None, digest: str | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        with self._blobs.receive(target, digest, size=size) as incoming:
+        _check_whole(scope)
+        with self._blobs.receive(target, digest, size=_announced(scope)) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
         await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
