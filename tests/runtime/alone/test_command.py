@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -128,6 +129,15 @@ def test_onnxruntime_reports_to_nobody(model: Path, tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started takes SIGINT; a shell has its background jobs, and what they start, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> None:
     argv = [*COMMAND, "profile", str(model), "--seconds", "0.02"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

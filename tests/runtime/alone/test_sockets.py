@@ -127,6 +127,19 @@ def test_a_body_beyond_the_limit_is_refused_by_its_length_alone(sums: Served) ->
     assert json.loads(body)["error"] == "body: 1099511627776 bytes, at most 67108864; send a smaller request"
 
 
+def test_two_headers_of_encodings_are_the_list_that_one_would_hold(sums: Served) -> None:
+    body = gzip.compress(json.dumps(PAIR).encode())
+    status, _, answer = _infer(sums, body, content_encoding="gzip\r\ncontent-encoding: gzip")
+    assert status == 415
+    assert '"gzip, gzip"' in json.loads(answer)["error"]
+
+
+def test_a_target_that_is_too_long_is_told_so(sums: Served) -> None:
+    status, _, answer = _talk(sums.http, _request("GET", f"/v2/{'a' * 65533}"))
+    assert status == 431
+    assert "target has 65537 bytes" in json.loads(answer)["error"]
+
+
 def test_a_bomb_in_gzip_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, gzip.compress(bytes(1 << 27)), content_encoding="gzip")
     assert (status, json.loads(body)["error"]) == (

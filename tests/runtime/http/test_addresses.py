@@ -52,6 +52,18 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
+def test_brackets_of_a_url_are_none_of_an_address_to_listen_on() -> None:
+    assert [usable(host) for host in ("[::1]", "::1", "[127.0.0.1]", "a")] == ["::1", "::1", "127.0.0.1", "a"]
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "[::1]:80", "::1%nowhere", "a b"])
+def test_what_is_no_address_of_this_machine_is_named_and_not_its_port(host: str) -> None:
+    with pytest.raises(CannotListen, match="no address to listen on") as caught:
+        listening(host, 0)
+    assert str(caught.value).startswith(host)
+    assert "port" not in str(caught.value)
+
+
 def test_a_runtime_on_every_address_answers_by_each_family(model: Path) -> None:
     with alone(model, host="::", health_port=0) as (http_port, grpc_port, said):
         health = int(said.split("health on 127.0.0.1:")[1].split(" ")[0])

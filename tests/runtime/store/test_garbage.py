@@ -42,7 +42,8 @@ def ask(app: StoreApp, method: str, path: str, body: bytes = b"") -> tuple[int, 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    headers = [(b"content-length", b"%d" % len(body))]
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
     asyncio.run(app(scope, receive, send))
     answered = b"".join(message.get("body", b"") for message in sent[1:])
     try:

@@ -55,6 +55,42 @@ async def test_a_file_is_kept_under_its_path_and_answered_with_its_digest(store:
     _error(await store.get("/v1/files/a/c.bin"), 404, "NotFound")
 
 
+@pytest.mark.parametrize("path", ["files/a", f"blobs/sha256:{hashlib.sha256(b'old').hexdigest()}"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-range": "bytes 0-2/9", "content-length": "3"},
+        {"content-encoding": "gzip", "content-length": "3"},
+        {"if-none-match": "*", "content-length": "3"},
+        {"if-match": '"e"', "transfer-encoding": "chunked"},
+        {"if-unmodified-since": "Sat, 28 Nov 2026 00:00:00 GMT", "content-length": "3"},
+        {},
+    ],
+)
+async def test_a_put_that_is_not_just_its_body_leaves_the_file_as_it_was(
+    tmp_path: Path, path: str, headers: dict[str, str]
+) -> None:
+    app = StoreApp(tmp_path, LIMIT)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://store") as client:
+        await client.put(f"/v1/{path}", content=b"old")
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"new" if headers else b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "PUT", "path": f"/v1/{path}", "headers": pairs}
+        await app(scope, receive, send)
+        assert answers[0]["status"] == 400
+        said = json.loads(answers[1]["body"])["error"]["message"]
+        assert said.startswith(next(iter(headers), "body") + ":")
+        assert (await client.get(f"/v1/{path}")).content == b"old"
+    app.close()
+
+
 async def test_a_blob_is_kept_under_its_digest_only(store: httpx.AsyncClient) -> None:
     digest = f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
     assert (await store.head(f"/v1/blobs/{digest}")).status_code == 404

@@ -62,7 +62,7 @@ class TritonServer(Part):
     """A Triton server that runs the parts of models beyond the cut."""
 
     name: Label = Field(description="Name of the place, unique in the pool, e.g. cloud.")
-    http_address: Annotated[str, Field(max_length=260), AfterValidator(_whole_address), _ADDRESS] = Field(
+    http_address: Annotated[str, Field(max_length=260), _ADDRESS, AfterValidator(_whole_address)] = Field(
         description="host:port at which Triton speaks HTTP, an IPv6 address in brackets. It must run with "
         "--model-control-mode=explicit."
     )

@@ -17,6 +17,8 @@ _KEPT = frozenset(
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys", VALIDATIONS,
     }
 )  # fmt: skip
+# The types that a bound means something for; of others the API server ignores it without a word.
+_BOUNDED = {"Length": "string", "Items": "array", "Properties": "object"}
 _DROPPED = frozenset({"title", "propertyNames", "examples"})
 _ORDER = ("description", "type", "format", "x-kubernetes-int-or-string", "default", "enum")
 
@@ -52,6 +54,8 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
             }
         elif key == "items":
             out[key] = structural(value, definitions, f"{where}[]")
+        elif _bounds_another_type(key, schema):
+            raise NotStructuralError(f"{where}: {key} bounds nothing of type {schema.get('type')}")
         elif key in _KEPT or key == "default":
             out[key] = value
         elif key not in _DROPPED:
@@ -60,6 +64,13 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
         out["additionalProperties"] = structural(extra, definitions, f"{where}{{}}")
     first = {key: out.pop(key) for key in _ORDER if key in out}
     return {**first, **out}
+
+
+def _bounds_another_type(key: str, schema: Schema) -> bool:
+    bounded = _BOUNDED.get(key[3:]) if key[:3] in ("min", "max") else None
+    if bounded == "string" and schema.get("x-kubernetes-int-or-string"):
+        return False
+    return bounded not in (None, schema.get("type"))
 
 
 def _without_nulls(default: Any) -> Any:  # noqa: ANN401 - JSON

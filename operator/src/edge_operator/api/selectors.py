@@ -50,7 +50,7 @@ def _with_label_keys(selector: dict[str, str]) -> dict[str, str]:
 
 NodeSelector = Annotated[
     dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63), _VALUE]],
-    Field(max_length=16),  # before the validators, behind which it would be a text's and not a map's
+    Field(max_length=16),  # beside the dict: behind a validator it is written as a text's maxLength
     BeforeValidator(_as_the_api_server_reads_it),
     AfterValidator(_with_label_keys),
     _FILLED,

@@ -23,10 +23,12 @@ def bracketed(host: str) -> str:
 
 
 def usable(host: str) -> str:
-    """The host itself; 0.0.0.0 for `::` on a machine without IPv6.
+    """The host itself, without the brackets of URLs; 0.0.0.0 for `::` on a machine without IPv6.
 
     `::` stands for every address of both families.
     """
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     if host != EVERYWHERE:
         return host
     try:
@@ -44,6 +46,11 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         both = host == EVERYWHERE
         return socket.create_server((host, port), family=_family(host), backlog=BACKLOG, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise CannotListen(
+            f"{host or repr(host)}: this is no address to listen on ({error.strerror}); write one of this "
+            f"machine, {EVERYWHERE_IPV4} or {EVERYWHERE}"
+        ) from error
     except OSError as error:
         raise CannotListen(
             f"{bracketed(host)}:{port}: HTTP cannot listen there ({error.strerror or error}); "

@@ -22,6 +22,7 @@ _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SHOWN: Final = 80
+_LONGEST_TARGET: Final = (64 << 10) - 1  # what the parser of targets takes
 
 
 class Head:
@@ -93,6 +94,8 @@ def split_target(method: str, target: bytes) -> tuple[bytes, bytes]:
     """Path and query of a request's target; the path of `OPTIONS *` is the star."""
     if target == b"*" and method == "OPTIONS":
         return target, b""
+    if len(target) > _LONGEST_TARGET:
+        raise HeadersTooLarge(f"request: its target has {len(target)} bytes; write at most {_LONGEST_TARGET}")
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:

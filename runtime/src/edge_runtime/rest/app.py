@@ -150,7 +150,7 @@ class RestApp:
                         f"body: {int(value)} bytes, at most {LARGEST_REQUEST}; send a smaller request"
                     )
             elif name == b"content-encoding":
-                encoding = value.decode("latin-1")
+                encoding += (", " if encoding else "") + value.decode("latin-1")
             elif name == b"accept-encoding":
                 accepted = value.decode("latin-1")
             elif name == b"traceparent":

@@ -12,6 +12,7 @@ import orjson
 
 from edge_runtime.asgi import Receive, Scope, Send, answer, chunks, parse_json, read_body
 from edge_runtime.errors import (
+    BadRequest,
     CallerLeft,
     DigestMismatch,
     EdgeError,
@@ -24,6 +25,7 @@ from edge_runtime.errors import (
 from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.words import shown
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
@@ -35,6 +37,15 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     Unreachable: 502,
     TooSlow: 408,
     **STATUS,
+}
+# Headers of a PUT that ask for something else than to store its body.
+_NOT_WHOLE: Final = {
+    b"content-range": "send the whole file",
+    b"content-encoding": "send the file as it is to be stored",
+    **dict.fromkeys(
+        (b"if-match", b"if-none-match", b"if-unmodified-since"),
+        "send it without, and what is there is replaced",
+    ),
 }
 
 
@@ -66,7 +77,7 @@ class StoreApp:
             await _say(send, 500, "Failed", "the store failed on this request; its log says why")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method, path, size = scope["method"], scope["path"], _announced(scope)
+        method, path = scope["method"], scope["path"]
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # its name may hold slashes
             parts = path.split("/", 3)[1:]
@@ -93,12 +104,12 @@ class StoreApp:
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
                 )
             case ["PUT", "v1", "files", name]:
-                await self._receive(self._blobs.file_path(name), None, size, receive, send)
+                await self._receive(self._blobs.file_path(name), None, scope, receive, send)
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(self._blobs.read_file, name)
                 await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
             case ["PUT", "v1", "blobs", digest]:
-                await self._receive(None, check_digest(digest), size, receive, send)
+                await self._receive(None, check_digest(digest), scope, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
             case ["PUT", "v1", "profiles", digest, name]:
@@ -112,9 +123,10 @@ class StoreApp:
                 )
 
     async def _receive(
-        self, target: Path | None, digest: str | None, size: int | None, receive: Receive, send: Send
+        self, target: Path | None, digest: str | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        with self._blobs.receive(target, digest, size=size) as incoming:
+        _check_whole(scope)
+        with self._blobs.receive(target, digest, size=_announced(scope)) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
         await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
@@ -136,6 +148,17 @@ class StoreApp:
 def _announced(scope: Scope) -> int | None:
     """Bytes of the body, where its head says."""
     return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
+
+
+def _check_whole(scope: Scope) -> None:
+    """BadRequest for a PUT whose body is not, as it is and in every case, what is to be stored."""
+    headers = dict(scope["headers"])
+    for name, fix in _NOT_WHOLE.items():
+        if name in headers and headers[name].lower() != b"identity":
+            value = shown(headers[name].decode("latin-1"))
+            raise BadRequest(f"{name.decode()}: {value} is not followed here; {fix}")
+    if b"content-length" not in headers and b"transfer-encoding" not in headers:
+        raise BadRequest("body: there is none; send the file, or content-length: 0 to store an empty one")
 
 
 async def _sink(receive: Receive, send: Send) -> None:
