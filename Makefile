@@ -64,14 +64,14 @@ setup: $(VENV)/.synced ## Makes .venv with everything that the other targets nee
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/ anew from edge_operator/api
+generate: $(VENV)/.synced ## Writes crds/ again from edge_operator/api
 	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds
 
-figures: $(VENV)/.synced ## Draws the pictures of docs/ anew that do not depend on the machine
+figures: $(VENV)/.synced ## Draws the pictures of docs/ again that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent
 	@$(BIN)/python -m benchmarks.replanning_plot
 
-lock: $(UV) ## Resolves requirements/*.lock anew (UPGRADE=1: to the newest versions)
+lock: $(UV) ## Resolves requirements/*.lock again (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock

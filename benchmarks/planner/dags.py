@@ -218,7 +218,7 @@ def _structures(graph: Graph, runs: int) -> list[float]:
 
 
 def _against_networkx(progress: Progress, name: str, graph: Graph, runs: int) -> dict[str, object]:
-    """Two tiers without fixed costs; both start from the same arrays and build their network anew.
+    """Two tiers without fixed costs; both start from the same arrays and build their network again.
 
     …_from_graph: the time for these arrays (and what the planner prepares with them) is added to both.
     """

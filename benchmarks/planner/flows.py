@@ -183,7 +183,7 @@ def timed(engine: Engine, arcs: Arcs, repeats: int) -> dict[str, float]:
 
 
 def reduced(graph: Graph, seconds: Floats, rates: Floats, repeats: int) -> dict[str, object]:
-    """Milliseconds of `partition` at new bandwidths, all networks built anew, and of the structure."""
+    """Milliseconds of `partition` at new bandwidths, all networks built again, and of the structure."""
     begun = time.perf_counter()
     structure = structure_of(graph)
     made = time.perf_counter() - begun

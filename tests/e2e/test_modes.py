@@ -32,7 +32,7 @@ def test_a_mode_is_switched_under_load_without_losing_a_request(
     assert load.lost() == []
     assert expected(answer["cut"], "final" if answer["exit"] == final else answer["exit"]), answer
     jobs = trial.cluster.kubectl("get", "jobs", "-A", "-o", "name").split()
-    assert len(jobs) <= 3, "a change of mode must not profile anew"
+    assert len(jobs) <= 3, "a change of mode must not profile again"
 
 
 def test_a_deleted_service_leaves_nothing_behind(trial: Trial) -> None:

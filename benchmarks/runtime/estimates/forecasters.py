@@ -88,7 +88,7 @@ class Harmonic:
 
 class Quartile:
     """The upper quartile of the lower ends of the last 4 s, at least three; two contradictions in a row begin
-    anew. low: their lower quintile.
+    again. low: their lower quintile.
     """
 
     def __init__(self) -> None:

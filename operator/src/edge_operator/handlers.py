@@ -161,7 +161,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
 
 @kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
 async def probe(memo: kopf.Memo, **_: object) -> str:
-    """Makes the liveness endpoint fail when the work has ended, so that the pod is started anew."""
+    """Makes the liveness endpoint fail when the work has ended, so that the pod is started again."""
     memo.operator.check()
     return "running"
 
@@ -174,7 +174,7 @@ async def stop(memo: kopf.Memo, **_: object) -> None:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """How kopf watches: streams end and begin anew by themselves, so that a dropped one is noticed."""
+    """How kopf watches: streams end and begin again by themselves, so that a dropped one is noticed."""
     settings.posting.enabled = False
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330

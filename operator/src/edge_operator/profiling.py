@@ -118,11 +118,11 @@ def _measured(
         return Measuring(
             device_class,
             f"what was measured for {where} lacks exits of this service, though it was measured for them: "
-            f"delete Job {settings.namespace}/{job['metadata']['name']} to measure anew",
+            f"delete Job {settings.namespace}/{job['metadata']['name']} to measure again",
             failed=True,
             reason="ProfileIncomplete",
         )
-    # The store lost it, or it was measured for services that name other exits: measure anew, for all.
+    # The store lost it, or it was measured for services that name other exits: measure again, for all.
     clients.cluster.delete(JOBS, settings.namespace, job["metadata"]["name"])
     return Measuring(device_class, f"measuring {where} again, with the exits of this service")
 

@@ -98,7 +98,7 @@ def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
         try:
             placement = Placement.model_validate(body)
         except ValidationError:
-            continue  # another version's: written anew when there is a plan
+            continue  # another version's: written again when there is a plan
         found[placement.spec.node] = placement
     return found
 
@@ -232,7 +232,7 @@ def _profiles(
         try:
             spec = ModelProfile.model_validate(body).spec
         except ValidationError:
-            spec = None  # another version's: made anew below
+            spec = None  # another version's: made again below
         if spec is not None and spec.model.digest == card.digest:
             known = manifests.device_profiles(spec)
     try:

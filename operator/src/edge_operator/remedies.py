@@ -25,7 +25,7 @@ _REMEDIES: dict[type[PlanningError], Remedy] = {
         "output of its own",
     ),
     BadProfileError: Remedy(
-        BAD_PROFILE, "delete ModelProfile {service}: what the model store has is checked, or measured anew"
+        BAD_PROFILE, "delete ModelProfile {service}: what the model store has is checked, or measured again"
     ),
     BadPlacesError: Remedy(
         NAME_TAKEN, "in DevicePool {pool}, give each of spec.tritonServers a name that no node has"

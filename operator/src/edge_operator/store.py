@@ -153,7 +153,7 @@ class ModelStore:
     def __init__(
         self, url: str, client: httpx.Client | None = None, certificates: Path | None = None
     ) -> None:
-        """certificates: a folder; each call to a store with https reads it anew."""
+        """certificates: a folder; each call to a store with https reads it again."""
         self.url = url.rstrip("/")
         self._certificates = certificates if url.startswith("https://") else None
         self._client = client or _client()

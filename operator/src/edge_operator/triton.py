@@ -59,7 +59,7 @@ class TritonServers:
     """`Triton` over tritonclient. Blocking: call it off the event loop.
 
     The client library runs on greenlets, which belong to the thread that made them: one client per call. So
-    each call to an https address reads tls.crt, tls.key and ca.crt of `certificates` anew, and one that was
+    each call to an https address reads tls.crt, tls.key and ca.crt of `certificates` again, and one that was
     renewed counts from the next call on.
     """
 

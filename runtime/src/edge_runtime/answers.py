@@ -18,7 +18,7 @@ _SUM_ERROR: Final = 1e-3
 class Answer:
     """Arrays in the order of the outputs that were asked for, and the response's parameters.
 
-    accuracy: the same inputs need not be computed anew by what is no more accurate than this.
+    accuracy: the same inputs need not be computed again by what is no more accurate than this.
     """
 
     outputs: Sequence[Array]

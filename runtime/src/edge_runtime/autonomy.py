@@ -28,7 +28,7 @@ class LastWord:
     @property
     def age(self) -> float:
         """Seconds since then. For a clock that is set back, as on a board that has none of its own while it
-        is off, the count begins anew.
+        is off, the count begins again.
         """
         now = self._clock()
         if self._at is None or now < self._at - _WRITE_EVERY:

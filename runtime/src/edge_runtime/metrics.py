@@ -136,7 +136,7 @@ class Metrics:
         """There is a thread that runs inferences; `seconds` tells for how long it has been in one run."""
         Gauge(
             "edge_inference_running_seconds",
-            "For how long the run on the thread has lasted; 0 while there is none",
+            "Seconds that the current run on the thread has lasted; 0 between runs",
             ("service",),
             registry=self.registry,
         ).labels(self._service).set_function(seconds)

@@ -81,7 +81,7 @@ class ModelStore:
 
 
 class SliceCache:
-    """Slices on this node's disk, by digest: a corrupted one is fetched anew, one that is there needs no
+    """Slices on this node's disk, by digest: a corrupted one is fetched again, one that is there needs no
     network.
     """
 

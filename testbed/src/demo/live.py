@@ -76,7 +76,7 @@ class Display:
             self._live.stop()
 
     def show(self, result: ModeResult) -> None:
-        """The table anew; without a terminal a line for each phase that another one follows."""
+        """The table again; without a terminal a line for each phase that another one follows."""
         if self._console.is_terminal:
             self._live.update(mode_table(result, self._slo), refresh=True)
             return

@@ -1,4 +1,4 @@
-"""Writes the go.mod that pins Kubernetes' programs anew: `python -m testbed.gomods v1.34.2`.
+"""Writes the go.mod that pins Kubernetes' programs again: `python -m testbed.gomods v1.34.2`.
 
 k8s.io/kubernetes names its staging modules `k8s.io/X v0.0.0` and replaces them by folders of its own
 repository; a
@@ -40,7 +40,7 @@ def kubernetes_go_mod(upstream: str, version: str) -> str:
 
 
 def main() -> None:
-    """Writes gomods/kubernetes anew for the version named on the command line."""
+    """Writes gomods/kubernetes again for the version named on the command line."""
     version = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         answer = run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@{version}"], cwd=Path(folder))

@@ -23,7 +23,7 @@ def reference(name: str) -> str:
 
 
 def program_image(layout: Layout, name: str, program: Path) -> Path:
-    """The archive of an image of one static program; written anew only for another program."""
+    """The archive of an image of one static program; written again only for another program."""
     layout.images.mkdir(parents=True, exist_ok=True)
     target = layout.images / f"{program.name}.oci.tar"
     if not target.exists():

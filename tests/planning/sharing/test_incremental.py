@@ -1,4 +1,4 @@
-"""Planning anew what changed: demands, links that go and come back, demands that nothing can serve."""
+"""Planning again what changed: demands, links that go and come back, demands that nothing can serve."""
 
 from dataclasses import replace
 

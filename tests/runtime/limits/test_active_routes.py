@@ -85,7 +85,7 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
     setup.active.hand_over(None, first)
     assert (setup.of(first), setup.switches, setup.counted()) == ("far", 1, 0)
     setup.active.hand_over(first, second)
-    assert (setup.of(second), setup.switches, setup.counted()) == ("far", 1, 0)  # else it would be told anew
+    assert (setup.of(second), setup.switches, setup.counted()) == ("far", 1, 0)  # else it would be told again
     setup.active.hand_over(second, third)
     assert (setup.of(third), setup.switches, setup.counted()) == ("near", 2, 0)
 

@@ -58,7 +58,7 @@ class InputFilter:
     def judge(
         self, stream: str, sketch: Sketch, outputs: Sequence[str], accuracy: float, now: float
     ) -> Verdict:
-        """Computed anew is what is far from the reference, or whose reference is too old.
+        """Computed again is what is far from the reference, or whose reference is too old.
 
         So is what asks for other outputs, and what would be answered more accurately now than the reference
         was: by a route of at least `accuracy`.

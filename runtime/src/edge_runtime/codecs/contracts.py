@@ -22,7 +22,7 @@ FP16: Final = "fp16"
 INT8: Final = "int8"
 CODECS: Final = (FP32, FP16, INT8)
 FORM: Final = 2
-"""Of the operators that codecs are made of: what was made or measured with others is made anew."""
+"""Of the operators that codecs are made of: what was made or measured with others is made again."""
 
 _FLOATING: Final = ("FP32", "FP16", "FP64")
 _MIN_RANK: Final = 2

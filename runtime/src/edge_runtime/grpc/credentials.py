@@ -1,4 +1,4 @@
-"""What gRPC speaks TLS with: asked for anew at each connection."""
+"""What gRPC speaks TLS with: asked for again at each connection."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
     timeout, segment, idle, window, acked, round_trip, busy, starved, full = _FIELDS.unpack_from(
         raw.ljust(_FIELDS.size, b"\0")
     )
-    if idle * 1000 > timeout:  # after so long a pause it begins anew (RFC 2861)
+    if idle * 1000 > timeout:  # after so long a pause it begins again (RFC 2861)
         window = min(window, _FIRST_WINDOW)
     return TcpInfo(
         acked=acked,

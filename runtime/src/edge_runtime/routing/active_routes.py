@@ -1,4 +1,4 @@
-"""The route that requests take now, decided anew for each and whenever the link was measured."""
+"""The route that requests take now, decided again for each and whenever the link was measured."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from onnx import AttributeProto, GraphProto, NodeProto
 
-# These draw anew each time that they run: a second copy would draw something else.
+# These draw again each time that they run: a second copy would draw something else.
 RANDOM: Final = frozenset(
     [
         "Bernoulli",

@@ -23,7 +23,7 @@ from edge_runtime.store.measurements import Measurements
 from edge_runtime.store.sources import fetch, fetch_data
 from edge_runtime.words import shown
 
-# Of what is kept about a slice: another number makes it anew.
+# Of what is kept about a slice: another number makes it again.
 _FORM: Final = 2
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -123,7 +123,7 @@ class Catalogue:
             return self._graph(digest)
 
     def _is_whole(self, known: dict[str, Any]) -> bool:
-        """Whether the disk still has a slice as it was cut; what it changed is removed, and cut anew."""
+        """Whether the disk still has a slice as it was cut; what it changed is removed, and cut again."""
         try:
             self._blobs.check_blob(known["digest"])
         except (NotFound, DigestMismatch, KeyError, BadRequest):
@@ -162,7 +162,7 @@ class Catalogue:
 
 
 def _parsed(path: Path) -> dict[str, Any] | None:
-    """A document of the store's own; None when there is none, or the disk changed it: it is made anew."""
+    """A document of the store's own; None when there is none, or the disk changed it: it is made again."""
     try:
         found = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

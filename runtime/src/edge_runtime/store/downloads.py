@@ -35,7 +35,7 @@ async def _download(url: str, write: Callable[[bytes], None], said: str) -> None
 
 async def _parts(url: str, said: str) -> AsyncGenerator[bytes, None]:
     try:
-        # Neither the address nor that of a redirection is written anew: a signature is over its very bytes.
+        # Neither the address nor that of a redirection is written again: a signature is over its very bytes.
         session = aiohttp.ClientSession(
             timeout=_TIMES, requote_redirect_url=False, headers={"accept-encoding": "identity"}
         )

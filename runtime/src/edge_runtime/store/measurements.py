@@ -101,7 +101,7 @@ class Measurements:
         return found
 
     def close(self) -> None:
-        """Breaks off what is being measured; it is measured anew when somebody asks for it again."""
+        """Breaks off what is being measured; it is measured again when somebody asks for it again."""
         self._closed = True
         self._worker.shutdown(wait=False, cancel_futures=True)
 

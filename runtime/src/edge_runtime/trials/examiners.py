@@ -2,7 +2,7 @@
 
 An examiner runs in the trial's process, so it may import and take what the runtime itself should not. What it
 returns is kept with the verdict, under its name, as JSON; one that says nothing returns None. A slice is
-tried anew when the names here change: another meaning needs another name.
+tried again when the names here change: another meaning needs another name.
 """
 
 from __future__ import annotations
