@@ -28,6 +28,7 @@ from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.routing.routes import LinkView
+from streams import answering
 
 Stack = Any
 NOWHERE = "http://127.0.0.1:1"
@@ -160,11 +161,9 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
 async def silent() -> Any:
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
+    async with answering(hold) as url:
+        yield url
 
 
 @pytest.mark.parametrize(("threshold", "route"), [(0.0, "ok"), (1.0, "fallback")])

@@ -16,6 +16,7 @@ from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import LinkMonitor
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Tensor
+from streams import answering
 
 BODY = orjson.dumps({"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]})
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -34,32 +35,31 @@ class OnceEach:
         await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
         writer.write(ANSWER)
         await reader.read(1)
-        writer.transport.abort()
 
 
 async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() -> None:
     far = OnceEach()
-    server = await asyncio.start_server(far.serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    link = LinkMonitor(Link(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None)
-    stage = Stage.model_validate(
-        {
-            "place": "cloud",
-            "runtime": "Triton",
-            "address": url,
-            "model": "m",
-            "slice": Slice(digest="sha256:0", inputs=(X,), outputs=(Y,)).model_dump(),
-        }
-    )
-    hop = Hop(stage, HttpClient(url), link)
-    for _ in range(5):
-        answer = await hop.infer([np.zeros((1, 8192), np.float32)], within=5.0)
-        assert answer[0].tolist() == [[1.0]]
-    assert far.connections == 5
-    # Known at all (it needs one measurement), and nothing lies before the next request.
-    assert link.view().bandwidth is not None
-    assert link.wait_for(0) == 0.0
-    server.close()
+    async with answering(far.serve) as url:
+        link = LinkMonitor(Link(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None)
+        stage = Stage.model_validate(
+            {
+                "place": "cloud",
+                "runtime": "Triton",
+                "address": url,
+                "model": "m",
+                "slice": Slice(digest="sha256:0", inputs=(X,), outputs=(Y,)).model_dump(),
+            }
+        )
+        client = HttpClient(url)
+        hop = Hop(stage, client, link)
+        for _ in range(5):
+            answer = await hop.infer([np.zeros((1, 8192), np.float32)], within=5.0)
+            assert answer[0].tolist() == [[1.0]]
+        assert far.connections == 5
+        # Known at all (it needs one measurement), and nothing lies before the next request.
+        assert link.view().bandwidth is not None
+        assert link.wait_for(0) == 0.0
+        client.close()
 
 
 @asynccontextmanager
