@@ -23,6 +23,8 @@ LOCAL = "50M"
 # Of their speed otherwise, while they are measured: a gateway that is quicker than a camera and much slower
 # than Triton.
 SLOWED = 0.68
+# Seconds: the model store gives up measuring codecs after less.
+MEASURED = 420
 HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldout.npz")
 
 
@@ -64,7 +66,7 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         trial.cluster.set_speeds(trial.speeds)
     trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 240)
     try:
-        trial.wait("codecs", lambda: "until then hops carry fp32" not in said(trial, "Planned"), 240)
+        trial.wait("codecs", lambda: "until then hops carry fp32" not in said(trial, "Planned"), MEASURED)
         trial.wait("routes by way of the gateway", lambda: bool(helped(trial)), 120)
         trial.cluster.set_links(RATE)
         yield trial
