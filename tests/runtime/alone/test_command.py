@@ -145,8 +145,8 @@ def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> N
         assert process.stderr is not None
         process.stdout.close()
         assert process.wait(60) == 141
-        said = process.stderr.read().decode().splitlines()
-        assert not [line for line in said if not PROGRESS.fullmatch(line)]
+        lines = process.stderr.read().decode().splitlines()
+        assert not [line for line in lines if not PROGRESS.fullmatch(line)]
     argv[-1] = "4"
     ours, theirs = os.openpty()
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs) as process:
