@@ -172,6 +172,7 @@ def test_inputs_that_crash_the_model_crash_its_trial_alone(command: str, tmp_pat
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(endless())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -59,20 +58,24 @@ class Records:
         if self._folder is None:
             return
         others: list[tuple[float, str]] = []
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self._folder):
-                if not entry.name.endswith(_SUFFIX):
-                    if entry.stat().st_mtime < time.time() - _ABANDONED:  # a write that was broken off
-                        Path(entry.path).unlink(missing_ok=True)
+        for path in self._files():
+            with contextlib.suppress(OSError):  # another thread may remove what was there just now
+                if path.suffix != _SUFFIX:
+                    if path.stat().st_mtime < time.time() - _ABANDONED:  # a write that was broken off
+                        path.unlink(missing_ok=True)
                     continue
-                key = entry.name.removesuffix(_SUFFIX)
-                found = self._read(key)
+                found = self._read(path.stem)
                 if found is None:
-                    self.remove(key)
+                    self.remove(path.stem)
                 elif found[0] not in digests:
-                    others.append((entry.stat().st_mtime, key))
+                    others.append((path.stat().st_mtime, path.stem))
         for _, key in sorted(others)[: max(len(others) - MOST, 0)]:
             self.remove(key)
+
+    def _files(self) -> list[Path]:
+        with contextlib.suppress(OSError):
+            return list(self._folder.iterdir()) if self._folder is not None else []
+        return []
 
     def _read(self, key: str) -> tuple[str, Verdict] | None:
         if self._folder is None:
