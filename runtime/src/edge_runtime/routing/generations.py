@@ -159,7 +159,8 @@ class Generations:
         learning = asyncio.ensure_future(self._learn(table))
         try:
             if self._completions is not None:
-                await self._completions.complete(table, load)
+                with self._loader.one_process():
+                    await self._completions.complete(table, load)
                 self._count(table)
                 self._refresh(table)  # an exit on the way may be one that draws at random
             await learning

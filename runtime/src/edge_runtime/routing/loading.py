@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from mmap import mmap
 from pathlib import Path
@@ -35,6 +36,7 @@ class Loader:
         self._cache, self._trials, self._threads, self._memory = cache, trials, threads, memory
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
+        self._sharing = 0
 
     async def admit(self, slices: Iterable[Slice], fetch: bool = True) -> Failures:
         """Why some of these slices may not join, by digest; those that were never tried are tried, in turn.
@@ -54,7 +56,7 @@ class Loader:
                 failures[slice_.digest] = error
         if not subjects:
             return failures
-        failures |= await run(self._trying, _judge, self._trials, tuple(subjects))
+        failures |= await run(self._trying, self._judge, self._trials, tuple(subjects))
         damaged = [s for s in untried if isinstance(failures.get(s.digest), DigestMismatch)]
         for slice_ in damaged if fetch else ():
             try:
@@ -63,7 +65,9 @@ class Loader:
                 failures[slice_.digest] = error
                 continue
             del failures[slice_.digest]
-            failures |= await run(self._trying, _judge, self._trials, (_subject(slice_, data, len(data)),))
+            failures |= await run(
+                self._trying, self._judge, self._trials, (_subject(slice_, data, len(data)),)
+            )
         return failures
 
     async def session(
@@ -88,6 +92,18 @@ class Loader:
             known = await run(self._loading, self._load, slice_, data)
         sessions[slice_.digest] = known
         return known
+
+    @contextlib.contextmanager
+    def one_process(self) -> Iterator[None]:
+        """What is tried meanwhile is tried in one process: to start one takes longer than most trials."""
+        self._sharing += 1
+        try:
+            yield
+        finally:
+            self._sharing -= 1
+            if not self._sharing and self._trials is not None:
+                with contextlib.suppress(RuntimeError):  # closed, and the process is gone
+                    self._trying.submit(self._trials.rest)
 
     def break_off(self) -> None:
         """Ends the trials that are under way: what they are for is not wanted any more."""
@@ -141,6 +157,25 @@ class Loader:
             _log.info("slice %s: requests run alone: %s", slice_.digest, session.proven.alone)
         return session
 
+    def _judge(self, trials: Trials, subjects: Sequence[Subject]) -> Failures:
+        """Tries them one after the other in one process, which is gone when this returns, or waits for more
+        within `one_process`.
+        """
+        failures: Failures = {}
+        trials.begin()
+        try:
+            for subject in subjects:
+                try:
+                    trials.check_room(subject)
+                    verdict = trials.admit(subject)
+                    _log.info("%s passed its trial: %s", subject.what, dict(verdict.findings))
+                except EdgeError as error:
+                    failures[subject.digest] = error
+        finally:
+            if not self._sharing:
+                trials.rest()
+        return failures
+
     def _proven(self, slice_: Slice) -> Proven | None:
         """What its trial found out about its graph; None leaves it to the session."""
         if self._trials is None:
@@ -159,20 +194,6 @@ def _known(trials: Trials, slices: Sequence[Slice]) -> tuple[Failures, list[Slic
         elif (error := verdict.error(f"slice {slice_.digest}")) is not None:
             failures[slice_.digest] = error
     return failures, list(untried.values())
-
-
-def _judge(trials: Trials, subjects: Sequence[Subject]) -> Failures:
-    """Tries them one after the other in one process, which is gone when this returns."""
-    failures: Failures = {}
-    with trials:
-        for subject in subjects:
-            try:
-                trials.check_room(subject)
-                verdict = trials.admit(subject)
-                _log.info("%s passed its trial: %s", subject.what, dict(verdict.findings))
-            except EdgeError as error:
-                failures[subject.digest] = error
-    return failures
 
 
 def _subject(slice_: Slice, source: bytes | Path, size: int) -> Subject:

@@ -114,7 +114,7 @@ class Measurements:
     def _measure(self, order: Order) -> dict[str, Any]:
         """In a process of its own, which may crash, hang and take what memory is left here."""
         bounds = Bounds(2 * order.budget + _MORE, self._memory.room())
-        child = Child(MODULE, lambda: self._closed)
+        child = Child(MODULE, lambda: self._closed, idle=False)
         try:
             answer = child.ask(order.document(), bounds)
         except Ended as ended:

@@ -16,12 +16,12 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from edge_runtime.inference.memory import resident
+from edge_runtime.trials.processes import PATIENCE
 
 Document = dict[str, Any]
 Stage = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
-_NICE: Final = 5
 _LATER: Final = 5  # seconds after which this side's clock ends what the parent's should have ended
 _STACK: Final = 8 << 20
 _SPARE_STACKS: Final = 4
@@ -49,9 +49,8 @@ def serve(answer: Callable[[Mapping[str, Any], bytes, Stage], Document], parent:
 
 
 def _go_first(parent: int) -> None:
-    """When the node lacks memory or processors this process goes before others, and with its parent."""
+    """When the node lacks memory this process goes before others, and it goes with its parent."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(_NICE)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     with contextlib.suppress(AttributeError, OSError):
@@ -62,7 +61,7 @@ def _go_first(parent: int) -> None:
 
 def _bound(seconds: float, room: float | None, threads: int) -> None:
     """Time by the kernel's alarm clock, which needs no interpreter; memory by what may be written to."""
-    signal.alarm(ceil(seconds) + _LATER)
+    signal.alarm(ceil(PATIENCE * seconds) + _LATER)
     if room is None:
         return
     try:

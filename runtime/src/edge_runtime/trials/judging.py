@@ -36,7 +36,8 @@ from edge_runtime.trials.verdicts import (
 _log = logging.getLogger(__name__)
 
 SECONDS: Final = 60.0
-"""For which one slice may be loaded and run: by the clock, since one that only waits takes no processor."""
+"""For which one slice may be loaded and run: by the clock, since one that only waits takes no processor, less
+what it waited for a processor."""
 OWN: Final = 96 << 20
 """Bytes that the trial process takes before it has a slice, and some for what a small one does."""
 _MIB: Final = 1 << 20
@@ -80,9 +81,12 @@ class Trials:
         self._closed = self._broken_off = False
         self.started = 0
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
         """What was broken off before is no matter of what is tried from here on."""
         self._broken_off = False
+
+    def __enter__(self) -> Self:
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
