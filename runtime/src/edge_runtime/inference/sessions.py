@@ -200,26 +200,30 @@ class Session:
         feeds: Mapping[str, Array] | None = None,
         halt: Halt | None = None,
         limit: float = _WARM_LIMIT,
+        *,
+        once: bool = False,
+        several: bool = True,
     ) -> None:
         """Runs on `feeds`, by default zeros, so that no request pays for first-time work; checks the outputs'
         shapes on the way.
 
-        What it takes is the least of a few runs: others delay a short one by many times itself. Where the
-        batch is open, it runs once with several items, too. Raises BadTensor and ModelFailed when the model
-        refuses the feeds: it may take others; ModelFailed, too, when the runs last longer than `limit`
-        seconds, or are halted.
+        What it takes is the least of a few runs: others delay a short one by many times itself; with `once`
+        it is that of the only run. Where the batch is open, it runs once with `several` items, too. Raises
+        BadTensor and ModelFailed when the model refuses the feeds: it may take others; ModelFailed, too, when
+        the runs last longer than `limit` seconds, or are halted.
         """
         feeds, seconds = zeros(self.inputs) if feeds is None else feeds, list[float]()
         self.seconds = _UNKNOWN
         halt = halt or Halt()
         try:
             with halt.after(limit):
-                while len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT):
+                while _another(seconds, once):
                     start = time.perf_counter()
                     results = self.run(feeds, None, halt)
                     seconds.append(time.perf_counter() - start)
                 self._check(results)
-                self._run_several(feeds, halt)
+                if several:
+                    self._run_several(feeds, halt)
         except ModelFailed as error:
             if not halt.wanted:
                 raise
@@ -334,6 +338,13 @@ def engine_version() -> str:
 
     version: str = ort.__version__
     return version
+
+
+def _another(seconds: Sequence[float], once: bool) -> bool:
+    """Whether one more run is to be measured after those that took so long."""
+    if once:
+        return not seconds
+    return len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT)
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:

@@ -148,9 +148,10 @@ class Loader:
 
     def _load(self, slice_: Slice, data: bytes | mmap) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
-        session = Session(data, slice_.inputs, slice_.outputs, self._threads, self._proven(slice_))
+        known = self._proven(slice_)
+        session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
         try:
-            session.warm()
+            session.warm(several=known is None)  # its trial has run several
         except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
             _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
         if session.proven.alone:

@@ -72,7 +72,8 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     stage("running it")
     try:
         for feeds in samples.feeds:
-            session.warm(feeds, limit=threading.TIMEOUT_MAX)  # the parent has a limit for all of it
+            # The parent has a limit for all of it.
+            session.warm(feeds, limit=threading.TIMEOUT_MAX, once=True)
     except (BadTensor, ModelFailed) as error:
         # Zeros need not be a sensible input; a lack of memory is one whatever the input.
         if out_of_memory(str(error)):
