@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_runtime.codecs.accuracies import measure_codecs
+from edge_runtime.codecs import accuracies
+from edge_runtime.codecs.accuracies import Refusal, measure_codecs
 from edge_runtime.codecs.contracts import CODECS
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing import Graph
+from edge_runtime.trials.verdicts import out_of_memory
 from networks import info, model_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -85,3 +89,54 @@ def test_the_trained_model_keeps_its_accuracy_with_every_codec() -> None:
     for m in measure_codecs(graph, {last: exits[last]}, {graph.input: images}, labels, cuts=cuts):
         assert m.agreement >= {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}[m.codec], m
         assert abs(m.accuracy - accuracies[last]) < 0.08, m
+
+
+def _widened(times: int) -> Graph:
+    """8 numbers, `times` as many in the middle, and 2 classes."""
+    rng = np.random.default_rng(6)
+    weights = {
+        "wide": rng.normal(size=(SIDES, SIDES * times)).astype(np.float32),
+        "narrow": rng.normal(size=(SIDES * times, 2)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "wide"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "narrow"], ["y"]),
+    ]
+    made = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    return Graph(model_of(nodes, [info("x", "N", SIDES)], [info("y", "N", 2)], made))
+
+
+def test_values_that_are_not_held_give_the_same_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS)
+    monkeypatch.setattr(accuracies, "_HELD", 0)
+    assert measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS) == held
+
+
+def test_more_samples_take_no_more_memory_than_a_batch_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = 4096
+    a_batch = accuracies._BATCH * SIDES * times * 4
+    monkeypatch.setattr(accuracies, "_HELD", a_batch)
+    graph = _widened(times)
+    tracemalloc.start()
+    try:
+        measured = measure_codecs(graph, {"final": "y"}, {"x": SAMPLES}, LABELS, cuts={"final": [["hidden"]]})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {m.codec for m in measured} == set(CODECS)
+    assert peak < len(SAMPLES) * SIDES * times * 4 * 0.8, peak / a_batch
+
+
+def test_a_cut_for_which_memory_does_not_suffice_leaves_the_others_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(tensors: Any, *_: Any) -> None:
+        if tensors[0].name == "hidden":
+            raise MemoryError("no 25 MiB")
+
+    monkeypatch.setattr(accuracies, "check_values", lacking)
+    refused: list[Refusal] = []
+    measured = measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS, refused=refused.append)
+    assert {(r.cut, r.codec) for r in refused} == {(("hidden",), "fp16"), (("hidden",), "int8")}
+    assert all(out_of_memory(r.why) and "no 25 MiB" in r.why for r in refused)
+    assert len(measured) == 4

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from edge_runtime.errors import CannotLoad
+from edge_runtime.inference.memory import Memory, resident
 from edge_runtime.slicing import Graph
 from edge_runtime.store import measurements, measuring
 from edge_runtime.store.app import StoreApp
@@ -195,3 +196,34 @@ async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
     monkeypatch.undo()
     model = await _model(store, chain_model)
     assert (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()["complete"]
+
+
+async def test_what_lacked_memory_is_said_so_and_measured_again_when_there_is_more(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = await _model(store, chain_model)
+    data = packed(inputs=IMAGES, labels=labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "room", lambda _: float(resident()) / 4)
+        refused = await _ask(store, model, data)
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "TrialOverran")
+    assert "raise the memory limit" in refused.json()["error"]["message"]
+    assert (await _ask(store, model, data)).json()["complete"]
+
+
+async def test_an_answer_that_lacks_a_cut_for_want_of_memory_is_not_kept(
+    store: httpx.AsyncClient,
+    chain_model: bytes,
+    labels: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(_: object, order: measuring.Order) -> Any:
+        refused = [{"cut": ["pool1"], "codec": "int8", "why": "not enough memory: no 25 MiB"}]
+        return {"complete": True, "samples": 120, "measured": [], "refused": refused}
+
+    monkeypatch.setattr(measurements.Measurements, "_measure", lacking)
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    assert found["refused"]
+    assert not list((tmp_path / "store/codecs").glob("*.json"))

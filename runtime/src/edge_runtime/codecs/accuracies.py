@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from edge_runtime.codecs.contracts import CODECS, is_encoded, wire_bytes
-from edge_runtime.codecs.trials import Slices, check_values, slice_session
+from edge_runtime.codecs.trials import Slices, check_values, run_named, slice_session
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array
 
-_BATCH = 32
+_BATCH: Final = 8
+"""Samples: a batch four times as large is no faster and takes twice the memory."""
+_HELD: Final = 32 << 20
+"""Bytes of a cut's values that are held for all codecs; where there are more, each computes them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,33 +118,56 @@ class _Cut:
         made = [name for name in cut if name not in self.samples]
         try:
             maker = slice_session(graph, graph.needed_inputs(made), made) if made else None
-            values = {**self.samples, **(in_batches(maker, self.samples) if maker is not None else {})}
             plain = slice_session(graph, cut, list(self.exits.values()))
-        except (EdgeError, ValueError) as error:
+            batches = self._held(maker)
+        except (EdgeError, ValueError, MemoryError) as error:
             for codec in codecs:
-                refused(Refusal(cut, codec, str(error)))
+                refused(Refusal(cut, codec, _why(error)))
             return
         for codec in codecs:
             try:
-                answers = in_batches(*self._with(codec, maker, plain, values))
-            except (EdgeError, ValueError) as error:
-                refused(Refusal(cut, codec, str(error)))
+                answers = self._answers(codec, maker, plain, batches)
+            except (EdgeError, ValueError, MemoryError) as error:
+                refused(Refusal(cut, codec, _why(error)))
             else:
                 yield from self._compared(codec, answers)
 
-    def _with(
-        self, codec: str, maker: Session | None, plain: Session, values: Mapping[str, Array]
-    ) -> tuple[Session, Mapping[str, Array]]:
-        """The tail and what it is given; BadRequest when the cut cannot carry the codec."""
+    def _held(self, maker: Session | None) -> Callable[[], Iterable[Mapping[str, Array]]]:
+        """What gives the cut's values batch by batch, however many samples there are."""
+        names = maker.outputs if maker is not None else ()
+        if len(self.labels) * sum(self.graph.tensor(t.name).item_bytes() for t in names) > _HELD:
+            return lambda: self._batches(maker)
+        held = list(self._batches(maker))
+        return lambda: held
+
+    def _batches(self, maker: Session | None) -> Iterator[Mapping[str, Array]]:
+        for feeds in _portions(self.samples, 1 if maker is not None and maker.proven.alone else _BATCH):
+            yield feeds if maker is None else {**feeds, **run_named(maker, feeds)}
+
+    def _answers(
+        self,
+        codec: str,
+        maker: Session | None,
+        plain: Session,
+        batches: Callable[[], Iterable[Mapping[str, Array]]],
+    ) -> Mapping[str, Array]:
+        """The exits' outputs with this codec on the hop; BadRequest when the cut cannot carry it."""
         graph, cut = self.graph, self.tensors
         tensors = [graph.tensor(name) for name in cut]
         if not any(is_encoded(tensor, codec) for tensor in tensors):
-            return plain, values
-        check_values(tensors, codec, values)
-        head = slice_session(graph, graph.needed_inputs(cut), cut, encode=codec)
+            return _joined(plain, (in_batches(plain, values) for values in batches()))
+        encoder = slice_session(graph, cut, cut, encode=codec)
         tail = slice_session(graph, cut, list(self.exits.values()), decode=codec)
+
+        def sent() -> Iterator[Mapping[str, Array]]:
+            for values in batches():
+                check_values(tensors, codec, values)
+                yield in_batches(tail, in_batches(encoder, values))
+
+        answers = _joined(tail, sent())
+        head = slice_session(graph, graph.needed_inputs(cut), cut, encode=codec)
         Slices(head, tail, maker, plain).check(tensors, codec, self.samples)
-        return tail, in_batches(slice_session(graph, cut, cut, encode=codec), values)
+        return answers
 
     def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:
         sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
@@ -167,15 +193,24 @@ def _compared(
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """A session's outputs by name for any number of samples; one by one unless it keeps rows apart."""
-    names = [t.name for t in session.inputs]
-    count, size = len(feeds[names[0]]), 1 if session.proven.alone else _BATCH
-    batches = [
-        session.run({n: feeds[n][start : start + size] for n in names}) for start in range(0, count, size)
-    ]
-    return {
-        t.name: np.concatenate(parts)
-        for t, parts in zip(session.outputs, zip(*batches, strict=True), strict=True)
-    }
+    given = {t.name: feeds[t.name] for t in session.inputs}
+    size = 1 if session.proven.alone else _BATCH
+    return _joined(session, (run_named(session, portion) for portion in _portions(given, size)))
+
+
+def _portions(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:
+    count = len(next(iter(feeds.values())))
+    for start in range(0, count, size):
+        yield {name: array[start : start + size] for name, array in feeds.items()}
+
+
+def _joined(session: Session, parts: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+    listed = list(parts)
+    return {t.name: np.concatenate([part[t.name] for part in listed]) for t in session.outputs}
+
+
+def _why(error: Exception) -> str:
+    return f"not enough memory: {error}" if isinstance(error, MemoryError) else str(error)
 
 
 def _check(graph: Graph, samples: Mapping[str, Array], labels: Array) -> None:

@@ -59,8 +59,8 @@ class Slices:
             self._check({name: array[rows % len(array)] for name, array in samples.items()}, cut, codec, size)
 
     def _check(self, items: Mapping[str, Array], cut: Sequence[Tensor], codec: str, size: int) -> None:
-        sent = _run(self.head, items)
-        before = {**items, **(_run(self.maker, items) if self.maker is not None else {})}
+        sent = run_named(self.head, items)
+        before = {**items, **(run_named(self.maker, items) if self.maker is not None else {})}
         arrived = decoded(cut, codec, list(sent.values()))
         for tensor in cut:
             if is_encoded(tensor, codec):
@@ -70,7 +70,11 @@ class Slices:
                         f"at batch {size} {tensor.name} comes out of the head off by {off:.3g} of its range "
                         f"in {codec}"
                     )
-        answers, wanted, exact = _run(self.tail, sent), _run(self.plain, arrived), _run(self.plain, before)
+        answers, wanted, exact = (
+            run_named(self.tail, sent),
+            run_named(self.plain, arrived),
+            run_named(self.plain, before),
+        )
         for output, answer in answers.items():
             off = difference(answer, wanted[output])
             if not off <= max(_CLOSE, difference(wanted[output], exact[output])):
@@ -79,7 +83,8 @@ class Slices:
                 )
 
 
-def _run(session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
+def run_named(session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
+    """A session's outputs by name, for values of which some may be of other sessions."""
     results = session.run({t.name: values[t.name] for t in session.inputs})
     return {t.name: result for t, result in zip(session.outputs, results, strict=True)}
 

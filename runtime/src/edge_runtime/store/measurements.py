@@ -14,7 +14,7 @@ from edge_runtime.cards import read_exits
 from edge_runtime.codecs.contracts import FORM
 from edge_runtime.codecs.validations import read_validation
 from edge_runtime.documents import Json
-from edge_runtime.errors import BadRequest, NotTried
+from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
 from edge_runtime.slicing import Graph
@@ -22,7 +22,7 @@ from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measuring import MODULE, Order
 from edge_runtime.store.sources import fetch
 from edge_runtime.trials.processes import Child, Ended
-from edge_runtime.trials.verdicts import Bounds, Engine, judged
+from edge_runtime.trials.verdicts import Bounds, Engine, judged, out_of_memory
 from edge_runtime.words import shown
 
 BUDGET: Final = 120.0
@@ -93,11 +93,12 @@ class Measurements:
             found = running.result(_WAIT)
         except TimeoutError:
             return {"complete": False, "samples": 0, "measured": [], "refused": []}
-        except NotTried:  # which may be otherwise the next time
+        except (NotTried, TrialOverran):  # which may be otherwise the next time
             with self._lock:
                 self._running.pop(key, None)
             raise
-        self._blobs.put(json.dumps(found).encode(), path)
+        if not any(out_of_memory(refusal["why"]) for refusal in found["refused"]):
+            self._blobs.put(json.dumps(found).encode(), path)
         return found
 
     def close(self) -> None:

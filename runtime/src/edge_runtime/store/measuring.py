@@ -78,6 +78,8 @@ def answer(request: Mapping[str, Any], _: bytes, stage: Stage) -> dict[str, Any]
         return {"found": _measure(task)}
     except EdgeError as error:
         return {"reason": error.reason, "message": str(error)}
+    except MemoryError:  # which the parent knows the bound of
+        raise
     except Exception as error:  # whatever a model does to onnxruntime
         return {
             "reason": BadRequest.__name__,

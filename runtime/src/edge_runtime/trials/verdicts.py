@@ -19,12 +19,13 @@ FORMAT: Final = 1
 _AGAIN, _AGAIN_AT_MOST = 600.0, 86_400.0
 _BROKEN_OFF_AGAIN, _BROKEN_OFF_AT_MOST = 10.0, 3600.0
 _MORE_ROOM: Final = 1.1
-# How onnxruntime, malloc and the kernel say that there is no memory.
+# How onnxruntime, malloc, the kernel and this program say that there is no memory.
 _OUT_OF_MEMORY: Final = (
     "bad_alloc",
     "Failed to allocate memory",
     "Cannot allocate memory",
     "MemoryError",
+    "not enough memory",
     "failed to map segment",
 )
 _FROM_OUTSIDE: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
