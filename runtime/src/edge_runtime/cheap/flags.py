@@ -13,7 +13,7 @@ from edge_runtime.units import parse_duration, parse_quantity
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags; all are off unless given."""
-    cheap = parser.add_argument_group("inputs that need no inference (docs/cheap-inputs.md)")
+    cheap = parser.add_argument_group("inputs that need no inference (docs/memoization.md)")
     cheap.add_argument(
         "--filter-threshold",
         type=_threshold,
