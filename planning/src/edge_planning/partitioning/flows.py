@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,6 +55,9 @@ def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> Mi
     capacity: by given arc. most: no minimum cut is larger, so what has twice that capacity is never cut. Each
     pass rounds down, so its flow is feasible, and the next sends what was left by rounding on a finer scale.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
     room = np.minimum(np.bincount(net.places, capacity, len(net.indices)), 2 * most)
     sent = np.zeros(len(room))
     side, flow, above = np.ones(net.nodes, dtype=bool), 0.0, most
@@ -75,6 +76,9 @@ def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> Mi
 
 
 def _reached(net: Network, open_: Bools) -> Bools:
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
     indptr = np.concatenate([[0], np.cumsum(open_)])[net.indptr].astype(np.int32)
     ones = np.ones(indptr[-1], np.int8)
     residual = csr_array((ones, net.indices[open_], indptr), shape=(net.nodes, net.nodes))

@@ -1,14 +1,22 @@
 """The same partition as an integer program, for memory limits and for the bottleneck; solved by HiGHS."""
 
-import highspy
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edge_planning.partitioning.pricing import priced
 from edge_planning.partitioning.problems import Floats, Partition, PartitionProblem, Unpartitionable
 
+if TYPE_CHECKING:
+    import highspy
+
 
 def by_integers(problem: PartitionProblem, nodes: int) -> Partition | Unpartitionable:
     """Late[h][v] is 1 when layer v runs behind hop h, sent[h][t] when tensor t crosses it."""
+    import highspy
+
     s, tiers = problem.structure, len(problem.seconds)
     layers, tensors, hops = range(len(s.layers)), range(len(s.tensors)), range(tiers - 1)
     model = highspy.Highs()  # type: ignore[no-untyped-call]

@@ -1,8 +1,10 @@
 """The same objective by mixed-integer programming (HiGHS): for small problems, and as a referee."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import highspy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edge_planning.errors import require
@@ -10,6 +12,9 @@ from edge_planning.sharing.arrays import REFUSED, Floats, Integers
 from edge_planning.sharing.frames import Frame, frame
 from edge_planning.sharing.problems import SharingProblem
 from edge_planning.sharing.solving import known_references, net_utility
+
+if TYPE_CHECKING:
+    import highspy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,8 @@ class _Model:
     """A column for every allowed option of every demand, one for every refusal, and the level."""
 
     def __init__(self, framed: Frame, seconds: float, tolerance: float) -> None:
+        import highspy
+
         problem = framed.problem
         self.framed, self.optimal = framed, True
         self.demand, self.option = (one.astype(np.int64) for one in np.nonzero(framed.allowed))
@@ -84,6 +91,8 @@ class _Model:
         self.highs, self.seconds = highs, seconds
 
     def _program(self) -> highspy.HighsLp:
+        import highspy
+
         problem, framed = self.framed.problem, self.framed
         size, resources, tenants = self.size, len(problem.resources), len(problem.tenants)
         demand, option = self.demand, self.option
@@ -125,6 +134,8 @@ class _Model:
 
     def best(self, gain: Floats, refusal: Floats | None = None, level: float = 0.0) -> tuple[Floats, float]:
         """The best columns for these gains, and the bound; no columns when none were found in time."""
+        import highspy
+
         refusal = np.zeros(self.size) if refusal is None else refusal
         cost = np.concatenate((gain, refusal, [level]))
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
@@ -137,6 +148,8 @@ class _Model:
 
     def limit_refusals(self, priority: int) -> None:
         """As few of a priority are refused as can be."""
+        import highspy
+
         among = np.flatnonzero(self.framed.problem.priority == priority)
         refusal = np.zeros(self.size)
         refusal[among] = -1.0
