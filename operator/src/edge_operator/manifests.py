@@ -19,8 +19,10 @@ from edge_api.quantities import Duration, Share
 from edge_operator import store
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
-from edge_planning import models, problems, profiles
+from edge_planning import problems
+from edge_planning.costs import profiles
 from edge_planning.errors import BadProfileError
+from edge_planning.graphs import models
 
 # Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
 DEFAULT_RTT = 0.002

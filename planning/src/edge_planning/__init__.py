@@ -11,9 +11,10 @@ from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
 from edge_planning.choosing.entries import explain_at, plan_entry, route_table, unlimited_table
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.explanations import Explanation, explain
+from edge_planning.costs.profiles import ClassProfile, Timing
 from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
 from edge_planning.errors import BadValueError, PlanningError
-from edge_planning.models import Cut, Exit, Model
+from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
 from edge_planning.problems import (
     FP32,
@@ -30,7 +31,6 @@ from edge_planning.problems import (
     fp16,
     int8,
 )
-from edge_planning.profiles import ClassProfile, Timing
 
 __all__ = [
     "FP32",

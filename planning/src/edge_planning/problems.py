@@ -6,10 +6,10 @@ from enum import StrEnum
 from math import inf, isfinite
 
 from edge_planning.costs.energy import Radio
+from edge_planning.costs.profiles import ClassProfile
 from edge_planning.distributions import Distribution, LogUniform
 from edge_planning.errors import BadPlacesError, require
-from edge_planning.models import Model
-from edge_planning.profiles import ClassProfile
+from edge_planning.graphs.models import Model
 
 
 class Mode(StrEnum):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.errors import require
-from edge_planning.models import Exit
+from edge_planning.graphs.models import Exit
 from edge_planning.plans import route_name
 from edge_planning.problems import Codec, Helper
 

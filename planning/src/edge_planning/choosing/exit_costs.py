@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Floats, Integers
-from edge_planning.models import Exit
+from edge_planning.costs.profiles import ClassProfile
+from edge_planning.graphs.models import Exit
 from edge_planning.problems import Codec, EntryProblem
-from edge_planning.profiles import ClassProfile
 
 Rows = Mapping[str, npt.NDArray[Any]]
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.values import Graph, Layer, Tensor
-from edge_planning.models import Cut, Exit, Model
 
 ACCURACIES = (0.68, 0.74, 0.76, 0.77, 0.78)
 WIRE_BYTES = (2.317 - 0.123) / (1 / 50e3 - 1 / 1e6) / 8

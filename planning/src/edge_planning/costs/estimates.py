@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_planning.costs.classes import DeviceClass
+from edge_planning.costs.profiles import ClassProfile, Timing
 from edge_planning.costs.variables import family, variables_of
 from edge_planning.errors import BadValueError, require
+from edge_planning.graphs.models import Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph, Layer
-from edge_planning.models import Model
-from edge_planning.profiles import ClassProfile, Timing
 
 
 class Source(StrEnum):

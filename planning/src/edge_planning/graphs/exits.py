@@ -7,9 +7,9 @@ from math import isfinite
 
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.cuts import crossing_cuts, on_the_way
+from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
-from edge_planning.models import Cut, Exit, Model
 
 EXITS_KEY = "edge.exits"
 """The key in a file's metadata; the value is JSON, a list of {"name", "output", "accuracy"}."""

@@ -17,11 +17,11 @@ from onnx.inliner import inline_local_functions
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.assembling import assemble
 from edge_planning.graphs.exits import EXITS_KEY, ExitDocument, read_exits
+from edge_planning.graphs.models import Model
 from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
 from edge_planning.graphs.operations import Attribute, Network, Operation, TensorType
 from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
-from edge_planning.models import Model
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """What protobuf and onnx raise, somewhere inside, for a file that they parsed but that makes no sense."""

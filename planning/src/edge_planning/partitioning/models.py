@@ -7,14 +7,14 @@ import numpy as np
 
 from edge_planning.costs.classes import DeviceClass
 from edge_planning.costs.estimates import layer_times
+from edge_planning.costs.profiles import ClassProfile, Timing
 from edge_planning.errors import BadValueError
 from edge_planning.graphs.cuts import require_cut
+from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
-from edge_planning.models import Cut, Exit, Model
 from edge_planning.partitioning.envelopes import envelope_cuts
 from edge_planning.partitioning.problems import Floats
-from edge_planning.profiles import ClassProfile, Timing
 
 Measured = Mapping[tuple[str, str], Timing]
 

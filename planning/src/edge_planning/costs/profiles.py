@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from edge_planning.costs.margins import conformal_quantile, ratios_needed
 from edge_planning.errors import BadProfileError, require
-from edge_planning.models import Exit
+from edge_planning.graphs.models import Exit
 
 
 @dataclass(frozen=True, slots=True)
