@@ -66,9 +66,10 @@ setup: $(VENV)/.synced ## Makes .venv with everything that the other targets nee
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/ from edge_api, and the version in pyproject.toml to all distributions and the chart
+generate: $(VENV)/.synced ## Writes crds/, the version of every distribution, and the graph in ARCHITECTURE.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds
 	@$(BIN)/python -m testbed.versions
+	@$(BIN)/python -m testbed.import_graph
 
 figures: $(VENV)/.synced ## Draws the pictures of docs/ again that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent

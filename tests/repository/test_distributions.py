@@ -6,6 +6,7 @@ this environment.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -166,3 +167,19 @@ def test_the_lock_of_an_image_holds_what_its_distributions_ask_for(image: str) -
         asked |= {Requirement(one).name for one in project["dependencies"]}
     assert {name for name in asked - locked if not name.startswith("edge-")} == set()
     assert {name for name in locked if name.startswith("edge-")} == set()
+
+
+def test_the_pages_name_the_installations_that_are_tested() -> None:
+    pages = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").rglob("*.md")]
+    named = {
+        tuple(line.split())
+        for page in pages
+        for line in re.findall(r"pip install((?: '?\./[a-z,\[\]]+'?)+)", page.read_text())
+    }
+    tested = {
+        ("./api",),
+        ("./planning",),
+        ("./api", "./planning", "./operator"),
+        ("./api", "./planning", "./runtime"),
+    }
+    assert {tuple(re.sub(r"\[.*\]|'", "", one) for one in line) for line in named} == tested
