@@ -8,8 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .cache/uv/bin/uv
+DISTRIBUTIONS := api planning operator runtime testbed
+PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-  --no-emit-index-url --no-emit-find-links --python-version 3.11
+  --no-emit-index-url --no-emit-find-links --python-version 3.11 $(DISTRIBUTIONS:%=--no-emit-package edge-%)
 
 .PHONY: help
 help: ## Lists the targets
@@ -64,8 +66,10 @@ setup: $(VENV)/.synced ## Makes .venv with everything that the other targets nee
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/ again from edge_operator/api
-	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds
+generate: $(VENV)/.synced ## Writes crds/, the version of every distribution, and the graph in ARCHITECTURE.md
+	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds
+	@$(BIN)/python -m testbed.versions
+	@$(BIN)/python -m testbed.import_graph
 
 figures: $(VENV)/.synced ## Draws the pictures of docs/ again that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent
@@ -79,7 +83,7 @@ lock: $(UV) ## Resolves requirements/*.lock again (UPGRADE=1: to the newest vers
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
 	@for peer in kserve mlserver; do \
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done
-	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra tracing requirements/dev.in operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml -o requirements/dev.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --all-extras requirements/dev.in $(PROJECTS) -o requirements/dev.lock
 
 up: $(VENV)/.synced ## Boots the testbed's cluster
 	@$(BIN)/testbed up
@@ -99,9 +103,9 @@ $(UV): requirements/bootstrap.lock
 	@.cache/uv/bin/pip install --quiet --require-hashes -r requirements/bootstrap.lock
 	@touch $@
 
-$(VENV)/.synced: $(UV) requirements/dev.lock operator/pyproject.toml runtime/pyproject.toml testbed/pyproject.toml
+$(VENV)/.synced: $(UV) requirements/dev.lock $(PROJECTS)
 	@echo "setup: making $(VENV) from requirements/dev.lock"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e runtime -e testbed
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %)
 	@touch $@

@@ -17,8 +17,8 @@ import pytest
 
 from edge_planning.replanning import Sample as PlannedSample
 from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
-from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.traces import LognormalProcess
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.traces import LognormalProcess
 from edge_runtime.links.estimates import LOW, Estimate, Sample, add, low_at
 from edge_runtime.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
 

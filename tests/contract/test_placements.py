@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edge_api import DevicePool, InferenceService, Placement
+from edge_api.inferenceservices import Mode
+from edge_api.placements import PlacementStatus
 from edge_operator import manifests, rendering
-from edge_operator.api import DevicePool, InferenceService, Placement
-from edge_operator.api.inferenceservices import Mode
-from edge_operator.api.placements import PlacementStatus
 from edge_operator.pools import Node, PoolMember
 from edge_operator.store import DeviceProfile, ModelCard, ModelStore
 from edge_planning import Plan, plan_entry

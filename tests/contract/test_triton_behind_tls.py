@@ -17,8 +17,8 @@ import onnxruntime as ort
 import pytest
 
 from chains import IMAGE, branches, wait_until
-from edge_operator.api.devicepools import TritonServer
-from edge_operator.api.tensors import Tensor
+from edge_api.devicepools import TritonServer
+from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
 from edge_operator.triton import Tail, TritonServers
 from edge_runtime.tls.certificates import Certificates

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.services import Document
-from edge_operator.api.quantities import parse_quantity
+from edge_api.quantities import parse_quantity
 from trials import Trial
 
 RATES = (20e6, 4e6, 1e6, 0.25e6, 0)  # bit/s, then a link that recovers

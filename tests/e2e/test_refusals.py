@@ -11,7 +11,7 @@ import yaml
 from testbed.errors import KubectlFailed
 from trials import Trial
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "operator" / "api" / "bad_manifests.yaml").read_text())
+CASES = yaml.safe_load((Path(__file__).parents[1] / "api" / "bad_manifests.yaml").read_text())
 SERVICE = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "InferenceService",

@@ -69,7 +69,7 @@ def test_every_entry_is_in_the_status_with_what_it_does(trial: Trial) -> None:
 
 
 def test_a_slower_device_class_is_measured_slower(trial: Trial) -> None:
-    from edge_operator.api.quantities import parse_duration
+    from edge_api.quantities import parse_duration
 
     classes = {c["name"]: c for c in trial.get("modelprofile", "digits")["spec"]["deviceClasses"]}
     full = {name: parse_duration(c["exits"][-1]["mean"]) for name, c in classes.items()}

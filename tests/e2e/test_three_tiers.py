@@ -91,7 +91,7 @@ def helped(trial: Trial) -> list[dict[str, Any]]:
 
 def rate(trial: Trial) -> float:
     """Bit/s at which the camera has a route by the gateway, as far as can be from where it has not."""
-    from edge_operator.api.quantities import parse_quantity
+    from edge_api.quantities import parse_quantity
 
     routes, names = table(trial, "edge-b")["routes"], {r["name"] for r in helped(trial)}
     needs = [float(parse_quantity(route["minBandwidth"])) for route in routes]

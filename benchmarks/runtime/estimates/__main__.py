@@ -31,8 +31,8 @@ from benchmarks.runtime.commands import described, say
 from benchmarks.runtime.estimates import decisions
 from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
 from benchmarks.runtime.estimates.streams import Transfer, transfers
-from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.traces import LognormalProcess, read_trace
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
 from edge_runtime.links import estimates
 from edge_runtime.links.estimates import LOW, Estimate, Sample
 

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.replanning import Settings
-from edge_planning.simulation.links import Bandwidth
+from edge_planning_lab.simulation.links import Bandwidth
 from edge_runtime.links.estimates import Sample, contradicts, sample_of
 from edge_runtime.routing.routes import Choice, LinkView, RouteState, decide
 

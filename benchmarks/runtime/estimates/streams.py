@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_planning.simulation.links import Bandwidth
+from edge_planning_lab.simulation.links import Bandwidth
 from edge_runtime.links.estimates import Sample, sample_of
 from edge_runtime.links.measurements import JITTER
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from edge_operator.errors import OperatorError
 from edge_operator.settings import Settings
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-operator", description="Plans and places edge inference services."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('edge-operator')}")
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="watch and reconcile until stopped")
     run_command.add_argument("--namespace", help="look after this namespace only (default: all)")

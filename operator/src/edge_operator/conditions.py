@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_operator.api.objects import Condition
+from edge_api.objects import Condition
 
 Step = Literal["ModelReady", "Profiled", "Planned", "Placed"]
 STEPS: tuple[Step, ...] = ("ModelReady", "Profiled", "Planned", "Placed")

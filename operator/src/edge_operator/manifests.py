@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from edge_operator import store
-from edge_operator.api.devicepools import LocalLinks
-from edge_operator.api.inferenceservices import InferenceServiceSpec
-from edge_operator.api.modelprofiles import (
+from edge_api.devicepools import LocalLinks
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.modelprofiles import (
     AssumedSize,
     ClassCosts,
     Cut,
@@ -15,12 +14,15 @@ from edge_operator.api.modelprofiles import (
     ProfiledModel,
     SegmentCost,
 )
-from edge_operator.api.objects import written
-from edge_operator.api.quantities import Duration, Share
+from edge_api.objects import written
+from edge_api.quantities import Duration, Share
+from edge_operator import store
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
-from edge_planning import models, problems, profiles
+from edge_planning import problems
+from edge_planning.costs import profiles
 from edge_planning.errors import BadProfileError
+from edge_planning.graphs import models
 
 # Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
 DEFAULT_RTT = 0.002

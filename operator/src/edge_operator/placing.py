@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from edge_api import DevicePool, Placement
 from edge_operator import metrics, relaying, residency
-from edge_operator.api import DevicePool, Placement
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (

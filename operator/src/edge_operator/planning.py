@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edge_api import DevicePool, Placement
+from edge_api.quantities import parse_duration
 from edge_operator import manifests, metrics, rendering
-from edge_operator.api import DevicePool, Placement
-from edge_operator.api.quantities import parse_duration
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError

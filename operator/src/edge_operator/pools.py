@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
-from edge_operator.api.inferenceservices import InferenceServiceSpec
+from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL
 from edge_operator.settings import Settings

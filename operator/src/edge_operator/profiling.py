@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edge_api.devicepools import DevicePoolSpec
 from edge_operator import manifests
-from edge_operator.api.devicepools import DevicePoolSpec
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import PROFILING, Blocked
 from edge_operator.names import (

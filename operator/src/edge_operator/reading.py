@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from edge_operator.api.devicepools import DevicePool, DevicePoolStatus
-from edge_operator.api.inferenceservices import InferenceService, InferenceServiceStatus
+from edge_api.devicepools import DevicePool, DevicePoolStatus
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_operator.conditions import ConditionType, Finding, conditions
 
 UNREADABLE = "Unreadable"

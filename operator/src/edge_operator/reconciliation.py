@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from edge_api import DevicePool, ModelProfile, Placement
+from edge_api.inferenceservices import InferenceService
+from edge_api.objects import written
+from edge_api.problems import sentences
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
-from edge_operator.api import DevicePool, ModelProfile, Placement
-from edge_operator.api.inferenceservices import InferenceService
-from edge_operator.api.objects import written
-from edge_operator.api.problems import sentences
 from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from edge_operator.api import Placement
-from edge_operator.api.inferenceservices import InferenceService, InferenceServiceStatus
-from edge_operator.api.objects import written
+from edge_api import Placement
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
+from edge_api.objects import written
 from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember

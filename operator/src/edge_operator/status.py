@@ -4,9 +4,9 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_operator.api import Placement, Share
-from edge_operator.api.devicepools import DevicePool, DevicePoolStatus, PoolNode
-from edge_operator.api.inferenceservices import (
+from edge_api import Placement, Share
+from edge_api.devicepools import DevicePool, DevicePoolStatus, PoolNode
+from edge_api.inferenceservices import (
     EntryStatus,
     InferenceService,
     InferenceServiceStatus,

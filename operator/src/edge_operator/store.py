@@ -9,9 +9,9 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from edge_operator.api.inferenceservices import ModelSource, Validation
-from edge_operator.api.objects import written
-from edge_operator.api.tensors import Slice, Tensor
+from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.objects import written
+from edge_api.tensors import Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
 

@@ -15,7 +15,7 @@ import tritonclient.http
 from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolationError
 from tritonclient.utils import InferenceServerException
 
-from edge_operator.api.tensors import Tensor
+from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
 from edge_operator.errors import (
     CertificatesError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from typing import Any, Final, Protocol
 
 from edge_runtime.answers import Answer
@@ -12,7 +13,7 @@ from edge_runtime.questions import Question
 from edge_runtime.tensors import Contract
 
 SERVER: Final = "edge-runtime"
-VERSION: Final = "0.1.0"
+VERSION: Final = version("edge-runtime")
 MODEL_VERSION: Final = "1"
 _NONE_YET: Final = "no placement has arrived yet"
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository")

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.planner.networks import network
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.errors import BadValueError
+from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.values import Graph
-from edge_planning.models import Cut, Exit, Model
 from edge_planning.partitioning import (
     Partition,
     PartitionProblem,

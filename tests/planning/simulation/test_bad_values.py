@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from edge_planning.errors import BadValueError
-from edge_planning.simulation import Bandwidth, LognormalProcess, OutageProcess, Uplink, poisson, read_trace
+from edge_planning_lab.simulation import (
+    Bandwidth,
+    LognormalProcess,
+    OutageProcess,
+    Uplink,
+    poisson,
+    read_trace,
+)
 
 RNG = np.random.default_rng(0)
 LINK = Bandwidth([0.0, 1.0], [1e6, 2e6], 3.0)

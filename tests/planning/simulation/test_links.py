@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_planning import BadValueError
-from edge_planning.simulation import Bandwidth, LognormalProcess, OutageProcess, read_trace
+from edge_planning_lab.simulation import Bandwidth, LognormalProcess, OutageProcess, read_trace
 
 RATES = st.lists(st.sampled_from([0.0, 0.5e6, 1e6, 3e6]), min_size=1, max_size=6)
 
