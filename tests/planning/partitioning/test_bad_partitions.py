@@ -114,7 +114,7 @@ def test_a_model_without_a_graph_or_with_a_cut_that_does_not_separate_is_refused
     with pytest.raises(BadValueError, match="model bare: no graph"):
         graph_problem(Model("bare", (exit_,)), RASPBERRY_PI_3, DESKTOP)
     leaky = replace(exit_, cuts=(Cut("x", 400), Cut("t1", 40)))
-    with pytest.raises(BadValueError, match="t1 is a cut that does not separate the inputs from t3"):
+    with pytest.raises(BadValueError, match=r"t1 .*does not separate .*t3"):
         graph_problem(Model("leaky", (leaky,), diamond()), RASPBERRY_PI_3, DESKTOP)
     elsewhere = replace(exit_, cuts=(Cut("x", 400), Cut("t7", 40)))
     with pytest.raises(BadValueError, match="no tensor is called t7"):
