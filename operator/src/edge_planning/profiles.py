@@ -20,7 +20,11 @@ class Timing:
 
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("p95", self.p95)):
-            require(isfinite(value) and value >= 0, f"timing: {name} {value} s must be >= 0", BadProfileError)
+            require(
+                isfinite(value) and value >= 0,
+                f"timing: {name} {value} s must be finite and >= 0",
+                BadProfileError,
+            )
 
 
 @dataclass(frozen=True, slots=True)
