@@ -27,15 +27,17 @@ class Route:
         min_bandwidth: Bandwidth in bit/s from which the route is used, safety factor included.
         met_from: Bandwidth in bit/s from which the model predicts that it meets the SLO; 0: always, None:
             never within the range.
-        latency: Seconds, margin included, at min_bandwidth. For a route with min_bandwidth 0: at met_from, or
-            at the top of the range if that is 0 or None.
+        latency: Seconds, margin included, at min_bandwidth. For a route with min_bandwidth 0: at met_from
+            times the safety factor, or at the top of the range if met_from is None.
         head, tail: Mean compute time in seconds, without margin, at the entry node and at Triton; None if no
             stage runs there.
-        bits: Sent over the link. codec: Of the hops: `int8`, or `int8,fp16` if they differ. helper: The
-        intermediate node that runs a stage, if any. middle: Mean compute time in seconds at the intermediate
-        node. second_cut: The cut at which the intermediate node sends to Triton; None if it computes the
-        exit. threshold: Confidence at which the response of an early exit is used; None if this exit always
-        responds.
+        bits: Sent over the link.
+        codec: Of the hops: `int8`, or `int8,fp16` if they differ.
+        helper: The intermediate node that runs a stage, if any.
+        middle: Mean compute time in seconds at the intermediate node.
+        second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
+        threshold: Confidence at which the response of an early exit is used; None if this exit always
+            responds.
     """
 
     exit: str

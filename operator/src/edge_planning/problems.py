@@ -179,9 +179,8 @@ class Tables:
         low, high: Range of bandwidth in bit/s.
         safety: A route is used from this factor times the bandwidth at which it becomes the best, because
             measured bandwidth is never exact. Exits whose thresholds differ by less do not both get a route.
-        least_accuracy, least_gain: Minimum increase of the expected accuracy, or relative decrease of the
-        mean
-            latency, for which a route is added. Every route costs memory at both ends.
+        least_accuracy, least_gain: A route is added for at least this increase of the expected accuracy, or
+            this relative decrease of the mean latency. Every route costs memory at both ends.
         distribution: Of bandwidth; None for log-uniform.
     """
 

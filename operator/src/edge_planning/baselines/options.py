@@ -21,11 +21,12 @@ class Options:
     """Candidates as columns, all [candidates]; times in seconds.
 
     Attributes:
-        exit: Index of the exit. head, tail: At the entry node and at Triton; the head of a local candidate is
-        all of its compute. fixed: All else: round trip, overheads, margins, a third tier. bits: Sent over the
-        uplink; 0 if local. rest: rest[i, j] is the time that the entry node needs to finish local candidate j
-        after the head of i;
-            infinite if j is not local.
+        exit: Index of the exit.
+        head, tail: At the entry node and at Triton; the head of a local candidate is all of its compute.
+        fixed: All else: round trip, overheads, margins, a third tier.
+        bits: Sent over the uplink; 0 if local.
+        rest: Time that the entry node needs to finish local candidate j after the head of i; infinite if j is
+            not local [i, j].
     """
 
     names: tuple[str, ...]

@@ -77,9 +77,9 @@ class Piece:
     """Arcs of the flow network of some blocks over hops, without the costs of the terminals.
 
     Attributes:
-        layers, tensors: Those with nodes. tails, heads: Arcs. The first are one per hop and tensor of `paid`,
-        in that order; the others are never
-            cut.
+        layers, tensors: Those with nodes.
+        tails, heads: Arcs. The first are one per hop and tensor of `paid`, in that order; the others are
+            never cut.
     """
 
     layers: Ints
