@@ -1,8 +1,8 @@
-"""Decisions as pure functions of values: which exit, which cut, where.
+"""Planning as pure functions of values: selects exits, cuts and places.
 
     plan_entry(EntryProblem(model, entry, remote, rtt, slo)) -> Plan | Infeasible
 
-No clock, no randomness, no I/O; usable without Kubernetes. docs/planning.md has the formulas and their
+No clock, no randomness, no I/O; usable without Kubernetes. docs/planning.md documents the formulas and their
 sources.
 """
 

@@ -1,4 +1,4 @@
-"""How bandwidth (bit/s) is distributed: what a route table is made for."""
+"""Distributions of bandwidth (bit/s), for which route tables are optimized."""
 
 from dataclasses import dataclass
 from math import log
@@ -25,13 +25,16 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogUniform:
-    """Every factor of bandwidth is as likely as any other."""
+    """Log-uniform: every bandwidth ratio is equally likely."""
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        require(0 < self.low < self.high < float("inf"), f"log-uniform from {self.low} to {self.high}")
+        require(
+            0 < self.low < self.high < float("inf"),
+            f"log-uniform: low {self.low} and high {self.high} must satisfy 0 < low < high",
+        )
 
     def share(self, low: Floats, high: Floats) -> Floats:
         low, high = (np.minimum(np.maximum(b, self.low), self.high) for b in (low, high))
@@ -46,7 +49,7 @@ class LogUniform:
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Discrete: values above 0 with weights (not all 0), e.g. what was measured; a weight by default."""
+    """Discrete: values above 0, e.g. measurements, with weights (not all 0; equal by default)."""
 
     values: tuple[float, ...]
     weights: tuple[float, ...] = ()
@@ -54,7 +57,7 @@ class Weighted:
     def __post_init__(self) -> None:
         require(bool(self.values), "weighted bandwidths: no values")
         require(
-            all(0 < v < float("inf") for v in self.values), f"weighted bandwidths: {self.values} not above 0"
+            all(0 < v < float("inf") for v in self.values), f"weighted bandwidths: {self.values} must be > 0"
         )
         require(
             not self.weights
@@ -63,7 +66,7 @@ class Weighted:
                 and all(0 <= w < float("inf") for w in self.weights)
                 and sum(self.weights) > 0
             ),
-            f"weighted bandwidths: {self.weights} are no weights of {len(self.values)} values",
+            f"weighted bandwidths: {self.weights} are not valid weights of {len(self.values)} values",
         )
 
     def share(self, low: Floats, high: Floats) -> Floats:
@@ -83,8 +86,8 @@ class Weighted:
 
 
 def lognormal(median: float, sigma: float, points: int = 512) -> Weighted:
-    """A lognormal distribution, as its quantiles at the middles of `points` equal shares."""
-    require(median > 0 and sigma >= 0, f"lognormal with median {median} and sigma {sigma}")
+    """Returns a lognormal distribution as its quantiles at the midpoints of `points` equal shares."""
+    require(median > 0 and sigma >= 0, f"lognormal: median {median} must be > 0, sigma {sigma} >= 0")
     normal = NormalDist()
     z = np.array([normal.inv_cdf((n + 0.5) / points) for n in range(points)])
     return Weighted(tuple(float(v) for v in median * np.exp(sigma * z)))

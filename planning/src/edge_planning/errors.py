@@ -1,34 +1,34 @@
-"""What can go wrong in planning.
+"""The errors of planning.
 
 PlanningError
-└── BadValueError      a value that cannot be planned with; the message says which and why
-    ├── BadModelError      the exits and cuts of a model
-    ├── BadProfileError    what a model was measured to cost
-    └── BadPlacesError     the names of nodes and servers
+└── BadValueError      an invalid value; the message names it and the reason
+    ├── BadModelError      invalid exits or cuts of a model
+    ├── BadProfileError    invalid or missing measurements of a model
+    └── BadPlacesError     invalid names of nodes or servers
 """
 
 
 class PlanningError(Exception):
-    """Anything that planning raises. That nothing fits is no error: it is the result Infeasible."""
+    """Base class of all planning errors. If no candidate fits, the result is Infeasible, not an error."""
 
 
 class BadValueError(PlanningError, ValueError):
-    """A value that makes no sense: negative, not a number, out of order, not measured."""
+    """A value is invalid: negative, not a number, out of order, or not measured."""
 
 
 class BadModelError(BadValueError):
-    """Exits or cuts that make no sense: out of order, without a name of their own, not above 0 bytes."""
+    """Exits or cuts are invalid: out of order, without a unique name, or without bytes."""
 
 
 class BadProfileError(BadValueError):
-    """Measurements that lack a part of the model, or hold times that are none."""
+    """Measurements lack a part of the model or contain invalid times."""
 
 
 class BadPlacesError(BadValueError):
-    """Places that cannot be told apart, or that nobody has."""
+    """Names of places are ambiguous or unknown."""
 
 
 def require(condition: bool, message: str, error: type[BadValueError] = BadValueError) -> None:
-    """Raises `error` with `message` unless the condition holds."""
+    """Raises `error` with `message` if the condition is false."""
     if not condition:
         raise error(message)

@@ -1,4 +1,4 @@
-"""What planning answers: a plan with its reasons, or the reasons why there is none."""
+"""The results of planning: a plan with its reasons, or the reasons why there is none."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ def route_name(
     second_cut: str | None,
     threshold: float | None,
 ) -> str:
-    """E.g. `exit@pool`, `exit@local`, `exit@pool:int8`, `exit@pool>helper@conv4`, `exit?0.9@pool`."""
+    """Returns e.g. `exit@pool`, `exit@local`, `exit@pool:int8`, `exit@pool>node-b@conv4`, `exit?0.9@pool`."""
     early = "" if threshold is None else f"?{threshold:g}"
     way = f">{helper}" if helper is not None else ""
     way += f"@{second_cut}" if second_cut is not None else ""
@@ -20,17 +20,24 @@ def route_name(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An exit, where it is cut, and from which bandwidth on this is the right way to answer.
+    """An exit, its cuts and places, and the bandwidth from which the route applies.
 
-    cut names the tensors that leave the entry node, None when none do. min_bandwidth (bit/s, safety
-    included): from here on this route is taken. met_from: from here on the model says that it keeps the SLO
-    (0: always, None: never within the range). latency (seconds, margin included): at min_bandwidth; for a
-    route that is used
-    down to no bandwidth at all, at met_from or, failing that, at the top of the range. head, tail: mean
-    compute in seconds, without margin, at the entry node and beyond the link; None where nothing runs. bits:
-    what crosses the link. codec: of the hops (`int8`, or `int8,fp16` where they differ). helper: another edge
-    node that runs a stage, for middle seconds; second_cut: where it hands on to Triton, None: it finishes.
-    threshold: the confidence from which an early exit's answer is taken; None: this exit always answers.
+    Attributes:
+        cut: Names of the tensors that leave the entry node; None for a local route.
+        min_bandwidth: Bandwidth in bit/s from which the route is used, safety factor included.
+        met_from: Bandwidth in bit/s from which the model predicts that it meets the SLO; 0: always, None:
+            never within the range.
+        latency: Seconds, margin included, at min_bandwidth. For a route with min_bandwidth 0: at met_from
+            times the safety factor, or at the top of the range if met_from is None.
+        head, tail: Mean compute time in seconds, without margin, at the entry node and at Triton; None if no
+            stage runs there.
+        bits: Sent over the link.
+        codec: Of the hops: `int8`, or `int8,fp16` if they differ.
+        helper: The intermediate node that runs a stage, if any.
+        middle: Mean compute time in seconds at the intermediate node.
+        second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
+        threshold: Confidence at which the response of an early exit is used; None if this exit always
+            responds.
     """
 
     exit: str
@@ -50,16 +57,17 @@ class Route:
 
     @property
     def name(self) -> str:
-        """`exit@cut` or `exit@local`, and what is out of the ordinary; see route_name."""
+        """`exit@cut` or `exit@local`, with codec, intermediate node and threshold if any; see route_name."""
         return route_name(self.exit, self.cut, self.codec, self.helper, self.second_cut, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Routes, highest min_bandwidth first; the last is local wherever the mode allows that.
+    """Routes, highest min_bandwidth first; the last is local if the mode allows it.
 
-    accuracy: expected accuracy of answers in time (0 for late ones) over the range of bandwidths; loss: how
-    much more a table without a limit would have.
+    Attributes:
+        accuracy: Expected accuracy of responses in time (0 for late ones) over the range of bandwidths.
+        loss: Expected accuracy that a table of unlimited size would add.
     """
 
     routes: tuple[Route, ...]
@@ -67,7 +75,7 @@ class RouteTable:
     loss: float
 
     def at(self, bandwidth: float) -> Route:
-        """The route that is taken at a bandwidth in bit/s."""
+        """Returns the route that is used at a bandwidth in bit/s."""
         return next((r for r in self.routes if r.min_bandwidth <= bandwidth), self.routes[-1])
 
 

@@ -1,4 +1,4 @@
-"""What is asked of planning for one entry node."""
+"""The planning problem of one service at one entry node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from edge_planning.graphs.models import Model
 
 
 class Mode(StrEnum):
-    """How exit and cut are chosen: Edgent's joint rule, or one of the methods it is compared with."""
+    """How exit and cut are chosen: Edgent's joint rule, or one of the methods that it is compared with."""
 
     AUTO = "Auto"
-    """The most accurate exit whose best cut keeps the SLO."""
+    """The most accurate exit whose best cut meets the SLO."""
     LOCAL_ONLY = "LocalOnly"
     """The full model at the entry node."""
     CLOUD_ONLY = "CloudOnly"
-    """The full model at the other end of the link."""
+    """The full model at the remote end of the link."""
     PARTITION_ONLY = "PartitionOnly"
-    """The full model, fastest cut (Neurosurgeon)."""
+    """The full model with its fastest cut (Neurosurgeon)."""
     RIGHT_SIZING_ONLY = "RightSizingOnly"
     """The most accurate exit that the entry node alone finishes in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """latency in seconds, to be kept at the percentile (1 to 99.9)."""
+    """Maximum latency in seconds at a percentile (1 to 99.9)."""
 
     latency: float
     percentile: float = 95.0
@@ -37,38 +37,42 @@ class Slo:
     def __post_init__(self) -> None:
         require(
             isfinite(self.latency) and self.latency > 0,
-            f"slo: latency {self.latency} s is not a time above 0",
+            f"slo: latency {self.latency} s must be finite and > 0",
         )
-        require(1 <= self.percentile <= 99.9, f"slo: percentile {self.percentile} is not between 1 and 99.9")
+        require(1 <= self.percentile <= 99.9, f"slo: percentile {self.percentile} must be between 1 and 99.9")
 
 
 class Objective(StrEnum):
-    """What the choice makes best; the functions are in objectives.py."""
+    """What the choice optimizes; the functions are in choosing/objectives.py."""
 
     ACCURACY = "Accuracy"
-    """Accuracy under the SLO (Edgent)."""
+    """Highest accuracy subject to the SLO (Edgent)."""
     LATENCY = "Latency"
     """The shortest latency (Neurosurgeon)."""
     ENERGY = "Energy"
-    """The least energy of the entry node under the SLO (Neurosurgeon)."""
+    """The lowest energy of the entry node subject to the SLO (Neurosurgeon)."""
     THROUGHPUT = "Throughput"
     """The shortest bottleneck stage (DADS, heavily loaded)."""
 
 
 class Privacy(StrEnum):
-    """What may leave the entry node."""
+    """The data that can leave the entry node."""
 
     ANY = "Any"
     INPUT_STAYS_LOCAL = "InputStaysLocal"
-    """No tensor of the input: the cut is after the first layer or later."""
+    """Activations, but no input tensor: the cut is behind the first layer or later."""
     LOCAL = "Local"
-    """Nothing."""
+    """No data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a place has left. scale: by what compute times grow. wait: seconds before service, at the SLO's
-    percentile (costs.queueing has the formulas). memory: bytes.
+    """The load of a place.
+
+    Attributes:
+        scale: Factor on compute times.
+        wait: Seconds before service, at the SLO's percentile (see costs.queueing).
+        memory: Bytes left.
     """
 
     scale: float = 1.0
@@ -78,13 +82,13 @@ class Load:
     def __post_init__(self) -> None:
         for name in ("scale", "wait"):
             value = getattr(self, name)
-            require(isfinite(value) and value >= 0, f"load: {name} {value} is negative or not a number")
-        require(self.memory >= 0, f"load: memory {self.memory} bytes is negative or not a number")
+            require(isfinite(value) and value >= 0, f"load: {name} {value} must be finite and >= 0")
+        require(self.memory >= 0, f"load: memory {self.memory} bytes must be >= 0")
 
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """Another edge node: bandwidth (bit/s) and rtt (s) from the entry node, taken as steady."""
+    """An intermediate node, with constant bandwidth (bit/s) and rtt (s) from the entry node."""
 
     name: str
     profile: ClassProfile
@@ -93,16 +97,22 @@ class Helper:
     load: Load = Load()
 
     def __post_init__(self) -> None:
-        require(self.bandwidth > 0, f"helper {self.name}: bandwidth {self.bandwidth} bit/s is not above 0")
-        require(isfinite(self.rtt) and self.rtt >= 0, f"helper {self.name}: rtt {self.rtt} is no time")
+        require(self.bandwidth > 0, f"helper {self.name}: bandwidth {self.bandwidth} bit/s must be > 0")
+        require(
+            isfinite(self.rtt) and self.rtt >= 0,
+            f"helper {self.name}: rtt {self.rtt} s must be finite and >= 0",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How activations cross a hop. ratio: bytes sent for a byte of fp32. losses: accuracy lost, by exit name;
-    an exit without an entry cannot be served with it; None: lossless. at: the same by exit and cut, where it
-    is known so precisely, in place of losses; what it does not name cannot be served with it. encode, decode:
-    seconds per byte.
+    """The encoding of activations on a hop.
+
+    Attributes:
+        ratio: Bytes sent per byte of fp32.
+        losses: Accuracy lost, by exit name; None if lossless. Exits without an entry cannot use the codec.
+        at: Accuracy lost by exit and cut, in place of `losses`. Cuts without an entry cannot use the codec.
+        encode, decode: Seconds per byte.
     """
 
     name: str
@@ -113,34 +123,38 @@ class Codec:
     at: Mapping[tuple[str, str], float] | None = None
 
     def __post_init__(self) -> None:
-        require(0 < self.ratio < inf, f"codec {self.name}: ratio {self.ratio} is not above 0")
+        require(0 < self.ratio < inf, f"codec {self.name}: ratio {self.ratio} must be finite and > 0")
         for name in ("encode", "decode"):
             value = getattr(self, name)
-            require(isfinite(value) and value >= 0, f"codec {self.name}: {name} {value} is no time")
+            require(
+                isfinite(value) and value >= 0, f"codec {self.name}: {name} {value} s must be finite and >= 0"
+            )
         losses = list((self.losses or {}).items())
         losses += [(" cut at ".join(place), loss) for place, loss in (self.at or {}).items()]
         for exit_, loss in losses:
-            require(0 <= loss <= 1, f"codec {self.name}: loss {loss} at exit {exit_} is not between 0 and 1")
+            require(0 <= loss <= 1, f"codec {self.name}: loss {loss} at exit {exit_} must be between 0 and 1")
 
 
 FP32 = Codec("fp32")
 
 
 def fp16(losses: Mapping[str, float]) -> Codec:
-    """Half the bytes."""
+    """Returns the codec fp16, which halves the bytes."""
     return Codec("fp16", 0.5, losses)
 
 
 def int8(losses: Mapping[str, float]) -> Codec:
-    """A quarter of the bytes."""
+    """Returns the codec int8, which sends 1/4 of the bytes."""
     return Codec("int8", 0.25, losses)
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What a confidence threshold does, by exit in the model's order, as measured on held-out inputs.
+    """The effect of a confidence threshold, by exit in the model's order, measured on held-out inputs.
 
-    leaving: share of all inputs that leave at each exit; they sum to 1. accuracy: of those that leave there.
+    Attributes:
+        leaving: Share of all inputs that leave at each exit; the shares sum to 1.
+        accuracy: Accuracy of the inputs that leave at each exit.
     """
 
     threshold: float
@@ -149,23 +163,25 @@ class Confidence:
 
     def __post_init__(self) -> None:
         what = f"confidence {self.threshold}"
-        require(0 <= self.threshold <= 1, f"{what}: threshold is not between 0 and 1")
+        require(0 <= self.threshold <= 1, f"{what}: threshold must be between 0 and 1")
         for name in ("leaving", "accuracy"):
             values = getattr(self, name)
-            require(all(0 <= v <= 1 for v in values), f"{what}: {name} {values} are not between 0 and 1")
-        require(abs(sum(self.leaving) - 1) < 1e-6, f"{what}: leaving sums to {sum(self.leaving)}, not to 1")
+            require(all(0 <= v <= 1 for v in values), f"{what}: {name} {values} must be between 0 and 1")
+        require(abs(sum(self.leaving) - 1) < 1e-6, f"{what}: leaving must sum to 1, not {sum(self.leaving)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """How route tables are made.
+    """Settings of route tables.
 
-    Bandwidth (bit/s) lies between low and high; distribution: how (None: log-uniform). A route is used from
-    safety times the
-    bandwidth at which the model says that it is the right one, since measured bandwidth is never exact; for
-    the same reason, exits whose thresholds are closer than that do not both get a route. Every route costs
-    memory at both ends: one is worth it when it raises the expected accuracy by least_accuracy or lowers the
-    mean latency by least_gain (a share of it).
+    Attributes:
+        routes: Maximum number of routes.
+        low, high: Range of bandwidth in bit/s.
+        safety: A route is used from this factor times the bandwidth at which it becomes the best, because
+            measured bandwidth is never exact. Exits whose thresholds differ by less do not both get a route.
+        least_accuracy, least_gain: A route is added for at least this increase of the expected accuracy, or
+            this relative decrease of the mean latency. Every route costs memory at both ends.
+        distribution: Of bandwidth; None for log-uniform.
     """
 
     routes: int = 4
@@ -177,21 +193,19 @@ class Tables:
     distribution: Distribution | None = None
 
     def __post_init__(self) -> None:
-        require(
-            self.routes >= 1, f"tables: {self.routes} routes are too few: at least the local one is needed"
-        )
+        require(self.routes >= 1, f"tables: routes {self.routes} must be >= 1: the local route is required")
         require(
             0 < self.low < self.high < float("inf"),
-            f"tables: no bandwidth lies from {self.low} to {self.high}",
+            f"tables: low {self.low} and high {self.high} must satisfy 0 < low < high",
         )
-        require(1 <= self.safety < float("inf"), f"tables: safety {self.safety} is below 1")
+        require(1 <= self.safety < float("inf"), f"tables: safety {self.safety} must be finite and >= 1")
         for name in ("least_accuracy", "least_gain"):
             value = getattr(self, name)
-            require(0 <= value < inf, f"tables: {name} {value} is negative or not a number")
+            require(0 <= value < inf, f"tables: {name} {value} must be finite and >= 0")
 
     @property
     def bandwidths(self) -> Distribution:
-        """The distribution that tables are made for."""
+        """The distribution of bandwidth for which tables are optimized."""
         return self.distribution or LogUniform(self.low, self.high)
 
 
@@ -199,14 +213,21 @@ class Tables:
 class EntryProblem:
     """One service at one entry node.
 
-    entry is the profile of the node's class, remote that of the other end (None: there is none). rtt in
-    seconds. min_accuracy: no exit below it may answer. bandwidth (bit/s): what is measured at the moment,
-    used in messages only. local_overhead and hop_overhead (seconds): fixed costs of a request, and of each
-    hop. load, remote_load: of the entry node and the other end. codecs: those that hops may use. helpers:
-    other edge nodes. must_run_at, must_not_run_at: names of places (node, peer, helpers) at which a
-    stage must or must not run. active_power: watts of the entry node above idle while it computes.
-    confidences: thresholds to choose from, none: each input takes the same exit.
-    node, peer: names of the two ends.
+    Attributes:
+        entry: Profile of the entry node's class.
+        remote: Profile of the remote end; None if there is none.
+        rtt: Round-trip time in seconds.
+        min_accuracy: Exits below it are excluded.
+        node, peer: Names of the two ends.
+        bandwidth: Currently measured bandwidth in bit/s, used only in messages.
+        local_overhead, hop_overhead: Fixed costs in seconds, per request and per hop.
+        load, remote_load: Of the entry node and the remote end.
+        codecs: Codecs that hops can use.
+        helpers: Intermediate nodes.
+        must_run_at, must_not_run_at: Names of places (node, peer, helpers) at which a stage must or must not
+            run.
+        active_power: Watts of the entry node above idle while it computes.
+        confidences: Thresholds to choose from; if empty, every input takes the same exit.
     """
 
     model: Model
@@ -237,24 +258,24 @@ class EntryProblem:
     def __post_init__(self) -> None:
         for name in ("rtt", "local_overhead", "hop_overhead", "active_power"):
             value = getattr(self, name)
-            require(isfinite(value) and value >= 0, f"{name} {value} is negative or not a number")
+            require(isfinite(value) and value >= 0, f"{name} {value} must be finite and >= 0")
         require(
             self.bandwidth is None or (isfinite(self.bandwidth) and self.bandwidth >= 0),
-            f"bandwidth {self.bandwidth} bit/s is negative or not a number",
+            f"bandwidth {self.bandwidth} bit/s must be finite and >= 0",
         )
         require(
             self.min_accuracy is None or 0 <= self.min_accuracy <= 1,
-            f"min_accuracy {self.min_accuracy} is not between 0 and 1",
+            f"min_accuracy {self.min_accuracy} must be between 0 and 1",
         )
         places = {self.node, self.peer, *(helper.name for helper in self.helpers)}
         require(
             len(places) == 2 + len(self.helpers),
-            f"two places have the same name: {', '.join(sorted(places))}",
+            f"two of the places {', '.join(sorted(places))} have the same name",
             BadPlacesError,
         )
         for name in sorted((self.must_run_at | self.must_not_run_at) - places):
-            raise BadPlacesError(f"no place is called {name}: there are {', '.join(sorted(places))}")
-        require(bool(self.codecs), "no codecs: at least one is needed")
+            raise BadPlacesError(f"unknown place {name}: use one of {', '.join(sorted(places))}")
+        require(bool(self.codecs), "codecs: list at least one")
         codecs = [codec.name for codec in self.codecs]
         require(len(set(codecs)) == len(codecs), f"two codecs have the same name: {', '.join(codecs)}")
         for confidence in self.confidences:

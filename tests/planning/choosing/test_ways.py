@@ -233,18 +233,18 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Load(wait=math.nan), "load: wait nan is negative or not a number"),
-        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s is not above 0"),
-        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e is not between 0 and 1"),
-        (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving sums to 0.9, not to 1"),
-        (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "no place is called mars"),
+        (lambda: Load(wait=math.nan), "load: wait nan"),
+        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s"),
+        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e"),
+        (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving .* 0.9"),
+        (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "place mars"),
         (lambda: plan_entry(replace(PROBLEM, objective=Objective.ENERGY)), "objective Energy: route tables"),
         (lambda: Weighted(()), "weighted bandwidths: no values"),
         (
             lambda: Model(
                 "m", (Exit("a", "p", 0.5, CUTS), Exit("b", "q", 0.9, CUTS[:1]), Exit("c", "r", 1, CUTS))
             ),
-            "model m: exits are out of order: b leaves before a, which is listed first",
+            "model m: exits are out of order: b leaves before a",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -151,7 +152,9 @@ def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_wha
     assert shared.refused == (1,)
     assert shared.certain_refusals
     first = reasons(shared)[0]
-    assert first.message.startswith("s1@edge: refused instead of only: cpu is full: 1.5 of it would do")
+    assert (first.demand, first.got, first.better) == ("s1@edge", "refused", "only")
+    assert first.resource == "cpu"
+    assert first.capacity == pytest.approx(1.5)
 
 
 def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:

@@ -1,1 +1,1 @@
-"""The choice for one service at one entry node: candidates, objectives, route tables, explanations."""
+"""Planning of one service at one entry node: candidates, objectives, route tables, explanations."""

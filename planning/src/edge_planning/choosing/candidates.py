@@ -1,10 +1,11 @@
-"""Every way to answer that a problem allows, and what each costs; in arrays, one entry per candidate.
+"""The candidates of a problem and their costs, as arrays with one entry per candidate.
 
 The latency of a candidate as a function of bandwidth is intercept + bits / bandwidth (Neurosurgeon, section
-4.2; Edgent, section 3.2): the stages' compute, each with its percentile margin, waiting, the round trips and
-fixed costs, and the transfer over the uplink, whose bandwidth varies. The hop to another edge node is taken
-to be steady and part of the intercept. The reply (a vector of scores) is small and counted in the round trip.
-The percentiles of the stages are added, which is on the safe side: all being slow at once is rarer.
+4.2; Edgent, section 3.2). It includes the compute time of the stages, each with its percentile margin,
+waiting, round trips, fixed costs, and the transfer over the uplink, whose bandwidth varies. The hop to an
+intermediate node has constant bandwidth and is part of the intercept. The response (a vector of scores) is
+small and counted in the round trip. The percentiles of the stages are added, which is conservative: it is
+less likely that all stages are slow at the same time.
 """
 
 from dataclasses import dataclass, fields
@@ -26,9 +27,14 @@ NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A candidate's latency at one bandwidth, in seconds, by part; margin is what the percentile adds.
+    """A candidate's latency at one bandwidth, in seconds, by part.
 
-    transfer: over the uplink. middle: compute at the helper. hop: the transfer to it. queue: waiting.
+    Attributes:
+        transfer: Over the uplink.
+        margin: Added for the percentile.
+        middle: Compute at the intermediate node.
+        hop: Transfer to the intermediate node.
+        queue: Waiting.
     """
 
     head: float
@@ -42,7 +48,7 @@ class Latency:
 
     @property
     def compute(self) -> float:
-        """Of all stages, without margin."""
+        """Compute time of all stages, without margin."""
         return self.head + self.middle + self.tail
 
     @property
@@ -52,16 +58,23 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """exit: index in the model's exits. cut: where the entry node hands on, an index in the exit's cuts, or
-    LOCAL. helper: index of the edge node that takes over, or NONE: Triton does. second: index of the cut at
-    which the helper hands on to Triton, or NONE. first_codec, codec: indices of the codecs of the hop to the
-    helper and of the uplink, 0 where there is none.
+    """Candidates as columns; times in seconds.
 
-    Seconds: head, middle, tail (mean compute at the entry node, the helper, Triton), fixed, hop (to the
-    helper), queue, margin. bits: over the uplink. joules: of the entry node whatever the bandwidth is, and
-    joules_per_second of transfer. threshold: of confidence; NaN: every input goes all the way, else some
-    leave early: head, tail and bits are those that the percentile needs, and mean_head, mean_tail and
-    mean_bits those of the mean input. memory: bytes needed at the entry node.
+    Attributes:
+        exit: Index in the model's exits.
+        cut: Index in the exit's cuts at which the entry node stops, or LOCAL.
+        helper: Index of the intermediate node that continues, or NONE if Triton does.
+        second: Index of the cut at which the intermediate node sends to Triton, or NONE.
+        first_codec, codec: Indices of the codecs of the hop to the intermediate node and of the uplink; 0 if
+            there is no such hop.
+        head, middle, tail: Mean compute time at the entry node, the intermediate node and Triton.
+        hop: Transfer to the intermediate node.
+        bits: Sent over the uplink.
+        joules: Of the entry node, independent of the bandwidth.
+        joules_per_second: Of the entry node, per second of transfer.
+        threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
+            head, tail and bits are those of the percentile, mean_head, mean_tail and mean_bits the means.
+        memory: Bytes needed at the entry node.
     """
 
     exits: tuple[Exit, ...]
@@ -95,24 +108,24 @@ class Candidates:
 
     @property
     def intercept(self) -> Floats:
-        """Seconds that do not depend on the bandwidth."""
+        """Latency that does not depend on the bandwidth, in seconds."""
         return self.head + self.middle + self.tail + self.fixed + self.hop + self.queue + self.margin
 
     @property
     def local(self) -> Mask:
-        """Which candidates need the entry node alone."""
+        """Mask of the candidates that need only the entry node."""
         return np.equal(self.cut, LOCAL)
 
     def latencies(self, bandwidth: float) -> Floats:
-        """Seconds of each candidate at a bandwidth in bit/s; infinite beyond a link without any."""
+        """Returns the latencies in seconds at a bandwidth in bit/s; infinite across a link with 0 bit/s."""
         return self.intercept + self.transfers(bandwidth)
 
     def transfers(self, bandwidth: float) -> Floats:
-        """Seconds on the uplink at a bandwidth in bit/s."""
+        """Returns the seconds on the uplink at a bandwidth in bit/s."""
         return _transfers(self.bits, bandwidth)
 
     def energies(self, bandwidth: float) -> Floats:
-        """Mean joules of the entry node at a bandwidth in bit/s; see costs.energy for the model."""
+        """Returns the mean joules of the entry node at a bandwidth in bit/s (model: costs.energy)."""
         transfers = _transfers(self.mean_bits, bandwidth)
         with np.errstate(invalid="ignore"):
             sending = np.where(np.isinf(transfers), np.inf, self.joules_per_second * transfers)
@@ -120,13 +133,16 @@ class Candidates:
         return energies
 
     def bottlenecks(self, bandwidth: float) -> Floats:
-        """Seconds of the slowest stage or hop at a bandwidth: 1 / throughput of the pipeline (DADS)."""
+        """Returns the seconds of the slowest stage or hop at a bandwidth: 1 / throughput (DADS)."""
         busy = np.maximum(np.maximum(self.mean_head, self.middle), np.maximum(self.mean_tail, self.hop))
         bottlenecks: Floats = np.maximum(busy, _transfers(self.mean_bits, bandwidth))
         return bottlenecks
 
     def thresholds(self, deadline: float) -> Floats:
-        """Bandwidth in bit/s from which each candidate keeps the deadline; 0: always, infinite: never."""
+        """Returns the minimum bandwidth in bit/s at which each candidate meets the deadline.
+
+        It is 0 if the candidate always does, inf if it never does.
+        """
         slack = deadline - self.intercept
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(
@@ -134,8 +150,8 @@ class Candidates:
             )
 
     def latency(self, index: int, bandwidth: float) -> Latency:
-        """The parts of one candidate's latency."""
-        require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s is negative or not a number")
+        """Returns the parts of one candidate's latency."""
+        require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s must be >= 0")
         bits = float(self.bits[index])
         transfer = 0.0 if bits == 0 else bits / bandwidth if bandwidth > 0 else float("inf")
         return Latency(
@@ -150,7 +166,7 @@ class Candidates:
         )
 
     def name(self, index: int) -> str:
-        """`exit@tensor`, or `exit@local`, and more as plans.route_name says."""
+        """Returns the name: `exit@tensor` or `exit@local`, and more as in plans.route_name."""
         exit_ = self.exits[int(self.exit[index])]
         threshold = float(self.threshold[index])
         return route_name(
@@ -163,20 +179,20 @@ class Candidates:
         )
 
     def tensor(self, index: int) -> str | None:
-        """The name of the cut at which the entry node hands on; None for a local candidate."""
+        """Returns the name of the cut at which the entry node stops; None for a local candidate."""
         return self._cut(index, int(self.cut[index]))
 
     def second_tensor(self, index: int) -> str | None:
-        """The name of the cut at which the helper hands on to Triton; None where it does not."""
+        """Returns the name of the cut at which the intermediate node sends to Triton, or None."""
         return self._cut(index, int(self.second[index]))
 
     def helper_name(self, index: int) -> str | None:
-        """The edge node that takes over from the entry node; None where none does."""
+        """Returns the name of the intermediate node, or None."""
         helper = int(self.helper[index])
         return None if helper == NONE else self.helpers[helper].name
 
     def codec_name(self, index: int) -> str:
-        """The codec of the hops; two where they differ."""
+        """Returns the codec of the hops; two names if they differ."""
         last = self.codecs[int(self.codec[index])].name
         if self.helper[index] == NONE:
             return last
@@ -184,7 +200,7 @@ class Candidates:
         return first if self.second[index] == NONE or first == last else f"{first},{last}"
 
     def select(self, keep: Mask | Integers) -> "Candidates":
-        """The candidates that a mask or indices choose."""
+        """Returns the candidates selected by a mask or indices."""
         columns = {name: getattr(self, name)[keep] for name in COLUMNS}
         return Candidates(self.exits, self.codecs, self.helpers, **columns)
 
@@ -196,5 +212,5 @@ COLUMNS = tuple(field.name for field in fields(Candidates))[3:]
 
 
 def _transfers(bits: Floats, bandwidth: float) -> Floats:
-    require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s is negative or not a number")
+    require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s must be >= 0")
     return bits / bandwidth if bandwidth > 0 else np.where(bits == 0, 0.0, np.inf)

@@ -1,8 +1,8 @@
 """The choice at one bandwidth: Edgent's Algorithm 1, and the other objectives.
 
-Edgent walks the exits from the last to the first, takes each one's fastest cut and stops at the first that
-meets the deadline. That is: the most accurate candidate that meets it, the fastest of equally accurate ones.
-Where none does, Edgent gives up; here the fastest candidate answers, late as it is.
+Edgent visits the exits from last to first, takes the fastest cut of each and stops at the first that meets
+the deadline. The result is the most accurate candidate that meets it, and the fastest of equally accurate
+ones. If none does, Edgent returns no result; here the fastest candidate is chosen although it is late.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from edge_planning.problems import Objective
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The index of the chosen candidate, its latency in seconds, and whether it keeps the deadline."""
+    """The index of the chosen candidate, its latency in seconds, and whether it meets the deadline."""
 
     index: int
     latency: float
@@ -27,11 +27,12 @@ class Choice:
 def choose(
     options: Candidates, deadline: float, bandwidth: float, objective: Objective = Objective.ACCURACY
 ) -> Choice | None:
-    """The choice among options at a bandwidth in bit/s (0: no link); None when nothing can answer at all.
+    """Returns the choice at a bandwidth in bit/s (0: no link), or None if every candidate needs the link.
 
-    BadValueError: the deadline or the bandwidth is no such number.
+    Raises:
+        BadValueError: The deadline or the bandwidth is invalid.
     """
-    require(deadline > 0, f"deadline {deadline} s is not a time above 0")
+    require(deadline > 0, f"deadline {deadline} s must be > 0")
     latencies = options.latencies(bandwidth)
     if not np.isfinite(latencies).any():
         return None
@@ -49,10 +50,14 @@ def choose(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chooser:
-    """Candidates made ready for many choices by accuracy (Edgent) at changing bandwidths.
+    """Candidates prepared for many choices by accuracy (Edgent) at changing bandwidths.
 
-    index: into the candidates; intercept (s), bits, accuracy: of those that can be chosen at all, the most
-    accurate first; groups: where each accuracy begins.
+    All arrays cover the candidates that can be chosen, the most accurate first.
+
+    Attributes:
+        index: Their indices in the candidates.
+        intercept: Seconds.
+        groups: Where each accuracy begins.
     """
 
     index: Integers
@@ -61,9 +66,9 @@ class Chooser:
     groups: Integers
 
     def at(self, bandwidth: float, deadline: float) -> Choice:
-        """As choose does, for a bandwidth above 0."""
+        """Returns the same as `choose`, for a bandwidth above 0."""
         if not (bandwidth > 0 and deadline > 0):
-            raise BadValueError(f"bandwidth {bandwidth} bit/s or deadline {deadline} s is not above 0")
+            raise BadValueError(f"bandwidth {bandwidth} bit/s and deadline {deadline} s must be > 0")
         latencies = self.intercept + self.bits / bandwidth
         fastest = np.minimum.reduceat(latencies, self.groups)
         in_time = fastest <= deadline
@@ -77,8 +82,8 @@ class Chooser:
 
 
 def chooser(options: Candidates) -> Chooser:
-    """Sorts the candidates; BadValueError when there are none."""
-    require(len(options) > 0, "no candidates to choose from")
+    """Sorts the candidates; raises BadValueError if there are none."""
+    require(len(options) > 0, "candidates: none to choose from")
     intercept, bits = options.intercept, options.bits
     order = np.lexsort((np.arange(len(options)), bits, -options.accuracy))
     accuracy = options.accuracy[order]

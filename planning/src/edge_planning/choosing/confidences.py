@@ -1,11 +1,11 @@
-"""Inputs that leave early when an exit is sure enough (BranchyNet, Teerapittayanon et al. 2016; SPINN, 2020).
+"""Early exits by confidence (BranchyNet, Teerapittayanon et al. 2016; SPINN, 2020).
 
-A route with a threshold runs the full model with the exits on the way. An exit whose branch begins at the cut
-or before is tried at the entry node: whoever leaves there never crosses the link. Means (energy, bytes, the
-load of a stage) and accuracy are those of the mixture. For the percentile p of the latency there are two
-bounds, both safe, and the lower one is taken: all inputs are at most as slow as the one that goes all the
-way, with its margin at p; and if a share c > p leaves at the entry node by exit m, all but 1 - p are at most
-as slow as the way to m with its margin at p / c, and the link plays no part.
+A route with a threshold runs the full model with its earlier exits. Exits that branch off at or before the
+cut are evaluated at the entry node; inputs that leave there do not cross the link. Means (energy, bytes, the
+load of a stage) and accuracy are those of the mixture. The latency at percentile p is the lower of two safe
+bounds. First, no input is slower than the full path with its margin at p. Second, if a share c > p leaves at
+the entry node by exit m, at least a share p is no slower than the path to m with its margin at p / c, without
+the link.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from edge_planning.problems import Confidence
 
 
 def leaving_early(work: Work, cuts: Integers) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Rows of the full model with each threshold: local, and with each of the cuts and codecs."""
+    """Yields rows of the full model with each threshold: local, and with each of the cuts and codecs."""
     for confidence in work.problem.confidences:
         yield _with(confidence, work, rows(work, np.array([LOCAL])), 0)
         if len(cuts):
@@ -35,9 +35,9 @@ def _with(
     at = np.where(columns["cut"] == LOCAL, work.end, columns["cut"]).astype(np.int64)
     depth, branch, far = _branches(work)
     leaving, accuracy = np.array(confidence.leaving), np.array(confidence.accuracy)
-    home = np.logical_or(depth[:, None] <= at, at == work.end)  # [exits, rows]: tried at the entry node
+    home = np.logical_or(depth[:, None] <= at, at == work.end)  # [exits, rows]: evaluated at the entry node
     home[-1] = at == work.end
-    tried = np.cumsum(branch)[:, None]  # of all branches up to one
+    tried = np.cumsum(branch)[:, None]  # of all branches up to each
     spent = work.entry[depth][:, None] + tried
     crossing = 1 - (leaving[:, None] * home).sum(axis=0)
     crossing = np.where(at == work.end, 0.0, np.maximum(crossing, 0.0))
@@ -84,7 +84,7 @@ def _with(
 def _at_home(
     confidence: Confidence, work: Work, home: npt.NDArray[np.bool_], spent: Floats
 ) -> tuple[float, float] | None:
-    """(seconds, margin) within which the percentile leaves at the entry node; None when too few do."""
+    """Returns (seconds, margin) of the percentile if it leaves at the entry node, otherwise None."""
     percentile, gone = work.problem.slo.percentile, 0.0
     for number, share in enumerate(confidence.leaving):
         if not home[number]:
@@ -98,7 +98,7 @@ def _at_home(
 
 
 def _branches(work: Work) -> tuple[Integers, Floats, Floats]:
-    """For each exit where its branch leaves the full model, and the branch's seconds at both ends."""
+    """Returns for each exit where its branch leaves the full model, and the branch's seconds at both ends."""
     problem, places = work.problem, {cut.name: n for n, cut in enumerate(work.exit.cuts)}
     depth, near, far = [], [], []
     for exit_ in problem.model.exits[:-1]:

@@ -1,4 +1,4 @@
-"""Enumerating candidates: exit x cut x codec x up to three tiers, vectorised over the cuts."""
+"""Enumerates candidates: exit x cut x codec x up to three tiers, vectorized over the cuts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ WHOLE = ("exit", "cut", "helper", "second", "first_codec", "codec")
 
 
 def candidates(problem: EntryProblem) -> Candidates:
-    """All that the problem's constraints allow; may be empty (sentences.nothing_allowed says why).
+    """Returns all candidates that the constraints allow; can be empty (see sentences.nothing_allowed).
 
-    With a helper and Triton there are n * (n - 1) / 2 pairs of cuts for each exit. Where latency and accuracy
-    alone decide and memory at the helper does not, only the best first cut for each second one can be chosen,
-    at any bandwidth; a running minimum finds all of those in O(n), exactly.
+    With an intermediate node and Triton there are n * (n - 1) / 2 pairs of cuts per exit. If only latency and
+    accuracy decide and the intermediate node's memory is not limited, only the best first cut for each second
+    cut can be chosen, at any bandwidth. A running minimum finds all of them exactly in O(n).
     """
     found: list[Rows] = []
     for number in range(len(problem.model.exits)):
@@ -53,7 +53,7 @@ def _ways(work: Work, *, full: bool) -> Iterator[Rows]:
 
 
 def _cuts(work: Work) -> Integers:
-    """The places at which the problem's mode and privacy let an activation leave the entry node."""
+    """Returns the cuts at which mode and privacy allow activations to leave the entry node."""
     problem, exit_ = work.problem, work.exit
     if problem.mode in (Mode.LOCAL_ONLY, Mode.RIGHT_SIZING_ONLY) or problem.privacy is Privacy.LOCAL:
         return np.zeros(0, dtype=np.int64)
@@ -65,7 +65,7 @@ def _cuts(work: Work) -> Integers:
 
 
 def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
-    """Entry node and helper, and, where there is Triton, all three."""
+    """Yields rows of entry node and intermediate node, and of all three tiers if there is Triton."""
     problem = work.problem
     codecs = usable_codecs(work)
     simple = problem.objective in (Objective.ACCURACY, Objective.LATENCY)
@@ -81,9 +81,9 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
             np.asarray(alone[name], dtype=np.float64) for name in ("head", "margin", "fixed", "hop", "queue")
         )
         spent = spent - work.helper_extras[helper] * (seconds[-1] - seconds[cuts])
-        # With losses that differ from cut to cut the fastest first cut need not be the best.
+        # If losses differ between cuts, the fastest first cut need not be the best.
         if simple and not limited and problem.codecs[first].at is None:
-            cost = spent + growing  # of handing on at a cut, but for what the second cut decides
+            cost = spent + growing  # of a first cut, without the part that the second cut decides
             cost = np.where(_fits(work, alone), cost, np.inf)
             lowest = np.minimum.accumulate(cost)
             best = np.maximum.accumulate(np.where(cost <= lowest, np.arange(len(cuts)), 0))
@@ -108,7 +108,7 @@ def _fits(work: Work, row: Rows) -> Mask:
 
 
 def _kept(work: Work, row: Rows) -> Rows:
-    """The rows that keep to the lowest accuracy, the pinned places and every place's memory."""
+    """Returns the rows that satisfy the minimum accuracy, the pinned places and the memory of every place."""
     problem, end = work.problem, work.end
     cut, second, helper = (np.asarray(row[name], dtype=np.int64) for name in ("cut", "second", "helper"))
     accuracy = np.asarray(row["accuracy"], dtype=np.float64)

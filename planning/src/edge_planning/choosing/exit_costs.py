@@ -1,4 +1,4 @@
-"""What the way to one exit takes at each place, cumulated over its cuts; and rows of candidates from it."""
+"""The costs of one exit at each place, cumulated over its cuts, and rows of candidates computed from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,15 @@ Rows = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """Of one exit with n cuts; all [n + 1], the last place being the output.
+    """The costs of one exit with n cuts; all arrays [n + 1], the last entry is the output.
 
-    entry, helpers: seconds of what is before a place. remote: of what is behind it. size: bytes that cross
-    there (0 at the output). memory: bytes needed by what is before it. extras: what a margin adds to a second
-    at the entry node and at the other end; helper_extras at each helper.
+    Attributes:
+        entry, helpers: Seconds of the layers before a cut.
+        remote: Seconds of the layers behind it.
+        size: Bytes that cross there (0 at the output).
+        memory: Bytes needed by the layers before it.
+        extras: Seconds that the margin adds per second at the entry node and at the remote end.
+        helper_extras: The same at each intermediate node.
     """
 
     problem: EntryProblem
@@ -37,12 +41,12 @@ class Work:
 
     @property
     def end(self) -> int:
-        """The output's place."""
+        """The index of the output."""
         return len(self.exit.cuts)
 
 
 def work_of(problem: EntryProblem, number: int) -> Work:
-    """The exit's work; BadValueError names a segment that a class has not measured."""
+    """Returns the work of an exit; raises BadValueError for a segment that is not measured on a class."""
     exit_ = problem.model.exits[number]
     percentile = problem.slo.percentile
     entry = before(problem.entry, exit_) * problem.load.scale
@@ -68,7 +72,7 @@ def work_of(problem: EntryProblem, number: int) -> Work:
 
 
 def before(profile: ClassProfile, exit_: Exit) -> Floats:
-    """Mean seconds before each cut and, last, of the exit in one piece."""
+    """Returns the mean seconds before each cut and, last, of the exit in one piece."""
     means: Floats = np.concatenate(([0.0], np.cumsum(profile.means(exit_))))
     means[-1] = profile.whole(exit_)
     return means
@@ -82,7 +86,7 @@ def rows(
     first: int = 0,
     codec: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Columns of candidates that hand on at `cut` (LOCAL: nowhere), to a helper that does so at `second`."""
+    """Returns columns of candidates cut at `cut` (LOCAL: none) and, after an intermediate node, `second`."""
     problem, end = work.problem, work.end
     at = np.where(cut == LOCAL, end, cut)
     second = np.full(len(cut), NONE) if second is None else second
@@ -144,8 +148,9 @@ def rows(
 
 
 def loss_of(codec: Codec, exit_: Exit) -> Floats:
-    """Accuracy that an exit loses by a codec at each of its cuts, infinite where it cannot be used; and at
-    the output, where nothing is sent.
+    """Returns the accuracy that an exit loses by a codec at each of its cuts, and 0 at the output.
+
+    It is infinite where the codec cannot be used.
     """
     if codec.at is not None:
         losses = [codec.at.get((exit_.name, cut.name), np.inf) for cut in exit_.cuts]
@@ -155,13 +160,13 @@ def loss_of(codec: Codec, exit_: Exit) -> Floats:
 
 
 def accuracy_after(accuracy: Floats | float, loss: Floats) -> Floats:
-    """What is left of an accuracy; below any that can be asked for where the loss is infinite."""
+    """Returns the accuracy minus the loss; below any valid accuracy if the loss is infinite."""
     left: Floats = np.where(np.isinf(loss), -np.inf, np.maximum(accuracy - loss, 0.0))
     return left
 
 
 def usable_codecs(work: Work) -> list[int]:
-    """The codecs whose loss at the exit is known."""
+    """Returns the codecs whose loss at the exit is known."""
     codecs = enumerate(work.problem.codecs)
     return [n for n, codec in codecs if _usable(codec, work.exit.name)]
 

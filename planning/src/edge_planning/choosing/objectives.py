@@ -1,7 +1,7 @@
-"""What the choice makes best: one function for each objective, of candidates and a bandwidth.
+"""The objectives of the choice: one function each, of candidates and a bandwidth.
 
-Each gives the keys by which candidates are ordered, the most important first, lowest first. in_time: whether
-only candidates that keep the deadline count as long as there is one; where none does, the fastest answers.
+Each returns the keys by which candidates are ordered: the most important key first, the lowest value first.
+in_time: whether only candidates that meet the deadline count; if none does, the fastest is chosen.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,29 +15,29 @@ Keys = Callable[[Candidates, float], tuple[Floats, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """keys(options, bandwidth): arrays [candidates]."""
+    """An objective's order; keys(options, bandwidth) returns arrays [candidates]."""
 
     keys: Keys
     in_time: bool
 
 
 def most_accurate(options: Candidates, bandwidth: float) -> tuple[Floats, ...]:
-    """Edgent, Algorithm 1: the most accurate, the fastest of equally accurate ones."""
+    """Edgent, Algorithm 1: the most accurate; the fastest of equally accurate ones."""
     return -options.accuracy, options.latencies(bandwidth)
 
 
 def fastest(options: Candidates, bandwidth: float) -> tuple[Floats, ...]:
-    """Neurosurgeon, for latency: the fastest, the most accurate of equally fast ones."""
+    """Neurosurgeon, for latency: the fastest; the most accurate of equally fast ones."""
     return options.latencies(bandwidth), -options.accuracy
 
 
 def least_energy(options: Candidates, bandwidth: float) -> tuple[Floats, ...]:
-    """Neurosurgeon, for the device's energy, here under the SLO."""
+    """Neurosurgeon, for the device's energy, here subject to the SLO."""
     return options.energies(bandwidth), -options.accuracy, options.latencies(bandwidth)
 
 
 def highest_throughput(options: Candidates, bandwidth: float) -> tuple[Floats, ...]:
-    """DADS, heavily loaded: the pipeline whose slowest stage is the fastest, whatever a request takes."""
+    """DADS, heavily loaded: the shortest bottleneck stage, regardless of the latency."""
     return options.bottlenecks(bandwidth), -options.accuracy, options.latencies(bandwidth)
 
 

@@ -1,9 +1,9 @@
 """Route tables: Edgent's configuration map with exact breakpoints.
 
 A candidate's latency is intercept + bits / bandwidth, so the bandwidths at which the choice can change are
-known in closed form: where a candidate begins to keep the deadline, bits / (deadline - intercept), and where
-two candidates are equally fast. Between two such points the choice is the same; one evaluation per cell gives
-the whole map.
+known in closed form: where a candidate starts to meet the deadline, bits / (deadline - intercept), and where
+two candidates are equally fast. Between two such points the choice is constant, so one evaluation per range
+gives the whole map.
 """
 
 import math
@@ -22,30 +22,28 @@ Columns = tuple[Floats, Floats, Floats]  # the same
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """Which candidate answers in which range of bandwidth (bit/s), lowest first; starts[0] is 0."""
+    """The candidate of each range of bandwidth (bit/s), lowest first; starts[0] is 0."""
 
     starts: Floats
     index: Integers
     met: Mask
 
     def merged(self) -> list[tuple[int, float]]:
-        """(candidate, bandwidth from which it is used), lowest first; neighbouring ranges of one candidate
-        joined.
-        """
+        """Returns (candidate, lowest bandwidth of its range), lowest first, with adjacent ranges joined."""
         keep = np.append(True, self.index[1:] != self.index[:-1])
         return [(int(i), float(start)) for i, start in zip(self.index[keep], self.starts[keep], strict=True)]
 
 
 def full_map(options: Candidates, deadline: float) -> Map:
-    """Edgent's choice among all options at every bandwidth above 0."""
+    """Returns Edgent's choice among all candidates at every bandwidth above 0."""
     return _mapped(options, deadline)
 
 
 def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> Map:
-    """The choice among a few options, each in one unbroken range.
+    """Returns the choice among a few candidates, each in one contiguous range.
 
-    While the deadline is kept that is Edgent's choice. Below, the candidate that kept it longest goes on and
-    others that are only useful there may follow, down to the fastest.
+    Where the deadline is met, this is Edgent's choice. Below, the candidate that met it down to the lowest
+    bandwidth stays in use, and others that are useful only there can follow, down to the fastest.
     """
     return _limited(_lines(options), chosen, deadline)
 
@@ -56,7 +54,7 @@ def _lines(options: Candidates) -> list[Line]:
 
 
 def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> Map:
-    """As limited_map; on plain numbers, since arrays of four entries cost more than they save."""
+    """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
     points = {0.0}
     for n, i in enumerate(chosen):
         seconds, bits, _ = lines[i]
@@ -72,7 +70,7 @@ def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> M
     in_time = [met for _, met in picked]
     index = [i for i, _ in picked]
     if any(in_time) and not all(in_time):
-        first = index[in_time.index(True)]  # of the lowest range in which the deadline is kept
+        first = index[in_time.index(True)]  # of the lowest range in which the deadline is met
         spent = {i for i, met in picked if met and i != first}
         left = [i for i in chosen if i not in spent]
         for n, middle in enumerate(middles):
@@ -96,7 +94,7 @@ def _pick(
 
 
 def useful(options: Candidates) -> Candidates:
-    """The local candidates, and of the others those fastest of their exit and accuracy somewhere."""
+    """Returns the local candidates, and those that are the fastest of their exit and accuracy somewhere."""
     kept: list[int] = list(np.flatnonzero(options.local))
     intercept, bits = options.intercept.tolist(), options.bits.tolist()
     alike: dict[tuple[int, float], list[int]] = {}
@@ -109,13 +107,12 @@ def useful(options: Candidates) -> Candidates:
 
 
 def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int]:
-    """The indices of at most limits.routes candidates, the local one included, that lose least.
+    """Returns the indices of the best table: at most limits.routes candidates, including the local one.
 
-    Least is lost when the expected accuracy of answers in time is highest over the distribution of bandwidth;
-    that part is exact (a dynamic programme over the exits' thresholds) among the tables whose thresholds are
-    a factor of limits.safety apart, but for routes that bring less than limits.least_accuracy and are left
-    out. Among equals the mean latency decides, improved by adding and exchanging candidates as long as that
-    helps.
+    The best table has the highest expected accuracy of responses in time over the distribution of bandwidth.
+    This part is exact (a dynamic program over the exits' thresholds) among the tables whose thresholds differ
+    by a factor of at least limits.safety, except that routes that add less than limits.least_accuracy are
+    left out. Among equals, the mean latency decides; a local search adds and exchanges candidates.
     """
     local = _local(options, deadline)
     room = limits.routes - len(local)
@@ -136,12 +133,12 @@ def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int
 
 
 def value(options: Candidates, chosen: Sequence[int], deadline: float, limits: Tables) -> tuple[float, float]:
-    """(expected accuracy of answers in time, mean latency in seconds) over the distribution of bandwidth."""
+    """Returns (expected accuracy of responses in time, mean latency in s) over the bandwidth distribution."""
     return _value(_columns(options), limited_map(options, chosen, deadline), limits)
 
 
 def full_value(options: Candidates, deadline: float, limits: Tables) -> tuple[float, float]:
-    """The same for a table without a limit."""
+    """Returns the same for a table of unlimited size."""
     return _value(_columns(options), full_map(options, deadline), limits)
 
 
@@ -167,11 +164,11 @@ def _local(options: Candidates, deadline: float) -> list[int]:
 def _most_accurate(
     options: Candidates, local: list[int], deadline: float, room: int, limits: Tables
 ) -> list[int]:
-    """Exactly the at most `room` candidates, far enough apart, with the highest expected accuracy in time."""
+    """Returns the exact best set of at most `room` candidates, by expected accuracy in time."""
     floor = max((float(options.accuracy[i]) for i in local if options.intercept[i] <= deadline), default=0.0)
     steps = _staircase(options, floor, deadline, limits.high)
-    accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: no step yet
-    low = limits.low if limits.distribution is None else 0.0  # a given one may reach below
+    accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: before the first step
+    low = limits.low if limits.distribution is None else 0.0  # a given distribution can reach below
     starts = [max(float(start), low) for start in options.thresholds(deadline)[steps]]
     share = limits.bandwidths.share(np.array(starts), np.full(len(starts), np.inf)).tolist()
     starts.append(0.0)  # [-1]
@@ -194,7 +191,7 @@ def _most_accurate(
 
 
 def _staircase(options: Candidates, floor: float, deadline: float, high: float) -> list[int]:
-    """Candidates by rising threshold (below high), each more accurate than floor and all before it."""
+    """Returns candidates by rising threshold (below high), each more accurate than floor and those before."""
     thresholds = options.thresholds(deadline)
     steps: list[int] = []
     for i in np.lexsort((options.intercept, -options.accuracy, thresholds)):
@@ -207,7 +204,7 @@ def _staircase(options: Candidates, floor: float, deadline: float, high: float) 
 def _neighbours(
     chosen: list[int], others: list[int], room: int, least_gain: float
 ) -> Iterator[tuple[float, list[int]]]:
-    """Every exchange of one candidate and every addition of one, with the gain that each must bring."""
+    """Yields every exchange and every addition of one candidate, with the gain that it must bring."""
     for other in others:
         if other not in chosen:
             yield from ((1e-9, [other if c == old else c for c in chosen]) for old in chosen)
@@ -238,7 +235,7 @@ def _middles(starts: Floats) -> Floats:
 
 
 def _crossings(options: Candidates) -> Floats:
-    """Bandwidths at which two candidates are equally fast."""
+    """Returns the bandwidths at which two candidates are equally fast."""
     first, second = np.triu_indices(len(options), 1)
     bits = options.bits[first] - options.bits[second]
     seconds = options.intercept[second] - options.intercept[first]
@@ -247,7 +244,7 @@ def _crossings(options: Candidates) -> Floats:
 
 
 def _envelope(intercept: list[float], bits: list[float], indices: list[int]) -> list[int]:
-    """Those of `indices` (by rising intercept) that are the fastest somewhere: a lower envelope of lines."""
+    """Returns those of `indices` (by rising intercept) on the lower envelope: the fastest somewhere."""
     kept: list[int] = []
     for i in indices:
         if kept and bits[i] >= bits[kept[-1]]:
@@ -261,5 +258,5 @@ def _envelope(intercept: list[float], bits: list[float], indices: list[int]) -> 
 
 
 def _crossing(intercept: list[float], bits: list[float], fast: int, small: int) -> float:
-    """The transfer time per bit at which the smaller candidate overtakes."""
+    """Returns the transfer time per bit from which the smaller candidate is faster."""
     return (intercept[small] - intercept[fast]) / (bits[fast] - bits[small])

@@ -1,4 +1,4 @@
-"""Device classes: nodes with the same latency behaviour, and the two that Edgent published."""
+"""Device classes: nodes with the same latency behavior, and the two that Edgent published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,21 @@ from edge_planning.errors import require
 
 EDGENT = "Li, Zhou, Chen: Edge Intelligence: On-Demand DNN Model Co-Inference (MECOMM 2018), slides, Table 2"
 ASSUMED_ERROR = 0.2
-"""Relative standard error given to the published regressions: an assumption, their source states none."""
+"""Relative standard error of the published regressions: an assumption, as their source states none."""
 FLOPS_ERROR = 0.5
-"""Relative standard error of a time that comes from FLOPs alone: an assumption."""
+"""Relative standard error of a time estimated from FLOPs: an assumption."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceClass:
-    """What is known of a class of devices without running the model on it.
+    """The costs of a class of devices that are known without running the model on it.
 
-    regressions: by family of layers (costs.variables). flops_per_second: the rate that layers without a
-    regression are charged at, and flops_error its relative standard error. loading: seconds to load a model,
-    on its `bytes`. active_power: watts above idle while computing, None: not known.
+    Attributes:
+        regressions: By family of layers (costs.variables).
+        flops_per_second: FLOP rate for layers without a regression.
+        flops_error: Relative standard error of times estimated from that rate.
+        loading: Seconds to load a model, by its `bytes`.
+        active_power: Watts above idle while computing; None if unknown.
     """
 
     name: str
@@ -35,18 +38,18 @@ class DeviceClass:
     def __post_init__(self) -> None:
         require(
             isfinite(self.flops_per_second) and self.flops_per_second > 0,
-            f"device class {self.name}: {self.flops_per_second} FLOP/s is not above 0",
+            f"device class {self.name}: flops_per_second {self.flops_per_second} must be finite and > 0",
         )
         for name in ("active_power", "memory"):
             value = getattr(self, name)
             require(
                 value is None or (isfinite(value) and value >= 0),
-                f"device class {self.name}: {name} {value} is negative or not a number",
+                f"device class {self.name}: {name} {value} must be finite and >= 0",
             )
 
 
 def _line(intercept: float, **coefficients: float) -> Regression:
-    """A row of the table, which is in milliseconds."""
+    """Returns the regression of a row of the table, which is in milliseconds."""
     scaled = {name: value / 1e3 for name, value in coefficients.items()}
     return Regression(scaled, intercept / 1e3, ASSUMED_ERROR)
 
@@ -67,9 +70,9 @@ RASPBERRY_PI_3 = DeviceClass(
     active_power=3.7 - 1.4,
     memory=1 << 30,
 )
-"""Raspberry Pi 3b (1 GiB) as in Edgent's mobile column. active_power: 3.7 W with all four cores at work less
-1.4 W idle, as the Pi Dramble project measured a Raspberry Pi 3 B. flops_per_second: the rate at which these
-very regressions run Edgent's AlexNet (costs.edgent), rounded."""
+"""Raspberry Pi 3b (1 GiB) as in Edgent's mobile column. active_power: 3.7 W with four busy cores minus 1.4 W
+idle, as the Pi Dramble project measured a Raspberry Pi 3 B. flops_per_second: the rate at which these
+regressions run Edgent's AlexNet (costs.edgent), rounded."""
 
 DESKTOP = DeviceClass(
     name="desktop",

@@ -1,16 +1,16 @@
 """Edgent's model: an AlexNet with five exits for CIFAR-10.
 
-From the source: the model, the data, five exits of 12, 16, 19, 20 and 22 layers of which the last is the
-full one (Li, Zhou, Chen, MECOMM 2018). The 22 layers are those of BranchyNet's AlexNet for CIFAR-10
+From the source: the model, the data, and five exits of 12, 16, 19, 20 and 22 layers, of which the last is the
+full model (Li, Zhou, Chen, MECOMM 2018). The 22 layers are those of BranchyNet's AlexNet for CIFAR-10
 (Teerapittayanon et al., ICPR 2016: conv relu pool lrn, conv relu pool lrn, conv relu, conv relu, conv relu
-pool, fc relu dropout, fc relu dropout, fc), on which Edgent builds. Assumptions, because the source at hand
-does not say:
+pool, fc relu dropout, fc relu dropout, fc), on which Edgent builds. The source does not state the following,
+so they are assumptions:
 
-- the widths. Default (WIDE): AlexNet's own (Krizhevsky et al., NIPS 2012) with 5x5 filters of stride 1 in the
-  first layer, since an image has 32x32 pixels; with them the device alone takes more than 2 s, as published.
+- The widths. Default (WIDE): AlexNet's own (Krizhevsky et al., NIPS 2012) with 5x5 filters of stride 1 in the
+  first layer, since an image has 32x32 pixels. With them the device alone takes more than 2 s, as published.
   NARROW: BranchyNet's.
-- where the branches leave the trunk and what is in them: chosen to have the published numbers of layers.
-- the accuracies; the last one is near BranchyNet's AlexNet (78.38 %).
+- The layers of the branches and where they leave the trunk: chosen to match the published numbers of layers.
+- The accuracies. The last one is close to that of BranchyNet's AlexNet (78.38 %).
 - FRAMING, inferred from the two published edge-only latencies.
 """
 
@@ -23,16 +23,16 @@ from edge_planning.graphs.values import Graph, Layer, Tensor
 
 ACCURACIES = (0.68, 0.74, 0.76, 0.77, 0.78)
 WIRE_BYTES = (2.317 - 0.123) / (1 / 50e3 - 1 / 1e6) / 8
-"""Edge-only takes 2.317 s at 50 kbit/s and 0.123 s at 1 Mbit/s: so much crosses the link (14,434 bytes), and
-7.5 ms pass beyond it."""
+"""Edge-only takes 2.317 s at 50 kbit/s and 0.123 s at 1 Mbit/s, so 14,434 bytes cross the link and the server
+takes 7.5 ms."""
 FRAMING = WIRE_BYTES / (3 * 32 * 32 * 4)
-"""Bytes on the wire for one byte of a tensor: what the image's 12,288 bytes become."""
+"""Bytes on the wire per byte of a tensor, from the image of 12,288 bytes."""
 CLASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Filters of the five convolutions, outputs of the two hidden layers, and both in a branch."""
+    """Filters of the five convolutions, outputs of the two hidden layers, and both for a branch."""
 
     filters: tuple[int, int, int, int, int]
     hidden: tuple[int, int]
@@ -49,13 +49,13 @@ BRANCHES: dict[str, tuple[str, str]] = {
     "exit3": ("relu3", "conv relu conv relu pool fc relu dropout fc"),
     "exit4": ("relu4", "conv relu pool lrn fc relu dropout fc"),
 }
-"""Where each branch leaves the trunk, and its layers: 4 + 8, 8 + 8, 10 + 9 and 12 + 8 of them."""
+"""Where each branch leaves the trunk, and its layers: 4 + 8, 8 + 8, 10 + 9 and 12 + 8 layers."""
 
 
 def alexnet(widths: Widths = WIDE, framing: float = FRAMING) -> Model:
-    """The model with its graph; each exit can be cut at every tensor on the way to it.
+    """Returns the model with its graph; each exit can be cut at every tensor before it.
 
-    A cut's size is what crosses the link: the tensor in fp32 times `framing` (1: the bare tensor).
+    The size of a cut is the bytes on the link: the tensor in fp32 times `framing` (1: without overhead).
     """
     net = _Net()
     _trunk(net, widths)
@@ -81,13 +81,13 @@ def alexnet(widths: Widths = WIDE, framing: float = FRAMING) -> Model:
 
 @dataclass(slots=True)
 class _Net:
-    """Layers one after another; each makes the tensor of its own name."""
+    """A graph under construction; each layer produces the tensor of its own name."""
 
     layers: list[Layer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=lambda: {"image": _tensor("image", (1, 3, 32, 32))})
 
     def add(self, name: str, kind: str, source: str, width: int = 0, kernel: int = 3) -> str:
-        """A layer behind the tensor `source`; width: filters or outputs; kernel: size of a square filter."""
+        """Adds a layer after the tensor `source`; width: filters or outputs; kernel: filter side."""
         before = self.tensors[source]
         after = _tensor(name, _shape(kind, before.shape, width))
         inputs = {"conv": before.shape[1] * kernel**2, "gemm": before.elements}.get(kind, 0)
@@ -157,9 +157,9 @@ def _shape(kind: str, before: tuple[int, ...], width: int) -> tuple[int, ...]:
 
 
 def _flops(kind: str, inputs: int, before: Tensor, after: Tensor) -> float:
-    """Operations: 2 for each weight and output, 9 comparisons for each pooled pixel, 1 for each element else.
+    """Returns operations: 2 per weight and output, 9 comparisons per pooled pixel, otherwise 1 per element.
 
-    Local response normalisation over 5 maps takes about 13 for each element (squares, sums, a power).
+    Local response normalization over 5 maps takes about 13 per element (squares, sums, a power).
     """
     if inputs:
         return 2.0 * inputs * after.elements

@@ -1,12 +1,12 @@
-"""Energy of one request at the entry node: computing and sending. Idle power is left out, it flows anyway.
+"""Energy of one request at the entry node: computing and sending, without idle power.
 
     compute = active_power * seconds
     radio   = (watts_per_bit * bandwidth + base) * transfer time, transfer time = 8 * bytes / bandwidth
 
 The radio model is that of Huang et al. (A Close Examination of Performance and Power Characteristics of 4G
-LTE Networks, MobiSys 2012, Table 4), linear in the throughput; offloading work such as Neurosurgeon (ASPLOS
-2017) reckons energy in the same way, as power times duration of each part. Left out: the radio's tail after
-the transfer, receiving (the reply is small), and waiting at idle power.
+LTE Networks, MobiSys 2012, Table 4), linear in the throughput. Work on offloading such as Neurosurgeon
+(ASPLOS 2017) computes energy in the same way, as power times duration of each part. Excluded: the radio's
+tail energy after the transfer, receiving (the response is small), and waiting at idle power.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ HUANG = "Huang et al.: A Close Examination of 4G LTE Networks (MobiSys 2012), Ta
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """A sending radio: watts for each bit/s of throughput, and watts while it sends at all."""
+    """A sending radio: watts per bit/s of throughput, and base watts while it sends."""
 
     name: str
     watts_per_bit: float
@@ -36,7 +36,7 @@ class Radio:
         for name in ("watts_per_bit", "base"):
             value = getattr(self, name)
             require(
-                isfinite(value) and value >= 0, f"radio {self.name}: {name} {value} is negative or no number"
+                isfinite(value) and value >= 0, f"radio {self.name}: {name} {value} must be finite and >= 0"
             )
 
 
@@ -62,15 +62,15 @@ class Energy:
 
 
 def compute_energy(seconds: Numbers, device_class: DeviceClass) -> Floats:
-    """Joules above idle for computing that long; BadValueError when the class's power is not known."""
+    """Returns the joules above idle of a compute time; BadValueError if the class's power is unknown."""
     if device_class.active_power is None:
-        raise BadValueError(f"device class {device_class.name}: active_power is not known")
+        raise BadValueError(f"device class {device_class.name}: active_power is unknown")
     _check("seconds", seconds)
     return np.asarray(seconds) * device_class.active_power
 
 
 def radio_energy(size: Numbers, bandwidth: float, radio: Radio) -> Floats:
-    """Joules for sending `size` bytes at `bandwidth` bit/s; infinite without a link, 0 for no bytes."""
+    """Returns the joules to send `size` bytes at `bandwidth` bit/s: infinite at 0 bit/s, 0 for 0 bytes."""
     _check("size", size)
     _check("bandwidth", bandwidth)
     bits = np.asarray(size, dtype=np.float64) * 8
@@ -82,12 +82,12 @@ def radio_energy(size: Numbers, bandwidth: float, radio: Radio) -> Floats:
 def request_energy(
     seconds: Numbers, size: Numbers, bandwidth: float, device_class: DeviceClass, radio: Radio
 ) -> Energy:
-    """What a request costs the entry node that computes for `seconds` and then sends `size` bytes."""
+    """Returns the energy of an entry node that computes for `seconds` and then sends `size` bytes."""
     return Energy(compute_energy(seconds, device_class), radio_energy(size, bandwidth, radio))
 
 
 def _check(name: str, value: Numbers) -> None:
     require(
         bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0)),
-        f"energy: {name} {value} is negative or not a number",
+        f"energy: {name} {value} must be finite and >= 0",
     )

@@ -1,4 +1,4 @@
-"""How long layers take on a device class: measured where possible, else regressed, else from FLOPs."""
+"""Compute times of layers on a device class: measured if possible, else regressed, else from FLOPs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from edge_planning.graphs.values import Graph, Layer
 
 
 class Source(StrEnum):
-    """Where an estimate comes from, the surest first."""
+    """The source of an estimate, the most reliable first."""
 
     MEASURED = "measured"
     REGRESSION = "regression"
@@ -23,7 +23,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean seconds; error is the relative standard error of that mean, 0 for what was measured."""
+    """Mean seconds; error is the relative standard error of that mean, 0 if measured."""
 
     seconds: float
     error: float
@@ -31,13 +31,16 @@ class Estimate:
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
-    """The estimate of layers that run one after another.
+    """Returns the estimate of layers that run sequentially.
 
-    Their errors are taken to go together (one class, one regression), which is on the safe side; the source
-    is the least sure one. BadValueError when there are none.
+    Their errors count as fully correlated (one class, one regression), which is conservative. The source is
+    the least reliable one.
+
+    Raises:
+        BadValueError: There are no estimates.
     """
     parts = tuple(estimates)
-    require(bool(parts), "estimates: none to sum up")
+    require(bool(parts), "estimates: the list is empty")
     seconds = sum(part.seconds for part in parts)
     error = sum(part.seconds * part.error for part in parts) / seconds if seconds > 0 else 0.0
     return Estimate(seconds, error, max((part.source for part in parts), key=list(Source).index))
@@ -46,11 +49,14 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
 def layer_times(
     graph: Graph, device_class: DeviceClass, measured: Mapping[tuple[str, str], Timing] | None = None
 ) -> tuple[Estimate, ...]:
-    """One estimate for each layer of the graph, in its order.
+    """Returns one estimate per layer of the graph, in its order.
 
-    measured: timings of slices by (tensor from, tensor to), as in a ClassProfile. A slice of several layers
-    is shared out among them as they are estimated without it; of overlapping slices the shorter one counts.
-    BadValueError names a tensor that the graph does not have.
+    `measured` has timings of slices by (tensor from, tensor to), as in a ClassProfile. The time of a slice of
+    several layers is divided in proportion to their estimates without it. Of overlapping slices the shorter
+    one is used.
+
+    Raises:
+        BadValueError: A tensor is not in the graph.
     """
     times = {_key(layer): _estimate(layer, device_class) for layer in graph.layers}
     slices = [
@@ -72,16 +78,19 @@ def class_profile(
     *,
     loading: bool = False,
 ) -> ClassProfile:
-    """The profile of a model that was not measured (or only in part) on a class, by its graph.
+    """Returns the profile of a model on a class where it was not measured, or only in part, from its graph.
 
-    Nothing is known of the spread from run to run where nothing was measured: the 95th percentile is the mean
-    there. loading: every request loads what it runs, as in Edgent's prototype; else sessions are warm. It is
-    linear in the bytes, so each segment bears its own, and the first one what any loading takes at least.
-    BadValueError for a model without a graph, or a class whose loading is not known where it is asked for.
+    The variance of unmeasured segments is unknown, so their 95th percentile is the mean. With `loading`,
+    every request loads the slices that it runs, as in Edgent's prototype; otherwise the model stays loaded.
+    Loading time is linear in the bytes: each segment includes its own, and the first one also the constant
+    part.
+
+    Raises:
+        BadValueError: The model has no graph, or `loading` is set and the class has no loading time.
     """
     graph = model.graph
     if graph is None:
-        raise BadValueError(f"model {model.name}: no graph, so nothing to estimate from")
+        raise BadValueError(f"model {model.name}: no graph to estimate from")
     measured = measured or {}
     times = dict(zip(map(_key, graph.layers), layer_times(graph, device_class, measured), strict=True))
     segments = dict(measured)
@@ -97,14 +106,14 @@ def class_profile(
 
 def _loading(device_class: DeviceClass, layers: Iterable[Layer], *, first: bool) -> float:
     if device_class.loading is None:
-        raise BadValueError(f"device class {device_class.name}: loading is not known")
+        raise BadValueError(f"device class {device_class.name}: loading is unknown")
     size = float(sum(layer.parameters for layer in layers))
     least = device_class.loading.seconds({"bytes": 0.0})
     return device_class.loading.seconds({"bytes": size}) - (0.0 if first else least)
 
 
 def _key(layer: Layer) -> str:
-    """A tensor has one maker, while names of layers may repeat."""
+    """Returns a unique key of a layer: a tensor has one producer, while names of layers can repeat."""
     return layer.outputs[0]
 
 
@@ -116,7 +125,7 @@ def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
 
 
 def _shared_out(estimated: Mapping[str, float], seconds: float) -> dict[str, Estimate]:
-    """Measured seconds of several layers, in proportion to what they were estimated at (or evenly)."""
+    """Divides measured seconds among layers in proportion to their estimates, or evenly if these are 0."""
     whole = sum(estimated.values())
     shares = {name: part / whole if whole > 0 else 1 / len(estimated) for name, part in estimated.items()}
     return {name: Estimate(share * seconds, 0.0, Source.MEASURED) for name, share in shares.items()}

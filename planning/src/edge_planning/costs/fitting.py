@@ -1,4 +1,4 @@
-"""Regressions fitted to measured layers, one for each family, as Edgent does offline for each class."""
+"""Fits regressions to measured layers, one per family, as Edgent does offline for each device class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from edge_planning.errors import require
 
 Floats = npt.NDArray[np.float64]
 SAMPLES_PER_PARAMETER = 2
-"""Measured layers that a fit needs for each coefficient and for the intercept (a choice)."""
+"""Measured layers required per coefficient, the intercept included (a choice)."""
 FOLDS = 5
-"""Parts that are left out in turn to see which variables predict best."""
+"""Folds of the cross-validation that selects the variables."""
 ROUNDS = 50
 
 
@@ -32,12 +32,12 @@ class Sample:
     def __post_init__(self) -> None:
         require(
             isfinite(self.seconds) and self.seconds > 0,
-            f"sample of {self.kind}: {self.seconds} s is no measured time",
+            f"sample of {self.kind}: time {self.seconds} s must be finite and > 0",
         )
         for name, value in self.variables.items():
             require(
                 isfinite(value) and value >= 0,
-                f"sample of {self.kind}: {name} {value} is negative or not a number",
+                f"sample of {self.kind}: {name} {value} must be finite and >= 0",
             )
 
 
@@ -45,8 +45,10 @@ class Sample:
 class Fit:
     """A fitted regression, or the reason why there is none.
 
-    r2: the share of the variance of the seconds that it explains. error: relative standard error, the square
-    root of the sum of squared (measured / predicted - 1) by degrees of freedom.
+    Attributes:
+        r2: Share of the variance of the seconds that it explains.
+        error: Relative standard error: the square root of the sum of squared (measured / predicted - 1)
+            divided by the degrees of freedom.
     """
 
     samples: int
@@ -58,27 +60,27 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class ClassFit:
-    """A device class made from measurements, with the fit of each family of layers."""
+    """A device class fitted to measurements, with the fit of each family of layers."""
 
     device_class: DeviceClass
     fits: Mapping[str, Fit]
 
 
 def fit(samples: Sequence[Sample], names: Sequence[str]) -> Fit:
-    """A line through the samples on the variables `names` and an intercept, none of them negative.
+    """Fits a linear function of the variables `names` and an intercept, all non-negative.
 
-    The spread of a time grows with the time, so residuals count relative to the prediction: least squares
-    with weights 1 / prediction^2, repeated until the prediction stands (the quasi-likelihood of a variance
-    proportional to the squared mean; McCullagh and Nelder: Generalized Linear Models, 1989, chapter 9). A
-    small layer counts as much as a large one; no prediction is below the shortest measured time, and more
-    work never takes less time.
+    The variance of a time grows with the time, so residuals are relative to the prediction: least squares
+    with weights 1 / prediction^2, iterated until the predictions converge (the quasi-likelihood for a
+    variance proportional to the squared mean; McCullagh and Nelder: Generalized Linear Models, 1989, chapter
+    9). Small and large layers count equally. No prediction is below the shortest measured time, and more work
+    never takes less time.
     """
     needed = SAMPLES_PER_PARAMETER * (len(names) + 1)
     if len(samples) < needed:
-        return Fit(len(samples), reason=f"{len(samples)} measured layers are too few, {needed} are needed")
+        return Fit(len(samples), reason=f"{len(samples)} measured layers: at least {needed} are required")
     for sample in samples:
         missing = [name for name in names if name not in sample.variables]
-        require(not missing, f"sample of {sample.kind}: no variable {', '.join(missing)}")
+        require(not missing, f"sample of {sample.kind}: missing variables {', '.join(missing)}")
     seconds = np.array([sample.seconds for sample in samples])
     inputs = np.array([[*(sample.variables[name] for name in names), 1.0] for sample in samples])
     floor = float(seconds.min())
@@ -99,10 +101,10 @@ def fit(samples: Sequence[Sample], names: Sequence[str]) -> Fit:
 
 
 def fit_family(samples: Sequence[Sample]) -> Fit:
-    """The better one of two lines for layers of one family: on Edgent's variables, or on the work done.
+    """Returns the better of two fits for a family of layers: on Edgent's variables, or on the amount of work.
 
-    The work is operations, weights and output (costs.variables.WORK). Better is what predicts layers that
-    were left out, a fifth of them at a time, with the smaller squared relative error; Edgent's among equals.
+    The work is operations, weights and output (costs.variables.WORK). The better fit has the smaller squared
+    relative error in cross-validation with a fifth of the layers left out; ties go to Edgent's variables.
     """
     kind = family(samples[0].kind) if samples else ""
     published = VARIABLES.get(kind, OTHERS)
@@ -114,10 +116,12 @@ def fit_family(samples: Sequence[Sample]) -> Fit:
 def fit_class(
     name: str, samples: Sequence[Sample], *, source: str, fallback: DeviceClass | None = None
 ) -> ClassFit:
-    """A device class from measured layers; families with too few get the fallback's regression, if any.
+    """Fits a device class to measured layers; families with too few use the fallback's regression, if any.
 
-    The rate of FLOPs for all other layers minimises the relative errors of the samples that have any.
-    BadValueError when there are none of those and no fallback either.
+    The FLOP rate for all other layers minimizes the relative errors of the samples with FLOPs.
+
+    Raises:
+        BadValueError: No sample has FLOPs and there is no fallback.
     """
     families = sorted({family(sample.kind) for sample in samples})
     fits = {kind: fit_family([s for s in samples if family(s.kind) == kind]) for kind in families}
@@ -150,10 +154,10 @@ def _settled(inputs: Floats, seconds: Floats, floor: float) -> Floats:
 
 
 def _non_negative(inputs: Floats, wanted: Floats) -> Floats:
-    """Exact non-negative least squares: the best of the unconstrained solutions on every set of columns.
+    """Solves non-negative least squares exactly: the best unconstrained solution over all subsets of columns.
 
     The optimum is the unconstrained one on the columns where it is positive (Lawson and Hanson, 1974); with
-    a handful of columns all sets can be tried.
+    a handful of columns all subsets can be tried.
     """
     columns = range(inputs.shape[1])
     best, best_loss = np.zeros(inputs.shape[1]), float(wanted @ wanted)
@@ -169,7 +173,7 @@ def _non_negative(inputs: Floats, wanted: Floats) -> Floats:
 
 
 def _left_out_error(samples: Sequence[Sample], names: Sequence[str]) -> float:
-    """The sum of squared relative errors on samples that the fit did not see; infinite without enough."""
+    """Returns the squared relative error in cross-validation; infinite if a fold has too few samples."""
     loss = 0.0
     for fold in range(FOLDS):
         found = fit([s for n, s in enumerate(samples) if n % FOLDS != fold], names).regression
@@ -183,7 +187,7 @@ def _flops_rate(samples: Sequence[Sample], fallback: DeviceClass | None) -> tupl
     flops = [(sample.variables.get("flops", 0.0), sample.seconds) for sample in samples]
     work = np.array([count / seconds for count, seconds in flops if count > 0])
     if not len(work):
-        require(fallback is not None, "no measured layer has FLOPs, and there is no class to fall back to")
+        require(fallback is not None, "samples: none has FLOPs: pass a fallback class")
         assert fallback is not None
         return fallback.flops_per_second, fallback.flops_error
     rate = float((work @ work) / work.sum())

@@ -1,11 +1,11 @@
-"""What a predicted time is multiplied by, so that a percentile of the measured ones stays below it.
+"""The factor by which a predicted time is multiplied to cover a percentile of the measured times.
 
 Split conformal prediction (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005; Lei et al.:
 Distribution-Free Predictive Inference for Regression, 2018) on the ratios of measured to predicted time: the
 ceil((n + 1) * level)-th smallest of n ratios is exceeded by the next one with a probability of at most
-1 - level, whatever their distribution, as long as they are exchangeable. Under drift they are not: then the
-level itself follows what happens (Gibbs and Candes: Adaptive Conformal Inference under Distribution Shift,
-NeurIPS 2021), which keeps the long-run share of misses whatever comes.
+1 - level, for any distribution, as long as they are exchangeable. Under drift they are not. The level
+therefore adapts to the observed misses (Gibbs and Candes: Adaptive Conformal Inference under Distribution
+Shift, NeurIPS 2021), which bounds the long-run share of misses for any sequence.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,19 @@ from math import ceil, inf, isfinite
 from edge_planning.errors import require
 
 WINDOW = 500
-"""Ratios that are kept: enough for the 99.5th percentile, few enough to forget a machine that has changed."""
+"""Number of ratios kept: enough for the 99.5th percentile, few enough to adapt to a changed machine."""
 LIMIT = 10.0
-"""No margin is above this, so that a plan stays possible while little is known."""
+"""Maximum margin, so that a plan stays possible with few measurements."""
 STEP = 0.02
-"""How far a miss moves the level; Gibbs and Candes use 0.005 for series of some thousands."""
+"""Step size of the level per miss; Gibbs and Candes use 0.005 for series of some thousands."""
 
 
 def conformal_quantile(ratios: Sequence[float], percentile: float) -> float:
-    """The conformal quantile of ratios; infinite where they are too few to speak of that percentile.
+    """Returns the conformal quantile of ratios; infinite if there are too few for the percentile.
 
-    BadValueError: no ratios, one that is no number above 0, or a percentile that is not between 0 and 100.
+    Raises:
+        BadValueError: There are no ratios, one is not a number above 0, or the percentile is not between 0
+            and 100.
     """
     require(len(ratios) > 0, "margin: no residuals")
     require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
@@ -35,7 +37,7 @@ def conformal_quantile(ratios: Sequence[float], percentile: float) -> float:
 
 
 def ratios_needed(percentile: float) -> int:
-    """The fewest ratios from which the conformal quantile is finite: 19 for the 95th percentile."""
+    """Returns the smallest number of ratios with a finite conformal quantile: 19 for the 95th percentile."""
     require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
     level = percentile / 100
     return ceil(level / (1 - level) - 1e-9)
@@ -43,11 +45,13 @@ def ratios_needed(percentile: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """The margin for one percentile, learnt from ratios of measured to predicted time, oldest first.
+    """The margin for one percentile, learned from ratios of measured to predicted time, oldest first.
 
-    miss: the share of misses that the quantile is taken for at present; it starts at 1 - percentile / 100
-    and moves by `step` times the difference of what was wanted and what happened (0: plain split conformal).
-    prior: the margin while there are too few ratios for the percentile (None: the limit).
+    Attributes:
+        miss: The share of misses for which the quantile is currently taken. It starts at 1 - percentile / 100
+            and moves by `step` times the difference of the target and the outcome.
+        step: Step size of `miss`; 0 is plain split conformal prediction.
+        prior: The margin while there are too few ratios for the percentile (None: the limit).
     """
 
     percentile: float = 95.0
@@ -63,25 +67,26 @@ class Margin:
         needed = ratios_needed(self.percentile)
         require(
             self.window >= needed,
-            f"margin: window {self.window} is too small for percentile {self.percentile}: it needs {needed}",
+            f"margin: window {self.window} is too small for percentile {self.percentile}: use {needed} or "
+            f"more",
         )
-        require(isfinite(self.step) and self.step >= 0, f"margin: step {self.step} is negative or no number")
-        require(isfinite(self.limit) and self.limit >= 1, f"margin: limit {self.limit} is below 1")
+        require(isfinite(self.step) and self.step >= 0, f"margin: step {self.step} must be finite and >= 0")
+        require(isfinite(self.limit) and self.limit >= 1, f"margin: limit {self.limit} must be >= 1")
         require(
             self.prior is None or 0 < self.prior <= self.limit,
-            f"margin: prior {self.prior} is not between 0 and the limit {self.limit}",
+            f"margin: prior {self.prior} must be between 0 and the limit {self.limit}",
         )
         require(self.miss is None or isfinite(self.miss), f"margin: miss {self.miss} is not a number")
         _check(self.ratios)
 
     @property
     def wanted(self) -> float:
-        """The share of misses that is asked for."""
+        """The target share of misses."""
         return 1 - self.percentile / 100
 
     @property
     def value(self) -> float:
-        """The margin at present: 0 when far too few were missed, the limit when far too many were."""
+        """The current margin: 0 if far too few requests missed, the limit if far too many did."""
         miss = self.wanted if self.miss is None else self.miss
         if len(self.ratios) < ratios_needed(self.percentile):
             return self.limit if self.prior is None else self.prior
@@ -91,9 +96,11 @@ class Margin:
 
 
 def observe(state: Margin, predicted: float, measured: float) -> Margin:
-    """The state after one more request: times in seconds, the predicted one without any margin."""
-    require(isfinite(predicted) and predicted > 0, f"margin: predicted time {predicted} s is not above 0")
-    require(isfinite(measured) and measured > 0, f"margin: measured time {measured} s is not above 0")
+    """Returns the state after one more request: times in seconds, the predicted one without a margin."""
+    require(
+        isfinite(predicted) and predicted > 0, f"margin: predicted time {predicted} s must be finite and > 0"
+    )
+    require(isfinite(measured) and measured > 0, f"margin: measured time {measured} s must be finite and > 0")
     ratio = measured / predicted
     missed = ratio > state.value
     miss = state.wanted if state.miss is None else state.miss
@@ -106,4 +113,4 @@ def observe(state: Margin, predicted: float, measured: float) -> Margin:
 
 def _check(ratios: Sequence[float]) -> None:
     bad = next((ratio for ratio in ratios if not 0 < ratio < inf), None)
-    require(bad is None, f"margin: residual {bad} is no ratio above 0")
+    require(bad is None, f"margin: residual {bad} must be finite and > 0")

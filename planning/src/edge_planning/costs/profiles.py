@@ -1,4 +1,4 @@
-"""What a model costs on a device class, as measured."""
+"""Measured compute times of a model on a device class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from edge_planning.graphs.models import Exit
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Mean and 95th percentile of a run, in seconds."""
+    """Mean and 95th percentile of the time of a run, in seconds."""
 
     mean: float
     p95: float
@@ -21,7 +21,9 @@ class Timing:
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("p95", self.p95)):
             require(
-                isfinite(value) and value >= 0, f"timing: {name} {value} s is not a time", BadProfileError
+                isfinite(value) and value >= 0,
+                f"timing: {name} {value} s must be finite and >= 0",
+                BadProfileError,
             )
 
 
@@ -29,13 +31,16 @@ class Timing:
 class ClassProfile:
     """Timings of a model on one device class.
 
-    segments: by (tensor from, tensor to). exits: by exit name, from the input to the exit in one piece, where
-    that was measured; it then stands for the local route, which runs in one piece, and an exit's segments are
-    scaled to sum to it: measured alone, each pays for a call of its own, and what else ran on the machine at
-    that moment would make one cut look better than another. residuals: by exit name, ratios of measured to
-    predicted compute time from serving; where there are enough for a percentile, they make the margin.
-    before: by exit name, mean seconds of the layers before each of its cuts, and last of all its layers; it
-    stands for segments where cuts are sets of tensors and nothing runs from one to the next.
+    Attributes:
+        segments: By (tensor from, tensor to).
+        exits: By exit name, from the input to the exit in one piece, where measured. It is the time of the
+            local route, which runs in one piece, and the exit's segments are scaled to sum to it. Measured
+            alone, each segment includes the overhead of a call, and other load during its measurement would
+            make one cut look better than another.
+        residuals: By exit name, ratios of measured to predicted compute time from serving. The margin is
+            derived from them if there are enough for the percentile.
+        before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
+            replaces `segments` for cuts that are sets of tensors.
     """
 
     name: str
@@ -45,7 +50,7 @@ class ClassProfile:
     before: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def means(self, exit_: Exit) -> list[float]:
-        """Mean seconds of each segment of the way to an exit; BadValueError names a segment not measured."""
+        """Returns the mean seconds of each segment of an exit; BadProfileError if one is not measured."""
         if (before := self._before(exit_)) is not None:
             return [later - earlier for earlier, later in pairwise(before)]
         means = [timing.mean for timing in self._timings(exit_)]
@@ -53,19 +58,22 @@ class ClassProfile:
         return [mean * whole.mean / total for mean in means] if whole and total > 0 else means
 
     def whole(self, exit_: Exit) -> float:
-        """Mean seconds from the input to the exit in one piece."""
+        """Returns the mean seconds from the input to the exit in one piece."""
         if (before := self._before(exit_)) is not None:
             return before[-1]
         timing = self.exits.get(exit_.name)
         return timing.mean if timing else sum(t.mean for t in self._timings(exit_))
 
     def margin(self, exit_: Exit, percentile: float) -> float:
-        """By what a mean is multiplied to give the percentile of the compute time on this class; at least 1.
+        """Returns the factor from the mean to the percentile of the compute time on this class, at least 1.
 
-        With enough residuals of the exit (19 for the 95th percentile) it is their conformal quantile (see
-        costs.margins). Else the profile's mean and 95th percentile stand for it; in between and beyond, the
-        distance from the mean is scaled as the quantiles of a normal distribution are. Below the median the
-        mean itself is used. BadValueError: percentile is not between 0 and 100, or a residual is not above 0.
+        With enough residuals of the exit (19 for the 95th percentile) this is their conformal quantile (see
+        costs.margins). Otherwise it follows from the profile's mean and 95th percentile: other percentiles
+        scale the distance from the mean like the quantiles of a normal distribution. Below the median the
+        factor is 1.
+
+        Raises:
+            BadValueError: The percentile is not between 0 and 100, or a residual is not above 0.
         """
         needed, residuals = ratios_needed(percentile), self.residuals.get(exit_.name, ())
         if len(residuals) >= needed:
@@ -85,8 +93,8 @@ class ClassProfile:
                 and before[-1] < inf
                 and all(earlier <= later for earlier, later in pairwise(before))
             ),
-            f"device class {self.name}: {before} are not the seconds before each of the "
-            f"{len(exit_.cuts)} cuts of exit {exit_.name}, from 0 on, and of all",
+            f"device class {self.name}: {before} must be the seconds before each of the "
+            f"{len(exit_.cuts)} cuts of exit {exit_.name}, rising from 0, and of all layers",
             BadProfileError,
         )
         return before

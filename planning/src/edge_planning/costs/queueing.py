@@ -4,10 +4,10 @@ The model is a G/G/m queue, first come first served, with the Allen-Cunneen appr
 (Allen: Probability, Statistics, and Queueing Theory, 1990; also Bolch et al.: Queueing Networks and Markov
 Chains, 2006, section 6.3.6):
 
-    wait = C(m, load) * service / (m * (1 - utilisation)) * (arrival_scv + service_scv) / 2
+    wait = C(m, load) * service / (m * (1 - utilization)) * (arrival_scv + service_scv) / 2
 
-C is Erlang's C formula, scv the squared coefficient of variation. It is exact for M/M/m, and for one server
-with Poisson arrivals it is the Pollaczek-Khinchine formula, exact for M/G/1 and so for M/D/1.
+C is the Erlang C formula, scv the squared coefficient of variation. The formula is exact for M/M/m. For one
+server with Poisson arrivals it is the Pollaczek-Khinchine formula, exact for M/G/1 and so for M/D/1.
 
 - a node that runs one inference at a time: one server, `service_scv` as measured;
 - an uplink: one server whose service is bits / bandwidth, deterministic for one kind of request;
@@ -27,14 +27,14 @@ Numbers = float | Floats
 
 
 def erlang_c(servers: int, load: Numbers) -> Floats:
-    """The probability that a request has to wait in M/M/m, 1 from the full load on.
+    """Returns the probability that a request has to wait in M/M/m; 1 at full load or more.
 
-    load: arrival rate times mean service time (in Erlang). By the recursion of Erlang's B formula.
+    `load` is arrival rate times mean service time (in Erlang). Uses the recursion of the Erlang B formula.
     """
     require(servers >= 1, f"queue: {servers} servers are too few")
     offered = np.asarray(load, dtype=np.float64)
     require(
-        bool(np.all(np.isfinite(offered) & (offered >= 0))), f"queue: load {load} is negative or not a number"
+        bool(np.all(np.isfinite(offered) & (offered >= 0))), f"queue: load {load} must be finite and >= 0"
     )
     blocked = np.ones_like(offered)
     for count in range(1, servers + 1):
@@ -45,11 +45,13 @@ def erlang_c(servers: int, load: Numbers) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Queue:
-    """A station and what arrives at it; numbers, or arrays of one shape.
+    """A station and its arrivals; numbers, or arrays of one shape.
 
-    rate: requests per second. service: mean seconds of one. scv: variance of the service time by its mean
-    squared (0: always the same, 1: exponential). arrival_scv: the same of the times between arrivals (1:
-    Poisson).
+    Attributes:
+        rate: Requests per second.
+        service: Mean seconds of service.
+        scv: Variance of the service time divided by its mean squared (0: constant, 1: exponential).
+        arrival_scv: The same for the times between arrivals (1: Poisson).
     """
 
     rate: Numbers
@@ -64,23 +66,23 @@ class Queue:
             value = getattr(self, name)
             require(
                 bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0)),
-                f"queue: {name} {value} is negative or not a number",
+                f"queue: {name} {value} must be finite and >= 0",
             )
 
     @property
     def utilisation(self) -> Floats:
-        """The share of the servers' time that the requests ask for; from 1 on the queue grows for ever."""
+        """Offered load per server; at 1 or more the queue grows without limit."""
         used: Floats = np.asarray(self.rate, dtype=np.float64) * self.service / self.servers
         return used
 
     @property
     def waiting_probability(self) -> Floats:
-        """The share of the requests that find all servers busy: Erlang C, which is exact for M/G/1 too."""
+        """Share of the requests that find all servers busy: Erlang C, which is exact for M/G/1 too."""
         return erlang_c(self.servers, self.utilisation * self.servers)
 
     @property
     def wait(self) -> Floats:
-        """Mean seconds before service begins; infinite from a utilisation of 1 on."""
+        """Mean seconds before service begins; infinite at a utilization of 1 or more."""
         free = 1 - self.utilisation
         with np.errstate(divide="ignore", invalid="ignore"):
             waits = self.waiting_probability * self.service / (self.servers * free)
@@ -93,9 +95,9 @@ class Queue:
         return self.wait + self.service
 
     def wait_quantile(self, percentile: float) -> Floats:
-        """Seconds that `percentile` percent of the requests wait at most.
+        """Returns the percentile of the waiting time in seconds.
 
-        Those that wait are taken to do so for an exponentially distributed time: exact for M/M/m.
+        Assumes that the wait of requests that have to wait is exponentially distributed: exact for M/M/m.
         """
         late = _late(percentile)
         waiting = self.waiting_probability
@@ -104,11 +106,11 @@ class Queue:
         return np.where(self.utilisation < 1, quantile, np.inf)
 
     def sojourn_quantile(self, percentile: float) -> Floats:
-        """Seconds within which `percentile` percent of the requests are served.
+        """Returns the percentile of the time from arrival to the end of service, in seconds.
 
-        A gamma distribution with the sojourn's mean and variance (wait as in wait_quantile, service by its
-        scv), its quantile after Wilson and Hilferty (1931). Within 1 % for M/M/1. For upper percentiles only:
-        the median of a station that always takes the same time comes out up to a third too long.
+        Assumes a gamma distribution with the sojourn's mean and variance (wait as in wait_quantile, service
+        by its scv); its quantile follows Wilson and Hilferty (1931). Within 1 % for M/M/1. For upper
+        percentiles only: for constant service the median is up to a third too long.
         """
         _late(percentile)
         mean, waiting, wait = self.sojourn, self.waiting_probability, self.wait
@@ -123,15 +125,15 @@ class Queue:
 
 
 def shared(rates: Floats, services: Floats, scvs: Numbers = 0.0, servers: int = 1) -> Queue:
-    """One queue for several services on the same station: the mixture of their Poisson streams.
+    """Returns one queue for several services on the same station: the mixture of their Poisson streams.
 
-    Arrays along the last axis: one entry for each service. With no arrivals at all the queue is empty.
+    The last axis of the arrays has one entry per service. Without arrivals the queue is empty.
     """
     rates, services = np.asarray(rates, dtype=np.float64), np.asarray(services, dtype=np.float64)
     for name, values in (("rates", rates), ("services", services), ("scvs", np.asarray(scvs))):
         require(
             bool(np.all(np.isfinite(values)) and np.all(values >= 0)),
-            f"queue: {name} {values} are negative or not numbers",
+            f"queue: {name} {values} must be finite and >= 0",
         )
     total = rates.sum(axis=-1)
     share = rates / np.where(total > 0, total, 1.0)[..., None]
@@ -142,8 +144,8 @@ def shared(rates: Floats, services: Floats, scvs: Numbers = 0.0, servers: int = 
 
 
 def uplink(rates: Floats, sizes: Floats, bandwidth: float) -> Queue:
-    """The queue in front of a link of `bandwidth` bit/s: Poisson streams of requests of fixed sizes."""
-    require(bandwidth > 0, f"queue: bandwidth {bandwidth} bit/s is not above 0")
+    """Returns the queue for a link of `bandwidth` bit/s: Poisson streams of requests of fixed sizes."""
+    require(bandwidth > 0, f"queue: bandwidth {bandwidth} bit/s must be > 0")
     return shared(rates, np.asarray(sizes, dtype=np.float64) * 8 / bandwidth)
 
 

@@ -1,7 +1,7 @@
-"""What a layer's latency is regressed on: Edgent's independent variables by kind of layer.
+"""The independent variables of a layer's latency regression, by kind of layer, as in Edgent.
 
-Edgent (Li, Zhou, Chen, MECOMM 2018), Table 1. The table is restated from general knowledge of the paper, and
-sizes are taken to be counts of elements and not bytes: both are assumptions. graphs.variables fills them in.
+Edgent (Li, Zhou, Chen, MECOMM 2018), Table 1. The table is restated from general knowledge of the paper, with
+sizes as counts of elements, not bytes: both are assumptions. graphs.variables computes the values.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "dropout": ("input",),
     "gemm": ("input", "output"),
 }
-"""By family of layers. input_maps: feature maps that come in; filter_work: (filter size / stride)^2 times the
-number of filters; input, output: elements that come in and go out."""
+"""By family of layers. input_maps: input feature maps; filter_work: (filter size / stride)^2 times the number
+of filters; input, output: elements of inputs and outputs."""
 OTHERS = ("input", "output")
-"""What a family is regressed on that Edgent does not have."""
+"""The variables of families that Edgent does not have."""
 
 WORK = ("flops", "parameters", "output")
-"""What a fitted line may be made on instead: operations, bytes of weights, elements that go out. Edgent's
-variables do not know how large a convolution's maps are, so that they hold within one network only."""
+"""Alternative variables of a fit: operations, bytes of weights, output elements. Edgent's variables do not
+include the size of a convolution's maps, so they are valid only within one model."""
 
 _FAMILIES: Mapping[str, str] = {
     "averagepool": "pool",
@@ -38,10 +38,10 @@ _FAMILIES: Mapping[str, str] = {
 
 
 def family(kind: str) -> str:
-    """The name under which kinds of layers share a regression: `maxpool` is a `pool`, `matmul` a `gemm`."""
+    """Returns the family whose regression a kind of layer uses: `maxpool` is a `pool`, `matmul` a `gemm`."""
     return _FAMILIES.get(kind, kind)
 
 
 def variables_of(layer: Layer) -> Mapping[str, float]:
-    """All that a line for this layer may be made on: what the graph says of it, FLOPs and weights (bytes)."""
+    """Returns all variables of a layer: those of the graph, FLOPs and bytes of weights."""
     return {**layer.variables, "flops": layer.flops, "parameters": float(layer.parameters)}

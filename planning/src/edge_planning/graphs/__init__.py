@@ -1,4 +1,4 @@
-"""Models as graphs of layers: what they cost, and where they can be cut.
+"""Models as graphs of layers, with the cost of each layer and the possible cuts.
 
 graphs.onnx_reading, which needs onnx, reads them from files; the rest is plain values.
 """

@@ -1,4 +1,4 @@
-"""From a network as its file states it to a Graph: constants folded away, what is opaque merged."""
+"""Converts the operations of a file to a Graph: folds constants and merges opaque operations."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ MISFITS = (ValueError, LookupError, TypeError, ZeroDivisionError)
 
 
 def assemble(network: Network) -> Graph:
-    """The layers on the way to an output, in topological order, with what they cost.
+    """Returns the layers that lead to an output, in topological order, with their costs.
 
-    Operations on constants alone are no layers: their results are parameters of what reads them. A layer that
-    cannot be looked into is opaque, merged with everything that cannot be told apart from it.
+    Operations that depend only on constants are not layers: their results are parameters of their readers.
+    Operations that cannot be analyzed are merged into opaque layers.
     """
     constants = _constants(network)
     operations = _needed(network, constants)
@@ -49,10 +49,9 @@ def _tensor(network: Network, name: str) -> Tensor:
 
 
 def _constants(network: Network) -> Mapping[str, int]:
-    """Every tensor that does not depend on an input, with its bytes.
+    """Returns every tensor that does not depend on an input, with its bytes.
 
-    The shape of a tensor is one, where it is known. Weights that are stored in fewer bits and widened
-    (DequantizeLinear) count as they are stored.
+    A known shape of a tensor is a constant. Weights widened by DequantizeLinear count with their stored size.
     """
     found = {name: network.type_of(name).size() for name in network.constants}
     for operation in network.operations:
@@ -68,7 +67,7 @@ def _constants(network: Network) -> Mapping[str, int]:
 
 
 def _needed(network: Network, constants: Container[str]) -> list[Operation]:
-    """Operations that are not constant and lead to an output."""
+    """Returns the operations that are not constant and lead to an output."""
     wanted = set(network.outputs)
     found = []
     for operation in reversed(network.operations):
@@ -80,13 +79,13 @@ def _needed(network: Network, constants: Container[str]) -> list[Operation]:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """FLOPs and variables by the first output of an operation; operators without a rule, counted."""
+    """FLOPs and variables by the first output of an operation, and counts of operators without a rule."""
 
     found: dict[str, tuple[float, dict[str, float]]]
     unruled: dict[str, int]
 
     def add(self, network: Network, operation: Operation, constants: Container[str]) -> bool:
-        """Whether shapes and attributes fit the operation, so that it has a cost."""
+        """Adds the cost of an operation; returns False if its shapes and attributes do not fit it."""
         outputs = [shape for name in operation.outputs if (shape := _shape(network, name)) is not None]
         if operation.obstacle or not outputs:
             return False
@@ -109,7 +108,7 @@ class _Costs:
 
     def sentences(self) -> list[str]:
         return [
-            f"{operator} ({count} of them): no rule for its FLOPs, one is counted for each element made"
+            f"{operator} ({count} of them): no rule for its FLOPs; counted as one per output element"
             for operator, count in self.unruled.items()
         ]
 
@@ -157,7 +156,7 @@ def _layer(
     parameters = sum(constants[tensor] for tensor in reads if tensor in constants)
     parameters += sum(operation.inner_parameters for operation in group.members)
     found = [costs.found[first] for o in group.members if (first := o.outputs[0]) in costs.found]
-    # What an opaque layer passes inside is counted as held all at once: nothing says when it is freed.
+    # The inner tensors of an opaque layer count as alive at once: it is unknown when they are freed.
     held = {*inputs, *made, *(inner if group.opaque else ())}
     measures = found[0][1] if found and not group.opaque else _sizes(network, inputs, made)
     return Layer(

@@ -1,4 +1,4 @@
-"""Where the way to an output can be cut."""
+"""The cuts that separate the inputs from an output."""
 
 from collections.abc import Collection, Iterable
 
@@ -7,12 +7,12 @@ from edge_planning.graphs.values import Graph
 
 
 def makers(graph: Graph) -> dict[str, int]:
-    """The layer that makes a tensor, by its number; inputs have none."""
+    """Returns the number of the layer that produces each tensor; inputs have no entry."""
     return {name: number for number, layer in enumerate(graph.layers) for name in layer.outputs}
 
 
 def on_the_way(graph: Graph, output: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Inputs that lead to the output, and the layers between them and it, by number and in order."""
+    """Returns the inputs that lead to the output, and the numbers of the layers in between, in order."""
     require_tensors(graph, (output,))
     wanted = {output}
     behind = set()
@@ -32,11 +32,11 @@ def on_the_way(graph: Graph, output: str) -> tuple[tuple[str, ...], tuple[int, .
 
 
 def chain_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
-    """All cuts of one tensor on the way to an output, from the input to the deepest; the first is the inputs.
+    """Returns all cuts of one tensor before an output, from the input to the deepest.
 
-    The first is the set of all inputs that lead to the output, however many. The output itself is no cut.
-    A tensor is a cut exactly when, at some moment of a run in topological order, it is the only one that is
-    still needed: then every layer on the way is either before or behind it, so one pass finds them all.
+    The first is the set of all inputs that lead to the output. The output itself is not a cut. A tensor is a
+    cut exactly when, at some point of a run in topological order, it is the only tensor still needed: then
+    every layer is either before or behind it. One pass finds all of them.
     """
     inputs, layers = on_the_way(graph, output)
     require(bool(inputs), f"graph {graph.name}: the output {output} depends on no input")
@@ -63,16 +63,16 @@ def chain_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
 
 
 def crossing_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
-    """The cuts of chain_cuts at which something can be sent; the first stays, whatever the inputs are."""
+    """Returns the cuts of chain_cuts whose tensors can be sent; the first, the inputs, is always included."""
     first, *rest = chain_cuts(graph, output)
     sent = [graph.tensors[name] for (name,) in rest]
     return (first, *((tensor.name,) for tensor in sent if tensor.crosses and tensor.size))
 
 
 def path_around(graph: Graph, tensors: Collection[str], output: str) -> tuple[str, ...] | None:
-    """Tensors from an input to the output that avoid `tensors`; None when the cut separates them."""
+    """Returns a path of tensors from an input to the output that avoids `tensors`, or None."""
     require_tensors(graph, (output, *tensors))
-    # Backwards from the output: `onward` has the tensor that each one leads to.
+    # Backwards from the output: `onward` holds the tensor that each one leads to.
     maker = makers(graph)
     inputs, cut = set(graph.inputs), set(tensors)
     onward: dict[str, str] = {output: ""}
@@ -92,23 +92,23 @@ def path_around(graph: Graph, tensors: Collection[str], output: str) -> tuple[st
 
 
 def separates(graph: Graph, tensors: Collection[str], output: str) -> bool:
-    """Whether every path from an input to the output passes one of `tensors`."""
+    """Returns whether every path from an input to the output passes through one of `tensors`."""
     return path_around(graph, tensors, output) is None
 
 
 def require_cut(graph: Graph, tensors: Collection[str], output: str) -> None:
-    """BadValueError with a path that avoids the cut unless it separates the inputs from the output."""
+    """Raises BadValueError with a path that avoids the cut if it does not separate inputs and output."""
     path = path_around(graph, tensors, output)
     if path is None:
         return
     shown = " -> ".join(path if len(path) <= 6 else (*path[:3], "...", *path[-2:]))
     raise BadValueError(
-        f"graph {graph.name}: {', '.join(tensors) or 'nothing'} is a cut that does not separate the inputs "
-        f"from {output}: {shown} goes around it"
+        f"graph {graph.name}: cut {', '.join(tensors) or '(empty)'} does not separate the inputs from "
+        f"{output}: path {shown} avoids it"
     )
 
 
 def require_tensors(graph: Graph, names: Iterable[str]) -> None:
-    """BadValueError unless the graph has tensors of these names."""
+    """Raises BadValueError if the graph has no tensor of one of these names."""
     for name in names:
         require(name in graph.tensors, f"graph {graph.name}: no tensor is called {name}")

@@ -1,4 +1,4 @@
-"""The exits of a model, as given or as its file states them, with the cuts on the way to each."""
+"""The exits of a model, as passed or as declared in its file, with the cuts before each."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,27 @@ from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 
 EXITS_KEY = "edge.exits"
-"""The key in a file's metadata; the value is JSON, a list of {"name", "output", "accuracy"}."""
+"""Key in a file's metadata; the value is a JSON list of {"name", "output", "accuracy"}."""
 
 ExitDocument = Mapping[str, object]
 
 
 def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str | None) -> Model:
-    """The model of a graph with its exits by depth: as given, else as stated in the file, else all outputs.
+    """Returns the model of a graph with its exits by depth: those `given`, else those `stated` in the file.
 
-    Where nothing says which outputs are exits, each counts as one, named as the output, with accuracy 1, the
-    cheapest first, and the graph gets a warning. Raises BadValueError for what is not an exit of this graph,
-    and when an exit takes more FLOPs than the last, which is the full model.
+    If neither lists exits, every output is an exit with its name and accuracy 1, cheapest first, and the
+    graph gets a warning.
+
+    Raises:
+        BadValueError: An entry is not an exit of this graph, or takes more FLOPs than the last exit, which is
+            the full model.
     """
     if given is None and stated is None:
-        warning = "no exits are stated: every output counts as an exit with accuracy 1"
+        warning = "no exits are declared: every output counts as an exit with accuracy 1"
         computed = [output for output in graph.outputs if all(on_the_way(graph, output))]
         require(bool(computed), f"model {graph.name}: none of its outputs is computed from an input")
         if left := [output for output in graph.outputs if output not in computed]:
-            warning += f", but {', '.join(left)}, for which nothing is computed from an input"
+            warning += f", except {', '.join(left)}, which no input leads to"
         graph = replace(graph, warnings=(*graph.warnings, warning))
         outputs = sorted(computed, key=lambda output: _flops(graph, output))
         entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in outputs]
@@ -44,13 +47,13 @@ def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str |
 def _require_order(graph: Graph, exits: Sequence[Exit]) -> None:
     outputs = [exit_.output for exit_ in exits]
     where = f"model {graph.name}: exits"
-    require(len(set(outputs)) == len(outputs), f"{where}: an output is given twice: {', '.join(outputs)}")
+    require(len(set(outputs)) == len(outputs), f"{where}: an output is listed twice: {', '.join(outputs)}")
     costs = [_flops(graph, output) for output in outputs]
     dearest = costs.index(max(costs))
     require(
         costs[-1] == costs[dearest],
         f"{where} out of order: the last, {exits[-1].name}, takes {costs[-1]:.4g} FLOP and "
-        f"{exits[dearest].name} {costs[dearest]:.4g}: the full model comes last",
+        f"{exits[dearest].name} {costs[dearest]:.4g}: list the full model last",
     )
 
 
@@ -80,17 +83,17 @@ def _exit(graph: Graph, number: int, entry: object) -> Exit:
         outputs = ", ".join(graph.outputs)
         raise BadValueError(f"{where}.output: {output!r} is not an output of the graph; those are {outputs}")
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not isfinite(accuracy):
-        raise BadValueError(f"{where}.accuracy: {accuracy!r} is not a share between 0 and 1")
+        raise BadValueError(f"{where}.accuracy: {accuracy!r} must be a number between 0 and 1")
     return Exit(name, output, float(accuracy), _cuts(graph, output))
 
 
 def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
-    """The cuts at which something can be sent, with their bytes."""
+    """Returns the cuts whose tensors can be sent, with their bytes."""
     cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in crossing_cuts(graph, output)]
     inputs, size = cuts[0]
     require(
         size > 0,
-        f"model {graph.name}: the inputs {', '.join(inputs)} hold no elements: a dimension of 0 is a "
-        f"size, an open one is a name or -1",
+        f"model {graph.name}: the inputs {', '.join(inputs)} have no elements: a dimension of 0 is a size; "
+        f"use a name or -1 for a symbolic dimension",
     )
     return tuple(Cut(names, size) for names, size in cuts)

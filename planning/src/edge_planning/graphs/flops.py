@@ -1,8 +1,8 @@
-"""Floating point operations of a layer, by its operator and its shapes.
+"""Floating-point operations of a layer, by its operator and its shapes.
 
-A multiply and an add are two. A comparison, a division, a square root and a transcendental function are one
-each; moving data is none. Tools that report multiply-accumulates (MACs) count half as many for convolutions
-and products of matrices, and differ in what the rest costs, which is small.
+A multiply and an add count as two operations. A comparison, a division, a square root and a transcendental
+function count as one each; data movement counts as none. Tools that report multiply-accumulates (MACs) count
+half as many for convolutions and matrix products. They differ in the other operators, whose share is small.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,21 +49,23 @@ BY_OUTPUT: Mapping[str, int] = (
     | _each("DynamicQuantizeLinear GroupNormalization InstanceNormalization LayerNormalization", 7)
     | _each("GridSample", 9)
 )
-"""Operations for each element of the first output."""
+"""Operations per element of the first output."""
 
 BY_INPUT: Mapping[str, int] = _each(
     "ArgMax ArgMin Col2Im CumProd CumSum GlobalAveragePool GlobalMaxPool MaxRoiPool ReduceLogSum ReduceMax "
     "ReduceMean ReduceMin ReduceProd ReduceSum TopK",
     1,
 ) | _each("GlobalLpPool ReduceL1 ReduceL2 ReduceLogSumExp ReduceSumSquare", 2)
-"""Operations for each element of the first input."""
+"""Operations per element of the first input."""
 
 
 def flops(operator: str, inputs: Shapes, outputs: Sequence[Shape], attributes: Attributes) -> float | None:
-    """Floating point operations; None where there is no rule for the operator.
+    """Returns the number of floating-point operations, or None if there is no rule for the operator.
 
-    inputs: with None for one that is left out. Raises ValueError, LookupError, TypeError or ZeroDivisionError
-    where shapes and attributes do not fit the operator.
+    `inputs`: Shapes; None for an omitted input.
+
+    Raises:
+        ValueError, LookupError, TypeError, ZeroDivisionError: Shapes and attributes do not fit the operator.
     """
     if operator in MOVEMENTS:
         return 0.0
@@ -76,13 +78,13 @@ def flops(operator: str, inputs: Shapes, outputs: Sequence[Shape], attributes: A
 
 
 def ints(attributes: Attributes, name: str, default: Sequence[int]) -> tuple[int, ...]:
-    """An attribute that is a list of whole numbers."""
+    """Returns an attribute that is a list of integers."""
     value = attributes.get(name)
     return tuple(int(n) for n in value) if isinstance(value, tuple) else tuple(default)
 
 
 def integer(attributes: Attributes, name: str, default: int) -> int:
-    """An attribute that is a whole number."""
+    """Returns an attribute that is an integer."""
     value = attributes.get(name, default)
     return value if isinstance(value, int) else default
 
@@ -100,7 +102,7 @@ def _is_given(shapes: Shapes, index: int) -> bool:
 
 def _convolution(weight: int, bias: int) -> Rule:
     def rule(inputs: Shapes, outputs: Sequence[Shape], _: Attributes) -> float:
-        # The weight is [filters, maps / group, *kernel]: its groups and dilations are in it.
+        # The weight is [filters, maps / group, *kernel]: its shape accounts for groups and dilations.
         count = prod(outputs[0])
         return float(2 * count * prod(_given(inputs, weight)[1:]) + count * _is_given(inputs, bias))
 
@@ -108,7 +110,7 @@ def _convolution(weight: int, bias: int) -> Rule:
 
 
 def _transposed_convolution(inputs: Shapes, outputs: Sequence[Shape], _: Attributes) -> float:
-    # Each input element is multiplied into a patch of [filters / group, *kernel].
+    # Each input element is multiplied by a patch of [filters / group, *kernel].
     per_element = prod(_given(inputs, 1)[1:])
     return float(2 * prod(_given(inputs, 0)) * per_element + prod(outputs[0]) * _is_given(inputs, 2))
 
@@ -128,7 +130,7 @@ def _einsum(inputs: Shapes, outputs: Sequence[Shape], attributes: Attributes) ->
     for number, term in enumerate(terms):
         shape, letters = _given(inputs, number), term.replace("...", "")
         if len(letters) > len(shape) or ("..." not in term and len(letters) != len(shape)):
-            raise ValueError(f"equation term {term} does not fit the shape {shape}")
+            raise ValueError(f"equation term {term} does not fit shape {shape}")
         head = len(term.split("...")[0])
         spread = len(shape) - len(letters)
         named = [*shape[:head], *shape[head + spread :]]
@@ -137,7 +139,7 @@ def _einsum(inputs: Shapes, outputs: Sequence[Shape], attributes: Attributes) ->
             *((f"...{spread - n}", size) for n, size in enumerate(shape[head : head + spread])),
         ]:
             sizes[letter] = max(sizes.get(letter, 1), size)
-    # Done pairwise it can cost less; for two operands, the usual case, it is the cost of the product.
+    # Pairwise evaluation can cost less; for two operands, the usual case, this is the cost of the product.
     return float(len(terms) * prod(sizes.values())) if len(terms) > 1 else float(prod(_given(inputs, 0)))
 
 
@@ -156,7 +158,7 @@ def _variadic(extra: int) -> Rule:
 
 
 def _local_response(_: Shapes, outputs: Sequence[Shape], attributes: Attributes) -> float:
-    # The squares of `size` neighbours summed; scaled, shifted, raised to a power; divided by.
+    # The sum of squares over `size` neighbors; scale, shift and power; division.
     return float(prod(outputs[0]) * (2 * integer(attributes, "size", 1) + 4))
 
 
@@ -173,7 +175,7 @@ def _recurrent(gates: int, per_unit: int) -> Rule:
         steps, batch, width = _given(inputs, 0)
         directions, rows, hidden = _given(inputs, 2)
         if rows != gates * hidden:
-            raise ValueError(f"recurrent weights have {rows} rows and not {gates} x {hidden}")
+            raise ValueError(f"recurrent weights have {rows} rows instead of {gates} x {hidden}")
         each = 2 * gates * hidden * (width + hidden) + (2 * gates + per_unit) * hidden
         return float(steps * batch * directions * each)
 

@@ -1,4 +1,4 @@
-"""Which operations are a layer each, and which only one together because they cannot be looked into."""
+"""Groups operations into layers: one each, except operations that cannot be analyzed separately."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from edge_planning.graphs.operations import Network, Operation
 from edge_planning.graphs.regions import merged
 
 SHOWN = 3
-"""Names and reasons in a sentence, before it says how many more there are."""
+"""Number of names and reasons in a warning, before the count of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Group:
 def grouped(
     network: Network, operations: Sequence[Operation], constants: Container[str], misfits: Container[int]
 ) -> tuple[list[Group], list[str]]:
-    """The layers' operations in topological order, and a sentence for each layer that is opaque.
+    """Returns the operations of each layer in topological order, and a warning for each opaque layer.
 
-    An operation is opaque that has an obstacle, or whose shapes and attributes do not fit it (misfits, by
-    number). A tensor whose size is not known cannot cross a cut, so what makes and reads it is one layer; so
-    is what lies between two operations of such a layer.
+    An operation is opaque if it has an obstacle, or if its shapes and attributes do not fit it (`misfits`, by
+    number). A tensor of unknown size cannot cross a cut, so its producer and its readers are one layer,
+    together with all operations between them.
     """
     maker = {name: number for number, operation in enumerate(operations) for name in operation.outputs}
     readers: dict[str, list[int]] = {}
@@ -39,7 +39,7 @@ def grouped(
         if operation.obstacle:
             reasons[number] = operation.obstacle
         elif number in misfits and number not in touched:
-            reasons[number] = f"what is given to {operation.operator} does not fit it"
+            reasons[number] = f"inputs or attributes do not fit {operation.operator}"
     opaque = touched | set(reasons)
     if not opaque:
         return [Group((operation,), False) for operation in operations], []
@@ -65,9 +65,9 @@ def grouped(
 def _around_open_tensors(
     network: Network, operations: Sequence[Operation], readers: Mapping[str, list[int]]
 ) -> tuple[list[list[int]], dict[int, str]]:
-    """For each tensor of unknown size the operations that touch it; a reason by the first of them.
+    """Returns the operations that touch each tensor of unknown size, and a reason by the first of them.
 
-    Only causes are reasons: not that a size follows from another that is not known.
+    Only root causes are reasons, not sizes that are unknown because another one is.
     """
     maker = {name: number for number, operation in enumerate(operations) for name in operation.outputs}
     together = []
@@ -85,7 +85,7 @@ def _around_open_tensors(
 
 
 def _order(group_of: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:
-    """The groups in topological order."""
+    """Returns the groups in topological order."""
     after: dict[int, set[int]] = {group: set() for group in group_of}
     for start, end in edges:
         if group_of[start] != group_of[end]:
@@ -108,10 +108,10 @@ def _order(group_of: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[in
 def _openness(network: Network, name: str) -> str:
     kind = network.type_of(name)
     if kind.shape is None:
-        return f"the shape of {name} is not known"
+        return f"the shape of {name} is unknown"
     if None in kind.shape:
         shape = ", ".join("?" if size is None else str(size) for size in kind.shape)
-        return f"the shape of {name} is open, [{shape}]: a dimension without a bound"
+        return f"the shape of {name}, [{shape}], has a dimension without a bound"
     return f"the elements of {name} have no fixed width"
 
 
@@ -119,6 +119,6 @@ def _sentence(group: Group, reasons: Sequence[str]) -> str:
     names = [operation.name for operation in group.members]
     causes = list(dict.fromkeys(reasons))
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    are = "is one layer that is not cut" if len(names) == 1 else "are taken as one layer that is not cut"
-    more = f"; and {len(causes) - SHOWN} reasons more" if len(causes) > SHOWN else ""
+    are = "is a layer that cannot be cut" if len(names) == 1 else "form one layer that cannot be cut"
+    more = f"; and {len(causes) - SHOWN} more reasons" if len(causes) > SHOWN else ""
     return f"{shown} {are}: {'; '.join(causes[:SHOWN])}{more}"

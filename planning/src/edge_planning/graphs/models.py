@@ -1,4 +1,4 @@
-"""A model as planning sees it: exits by depth, and where the way to each exit can be cut."""
+"""A model for planning: its exits by depth, and the cuts before each exit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from edge_planning.graphs.values import Graph
 
 @dataclass(frozen=True, slots=True, init=False)
 class Cut:
-    """Tensors that together separate the input from what is behind; size in bytes for a batch of one.
+    """Tensors that together separate the input from the rest; size in bytes for a batch of one.
 
-    Of one tensor: `Cut("pool1", 4096)`.
+    A cut of one tensor: `Cut("pool1", 4096)`.
     """
 
     tensors: tuple[str, ...]
@@ -21,13 +21,13 @@ class Cut:
     def __init__(self, tensors: str | tuple[str, ...], size: int) -> None:
         object.__setattr__(self, "tensors", (tensors,) if isinstance(tensors, str) else tuple(tensors))
         object.__setattr__(self, "size", size)
-        require(bool(self.tensors), "cut: no tensors: at least one is cut", BadModelError)
+        require(bool(self.tensors), "cut: no tensors: name at least one", BadModelError)
         require(
             len(set(self.tensors)) == len(self.tensors),
-            f"cut {self.name}: a tensor is named twice",
+            f"cut {self.name}: a tensor is listed twice",
             BadModelError,
         )
-        require(0 < size < float("inf"), f"cut {self.name}: size {size} bytes is not above 0", BadModelError)
+        require(0 < size < float("inf"), f"cut {self.name}: size {size} bytes must be > 0", BadModelError)
 
     @property
     def name(self) -> str:
@@ -37,10 +37,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """An output at which inference may end.
+    """An output at which inference can end.
 
-    accuracy is a share between 0 and 1. cuts are ordered from the model's input, which is the first of them
-    (a cut there runs everything remotely), to the deepest.
+    Attributes:
+        accuracy: Share of correct results, 0 to 1.
+        cuts: Ordered by depth. The first is the model's input (a cut there runs all layers remotely).
     """
 
     name: str
@@ -51,33 +52,36 @@ class Exit:
     def __post_init__(self) -> None:
         require(
             0 <= self.accuracy <= 1,
-            f"exit {self.name}: accuracy {self.accuracy} is not between 0 and 1",
+            f"exit {self.name}: accuracy {self.accuracy} must be between 0 and 1",
             BadModelError,
         )
-        require(bool(self.cuts), f"exit {self.name}: no cuts: at least the input is one", BadModelError)
+        require(bool(self.cuts), f"exit {self.name}: no cuts: list at least the input", BadModelError)
         names = [cut.name for cut in self.cuts]
         require(
-            len(set(names)) == len(names), f"exit {self.name}: a cut is named twice: {names}", BadModelError
+            len(set(names)) == len(names), f"exit {self.name}: a cut is listed twice: {names}", BadModelError
         )
         outputs = [cut.name for cut in self.cuts if self.output in cut.tensors]
         require(
             not outputs,
-            f"exit {self.name}: its output {self.output} is no place to cut before it",
+            f"exit {self.name}: its output {self.output} cannot be one of its cuts",
             BadModelError,
         )
 
     def segments(self) -> tuple[tuple[str, str], ...]:
-        """The pieces of the way to this exit, as pairs of cuts' names from the input to the output."""
+        """Segments from the input to this exit, as pairs of names of cuts; the last ends at the output."""
         return tuple(pairwise([*(cut.name for cut in self.cuts), self.output]))
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Exits ordered by depth; the last one is the full model. graph: its layers, where they are known.
+    """A model as its exits.
 
-    Depth is the last cut that an exit shares with the full model: a later exit must not leave the trunk
-    before an earlier one. memory: bytes that a place needs to hold and run a segment (its parameters and
-    largest activations), by names as in Exit.segments; a segment without an entry needs none.
+    Attributes:
+        exits: Ordered by depth; the last one is the full model. Depth is the last cut that an exit shares
+            with the full model: a later exit must not leave the trunk before an earlier one.
+        graph: Its layers, if known.
+        memory: Bytes that a place needs to hold and run a segment (its parameters and largest activations),
+            by names as in Exit.segments; 0 for a segment without an entry.
     """
 
     name: str
@@ -108,15 +112,15 @@ class Model:
             shared = [trunk[cut.name] for cut in exit_.cuts if cut.name in trunk]
             require(
                 shared == sorted(shared),
-                f"model {self.name}: the cuts of exit {exit_.name} are out of order: those of the full model "
-                f"come in another",
+                f"model {self.name}: the cuts of exit {exit_.name} are out of order: list them as the full "
+                f"model does",
                 BadModelError,
             )
             depth = shared[-1] if shared else -1
             require(
                 depth >= deepest,
                 f"model {self.name}: exits are out of order: {exit_.name} leaves before {before}, which is "
-                f"listed first",
+                f"listed earlier",
                 BadModelError,
             )
             deepest, before = depth, exit_.name

@@ -1,8 +1,8 @@
-"""Reading an ONNX file: with onnx_types, the one place that knows ONNX.
+"""Reads an ONNX file. Only this module and onnx_types depend on ONNX.
 
-    read_model(data, name="digits") -> Model, with its Graph, its exits and the cuts on the way to each
+    read_model(data, name="digits") -> Model, with its Graph, its exits and their cuts
 
-Weights need not be there: only their shapes are looked at.
+External weights are not required: only their shapes are read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +24,9 @@ from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
-"""What protobuf and onnx raise, somewhere inside, for a file that they parsed but that makes no sense."""
+"""Exceptions that protobuf and onnx raise for a file that they can parse but that is invalid."""
 STANDALONE = 4
-"""The version of the format since which initializers need not be inputs as well."""
+"""IR version from which initializers need not be inputs too."""
 
 
 def read_model(
@@ -36,12 +36,14 @@ def read_model(
     exits: Sequence[ExitDocument] | None = None,
     bounds: Mapping[str, int] | None = None,
 ) -> Model:
-    """A model with its graph, its exits, and the cuts of one tensor on the way to each exit.
+    """Returns a model with its graph, its exits, and the cuts of one tensor before each exit.
 
-    exits: {"name", "output", "accuracy"} each, by depth; by default the file's own (its metadata
-    `edge.exits`, a JSON list of the same form), else every output, with a warning. bounds: sizes of the
-    dimensions that the file leaves open, by their names. Raises BadValueError as read_graph does, and for
-    exits that are not exits of this model.
+    `exits`: {"name", "output", "accuracy"} each, by depth. Default: the file's metadata `edge.exits` (a JSON
+    list of the same form), otherwise every output, with a warning. `bounds`: Sizes of symbolic dimensions, by
+    name.
+
+    Raises:
+        BadValueError: As in read_graph, and for exits that are not exits of this model.
     """
     model = _parsed(data, name)
     graph = _graph(model, name, bounds or {})
@@ -52,13 +54,16 @@ def read_model(
 
 
 def read_graph(data: bytes | ModelProto, *, name: str, bounds: Mapping[str, int] | None = None) -> Graph:
-    """The graph of an ONNX model, for a batch of one.
+    """Returns the graph of an ONNX model, for a batch of one.
 
-    An open first dimension of an input is the batch and becomes 1; others become what `bounds` says by their
-    names, or by tensor and place (`image.2`) where they have none. What cannot be planned (control flow, an
-    operator that ONNX does not have, a shape that is open or not known) becomes part of an opaque layer, with
-    a sentence in the graph's warnings. Raises BadValueError for what is no ONNX file, for a graph that is
-    cyclic or reads what nothing makes, and for bad bounds.
+    A symbolic first dimension of an input is the batch and is set to 1. Other symbolic dimensions take the
+    value in `bounds`, by name, or by tensor and axis (`image.2`) for those without a name. Parts that cannot
+    be analyzed (control flow, operators that ONNX does not define, unknown shapes) become part of an opaque
+    layer, with a sentence in the graph's warnings.
+
+    Raises:
+        BadValueError: The data is not an ONNX file, the graph has a cycle or reads a tensor without a
+            producer, or a bound is below 1.
     """
     return _graph(_parsed(data, name), name, bounds or {})
 
@@ -70,21 +75,21 @@ def _parsed(data: bytes | ModelProto, name: str) -> ModelProto:
         try:
             model = onnx.load_model_from_string(data)
         except (DecodeError, TypeError, ValueError) as error:
-            raise BadValueError(f"model {name}: {len(data)} bytes that are not an ONNX file") from error
+            raise BadValueError(f"model {name}: {len(data)} bytes are not an ONNX file") from error
     require(bool(model.graph.output), f"model {name}: not an ONNX file with a graph: it has no outputs")
     if model.functions:
         try:
             return inline_local_functions(model)
         except (ValidationError, RuntimeError, ValueError) as error:
-            raise BadValueError(f"model {name}: functions that cannot be inlined: {error}") from error
+            raise BadValueError(f"model {name}: functions cannot be inlined: {error}") from error
     return model
 
 
 def _require_size(name: str, value: ValueInfoProto, bounds: Mapping[str, int]) -> None:
-    """BadValueError for an input whose bytes are not known: then those of the first cut are not."""
+    """Raises BadValueError for an input of unknown size, because the first cut needs its bytes."""
     where, kind = f"model {name}: input {value.name}", value.type.tensor_type
-    require(kind.elem_type in BITS, f"{where} has no elements of a fixed width, so its bytes are not known")
-    require(kind.HasField("shape"), f"{where} has no shape, so its bytes are not known: export it with one")
+    require(kind.elem_type in BITS, f"{where} has elements without a fixed width, so its size is unknown")
+    require(kind.HasField("shape"), f"{where} has no shape, so its size is unknown: export it with a shape")
     left = [
         f"{axis} ({dimension})"
         for axis, dimension in enumerate(open_dimensions(value))
@@ -92,14 +97,14 @@ def _require_size(name: str, value: ValueInfoProto, bounds: Mapping[str, int]) -
     ]
     require(
         not left,
-        f"{where} leaves dimension {', '.join(left)} open, so its bytes are not known: only the batch, "
-        f"dimension 0, may be without a bound",
+        f"{where} has symbolic dimension {', '.join(left)}, so its size is unknown: pass a bound for each "
+        f"dimension but the batch, dimension 0",
     )
 
 
 def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
     for dimension, size in bounds.items():
-        require(size >= 1, f"model {name}: the bound {dimension} = {size} is not above 0")
+        require(size >= 1, f"model {name}: bound {dimension} = {size} must be >= 1")
     try:
         return assemble(_network(model, name, bounds))
     except BadValueError:
@@ -136,10 +141,10 @@ def _inputs(graph: GraphProto) -> list[ValueInfoProto]:
 def _lean(
     model: ModelProto, name: str, inputs: Sequence[ValueInfoProto]
 ) -> tuple[ModelProto, dict[str, TensorType]]:
-    """A copy with nodes in order, no values of weights and nothing declared; the weights' types.
+    """Returns a copy with ordered nodes, without values of weights and declarations, and the weights' types.
 
-    Weights are inputs of the copy: shape inference needs no more of them. What a file declares of inner
-    tensors and outputs would be kept by inference, right or wrong.
+    Weights are inputs of the copy, because shape inference needs only their shapes. Inference would keep the
+    file's declarations of inner tensors and outputs, even if they are wrong.
     """
     graph = model.graph
     lean = ModelProto(ir_version=max(model.ir_version, STANDALONE))
@@ -192,13 +197,13 @@ def _plain(domain: str) -> str:
 
 
 def _latest(domain: str) -> int:
-    """The version that a file means which imports none; onnxruntime takes the latest too."""
+    """Returns the opset version of a file that imports none: the latest, as in onnxruntime."""
     known = (schema.since_version for schema in onnx.defs.get_all_schemas() if schema.domain == domain)
     return max(known, default=1)
 
 
 def _keep(graph: GraphProto, tensor: TensorProto, name: str) -> TensorType:
-    """Adds a weight to the lean graph, with its values only when it is small; answers its type."""
+    """Adds a weight to the lean graph, with its values only if it is small, and returns its type."""
     external = tensor.data_location == TensorProto.EXTERNAL
     if prod(tensor.dims) <= SMALL and not external:
         small = graph.initializer.add()
@@ -233,9 +238,9 @@ def _operations(graph: GraphProto) -> Iterable[Operation]:
         bodies = list(_bodies(node))
         obstacle = ""
         if bodies:
-            obstacle = f"{node.op_type} is control flow, with a graph of its own"
+            obstacle = f"{node.op_type} is control flow"
         elif not onnx.defs.has(node.op_type, "" if own else node.domain):
-            obstacle = f"{node.op_type} of the domain {node.domain or 'ai.onnx'} is no operator of ONNX"
+            obstacle = f"{node.op_type} of domain {node.domain or 'ai.onnx'} is not an ONNX operator"
         yield Operation(
             name,
             node.op_type if own else f"{node.domain}.{node.op_type}",
@@ -275,7 +280,7 @@ def _bodies(node: NodeProto) -> Iterable[GraphProto]:
 
 
 def _captured(node: NodeProto) -> tuple[str, ...]:
-    """Tensors from outside that the node's graphs read."""
+    """Returns the outer tensors that the node's subgraphs read."""
     return tuple(dict.fromkeys(name for body in _bodies(node) for name in _outside(body)))
 
 

@@ -1,7 +1,7 @@
-"""The types of the tensors in an ONNX file: datatypes and shapes, for some sizes of what is open.
+"""The types of the tensors in an ONNX file: datatypes and shapes, for given sizes of symbolic dimensions.
 
-The rules are those of the runtime's slicing, and tests/contract holds both to them: what inference knows
-counts, a file's own word only for tensors of which inference does not even know the rank.
+The rules equal those of the runtime's slicing; tests/contract checks both. Inferred shapes take precedence. A
+declared shape is used only for tensors whose rank inference does not know.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,9 +19,9 @@ from edge_planning.graphs.operations import UNKNOWN, TensorType
 
 OWN_DOMAINS = ("", "ai.onnx")
 BATCHES = (211, 100_003)
-"""Sizes of a batch at which shapes are inferred as well, to tell what grows with it from what does not."""
+"""Batch sizes at which shapes are also inferred, to find the dimensions that grow with the batch."""
 SMALL = 1024
-"""Elements up to which a constant's values are looked at: shapes are that small, weights are not."""
+"""Maximum number of elements of a constant whose values are read: enough for shapes, less than weights."""
 
 KNOWN_TYPES = frozenset(TensorProto.DataType.keys())
 BITS: Mapping[int, int] = {
@@ -45,15 +45,18 @@ _ARITHMETIC = """
     Size Slice Split Sqrt Squeeze Sub Transpose Unsqueeze Where
 """
 ARITHMETIC = frozenset(_ARITHMETIC.split())
-"""Operators that exporters compute shapes with; none makes much more than it is given."""
+"""Operators with which exporters compute shapes; their outputs are not much larger than their inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A file for a batch of one: `graph` without what could be computed, and the type of every tensor.
+    """A file for a batch of one.
 
-    crossing: tensors that can be sent from one place to another. Their size is known without the file's word
-    for it, and where the inputs are a batch, they have one item for each of it in their first dimension.
+    Attributes:
+        graph: The graph without the nodes that could be evaluated.
+        types: The type of every tensor.
+        crossing: Tensors that can be sent between places. Their inferred size is known, and if the inputs are
+            a batch, their first dimension is the batch.
     """
 
     graph: GraphProto
@@ -69,9 +72,9 @@ def typed(
     stated: GraphProto,
     bounds: Mapping[str, int],
 ) -> Typed:
-    """The types of the tensors of a lean model (without weights' values and declarations).
+    """Returns the types of the tensors of a lean model (without values of weights and declarations).
 
-    stated: the graph as the file has it, with what it declares. bounds: sizes of open dimensions by name.
+    `stated`: The graph of the file with its declarations. `bounds`: Sizes of symbolic dimensions by name.
     """
     batches = [names[0] for value in inputs if (names := open_dimensions(value)) and names[0]]
     sizes = {**dict.fromkeys(batches, 1), **bounds}
@@ -81,16 +84,16 @@ def typed(
     for batch in BATCHES if free else ():
         many = _Reading.of(lean, weights, stated, sizes | dict.fromkeys(free, batch)).types
         crossing = {name for name in crossing if _has_items(one.types[name], many.get(name, UNKNOWN), batch)}
-    # For what it costs to run, the file's word is better than nothing.
+    # For the cost of running it, declared shapes are better than unknown ones.
     one.take_word(lambda kind: not kind.known)
     return Typed(one.model.graph, one.types, frozenset(crossing), one.warnings)
 
 
 def open_dimensions(value: ValueInfoProto) -> list[str]:
-    """The name of each dimension that is open, "" for each that is not.
+    """Returns the name of each symbolic dimension, and "" for each fixed one.
 
-    As onnxruntime reads them: a number below 0 says nothing, and 0 is a size. One without a name is called by
-    its tensor and place, `image.2`.
+    As in onnxruntime, a negative number is an unknown size and 0 is a size. A dimension without a name is
+    named by its tensor and axis, `image.2`.
     """
     return [
         "" if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or f"{value.name}.{axis}"
@@ -99,7 +102,7 @@ def open_dimensions(value: ValueInfoProto) -> list[str]:
 
 
 class _Reading:
-    """A model with sizes for open dimensions, and what is known of its tensors so far."""
+    """A model with sizes for its symbolic dimensions, and the types known so far."""
 
     def __init__(self, model: ModelProto, weights: Mapping[str, TensorType], stated: GraphProto) -> None:
         self.model = model
@@ -125,7 +128,7 @@ class _Reading:
         return found
 
     def take_word(self, wanted: Callable[[TensorType], bool]) -> None:
-        """Takes what the file declares of the tensors whose types are `wanted`, and what follows from it."""
+        """Adopts the declared types of the tensors for which `wanted` holds, and infers the rest again."""
         made = {name for node in self.model.graph.node for name in node.output}
         taken = {}
         for value in self._stated.value_info:
@@ -144,13 +147,13 @@ class _Reading:
         while True:
             self.model, self.warnings = _inferred(self.model)
             self.types: dict[str, TensorType] = _types(self.model.graph) | dict(self._weights)
-            # Only while something is open is it worth computing shapes as exporters write them.
+            # Arithmetic on shapes is evaluated only while some shape is unknown.
             if not (_open(self.model.graph, self.types) and _computed(self.model.graph, self.types)):
                 break
 
 
 def _filled(known: TensorType, value: ValueInfoProto) -> ValueInfoProto | None:
-    """What is declared where nothing is known; None where it adds nothing or contradicts what is known."""
+    """Fills unknown parts from a declaration; None if it adds nothing or contradicts the inferred type."""
     declared = _type(value.type)
     if declared.shape is None or declared == UNKNOWN:
         return None
@@ -172,12 +175,12 @@ def _copy(value: ValueInfoProto) -> ValueInfoProto:
 
 
 def _has_items(one: TensorType, many: TensorType, batch: int) -> bool:
-    """Whether a tensor has one item for each of a batch, in its first dimension."""
+    """Returns whether a tensor's first dimension is the batch."""
     return one.shape is not None and one.shape[:1] == (1,) and many.shape == (batch, *one.shape[1:])
 
 
 def _sized(value: ValueInfoProto, sizes: Mapping[str, int]) -> ValueInfoProto:
-    """A copy with sizes for the open dimensions that have one."""
+    """Returns a copy with the given sizes of symbolic dimensions."""
     copy = _copy(value)
     if copy.type.HasField("tensor_type") and copy.type.tensor_type.HasField("shape"):
         names = open_dimensions(value)
@@ -190,12 +193,12 @@ def _sized(value: ValueInfoProto, sizes: Mapping[str, int]) -> ValueInfoProto:
 
 
 def _inferred(lean: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
-    """The model with the shapes that follow; a warning where inference gave up."""
+    """Returns the model with inferred shapes, and a warning if inference failed."""
     try:
         return onnx.shape_inference.infer_shapes(lean, data_prop=True), ()
     except (InferenceError, ValidationError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        return lean, (f"shapes are not known beyond those that the file states: {reason}",)
+        return lean, (f"shape inference failed, only declared shapes are known: {reason}",)
 
 
 def _types(graph: GraphProto) -> dict[str, TensorType]:
@@ -228,7 +231,7 @@ def _open(graph: GraphProto, types: Mapping[str, TensorType]) -> bool:
 
 
 def _computed(graph: GraphProto, types: Mapping[str, TensorType]) -> bool:
-    """Replaces arithmetic on known shapes by its results, as constants; whether there were any."""
+    """Replaces arithmetic on known shapes with constants; returns whether it replaced any."""
     values = {
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in graph.initializer
@@ -254,7 +257,7 @@ def _computed(graph: GraphProto, types: Mapping[str, TensorType]) -> bool:
 def _results(
     node: NodeProto, values: Mapping[str, np.ndarray], types: Mapping[str, TensorType]
 ) -> list[np.ndarray] | None:
-    """What a node computes, as far as that is small and known."""
+    """Returns the results of a node if its inputs are known and the results small, otherwise None."""
     if node.op_type not in ARITHMETIC or node.domain not in OWN_DOMAINS:
         return None
     given: dict[str, np.ndarray] = {name: values[name] for name in node.input if name in values}

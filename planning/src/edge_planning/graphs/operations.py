@@ -1,4 +1,4 @@
-"""A network as its file states it, in plain values: what onnx_reading hands to assembling."""
+"""A model as declared in its file, in plain values: the result of onnx_reading, the input of assembling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,10 @@ Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """What is known of a tensor: None is a dimension, a rank or a width that is not.
+    """The known type of a tensor; None for an unknown dimension, rank or width.
 
-    bits: of one element; None for what has no fixed width (strings, sequences).
+    Attributes:
+        bits: Of one element; None for types without a fixed width (strings, sequences).
     """
 
     shape: tuple[int | None, ...] | None
@@ -19,15 +20,15 @@ class TensorType:
 
     @property
     def known(self) -> bool:
-        """Whether its size in bytes is."""
+        """Whether its size in bytes is known."""
         return self.shape is not None and self.bits is not None and None not in self.shape
 
     def counted_shape(self) -> tuple[int, ...]:
-        """The shape with 1 for each open dimension."""
+        """Returns the shape with 1 for each unknown dimension."""
         return tuple(1 if size is None else size for size in self.shape or ())
 
     def size(self) -> int:
-        """Bytes, with 1 for each open dimension, and for an element that has no fixed width."""
+        """Returns the bytes, with 1 for each unknown dimension and for an element without a fixed width."""
         return (prod(self.counted_shape()) * (self.bits or 8) + 7) // 8
 
 
@@ -38,9 +39,12 @@ UNKNOWN = TensorType(None, None)
 class Operation:
     """A node of the file.
 
-    operator: its type, with the domain before it where that is not ONNX's own. inputs: "" for one left out.
-    captured: tensors that its sub-graphs read from outside. inner_parameters: bytes of weights in those.
-    obstacle: why it cannot be looked into; "" where it can.
+    Attributes:
+        operator: Its type, prefixed with its domain unless that is ONNX's own.
+        inputs: Names; "" for an omitted input.
+        captured: Tensors that its subgraphs read from outside.
+        inner_parameters: Bytes of weights in the subgraphs.
+        obstacle: Why it cannot be analyzed; "" if it can.
     """
 
     name: str
@@ -53,15 +57,19 @@ class Operation:
     obstacle: str = ""
 
     def reads(self) -> tuple[str, ...]:
-        """Every tensor it needs, once."""
+        """Returns every tensor that it reads, once."""
         return tuple(dict.fromkeys(name for name in (*self.inputs, *self.captured) if name))
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """operations: in topological order. constants: tensors with values in the file. types: by tensor.
+    """The operations of a file.
 
-    crossing: tensors that can be sent from one place to another.
+    Attributes:
+        operations: In topological order.
+        constants: Tensors whose values are in the file.
+        types: By tensor.
+        crossing: Tensors that can be sent between places.
     """
 
     name: str
@@ -74,5 +82,5 @@ class Network:
     crossing: frozenset[str] = frozenset()
 
     def type_of(self, tensor: str) -> TensorType:
-        """UNKNOWN where nothing is said."""
+        """Returns the type of a tensor, or UNKNOWN if it has none."""
         return self.types.get(tensor, UNKNOWN)

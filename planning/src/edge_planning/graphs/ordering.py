@@ -1,4 +1,4 @@
-"""The order in which the nodes of a file can run, or what is wrong with it."""
+"""The topological order of a file's nodes, or the error that prevents one."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,13 @@ def ordered(
     makes: Sequence[Sequence[str]],
     outputs: Iterable[str],
 ) -> list[int]:
-    """Numbers of the nodes in topological order; the given order where it is one.
+    """Returns the node numbers in topological order; the given order if it is topological.
 
-    outside: tensors that no node makes. nodes: names, for messages. reads, makes: tensors of each node.
-    Raises BadValueError for a tensor that is made twice or read but not made, and for a cycle.
+    `outside`: Tensors that no node produces. `nodes`: Names, for messages. `reads`, `makes`: Tensors of each
+    node.
+
+    Raises:
+        BadValueError: A tensor has two producers, or is read without one, or the nodes form a cycle.
     """
     maker: dict[str, int] = {}
     known = set(outside)
@@ -25,19 +28,19 @@ def ordered(
         for tensor in made:
             require(
                 tensor not in maker and tensor not in known,
-                f"model {graph}: invalid: {nodes[number]} makes {tensor}, which is there already",
+                f"model {graph}: invalid: {nodes[number]} produces {tensor}, which already exists",
             )
             maker[tensor] = number
     for number, read in enumerate(reads):
         for tensor in read:
             require(
                 tensor in maker or tensor in known,
-                f"model {graph}: invalid: {nodes[number]} reads {tensor}, which nothing makes",
+                f"model {graph}: invalid: {nodes[number]} reads {tensor}, which no node produces",
             )
     for tensor in outputs:
         require(
             tensor in maker or tensor in known,
-            f"model {graph}: invalid: its output {tensor} is made by nothing",
+            f"model {graph}: invalid: no node produces its output {tensor}",
         )
     before = [{maker[tensor] for tensor in read if tensor in maker} for read in reads]
     if all(number > max(sources, default=-1) for number, sources in enumerate(before)):
@@ -62,7 +65,7 @@ def ordered(
 
 
 def _ring(before: Sequence[set[int]], left: set[int]) -> list[int]:
-    """A cycle among nodes each of which waits for another of them."""
+    """Returns a cycle among nodes that each depend on another of them."""
     path = [min(left)]
     while True:
         source = min(before[path[-1]] & left)

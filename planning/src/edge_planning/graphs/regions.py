@@ -1,15 +1,17 @@
-"""Merging layers that must stay together, so that the graph stays acyclic."""
+"""Merges layers that must stay together, so that the graph stays acyclic."""
 
 from collections.abc import Iterable, Sequence
 
 
 def merged(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequence[int]]) -> list[int]:
-    """A group's number for each of `count` nodes; the groups form an acyclic graph.
+    """Returns the group number of each of `count` nodes; the groups form an acyclic graph.
 
-    edges: of an acyclic graph. together: nodes that share a group. What lies on a path between two members
-    joins them (a group that a path leaves and enters again would be a cycle), and nothing else does: a ring
-    through each set makes it strongly connected, and the groups are the strongly connected components, the
-    finest partition with an acyclic quotient. Groups are numbered by their first member.
+    Nodes on a path between two members join their group, since a path that leaves and re-enters a group would
+    be a cycle. No other nodes join: a ring through each set makes it strongly connected, and the groups are
+    the strongly connected components, the finest partition with an acyclic quotient. Groups are numbered by
+    their first member.
+
+    `edges`: Of an acyclic graph. `together`: Sets of nodes that share a group.
     """
     after: list[list[int]] = [[] for _ in range(count)]
     before: list[list[int]] = [[] for _ in range(count)]
@@ -17,8 +19,8 @@ def merged(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequ
     for start, end in (*edges, *rings):
         after[start].append(end)
         before[end].append(start)
-    # Kosaraju and Sharir: in the reverse of the order in which a walk forwards leaves the nodes, each walk
-    # backwards finds one component (Cormen et al., Introduction to Algorithms, 20.5).
+    # Kosaraju and Sharir: in reverse finishing order of a forward depth-first search, each backward search
+    # finds one component (Cormen et al., Introduction to Algorithms, 20.5).
     root = [-1] * count
     for start in reversed(_left(after)):
         if root[start] < 0:
@@ -33,7 +35,7 @@ def merged(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequ
 
 
 def _left(after: Sequence[Sequence[int]]) -> list[int]:
-    """The nodes in the order in which a depth-first walk leaves them."""
+    """Returns the nodes in the finishing order of a depth-first search."""
     found: list[int] = []
     seen = [False] * len(after)
     for start in range(len(after)):

@@ -1,4 +1,4 @@
-"""The layers before and behind a cut, and the memory that they need."""
+"""The layers before and behind a cut, and their memory."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -9,17 +9,20 @@ from edge_planning.graphs.values import Graph, Layer
 def slice_layers(
     graph: Graph, cut: Collection[str], output: str
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """Head and tail: layers that make the cut's tensors from the inputs, and those from them to the output.
+    """Returns head and tail: the layers from the inputs to the cut, and those from the cut to the output.
 
-    Both in topological order. A layer that both sides need (one without inputs, or one between two tensors of
-    the cut) is in both. Raises BadValueError for a cut that does not separate.
+    Both are in topological order. A layer that both sides need (one without inputs, or one between two
+    tensors of the cut) is in both.
+
+    Raises:
+        BadValueError: The cut does not separate the inputs from the output.
     """
     require_cut(graph, cut, output)
     return layers_between(graph, (), cut), layers_between(graph, cut, (output,))
 
 
 def layers_between(graph: Graph, given: Collection[str], wanted: Iterable[str]) -> tuple[Layer, ...]:
-    """The layers that make `wanted` when `given` are at hand, in topological order."""
+    """Returns the layers that compute `wanted` from `given`, in topological order."""
     wanted = tuple(wanted)
     require_tensors(graph, (*given, *wanted))
     maker = makers(graph)
@@ -34,11 +37,12 @@ def layers_between(graph: Graph, given: Collection[str], wanted: Iterable[str]) 
 
 
 def peak_memory(graph: Graph, layers: Sequence[Layer], wanted: Collection[str]) -> int:
-    """Bytes that a slice needs at most: its parameters, and the most activations alive at once.
+    """Returns the peak memory of a slice in bytes: its parameters, and the most activations alive at once.
 
-    layers: in the order of their run. wanted: tensors that outlive it. What comes from outside is held from
-    the start, every tensor until its last reader has run. No operator works in place and none needs room of
-    its own: a runtime may need less or, for workspace, more.
+    Inputs are alive from the start, and every tensor until its last reader has run. No operator is assumed to
+    work in place or to need a workspace: a runtime can need less or, for workspace, more.
+
+    `layers`: In execution order. `wanted`: Tensors that stay alive after the slice.
     """
     made = {name for layer in layers for name in layer.outputs}
     last = {name: number for number, layer in enumerate(layers) for name in layer.inputs}

@@ -1,4 +1,4 @@
-"""A graph for the eye."""
+"""A graph as a text table."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ HEADINGS = ("", "layer", "kind", "output", "MFLOP", "weights KiB", "output KiB")
 
 
 def layer_table(graph: Graph, output: str | None = None) -> str:
-    """The layers as text, one line each, with their sum and the graph's warnings.
+    """Returns the layers as text, one line each, with their totals and the graph's warnings.
 
-    A bar before a line says that the tensor made there is a cut on the way to `output` (by default the last
-    output of the graph).
+    A bar before a line marks a layer whose output tensor is a cut before `output` (by default the last output
+    of the graph).
     """
     cuts = {names[0] for names in crossing_cuts(graph, output or graph.outputs[-1]) if len(names) == 1}
     rows = [
@@ -41,7 +41,7 @@ def layer_table(graph: Graph, output: str | None = None) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns side by side: words to the left, the last three, numbers, to the right."""
+    """Aligns columns: text to the left, the last three columns (numbers) to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -1,4 +1,4 @@
-"""A model as a directed acyclic graph of layers that pass tensors."""
+"""A model as a directed acyclic graph of layers connected by tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An activation of a batch of one: shape without symbols, elements (count), size (bytes as computed).
+    """An activation for a batch of one: concrete shape, number of elements, size in bytes as computed.
 
-    crosses: whether it can be sent from one place to another: not if its size is not known, or if it is one
-    for a whole batch while other tensors have an item each.
+    Attributes:
+        crosses: Whether it can be sent between places. False if its size is unknown, or if it has no batch
+            dimension while other tensors do.
     """
 
     name: str
@@ -21,13 +22,16 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operation, or several that cannot be told apart.
+    """One operation, or several that cannot be analyzed separately.
 
-    kind: the operator's type in lower case (`conv`, `gemm`, `relu`, `maxpool`, `lrn`, …; `opaque` for what
-    cannot be looked into). inputs, outputs: names of activations (parameters are no inputs). flops: floating
-    point operations, a multiply and an add being two. parameters: bytes of weights. activations: bytes of the
-    outputs. memory: bytes that running it needs: parameters, inputs, outputs. variables: what a latency
-    regression of its kind is made on (costs.regressions names them).
+    Attributes:
+        kind: The operator's type in lower case (`conv`, `gemm`, `relu`, `maxpool`, `lrn`, …), or `opaque`.
+        inputs, outputs: Names of activations; parameters are not inputs.
+        flops: Floating-point operations; a multiply and an add count as two.
+        parameters: Bytes of weights.
+        activations: Bytes of the outputs.
+        memory: Bytes required to run it: parameters, inputs, outputs.
+        variables: Independent variables of the latency regression of its kind (see costs.variables).
     """
 
     name: str
@@ -43,10 +47,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Layers in topological order. inputs, outputs: tensors that come from outside and go there.
+    """Layers in topological order.
 
-    tensors: every activation by name. warnings: what could not be understood and is treated as one layer that
-    cannot be cut, a sentence each.
+    Attributes:
+        inputs, outputs: Names of the tensors that enter and leave the graph.
+        tensors: Every activation by name.
+        warnings: One sentence per part that could not be analyzed and is one layer that cannot be cut.
     """
 
     name: str

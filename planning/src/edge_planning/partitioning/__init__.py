@@ -1,4 +1,4 @@
-"""Where the layers of a network run on ordered tiers (entry node, edge node, Triton), by minimum cut."""
+"""Assigns the layers of a model to ordered tiers (entry node, intermediate node, Triton) by minimum cut."""
 
 from edge_planning.partitioning.envelopes import EnvelopeCut, envelope_cuts
 from edge_planning.partitioning.problems import Partition, PartitionProblem, Unpartitionable

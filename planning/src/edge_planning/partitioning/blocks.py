@@ -1,4 +1,4 @@
-"""A network as blocks in series, one tensor between any two: a cut per hop lies within one block."""
+"""A model as blocks in series, with one tensor between any two: the cut of a hop lies within one block."""
 
 from dataclasses import dataclass, replace
 
@@ -7,18 +7,22 @@ import numpy as np
 from edge_planning.partitioning.closures import Closures, closures_of
 from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, network
 
-SMALL = 64  # layers up to which a block's least crossing bytes are worth a flow of their own
+SMALL = 64  # layers of a block up to which a flow for its minimum crossing bytes pays off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blocks:
     """Arrays about the structure that do not depend on costs.
 
-    starts, last: first and last layer of each block. of_layer, of_tensor: the block of a layer and of a
-    tensor's readers (-1: none). readers: how many per tensor. inner: whether the tensor of a (tensor, reader)
-    pair is made in its block; else it enters. entering: bytes into each block. least: bytes that at least
-    cross when what enters is before a cut and the block's last layer behind it. closed: whether all other
-    layers of a block lead to its last one. closures: all cuts of closed blocks that have few.
+    Attributes:
+        starts, last: First and last layer of each block.
+        of_layer, of_tensor: The block of a layer and of a tensor's readers (-1: none).
+        readers: Number of readers per tensor.
+        inner: Whether the tensor of a (tensor, reader) pair is produced in its block; otherwise it enters.
+        entering: Bytes into each block.
+        least: Minimum bytes across a cut between the entering tensor and the block's last layer.
+        closed: Whether all other layers of a block lead to its last layer.
+        closures: All cuts of closed blocks with few cuts.
     """
 
     starts: Ints
@@ -34,10 +38,10 @@ class Blocks:
 
 
 def blocks_of(count: int, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Blocks:
-    """The blocks of `count` layers in topological order; arrays as in a Structure.
+    """Returns the blocks of `count` layers in topological order; arrays as in a Structure.
 
-    A block ends where one tensor alone is alive, if all layers before lead to it and all behind depend on it:
-    no layer before may make what nobody reads, and none behind may read nothing.
+    A block ends where only one tensor is alive, if all layers before lead to it and all layers behind depend
+    on it: every output of a layer before must have a reader, and every layer behind must read a tensor.
     """
     readers = np.bincount(tensor_of, minlength=len(size))
     until = producer.copy()
@@ -70,10 +74,12 @@ def blocks_of(count: int, size: Floats, producer: Ints, tensor_of: Ints, reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Arcs of the layered network of some blocks over hops, without terminals' costs.
+    """Arcs of the flow network of some blocks over hops, without the costs of the terminals.
 
-    layers, tensors: those with nodes. tails, heads: arcs; the first are one per hop and tensor of `paid`, in
-    that order; the others are never cut.
+    Attributes:
+        layers, tensors: Those with nodes.
+        tails, heads: Arcs. The first are one per hop and tensor of `paid`, in that order; the others are
+            never cut.
     """
 
     layers: Ints
@@ -86,11 +92,11 @@ class Piece:
 def piece_of(
     blocks: Blocks, chosen: Bools, hops: int, base: int, producer: Ints, tensor_of: Ints, reader: Ints
 ) -> Piece:
-    """The network of the chosen blocks, its nodes numbered from base: (hop, layers then tensors).
+    """Returns the flow network of the chosen blocks, nodes numbered from base: (hop, layers then tensors).
 
-    Node (v, h) is on the source's side when layer v runs before hop h. A tensor that several layers read has
-    a node of its own per hop, on the sink's side when any reader is, so that it is paid once: the network of
-    Ishikawa (PAMI 2003) with transfers between its rows.
+    Node (v, h) is on the source side if layer v runs before hop h. A tensor with several readers has its own
+    node per hop, on the sink side if any reader is, so that it is paid once. This is the network of Ishikawa
+    (PAMI 2003) with transfers between its rows.
     """
     rank = np.cumsum(chosen[blocks.of_layer]) - 1
     layers = np.flatnonzero(chosen[blocks.of_layer])
@@ -121,7 +127,7 @@ def piece_of(
 
 
 def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Floats:
-    """Bytes by block, from the lists of cuts or from one flow for all; 0 where it is not worth the time."""
+    """Returns bytes by block, from the lists of cuts or from one flow for all; 0 if not worth the time."""
     length = blocks.last - blocks.starts + 1
     least = np.where((length == 1) & blocks.closed, blocks.entering, 0.0)
     listed = np.array([one is not None for one in blocks.closures], dtype=bool)
@@ -139,6 +145,6 @@ def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader
     )
     capacity = np.full(len(piece.tails) + len(ends), 2 * most)
     capacity[: len(piece.paid)] = size[piece.paid]
-    found = minimum_cut(net, capacity, most, most)  # one pass: what rounding loses is a fraction of a byte
+    found = minimum_cut(net, capacity, most, most)  # one pass: rounding loses a fraction of a byte
     least[chosen] = found.by_place[net.places[len(piece.tails) :]]
     return least

@@ -1,4 +1,4 @@
-"""All cuts over one hop of small blocks, listed once per model: few blocks of real networks have many."""
+"""All cuts over one hop of small blocks, listed once per model: few blocks of real models have many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from edge_planning.partitioning.flows import Bools, Floats, Ints
 
-MOST = 256  # cuts of a block that are listed
+MOST = 256  # maximum number of cuts of a block that are listed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Closures:
-    """late: which layers are behind each cut [cuts, layers of the block]. crossing: its bytes [cuts]."""
+    """late: Whether a layer is behind a cut [cuts, layers of the block]. crossing: Bytes [cuts]."""
 
     late: NDArray[np.float64]
     crossing: Floats
@@ -22,9 +22,9 @@ class Closures:
 def closures_of(
     starts: Sequence[int], lasts: Sequence[int], size: Floats, producer: Ints, tensor_of: Ints, reader: Ints
 ) -> tuple[Closures | None, ...]:
-    """By block; None for those of one layer and those with more cuts than are worth a list.
+    """Returns the cuts by block; None for blocks of one layer and for blocks with more than MOST cuts.
 
-    Pairs of (tensor, reader) must come in order of the reader. Blocks of one shape share their list.
+    Pairs of (tensor, reader) must be ordered by reader. Blocks of one shape share their list.
     """
     cuts = [*np.searchsorted(reader, starts).tolist(), len(reader)]
     known = dict[tuple[int, bytes, bytes, bytes], tuple[NDArray[np.float64], Bools, Ints] | None]()
@@ -47,9 +47,10 @@ def closures_of(
 def _listed(
     count: int, tensors: Ints, made: Ints, readers: Ints
 ) -> tuple[NDArray[np.float64], Bools, Ints] | None:
-    """Late layers [cuts, layers], crossing tensors [cuts, tensors], and the first pair of each tensor.
+    """Returns late layers [cuts, layers], crossing tensors [cuts, tensors], and each tensor's first pair.
 
-    tensors, made, readers: by pair; layers by number in the block. The last layer is late in all cuts.
+    `tensors`, `made` and `readers` have one entry per pair, with layers numbered within the block. The last
+    layer is late in all cuts.
     """
     _, where, local = np.unique(tensors, return_index=True, return_inverse=True)
     late = np.zeros((1, count), dtype=bool)

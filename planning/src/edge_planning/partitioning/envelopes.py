@@ -1,4 +1,4 @@
-"""All cuts that are the best at some bandwidth."""
+"""All cuts that are optimal at some bandwidth."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from edge_planning.partitioning.structures import Ints, structure_of
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeCut:
-    """Tensors that cross, their bytes, and the seconds of the layers before and behind."""
+    """The crossing tensors, their bytes, and the seconds of the layers before and behind."""
 
     tensors: tuple[str, ...]
     size: int
@@ -26,11 +26,12 @@ class EnvelopeCut:
 def envelope_cuts(
     graph: Graph, output: str, head_seconds: Floats, tail_seconds: Floats
 ) -> tuple[EnvelopeCut, ...]:
-    """Every cut on the lower envelope of head + tail + bytes x (seconds per byte), the input first.
+    """Returns every cut on the lower envelope of head + tail + bytes x (seconds per byte), the input first.
 
-    head_seconds, tail_seconds: [layers of the graph]. The layer that makes the output is behind the cut. The
-    others follow by falling bytes. A cut is looked for where two known lines meet, until none lies below
-    (Eisner and Severance, J. ACM 1976): two minimum cuts per line of the envelope at most, and three more.
+    The other cuts follow in order of decreasing bytes. The layer that produces the output is always behind
+    the cut. At the intersection of two known lines a minimum cut searches for a lower line, until there is
+    none (Eisner and Severance, J. ACM 1976). This takes at most two minimum cuts per line of the envelope,
+    and three more. `head_seconds` and `tail_seconds` are [layers of the graph].
     """
     _, numbers = on_the_way(graph, output)
     require(bool(numbers), f"graph {graph.name}: the output {output} depends on no input")
@@ -38,7 +39,7 @@ def envelope_cuts(
     for name, values in (("head_seconds", head_seconds), ("tail_seconds", tail_seconds)):
         require(values.shape == (len(graph.layers),), f"{name}: shape {values.shape}")
     seconds = np.stack([head_seconds, tail_seconds])[:, list(numbers)]
-    PartitionProblem(s, seconds, np.zeros(1), np.zeros(1))  # refuses bad values
+    PartitionProblem(s, seconds, np.zeros(1), np.zeros(1))  # raises for invalid values
     allowed = seconds.copy()
     allowed[0, numbers.index(makers(graph)[output])] = np.inf
 
@@ -73,7 +74,7 @@ def envelope_cuts(
 
     first = cut(np.ones(len(numbers), dtype=np.int64))
     fast, slow = best(0.0), best(1.0, 0.0)
-    every = dict.fromkeys([fast, *between(fast, slow), slow])  # the ends may tie with better ones
+    every = dict.fromkeys([fast, *between(fast, slow), slow])  # the ends can tie with better cuts
     return tuple(dict.fromkeys([first, *(one for one in every if not _beaten(one, every))]))
 
 

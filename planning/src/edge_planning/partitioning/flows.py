@@ -1,4 +1,4 @@
-"""Minimum cuts of capacitated networks: scipy's Dinic on whole numbers, in passes of finer scale."""
+"""Minimum cuts of flow networks: scipy's Dinic algorithm on integers, in passes of finer scale."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-WHOLE = 2**29  # the largest flow; capacities go to twice it, so what is left of one fits into 32 bits
+WHOLE = 2**29  # the largest flow; capacities reach twice that, so residual capacities fit into 32 bits
 PASSES = 4
 
 
@@ -17,7 +17,10 @@ PASSES = 4
 class Network:
     """Directed arcs, each with its reverse, in rows of tails. Node 0 is the source, node 1 the sink.
 
-    indptr, indices: the rows as in a CSR matrix. tails: node by place. places: where each given arc went.
+    Attributes:
+        indptr, indices: The rows as in a CSR matrix.
+        tails: Node by position.
+        places: Position of each given arc.
     """
 
     nodes: int
@@ -28,7 +31,7 @@ class Network:
 
 
 def network(nodes: int, tails: Ints, heads: Ints) -> Network:
-    """The network of these arcs; parallel ones become one."""
+    """Returns the network of these arcs; parallel arcs are merged."""
     keys = np.concatenate([tails * nodes + heads, heads * nodes + tails])
     known, places = np.unique(keys, return_inverse=True)
     rows, columns = np.divmod(known, nodes)
@@ -38,9 +41,13 @@ def network(nodes: int, tails: Ints, heads: Ints) -> Network:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinimumCut:
-    """side: whether a node is on the source's side [nodes]. flow: its size. by_place: the flow of each arc.
+    """A minimum cut.
 
-    above: by how much the cut may be larger than the least, which is no less than the flow.
+    Attributes:
+        side: Whether a node is on the source side [nodes].
+        flow: Size of the flow, a lower bound of the minimum cut.
+        by_place: Flow of each arc.
+        above: Maximum difference of this cut and the minimum cut.
     """
 
     side: Bools
@@ -50,10 +57,11 @@ class MinimumCut:
 
 
 def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> MinimumCut:
-    """A minimum cut within `error`.
+    """Returns a minimum cut within `error`.
 
-    capacity: by given arc. most: no minimum cut is larger, so what has twice that capacity is never cut. Each
-    pass rounds down, so its flow is feasible, and the next sends what was left by rounding on a finer scale.
+    Each pass rounds capacities down, so its flow is feasible; the next sends the remainder on a finer scale.
+    `capacity` is by given arc. No minimum cut is larger than `most`, so an arc of twice that capacity is
+    never cut.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_flow

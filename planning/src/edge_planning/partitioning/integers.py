@@ -1,4 +1,4 @@
-"""The same partition as an integer program, for memory limits and for the bottleneck; solved by HiGHS."""
+"""Partitioning as an integer program solved by HiGHS, for memory limits and for the bottleneck."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def by_integers(problem: PartitionProblem, nodes: int) -> Partition | Unpartitionable:
-    """Late[h][v] is 1 when layer v runs behind hop h, sent[h][t] when tensor t crosses it."""
+    """Solves the program: late[h][v] is 1 if layer v runs behind hop h, sent[h][t] if tensor t crosses it."""
     import highspy
 
     s, tiers = problem.structure, len(problem.seconds)
@@ -79,9 +79,9 @@ def by_integers(problem: PartitionProblem, nodes: int) -> Partition | Unpartitio
             goal += stage
         model.minimize(goal)
     if model.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-        return Unpartitionable(("no split along the network fits into the tiers' memory and fixed layers",))
+        return Unpartitionable(("no partition satisfies the tiers' memory limits and the fixed layers",))
     if not np.isfinite(model.getInfo().objective_function_value) or not model.getSolution().value_valid:
-        return Unpartitionable(("the search ended before any partition was found",), proven=False)
+        return Unpartitionable(("the search ended before it found a partition",), proven=False)
     values = np.array(model.getSolution().col_value)
     labels = np.zeros(len(s.layers), dtype=np.int64)
     for h in hops:

@@ -1,4 +1,4 @@
-"""From a model's graph to what an entry problem is made of: cuts of several tensors, with their seconds."""
+"""Converts a model's graph to the parts of an entry problem: cuts of several tensors, with their seconds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,16 +26,18 @@ def graph_problem(
     entry_measured: Measured | None = None,
     remote_measured: Measured | None = None,
 ) -> tuple[Model, ClassProfile, ClassProfile]:
-    """The model with every cut that is the best of its exit at some bandwidth, and the two classes' profiles.
+    """Returns the model with every cut that is optimal for its exit at some bandwidth, and both profiles.
 
-    To the cuts that the model has come those of envelope_cuts, several tensors wide where that is better, so
-    that `plan_entry(EntryProblem(*graph_problem(model, entry, remote), …))` plans a residual network as it
-    does a chain. Times are layer_times'. BadValueError for a model without a graph, or with a cut
-    that does not separate.
+    The cuts of envelope_cuts, of several tensors if that is better, are added to the cuts of the model.
+    `plan_entry(EntryProblem(*graph_problem(model, entry, remote), …))` then plans a residual network in the
+    same way as a chain. Times come from layer_times.
+
+    Raises:
+        BadValueError: The model has no graph, or a cut that does not separate.
     """
     graph = model.graph
     if graph is None:
-        raise BadValueError(f"model {model.name}: no graph, so nothing to cut")
+        raise BadValueError(f"model {model.name}: no graph to cut")
     seconds = [
         np.array([estimate.seconds for estimate in layer_times(graph, class_, measured)])
         for class_, measured in ((entry, entry_measured), (remote, remote_measured))

@@ -1,4 +1,4 @@
-"""What given tiers cost, in plain floats."""
+"""The cost of given tiers, as plain floats."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from edge_planning.partitioning.structures import Ints
 
 
 def priced(problem: PartitionProblem, tiers: Ints, bound: float = 0.0) -> Partition:
-    """The partition with these tiers [layers], its cost computed from them alone."""
+    """Returns the partition with these tiers [layers], with its cost computed from the tiers only."""
     structure = problem.structure
     made = np.where(structure.producer < 0, 0, tiers[structure.producer])
     read = made.copy()

@@ -1,4 +1,4 @@
-"""A network to be spread over ordered tiers, and how it came out."""
+"""The problem of assigning a model's layers to ordered tiers, and its results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +15,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionProblem:
-    """Tiers in order; data only flows to later tiers, inputs start at tier 0.
+    """Ordered tiers; data flows only to later tiers, and the inputs are at tier 0.
 
-    seconds: [tiers, layers]. hop_seconds_per_byte, hop_fixed: [tiers - 1]; the fixed seconds are paid once
-    when anything runs behind the hop. returned: whether results travel back to tier 0 over the same hops.
-    memory: bytes [layers]; limits: bytes [tiers], infinity for none. fixed: tier by layer number.
-    objective: summed seconds, or the bottleneck: the largest of the tiers' and the hops' seconds (the heavy
-    mode of DADS, Hu et al., INFOCOM 2019, with each hop as a stage).
+    Attributes:
+        seconds: [tiers, layers].
+        hop_seconds_per_byte: [tiers - 1].
+        hop_fixed: Seconds [tiers - 1], paid once if any layer runs behind the hop.
+        returned: Whether results travel back to tier 0 over the same hops.
+        memory: Bytes [layers].
+        limits: Bytes [tiers]; infinity for no limit.
+        fixed: Tier by layer number.
+        objective: Summed seconds, or the bottleneck: the largest of the tiers' and the hops' seconds (the
+            heavy mode of DADS, Hu et al., INFOCOM 2019, with each hop as a stage).
     """
 
     structure: Structure
@@ -38,7 +43,8 @@ class PartitionProblem:
         count = len(self.structure.layers)
         shape = self.seconds.shape
         require(
-            len(shape) == 2 and shape[0] >= 1 and shape[1] == count, f"seconds: shape {shape}, layers {count}"
+            len(shape) == 2 and shape[0] >= 1 and shape[1] == count,
+            f"seconds: shape {shape} does not fit {count} layers",
         )
         hops = (shape[0] - 1,)
         for name, values, wanted in (
@@ -49,26 +55,31 @@ class PartitionProblem:
             require(values.shape == wanted, f"{name}: shape {values.shape}, not {wanted}")
             wrong = ~(np.isfinite(values) & (values >= 0))
             if wrong.any():
-                raise BadValueError(f"{name}: {values[wrong][:1]} is no finite number of 0 or more")
-        require((self.memory is None) == (self.limits is None), "memory and limits come together")
+                raise BadValueError(f"{name}: {values[wrong][:1]} must be finite and >= 0")
+        require((self.memory is None) == (self.limits is None), "memory and limits: set both or neither")
         if self.memory is not None and self.limits is not None:
             for name, values, wanted in (
                 ("memory", self.memory, (count,)),
                 ("limits", self.limits, shape[:1]),
             ):
                 require(values.shape == wanted, f"{name}: shape {values.shape}, not {wanted}")
-                require(bool(np.all(values >= 0)), f"{name}: negative or NaN")
-            require(bool(np.all(np.isfinite(self.memory))), "memory: infinite")
+                require(bool(np.all(values >= 0)), f"{name}: values must be >= 0")
+            require(bool(np.all(np.isfinite(self.memory))), "memory: values must be finite")
         for layer, tier in self.fixed.items():
             require(0 <= layer < count and 0 <= tier < shape[0], f"fixed: no layer {layer} at tier {tier}")
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """tier_of_layer: a tier per layer. crossing: names of tensors per hop. Seconds.
+    """A partition; costs in seconds.
 
-    compute: summed over layers; transfer: summed over hops, fixed costs included. bound: none costs less.
-    exact: whether the bound meets the cost within 1e-6 of it.
+    Attributes:
+        tier_of_layer: Tier per layer.
+        crossing: Names of tensors per hop.
+        compute: Summed over layers.
+        transfer: Summed over hops, including fixed costs.
+        bound: Lower bound of the cost of every partition.
+        exact: Whether the bound equals the cost up to 1e-6 of it.
     """
 
     tier_of_layer: tuple[int, ...]
@@ -82,7 +93,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Unpartitionable:
-    """No partition was found; proven says whether none exists."""
+    """No partition was found; `proven` is True if none exists."""
 
     reasons: tuple[str, ...]
     proven: bool = True

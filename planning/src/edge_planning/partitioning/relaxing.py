@@ -1,4 +1,4 @@
-"""Memory limits and the bottleneck by Lagrangian relaxation: with prices they are minimum cuts again."""
+"""Lagrangian relaxation of memory limits and the bottleneck: with prices they are minimum cuts again."""
 
 from dataclasses import replace
 
@@ -11,17 +11,16 @@ from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.sweeping import swept
 
 ROUNDS = 60
-CLOSE = 1e-6  # of the cost, at which a bound is met
+CLOSE = 1e-6  # of the cost, at which a bound counts as reached
 
 
 def relaxed(problem: PartitionProblem, seconds: Floats) -> tuple[Partition | None, float]:
-    """The best partition met on the way that keeps all limits, if any, and a bound that none beats.
+    """Returns the best partition found that satisfies all limits, if any, and a lower bound for all.
 
-    The way begins with the cuts between layers as they are numbered.
-
-    seconds: the problem's, infinite where a layer may not run [tiers, layers]. Bytes over a tier's limit have
-    a price, and for the bottleneck each stage has a weight, all weights being 1 in sum: for any prices and
-    weights the least weighted sum is a bound. Both follow subgradients.
+    The search starts with the cuts between layers in their numbered order. Bytes over a tier's limit have a
+    price. For the bottleneck each stage has a weight; the weights sum to 1. For any prices and weights the
+    minimum weighted sum is a bound. Both are updated by subgradients. `seconds` [tiers, layers] are the
+    problem's, infinite where a layer cannot run.
     """
     tiers = len(seconds)
     memory = np.zeros(seconds.shape[1]) if problem.memory is None else problem.memory
@@ -64,7 +63,7 @@ def relaxed(problem: PartitionProblem, seconds: Floats) -> tuple[Partition | Non
 
 
 def _stages(problem: PartitionProblem, labels: Ints, found: Partition) -> Floats:
-    """Seconds of each tier, then of each hop."""
+    """Returns the seconds of each tier, then of each hop."""
     s, tiers = problem.structure, len(problem.seconds)
     size = dict(zip(s.tensors, s.size.tolist(), strict=True))
     compute = np.bincount(labels, problem.seconds[labels, np.arange(len(labels))], tiers)

@@ -1,4 +1,4 @@
-"""The best tiers of blocks in series: a shortest path over (block, tier), minimum cuts where they may pay."""
+"""The best tiers of blocks in series: a shortest path over (block, tier), with minimum cuts where needed."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,13 @@ ERROR = 1e-10  # of the cost, for the flows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """seconds: [tiers, layers], finite. behind: seconds per byte from tier 0 to each tier [tiers].
+    """The costs of a problem.
 
-    opening: what it costs that a tier is the last one used [tiers]. forbidden: more than allowed ways cost.
+    Attributes:
+        seconds: [tiers, layers], finite.
+        behind: Seconds per byte from tier 0 to each tier [tiers].
+        opening: Fixed cost if a tier is the last one used [tiers].
+        forbidden: A cost above that of every allowed partition.
     """
 
     seconds: Floats
@@ -26,7 +30,7 @@ class Costs:
 
 
 def costs_of(structure: Structure, seconds: Floats, rates: Floats, fixed: Floats, returned: bool) -> Costs:
-    """Costs of seconds, infinite where forbidden; results' way back is in the seconds of who makes them."""
+    """Returns the costs; seconds are infinite where forbidden and include sending results back."""
     behind = np.concatenate([[0.0], np.cumsum(rates)])
     opening = np.concatenate([[0.0], np.cumsum(fixed)])
     allowed = np.isfinite(seconds)
@@ -43,7 +47,7 @@ def costs_of(structure: Structure, seconds: Floats, rates: Floats, fixed: Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """A tier per layer, its cost, and how far above the least that cost may be."""
+    """A tier per layer, the cost, and the maximum distance of that cost to the minimum."""
 
     tiers: Ints
     cost: float
@@ -51,12 +55,12 @@ class Spread:
 
 
 def cheapest(structure: Structure, costs: Costs) -> Spread:
-    """The tiers of least summed cost.
+    """Returns the tiers of minimum summed cost.
 
-    What enters a block is made at one tier b and its last layer runs at one tier c, because all other layers
-    lie between them. Crossing at a block's entry bounds each (block, b, c) from above, its least crossing
-    bytes and each layer's fastest tier from below; only those whose bound from below beats the best path
-    known are solved by a minimum cut, all together.
+    The tensor that enters a block is produced at one tier b and the block's last layer runs at one tier c;
+    all other layers lie between them. Crossing at the entry of the block is an upper bound for each (block,
+    b, c). Its minimum crossing bytes and the fastest tier of each layer give a lower bound. Only those whose
+    lower bound is below the best known path are solved by a minimum cut, all in one flow.
     """
     blocks = structure.blocks
     large = np.zeros(len(blocks.starts), dtype=bool)
@@ -105,7 +109,7 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
     return Spread(labels, best.cost, missed + best.cost * ERROR)
 
 
-Between = dict[tuple[int, int], Floats]  # by (tier of what enters, tier of the last layer): [blocks]
+Between = dict[tuple[int, int], Floats]  # by (tier of the entering tensor, tier of the last layer): [blocks]
 
 
 def _bounds(structure: Structure, costs: Costs, inside: Floats) -> tuple[Between, Between]:
@@ -127,14 +131,14 @@ def _bounds(structure: Structure, costs: Costs, inside: Floats) -> tuple[Between
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Path:
-    """steps: (block, tier before, tier behind) where the tier changes."""
+    """steps: (block, tier before, tier behind) for each change of tier."""
 
     cost: float
     steps: list[tuple[int, int, int]]
 
 
 def _forward(inside: Floats, between: Between) -> tuple[Floats, list[tuple[Ints, Ints]]]:
-    """Least cost of what lies before each end [tiers, blocks + 1], and from where each tier is entered."""
+    """Returns the minimum cost before each end [tiers, blocks + 1], and from where each tier is entered."""
     tiers, count = inside.shape
     sums = np.zeros((tiers, count + 1))
     np.cumsum(inside, axis=1, out=sums[:, 1:])
@@ -188,7 +192,7 @@ def _cut(
     plans: dict[tuple[int, int], Ints],
     error: float,
 ) -> float:
-    """Improves costs [blocks] and tiers [layers] of the wanted blocks; returns what is missed in all."""
+    """Improves costs [blocks] and tiers [layers] of the wanted blocks; returns the total error bound."""
     s, nodes = structure, 2
     tails, heads, capacity, most = [], [], [], 0.0
     pieces = dict[tuple[int, int], tuple[Piece, int]]()
@@ -224,7 +228,7 @@ def _cut(
 def _straight(
     structure: Structure, costs: Costs, inside: Floats, above: Floats, plan: Ints, b: int, c: int
 ) -> None:
-    """Tries the cuts between the first layers of a large block, as they are numbered, and the others."""
+    """Tries the cuts of a large block between its first layers, in their numbered order, and the others."""
     blocks = structure.blocks
     for block in np.unique(structure.windows.block).tolist():
         start, last = int(blocks.starts[block]), int(blocks.last[block])
@@ -262,11 +266,11 @@ def _spanned(
     block: int,
     limit: Floats,
 ) -> tuple[bool, float]:
-    """Whether a closed block over several hops is settled by its cuts over each, and what is missed.
+    """Returns whether a closed block over several hops is solved by its cuts over each, and the error bound.
 
-    Costs are sums over hops, coupled only in that what is behind a hop is behind all before. So the hops'
-    least costs in sum are a bound, and are met when the cuts are nested. exact: hops and blocks whose best
-    cuts are known.
+    Costs are sums over hops; the only coupling is that a layer behind a hop is behind all earlier hops. The
+    sum of the minimum costs per hop is therefore a bound, which is reached if the cuts are nested. `exact`
+    has the hops and blocks whose best cuts are known.
     """
     s, (b, c) = structure, ends
     mine = slice(s.blocks.starts[block], s.blocks.last[block] + 1)
@@ -297,7 +301,7 @@ def _spanned(
 def _narrow(
     structure: Structure, costs: Costs, above: Floats, plan: Ints, b: int, block: int, limit: float
 ) -> float:
-    """Improves the cost of a large block over one hop and its tiers; returns what is missed."""
+    """Improves the cost of a large block over one hop and its tiers; returns the error bound."""
     s = structure
     rate = float(costs.behind[b + 1] - costs.behind[b])
     arrays = (s.size, s.producer, s.tensor_of, s.reader)
@@ -317,9 +321,9 @@ def _narrow(
 def _terminals(
     structure: Structure, costs: Costs, piece: Piece, b: int, c: int, base: int
 ) -> tuple[tuple[Ints, Ints, Floats], float]:
-    """Arcs that price the tiers b to c of a piece's layers over the fastest, and the fastest in sum.
+    """Returns arcs that price tiers b to c of a piece's layers above the fastest tier, and the fastest's sum.
 
-    A closed block's last layer stays at c.
+    The last layer of a closed block stays at c.
     """
     count, step = len(piece.layers), len(piece.layers) + len(piece.tensors)
     seconds = costs.seconds[b : c + 1, piece.layers]

@@ -1,4 +1,4 @@
-"""The best partition: minimum cuts where they are exact, HiGHS where memory or the bottleneck decides."""
+"""The best partition: minimum cuts where they are exact, HiGHS for memory limits and the bottleneck."""
 
 from dataclasses import replace
 
@@ -11,13 +11,14 @@ from edge_planning.partitioning.relaxing import CLOSE, relaxed
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints
 
-TOLERANCE = 2e-6  # of a limit; twice what HiGHS may exceed one by
+TOLERANCE = 2e-6  # of a limit; twice the tolerance of HiGHS
 
 
 def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unpartitionable:
-    """The partition of least cost.
+    """Returns the partition of minimum cost.
 
-    nodes: how far HiGHS may search where minimum cuts do not prove it; the bound tells what is left open.
+    `nodes` limits the search of HiGHS in cases that minimum cuts do not prove; `bound` gives the remaining
+    gap.
     """
     low, high = _allowed(problem)
     reasons = _reasons(problem, low, high)
@@ -40,12 +41,12 @@ def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unp
     if isinstance(searched, Partition):
         bound = max(bound, searched.bound)
         if not _fits(problem, np.array(searched.tier_of_layer)) and problem.limits is not None:
-            # HiGHS keeps limits within a tolerance only.
+            # HiGHS satisfies limits only up to a tolerance.
             searched = by_integers(replace(problem, limits=problem.limits * (1 - TOLERANCE)), nodes)
     if isinstance(searched, Partition) and _fits(problem, np.array(searched.tier_of_layer)):
         known = searched if known is None or searched.cost < known.cost else known
     if known is None:
-        return Unpartitionable(("the search ended before any partition was found",), proven=False)
+        return Unpartitionable(("the search ended before it found a partition",), proven=False)
     return priced(problem, np.array(known.tier_of_layer), bound)
 
 
@@ -57,7 +58,7 @@ def _fits(problem: PartitionProblem, tiers: Ints) -> bool:
 
 
 def _allowed(problem: PartitionProblem) -> tuple[Ints, Ints]:
-    """The first and the last tier of each layer, by what is fixed before and behind it."""
+    """Returns the first and the last allowed tier of each layer, given the fixed layers."""
     s = problem.structure
     low = np.zeros(len(s.layers), dtype=np.int64)
     high = np.full(len(s.layers), len(problem.seconds) - 1)
@@ -74,7 +75,7 @@ def _allowed(problem: PartitionProblem) -> tuple[Ints, Ints]:
 
 
 def _reasons(problem: PartitionProblem, low: Ints, high: Ints) -> tuple[str, ...]:
-    """What rules out every partition, as far as counting tells."""
+    """Returns reasons that exclude every partition, as far as fixed tiers and sums of memory show."""
     if (low > high).any():
         return ("the layers' fixed tiers would send data back to an earlier tier",)
     if problem.memory is None or problem.limits is None:

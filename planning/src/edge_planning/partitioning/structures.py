@@ -1,4 +1,4 @@
-"""Who makes and who reads each tensor, as arrays: built once per model, used for every bandwidth."""
+"""Producers and readers of tensors as arrays: built once per model, used for every bandwidth."""
 
 from dataclasses import dataclass, field
 
@@ -17,9 +17,13 @@ Ints = NDArray[np.int64]
 class Structure:
     """Layers by number, and the tensors that some layer reads or that are results.
 
-    tensors: names. size: bytes [tensors]. producer: the layer that makes a tensor, -1 for an input [tensors].
-    tensor_of, reader: one entry per (tensor, layer that reads it). results: tensors that are outputs.
-    blocks, windows: made from the others, once.
+    Attributes:
+        tensors: Names.
+        size: Bytes [tensors].
+        producer: The layer that produces a tensor, -1 for an input [tensors].
+        tensor_of, reader: One entry per (tensor, layer that reads it).
+        results: Tensors that are outputs.
+        blocks, windows: Derived from the others, once.
     """
 
     layers: tuple[str, ...]
@@ -33,14 +37,17 @@ class Structure:
     windows: Windows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(bool(self.layers), "a structure without layers")
-        require(bool(np.all(np.isfinite(self.size) & (self.size >= 0))), "a tensor's size is negative or NaN")
+        require(bool(self.layers), "structure: no layers")
+        require(
+            bool(np.all(np.isfinite(self.size) & (self.size >= 0))),
+            "structure: size of a tensor must be finite and >= 0",
+        )
         made = self.producer[self.tensor_of]
         for pair in np.flatnonzero(made >= self.reader)[:1]:
             require(
                 False,
                 f"{self.tensors[self.tensor_of[pair]]} is read by layer {self.layers[self.reader[pair]]} "
-                "before it is made: a cycle, or layers out of order",
+                "before it is produced: a cycle, or layers out of order",
             )
         blocks = blocks_of(len(self.layers), self.size, self.producer, self.tensor_of, self.reader)
         object.__setattr__(self, "blocks", blocks)
@@ -49,7 +56,7 @@ class Structure:
 
 
 def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: str | None = None) -> Structure:
-    """The structure of a graph, or of some of its layers (by number, in order) and one output."""
+    """Returns the structure of a graph, or of some of its layers (by number, in order) and one output."""
     numbers = tuple(range(len(graph.layers))) if layers is None else layers
     maker = {name: v for v, number in enumerate(numbers) for name in graph.layers[number].outputs}
     outputs = graph.outputs if output is None else (output,)
@@ -58,11 +65,13 @@ def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: st
     known = set(graph.inputs) | maker.keys()
     for v, number in enumerate(numbers):
         for name in dict.fromkeys(graph.layers[number].inputs):
-            require(layers is not None or name in known, f"{graph.layers[number].name}: nothing makes {name}")
+            require(
+                layers is not None or name in known, f"{graph.layers[number].name}: no layer produces {name}"
+            )
             if name in known:
                 pairs.append((tensors.setdefault(name, len(tensors)), v))
     for name in outputs:
-        require(name in known, f"graph {graph.name}: nothing makes the output {name}")
+        require(name in known, f"graph {graph.name}: no layer produces the output {name}")
         tensors.setdefault(name, len(tensors))
     links = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return Structure(

@@ -1,4 +1,4 @@
-"""Partitions that cut the layers where they are numbered: all of them over one hop, a grid over several."""
+"""Partitions that split the layers in their numbered order: all of them over one hop, a grid over several."""
 
 from itertools import combinations_with_replacement
 from math import comb
@@ -8,11 +8,11 @@ import numpy as np
 from edge_planning.partitioning.flows import Floats, Ints
 from edge_planning.partitioning.problems import PartitionProblem
 
-MOST = 200_000  # combinations that are tried
+MOST = 200_000  # maximum number of combinations
 
 
 def swept(problem: PartitionProblem, seconds: Floats) -> Ints | None:
-    """The tiers [layers] of the best such partition within all limits; infinite seconds forbid."""
+    """Returns the tiers [layers] of the best such partition within all limits; inf seconds forbid a tier."""
     s, (tiers, count) = problem.structure, seconds.shape
     places = _places(problem, tiers - 1, count)
     if tiers == 3:
@@ -41,7 +41,7 @@ def swept(problem: PartitionProblem, seconds: Floats) -> Ints | None:
 
 
 def _between(values: Floats, edges: Ints) -> Floats:
-    """Sums of each tier's row between two edges [rows, tiers]."""
+    """Returns the sums of each tier's row between two edges [rows, tiers]."""
     sums = np.zeros((values.shape[0], values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     found: Floats = np.stack([sums[i][edges[:, i + 1]] - sums[i][edges[:, i]] for i in range(len(values))], 1)

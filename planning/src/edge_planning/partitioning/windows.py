@@ -10,10 +10,13 @@ from edge_planning.partitioning.flows import Bools, Floats, Ints, minimum_cut, n
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """Layers first to stop - 1 are free; those before are before the cut, those behind are behind it.
+    """Layers first to stop - 1 are free; earlier layers are before the cut, later ones behind it.
 
-    block, first, stop: [windows]. least: bytes that cross any cut within the window. until: last reader of a
-    tensor [tensors]. alive: bytes needed after the first i layers [layers + 1].
+    Attributes:
+        block, first, stop: [windows].
+        least: Minimum bytes across any cut within the window.
+        until: Last reader of a tensor [tensors].
+        alive: Bytes alive after the first i layers [layers + 1].
     """
 
     block: Ints
@@ -26,10 +29,11 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pane:
-    """The network of one window, its layers numbered from base, tensors behind them.
+    """The flow network of one window, its layers numbered from base, followed by tensors.
 
-    paid: tensors, one for each of the first arcs; the other arcs are never cut. passing: bytes that cross all
-    its cuts.
+    Attributes:
+        paid: Tensors, one for each of the first arcs; the other arcs are never cut.
+        passing: Bytes that cross all its cuts.
     """
 
     nodes: int
@@ -40,10 +44,11 @@ class Pane:
 
 
 def windows_of(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Windows:
-    """Windows of all blocks that are large.
+    """Returns the windows of all large blocks.
 
-    A cut's first late layer v has all layers from some number on behind it, because they depend on v; so a
-    window that goes up to the largest such number of some layers has all cuts that begin with one of them.
+    If v is the first late layer of a cut, all layers that depend on v are behind the cut: every layer from
+    some number. A window up to the largest such number of some layers contains all cuts that start with one
+    of them.
     """
     count = len(blocks.of_layer)
     until = producer.copy()
@@ -70,7 +75,7 @@ def windows_of(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, re
 
 
 def _certain(start: int, last: int, producer: Ints, tensor_of: Ints, reader: Ints) -> Ints:
-    """From which number on all layers of the block depend on a layer, by layer of the block."""
+    """Returns for each layer of the block the number from which all layers depend on it."""
     behind = [1 << v for v in range(last - start + 1)]
     made = producer[tensor_of]
     mine = (made >= start) & (reader <= last)
@@ -86,7 +91,7 @@ def _certain(start: int, last: int, producer: Ints, tensor_of: Ints, reader: Int
 def pane_of(
     windows: Windows, number: int, base: int, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints
 ) -> Pane:
-    """The network of a window; tensors are priced as in blocks.piece_of."""
+    """Returns the flow network of a window; tensors are priced as in blocks.piece_of."""
     first, stop, until = int(windows.first[number]), int(windows.stop[number]), windows.until
     passing = float(size[(producer < first) & (until >= stop) & (until > producer)].sum())
     within = (
@@ -114,7 +119,7 @@ def pane_of(
 
 
 def _least(windows: Windows, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints) -> Floats:
-    """Bytes by window from one flow for all: each window has a part of the sink's arcs to itself."""
+    """Returns bytes by window from one flow for all: each window has its own part of the sink's arcs."""
     nodes, panes, bases = 2, list[Pane](), list[int]()
     for number in range(len(windows.first)):
         panes.append(pane_of(windows, number, nodes + 1, size, producer, tensor_of, reader))
@@ -145,9 +150,10 @@ def narrowest(
     error: float,
     arrays: tuple[Floats, Ints, Ints, Ints],
 ) -> tuple[float, Bools, float] | None:
-    """The best cut of a block over one hop if it costs less than limit: cost, late [layers], what is missed.
+    """Returns the best cut of a block over one hop if cheaper than limit: cost, late [layers], error bound.
 
-    seconds: [before or behind the hop, layers]. arrays: the structure's size, producer, tensor_of, reader.
+    `seconds` is [before or behind the hop, layers]. `arrays` are the structure's size, producer, tensor_of
+    and reader.
     """
     own = np.flatnonzero(windows.block == block)
     first, stop = windows.first[own], windows.stop[own]

@@ -1,4 +1,4 @@
-"""Re-planning: what the link will do next, and whether another route should answer."""
+"""Re-planning: forecasts the bandwidth of a link and decides whether to switch routes."""
 
 from edge_planning.replanning.choices import Prospects, prospects
 from edge_planning.replanning.decisions import Decision, Replan, Settings, Stay, Switch

@@ -1,9 +1,9 @@
-"""Quantile levels that are right in the long run, whatever the model gets wrong.
+"""Quantile levels that are correct in the long run, regardless of the errors of the model.
 
 Adaptive conformal inference (Gibbs and Candes 2021, "Adaptive Conformal Inference Under Distribution Shift"):
-the level that is asked of the model rises after each sample below the quantile and falls after each above,
-so that in the long run a share q of the samples lies below the quantile q. It is done here for a fixed set of
-levels on the logit scale, with linear interpolation between them.
+the level requested from the model rises after each sample below the quantile and falls after each sample
+above it, so that in the long run a share q of the samples lies below the quantile q. It is applied to a fixed
+set of levels on the logit scale, with linear interpolation between them.
 """
 
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ _REACH = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """shifts: how far each level of LEVELS is moved on the logit scale."""
+    """shifts: Shift of each level of LEVELS on the logit scale."""
 
     shifts: tuple[float, ...] = (0.0,) * len(LEVELS)
 
     def after(self, below: float) -> "Calibration":
-        """With one more sample, below which the model had put this probability."""
+        """Returns the calibration after one more sample; `below` is the model's probability below it."""
         hit = below <= self._asked()
         shifts = np.clip(np.array(self.shifts) + _STEPS * (LEVELS - hit), -_REACH, _REACH)
         return Calibration(tuple(shifts.tolist()))
 
     def points(self) -> tuple[Floats, Floats]:
-        """(probability as the model has it, calibrated probability), both rising from 0 to 1."""
+        """Returns (model's probability, calibrated probability), both rising from 0 to 1."""
         asked = np.concatenate(([0.0], self._asked(), [1.0]))
         return asked, np.concatenate(([0.0], LEVELS, [1.0]))
 
     def _asked(self) -> Floats:
-        # Neighbours may have overtaken each other for a while.
+        # Shifts can temporarily change the order of adjacent levels.
         logits = np.maximum.accumulate(_LOGITS + np.array(self.shifts) + 1e-9 * np.arange(len(LEVELS)))
         asked: Floats = 1 / (1 + np.exp(-logits))
         return asked

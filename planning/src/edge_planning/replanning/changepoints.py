@@ -2,15 +2,15 @@
 
 The recursion over run lengths is that of Adams and MacKay (2007, "Bayesian Online Changepoint Detection",
 section 2) with the normal-inverse-gamma prior of its conjugate Gaussian model, which makes the prediction of
-each run a Student's t. Added to it:
+each run a Student's t. Extensions:
 
 - time is continuous: a gap of dt seconds has a change with probability 1 - exp(-hazard dt);
-- neither the hazard nor the drift of the level inside a run is set: a grid of both is carried along and the
-  data weigh them (Wilson, Nassar and Gold 2010 do so for the hazard);
-- what a new run begins with is learnt (`Habits`): either anywhere the link has been, or near the last sample;
-- a residual beyond CLIP deviations is cut there before it moves a run's level (Huber's psi), so that one
-  outlier does not spoil a long run;
-- only the RUNS likeliest runs are kept, so that a step costs the same at any age.
+- the hazard and the drift of the level within a run are not parameters: a grid of both runs in parallel and
+  the data weight them (Wilson, Nassar and Gold 2010 do so for the hazard);
+- the start of a new run is learned (`Habits`): anywhere in the range of the link, or near the last sample;
+- a residual is clipped at CLIP deviations before it moves a run's level (Huber's psi), so that one outlier
+  has a limited effect on a long run;
+- only the RUNS most likely runs are kept, so that the cost of a step is bounded.
 """
 
 from dataclasses import dataclass, replace
@@ -23,24 +23,27 @@ from edge_planning.replanning.distributions import GAMMA_RATIOS, student_below
 from edge_planning.replanning.habits import NOISE, Habits
 
 RUNS = 16
-# Changes per second; the last one makes nearly every sample a run of its own: the last value, as a forecast.
+# Changes per second. With the last one nearly every sample is its own run: the forecast is the last value.
 HAZARDS: Floats = np.array([1 / 300, 1 / 30, 1 / 3, 3.0])
-# Variance per second that the level of a run gains by drifting, in squared units of the logarithm.
+# Variance per second that drift adds to the level of a run, in squared units of the logarithm.
 DRIFTS: Floats = np.array([0.0, 0.001, 0.006, 0.04, 0.25])
-FAR = 0.3  # share of the changes that lead anywhere, not near
+FAR = 0.3  # share of the changes that can lead anywhere, not near the last sample
 CLIP = 2.0
-LEAST_GAP = 1e-3  # seconds; samples of one moment must still be able to disagree
-LONGEST = 200  # samples that a run remembers for its variance
-# Share of the weight that the grid's models exchange at each sample (Herbster and Warmuth 1998, fixed share).
+LEAST_GAP = 1e-3  # seconds; simultaneous samples must be able to differ
+LONGEST = 200  # maximum number of samples in the variance of a run
+# Share of the weight redistributed among the grid's models per sample (Herbster and Warmuth 1998, fixed
+# share).
 EXCHANGE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """The posterior over when the present run began.
+    """The posterior over the start of the current run.
 
-    weight: [hazards, drifts, runs], sums to 1. mean (log bit/s), kappa, beta, all [drifts, runs], and count,
-    [runs], are each run's normal-inverse-gamma distribution, with alpha = 1 + count / 2.
+    Attributes:
+        weight: [hazards, drifts, runs], sums to 1.
+        mean, kappa, beta, count: Each run's normal-inverse-gamma distribution, with mean in log bit/s and
+            alpha = 1 + count / 2; [drifts, runs], count [runs].
     """
 
     weight: Floats
@@ -52,27 +55,27 @@ class Runs:
 
     @property
     def noise(self) -> Floats:
-        """The variance of one sample in each run: [drifts, runs]."""
+        """Variance of one sample in each run [drifts, runs]."""
         return self.beta / (1 + self.count / 2)
 
     @property
     def variance(self) -> Floats:
-        """The squared scale of each run's prediction, a Student's t: [drifts, runs]."""
+        """Squared scale of each run's prediction, a Student's t [drifts, runs]."""
         return self.noise * (1 + 1 / self.kappa) + NOISE**2
 
     @property
     def freedom(self) -> Floats:
-        """Degrees of freedom of that Student's t: [runs]."""
+        """Degrees of freedom of that Student's t [runs]."""
         return (2 + self.count).astype(np.float64)
 
     def below(self, value: float) -> float:
-        """The predicted probability of a log-bandwidth below a value."""
+        """Returns the predicted probability of a log-bandwidth below a value."""
         each = student_below((value - self.mean) / np.sqrt(self.variance), self.freedom)
         return float((self.weight.sum(axis=0) * each).sum())
 
 
 def new_runs() -> Runs:
-    """Before the first sample: one run that has only the prior."""
+    """Returns the state before the first sample: one run with the prior."""
     habits = Habits()
     one = np.ones((len(DRIFTS), 1))
     weight = np.full((len(HAZARDS), len(DRIFTS), 1), 1 / (len(HAZARDS) * len(DRIFTS)))
@@ -81,13 +84,13 @@ def new_runs() -> Runs:
 
 
 def aged(runs: Runs, seconds: float) -> Runs:
-    """The posterior after some seconds without a sample: a change may have come, and levels have drifted.
+    """Returns the posterior after some seconds without a sample, with possible changes and drift.
 
-    A level drifts as an Ornstein-Uhlenbeck process does whose stationary distribution is what the link has
-    shown: at first like a random walk, in the end back to the center.
-    Two runs are added at the end: one that begins far and one that begins near.
+    A level drifts like an Ornstein-Uhlenbeck process whose stationary distribution is that of the link's
+    samples: at first like a random walk, finally back to the center. Two runs are appended: one that starts
+    far from the last sample and one that starts near it.
     """
-    require(seconds >= 0, f"{seconds} s between two observations is negative or not a number")
+    require(seconds >= 0, f"{seconds} s between two observations must be >= 0")
     habits, old = runs.habits, len(runs.count)
     stay = np.exp(-HAZARDS * max(seconds, LEAST_GAP))[:, None]
     changed = runs.weight.sum(axis=2) * (1 - stay)
@@ -108,9 +111,9 @@ def aged(runs: Runs, seconds: float) -> Runs:
 
 
 def updated(runs: Runs, value: float, error: float = 0.0) -> Runs:
-    """The posterior after a sample of the log-bandwidth whose measurement has the variance `error`.
+    """Returns the posterior after a sample of the log-bandwidth whose measurement has the variance `error`.
 
-    `aged` comes first, with the time since the last sample.
+    Call `aged` first, with the time since the last sample.
     """
     noise, error = runs.noise, error + NOISE**2
     variance = noise * (1 + 1 / runs.kappa) + error
@@ -133,10 +136,10 @@ def updated(runs: Runs, value: float, error: float = 0.0) -> Runs:
 
 
 def censored(runs: Runs, value: float, *, below: bool) -> Runs:
-    """The posterior after learning only that the log-bandwidth is below (or above) a value.
+    """Returns the posterior after an observation that the log-bandwidth is below (or above) a value.
 
-    Runs are weighed by the probability of that; those that expected the other side are moved as by a sample
-    at the bound itself, the others are left alone. `aged` comes first.
+    Runs are weighted by the probability of that. Those that expected the other side are moved as if by a
+    sample at the bound; the others are unchanged. Call `aged` first.
     """
     probability = student_below((value - runs.mean) / np.sqrt(runs.variance), runs.freedom)
     weight = runs.weight * np.maximum(probability if below else 1 - probability, 1e-12)
@@ -147,7 +150,7 @@ def censored(runs: Runs, value: float, *, below: bool) -> Runs:
 
 
 def _density(residual: Floats, variance: Floats, count: Integers) -> Floats:
-    """Student's density with 2 + count degrees of freedom, but for a constant factor."""
+    """Returns Student's density with 2 + count degrees of freedom, up to a constant factor."""
     spread = (2 + count) * variance
     power = (1.5 + count / 2) * np.log1p(residual * residual / spread)
     density: Floats = np.exp(GAMMA_RATIOS[count] - 0.5 * np.log(spread) - power)

@@ -1,4 +1,4 @@
-"""What each route is worth under a forecast."""
+"""The expected utility of each route under a forecast."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,14 @@ from edge_planning.replanning.routes import Routes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prospects:
-    """What each route promises; all [routes], best is an index.
+    """The expected results of each route; all arrays [routes].
 
-    on_time: probability that its own answer is in time. answered: that any is, the fallback's included.
-    accuracy: expected, of what goes out in time. utility: what decides.
+    Attributes:
+        on_time: Probability that its own response is in time.
+        answered: Probability that any response is in time, including the fallback's.
+        accuracy: Expected accuracy of the response in time.
+        utility: The criterion of the choice.
+        best: Index of the best route.
     """
 
     on_time: Floats
@@ -32,12 +36,12 @@ def prospects(
     objective: float | None = None,
     delay: float = 0.0,
 ) -> Prospects:
-    """The prospects of all routes, and the best.
+    """Returns the expected results of all routes, and the best.
 
     utility = accuracy P(in time) + fallback P(late) - price P(missed); missed: late without a fallback. With
-    an objective, routes that are answered in time with at least that probability go before all others; where
-    there is none, the one that is most often in time. Among equals the one that is faster at the median.
-    forecast None: there is no link.
+    an `objective`, routes that respond in time with at least that probability are preferred to all others; if
+    there is none, the route with the highest probability is the best. Ties go to the route that is faster at
+    the median bandwidth. A `forecast` of None means that the link is down.
     """
     thresholds = routes.thresholds(delay)
     if forecast is None:

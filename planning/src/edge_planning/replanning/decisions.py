@@ -1,4 +1,4 @@
-"""What an observation leads to."""
+"""The decisions of re-planning, and its settings."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from edge_planning.errors import require
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Nothing changes, and why."""
+    """The route stays; `reason` says why."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Another route of the table takes over: its index and name, and why."""
+    """Another route of the table becomes active: its index and name, and the reason."""
 
     index: int
     route: str
@@ -23,7 +23,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Replan:
-    """The table itself no longer fits, and why. Until there is a new one its routes go on."""
+    """The table no longer fits; `reason` says why. Its routes stay in use until there is a new one."""
 
     reason: str
 
@@ -33,15 +33,20 @@ Decision = Stay | Switch | Replan
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How readily routes are changed.
+    """Settings of route switching; times in seconds.
 
-    price: what a missed deadline costs beside its answer, in units of accuracy. objective: see `prospects`.
-    least_gain: the expected utility that a switch must bring. dwell: seconds between two switches, but for
-    those that cannot wait. safe: a present route that is less likely to be in time than this is left at once
-    for one that is more likely. first_probe, last_probe: seconds until the link is probed when it is down or
-    not in use; doubled from one to the other as long as nothing comes back. patience: seconds for which the
-    table must have been unfit before a new one is asked for. silence: how many transfers in a row without a
-    reply make a link count as down.
+    Attributes:
+        price: Cost of a missed deadline in addition to the lost response, in units of accuracy.
+        objective: See `prospects`.
+        least_gain: Minimum gain of expected utility for a switch.
+        dwell: Minimum time between two switches, except urgent ones.
+        safe: An active route with a lower probability to be in time is left immediately for a better one.
+        first_probe, last_probe: First and maximum delay of probes of a link that is down; it doubles after
+            each failure.
+        idle_probe: Time without transfers after which an unused link is probed.
+        probe_timeout: Time after which a probe is given up.
+        patience: Time for which the table must not have fitted before a new one is requested.
+        silence: Number of consecutive transfers without a reply after which the link counts as down.
     """
 
     price: float = 0.5
@@ -59,10 +64,13 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("first_probe", "last_probe", "idle_probe", "probe_timeout"):
             value = getattr(self, name)
-            require(value > 0, f"settings: {name} {value} s is not a time above 0")
+            require(value > 0, f"settings: {name} {value} s must be > 0")
         for name in ("price", "dwell", "patience", "least_gain"):
             value = getattr(self, name)
-            require(value >= 0, f"settings: {name} {value} is negative or not a number")
-        require(0 <= self.safe <= 1, f"settings: safe {self.safe} is not between 0 and 1")
-        require(self.silence >= 1, f"{self.silence} silent transfers")
-        require(self.objective is None or 0 < self.objective <= 1, f"objective {self.objective}")
+            require(value >= 0, f"settings: {name} {value} must be >= 0")
+        require(0 <= self.safe <= 1, f"settings: safe {self.safe} must be between 0 and 1")
+        require(self.silence >= 1, f"settings: silence {self.silence} must be >= 1")
+        require(
+            self.objective is None or 0 < self.objective <= 1,
+            f"settings: objective {self.objective} must be > 0 and <= 1",
+        )

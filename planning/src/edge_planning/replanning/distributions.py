@@ -1,4 +1,4 @@
-"""Distribution functions that numpy lacks, vectorised: the normal's and Student's."""
+"""Vectorized distribution functions that numpy does not have: the normal's and Student's."""
 
 import math
 
@@ -9,7 +9,7 @@ from edge_planning.replanning.arrays import Floats
 _POINTS: Floats = np.linspace(-9.0, 9.0, 9001)
 _BELOW: Floats = np.array([0.5 * math.erfc(-z * math.sqrt(0.5)) for z in _POINTS])
 
-# log(Gamma(a + 1/2) / Gamma(a)) for a = 1, 3/2, 2, ...: the normalising constant of Student's density.
+# log(Gamma(a + 1/2) / Gamma(a)) for a = 1, 3/2, 2, ...: the normalizing constant of Student's density.
 GAMMA_RATIOS: Floats = np.array([math.lgamma(1.5 + n / 2) - math.lgamma(1 + n / 2) for n in range(512)])
 
 

@@ -1,4 +1,4 @@
-"""The bandwidth that the next transfer will see, as a distribution."""
+"""The distribution of the bandwidth of the next transfer."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ PARTS = 16
 class Forecast:
     """A mixture of Student's t distributions of the natural logarithm of the bandwidth in bit/s.
 
-    All arrays: [parts]; weight sums to 1. model, calibrated: the points of a calibration, see there.
+    All arrays are [parts]; weight sums to 1. `model` and `calibrated` are the points of a Calibration.
     """
 
     weight: Floats
@@ -29,24 +29,24 @@ class Forecast:
     calibrated: Floats
 
     def probability_above(self, bandwidth: npt.ArrayLike) -> Floats:
-        """P(the next transfer sees at least this bandwidth), for bit/s of any shape; 1 at 0, 0 at infinity.
+        """Returns P(bandwidth of the next transfer >= this), for bit/s of any shape; 1 at 0, 0 at infinity.
 
         Raises:
-            BadValueError: a bandwidth is negative or not a number.
+            BadValueError: A bandwidth is negative or not a number.
         """
         asked = np.asarray(bandwidth, dtype=np.float64)
-        require(bool(np.all(asked >= 0)), f"bandwidth {asked} bit/s is negative or not a number")
+        require(bool(np.all(asked >= 0)), f"bandwidth {asked} bit/s must be >= 0")
         points = np.log(np.clip(asked, 1e-30, 1e30))
         return np.where(asked == np.inf, 0.0, np.where(asked == 0, 1.0, 1 - self._below(points)))
 
     def quantiles(self, levels: npt.ArrayLike) -> Floats:
-        """The bandwidths (bit/s) below which the next transfer stays with these probabilities.
+        """Returns the quantiles of the bandwidth of the next transfer in bit/s.
 
         Raises:
-            BadValueError: a level is not between 0 and 1.
+            BadValueError: A level is not between 0 and 1.
         """
         asked = np.asarray(levels, dtype=np.float64)
-        require(bool(np.all((asked > 0) & (asked < 1))), f"quantile level {levels!r} is not between 0 and 1")
+        require(bool(np.all((asked > 0) & (asked < 1))), f"quantile level {levels!r} must be between 0 and 1")
         low = np.full(asked.shape, float((self.center - 40 * self.scale).min()))
         high = np.full(asked.shape, float((self.center + 40 * self.scale).max()))
         steps = np.linspace(0.0, 1.0, 17)
@@ -59,19 +59,19 @@ class Forecast:
         return found
 
     def quantile(self, level: float) -> float:
-        """One of `quantiles`."""
+        """Returns one quantile in bit/s."""
         return float(self.quantiles(level))
 
     @property
     def median(self) -> float:
-        """In bit/s."""
+        """The median bandwidth in bit/s."""
         return self.quantile(0.5)
 
     @property
     def mean(self) -> float:
-        """Expected bandwidth in bit/s, of the quantiles from 2 to 98 %.
+        """Mean of the quantiles from 2 to 98 %, in bit/s.
 
-        The mean of all is infinite: the logarithm has the heavy tails of Student's t.
+        The full mean is infinite, because the logarithm has the heavy tails of Student's t.
         """
         return float(np.mean(self.quantiles((np.arange(25) + 0.5) / 25)))
 
@@ -81,10 +81,10 @@ class Forecast:
 
 
 def forecast(runs: Runs, age: float, calibration: Calibration | None = None) -> Forecast:
-    """The distribution for a transfer that starts `age` seconds after the last sample.
+    """Returns the distribution for a transfer that starts `age` seconds after the last sample.
 
-    With the chance of a change since then the level is drawn from what the link has shown; without one it has
-    drifted. Of the mixture's components only the PARTS heaviest are kept.
+    After a change, the level follows the distribution observed on the link; without a change, it has drifted.
+    Only the PARTS components of the mixture with the highest weights are kept.
     """
     later = aged(runs, age)
     weight = later.weight.sum(axis=0).ravel()

@@ -1,20 +1,25 @@
-"""What a link has shown so far: from where a new run begins."""
+"""Statistics of a link, from which a new run starts."""
 
 import math
 from dataclasses import dataclass
 
-NOISE = 0.02  # relative error that every sample has at least
-MEMORY = 1000.0  # samples over which the habits of a link are averaged
-STEPS = 200.0  # samples over which the size of its steps is
+NOISE = 0.02  # minimum relative error of a sample
+MEMORY = 1000.0  # samples over which the statistics of a link are averaged
+STEPS = 200.0  # samples over which the size of its steps is averaged
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Moments of the log-bandwidth (natural logarithm of bit/s), learnt from all samples of the link.
+    """Moments of the log-bandwidth (natural logarithm of bit/s), learned from all samples of the link.
 
-    center, spread: mean and variance. noise: variance of samples inside a run. samples: how many samples are
-    behind these. last: the last sample. step: squared scale of the difference between two samples in a row.
     The defaults are a guess that two samples outweigh: 1 Mbit/s within a factor of 4.5.
+
+    Attributes:
+        center, spread: Mean and variance.
+        noise: Variance of samples within a run.
+        samples: Number of samples of these moments.
+        last: The last sample.
+        step: Squared scale of the difference between consecutive samples.
     """
 
     center: float = math.log(1e6)
@@ -25,10 +30,10 @@ class Habits:
     step: float = 0.1
 
     def after(self, value: float, noise: float) -> "Habits":
-        """With one more sample; noise: the geometric mean of the variances that the runs now assume.
+        """Returns the moments after one more sample; `noise` is the geometric mean of the runs' variances.
 
-        step is the scale of a Student's t with two degrees of freedom, by one step of its expectation
-        maximisation (Lange, Little and Taylor 1989): a few large steps do not widen it.
+        `step` is the scale of a Student's t with two degrees of freedom, updated by one step of expectation
+        maximization (Lange, Little and Taylor 1989), so that a few large steps do not widen it.
         """
         samples = min(self.samples + 1, MEMORY)
         part = 1 / samples

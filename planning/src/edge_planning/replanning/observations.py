@@ -1,4 +1,4 @@
-"""What an entry node can learn about its link."""
+"""The observations of an entry node about its link."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,12 @@ from edge_planning.errors import require
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The bandwidth that a transfer saw, in bit/s, the round trip taken out.
+    """The bandwidth of a transfer in bit/s, without the round trip.
 
-    error: relative standard deviation of the measurement itself (a small probe is less certain than a large
-    transfer). limited: the sender had no more to send, so the link could do this or more.
+    Attributes:
+        error: Relative standard deviation of the measurement (a small probe is less certain than a large
+            transfer).
+        limited: The sender had no more data, so the link's bandwidth is this value or more.
     """
 
     bandwidth: float
@@ -23,14 +25,14 @@ class Sample:
 
     @classmethod
     def of_transfer(cls, bits: float, seconds: float, *, limited: bool = False) -> "Sample":
-        """From what was sent and how long that took, without the round trip."""
+        """Returns the sample of a transfer of `bits` in `seconds`, without the round trip."""
         require(bits > 0 and seconds > 0, f"a transfer of {bits} bits in {seconds} s")
         return cls(bits / seconds, limited=limited)
 
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """A transfer of so many bits was not done after so many seconds (round trip taken out)."""
+    """A transfer of `bits` was not complete after `seconds` (without the round trip)."""
 
     bits: float
     seconds: float
@@ -41,7 +43,7 @@ class NoReply:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The link is known to be gone: refused, unreachable, carrier lost."""
+    """The link is known to be down: refused, unreachable, carrier lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RoundTrip:
 
 @dataclass(frozen=True, slots=True)
 class ProbeSent:
-    """A probe is on its way; until it is answered or given up no other is asked for."""
+    """A probe was sent; no other is requested until it succeeds or is given up."""
 
 
 @dataclass(frozen=True, slots=True)

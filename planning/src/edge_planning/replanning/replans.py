@@ -1,4 +1,4 @@
-"""From one observation to a decision; pure."""
+"""Derives a decision from an observation."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ from edge_planning.replanning.observations import LinkDown, NoReply, Observation
 from edge_planning.replanning.routes import Routes, routes_of_table
 from edge_planning.replanning.states import State
 
-LEAST_BANDWIDTH = 1e3  # bit/s; a sample below says no more than that there was hardly a link
+LEAST_BANDWIDTH = 1e3  # bit/s; lower samples count as this value
 DEFAULT = Settings()
 
 
@@ -24,10 +24,10 @@ def replan(
     settings: Settings = DEFAULT,
     alternatives: Routes | None = None,
 ) -> tuple[Decision, State]:
-    """What to do after an observation at the time `now` (seconds), and what to remember.
+    """Returns the decision after an observation at time `now` (seconds), and the new state.
 
-    alternatives: every candidate of the service; with them the table's loss under the present forecast is
-    watched too.
+    With `alternatives`, every candidate of the service, the table's loss under the current forecast is
+    checked too.
     """
     routes = plan if isinstance(plan, Routes) else routes_of_table(plan)
     state = observed(state, observation, now, settings)
@@ -49,7 +49,7 @@ def replan(
 
 
 def observed(state: State, observation: Observation, now: float, settings: Settings = DEFAULT) -> State:
-    """The state after an observation, without a decision."""
+    """Returns the state after an observation, without a decision."""
     match observation:
         case Sample(bandwidth, error, limited):
             runs = aged(state.runs, _gap(state, now))
@@ -83,7 +83,7 @@ def _gap(state: State, now: float) -> float:
 
 
 def _timed(state: State, seconds: float) -> State:
-    """Smoothed round trip and deviation, as TCP has them (RFC 6298, section 2)."""
+    """Updates the smoothed round trip and its deviation as in TCP (RFC 6298, section 2)."""
     if state.rtt is None:
         return replace(state, rtt=seconds, rtt_spread=seconds / 2)
     spread = 0.75 * state.rtt_spread + 0.25 * abs(state.rtt - seconds)
@@ -91,13 +91,13 @@ def _timed(state: State, seconds: float) -> State:
 
 
 def _waiting(state: State, now: float, settings: Settings) -> State:
-    """The next probe after a failure: later each time."""
+    """Schedules the next probe after a failure, with exponential backoff."""
     backoff = min(max(2 * state.backoff, settings.first_probe), settings.last_probe)
     return replace(state, probing=None, backoff=backoff, next_probe=now + backoff)
 
 
 def _probing(routes: Routes, state: State, now: float, settings: Settings) -> State:
-    """When to probe: never with one in flight, and a working link only while nobody uses it."""
+    """Schedules probes: at most one in flight, and on a working link only while it is unused."""
     if state.probing is not None:
         if now - state.probing < settings.probe_timeout:
             return state
@@ -136,7 +136,7 @@ def _decided(
 
 
 def _led(state: State, rival: str | None, now: float) -> State:
-    """Since when which other route has been ahead."""
+    """Records which other route is ahead, and since when."""
     if rival == state.rival:
         return state
     return replace(state, rival=rival, leading=None if rival is None else now)
@@ -162,7 +162,7 @@ def _misfit(
     settings: Settings,
     alternatives: Routes | None,
 ) -> str | None:
-    """Why a new table would be better, if so."""
+    """Returns why a new table would be better, or None."""
     if state.rtt is not None and routes.rtt is not None:
         change = abs(state.rtt - routes.rtt)
         if change > max(0.1 * routes.deadline, 2 * state.rtt_spread):

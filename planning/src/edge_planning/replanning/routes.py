@@ -1,4 +1,4 @@
-"""Ways to answer, as numbers: what a choice under an uncertain bandwidth needs of each."""
+"""Routes as numbers: the input of a choice under an uncertain bandwidth."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,14 @@ from edge_planning.replanning.arrays import Floats
 class Routes:
     """Routes or any other candidates; arrays are [routes].
 
-    seconds: latency without the transfer (margin and round trip included). bits: what crosses the link; 0:
-    the route needs no link. accuracy: of its answer. fallback: accuracy of the answer that goes out at the
-    deadline when this route's is late; 0: nothing does, the request is missed. deadline: seconds. rtt: the
-    round trip that `seconds` holds, None where that is not known.
+    Attributes:
+        seconds: Latency without the transfer, including margin and round trip.
+        bits: Sent over the link; 0 if the route does not need it.
+        accuracy: Of its response.
+        fallback: Accuracy of the response that is sent at the deadline if this route's is late; 0 if there is
+            none and the request misses its deadline.
+        deadline: Seconds.
+        rtt: The round trip included in `seconds`; None if unknown.
     """
 
     names: tuple[str, ...]
@@ -30,23 +34,27 @@ class Routes:
     rtt: float | None = None
 
     def __post_init__(self) -> None:
-        require(len(self.names) > 0, "no route to choose from")
-        require(self.deadline > 0, f"deadline {self.deadline} s")
-        require(self.rtt is None or 0 <= self.rtt < math.inf, f"rtt {self.rtt} s is no time")
+        require(len(self.names) > 0, "routes: the list is empty")
+        require(self.deadline > 0, f"deadline {self.deadline} s must be > 0")
+        require(self.rtt is None or 0 <= self.rtt < math.inf, f"rtt {self.rtt} s must be finite and >= 0")
         for name in ("seconds", "bits", "accuracy", "fallback"):
             column = getattr(self, name)
-            require(column.shape == (len(self.names),), f"{name} has the shape {column.shape}")
+            require(
+                column.shape == (len(self.names),),
+                f"{name}: shape {column.shape} must be ({len(self.names)},)",
+            )
             most = 1.0 if name in ("accuracy", "fallback") else math.inf
             good = bool(np.all((column >= 0) & (column <= most)))
-            require(good, f"{name} {column.tolist()} has one too low, too high or no number")
+            require(good, f"{name} {column.tolist()} has a value out of range")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def thresholds(self, delay: float = 0.0) -> Floats:
-        """Bandwidth (bit/s) from which each keeps the deadline, 0: always, infinite: never.
+        """Returns the minimum bandwidth in bit/s at which each route meets the deadline.
 
-        delay: how many seconds longer the round trip is than the plan thought.
+        It is 0 if the route always does, inf if it never does. `delay` is the difference of the round trip to
+        the planned one, in seconds.
         """
         remote = self.bits > 0
         slack = self.deadline - self.seconds - np.where(remote, delay, 0.0)
@@ -64,22 +72,22 @@ def routes_of(
     fallback: Sequence[float] | None = None,
     rtt: float | None = None,
 ) -> Routes:
-    """Routes from plain sequences."""
+    """Returns routes from plain sequences."""
     columns = (seconds, bits, accuracy, [0.0] * len(names) if fallback is None else fallback)
     first, second, third, fourth = (np.asarray(column, dtype=np.float64) for column in columns)
     return Routes(tuple(names), first, second, third, fourth, deadline, rtt)
 
 
 def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | None = None) -> Routes:
-    """The routes of a table, in its order.
+    """Returns the routes of a table, in its order.
 
-    A route's latency is known at one bandwidth and its threshold at another; both give back the deadline and
-    the seconds without transfer. insured: a late remote answer is replaced by the local route's, where that
-    keeps the deadline itself (the runtime computes it beside).
+    The latency at one bandwidth and the threshold at another determine the deadline and the seconds without
+    the transfer. With `insured`, the local route's response replaces a late remote one if it meets the
+    deadline itself (the runtime computes it in parallel).
     """
     deadline = next((_deadline(route) for route in table.routes if route.met_from and route.bits), None)
     local = [route for route in table.routes if not route.bits]
-    if deadline is None:  # no remote route ever keeps it: only who is late and who is not matters
+    if deadline is None:  # no remote route ever meets it: only whether a route is late matters
         kept = [route.latency for route in local if route.met_from == 0]
         deadline = max(kept) if kept else min(route.latency for route in table.routes) / 2
     stand_in = max((route.accuracy for route in local if route.met_from == 0), default=0.0)
@@ -95,7 +103,7 @@ def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | No
 
 
 def _fixed(route: Route) -> float:
-    """Seconds without the transfer."""
+    """Returns the seconds without the transfer."""
     known_at = route.min_bandwidth or route.met_from
     return max(route.latency - (route.bits / known_at if known_at else 0.0), 0.0)
 

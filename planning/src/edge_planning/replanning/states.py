@@ -1,4 +1,4 @@
-"""What is remembered from one observation to the next."""
+"""The state between two observations."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,19 +22,26 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "rtt_spread": (int, float),
     "backoff": (int, float),
 }
-_OWN = ("runs", "calibration")  # fields that are no plain numbers
+_OWN = ("runs", "calibration")  # fields that are not plain numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """A value; times are those of the `now` that was handed in.
+    """The immutable state of re-planning; times are on the clock of `now`.
 
-    runs, calibration: what is known of the bandwidth, as of `seen`. heard: the last time that a transfer was
-    done. route: the name of the present one, since when. rival: the route that would be better, leading since
-    when. up: whether the link answers. silent: transfers without a reply in a row. rtt, rtt_spread: smoothed
-    round trip and its mean deviation in seconds. next_probe: when to probe the link (None: not needed).
-    backoff: seconds until the probe after that. probing: since when one is in flight. unfit: since when the
-    table does not fit. switches: how many there were.
+    Attributes:
+        runs, calibration: The posterior of the bandwidth at time `seen`.
+        heard: Time of the last complete transfer.
+        route, since: Name of the active route, and since when.
+        rival, leading: The route that would be better, and since when.
+        up: Whether the link is up.
+        silent: Number of consecutive transfers without a reply.
+        rtt, rtt_spread: Smoothed round trip and its mean deviation in seconds.
+        next_probe: When to probe the link (None: not needed).
+        backoff: Delay of the probe after a failure, in seconds.
+        probing: Since when a probe is in flight.
+        unfit: Since when the table does not fit.
+        switches: Number of switches.
     """
 
     runs: Runs = field(default_factory=new_runs)
@@ -56,14 +63,14 @@ class State:
     switches: int = 0
 
     def forecast(self, now: float) -> Forecast:
-        """The bandwidth that a transfer sees which starts now."""
+        """Returns the forecast of the bandwidth for a transfer that starts now."""
         age = 0.0 if self.seen is None else now - self.seen
         require(age >= 0, f"the time {now} s is before the last observation at {self.seen} s")
         return forecast(self.runs, age, self.calibration)
 
 
 def as_document(state: State) -> dict[str, Any]:
-    """The state as plain numbers and lists, fit for JSON."""
+    """Returns the state as plain numbers and lists, for JSON."""
     plain = {name: getattr(state, name) for name in State.__slots__ if name not in _OWN}
     runs = state.runs
     arrays = {name: getattr(runs, name).tolist() for name in ("weight", "mean", "kappa", "beta", "count")}
@@ -77,13 +84,13 @@ def as_document(state: State) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> State:
-    """What `as_document` made.
+    """Returns the state of a document from `as_document`.
 
     Raises:
-        BadValueError: it is of another version, or not a state at all.
+        BadValueError: The document has another version or is not a state.
     """
     version = document.get("version")
-    require(version == _VERSION, f"a state of version {version}; this is version {_VERSION}")
+    require(version == _VERSION, f"state: version {version} must be {_VERSION}")
     try:
         runs = document["runs"]
         floats = [np.array(runs[name], dtype=np.float64) for name in ("weight", "mean", "kappa", "beta")]
@@ -106,5 +113,5 @@ def _check(runs: Runs) -> None:
     shape = (len(DRIFTS), len(runs.count))
     fits = runs.weight.shape == (len(HAZARDS), *shape)
     fits = fits and all(array.shape == shape for array in (runs.mean, runs.kappa, runs.beta))
-    require(fits, f"the runs of a state have the shapes {runs.weight.shape} and {runs.mean.shape}")
+    require(fits, f"state: runs have inconsistent shapes {runs.weight.shape} and {runs.mean.shape}")
     require(abs(float(runs.weight.sum()) - 1) < 1e-6, f"the runs' weights sum to {runs.weight.sum()}")

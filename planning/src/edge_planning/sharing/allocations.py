@@ -1,4 +1,4 @@
-"""A choice under change: who has which option, and what that takes of each resource."""
+"""A choice under modification: the option of each demand, and the load on each resource."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ ROUNDING = 1e-9
 
 
 class Allocation:
-    """Mutable, inside one solve only. choice [D], load [R], utility [T]; moves can be taken back."""
+    """Mutable, used only within one solve. choice [D], load [R], utility [T]; moves can be undone."""
 
     def __init__(self, frame: Frame, choice: Integers, floors: Floats) -> None:
         problem = frame.problem
@@ -22,7 +22,7 @@ class Allocation:
         self.journal: list[tuple[int, int]] = []
 
     def use(self, demand: int, option: int) -> Floats:
-        """[K]: what the option takes of each of the demand's resources."""
+        """Returns the use of each of the demand's resources by an option [K]."""
         if option == REFUSED:
             return np.zeros(self.problem.rows.shape[1])
         return self.problem.uses[demand, :, option]
@@ -31,7 +31,7 @@ class Allocation:
         return 0.0 if option == REFUSED else float(self.problem.worth[demand, option])
 
     def move(self, demand: int, option: int) -> None:
-        """Gives a demand another option."""
+        """Assigns another option to a demand."""
         before = int(self.choice[demand])
         self.journal.append((demand, before))
         change = self.use(demand, option) - self.use(demand, before)
@@ -47,7 +47,7 @@ class Allocation:
             self.journal.pop()
 
     def over(self, demand: int, option: int) -> Floats:
-        """[K]: by how much each resource would be overfilled where this move adds to it; <= 0: it fits."""
+        """Returns by how much the move would exceed each resource that it adds to [K]; <= 0 if it fits."""
         change = self.use(demand, option) - self.use(demand, int(self.choice[demand]))
         rows = self.problem.rows[demand]
         return np.where(change > 0, self.load[rows] + change - self.limit[rows], 0.0)
@@ -56,24 +56,24 @@ class Allocation:
         return bool((self.over(demand, option) <= 0).all())
 
     def keeps_floor(self, demand: int, option: int) -> bool:
-        """Whether the tenant still has what its level promises after the move (or loses nothing by it)."""
+        """Returns whether the tenant is at its floor or above after the move, or loses no utility by it."""
         tenant = int(self.problem.tenant[demand])
         change = self.worth(demand, option) - self.worth(demand, int(self.choice[demand]))
         return change >= 0 or self.utility[tenant] + change >= self.floors[tenant]
 
     def overfull(self) -> Integers:
-        """Resources above their capacity, the worst first."""
+        """Returns the resources above their capacity, the worst first."""
         excess = (self.load - self.limit) / np.maximum(self.problem.capacity, 1e-300)
         rows = np.flatnonzero(self.load > self.limit)
         return rows[np.argsort(-excess[rows], kind="stable")]
 
     def members(self, row: int) -> tuple[Integers, Integers]:
-        """Demands whose options may use a resource, and the slot in which they do."""
+        """Returns the demands whose options can use a resource, and the slot of the resource."""
         members, slots = np.nonzero(self.problem.rows == row)
         return members.astype(np.int64), slots.astype(np.int64)
 
     def fitting(self, demands: Integers) -> Mask:
-        """[len(demands), O]: options that fit, everything else staying."""
+        """Returns the mask of options that fit if all other demands stay [len(demands), O]."""
         problem = self.problem
         rows = problem.rows[demands]
         uses = problem.uses[demands]
@@ -86,7 +86,7 @@ class Allocation:
 
 
 def loads(frame: Frame, choice: Integers) -> Floats:
-    """[R]: what choices take of each resource."""
+    """Returns the load of the choices on each resource [R]."""
     problem = frame.problem
     served = np.flatnonzero(choice != REFUSED)
     taken = problem.uses[served, :, choice[served]]
@@ -94,7 +94,7 @@ def loads(frame: Frame, choice: Integers) -> Floats:
 
 
 def utilities(frame: Frame, choice: Integers) -> Floats:
-    """[T]: the worth of each tenant's choices."""
+    """Returns the worth of each tenant's choices [T]."""
     problem = frame.problem
     served = np.flatnonzero(choice != REFUSED)
     worth = problem.worth[served, choice[served]]

@@ -10,5 +10,5 @@ REFUSED = -1
 
 
 def sums(rows: Integers, amounts: Floats, count: int) -> Floats:
-    """[count]: the amounts added up by row."""
+    """Returns the sums of the amounts by row [count]."""
     return np.asarray(np.bincount(rows.ravel(), amounts.ravel(), count), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A problem from tenants, resources and demands as objects: friendly, for hundreds of demands."""
+"""Builds a problem from tenants, resources and demands as objects; suited to hundreds of demands."""
 
 from collections.abc import Sequence
 
@@ -18,18 +18,18 @@ def sharing_problem(
     move_cost: float = 0.005,
     level_slack: float = 0.01,
 ) -> SharingProblem:
-    """The problem of these demands.
+    """Returns the problem of these demands.
 
     Raises:
-        BadValueError: names the value that makes no sense.
+        BadValueError: A value is invalid; the message names it.
     """
     tenant_at = {one.name: index for index, one in enumerate(tenants)}
     resource_at = {one.name: index for index, one in enumerate(resources)}
     for demand in demands:
-        require(demand.tenant in tenant_at, f"{demand.name}: tenant {demand.tenant} is not known")
+        require(demand.tenant in tenant_at, f"{demand.name}: unknown tenant {demand.tenant}")
         for option in demand.options:
             for name in option.uses:
-                require(name in resource_at, f"{demand.name}: resource {name} is not known")
+                require(name in resource_at, f"{demand.name}: unknown resource {name}")
     touched = [
         sorted({resource_at[name] for option in demand.options for name in option.uses}) for demand in demands
     ]

@@ -1,4 +1,4 @@
-"""The same objective by mixed-integer programming (HiGHS): for small problems, and as a referee."""
+"""The same objective by mixed-integer programming (HiGHS): for small problems, and as a reference."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exact:
-    """choices [D]. level: the best (at most 1). utility: the best that keeps the floor. bound: on utility.
+    """The exact result.
 
-    optimal: whether every step was solved to the end.
+    Attributes:
+        choices: [D].
+        level: The highest level (at most 1).
+        utility: The highest utility subject to the floor.
+        bound: Upper bound of the utility.
+        optimal: Whether every step was solved to optimality.
     """
 
     choices: Integers
@@ -33,7 +38,7 @@ class Exact:
 
     @property
     def gap(self) -> float:
-        """Of the utility; 1 when HiGHS had no bound or no plan in time."""
+        """Gap of the utility; 1 if HiGHS had no bound or no plan in time."""
         if not np.isfinite(self.bound):
             return 1.0
         return max(self.bound - self.utility, 0.0) / self.bound if self.bound > 0 else 0.0
@@ -47,13 +52,13 @@ def share_exactly(
     seconds: float = 60.0,
     tolerance: float = 1e-9,
 ) -> Exact:
-    """The optimum of the joint choice, each step within `seconds` of HiGHS' time.
+    """Returns the optimum of the joint choice; each step is limited to `seconds` in HiGHS.
 
-    With a floor, the level is not looked for: the plan holds that one.
+    With a `floor`, the level is not maximized: the plan satisfies that floor.
     """
-    require(bool(len(problem)), "there is no demand to share the pool among")
-    require(seconds > 0, f"{seconds} seconds are no time to solve in")
-    require(floor is None or floor >= 0, f"floor {floor} is negative or not a number")
+    require(bool(len(problem)), "demands: the list is empty")
+    require(seconds > 0, f"seconds {seconds} must be > 0")
+    require(floor is None or floor >= 0, f"floor {floor} must be >= 0")
     framed = frame(problem, known_references(problem, references))
     model = _Model(framed, seconds, tolerance)
     for priority in np.unique(problem.priority)[::-1].tolist():
@@ -72,7 +77,7 @@ def share_exactly(
 
 
 class _Model:
-    """A column for every allowed option of every demand, one for every refusal, and the level."""
+    """A column per allowed option of every demand, one per refusal, and one for the level."""
 
     def __init__(self, framed: Frame, seconds: float, tolerance: float) -> None:
         import highspy
@@ -133,7 +138,7 @@ class _Model:
         return lp
 
     def best(self, gain: Floats, refusal: Floats | None = None, level: float = 0.0) -> tuple[Floats, float]:
-        """The best columns for these gains, and the bound; no columns when none were found in time."""
+        """Returns the best columns for these gains, and the bound; no columns if none was found in time."""
         import highspy
 
         refusal = np.zeros(self.size) if refusal is None else refusal
@@ -147,7 +152,7 @@ class _Model:
         return np.asarray(self.highs.getSolution().col_value), float(info.mip_dual_bound)
 
     def limit_refusals(self, priority: int) -> None:
-        """As few of a priority are refused as can be."""
+        """Minimizes the refusals of a priority and fixes their number."""
         import highspy
 
         among = np.flatnonzero(self.framed.problem.priority == priority)
@@ -165,6 +170,6 @@ class _Model:
         return float(found[-1]) if len(found) else 0.0
 
     def hold(self, level: float) -> None:
-        """From here on, every tenant has the floor of a level."""
+        """Requires the floor of a level for every tenant in later steps."""
         low = max(min(level, 1.0) - 1e-9, 0.0)
         self.highs.changeColBounds(self.count + self.size, low, low)

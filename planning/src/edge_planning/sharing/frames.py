@@ -1,4 +1,4 @@
-"""A joint choice as a linear program: its rows, their scale, and what prices of them prove."""
+"""A joint choice as a linear program: its rows, their scale, and the bounds that prices prove."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,13 @@ REFUSAL = 300.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """references [T]: utility of level 1 at weight 1. scale [T]: normal weight x reference; 0: asks nothing.
+    """The rows of the program: resources, tenants, and the cap of the level.
 
-    Rows: the resources (in units of their capacity), the tenants (in units of their scale), the level's cap.
+    Resource rows are in units of their capacity, tenant rows in units of their scale.
+
+    Attributes:
+        references: Utility of level 1 at weight 1 [T].
+        scale: Normalized weight x reference [T]; 0 for a tenant without a level.
     """
 
     problem: SharingProblem
@@ -25,26 +29,26 @@ class Frame:
 
     @property
     def asking(self) -> Mask:
-        """Which tenants have a level."""
+        """Mask of the tenants that have a level."""
         return np.asarray(self.scale > 0)
 
     @property
     def servable(self) -> bool:
-        """Whether every demand has an option that needs nothing of an empty resource."""
+        """Whether every demand has an option that uses no resource of capacity 0."""
         return bool(self.allowed.any(axis=1).all())
 
     def floors(self, level: float) -> Floats:
-        """[T]: the utility that a level promises each tenant."""
+        """Returns the utility that a level guarantees each tenant [T]."""
         return np.asarray(min(level, 1.0) * self.scale)
 
     def level(self, utility: Floats) -> float:
-        """The highest level that all tenants have; at most 1, beyond which nothing is promised."""
+        """Returns the highest level that all tenants reach, at most 1."""
         asking = self.asking
         return min(float((utility[asking] / self.scale[asking]).min()), 1.0) if asking.any() else 1.0
 
 
 def frame(problem: SharingProblem, references: Floats) -> Frame:
-    """The frame of a problem; weights are taken relative to the greatest."""
+    """Returns the frame of a problem; weights are relative to the greatest."""
     weights = np.array([tenant.weight for tenant in problem.tenants])
     weights = weights / weights.max()
     empty = problem.capacity == 0
@@ -57,10 +61,10 @@ def frame(problem: SharingProblem, references: Floats) -> Frame:
 def program(
     frame: Frame, gain: Floats, *, floors: Floats | None, rises: Mask, penalty: Floats | None
 ) -> Program:
-    """Max gain x + level, where the utility of the tenants that rise is at least level x scale.
+    """Returns the program max gain x + level; the utility of rising tenants is at least level x scale.
 
-    floors [T]: what the other tenants' utility must reach; None: tenants have no rows at all. penalty [D]:
-    what a refusal costs; None: nobody may be refused.
+    `floors` [T] are minimum utilities of the other tenants; None omits the tenants' rows. `penalty` [D] is
+    the cost of a refusal; None forbids refusals.
     """
     problem = frame.problem
     count, slots, width = problem.uses.shape
@@ -88,7 +92,7 @@ def program(
 
 
 def penalties(frame: Frame) -> Floats:
-    """[D]: what a refusal costs in the relaxation: more than utility, and more for high priorities."""
+    """Returns the cost of a refusal in the relaxation [D]: above any utility, higher for high priorities."""
     problem = frame.problem
     _, rank = np.unique(problem.priority, return_inverse=True)
     step = min(10.0, 1e4 ** (1 / max(int(rank.max(initial=0)), 1)))
@@ -98,7 +102,7 @@ def penalties(frame: Frame) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """What prices prove. best [D]: each demand's best score. total: the bound."""
+    """The bound that prices prove. best [D]: each demand's best score. total: the bound."""
 
     price: Floats
     tenant_price: Floats
@@ -107,11 +111,11 @@ class Proof:
 
 
 def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bool = True) -> Proof:
-    """The dual function at any prices >= 0, in the problem's own units.
+    """Evaluates the dual function at any prices >= 0, in the problem's own units.
 
-    For all x within capacity: sum gain x + sum_t tenant_price_t U_t <= total, when no more demands of a
-    priority are refused than `refused` (indices of the demands that are) holds. Those that have no allowed
-    option are among them in any plan.
+    For all x within capacity: sum gain x + sum_t tenant_price_t U_t <= total, if no more demands of a
+    priority are refused than in `refused` (indices of demands). Demands without an allowed option are always
+    refused.
     """
     problem = frame.problem
     resources = len(problem.resources)
@@ -133,7 +137,7 @@ def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bo
 
 
 def weighed(frame: Frame, gain: Floats, per_unit: Floats, tenant_price: Floats) -> Floats:
-    """[D, O]: gain plus what the tenants' floors add, less what the resources cost."""
+    """Returns gain plus the prices of the tenants' floors minus the prices of resources [D, O]."""
     problem = frame.problem
     paid = np.einsum("dko,dk->do", problem.uses, per_unit[problem.rows])
     table = gain + problem.worth * tenant_price[problem.tenant][:, None] - paid
@@ -141,6 +145,6 @@ def weighed(frame: Frame, gain: Floats, per_unit: Floats, tenant_price: Floats) 
 
 
 def level_bound(frame: Frame, found: Proof) -> float:
-    """The level that no plan exceeds, from a proof without gains: sum_t tenant_price_t U_t <= total."""
+    """Returns an upper bound of the level from a proof without gains: sum_t tenant_price_t U_t <= total."""
     promised = float(found.tenant_price @ frame.scale)
     return min(max(found.total / promised, 0.0), 1.0) if promised > 0 else 1.0

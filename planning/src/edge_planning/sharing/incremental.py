@@ -1,4 +1,4 @@
-"""One changed link or service plans anew what it touches; everybody else stays."""
+"""Plans again only the demands that a changed link or service affects."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -23,25 +23,26 @@ def replan_pool(
     demands: Collection[int] = (),
     widening: float = 0.02,
 ) -> Shared:
-    """A plan after these resources' capacities or these demands changed (their options, rate or tenant).
+    """Returns a plan after these resources' capacities or these demands changed (options, rate or tenant).
 
-    The demands are the same, and an option that did not change keeps its position. Planned anew are the
-    changed demands and those that hold or may use a changed resource, within what the others leave. The bound
-    takes the previous prices, except that of a changed resource. When one of them would have to be refused,
-    or the gap would widen by more than `widening`, all is planned anew, from the previous plan: so the
-    utility is never further below the bound than the previous gap and `widening`, or than a full solve's gap.
+    The demands must be the same, and unchanged options must keep their positions. Only the changed demands
+    and those that can use a changed resource are planned again, within the capacity that the others leave.
+    The bound uses the previous prices, except that of a changed resource. If one of these demands would have
+    to be refused, or the gap would widen by more than `widening`, everything is planned again from the
+    previous plan. The distance of the utility to the bound is therefore at most the previous gap plus
+    `widening`, or the gap of a full solve.
 
-    A capacity that differs counts as changed whether it is named or not. With other tenants, resources or
-    another number of demands or options, all is planned anew.
+    A different capacity counts as changed even if it is not named. With other tenants or resources, or
+    another number of demands or options, everything is planned again.
 
     Raises:
-        BadValueError: names a resource or a demand that is not known.
+        BadValueError: A resource or a demand is unknown.
     """
     where = {name: index for index, name in enumerate(problem.resources)}
     for name in resources:
-        require(name in where, f"resource {name} is not known")
+        require(name in where, f"unknown resource {name}")
     for demand in demands:
-        require(0 <= demand < len(problem), f"demand {demand} is not known: there are {len(problem)}")
+        require(0 <= demand < len(problem), f"unknown demand {demand}: there are {len(problem)}")
     warm, last = previous.warm, previous.problem
     if problem.worth.shape != last.worth.shape:
         return share(problem)
@@ -109,7 +110,7 @@ def _joined(
     per_unit: Floats,
     changed: Integers,
 ) -> Shared:
-    """The previous plan with new choices of some demands; what they prove together."""
+    """Returns the previous plan with new choices of some demands, and the bound for both together."""
     problem = framed.problem
     bare = replace(problem, names=None, options=None).of(free)
     small = Frame(bare, framed.references, framed.scale, framed.allowed[free])

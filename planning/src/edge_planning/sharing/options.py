@@ -1,4 +1,4 @@
-"""From the candidates of one service at one entry node to its options in a pool."""
+"""Converts the candidates of one service at one entry node to its options in a pool."""
 
 import numpy as np
 
@@ -11,15 +11,16 @@ from edge_planning.sharing.values import Option
 def options_of(
     candidates: Candidates, *, bandwidth: float, deadline: float, rate: float, node: str, triton: str
 ) -> tuple[tuple[Option, ...], Integers]:
-    """The options that are worth their while, and the index of each in the candidates.
+    """Returns the options that are not dominated, and the index of each in the candidates.
 
-    A candidate whose latency at the bandwidth (bit/s) keeps the deadline (seconds) is an option, unless
-    another one is at least as accurate and takes no more of anything. Uses are a mean request's times
-    the rate (requests per second); resources are called `cpu of NODE` (also for a helper), `memory of NODE`,
-    `uplink of NODE` and `busy time of TRITON`. Nothing in time: no option.
+    A candidate whose latency at the bandwidth (bit/s) meets the deadline (seconds) is an option, unless
+    another one is at least as accurate and uses no more of any resource. Uses are those of a mean request
+    times the rate (requests per second). The resources are named `cpu of NODE` (also for an intermediate
+    node), `memory of NODE`, `uplink of NODE` and `busy time of TRITON`. If no candidate is in time, there is
+    no option.
     """
-    require(np.isfinite(rate) and rate > 0, f"rate {rate} is not a number above 0")
-    require(deadline > 0, f"deadline {deadline} s is not a time above 0")
+    require(np.isfinite(rate) and rate > 0, f"rate {rate} must be finite and > 0")
+    require(deadline > 0, f"deadline {deadline} s must be > 0")
     timely = np.flatnonzero(candidates.latencies(bandwidth) <= deadline).astype(np.int64)
     some = candidates.select(timely)
     names = [f"cpu of {node}", f"memory of {node}", f"uplink of {node}", f"busy time of {triton}"]
@@ -41,7 +42,7 @@ def options_of(
 
 
 def _front(accuracy: Floats, uses: Floats) -> Mask:
-    """Which rows no other row beats: at least as accurate, no more of anything; of equals, the first."""
+    """Returns the mask of rows that no other row dominates in accuracy and uses; of equals, the first."""
     no_worse = accuracy[:, None] >= accuracy
     for column in uses.T:
         no_worse &= column[:, None] <= column

@@ -1,4 +1,4 @@
-"""The joint choice as arrays: demands x options, and what each option takes of each resource."""
+"""The joint choice as arrays: demands x options, and the use of each resource by each option."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,18 @@ IMPORTANCE = 200.0
 class SharingProblem:
     """Exactly one option per demand, or refusal, within the capacities.
 
-    D demands, O options, K resources that a demand may use (different ones, but for those without use).
+    D demands, O options, K resources that a demand can use (distinct, except unused slots).
 
-    tenant [D]: index in tenants. value [D, O]: accuracy of answers in time. valid [D, O]: which exist.
-    rows [D, K]: the resources that a demand's options may use. uses [D, K, O]: how much of them.
-    worth [D, O]: importance x rate x value, the utility of an option (0 where not valid). current [D]: the
-    option that serves now, or REFUSED. move_cost: what a move costs, in accuracy (times importance and rate).
-    level_slack: the share of the best level that may be given up for accuracy, or for not moving.
+    Attributes:
+        tenant: Index in tenants [D].
+        value: Accuracy of responses in time [D, O].
+        valid: Whether the option exists [D, O].
+        rows: Resources that a demand's options can use [D, K].
+        uses: Amounts of these resources [D, K, O].
+        worth: importance x rate x value, the utility of an option; 0 if not valid [D, O].
+        current: The option in use, or REFUSED [D].
+        move_cost: Cost of a move, in accuracy (times importance and rate).
+        level_slack: Share of the best level that can be given up for accuracy or to avoid moves.
     """
 
     tenants: tuple[Tenant, ...]
@@ -48,12 +53,12 @@ class SharingProblem:
 
     @property
     def importance(self) -> Floats:
-        """[D]: (100 + priority) / 200, 1 for the default priority."""
+        """(100 + priority) / 200; 1 for the default priority [D]."""
         return np.asarray((100.0 + self.priority) / IMPORTANCE, dtype=np.float64)
 
     @property
     def net(self) -> Floats:
-        """[D, O]: worth less what the move to the option costs."""
+        """Worth minus the cost of the move to the option [D, O]."""
         cost = self.move_cost * self.importance * self.rate * (self.current != REFUSED)
         if not cost.any():
             return self.worth
@@ -70,16 +75,16 @@ class SharingProblem:
         return name or f"option {option}"
 
     def with_capacities(self, capacities: Mapping[str, float]) -> "SharingProblem":
-        """The same demands with other capacities of some resources; checks only these."""
+        """Returns the problem with other capacities of some resources; validates only these."""
         where = {name: index for index, name in enumerate(self.resources)}
         capacity = self.capacity.copy()
         for name, amount in capacities.items():
-            require(name in where, f"resource {name} is not known")
+            require(name in where, f"unknown resource {name}")
             capacity[where[name]] = Resource(name, amount).capacity
         return replace(self, capacity=capacity)
 
     def with_current(self, choices: Integers) -> "SharingProblem":
-        """The same problem when these choices serve now."""
+        """Returns the problem with these choices as the current options."""
         current = np.asarray(choices, dtype=np.int64)
         require(current.shape == self.current.shape, f"{current.shape} choices for {len(self)} demands")
         good = (current >= REFUSED) & (current < self.worth.shape[1])
@@ -87,7 +92,7 @@ class SharingProblem:
         return replace(self, current=current)
 
     def of(self, demands: Integers) -> "SharingProblem":
-        """The problem of some demands, with all resources."""
+        """Returns the problem of some demands, with all resources."""
         keep = demands.tolist()
         return replace(
             self,
@@ -127,30 +132,33 @@ def from_arrays(
     move_cost: float = 0.005,
     level_slack: float = 0.01,
 ) -> SharingProblem:
-    """A problem from arrays (shapes as in SharingProblem).
+    """Returns a problem from arrays (shapes as in SharingProblem).
 
     Raises:
-        BadValueError: names the value that makes no sense.
+        BadValueError: A value is invalid; the message names it.
     """
     _unique("tenant", [one.name for one in tenants])
     _unique("resource", [one.name for one in resources])
-    require(len(resources) > 0, "the pool is empty: there is no resource")
-    require(len(tenants) > 0, "there is no tenant")
-    require(value.ndim == 2, f"value has the shape {value.shape}, not [D, O]")
+    require(len(resources) > 0, "resources: the list is empty")
+    require(len(tenants) > 0, "tenants: the list is empty")
+    require(value.ndim == 2, f"value: shape {value.shape} must be [D, O]")
     count, width = value.shape
-    require(rows.ndim == 2 and len(rows) == count, f"rows has the shape {rows.shape}, not [D, K]")
+    require(rows.ndim == 2 and len(rows) == count, f"rows: shape {rows.shape} must be [D, K]")
     slots = rows.shape[1]
-    require(uses.shape == (count, slots, width), f"uses has the shape {uses.shape}, not [D, K, O]")
+    require(uses.shape == (count, slots, width), f"uses: shape {uses.shape} must be [D, K, O]")
     priority = np.full(count, 100, dtype=np.int64) if priority is None else priority
     valid = np.full(value.shape, True) if valid is None else valid
     current = np.full(count, REFUSED, dtype=np.int64) if current is None else current
     named = None if names is None else tuple(names)
     columns = (("tenant", tenant), ("rate", rate), ("priority", priority), ("current", current))
     for what, column in columns:
-        require(column.shape == (count,), f"{what} has the shape {column.shape}, not ({count},)")
-    require(valid.shape == value.shape, f"valid has the shape {valid.shape}, not {value.shape}")
+        require(column.shape == (count,), f"{what}: shape {column.shape} must be ({count},)")
+    require(valid.shape == value.shape, f"valid: shape {valid.shape} must be {value.shape}")
     for what, entries in (("names", names), ("options", options)):
-        require(entries is None or len(entries) == count, f"{what} are not those of {count} demands")
+        require(
+            entries is None or len(entries) == count,
+            f"{what}: one entry for each of {count} demands is required",
+        )
 
     def check(good: npt.ArrayLike, what: str) -> None:
         good = np.asarray(good)
@@ -161,25 +169,25 @@ def from_arrays(
 
     if named is not None:
         _unique("demand", ["@".join(one) for one in named])
-    check((tenant >= 0) & (tenant < len(tenants)), "its tenant is not known")
-    check(((rows >= 0) & (rows < len(resources))).all(axis=1), "a resource is not known")
-    check(np.isfinite(rate) & (rate > 0), "its rate is not a number above 0")
-    check(np.isfinite(priority) & (priority >= 0), "its priority is negative or not a number")
-    check(valid.any(axis=1), "it has no option")
-    check((~valid | (np.isfinite(value) & (value >= 0))).all(axis=1), "a value is negative or not a number")
+    check((tenant >= 0) & (tenant < len(tenants)), "unknown tenant")
+    check(((rows >= 0) & (rows < len(resources))).all(axis=1), "unknown resource")
+    check(np.isfinite(rate) & (rate > 0), "rate must be finite and > 0")
+    check(np.isfinite(priority) & (priority >= 0), "priority must be finite and >= 0")
+    check(valid.any(axis=1), "no option")
+    check((~valid | (np.isfinite(value) & (value >= 0))).all(axis=1), "value must be finite and >= 0")
     fine = np.isfinite(uses) & (uses >= 0)
     if not fine.all():
-        check((fine | ~valid[:, None, :]).all(axis=(1, 2)), "a use is negative or not a number")
+        check((fine | ~valid[:, None, :]).all(axis=(1, 2)), "use must be finite and >= 0")
         uses = np.where(valid[:, None, :], uses, 0.0)
     used: Mask = np.asarray((uses > 0).any(axis=2))
     for slot in range(1, slots):
         twice: Mask = (rows[:, :slot] == rows[:, slot, None]) & used[:, :slot] & used[:, slot, None]
-        check(~twice.any(axis=1), "a resource is there twice")
-    check((current >= REFUSED) & (current < width), "its current option does not exist")
+        check(~twice.any(axis=1), "a resource is listed twice")
+    check((current >= REFUSED) & (current < width), "the current option does not exist")
     held = np.take_along_axis(valid, np.maximum(current, 0)[:, None], axis=1)[:, 0]
-    check(held | (current == REFUSED), "its current option does not exist")
-    require(np.isfinite(move_cost) and move_cost >= 0, f"move_cost {move_cost} is negative or not a number")
-    require(0 <= level_slack < 1, f"level_slack {level_slack} is not between 0 and 1")
+    check(held | (current == REFUSED), "the current option does not exist")
+    require(np.isfinite(move_cost) and move_cost >= 0, f"move_cost {move_cost} must be finite and >= 0")
+    require(0 <= level_slack < 1, f"level_slack {level_slack} must be >= 0 and < 1")
     importance = (100.0 + priority) / IMPORTANCE
     worth = np.where(valid, value, 0.0) * (importance * rate)[:, None]
     return SharingProblem(
@@ -207,5 +215,5 @@ def _unique(what: str, names: list[str]) -> None:
         return
     seen: set[str] = set()
     for name in names:
-        require(name not in seen, f"{what} {name} is there twice")
+        require(name not in seen, f"{what} {name} is listed twice")
         seen.add(name)

@@ -1,4 +1,4 @@
-"""Why a demand was refused, or has less than the option that is worth most."""
+"""Reasons why a demand was refused or has less than its best option."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,10 @@ from edge_planning.sharing.results import Shared
 class Reason:
     """Why a demand was refused or stepped down.
 
-    resource: what binds. price: what a unit of it is worth to all, in utility. capacity: how much of it in
-    all would let the demand have `better`, everybody else staying.
+    Attributes:
+        resource: The binding resource.
+        price: Utility of one unit of it.
+        capacity: Total amount of it with which the demand could have `better` if all others stay.
     """
 
     demand: str
@@ -28,9 +30,9 @@ class Reason:
 
 
 def reason(shared: Shared, demand: int) -> Reason | None:
-    """The reason of one demand; None when it has its best option."""
+    """Returns the reason of one demand, or None if it has its best option."""
     problem = shared.problem
-    require(0 <= demand < len(problem), f"demand {demand} is not known")
+    require(0 <= demand < len(problem), f"unknown demand {demand}")
     got = int(shared.choices[demand])
     worth, rows = problem.worth[demand], problem.rows[demand]
     limit = problem.capacity[rows]
@@ -53,15 +55,15 @@ def reason(shared: Shared, demand: int) -> Reason | None:
     name, wish = problem.demand_name(demand), problem.option_name(demand, better)
     have = problem.option_name(demand, got)
     if share[slot] > 1:
-        why = f"{resource} is full: {capacity:.4g} of it would do, there is {limit[slot]:.4g}"
+        why = f"{resource} is full: {capacity:.4g} would suffice, its capacity is {limit[slot]:.4g}"
     else:
-        why = f"{resource} is worth more to others, or the move costs more than it gains"
+        why = f"{resource} has a higher value for others, or the move costs more than it gains"
     message = f"{name}: {have} instead of {wish}: {why} (price {price:.3g})"
     return Reason(name, have, wish, resource, price, capacity, message)
 
 
 def reasons(shared: Shared) -> tuple[Reason, ...]:
-    """The reasons of all that were refused or stepped down, refusals first."""
+    """Returns the reasons of all demands that were refused or stepped down, refusals first."""
     order = [*shared.refused, *(n for n in range(len(shared.problem)) if shared.choices[n] != REFUSED)]
     found = (reason(shared, demand) for demand in order)
     return tuple(one for one in found if one is not None)

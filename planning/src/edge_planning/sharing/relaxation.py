@@ -5,15 +5,15 @@
          sum_do amounts_dko x_do + rising_r level <= limit_r        for every linking row r = rows_dk: price_r
          0 <= level, x
 
-Given the prices, the demands choose one by one: the best of gain - price x amounts. The dual function is the
-sum of these maxima; each is smoothed by an entropy of temperature T (Nesterov, "Smooth minimization of
-non-smooth functions", Math. Programming 2005), and prices are kept positive by a logarithmic barrier, as in
+Given the prices, each demand chooses independently: the best of gain - price x amounts. The dual function is
+the sum of these maxima. An entropy of temperature T smooths each (Nesterov, "Smooth minimization of
+non-smooth functions", Math. Programming 2005), and a logarithmic barrier keeps prices positive, as in
 interior-point Lagrangian decomposition (Necoara and Suykens, JOTA 2009). Over thousands of demands the
-smoothed function is close to quadratic, so a few Newton steps per temperature do. A step costs
-O(demands x slots^2 x options) in one batched product, and solves one system of the size of the linking rows.
+smoothed function is nearly quadratic, so a few Newton steps per temperature suffice. A step costs O(demands x
+slots^2 x options) in one batched product, and solves one system of the size of the linking rows.
 
-What the prices prove is evaluated afterwards by the pure dual function (frames.proof): it holds however far
-the iteration went.
+The bound is computed afterwards with the unsmoothed dual function (frames.proof); it is valid at any
+iteration.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relaxed:
-    """price [rows] >= 0. shares [D, O]: what the smoothed choice gives each option. steps: Newton steps."""
+    """price [rows] >= 0. shares [D, O]: share of each option in the smoothed choice. steps: Newton steps."""
 
     price: Floats
     shares: Floats
@@ -60,7 +60,7 @@ def relax(
     temperatures: Sequence[float] = COLD,
     tolerance: float = 2e-4,
 ) -> Relaxed:
-    """Prices that minimise the dual function, from a start if there is one.
+    """Returns prices that minimize the dual function, starting from `start` if given.
 
     Stops when a lower temperature improves the bound by less than a share `tolerance`.
     """
@@ -98,7 +98,7 @@ class _Newton:
         return float(self.p.rising @ price) - self.reward if self.rises else 1.0
 
     def smooth(self, price: Floats, heat: float, barrier: float) -> tuple[float, float, Floats]:
-        """The smoothed dual, the true one, and the shares."""
+        """Returns the smoothed dual, the true dual, and the shares."""
         table = self.table(price)
         best = table.max(axis=1, keepdims=True)
         shares = np.exp((table - best) / heat)
@@ -130,13 +130,13 @@ class _Newton:
             if last - dual < tolerance * abs(dual):
                 break
             if float(self.price.max()) > LARGEST * self.unit:
-                break  # nothing fits: the dual has no minimum, and its fall is the proof
+                break  # infeasible: the dual is unbounded below, which proves it
             last = dual
         level = 0.3 * temperatures[0] * self.unit / self.room(self.price) if self.rises else 0.0
         return Relaxed(best_price * self.scale, shares, level, dual * self.scale, steps)
 
     def direction(self, shares: Floats, heat: float, barrier: float) -> tuple[Floats, float]:
-        """Newton's direction, and how much the smoothed dual would fall along it."""
+        """Returns the Newton direction and the predicted decrease of the smoothed dual along it."""
         p, m = self.p, self.m
         weighted = p.amounts * shares[:, None, :]
         mean = weighted.sum(axis=2)

@@ -1,8 +1,8 @@
-"""From a choice that nearly fits to one that fits, with as little loss as the prices tell; then the admission
-of those who were refused, the floors of the tenants, and whatever still gains.
+"""Repairs a choice that nearly fits, with the lowest loss at the given prices.
 
-`table` [D, O] is the weighed table of the prices (frames.weighed): what an option is worth less what it costs
-the others. Ties go to the lower index, so the same input has the same result.
+After the repair, refused demands are admitted, tenants are raised to their floors, and moves that gain are
+made. `table` [D, O] is the table of frames.weighed: the worth of an option minus its cost for the others.
+Ties go to the lower index, so the same input has the same result.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ BATCHES = 60
 
 
 def repair(allocation: Allocation, table: Floats) -> None:
-    """Steps demands down until nothing is overfull; where that is not enough, refuses some, lowest first."""
+    """Steps demands down until all resources fit; if needed, refuses some, the lowest priority first."""
     for guarded in (True, False):
         for _ in range(ROUNDS):
             rows = allocation.overfull()
@@ -37,10 +37,10 @@ def step_down(
     guarded: bool = True,
     spare: int = -1,
 ) -> bool:
-    """Frees `need` of a resource by other options for its users, where the loss per unit is least.
+    """Frees `need` of a resource by moving its users to other options, at the lowest loss per unit.
 
-    Nobody is refused, no other resource is overfilled by it and, when guarded, no tenant falls below its
-    floor. The demand `spare` stays as it is.
+    No demand is refused, no other resource exceeds its capacity and, if guarded, no tenant falls below its
+    floor. The demand `spare` keeps its option.
     """
     members, slots = allocation.members(row)
     now = allocation.choice[members]
@@ -86,10 +86,11 @@ def _refuse(allocation: Allocation, row: int) -> None:
 
 
 def admit(allocation: Allocation, table: Floats) -> bool:
-    """Serves the refused where others can step down for them or where lower priorities can give way.
+    """Admits refused demands if others can step down or lower priorities can be refused instead.
 
-    Who was served may have freed something for who was not: so until a round serves nobody. It ends, since
-    each round serves more of some priority and no fewer of any higher one. Returns whether anybody was.
+    An admission can free resources for other refused demands, so rounds repeat until one admits none. The
+    loop terminates: each round serves more demands of some priority and no fewer of any higher one. Returns
+    whether a demand was admitted.
     """
     served = False
     while _round(allocation, table):
@@ -132,7 +133,7 @@ def _serve(allocation: Allocation, table: Floats, demand: int) -> bool:
 
 
 def make_room(allocation: Allocation, table: Floats, demand: int, option: int, *, guarded: bool) -> bool:
-    """Others step down until the option fits; undone when they cannot."""
+    """Steps other demands down until the option fits; undoes the moves if it cannot fit."""
     mark = len(allocation.journal)
     for row, excess in zip(
         allocation.problem.rows[demand].tolist(), allocation.over(demand, option).tolist(), strict=True
@@ -184,7 +185,7 @@ def _back(allocation: Allocation, table: Floats, demand: int) -> bool:
 
 
 def raise_floors(allocation: Allocation, table: Floats, tries: int = 60) -> None:
-    """Gives tenants below their floor better options, where others must step down with the least loss."""
+    """Moves tenants below their floor to better options; others step down at the lowest loss if needed."""
     problem = allocation.problem
     for tenant in np.flatnonzero(allocation.utility < allocation.floors).tolist():
         members = np.flatnonzero((problem.tenant == tenant) & (allocation.choice != REFUSED))
@@ -205,9 +206,9 @@ def raise_floors(allocation: Allocation, table: Floats, tries: int = 60) -> None
 
 
 def improve(allocation: Allocation, gain: Floats, table: Floats, least: float = 1e-9) -> None:
-    """Moves that fit and raise the net utility, those first that cost the others least.
+    """Makes moves that fit and raise the net utility, those with the lowest cost for others first.
 
-    In batches: after each, what no longer fits is dropped at once.
+    Works in batches: after each, moves that no longer fit are dropped.
     """
     demands = np.flatnonzero(allocation.choice != REFUSED)
     for _ in range(BATCHES):

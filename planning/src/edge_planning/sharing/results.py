@@ -1,4 +1,4 @@
-"""What sharing decides, and why."""
+"""The result of sharing a pool, with its bounds."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from edge_planning.sharing.problems import SharingProblem
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warm:
-    """What a later solve can start from: prices, each demand's best score (moves not counted), what holds."""
+    """The state from which a later solve can start: prices, best scores (without moves), loads, floor."""
 
     frame: Frame
     proof: Proof
@@ -23,13 +23,20 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """choices [D]: the option of each demand, or REFUSED. refused: indices of demands.
+    """The plan of a pool.
 
-    levels: per tenant's name, relative to its weight. level: the lowest, at most 1.
-    level_bound: no plan without further refusals has a higher one. utility: the total,
-    net of moves. bound: no plan that holds the level `floor` has more. gap: (bound - utility) / bound;
-    level_gap likewise. prices: utility per unit of each resource. moves: demands that changed.
-    certain_refusals: whether it is proven that somebody must be refused (False where nobody is).
+    Attributes:
+        choices: The option of each demand, or REFUSED [D].
+        refused: Indices of refused demands.
+        level: The lowest level of a tenant, at most 1.
+        level_bound: Upper bound of the level without further refusals.
+        floor: The level that every tenant has for certain.
+        levels: By tenant's name, relative to its weight.
+        utility: Total worth, net of moves.
+        bound: Upper bound of the utility with the level `floor`.
+        prices: Utility per unit of each resource.
+        moves: Number of demands that changed their option.
+        certain_refusals: Whether it is proven that some demand must be refused (False if none is refused).
     """
 
     problem: SharingProblem
@@ -57,7 +64,7 @@ class Shared:
 
     @property
     def dominant_shares(self) -> dict[str, float]:
-        """By tenant: the largest share of any one resource that it holds (Ghodsi et al., NSDI 2011)."""
+        """Largest share of any one resource, by tenant (Ghodsi et al., NSDI 2011)."""
         problem, choice = self.problem, self.choices
         served = np.flatnonzero(choice != REFUSED)
         resources, tenants = len(problem.resources), len(problem.tenants)

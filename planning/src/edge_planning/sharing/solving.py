@@ -1,7 +1,7 @@
-"""Sharing a pool: prices by the smoothed dual, a choice by rounding, and what is proven about both.
+"""Shares a pool: prices by the smoothed dual, a choice by rounding, and bounds for both.
 
-The steps, in this order: who must be refused; the level (weighted max-min over tenants); the utility, with
-moves paid for. docs/sharing.md states the objective.
+The steps, in this order: necessary refusals; the level (weighted max-min over tenants); the utility net of
+the cost of moves. docs/sharing.md documents the objective.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ NONE: Integers = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
-    """bound: proven. price: of the linking rows. infeasible: proven that somebody must be refused."""
+    """bound: Proven bound of the level. price: Of the linking rows. infeasible: Proven to need refusals."""
 
     bound: float
     price: Floats
@@ -33,12 +33,12 @@ class Level:
 
 
 def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
-    """One option for every demand, or refusal.
+    """Returns one option for every demand, or refusal.
 
-    references [T]: what level 1 stands for; by default the tenants' own, or else what each could have with
-    the whole pool alone (references()).
+    `references` [T] are the utilities of level 1. Default: the tenants' own, otherwise the utility that each
+    could have with the whole pool alone (references_of).
     """
-    require(bool(len(problem)), "there is no demand to share the pool among")
+    require(bool(len(problem)), "demands: the list is empty")
     framed = frame(problem, known_references(problem, references))
     level = find_level(framed, None) if framed.servable else None
     penalty = None
@@ -54,16 +54,16 @@ def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
 
 
 def known_references(problem: SharingProblem, given: Floats | None) -> Floats:
-    """[T]: those that are given, checked, or else references_of."""
+    """Returns the validated given references, or those of references_of [T]."""
     if given is None:
         return references_of(problem)
     good = given.shape == (len(problem.tenants),) and bool((np.isfinite(given) & (given >= 0)).all())
-    require(good, f"references {given.tolist()} are not a number >= 0 for each of the tenants")
+    require(good, f"references {given.tolist()} must be one finite number >= 0 per tenant")
     return given
 
 
 def references_of(problem: SharingProblem) -> Floats:
-    """[T]: the tenants' own references; where they have none, the bound of what each could have alone."""
+    """Returns the tenants' own references, or the bound of the utility that each could have alone [T]."""
     found = np.zeros(len(problem.tenants))
     bare = replace(problem, names=None, options=None)
     order = np.argsort(problem.tenant, kind="stable")
@@ -84,13 +84,13 @@ def _alone(problem: SharingProblem) -> float:
     if framed.allowed.any(axis=1).all() and (loads(framed, best) <= problem.capacity).all():
         return float(problem.worth.max(axis=1).sum())
     no = np.full(len(problem.tenants), False)
-    zero = np.zeros(len(problem))  # to be refused is worth nothing, and allowed
+    zero = np.zeros(len(problem))  # refusal is allowed, with utility 0
     rough = relax(program(framed, problem.worth, floors=None, rises=no, penalty=zero))
     return proof(framed, problem.worth, rough.price, np.arange(len(problem)), fair=False).total
 
 
 def find_level(framed: Frame, penalty: Floats | None) -> Level:
-    """The bound of the level, and the prices that prove it."""
+    """Returns the bound of the level and the prices that prove it."""
     nothing = np.zeros_like(framed.problem.worth)
     rises = framed.asking
     if not rises.any():
@@ -128,7 +128,7 @@ def _worth_prices(framed: Frame, floors: Floats, penalty: Floats | None) -> tupl
 
 
 def sampled(framed: Frame, size: int) -> Frame:
-    """A frame of about `size` demands, spread evenly, with capacities and references in proportion."""
+    """Returns a frame of about `size` evenly spread demands, with capacities and references in proportion."""
     problem = framed.problem
     count = len(problem)
     if count <= 2 * size:
@@ -171,7 +171,7 @@ def _rounded(framed: Frame, shares: Floats, prices: Floats, floors: Floats) -> A
 
 
 def finished(framed: Frame, choice: Integers, table: Floats, floors: Floats) -> Allocation:
-    """A choice made to fit, with everybody served who can be, at their floors, and what still gains."""
+    """Returns a choice that fits, after repair, admissions, floors and moves that gain."""
     allocation = Allocation(framed, choice, floors)
     repair(allocation, table)
     if (allocation.choice == REFUSED).any():
@@ -179,12 +179,12 @@ def finished(framed: Frame, choice: Integers, table: Floats, floors: Floats) -> 
     raise_floors(allocation, table)
     improve(allocation, framed.problem.net, table)
     if (allocation.choice == REFUSED).any():
-        admit(allocation, table)  # the moves since may have made room
+        admit(allocation, table)  # the moves can have freed capacity
     return allocation
 
 
 def _settled(framed: Frame, fresh: Allocation, prices: Floats, floors: Floats) -> Allocation:
-    """The current choice, repaired and improved, unless the fresh one is clearly better."""
+    """Returns the current choice, repaired and improved, unless the new one is better by more than SETTLE."""
     problem = framed.problem
     if (problem.current == REFUSED).all():
         return fresh
@@ -204,19 +204,19 @@ def _settled(framed: Frame, fresh: Allocation, prices: Floats, floors: Floats) -
 
 
 def refusals(problem: SharingProblem, choice: Integers) -> tuple[int, ...]:
-    """How many are refused, of the highest priority first: smaller is better."""
+    """Returns the number of refusals per priority, the highest first: smaller is better."""
     refused = problem.priority[choice == REFUSED]
     return tuple(int((refused == priority).sum()) for priority in np.unique(problem.priority)[::-1])
 
 
 def net_utility(problem: SharingProblem, choice: Integers) -> float:
-    """The total worth less what moves cost."""
+    """Returns the total worth minus the cost of moves."""
     served = np.flatnonzero(choice != REFUSED)
     return float(problem.net[served, choice[served]].sum())
 
 
 def concluded(framed: Frame, allocation: Allocation, prices: Floats, level: Level, target: float) -> Shared:
-    """The result of an allocation, with the bounds that the prices prove."""
+    """Returns the result of an allocation, with the bounds that the prices prove."""
     problem = framed.problem
     choice = allocation.choice
     refused = np.flatnonzero(choice == REFUSED)

@@ -1,4 +1,4 @@
-"""Who shares what: tenants, resources, options and demands."""
+"""Tenants, resources, options and demands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,11 @@ from edge_planning.errors import require
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """weight: its share of the pool against the others'. reference: the utility that level 1 stands for.
+    """A tenant of the pool.
 
-    Without a reference, it is what the tenant could have with the whole pool for itself.
+    Attributes:
+        weight: Its weight relative to the other tenants.
+        reference: Utility of level 1. Default: the utility that the tenant could have with the whole pool.
     """
 
     name: str
@@ -21,17 +23,17 @@ class Tenant:
     def __post_init__(self) -> None:
         require(
             isfinite(self.weight) and self.weight > 0,
-            f"tenant {self.name}: weight {self.weight} is not a number above 0",
+            f"tenant {self.name}: weight {self.weight} must be finite and > 0",
         )
         require(
             self.reference is None or (isfinite(self.reference) and self.reference >= 0),
-            f"tenant {self.name}: reference {self.reference} is negative or not a number",
+            f"tenant {self.name}: reference {self.reference} must be finite and >= 0",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A thing with a limit: a node's CPU seconds per second or bytes, an uplink's bit/s, Triton's time."""
+    """A limited resource: a node's CPU seconds per second or bytes, an uplink's bit/s, Triton's busy time."""
 
     name: str
     capacity: float
@@ -39,16 +41,17 @@ class Resource:
     def __post_init__(self) -> None:
         require(
             isfinite(self.capacity) and self.capacity >= 0,
-            f"resource {self.name}: capacity {self.capacity} is negative or not a number",
+            f"resource {self.name}: capacity {self.capacity} must be finite and >= 0",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to serve a demand.
+    """A candidate of a demand.
 
-    value: accuracy of the answers that come in time (0: late). uses: what it takes of each resource, for all
-    of the demand's requests together, in the resource's unit.
+    Attributes:
+        value: Accuracy of the responses in time (0: late).
+        uses: Amount of each resource, for all requests of the demand together, in the resource's unit.
     """
 
     value: float
@@ -60,8 +63,10 @@ class Option:
 class Demand:
     """A service at an entry node: exactly one option serves it, or it is refused.
 
-    rate: requests per second. priority: higher ones are refused last, and weigh more. current: the option
-    (its position) that serves it now; None when none does.
+    Attributes:
+        rate: Requests per second.
+        priority: Higher priorities are refused last and weigh more.
+        current: Position of the option in use, or None.
     """
 
     service: str

@@ -1,4 +1,4 @@
-"""The methods that planning is compared with, each as a policy over the same candidates."""
+"""The published methods with which planning is compared, as policies over the same candidates."""
 
 from edge_planning_lab.baselines.edgent import EdgentDynamic
 from edge_planning_lab.baselines.hindsight import Oracle, clairvoyant, ranked_splits

@@ -1,15 +1,15 @@
-"""Edgent's dynamic mode: a configuration map made offline, and change-point detection (IEEE TWC 2020).
+"""Edgent's dynamic mode: an offline configuration map and change-point detection (IEEE TWC 2020).
 
 Our reading of Li, Zeng, Zhou, Chen, "Edge AI: On-Demand Accelerating Deep Neural Network Inference via Edge
-Computing" (the paper's text was not at hand when this was written):
+Computing", written without access to the paper's text:
 
-- map: for each bandwidth state the exit and cut with the highest reward, exp(accuracy) + throughput while
-  the latency at that bandwidth is within the requirement, else 0. Throughput is taken as inferences a second
-  one after the other, 1 / latency. Where all are 0, the fastest.
-- states: bandwidths on a logarithmic grid. The paper's come from recorded traces; a grid covers more.
-- runtime: Bayesian online change-point detection (Adams and MacKay 2007, Gaussian with unknown mean and
-  variance, constant hazard) on the measured bandwidths; the state is the mean since the likeliest last
-  change, and the map is asked again when the state changes.
+- Map: for each bandwidth state the exit and cut with the highest reward, which is exp(accuracy) + throughput
+  if the latency at that bandwidth meets the requirement, and 0 otherwise. Throughput is assumed to be
+  sequential inferences per second, 1 / latency. If all rewards are 0, the fastest candidate is used.
+- States: bandwidths on a logarithmic grid. The paper's states come from recorded traces; a grid covers more.
+- Runtime: Bayesian online change-point detection (Adams and MacKay 2007, Gaussian with unknown mean and
+  variance, constant hazard) on the measured bandwidths. The state is the mean since the most likely last
+  change; the map is looked up again when the state changes.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 
 def reward(options: Options, bandwidth: float) -> Floats:
-    """exp(accuracy) + 1 / latency of each candidate in time at a bandwidth (bit/s), else 0."""
+    """Returns exp(accuracy) + 1 / latency of each candidate in time at a bandwidth (bit/s), otherwise 0."""
     latencies = options.latencies(bandwidth)
     found: Floats = np.where(latencies <= options.deadline, np.exp(options.accuracy) + 1 / latencies, 0.0)
     return found
 
 
 def configuration_map(options: Options, states: Floats, rewarded: bool = True) -> tuple[int, ...]:
-    """The index of the best candidate for each bandwidth state; not rewarded: by Algorithm 1."""
+    """Returns the index of the best candidate for each bandwidth state; by Algorithm 1 if not rewarded."""
     found = []
     for bandwidth in states:
         if not rewarded:
@@ -46,9 +46,9 @@ def configuration_map(options: Options, states: Floats, rewarded: bool = True) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """The posterior over the last change: per run its length, log weight and normal-gamma parameters.
+    """The posterior over the last change: length, log weight and normal-gamma parameters per run.
 
-    total: sum of the run's bandwidths (Mbit/s). All arrays [runs].
+    `total` is the sum of the run's bandwidths (Mbit/s). All arrays are [runs].
     """
 
     weight: Floats
@@ -65,13 +65,13 @@ _GAMMA = np.array([lgamma(1.5 + n / 2) - lgamma(1 + n / 2) for n in range(20_000
 
 
 def new_detection() -> Detection:
-    """Before the first measurement."""
+    """Returns the state before the first measurement."""
     zero, one = np.zeros(1), np.ones(1)
     return Detection(zero, zero, zero, one * PRIOR_MEAN, one * PRIOR_KAPPA, one * PRIOR_BETA)
 
 
 def detect(state: Detection, value: float, hazard: float) -> Detection:
-    """The posterior after one more bandwidth in Mbit/s; hazard: chance of a change at each measurement."""
+    """Returns the posterior after one more bandwidth in Mbit/s; hazard: P(change) per measurement."""
     count = np.minimum(state.length, len(_GAMMA) - 1)
     alpha = PRIOR_ALPHA + count / 2
     scale = state.beta * (state.kappa + 1) / (alpha * state.kappa)
@@ -103,7 +103,7 @@ def detect(state: Detection, value: float, hazard: float) -> Detection:
 
 
 def level(state: Detection, last: float) -> float:
-    """Mean bandwidth (Mbit/s) since the likeliest last change; `last` when that was just now."""
+    """Returns the mean bandwidth (Mbit/s) since the most likely last change; `last` if that was just now."""
     best = int(np.argmax(state.weight))
     length = float(state.length[best])
     return float(state.total[best]) / length if length > 0 else last
@@ -111,7 +111,7 @@ def level(state: Detection, last: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """State of the runtime: the map, the detection and the entry of the map that is used now."""
+    """State of the runtime: the map, the detection and the active entry of the map."""
 
     choices: tuple[int, ...]
     detection: Detection
@@ -122,9 +122,11 @@ class Following:
 class EdgentDynamic:
     """The configuration map with change-point detection.
 
-    states: how many bandwidths from low to high (bit/s); hazard: one change in 1 / hazard measurements.
-    rewarded: the map maximises the paper's reward; else each state has the choice of Algorithm 1, the static
-    mode's, which favours accuracy where the reward favours throughput.
+    Attributes:
+        states: Number of bandwidths from low to high (bit/s).
+        hazard: Probability of a change per measurement.
+        rewarded: Whether the map maximizes the paper's reward. Otherwise it holds the choice of Algorithm 1
+            (static mode), which prefers accuracy where the reward prefers throughput.
     """
 
     states: int = 100
@@ -137,9 +139,10 @@ class EdgentDynamic:
 
     def __post_init__(self) -> None:
         require(
-            self.states > 1 and 0 < self.low < self.high, f"edgent: no states from {self.low} to {self.high}"
+            self.states > 1 and 0 < self.low < self.high,
+            f"edgent: invalid states: {self.states} from {self.low} to {self.high}",
         )
-        require(0 < self.hazard < 1, f"edgent: hazard {self.hazard} is not between 0 and 1")
+        require(0 < self.hazard < 1, f"edgent: hazard {self.hazard} must be > 0 and < 1")
 
     def start(self, options: Options) -> Following:
         states = np.geomspace(self.low, self.high, self.states)
@@ -155,7 +158,7 @@ class EdgentDynamic:
         return Following(state.choices, detection, state.choices[self._place(level(detection, value) * 1e6)])
 
     def _place(self, bandwidth: float) -> int:
-        """The state nearest to a bandwidth, on the logarithmic scale."""
+        """Returns the state nearest to a bandwidth on the logarithmic scale."""
         if bandwidth <= self.low:
             return 0
         steps = self.states - 1

@@ -1,4 +1,4 @@
-"""What could have been: policies that know the trace, as bounds for those that do not."""
+"""Policies that know the trace, as bounds for those that do not."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +19,7 @@ class Link(Protocol):
 
 
 def alone(link: Link, options: Options, arrivals: Floats) -> Floats:
-    """[candidates, requests]: seconds that each request would take, were it the only one."""
+    """Returns the latency of each request in seconds if it were the only one [candidates, requests]."""
     rows = [
         link.finish_many(arrivals + options.head[i], float(options.bits[i]))
         + options.tail[i]
@@ -31,16 +31,16 @@ def alone(link: Link, options: Options, arrivals: Floats) -> Floats:
 
 
 def worth(link: Link, options: Options, arrivals: Floats) -> Floats:
-    """[candidates, requests]: the accuracy where that is in time, else 0."""
+    """Returns the accuracy if that latency is in time, otherwise 0 [candidates, requests]."""
     in_time = alone(link, options, arrivals) <= options.deadline
     return np.where(in_time, options.accuracy[:, None], 0.0)
 
 
 def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats, Floats]:
-    """(utility, index of the candidate) of each request when the best is chosen for it and it is alone.
+    """Returns (utility, candidate index) of each request with the best candidate and without queues.
 
-    An upper bound for every policy with the same candidates: a request that waits behind others, or that is
-    answered by the insurance, is never faster than the same candidate alone.
+    This is an upper bound for every policy with the same candidates: a request that waits for others, or that
+    gets the fallback's response, is never faster than the same candidate alone.
     """
     values = worth(link, options, arrivals)
     best = values.argmax(axis=0)
@@ -48,17 +48,17 @@ def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats,
 
 
 def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[int]:
-    """All candidates, the one with the highest mean utility over the whole trace first."""
+    """Returns all candidates, ordered by decreasing mean utility over the whole trace."""
     values = worth(link, options, arrivals).mean(axis=1)
     return [int(i) for i in np.lexsort((options.intercept, -values))]
 
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Chooses for each request the most accurate candidate that will be in time, the fastest of them.
+    """Chooses for each request the most accurate candidate that will be in time, the fastest of equals.
 
-    It knows the link's future and its own queue, not the requests to come, so as a policy under load it is
-    no bound; `clairvoyant` is.
+    It knows the link's future and its own queue, but not future requests. Under load it is therefore not a
+    bound; `clairvoyant` is.
     """
 
     link: Link

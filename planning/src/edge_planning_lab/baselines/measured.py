@@ -1,8 +1,8 @@
-"""Methods that decide by the bandwidth measured last: Neurosurgeon, Edgent's static mode, DADS.
+"""Methods that decide by the last measured bandwidth: Neurosurgeon, Edgent's static mode, DADS.
 
-Each is a rule from the options and one bandwidth to a candidate. All three papers measure the bandwidth
-before an inference and plan with that number; none of them says how it is smoothed, so the last measurement
-is used as it is.
+Each is a rule from the candidates and one bandwidth to a candidate. All three papers measure the bandwidth
+before an inference and plan with that value. None of them specifies smoothing, so the last measurement is
+used unchanged.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Rule = Callable[[Options, float], int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """State: the options, and what the rule says for the last measured bandwidth."""
+    """State: the candidates, and the rule's choice at the last measured bandwidth."""
 
     options: Options
     index: int
@@ -29,7 +29,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class AtMeasured:
-    """The rule's choice at the bandwidth measured last; before the first measurement there is none (0)."""
+    """The rule's choice at the last measured bandwidth; before the first measurement that is 0."""
 
     name: str
     rule: Rule
@@ -46,19 +46,19 @@ class AtMeasured:
 
 
 def neurosurgeon_latency(options: Options, bandwidth: float) -> int:
-    """The full model's fastest cut (Kang et al., ASPLOS 2017, algorithm 1, objective latency)."""
+    """Returns the full model's fastest cut (Kang et al., ASPLOS 2017, algorithm 1, objective latency)."""
     return _least(full(options), options.latencies(bandwidth))
 
 
 def neurosurgeon_energy(options: Options, bandwidth: float) -> int:
-    """The full model's cut with the least energy on the device (the same algorithm, objective energy)."""
+    """Returns the full model's cut with the lowest device energy (same algorithm, objective energy)."""
     return _least(full(options), options.energy(bandwidth))
 
 
 def edgent(options: Options, bandwidth: float) -> int:
-    """Edgent's Algorithm 1: the deepest exit whose fastest cut meets the deadline.
+    """Edgent's Algorithm 1: returns the deepest exit whose fastest cut meets the deadline.
 
-    Where none does the paper answers with nothing; here the fastest candidate goes out, late or not.
+    If none does, the paper returns no result; here the fastest candidate is used.
     """
     latencies = options.latencies(bandwidth)
     for number in range(max(options.exit), -1, -1):
@@ -71,18 +71,18 @@ def edgent(options: Options, bandwidth: float) -> int:
 
 
 def dads_light(options: Options, bandwidth: float) -> int:
-    """Least latency of one inference (Hu et al., INFOCOM 2019, DSL): on a chain its min-cut is this cut."""
+    """Lowest latency of one inference (Hu et al., INFOCOM 2019, DSL); on a chain its min-cut is this cut."""
     return _least(full(options), options.latencies(bandwidth))
 
 
 def dads_heavy(options: Options, bandwidth: float) -> int:
-    """Least time of the slowest stage, edge, transfer or cloud (the same paper, DSH): highest throughput."""
+    """Shortest bottleneck of edge, transfer and cloud (same paper, DSH): highest throughput."""
     return _least(full(options), bottlenecks(options, bandwidth))
 
 
 def dads(rate: float) -> Rule:
-    """Light while the light cut's slowest stage keeps up with `rate` requests a second, else heavy."""
-    require(rate > 0, f"dads: {rate} requests a second")
+    """Returns light mode while its slowest stage keeps up with `rate` requests per second, else heavy."""
+    require(rate > 0, f"dads: rate {rate} must be > 0")
 
     def rule(options: Options, bandwidth: float) -> int:
         light = dads_light(options, bandwidth)
@@ -93,7 +93,7 @@ def dads(rate: float) -> Rule:
 
 
 def bottlenecks(options: Options, bandwidth: float) -> Floats:
-    """Seconds of each candidate's slowest stage at a bandwidth in bit/s."""
+    """Returns the seconds of each candidate's slowest stage at a bandwidth in bit/s."""
     with np.errstate(divide="ignore", invalid="ignore"):
         transfer = np.where(options.bits > 0, np.divide(options.bits, bandwidth), 0.0)
     return np.maximum(np.maximum(options.head, options.tail), transfer)

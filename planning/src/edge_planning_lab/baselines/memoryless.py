@@ -1,4 +1,4 @@
-"""Methods that never look at the link."""
+"""Methods that do not use measurements of the link, or only the last one."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,16 @@ from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Always the same candidate; the state is nothing."""
+    """Always the same candidate; stateless."""
 
     name: str
     index: int
     probes: bool = False
 
     def start(self, options: Options) -> None:
-        require(0 <= self.index < len(options), f"{self.name}: no candidate with the index {self.index}")
+        require(
+            0 <= self.index < len(options), f"{self.name}: index {self.index} must be below {len(options)}"
+        )
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
         return Answer(self.index), None
@@ -33,14 +35,14 @@ def local_only(options: Options) -> Fixed:
 
 
 def cloud_only(options: Options) -> Fixed:
-    """The full model beyond the link: what crosses it is the input."""
+    """The full model at the remote end; the input crosses the link."""
     away = full(options, local=False)
     require(bool(away), "cloud only: the full model cannot be cut at its input")
     return Fixed("cloud_only", min(away, key=lambda i: (options.head[i], i)))
 
 
 def right_sizing_only(options: Options) -> Fixed:
-    """The most accurate exit that the node alone finishes in time, the fastest where none does."""
+    """The most accurate exit that the node alone finishes in time, or the fastest if none is in time."""
     home = options.local
     in_time = [i for i in home if options.intercept[i] <= options.deadline]
     if in_time:
@@ -49,7 +51,7 @@ def right_sizing_only(options: Options) -> Fixed:
 
 
 def full(options: Options, *, local: bool | None = None) -> list[int]:
-    """Indices of the full model's candidates: all, the local one, or those with a cut."""
+    """Returns indices of the full model's candidates: all, the local one, or those with a cut."""
     found = options.of_exit(max(options.exit))
     if local is not None:
         found = [i for i in found if bool(options.bits[i] == 0) is local]
@@ -58,10 +60,10 @@ def full(options: Options, *, local: bool | None = None) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class RandomFeasible:
-    """Any candidate that would be in time at the last measured bandwidth, all equally likely.
+    """A uniformly random candidate among those in time at the last measured bandwidth.
 
-    Where none would be, any local one. State: (requests so far, bandwidth in bit/s); the n-th draw depends on
-    the seed and n alone.
+    If none is in time, a random local one. State: (requests so far, bandwidth in bit/s); the n-th draw
+    depends only on the seed and n.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""The ways to answer as a policy and the simulator see them: a candidate's costs in plain numbers."""
+"""Candidates as policies and the simulator use them: their costs as plain numbers."""
 
 from dataclasses import dataclass, field
 
@@ -18,13 +18,15 @@ class Power:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Options:
-    """Candidates as columns, all [candidates].
+    """Candidates as columns, all [candidates]; times in seconds.
 
-    exit: index of the exit. head, tail, fixed: seconds at the entry node, at Triton, and of all else: round
-    trip, overheads, margins, a third tier; head of a local candidate is all of its compute. bits: what
-    crosses the uplink, 0: local.
-    deadline in seconds. rest[i, j]: seconds that the entry node still needs to finish local candidate j when
-    the head of i is done already; infinite where j is not local.
+    Attributes:
+        exit: Index of the exit.
+        head, tail: At the entry node and at Triton; the head of a local candidate is all of its compute.
+        fixed: All else: round trip, overheads, margins, a third tier.
+        bits: Sent over the uplink; 0 if local.
+        rest: Time that the entry node needs to finish local candidate j after the head of i; infinite if j is
+            not local [i, j].
     """
 
     names: tuple[str, ...]
@@ -43,42 +45,42 @@ class Options:
 
     @property
     def intercept(self) -> Floats:
-        """Seconds without the transfer, nobody waiting."""
+        """Seconds without the transfer and without queues."""
         return self.head + self.tail + self.fixed
 
     @property
     def local(self) -> list[int]:
-        """Indices of the candidates that need no link."""
+        """Indices of the candidates that do not need the link."""
         return [int(i) for i in np.flatnonzero(self.bits == 0)]
 
     def latencies(self, bandwidth: float, node_wait: float = 0.0, backlog: float = 0.0) -> Floats:
-        """Seconds of each at a bandwidth in bit/s, behind seconds of compute and bits that wait."""
+        """Returns the latencies at a bandwidth in bit/s, behind `node_wait` seconds and `backlog` bits."""
         remote = self.bits > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             transfer = np.where(remote, np.divide(self.bits + backlog, bandwidth), 0.0)
         return np.where(self.head > 0, node_wait, 0.0) + self.intercept + transfer
 
     def energy(self, bandwidth: float) -> Floats:
-        """Joules of the entry node for each at a bandwidth in bit/s."""
+        """Returns the joules of the entry node for each candidate at a bandwidth in bit/s."""
         with np.errstate(divide="ignore", invalid="ignore"):
             sending = np.where(self.bits > 0, np.divide(self.bits, bandwidth), 0.0)
         return self.power.computing * self.head + self.power.sending * sending
 
     def of_exit(self, number: int) -> list[int]:
-        """Indices of the candidates of an exit."""
+        """Returns the indices of the candidates of an exit."""
         return [i for i, exit_ in enumerate(self.exit) if exit_ == number]
 
     def find(self, name: str) -> int:
-        """The index of a name such as `exit5@image`; BadValueError when there is none."""
-        require(name in self.names, f"no candidate {name}: there are {', '.join(self.names)}")
+        """Returns the index of a name such as `exit5@image`; raises BadValueError if it is unknown."""
+        require(name in self.names, f"unknown candidate {name}: use one of {', '.join(self.names)}")
         return self.names.index(name)
 
 
 def options_of(candidates: Candidates, deadline: float, power: Power | None = None) -> Options:
-    """The options that candidates are; compute times with their margins as the planner expects them.
+    """Converts planner candidates; compute times include their margins as in the planner.
 
-    What is left to do for a local answer behind the head of another candidate follows from the heads: what
-    two exits compute before a cut is the same trunk.
+    The remaining time of a local response after the head of another candidate follows from the heads: two
+    exits share the trunk before a cut.
     """
     names = tuple(candidates.name(i) for i in range(len(candidates)))
     local = candidates.local

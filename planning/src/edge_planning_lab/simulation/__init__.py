@@ -1,4 +1,4 @@
-"""What decisions lead to: discrete events on nodes, links and servers."""
+"""Discrete-event simulation of policies on nodes, links and servers."""
 
 from edge_planning_lab.simulation.arrivals import constant, poisson
 from edge_planning_lab.simulation.events import simulate

@@ -31,7 +31,7 @@ INSURED = "#4269d0"
 
 
 def timeline(run: Run, stream: int = 0) -> str:
-    """Bandwidth, decision and outcome of a stream's requests over time."""
+    """Plots bandwidth, decision and outcome of a stream's requests over time."""
     spec = run.scenario.streams[stream]
     uplink = next(link for link in run.scenario.uplinks if link.name == spec.uplink)
     records = run.records.of(stream)
@@ -68,7 +68,7 @@ def _latencies(axes: Axes, run: Run, stream: int) -> None:
 
 
 def comparison(by_deadline: Mapping[float, Mapping[str, Sequence[float]]], names: Sequence[str]) -> str:
-    """Misses and utility over deadlines in ms; by_deadline[deadline][policy] is (attainment, utility)."""
+    """Plots misses and utility by deadline in ms; by_deadline[deadline][policy] is (attainment, utility)."""
     deadlines = sorted(by_deadline)
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(7.5, 3.2), layout="constrained")
@@ -92,7 +92,7 @@ def comparison(by_deadline: Mapping[float, Mapping[str, Sequence[float]]], names
 
 
 def overview(rows: Mapping[str, Summary]) -> str:
-    """Bars of everything that a summary has, a panel each."""
+    """Plots every value of a summary as bars, one panel each."""
     panels: dict[str, Sequence[float]] = {
         "attainment": [row.attainment for row in rows.values()],
         "accuracy in time": [row.accuracy for row in rows.values()],
@@ -114,7 +114,7 @@ def overview(rows: Mapping[str, Summary]) -> str:
 
 
 def levels(found: Fairness) -> str:
-    """Each tenant's level, with the lowest and Jain's index."""
+    """Plots each tenant's level, with the lowest and Jain's index."""
     names = list(found.levels)
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(5.0, 1.0 + 0.25 * len(names)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Queues in which nobody overtakes: what joins one knows at once when it will begin and end."""
+"""First-come, first-served queues: the start and end of an entry are known when it joins."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from edge_planning_lab.simulation.scenarios import Uplink
 
 
 class Node:
-    """An entry node's compute server; down: when it is lost, as (from, until)."""
+    """An entry node's compute server; down: its failures as (from, until)."""
 
     __slots__ = ("down", "free_at", "restarts")
 
@@ -16,12 +16,12 @@ class Node:
         self.restarts = [until for _, until in down]
 
     def gone(self, start: float, end: float) -> bool:
-        """Whether the node is lost at some moment from start to end."""
+        """Returns whether the node is down at some time from start to end."""
         return any(begin < end and start < until for begin, until in self.down)
 
 
 class Link:
-    """An uplink; outages: when it is cut, as (from, until). `bandwidth` has them already."""
+    """An uplink; outages as (from, until), already applied to `bandwidth`."""
 
     __slots__ = ("bandwidth", "free_at", "outages", "probes", "spec", "waiting")
 
@@ -32,7 +32,7 @@ class Link:
         self.waiting: deque[tuple[float, float, float]] = deque()  # (begins, ends, bits)
 
     def send(self, now: float, bits: float, until: float) -> tuple[float, float, float, bool]:
-        """(begins, ends, bits that crossed, whether all did) of a transfer that is given up at `until`."""
+        """Returns (start, end, bits that crossed, complete) of a transfer that is aborted at `until`."""
         begin = max(self.free_at, now)
         if begin >= until:
             return until, until, 0.0, False
@@ -46,7 +46,7 @@ class Link:
         return begin, end, crossed, complete
 
     def backlog(self, now: float) -> float:
-        """Bits that are still to cross of what was given to the link."""
+        """Returns the bits in the queue that have not crossed yet."""
         waiting = self.waiting
         while waiting and waiting[0][1] <= now:
             waiting.popleft()
@@ -57,7 +57,7 @@ class Link:
         return max(left, 0.0)
 
     def reply_at(self, moment: float) -> float:
-        """When a reply that reaches the link at a moment comes through."""
+        """Returns when a response that reaches the link at a time arrives."""
         for start, until in self.outages:
             if start <= moment < until:
                 moment = until

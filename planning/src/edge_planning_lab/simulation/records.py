@@ -1,4 +1,4 @@
-"""What happened to each request."""
+"""The outcome of each request."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,7 +13,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Outcome(IntEnum):
-    """How a request ended. OPEN: not yet, when the run did."""
+    """How a request ended. OPEN: it had not ended at the end of the run."""
 
     OPEN = 0
     IN_TIME = 1
@@ -24,11 +24,16 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Columns, [requests], in order of arrival within each stream.
+    """Columns [requests], in order of arrival within each stream.
 
-    stream: index in the scenario. choice: the candidate that was decided on; by: the one that answered (the
-    insurance may have); -1 where none did. answered: moment of the answer, NaN without one. bytes: that
-    crossed the link. joules: of the entry node. insured: whether the insurance computed.
+    Attributes:
+        stream: Index in the scenario.
+        choice: The chosen candidate.
+        by: The candidate that responded, possibly the fallback's; -1 if none did.
+        answered: Time of the response; NaN without one.
+        bytes: Bytes that crossed the link.
+        joules: Of the entry node.
+        insured: Whether the fallback was computed.
     """
 
     stream: Integers
@@ -43,24 +48,24 @@ class Records:
     insured: npt.NDArray[np.bool_]
 
     def of(self, stream: int) -> "Records":
-        """The requests of one stream."""
+        """Returns the requests of one stream."""
         keep = self.stream == stream
         return Records(*(getattr(self, name)[keep] for name in self.__slots__))
 
     @property
     def utility(self) -> Floats:
-        """The accuracy of what was answered in time, else 0."""
+        """Accuracy of the response if it was in time, otherwise 0."""
         return np.where(self.outcome == Outcome.IN_TIME, self.accuracy, 0.0)
 
     @property
     def latency(self) -> Floats:
-        """Seconds until the answer, NaN without one."""
+        """Seconds until the response; NaN without one."""
         return self.answered - self.arrived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A scenario with what came of it. probes: how many were sent, and their bytes, by uplink."""
+    """A scenario and its records. probes: number of probes and their bytes, by uplink."""
 
     scenario: Scenario
     records: Records

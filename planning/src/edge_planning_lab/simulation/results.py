@@ -1,4 +1,4 @@
-"""What a run was worth: per stream, per tenant, in all."""
+"""Summaries of a run: per stream, per tenant, and in total."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,17 @@ from edge_planning_lab.simulation.records import Outcome, Records, Run
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of some requests; open ones are counted in `requests` and in nothing else.
+    """Summary of some requests; open requests count only in `requests`.
 
-    attainment: share answered in time. accuracy: mean of those; 0 without any. utility: mean accuracy, late
-    and lost ones counting 0. switches: how often the decided candidate changed from one request to the next.
-    bytes: that crossed the link, without probes. joules: of the entry nodes. insured: answered in time by the
-    insurance. p50, p95: seconds of all answers, NaN without any.
+    Attributes:
+        attainment: Share of responses in time.
+        accuracy: Mean accuracy of these; 0 if there are none.
+        utility: Mean accuracy, where late and lost requests count 0.
+        switches: Number of changes of the chosen candidate between consecutive requests.
+        bytes: Bytes that crossed the link, without probes.
+        joules: Of the entry nodes.
+        insured: Responses in time by the fallback.
+        p50, p95: Latency of all responses in seconds; NaN if there are none.
     """
 
     requests: int
@@ -33,7 +38,7 @@ class Summary:
 
 
 def summary(records: Records) -> Summary:
-    """Of the records of any streams."""
+    """Returns the summary of the records of any streams."""
     ended = records.outcome != Outcome.OPEN
     in_time = records.outcome == Outcome.IN_TIME
     count = int(ended.sum())
@@ -57,14 +62,14 @@ def summary(records: Records) -> Summary:
 
 
 def switches(records: Records) -> int:
-    """Changes of the decided candidate between two requests of a stream; undecided ones are passed over."""
+    """Returns the changes of the chosen candidate between requests of a stream; skips undecided requests."""
     decided = records.choice >= 0
     stream, choice = records.stream[decided], records.choice[decided]
     return int(((stream[1:] == stream[:-1]) & (choice[1:] != choice[:-1])).sum())
 
 
 def by_service(run: Run) -> dict[str, Summary]:
-    """`service@node` of each stream."""
+    """Returns the summaries by `service@node`."""
     return {
         f"{stream.service}@{stream.node}": summary(run.records.of(index))
         for index, stream in enumerate(run.scenario.streams)
@@ -73,10 +78,13 @@ def by_service(run: Run) -> dict[str, Summary]:
 
 @dataclass(frozen=True, slots=True)
 class Fairness:
-    """levels: of each tenant, its mean utility a request over its weight.
+    """Fairness over tenants.
 
-    jain: Jain's index of the levels, (sum x)^2 / (n sum x^2) (Jain, Chiu, Hawe 1984): 1 when all are equal,
-    1 / n when one has all. least: the lowest level.
+    Attributes:
+        levels: Mean utility per request divided by the weight, by tenant.
+        jain: Jain's index of the levels, (sum x)^2 / (n sum x^2) (Jain, Chiu, Hawe 1984): 1 if all are equal,
+            1 / n if one tenant has everything.
+        least: The lowest level.
     """
 
     levels: Mapping[str, float]
@@ -85,7 +93,7 @@ class Fairness:
 
 
 def fairness(run: Run) -> Fairness:
-    """Over the scenario's tenants; weights are scaled to a mean of 1."""
+    """Returns the fairness over the scenario's tenants; weights are scaled to a mean of 1."""
     scenario, records = run.scenario, run.records
     tenant = np.array([stream.tenant for stream in scenario.streams])
     names = sorted(set(tenant.tolist()))
@@ -100,7 +108,7 @@ def fairness(run: Run) -> Fairness:
 
 
 def jain(levels: Floats) -> float:
-    """Jain's index of non-negative numbers; 1 where all are 0."""
+    """Returns Jain's index of non-negative numbers; 1 if all are 0."""
     square = float(np.sum(levels**2))
     return float(np.sum(levels)) ** 2 / (len(levels) * square) if square > 0 else 1.0
 
@@ -120,7 +128,7 @@ COLUMNS = (
 
 
 def table(rows: Mapping[str, Summary], title: str = "policy") -> str:
-    """Rows as text, the columns aligned; accuracy and utility as shares, bytes in MB, latencies in ms."""
+    """Returns rows as aligned text; accuracy and utility as shares, bytes in MB, latencies in ms."""
     lines: list[Sequence[str]] = [(title, *COLUMNS)]
     for name, row in rows.items():
         milliseconds = [f"{1e3 * value:.1f}" if np.isfinite(value) else "-" for value in (row.p50, row.p95)]
@@ -138,7 +146,7 @@ def table(rows: Mapping[str, Summary], title: str = "policy") -> str:
 
 
 def tenants(found: Fairness) -> str:
-    """The levels as text, the lowest first, and Jain's index below."""
+    """Returns the levels as text, the lowest first, and Jain's index below."""
     width = max(len(name) for name in (*found.levels, "Jain's index"))
     ranked = sorted(found.levels.items(), key=lambda item: item[1])
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Where bandwidth comes from: recorded traces, and seeded processes that behave like them."""
+"""Sources of bandwidth: recorded traces, and seeded random processes with similar behavior."""
 
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -10,11 +10,13 @@ from edge_planning_lab.simulation.links import Bandwidth
 
 
 def read_trace(text: str, repeat: bool = True) -> Bandwidth:
-    """The trace of lines `seconds Mbit/s`; a rate holds from its moment to the next line's.
+    """Reads a trace of lines `seconds Mbit/s`; a rate holds until the time of the next line.
 
-    The last one holds for the median step, after which the trace repeats (with repeat) or stays there. Lines
-    whose moment does not lie behind the one before are left out: recorders sometimes write a second twice.
-    BadValueError names a line that is not two numbers.
+    The last rate holds for the median step, then the trace repeats (with `repeat`) or stays at that rate.
+    Lines whose time does not exceed the previous one are skipped: recorders sometimes write a second twice.
+
+    Raises:
+        BadValueError: A line is not two numbers.
     """
     moments: list[float] = []
     rates: list[float] = []
@@ -25,7 +27,7 @@ def read_trace(text: str, repeat: bool = True) -> Bandwidth:
             moment, rate = (float(word) for word in line.split())
         except ValueError:
             raise BadValueError(f"trace: line {number} is not `seconds Mbit/s`: {line.strip()!r}") from None
-        require(isfinite(moment), f"trace: line {number}: {moment} s is not a time")
+        require(isfinite(moment), f"trace: line {number}: time {moment} s must be finite")
         if not moments or moment > moments[-1]:
             moments.append(moment)
             rates.append(rate * 1e6)
@@ -36,12 +38,12 @@ def read_trace(text: str, repeat: bool = True) -> Bandwidth:
 
 @dataclass(frozen=True, slots=True)
 class LognormalProcess:
-    """Markov-modulated lognormal AR(1): the synthetic stand-in for a moving receiver.
+    """Markov-modulated lognormal AR(1) process: a synthetic model of a moving receiver.
 
-    Each second the logarithm of the bandwidth moves back to the level of the current state by 1 - memory and
-    is pushed by a normal step; states (levels in bit/s) change with probability `change` a second, to any
-    other one. spread: standard deviation of the logarithm within a state. An assumption, not a fit: the
-    defaults are round numbers in the regime of mobile uplinks of 0.1 to 10 Mbit/s.
+    Each second the logarithm of the bandwidth reverts to the level of the current state by 1 - memory, plus a
+    normal step. States (levels in bit/s) change with probability `change` per second, to any other state.
+    `spread` is the standard deviation of the logarithm within a state. The defaults are assumptions, not
+    fits: round numbers in the range of mobile uplinks of 0.1 to 10 Mbit/s.
     """
 
     levels: tuple[float, ...] = (0.3e6, 1.0e6, 3.0e6)
@@ -53,15 +55,15 @@ class LognormalProcess:
     def __post_init__(self) -> None:
         require(
             bool(self.levels) and all(0 < level < inf for level in self.levels),
-            f"process: levels {self.levels} bit/s are not all above 0",
+            f"process: levels {self.levels} bit/s must be finite and > 0",
         )
-        require(0 <= self.spread < inf, f"process: spread {self.spread} is negative or not a number")
-        require(0 <= self.memory < 1, f"process: memory {self.memory} is not from 0 to below 1")
-        require(0 <= self.change <= 1, f"process: change {self.change} is not between 0 and 1")
-        require(0 < self.step < inf, f"process: step {self.step} s is not a time above 0")
+        require(0 <= self.spread < inf, f"process: spread {self.spread} must be finite and >= 0")
+        require(0 <= self.memory < 1, f"process: memory {self.memory} must be >= 0 and < 1")
+        require(0 <= self.change <= 1, f"process: change {self.change} must be between 0 and 1")
+        require(0 < self.step < inf, f"process: step {self.step} s must be finite and > 0")
 
     def sample(self, rng: np.random.Generator, duration: float) -> Bandwidth:
-        """A trace of `duration` seconds that repeats."""
+        """Returns a repeating trace of `duration` seconds."""
         _check(duration)
         count = max(int(np.ceil(duration / self.step)), 2)
         states = len(self.levels)
@@ -81,9 +83,9 @@ class LognormalProcess:
 
 @dataclass(frozen=True, slots=True)
 class OutageProcess:
-    """Gilbert and Elliott's two states (Bell System Technical Journal, 1960 and 1963): good and bad.
+    """The Gilbert-Elliott model with a good and a bad state (Bell System Technical Journal, 1960 and 1963).
 
-    rates in bit/s; mean stays in seconds, exponentially distributed.
+    Rates in bit/s; mean durations in seconds, exponentially distributed.
     """
 
     good: float = 2e6
@@ -94,13 +96,13 @@ class OutageProcess:
     def __post_init__(self) -> None:
         for name in ("good", "bad"):
             rate = getattr(self, name)
-            require(0 <= rate < inf, f"process: {name} {rate} bit/s is negative or not a number")
+            require(0 <= rate < inf, f"process: {name} {rate} bit/s must be finite and >= 0")
         for name in ("good_for", "bad_for"):
             stay = getattr(self, name)
-            require(0 < stay < inf, f"process: {name} {stay} s is not a time above 0")
+            require(0 < stay < inf, f"process: {name} {stay} s must be finite and > 0")
 
     def sample(self, rng: np.random.Generator, duration: float) -> Bandwidth:
-        """A trace of `duration` seconds that repeats; begins in the good state."""
+        """Returns a repeating trace of `duration` seconds that starts in the good state."""
         _check(duration)
         times, rates, moment, good = [0.0], [self.good], 0.0, True
         while True:
@@ -113,4 +115,4 @@ class OutageProcess:
 
 
 def _check(duration: float) -> None:
-    require(0 < duration < inf, f"process: duration {duration} s is not a time above 0")
+    require(0 < duration < inf, f"process: duration {duration} s must be finite and > 0")
