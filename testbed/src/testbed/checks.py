@@ -48,6 +48,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
+        Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
         Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
