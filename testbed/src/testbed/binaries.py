@@ -162,7 +162,7 @@ class Binaries:
         names = ", ".join(program.name for program in programs)
         self._cache.mkdir(parents=True, exist_ok=True)
         # Built elsewhere: a build that was interrupted must not look like a program.
-        work = self._cache.parent / "go-tmp" / programs[0].module
+        work = self._cache.parent / f"go-tmp-{programs[0].module}"
         unfinished = work / "programs"
         unfinished.mkdir(parents=True, exist_ok=True)
         command = build_command(programs, shutil.which("go") or "go", unfinished)
