@@ -2,6 +2,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,16 +38,22 @@ ACCEPTED = [
 ]
 
 
+def alerts_of(page: Path) -> list[dict[str, Any]]:
+    """What Vale reports for a file with the project's rules."""
+    command = [str(prose.vale()), "--no-global", f"--config={ROOT / '.vale.ini'}", "--output=JSON", str(page)]
+    found = json.loads(subprocess.run(command, check=False, capture_output=True, text=True).stdout)
+    alerts: list[dict[str, Any]] = found.get(str(page), [])
+    return sorted(alerts, key=lambda alert: (alert["Line"], alert["Span"]))
+
+
 @pytest.fixture(scope="module")
 def alerts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
     """The rules that each sentence breaks, by Vale with the project's rules."""
     sentences = [sentence for listed in REPORTED.values() for sentence in listed] + ACCEPTED
     page = tmp_path_factory.mktemp("prose") / "page.md"
     page.write_text("\n\n".join(sentences) + "\n")
-    command = [str(prose.vale()), "--no-global", f"--config={ROOT / '.vale.ini'}", "--output=JSON", str(page)]
-    output = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     broken: dict[str, set[str]] = {sentence: set() for sentence in sentences}
-    for alert in json.loads(output)[str(page)]:
+    for alert in alerts_of(page):
         broken[sentences[(alert["Line"] - 1) // 2]].add(alert["Check"])
     return broken
 
@@ -58,6 +65,22 @@ def test_a_rule_reports_the_phrases_that_it_is_for(
     alerts: Mapping[str, set[str]], rule: str, sentence: str
 ) -> None:
     assert f"Edge.{rule}" in alerts[sentence]
+
+
+def test_in_a_module_comments_docstrings_and_messages_are_checked_and_names_are_not(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(
+        'helper = {"option": 1}  # whoever\n'
+        "\n"
+        "def relay(covers: int) -> str:\n"
+        '    """A relay."""\n'
+        '    return f"{covers} of {helper} waited in vain"\n'
+    )
+    assert [(alert["Line"], alert["Match"]) for alert in alerts_of(module)] == [
+        (1, "whoever"),
+        (4, "relay"),
+        (5, "in vain"),
+    ]
 
 
 @pytest.mark.parametrize("sentence", ACCEPTED)

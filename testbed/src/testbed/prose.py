@@ -76,7 +76,14 @@ def main(paths: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     # VALE_CONFIG_PATH and the settings of a home directory must not change the result.
-    command = [str(program), "--no-global", "--config=.vale.ini", "--output=line", *(paths or PAGES)]
+    command = [
+        str(program),
+        "--no-global",
+        "--config=.vale.ini",
+        "--output=line",
+        "--glob=*.{md,py,yaml}",
+        *(paths or PAGES),
+    ]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
