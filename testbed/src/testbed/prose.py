@@ -26,7 +26,9 @@ PAGES: Final = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "STYLE.md",
+    "docs/decisions",
     "testbed/src/testbed/prose.py",
+    "testbed/src/testbed/release.py",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
 COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}
