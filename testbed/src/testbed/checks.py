@@ -59,6 +59,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("generated files", (python, *generate), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("graph of imports", (python, "-m", "testbed.import_graph", "--check"), LINT),
+        Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
         Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
