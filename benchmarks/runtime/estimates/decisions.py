@@ -15,8 +15,8 @@ from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.replanning import Settings
 from edge_planning.simulation.links import Bandwidth
-from edge_runtime.links.estimates import Sample, contradicts, sample_of
-from edge_runtime.routing.routes import Choice, LinkView, RouteState, decide
+from edge_runtime.links.estimates import LinkView, Sample, contradicts, sample_of
+from edge_runtime.routing.routes import Choice, RouteState, decide
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
 SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement

@@ -26,7 +26,8 @@ from benchmarks.runtime.sites import EDGE, Site, site
 from edge_runtime.asgi import Receive, Scope, Send, answer, chunks
 from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
-from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
 from edge_runtime.store.app import StoreApp
 
 RATES = (1e6, 5e6, 20e6)

@@ -45,7 +45,7 @@ from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
-from edge_runtime.tracing.contexts import start
+from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
 from edge_runtime.trials.examiners import proven
 from edge_runtime.trials.judging import SECONDS, Subject, Trials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from enum import Enum
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -20,12 +21,9 @@ from pydantic.alias_generators import to_camel
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
 from edge_runtime.faults import fault_of
-from edge_runtime.routing.deadlines import Action
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
 from edge_runtime.words import shown
-
-LOCAL: Final = "local"
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -209,10 +207,18 @@ class EarlyExit(_Part):
         return self.threshold if self.mode == "Confidence" else None
 
 
+class DeadlineAction(Enum):
+    """What happens when a hop does not answer in time."""
+
+    LOCAL_EXIT = "LocalExit"
+    WAIT = "Wait"
+    FAIL = "Fail"
+
+
 class Deadline(_Part):
     """What becomes of a request whose remote reply is late."""
 
-    action: Action = Action.LOCAL_EXIT
+    action: DeadlineAction = DeadlineAction.LOCAL_EXIT
 
 
 class InputFilter(_Part):

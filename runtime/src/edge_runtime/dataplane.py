@@ -13,12 +13,13 @@ from functools import partial
 from typing import Final
 
 from edge_runtime.answers import Answer, confidence, rowwise
+from edge_runtime.assignment import DeadlineAction
 from edge_runtime.cheap.settings import Cheap
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
-from edge_runtime.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import climb
@@ -206,7 +207,7 @@ class Dataplane:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         except CannotAnswer as error:
             reason = _OUTCOMES.get(type(error), "failed")
-            if action is Action.FAIL and reason != "failed":
+            if action is DeadlineAction.FAIL and reason != "failed":
                 raise
             self._metrics.fallback(reason)
             return await insurance.result(), cover, "fallback"

@@ -45,7 +45,7 @@ from edge_runtime.routing.repeats import Repeats
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
-from edge_runtime.tracing.contexts import start
+from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
 from edge_runtime.trials.judging import SECONDS, Trials
 from edge_runtime.trials.records import Records

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from edge_runtime.inference.paces import Pace
+from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.guards import Guards
-from edge_runtime.routing.routes import Choice, LinkView
+from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.tables import LoadedRoute, Table
 
 

@@ -17,6 +17,7 @@ from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.questions import Question
@@ -27,7 +28,6 @@ from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
-from edge_runtime.routing.routes import LinkView
 from streams import answering
 
 Stack = Any

@@ -13,7 +13,7 @@ import pytest
 from edge_runtime.assignment import Link, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
-from edge_runtime.links import LinkMonitor
+from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Tensor
 from streams import answering

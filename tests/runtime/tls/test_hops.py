@@ -17,7 +17,8 @@ import pytest
 
 from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
-from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from edge_runtime.tls.certificates import Certificates

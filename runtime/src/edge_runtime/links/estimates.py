@@ -39,6 +39,14 @@ _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 
 @dataclass(frozen=True, slots=True)
+class LinkView:
+    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
+
+    up: bool
+    bandwidth: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One transfer: when it ended (s), the least and greatest rate (bit/s) that it may have had, how long it
     took (s, 0 when that is not known), and whether its time is the link's but for what this node added.

@@ -21,11 +21,10 @@ from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes
-from edge_runtime.links.estimates import Estimate, Sample, add, contradicts, low_at
+from edge_runtime.links.estimates import Estimate, LinkView, Sample, add, contradicts, low_at
 from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
 from edge_runtime.links.sockets import TcpInfo, Transfer, pace, tcp_info
-from edge_runtime.routing.routes import LinkView
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)

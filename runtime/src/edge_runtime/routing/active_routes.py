@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from edge_runtime.links import LinkMonitor
+from edge_runtime.links.estimates import LinkView
+from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.guards import Guards
-from edge_runtime.routing.routes import LinkView, RouteState, decide
+from edge_runtime.routing.routes import RouteState, decide
 from edge_runtime.routing.tables import LoadedRoute, Table
 
 

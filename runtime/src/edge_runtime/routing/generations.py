@@ -20,7 +20,7 @@ from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Session
-from edge_runtime.links import LinkMonitor
+from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.completions import Completions

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edge_runtime.links.estimates import LinkView
+
 HYSTERESIS: Final = (
     1.1  # a route that needs more bandwidth is taken when the estimate is this much above its need
 )
@@ -22,14 +24,6 @@ class Choice:
 
     min_bandwidth: float
     remote: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LinkView:
-    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
-
-    up: bool
-    bandwidth: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
+from edge_runtime.assignment import DeadlineAction, Placement, Relay, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.sessions import Session
-from edge_runtime.routing.deadlines import Action
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.upstream import Hop
@@ -81,7 +80,7 @@ class Table:
     @property
     def insured(self) -> bool:
         """Whether something else answers in time where a hop is late."""
-        return self.local is not None and self.placement.spec.deadline.action is Action.LOCAL_EXIT
+        return self.local is not None and self.placement.spec.deadline.action is DeadlineAction.LOCAL_EXIT
 
     @property
     def bytes(self) -> int:

@@ -8,7 +8,8 @@ from http import HTTPStatus
 from edge_runtime.assignment import Stage
 from edge_runtime.connections import Connection, HttpClient
 from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
-from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
 from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import Array, rows

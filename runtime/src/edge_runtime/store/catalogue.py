@@ -19,7 +19,7 @@ from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
-from edge_runtime.store.measurements import Measurements
+from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.sources import fetch, fetch_data
 from edge_runtime.words import shown
 
@@ -38,7 +38,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._complete: set[str] = set()  # models whose data outside their file was fetched, too
         self._graph = lru_cache(maxsize=4)(self._read_graph)
-        self._measurements = Measurements(blobs, self._locked_graph)
+        self._measurements = CodecMeasurements(blobs, self._locked_graph)
 
     def close(self) -> None:
         """Breaks off what is being measured."""
@@ -115,7 +115,7 @@ class Catalogue:
         return made
 
     def codecs(self, request: Json) -> dict[str, Any]:
-        """What each codec costs each exit at each cut, measured on labelled samples: see `Measurements`."""
+        """The accuracy of each exit with each codec at each cut; see `CodecMeasurements`."""
         return self._measurements.ask(request)
 
     def _locked_graph(self, digest: str) -> Graph:

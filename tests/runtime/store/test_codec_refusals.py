@@ -10,11 +10,11 @@ import pytest
 from onnx import NodeProto, helper, numpy_helper
 
 from edge_runtime.codecs import nodes
-from edge_runtime.codecs.accuracies import CodecAccuracy, Refusal, measure_codecs
 from edge_runtime.codecs.contracts import CODECS, FP16, FP32, INT8, scale_name, zero_name
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph, writing
+from edge_runtime.store.codec_accuracies import CodecAccuracy, Refusal, measure_codecs
 from edge_runtime.tensors import Tensor
 from networks import Array, info, model_of
 

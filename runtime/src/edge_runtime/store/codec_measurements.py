@@ -12,15 +12,15 @@ from typing import Any, Final
 from edge_runtime import errors
 from edge_runtime.cards import read_exits
 from edge_runtime.codecs.contracts import FORM
-from edge_runtime.codecs.validations import read_validation
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
-from edge_runtime.store.measuring import MODULE, Order
+from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.sources import fetch
+from edge_runtime.store.validation_data import read_validation
 from edge_runtime.trials.processes import Child, Ended
 from edge_runtime.trials.verdicts import Bounds, Engine, judged, out_of_memory
 from edge_runtime.words import shown
@@ -31,7 +31,7 @@ _MORE: Final = 60.0  # seconds beside twice the budget, for loading and for the 
 _WAIT: Final = 2.0
 
 
-class Measurements:
+class CodecMeasurements:
     """One measurement at a time; who asks meanwhile is told that it is not complete yet."""
 
     def __init__(

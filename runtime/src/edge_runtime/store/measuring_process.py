@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.cards import MOST_TENSORS, Exit, worthwhile
-from edge_runtime.codecs.accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.codecs.contracts import CODECS, FP32
 from edge_runtime.codecs.nodes import check_opset
-from edge_runtime.codecs.validations import LEAST, read_validation, spread
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
+from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
+from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.confined import Stage, serve
 
-MODULE: Final = "edge_runtime.store.measuring"
+MODULE: Final = "edge_runtime.store.measuring_process"
 _MOST_SAMPLES: Final = 1000
 _TRIAL: Final = 16
 _PASSES: Final = 20  # of the whole model that should fit into the budget

@@ -18,7 +18,7 @@ import pytest_asyncio
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.memory import Memory, resident
 from edge_runtime.slicing import Graph
-from edge_runtime.store import measurements, measuring
+from edge_runtime.store import codec_measurements, measuring_process
 from edge_runtime.store.app import StoreApp
 from misbehaving import crashing, endless
 from networks import run
@@ -94,11 +94,11 @@ async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
             raise CannotLoad("that one is broken")
         return whole(graph, start, end, **codecs)
 
-    def here(_: object, order: measuring.Order) -> Any:
-        return measuring.answer(order.document(), b"", lambda _: None)["found"]
+    def here(_: object, order: measuring_process.Order) -> Any:
+        return measuring_process.answer(order.document(), b"", lambda _: None)["found"]
 
     monkeypatch.setattr(Graph, "slice", cut)
-    monkeypatch.setattr(measurements.Measurements, "_measure", here)
+    monkeypatch.setattr(codec_measurements.CodecMeasurements, "_measure", here)
     model = await _model(store, chain_model)
     found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
     assert found["complete"]
@@ -184,7 +184,7 @@ async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measurements, "_MORE", 5.0 - 2 * measurements.BUDGET)
+    monkeypatch.setattr(codec_measurements, "_MORE", 5.0 - 2 * codec_measurements.BUDGET)
     await store.put("/v1/files/bad.onnx", content=misbehaves())
     exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
     card = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})
@@ -218,11 +218,11 @@ async def test_an_answer_that_lacks_a_cut_for_want_of_memory_is_not_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def lacking(_: object, order: measuring.Order) -> Any:
+    def lacking(_: object, order: measuring_process.Order) -> Any:
         refused = [{"cut": ["pool1"], "codec": "int8", "why": "not enough memory: no 25 MiB"}]
         return {"complete": True, "samples": 120, "measured": [], "refused": refused}
 
-    monkeypatch.setattr(measurements.Measurements, "_measure", lacking)
+    monkeypatch.setattr(codec_measurements.CodecMeasurements, "_measure", lacking)
     model = await _model(store, chain_model)
     found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
     assert found["refused"]

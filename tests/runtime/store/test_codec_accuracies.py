@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_runtime.codecs import accuracies
-from edge_runtime.codecs.accuracies import Refusal, measure_codecs
 from edge_runtime.codecs.contracts import CODECS
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing import Graph
+from edge_runtime.store import codec_accuracies
+from edge_runtime.store.codec_accuracies import Refusal, measure_codecs
 from edge_runtime.trials.verdicts import out_of_memory
 from networks import info, model_of
 
@@ -108,14 +108,14 @@ def _widened(times: int) -> Graph:
 
 def test_values_that_are_not_held_give_the_same_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
     held = measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS)
-    monkeypatch.setattr(accuracies, "_HELD", 0)
+    monkeypatch.setattr(codec_accuracies, "_HELD", 0)
     assert measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS) == held
 
 
 def test_more_samples_take_no_more_memory_than_a_batch_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     times = 4096
-    a_batch = accuracies._BATCH * SIDES * times * 4
-    monkeypatch.setattr(accuracies, "_HELD", a_batch)
+    a_batch = codec_accuracies._BATCH * SIDES * times * 4
+    monkeypatch.setattr(codec_accuracies, "_HELD", a_batch)
     graph = _widened(times)
     tracemalloc.start()
     try:
@@ -134,7 +134,7 @@ def test_a_cut_for_which_memory_does_not_suffice_leaves_the_others_measured(
         if tensors[0].name == "hidden":
             raise MemoryError("no 25 MiB")
 
-    monkeypatch.setattr(accuracies, "check_values", lacking)
+    monkeypatch.setattr(codec_accuracies, "check_values", lacking)
     refused: list[Refusal] = []
     measured = measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS, refused=refused.append)
     assert {(r.cut, r.codec) for r in refused} == {(("hidden",), "fp16"), (("hidden",), "int8")}

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.codecs.contracts import CODECS, is_encoded, wire_bytes
-from edge_runtime.codecs.trials import Slices, check_values, run_named, slice_session
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.store.codec_checks import Slices, check_values, run_named, slice_session
 from edge_runtime.tensors import Array
 
 _BATCH: Final = 8
