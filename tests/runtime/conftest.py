@@ -19,7 +19,7 @@ _WITH_SOCKETS = frozenset(
         "store",
         "alone",
         "limits",
-        "cheap",
+        "memoization",
         "autonomy",
         "queueing",
         "tls",

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge_runtime.answers import Answer, confidence, rowwise
-from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import (
     BadRequest,
@@ -36,6 +34,8 @@ from edge_runtime.inference.parts import Admit, Parts
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import usable
@@ -75,13 +75,13 @@ class LoneModel:
         metrics: Metrics,
         clock: Callable[[], float] = time.perf_counter,
         max_batch: int = LARGEST,
-        cheap: Cheap = OFF,
+        memoization: MemoizationSettings = OFF,
         parts: Parts | None = None,
         batched: Collection[str] = (),
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         """batched: the outputs that are known to have the batch, which alone have a confidence."""
-        self.cheap, self._parts = replace(cheap, unrepeatable=session.proven.unrepeatable), parts
+        self.memoization, self._parts = replace(memoization, unrepeatable=session.proven.unrepeatable), parts
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
@@ -306,7 +306,7 @@ async def serve_alone(
     uds: Path | None = None,
     certificates: Certificates | None = None,
     health_port: int | None = None,
-    cheap: Cheap = OFF,
+    memoization: MemoizationSettings = OFF,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
     given: Given = NOTHING,
@@ -343,13 +343,13 @@ async def serve_alone(
         whole,
         metrics,
         max_batch=max_batch,
-        cheap=cheap,
+        memoization=memoization,
         parts=parts,
         batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
         stuck_after=stuck_after,
     )
-    cheap_inputs = CheapInputs(model, metrics.registry, name, token_bytes(16))
-    service = Service(name, cheap_inputs, stuck=lambda: model.stuck)
+    memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
+    service = Service(name, memoizing, stuck=lambda: model.stuck)
     if certificates is not None:
         metrics.certificate(lambda: certificates.current.expires)
     transports = Transports(
@@ -400,7 +400,7 @@ def serve_file(
     certificates: Certificates | None = None,
     health_port: int | None = None,
     max_batch: int = LARGEST,
-    cheap: Cheap = OFF,
+    memoization: MemoizationSettings = OFF,
     given: Given = NOTHING,
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
@@ -426,7 +426,7 @@ def serve_file(
             uds=uds,
             certificates=certificates,
             health_port=health_port,
-            cheap=cheap,
+            memoization=memoization,
             max_batch=max_batch,
             spans=spans,
             given=given,

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cheap.flags import add_flags
 from edge_runtime.errors import CannotListen, EdgeError
 from edge_runtime.grpc import keepalive
+from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ def _profile_device(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.alone import serve_file
-    from edge_runtime.cheap.flags import cheap_of
     from edge_runtime.grpc.keepalive import keepalive_of
     from edge_runtime.inference.cpus import granted, threads
+    from edge_runtime.memoization.flags import memoization_of
     from edge_runtime.samples.flags import given_by
 
     serve_file(
@@ -126,7 +126,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         uds=arguments.uds,
         certificates=_certificates(arguments),
         health_port=arguments.health_port,
-        cheap=cheap_of(arguments),
+        memoization=memoization_of(arguments),
         given=given_by(arguments),
         stuck_after=arguments.stuck_after,
         grace=arguments.grace,

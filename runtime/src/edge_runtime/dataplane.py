@@ -14,9 +14,9 @@ from typing import Final
 
 from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.assignment import DeadlineAction
-from edge_runtime.cheap.settings import Cheap
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
+from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
@@ -57,9 +57,9 @@ class Dataplane:
         return self._generations.message
 
     @property
-    def cheap(self) -> Cheap:
+    def memoization(self) -> MemoizationSettings:
         """What the table in use has switched on."""
-        return self._generations.cheap
+        return self._generations.memoization
 
     @property
     def active(self) -> LoadedRoute | None:

@@ -19,7 +19,6 @@ import uvloop
 
 from edge_runtime.assignment import parse_placement
 from edge_runtime.autonomy import LastWord, refusal
-from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
@@ -33,6 +32,7 @@ from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
 from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import STUCK_AFTER
 from edge_runtime.last_placements import LastPlacements
+from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.completions import Completions
@@ -97,9 +97,9 @@ class Runtime:
             stuck_after=stuck_after,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
-        cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
+        memoization = MemoizingBackend(self.dataplane, self.metrics.registry, service, token_bytes(16))
         runner = self.generations.runner
-        self.service = Service(service, cheap, lambda: self.generations.relays, lambda: runner.stuck)
+        self.service = Service(service, memoization, lambda: self.generations.relays, lambda: runner.stuck)
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None

@@ -18,13 +18,13 @@ from onnx import helper, numpy_helper
 
 import mixing
 from edge_runtime.alone import LoneModel
-from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.cheap.settings import Caching, Cheap
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
 from edge_runtime.routing.ladders import climb
@@ -201,11 +201,11 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
 
     async def ask() -> list[Any]:
         metrics = Metrics("m")
-        lone = LoneModel(session, metrics, cheap=Cheap(cache=Caching()))
+        lone = LoneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
         known = lone._runner._known[session] = Experience(1.0, False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
-        front = CheapInputs(lone, metrics.registry, "m", b"k")
+        front = MemoizingBackend(lone, metrics.registry, "m", b"k")
         found: list[Any] = []
         for _ in range(2):
             session.seconds = 1.0

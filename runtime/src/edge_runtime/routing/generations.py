@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge_runtime.assignment import Placement, Slice, Stage
-from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.completions import Completions
@@ -60,7 +60,7 @@ class Generations:
         self.table: Table | None = None
         self.relays: Mapping[str, RelayBackend] = {}
         self.link: LinkMonitor | None = None
-        self.cheap = OFF
+        self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
         self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
@@ -133,7 +133,7 @@ class Generations:
             r.relay.model: RelayBackend(r, self.runner, self._metrics, self._clock, spec.slo.latency)
             for r in table.relays
         }
-        self.cheap = self._cheap(table)
+        self.memoization = self._memoization(table)
         self._switch_link(link)
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
@@ -145,12 +145,12 @@ class Generations:
         self._metrics.sessions(table.bytes)
         self._metrics.joins(session.proven for session in table.sessions.values())
 
-    def _cheap(self, table: Table) -> Cheap:
+    def _memoization(self, table: Table) -> MemoizationSettings:
         """What is switched on, and why answers may not be given again."""
         spec, why = table.placement.spec, table.unrepeatable
         if why is None:
             why = self._unrepeatable.get(spec.model.digest, _NOT_KNOWN)
-        return Cheap(spec.input_filter, spec.result_cache, spec.model.digest, why)
+        return MemoizationSettings(spec.input_filter, spec.result_cache, spec.model.digest, why)
 
     async def _complete(self, table: Table) -> None:
         async def load(slice_: Slice) -> Session:
@@ -180,8 +180,8 @@ class Generations:
         self._refresh(table)
 
     def _refresh(self, table: Table) -> None:
-        if table is self.table and (found := self._cheap(table)) != self.cheap:
-            self.cheap = found
+        if table is self.table and (found := self._memoization(table)) != self.memoization:
+            self.memoization = found
 
     def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
         remote, *beyond = stages

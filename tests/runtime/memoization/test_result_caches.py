@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from unittest import mock
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.result_caches import ResultCache
-from edge_runtime.cheap.settings import Caching
+from edge_runtime.memoization import result_caches
+from edge_runtime.memoization.result_caches import ResultCache
+from edge_runtime.memoization.settings import CacheOptions
 
 
 def answer(value: int, accuracy: float = 0.9, size: int = 100) -> Answer:
@@ -20,7 +24,7 @@ def key(i: int, *outputs: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> None:
-    cache = ResultCache(Caching(max_age=10.0))
+    cache = ResultCache(CacheOptions(max_age=10.0))
     assert cache.find(key(1), 0.9, 0.0) == ("miss", None)
     cache.keep(key(1), answer(7), 0.0)
     outcome, found = cache.find(key(1), 0.9, 10.0)
@@ -34,7 +38,7 @@ def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> No
 
 
 def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None:
-    cache = ResultCache(Caching())
+    cache = ResultCache(CacheOptions())
     cache.keep(key(1), answer(1, accuracy=0.8), 0.0)
     assert cache.find(key(1), 0.95, 1.0) == ("stale", None)
     assert cache.find(key(1), 0.8, 1.0)[0] == "hit"
@@ -49,11 +53,11 @@ def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None
 
 
 def test_other_bounds_keep_what_is_within_them() -> None:
-    cache = ResultCache(Caching(max_bytes=10_000))
+    cache = ResultCache(CacheOptions(max_bytes=10_000))
     for i in range(5):
         cache.keep(key(i), answer(i), 0.0)
     assert len(cache) == 5
-    cache.use(Caching(max_bytes=2_000, max_age=1.0))
+    cache.use(CacheOptions(max_bytes=2_000, max_age=1.0))
     assert len(cache) == 2
     assert cache.find(key(4), 0.9, 1.0)[0] == "hit"
     assert cache.find(key(3), 0.9, 1.1)[0] == "stale"
@@ -61,7 +65,7 @@ def test_other_bounds_keep_what_is_within_them() -> None:
 
 def test_a_result_is_kept_without_the_batch_that_it_is_a_view_of() -> None:
     batch = np.zeros((1000, 100), np.float32)
-    cache = ResultCache(Caching())
+    cache = ResultCache(CacheOptions())
     cache.keep(key(1), Answer([batch[3:4]], {}), 0.0)
     found = cache.find(key(1), 0.0, 0.0)[1]
     assert found is not None
@@ -78,7 +82,7 @@ def test_a_result_is_kept_without_the_batch_that_it_is_a_view_of() -> None:
     )
 )
 def test_the_bytes_of_arrays_never_exceed_the_bound(steps: list[tuple[int, int, float, float]]) -> None:
-    cache, now, known = ResultCache(Caching(max_bytes=8_000, max_age=20.0)), 0.0, dict[int, int]()
+    cache, now, known = ResultCache(CacheOptions(max_bytes=8_000, max_age=20.0)), 0.0, dict[int, int]()
     for which, size, accuracy, pause in steps:
         now += pause
         cache.keep(key(which), answer(which, accuracy, size), now)
@@ -89,3 +93,40 @@ def test_the_bytes_of_arrays_never_exceed_the_bound(steps: list[tuple[int, int, 
         assert (outcome == "hit") == (found is not None)
         if found is not None and found.outputs[0].size:
             assert found.outputs[0][0] == which
+
+
+USES = st.lists(
+    st.one_of(
+        st.tuples(st.just("keep"), st.integers(0, 9), st.integers(0, 900)),
+        st.tuples(st.just("find"), st.integers(0, 9), st.just(0)),
+        st.tuples(st.just("bound"), st.integers(0, 12_000), st.just(0)),
+    ),
+    max_size=80,
+)
+
+
+@given(USES)
+def test_the_least_recently_used_results_go_first_beyond_either_bound(
+    uses: list[tuple[str, int, int]],
+) -> None:
+    limit, model = 8_000, OrderedDict[int, int]()
+    cache = ResultCache(CacheOptions(max_bytes=limit))
+    with mock.patch.object(result_caches, "_ENTRIES", 5):
+        for use, which, size in uses:
+            match use:
+                case "keep":
+                    cache.keep(key(which), answer(which, size=size), 0.0)
+                    model.pop(which, None)
+                    if 512 + 4 * size <= limit:
+                        model[which] = 512 + 4 * size
+                case "find":
+                    assert (cache.find(key(which), 0.0, 0.0)[0] == "hit") == (which in model)
+                    if which in model:
+                        model.move_to_end(which)
+                case _:
+                    limit = which
+                    cache.use(CacheOptions(max_bytes=limit))
+            while sum(model.values()) > limit or len(model) > 5:
+                model.popitem(last=False)
+            assert cache.bytes == sum(model.values())
+            assert len(cache) == len(model)

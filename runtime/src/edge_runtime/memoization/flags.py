@@ -1,4 +1,4 @@
-"""The flags by which `edge-runtime serve` switches the filter and the cache on."""
+"""The flags of `edge-runtime serve` that enable the input filter and the result cache."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import argparse
 from collections.abc import Callable
 from math import isfinite
 
-from edge_runtime.cheap.settings import ANSWER, DROP, Caching, Cheap, Filtering
 from edge_runtime.errors import BadRequest
+from edge_runtime.memoization.settings import ANSWER, DROP, CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.units import parse_duration, parse_quantity
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags; all are off unless given."""
-    cheap = parser.add_argument_group("inputs that need no inference (docs/cheap-inputs.md)")
-    cheap.add_argument(
+    group = parser.add_argument_group("inputs that need no inference (docs/cheap-inputs.md)")
+    group.add_argument(
         "--filter-threshold",
         type=_threshold,
         metavar="SHARE",
         help="do not compute what is nearer than this to the input before, e.g. 0.02 of its contrast",
     )
-    cheap.add_argument(
+    group.add_argument(
         "--filter-action",
         choices=(ANSWER, DROP),
         help=f"repeat the last result, or answer without outputs (default {ANSWER})",
     )
-    cheap.add_argument(
+    group.add_argument(
         "--filter-max-age",
         type=_of(parse_duration),
         metavar="DURATION",
         help="of a repeated result, default 1s",
     )
-    cheap.add_argument(
+    group.add_argument(
         "--cache-bytes", type=_of(parse_quantity), metavar="QUANTITY", help="for results, e.g. 16Mi"
     )
-    cheap.add_argument(
+    group.add_argument(
         "--cache-max-age", type=_of(parse_duration), metavar="DURATION", help="of a kept result, default 60s"
     )
 
 
-def cheap_of(arguments: argparse.Namespace) -> Cheap:
-    """What the flags switch on; BadRequest for a detail of what is off."""
+def memoization_of(arguments: argparse.Namespace) -> MemoizationSettings:
+    """The settings given by the flags; BadRequest for a detail of something that is disabled."""
     threshold, action, filter_age = (
         arguments.filter_threshold,
         arguments.filter_action,
@@ -52,13 +52,13 @@ def cheap_of(arguments: argparse.Namespace) -> Cheap:
         raise BadRequest(f"{flag}: there is no filter without --filter-threshold; add it, e.g. 0.02")
     if size is None and cache_age is not None:
         raise BadRequest("--cache-max-age: there is no cache without --cache-bytes; add it, e.g. 16Mi")
-    filtering = Filtering(threshold=threshold) if threshold is not None else None
+    filtering = FilterOptions(threshold=threshold) if threshold is not None else None
     if filtering is not None:
-        filtering = Filtering(action or filtering.action, threshold, filter_age or filtering.max_age)
-    caching = Caching(max_bytes=size) if size is not None else None
+        filtering = FilterOptions(action or filtering.action, threshold, filter_age or filtering.max_age)
+    caching = CacheOptions(max_bytes=size) if size is not None else None
     if caching is not None and cache_age is not None:
-        caching = Caching(size, cache_age)
-    return Cheap(filtering, caching)
+        caching = CacheOptions(size, cache_age)
+    return MemoizationSettings(filtering, caching)
 
 
 def _threshold(text: str) -> float:

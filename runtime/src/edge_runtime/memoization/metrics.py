@@ -1,4 +1,4 @@
-"""What Prometheus sees of cheap inputs; made when the filter or the cache is first switched on."""
+"""Prometheus metrics of the filter and the cache, registered when either is first enabled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from edge_runtime.cheap.input_filters import COMPUTED, DROPPED, REPEATED
-from edge_runtime.cheap.result_caches import HIT, JOINED, MISS, STALE
+from edge_runtime.memoization.input_filters import COMPUTED, DROPPED, REPEATED
+from edge_runtime.memoization.result_caches import HIT, JOINED, MISS, STALE
 
 _DISTANCES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 

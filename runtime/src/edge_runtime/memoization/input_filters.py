@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
+from cachetools import LRUCache
+
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.distances import Sketch, distance, size_of
-from edge_runtime.cheap.recent import Recent
-from edge_runtime.cheap.results import owned, size_of_answer
-from edge_runtime.cheap.settings import DROP, FilterSettings
+from edge_runtime.memoization.distances import Sketch, distance, size_of
+from edge_runtime.memoization.kept_responses import owned, size_of_answer
+from edge_runtime.memoization.settings import DROP, FilterSettings
 
 COMPUTED: Final = "computed"
 REPEATED: Final = "repeated"
@@ -31,6 +33,7 @@ class Reference:
     outputs: tuple[str, ...]
     answer: Answer
     at: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class InputFilter:
 
     def __init__(self, settings: FilterSettings, streams: int = _STREAMS, max_bytes: int = _BYTES) -> None:
         self.settings = settings
-        self._references: Recent[str, Reference] = Recent(max_bytes, streams)
+        self._streams = streams
+        self._references: LRUCache[str, Reference] = LRUCache(max_bytes, getsizeof=attrgetter("size"))
 
     def __len__(self) -> int:
         return len(self._references)
@@ -63,7 +67,7 @@ class InputFilter:
         So is what asks for other outputs, and what would be answered more accurately now than the reference
         was: by a route of at least `accuracy`.
         """
-        reference = self._references.find(stream)
+        reference = self._references.get(stream)
         if reference is None:
             return Verdict(COMPUTED)
         far = distance(reference.sketch, sketch)
@@ -81,8 +85,12 @@ class InputFilter:
         self, stream: str, sketch: Sketch, outputs: Sequence[str], answer: Answer, at: float
     ) -> None:
         """This input, asked for at `at`, got this answer; an input that came later stays the reference."""
-        before = self._references.find(stream)
+        before = self._references.get(stream)
         if before is None or before.at <= at:
             kept = owned(answer, outputs=self.settings.action != DROP)
             size = size_of(sketch) + size_of_answer(kept) + len(stream)
-            self._references.keep(stream, Reference(sketch, tuple(outputs), kept, at), size)
+            self._references.pop(stream, None)
+            if size <= self._references.maxsize:
+                self._references[stream] = Reference(sketch, tuple(outputs), kept, at, size)
+            if len(self._references) > self._streams:
+                self._references.popitem()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.distances import Sketch, sketch
-from edge_runtime.cheap.input_filters import InputFilter, Verdict
-from edge_runtime.cheap.settings import Filtering
+from edge_runtime.memoization.distances import Sketch, sketch
+from edge_runtime.memoization.input_filters import InputFilter, Verdict
+from edge_runtime.memoization.settings import FilterOptions
 
 
 def picture(level: float, side: int = 32) -> Sketch:
@@ -27,8 +27,8 @@ def judged(
     return filter_.judge(stream, picture(level), ["y"], accuracy, now)
 
 
-def started(settings: Filtering | None = None) -> InputFilter:
-    filter_ = InputFilter(settings or Filtering())
+def started(settings: FilterOptions | None = None) -> InputFilter:
+    filter_ = InputFilter(settings or FilterOptions())
     assert judged(filter_, 0, 0.0) == Verdict("computed")
     filter_.computed("", picture(0), ["y"], answer(1), 0.0)
     return filter_
@@ -48,14 +48,14 @@ def test_what_is_near_gets_the_last_result_again() -> None:
 
 
 def test_a_drop_keeps_no_outputs() -> None:
-    verdict = judged(started(Filtering("Drop")), 0, 0.5)
+    verdict = judged(started(FilterOptions("Drop")), 0, 0.5)
     assert verdict.outcome == "dropped"
     assert verdict.answer is not None
     assert list(verdict.answer.outputs) == []
 
 
 def test_a_slow_drift_is_noticed_since_the_reference_stays_where_it_was_computed() -> None:
-    filter_ = started(Filtering(max_age=1000))
+    filter_ = started(FilterOptions(max_age=1000))
     outcomes = [judged(filter_, 0.001 * i, float(i)).outcome for i in range(1, 60)]
     first = outcomes.index("computed")
     assert 25 < first < 31  # 0.001 * 28 * 0.7 is 2 % of the contrast
@@ -64,7 +64,7 @@ def test_a_slow_drift_is_noticed_since_the_reference_stays_where_it_was_computed
 
 
 def test_a_still_picture_is_looked_at_again_after_its_time() -> None:
-    filter_ = started(Filtering(max_age=2.0))
+    filter_ = started(FilterOptions(max_age=2.0))
     assert judged(filter_, 0, 2.0).outcome == "repeated"
     assert judged(filter_, 0, 2.01).outcome == "computed"
     filter_.computed("", picture(0), ["y"], answer(2), 2.01)
@@ -105,13 +105,13 @@ def test_what_came_later_stays_the_reference_whichever_is_answered_last() -> Non
 
 
 def test_streams_are_bounded_in_number_and_bytes() -> None:
-    few = InputFilter(Filtering(), streams=3)
+    few = InputFilter(FilterOptions(), streams=3)
     for i in range(10):
         few.computed(f"camera-{i}", picture(0), ["y"], answer(i), 0.0)
     assert len(few) == 3
     assert judged(few, 0, 0.1, "camera-9").outcome == "repeated"
     assert judged(few, 0, 0.1, "camera-0").outcome == "computed"
-    small = InputFilter(Filtering(), max_bytes=10_000)
+    small = InputFilter(FilterOptions(), max_bytes=10_000)
     for i in range(100):
         small.computed(f"camera-{i}", picture(0), ["y"], answer(i), 0.0)
     assert 4 <= len(small) <= 8

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge_runtime.cheap.distances import digest, distance, size_of, sketch
+from edge_runtime.memoization.distances import digest, distance, size_of, sketch
 
 THRESHOLD = 0.02
 Image = npt.NDArray[Any]

@@ -1,4 +1,4 @@
-"""Answers as they are kept to be given again."""
+"""Responses as the filter and the cache keep them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OVERHEAD: Final = 512  # bytes of what is kept beside the arrays, about
 
 
 def owned(answer: Answer, outputs: bool = True) -> Answer:
-    """The answer over arrays of its own: a view would keep all of what it is a view of, a batch or a body."""
+    """The response with arrays of its own: a view would keep the whole batch or body that it refers to."""
     kept = [a if a.base is None else a.copy() for a in answer.outputs] if outputs else []
     return replace(answer, outputs=kept)
 

@@ -30,7 +30,7 @@ _NEAR_KINDS: Final = tuple(map(np.dtype, ("float32", "float16", "float64", "uint
 _DIGEST: Final = 16
 
 
-class Part:
+class TensorSketch:
     """What is remembered of one input.
 
     values: means of blocks, [planes, blocks], where `scale` is known or asked for; or all values of what is
@@ -56,7 +56,7 @@ class Part:
 
 
 Form = tuple[np.dtype[Any], tuple[int, ...]]
-Sketch = Mapping[str, Part]
+Sketch = Mapping[str, TensorSketch]
 
 
 def sketch(inputs: Mapping[str, Array]) -> Sketch:
@@ -87,7 +87,7 @@ def distance(reference: Sketch, new: Sketch) -> float | None:
     return farthest
 
 
-def _apart(old: Part, new: Part) -> float:
+def _apart(old: TensorSketch, new: TensorSketch) -> float:
     if old.values is None or new.values is None:
         return 0.0 if old.digest == new.digest else 1.0
     apart = old.values - new.values
@@ -101,14 +101,14 @@ def _apart(old: Part, new: Part) -> float:
     return math.sqrt(worst / apart.shape[1])
 
 
-def _part(array: Array) -> Part:
+def _part(array: Array) -> TensorSketch:
     form = array.dtype, array.shape
     if array.dtype not in _NEAR_KINDS or array.size == 0:
-        return Part(form, digest=digest({"": array}, b""))
+        return TensorSketch(form, digest=digest({"": array}, b""))
     kind = np.float64 if array.dtype.itemsize == 8 else np.float32
     if array.ndim < 3:
-        return Part(form, array.astype(kind))  # a copy: the array is a view of the request's body
-    return Part(form, _block_means(array, kind), picture=True)
+        return TensorSketch(form, array.astype(kind))  # a copy: the array is a view of the request's body
+    return TensorSketch(form, _block_means(array, kind), picture=True)
 
 
 def _block_means(array: Array, kind: type) -> Array:

@@ -1,4 +1,4 @@
-"""A computation that several callers wait for."""
+"""One computation that several callers wait for (single flight)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from edge_runtime.answers import Answer
 
 
-class Flight:
-    """Begins at once, and ends early only when all who wait for it have left."""
+class SharedComputation:
+    """Starts at once; it is cancelled only when every caller that waited for it has left."""
 
     def __init__(self, work: Coroutine[Any, Any, Answer]) -> None:
         self._task = asyncio.create_task(work)
-        self._task.add_done_callback(_look)
+        self._task.add_done_callback(_consume_error)
         self._waiting = 0
 
     def when_over(self, call: Callable[[], object]) -> None:
-        """Calls something when it has ended, in whatever way."""
+        """Calls `call` when it has ended, however it ended."""
         self._task.add_done_callback(lambda _: call())
 
     async def wait(self, seconds: float | None = None) -> None:
-        """Returns when it has ended, or after so many seconds."""
+        """Returns when it has ended, or after `seconds`."""
         self._waiting += 1
         try:
             await asyncio.wait({self._task}, timeout=seconds)
@@ -37,7 +37,7 @@ class Flight:
         return self._task.result()
 
 
-def _look(task: asyncio.Task[Answer]) -> None:
-    """An error that nobody waited for is nobody's concern."""
+def _consume_error(task: asyncio.Task[Answer]) -> None:
+    """Marks the error of an abandoned computation as seen, so asyncio does not log it."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""What is switched on for cheap inputs, and by which numbers."""
+"""Settings of the input filter and the result cache."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class CacheSettings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Filtering:
-    """Filter settings as flags give them."""
+class FilterOptions:
+    """Filter settings from the command line."""
 
     action: str = ANSWER
     threshold: float = 0.02
@@ -42,19 +42,19 @@ class Filtering:
 
 
 @dataclass(frozen=True, slots=True)
-class Caching:
-    """Cache settings as flags give them."""
+class CacheOptions:
+    """Cache settings from the command line."""
 
     max_bytes: float = 16 << 20
     max_age: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cheap:
-    """Both, None where switched off, and the model whose results they are of: its digest.
+class MemoizationSettings:
+    """Both settings, None where disabled, and the digest of the model whose results they reuse.
 
-    unrepeatable: why that model may answer the same inputs otherwise; empty where it does not. Where it
-    may, nothing that it answered is given again.
+    unrepeatable: why that model may answer the same inputs differently; empty if it does not. The results of
+    such a model are never reused.
     """
 
     filter: FilterSettings | None = None
@@ -63,12 +63,12 @@ class Cheap:
     unrepeatable: str = ""
 
     @property
-    def withheld(self) -> Cheap:
-        """What is left of it for a model like that: an input may be dropped, no answer is given again."""
+    def withheld(self) -> MemoizationSettings:
+        """The settings in effect: an unrepeatable model's inputs may be dropped, but no result is reused."""
         if not self.unrepeatable:
             return self
         filter_ = self.filter if self.filter is not None and self.filter.action == DROP else None
         return replace(self, filter=filter_, cache=None)
 
 
-OFF: Final = Cheap()
+OFF: Final = MemoizationSettings()

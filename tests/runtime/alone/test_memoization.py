@@ -19,12 +19,12 @@ import tritonclient.http as over_http
 from tritonclient.utils import InferenceServerException
 
 import stackable
-from edge_runtime.cheap.settings import Caching, Cheap, Filtering
+from edge_runtime.memoization.settings import CacheOptions, FilterOptions, MemoizationSettings
 
 ServeWith = Callable[..., Any]
 SCENES = np.random.default_rng(4).uniform(size=(3, 1, 1, 16, 16)).astype(np.float32)
 NOISE = np.random.default_rng(5).normal(scale=0.003, size=(1, 1, 16, 16)).astype(np.float32)
-PATIENT = Filtering(max_age=600.0)  # no machine is so slow
+PATIENT = FilterOptions(max_age=600.0)  # no machine is so slow
 
 
 class Camera:
@@ -71,7 +71,7 @@ BOTH = pytest.mark.parametrize("module", [over_http, over_grpc])
 def test_each_camera_of_several_gets_its_own_last_result(
     serve_with: ServeWith, chain_model: bytes, module: Any
 ) -> None:
-    served = serve_with(chain_model, cheap=Cheap(filter=PATIENT))
+    served = serve_with(chain_model, memoization=MemoizationSettings(filter=PATIENT))
     with camera(module, served) as it:
         streams: tuple[int | str, ...] = (0, 7, "camera-8")
         first = [it.ask(scene, stream) for scene, stream in zip(SCENES, streams, strict=True)]
@@ -98,7 +98,9 @@ def test_each_camera_of_several_gets_its_own_last_result(
 def test_a_dropped_input_is_answered_without_outputs(
     serve_with: ServeWith, chain_model: bytes, module: Any
 ) -> None:
-    served = serve_with(chain_model, cheap=Cheap(filter=Filtering("Drop", max_age=600.0)))
+    served = serve_with(
+        chain_model, memoization=MemoizationSettings(filter=FilterOptions("Drop", max_age=600.0))
+    )
     with camera(module, served) as it:
         assert it.ask(SCENES[0])[1].shape == (1, 10)
         parameters, logits = it.ask(SCENES[0])
@@ -113,7 +115,7 @@ def test_a_dropped_input_is_answered_without_outputs(
 def test_what_was_computed_for_one_transport_is_known_to_the_other(
     serve_with: ServeWith, chain_model: bytes
 ) -> None:
-    served = serve_with(chain_model, cheap=Cheap(cache=Caching(max_age=600.0)))
+    served = serve_with(chain_model, memoization=MemoizationSettings(cache=CacheOptions(max_age=600.0)))
     with camera(over_http, served) as http, camera(over_grpc, served) as grpc:
         parameters, computed = http.ask(SCENES[0])
         assert "cached" not in parameters
@@ -129,7 +131,7 @@ def test_what_was_computed_for_one_transport_is_known_to_the_other(
 
 
 def test_ever_new_sequences_are_read_right(serve_with: ServeWith, chain_model: bytes) -> None:
-    served = serve_with(chain_model, cheap=Cheap(filter=PATIENT))
+    served = serve_with(chain_model, memoization=MemoizationSettings(filter=PATIENT))
     with camera(over_http, served) as http, camera(over_grpc, served) as grpc:
         for stream in range(1, 301):  # more than there are plans
             assert "filtered" not in http.ask(SCENES[0], stream)[0]
@@ -193,9 +195,15 @@ def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("cheap", [Cheap(cache=Caching()), Cheap(filter=PATIENT)], ids=["cache", "filter"])
-def test_an_answer_that_was_drawn_is_not_given_again(serve_with: ServeWith, cheap: Cheap) -> None:
-    served = serve_with(stackable.drawing(), cheap=cheap)
+@pytest.mark.parametrize(
+    "memoization",
+    [MemoizationSettings(cache=CacheOptions()), MemoizationSettings(filter=PATIENT)],
+    ids=["cache", "filter"],
+)
+def test_an_answer_that_was_drawn_is_not_given_again(
+    serve_with: ServeWith, memoization: MemoizationSettings
+) -> None:
+    served = serve_with(stackable.drawing(), memoization=memoization)
     row = np.zeros((1, stackable.WIDTH), np.float32)
     client = over_http.InferenceServerClient(f"127.0.0.1:{served.http}")
     seen = set()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
+from cachetools import LRUCache
+
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.recent import Recent
-from edge_runtime.cheap.results import owned, size_of_answer
-from edge_runtime.cheap.settings import CacheSettings
+from edge_runtime.memoization.kept_responses import owned, size_of_answer
+from edge_runtime.memoization.settings import CacheSettings
 
 HIT: Final = "hit"
 JOINED: Final = "joined"
@@ -24,6 +26,7 @@ _ENTRIES: Final = 1 << 16
 class _Entry:
     answer: Answer
     at: float
+    size: int
 
 
 class ResultCache:
@@ -31,7 +34,7 @@ class ResultCache:
 
     def __init__(self, settings: CacheSettings) -> None:
         self._settings = settings
-        self._entries: Recent[Key, _Entry] = Recent(settings.max_bytes, _ENTRIES)
+        self._entries = _entries(settings)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -39,33 +42,45 @@ class ResultCache:
     @property
     def bytes(self) -> int:
         """Of all results that are kept."""
-        return self._entries.bytes
+        return round(self._entries.currsize)
 
     def use(self, settings: CacheSettings) -> None:
         """Other bounds from now on; what is within them stays."""
-        self._settings = settings
-        self._entries.bound(settings.max_bytes)
+        before, self._settings, self._entries = self._entries, settings, _entries(settings)
+        while before:  # from the least recently used on, so that these are evicted first
+            self._put(*before.popitem())
 
     def find(self, key: Key, accuracy: float, now: float) -> tuple[str, Answer | None]:
         """How the look-up went, and the answer of a hit.
 
         Stale is what is too old, or less accurate than what would answer now (by a route of `accuracy`).
         """
-        entry = self._entries.find(key)
+        entry = self._entries.get(key)
         if entry is None:
             return MISS, None
         if now - entry.at > self._settings.max_age:
-            self._entries.forget(key)
+            del self._entries[key]
             return STALE, None
         return (HIT, entry.answer) if entry.answer.accuracy >= accuracy else (STALE, None)
 
     def keep(self, key: Key, answer: Answer, now: float) -> None:
         """One more result; one that is more accurate and not too old stays instead."""
-        entry = self._entries.find(key)
+        entry = self._entries.get(key)
         if (
             entry is None
             or entry.answer.accuracy <= answer.accuracy
             or now - entry.at > self._settings.max_age
         ):
             kept = owned(answer)
-            self._entries.keep(key, _Entry(kept, now), size_of_answer(kept))
+            self._put(key, _Entry(kept, now, size_of_answer(kept)))
+
+    def _put(self, key: Key, entry: _Entry) -> None:
+        self._entries.pop(key, None)
+        if entry.size <= self._entries.maxsize:
+            self._entries[key] = entry
+        if len(self._entries) > _ENTRIES:
+            self._entries.popitem()
+
+
+def _entries(settings: CacheSettings) -> LRUCache[Key, _Entry]:
+    return LRUCache(settings.max_bytes, getsizeof=attrgetter("size"))

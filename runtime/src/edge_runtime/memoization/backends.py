@@ -1,4 +1,4 @@
-"""A filter and a cache in front of what answers."""
+"""A backend that puts the input filter and the result cache in front of another one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 from prometheus_client import CollectorRegistry
 
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.counts import CacheCounts, FilterCounts
-from edge_runtime.cheap.distances import digest, sketch
-from edge_runtime.cheap.flights import Flight
-from edge_runtime.cheap.input_filters import DROPPED, InputFilter
-from edge_runtime.cheap.result_caches import HIT, JOINED, Key, ResultCache
-from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.errors import NotReady
+from edge_runtime.memoization.distances import digest, sketch
+from edge_runtime.memoization.input_filters import DROPPED, InputFilter
+from edge_runtime.memoization.metrics import CacheCounts, FilterCounts
+from edge_runtime.memoization.result_caches import HIT, JOINED, Key, ResultCache
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
+from edge_runtime.memoization.shared_computations import SharedComputation
 from edge_runtime.questions import Question
 from edge_runtime.serving import Backend
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
@@ -34,12 +34,12 @@ _LONG_DIGEST: Final = 3 << 17
 _SHARE: Final = 0.5  # of the time that is left, spent on waiting for somebody else's answer
 
 
-class Source(Backend, Protocol):
-    """What answers, and says for what its answers may be given again."""
+class MemoizableBackend(Backend, Protocol):
+    """A backend that says which of its responses may be reused, and when."""
 
     @property
-    def cheap(self) -> Cheap:
-        """What is switched on; the same object until something changes."""
+    def memoization(self) -> MemoizationSettings:
+        """The settings in force; the same object until they change."""
 
     @property
     def accuracy(self) -> float:
@@ -53,15 +53,15 @@ class Source(Backend, Protocol):
         """Counts a request that was answered `within` its time, or not, by an answer given before."""
 
 
-class CheapInputs:
-    """Answers what it can without computing; all else is the source's.
+class MemoizingBackend:
+    """Answers from the filter or the cache where it can; everything else goes to the source.
 
-    `key` is a secret of this process: nobody can make two inputs that the cache takes for one.
+    `key` is a secret of this process: nobody can craft two inputs that the cache takes for one.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: MemoizableBackend,
         registry: CollectorRegistry,
         service: str,
         key: bytes,
@@ -74,7 +74,7 @@ class CheapInputs:
         self._said: tuple[str, str] | None = None
         self._filter: InputFilter | None = None
         self._cache: ResultCache | None = None
-        self._flights: dict[Key, Flight] = {}
+        self._computing: dict[Key, SharedComputation] = {}
         self._filter_counts: FilterCounts | None = None
         self._cache_counts: CacheCounts | None = None
 
@@ -89,17 +89,17 @@ class CheapInputs:
         return self._source.message
 
     async def infer(self, question: Question) -> Answer:
-        """The source's answer, or one that it gave before: `filtered` or `cached` among the parameters."""
-        if self._source.cheap is not self._settings:
-            self._adopt(self._source.cheap)
+        """The source's response, or an earlier one with `filtered` or `cached` among its parameters."""
+        if self._source.memoization is not self._settings:
+            self._adopt(self._source.memoization)
         if self._filter is not None:
             return await self._filtered(self._filter, question)
         if self._cache is not None:
             return await self._cached(self._cache, question, self._clock())
         return await self._source.infer(question)
 
-    def _adopt(self, given: Cheap) -> None:
-        """Takes other settings; a request under way keeps to the filter and the cache that it began with."""
+    def _adopt(self, given: MemoizationSettings) -> None:
+        """Applies new settings; a request in flight keeps the filter and the cache it started with."""
         before, wanted = self._settings.withheld, given.withheld
         why = (given.model, given.unrepeatable)
         if why != self._said and (given.filter, given.cache) != (wanted.filter, wanted.cache):
@@ -115,7 +115,7 @@ class CheapInputs:
         if wanted.cache is None:
             self._cache = None
         elif self._cache is None or not same:
-            self._cache, self._flights = ResultCache(wanted.cache), {}
+            self._cache, self._computing = ResultCache(wanted.cache), {}
             self._cache_counts = self._cache_counts or CacheCounts(self._registry, self._service)
         else:
             self._cache.use(wanted.cache)
@@ -142,24 +142,24 @@ class CheapInputs:
         return answer
 
     async def _cached(self, cache: ResultCache, question: Question, start: float) -> Answer:
-        inputs, flights, contract = question.inputs, self._flights, self._source.contract
+        inputs, running, contract = question.inputs, self._computing, self._source.contract
         assert self._cache_counts is not None
         key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(question.outputs))
         outcome, found = cache.find(key, self._source.accuracy, start)
-        if found is None and (flight := flights.get(key)) is not None:
+        if found is None and (shared := running.get(key)) is not None:
             # The same is being computed. Who waits for it in vain still has time to compute.
             limit = self._limit(question.within)
             left = None if limit is None else max(start + limit - self._clock(), 0.0)
-            await flight.wait(None if left is None else _SHARE * left)
+            await shared.wait(None if left is None else _SHARE * left)
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
         self._cache_counts.lookup(outcome)
         if found is not None:
             return self._again(found, found.outputs, {"cached": True}, "cached", start, question.within)
         self._check(inputs, contract)
-        computing = Flight(self._computed(cache, key, replace(question, since=start), start))
-        if flights.setdefault(key, computing) is computing:
-            computing.when_over(lambda: flights.pop(key))
+        computing = SharedComputation(self._computed(cache, key, replace(question, since=start), start))
+        if running.setdefault(key, computing) is computing:
+            computing.when_over(lambda: running.pop(key))
         return await computing.result()
 
     async def _computed(self, cache: ResultCache, key: Key, question: Question, start: float) -> Answer:
@@ -189,8 +189,8 @@ class CheapInputs:
 
     def _check(self, inputs: Mapping[str, Array], contract: Contract | None) -> None:
         """NotReady when the model became another one, that does not take these inputs, while they waited."""
-        if self._source.cheap is not self._settings:
-            self._adopt(self._source.cheap)  # so that nothing of this model is kept for the one before
+        if self._source.memoization is not self._settings:
+            self._adopt(self._source.memoization)  # so that nothing of this model is kept for the one before
         now = self._source.contract
         if now is not contract and (now is None or not _fit(inputs, now)):
             raise NotReady("the model was replaced by another while the request waited; ask for its metadata")

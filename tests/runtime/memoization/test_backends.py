@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from edge_runtime.answers import Answer
-from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
 from edge_runtime.errors import HopFailed, NotReady
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.questions import Question
 from edge_runtime.tensors import Array, Contract, Tensor
 
@@ -27,8 +27,8 @@ class Counting:
     platform = "test"
     message = ""
 
-    def __init__(self, cheap: Cheap = OFF, target: float | None = None) -> None:
-        self.cheap, self.target, self.accuracy = cheap, target, 0.9
+    def __init__(self, memoization: MemoizationSettings = OFF, target: float | None = None) -> None:
+        self.memoization, self.target, self.accuracy = memoization, target, 0.9
         self.answers = 0.9  # the accuracy of its answers
         self.contract: Contract | None = Contract([Tensor("image", "FP32", (-1, -1, -1, -1))], [])
         self.asked: list[tuple[float | None, str]] = []
@@ -56,9 +56,9 @@ class Counting:
 class Setup:
     """A source with a filter and a cache before it, and a clock that is set by hand."""
 
-    def __init__(self, cheap: Cheap = OFF, target: float | None = None) -> None:
-        self.source, self.registry, self.now = Counting(cheap, target), CollectorRegistry(), 0.0
-        self.front = CheapInputs(self.source, self.registry, "m", b"k", lambda: self.now)
+    def __init__(self, memoization: MemoizationSettings = OFF, target: float | None = None) -> None:
+        self.source, self.registry, self.now = Counting(memoization, target), CollectorRegistry(), 0.0
+        self.front = MemoizingBackend(self.source, self.registry, "m", b"k", lambda: self.now)
 
     async def ask(self, image: Array = IMAGE, within: float | None = None, stream: str = "") -> Answer:
         return await self.front.infer(Question({"image": image}, ["y"], within, stream))
@@ -67,8 +67,8 @@ class Setup:
         return self.registry.get_sample_value(name, {"service": "m", **labels})
 
 
-FILTER = Cheap(filter=Filtering())
-CACHE = Cheap(cache=Caching())
+FILTER = MemoizationSettings(filter=FilterOptions())
+CACHE = MemoizationSettings(cache=CacheOptions())
 
 
 async def test_what_is_off_costs_nothing_and_counts_nothing() -> None:
@@ -109,7 +109,7 @@ async def test_a_still_camera_gets_the_last_result_until_it_is_too_old(image: Ar
 
 
 async def test_a_drop_is_an_answer_without_outputs() -> None:
-    setup = Setup(Cheap(filter=Filtering("Drop")))
+    setup = Setup(MemoizationSettings(filter=FilterOptions("Drop")))
     await setup.ask()
     answer = await setup.ask(IMAGE + np.float32(0.01))
     assert list(answer.outputs) == []
@@ -146,7 +146,7 @@ async def test_the_same_input_is_computed_once() -> None:
 
 
 async def test_the_filter_looks_first_and_the_cache_at_what_it_lets_through() -> None:
-    setup = Setup(Cheap(Filtering(), Caching()))
+    setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions()))
     other = IMAGE[..., ::-1].copy()
     for image in (IMAGE, IMAGE, other, IMAGE):
         answer = await setup.ask(image)
@@ -157,8 +157,8 @@ async def test_the_filter_looks_first_and_the_cache_at_what_it_lets_through() ->
 
 
 async def test_a_fallbacks_answer_is_not_given_again_once_a_better_route_answers() -> None:
-    for cheap in (FILTER, CACHE):
-        setup = Setup(cheap)
+    for memoization in (FILTER, CACHE):
+        setup = Setup(memoization)
         setup.source.answers = 0.7
         await setup.ask()
         await setup.ask()
@@ -169,26 +169,26 @@ async def test_a_fallbacks_answer_is_not_given_again_once_a_better_route_answers
 
 
 async def test_another_model_starts_with_nothing_and_the_same_keeps_its_results() -> None:
-    setup = Setup(Cheap(None, Caching(), "sha256:a"))
+    setup = Setup(MemoizationSettings(None, CacheOptions(), "sha256:a"))
     await setup.ask()
-    setup.source.cheap = Cheap(None, Caching(max_age=30.0), "sha256:a")
+    setup.source.memoization = MemoizationSettings(None, CacheOptions(max_age=30.0), "sha256:a")
     assert "cached" in (await setup.ask()).parameters
-    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    setup.source.memoization = MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:b")
     assert "cached" not in (await setup.ask()).parameters
-    setup.source.cheap = OFF
+    setup.source.memoization = OFF
     assert not {"cached", "filtered"} & (await setup.ask()).parameters.keys()
     assert setup.metric("edge_result_cache_bytes") == 0
-    setup.source.cheap = Cheap(Filtering(), None, "sha256:b")
+    setup.source.memoization = MemoizationSettings(FilterOptions(), None, "sha256:b")
     assert "filtered" not in (await setup.ask()).parameters
     assert "filtered" in (await setup.ask()).parameters
 
 
 async def test_an_answer_of_the_old_model_does_not_reach_the_new_ones_cache() -> None:
-    setup = Setup(Cheap(Filtering(), Caching(), "sha256:a"))
+    setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:a"))
     setup.source.hold = asyncio.Event()
     late = asyncio.create_task(setup.ask())
     await until(lambda: len(setup.source.asked) == 1)
-    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    setup.source.memoization = MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:b")
     second = asyncio.create_task(setup.ask())
     await until(lambda: len(setup.source.asked) == 2)
     setup.source.hold.set()
@@ -197,12 +197,12 @@ async def test_an_answer_of_the_old_model_does_not_reach_the_new_ones_cache() ->
 
 
 async def test_a_model_that_was_there_for_a_moment_leaves_nothing_behind() -> None:
-    setup = Setup(Cheap(Filtering(), Caching(), "sha256:a"))
+    setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:a"))
     asked = asyncio.create_task(setup.ask(LARGE))
     await asyncio.sleep(0)
-    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:b")
+    setup.source.memoization = MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:b")
     await asked
-    setup.source.cheap = Cheap(Filtering(), Caching(), "sha256:a")
+    setup.source.memoization = MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:a")
     assert not {"cached", "filtered"} & (await setup.ask(LARGE)).parameters.keys()
 
 
@@ -274,7 +274,7 @@ async def test_a_first_that_fails_or_leaves_costs_the_others_nothing(leaves: boo
 
 
 async def test_a_request_whose_model_was_replaced_while_it_waited_is_told_so() -> None:
-    setup = Setup(Cheap(Filtering(), Caching()))
+    setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions()))
     asked = asyncio.create_task(setup.ask(LARGE))
     await asyncio.sleep(0)
     setup.source.contract = Contract([Tensor("image", "FP32", (-1, 3, 8, 8))], [])
@@ -292,20 +292,24 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("cheap", [FILTER, CACHE], ids=["filter", "cache"])
+@pytest.mark.parametrize("memoization", [FILTER, CACHE], ids=["filter", "cache"])
 async def test_what_may_differ_next_time_is_not_given_again_until_it_is_known_not_to(
-    cheap: Cheap, caplog: pytest.LogCaptureFixture
+    memoization: MemoizationSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    setup = Setup(replace(cheap, unrepeatable="the tail draws at random"))
+    setup = Setup(replace(memoization, unrepeatable="the tail draws at random"))
     assert [(await setup.ask()).outputs[0] for _ in range(3)] == [[[1]], [[2]], [[3]]]
     assert [r.getMessage() for r in caplog.records] == ["no answer is given again: the tail draws at random"]
-    setup.source.cheap = cheap  # it became known
+    setup.source.memoization = memoization  # it became known
     assert [(await setup.ask()).outputs[0] for _ in range(3)] == [[[4]]] * 3
 
 
 async def test_what_may_differ_next_time_may_be_dropped_all_the_same() -> None:
-    setup = Setup(Cheap(filter=Filtering("Drop"), cache=Caching(), unrepeatable="it draws at random"))
+    setup = Setup(
+        MemoizationSettings(
+            filter=FilterOptions("Drop"), cache=CacheOptions(), unrepeatable="it draws at random"
+        )
+    )
     await setup.ask()
     assert list((await setup.ask()).outputs) == []
     other = IMAGE[..., ::-1].copy()
@@ -321,10 +325,12 @@ async def test_it_is_said_once_for_a_model_however_often_its_placement_changes(
     caplog.set_level("INFO")
     setup = Setup(replace(CACHE, unrepeatable="it draws at random", model="a"))
     for age in (1.0, 2.0, 3.0):
-        settings = Cheap(cache=Caching(max_age=age), model="a", unrepeatable="it draws at random")
-        setup.source.cheap = settings
+        settings = MemoizationSettings(
+            cache=CacheOptions(max_age=age), model="a", unrepeatable="it draws at random"
+        )
+        setup.source.memoization = settings
         await setup.ask()
     assert len(caplog.records) == 1
-    setup.source.cheap = replace(setup.source.cheap, model="b")
+    setup.source.memoization = replace(setup.source.memoization, model="b")
     await setup.ask()
     assert len(caplog.records) == 2
