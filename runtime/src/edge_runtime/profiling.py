@@ -149,14 +149,16 @@ async def profile_device(
     Each slice is tried in a process of its own first, for up to `trial_seconds`. Raises StorageError and
     CannotLoad, and BadRequest for what is given and is not the model's.
     """
-    card = await store.card(model)
-    source = card["inputs"][0]["name"]
-    pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
+    metadata = await store.metadata(model)
+    source = metadata["inputs"][0]["name"]
+    pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
     # Services name exits as they like, and share what is measured: an exit is told by its output.
-    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in card["exits"]}
-    names = {exit_["output"]: exit_["name"] for exit_ in card["exits"]}
+    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in metadata["exits"]}
+    names = {exit_["output"]: exit_["name"] for exit_ in metadata["exits"]}
     tensors = {
-        cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
+        cut["tensor"]: cut.get("tensors", [cut["tensor"]])
+        for exit_ in metadata["exits"]
+        for cut in exit_["cuts"]
     }
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
@@ -189,7 +191,7 @@ async def profile_device(
         **samples.document(),
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
-        "relativeError": relative_error(card["exits"], segments, exits),
+        "relativeError": relative_error(metadata["exits"], segments, exits),
     }
 
 

@@ -13,12 +13,12 @@ from edge_runtime.routing.repeats import Repeats
 
 
 class Cards:
-    """A model store that has one card, or an error in its place."""
+    """A model store that has the metadata of one model, or an error."""
 
-    def __init__(self, card: Any) -> None:
-        self.given, self.asked = card, 0
+    def __init__(self, metadata: Any) -> None:
+        self.given, self.asked = metadata, 0
 
-    async def card(self, model: str) -> Any:
+    async def metadata(self, model: str) -> Any:
         self.asked += 1
         if isinstance(self.given, StorageError):
             raise self.given

@@ -122,8 +122,10 @@ def test_a_tail_that_draws_is_asked_every_time(stack: Stack, chain_model: bytes,
     )
     data = model.SerializeToString()
     httpx.put(f"{stack.store}/v1/files/drawing.onnx", content=data).raise_for_status()
-    stack.card = httpx.post(f"{stack.store}/v1/models", json={"storageUri": "store://drawing.onnx"}).json()
-    assert "RandomNormalLike" in stack.card["unrepeatable"]
+    stack.metadata = httpx.post(
+        f"{stack.store}/v1/models", json={"storageUri": "store://drawing.onnx"}
+    ).json()
+    assert "RandomNormalLike" in stack.metadata["unrepeatable"]
     stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), **CACHE))
     stack.wait_for_route(image, "final@pool1")
     seen = set()

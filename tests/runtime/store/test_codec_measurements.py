@@ -187,12 +187,12 @@ async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
     monkeypatch.setattr(codec_measurements, "_MORE", 5.0 - 2 * codec_measurements.BUDGET)
     await store.put("/v1/files/bad.onnx", content=misbehaves())
     exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
-    card = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})
+    metadata = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})
     data = packed(inputs=np.zeros((120, 8), np.float32), labels=np.zeros(120, np.int64))
-    refused = await _ask(store, card.json()["digest"], data, exits=exits)
+    refused = await _ask(store, metadata.json()["digest"], data, exits=exits)
     assert refused.status_code == 400
     assert refused.json()["error"]["reason"] == reason
-    assert card.json()["digest"] in refused.json()["error"]["message"]
+    assert metadata.json()["digest"] in refused.json()["error"]["message"]
     monkeypatch.undo()
     model = await _model(store, chain_model)
     assert (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()["complete"]

@@ -59,10 +59,10 @@ class Continuations:
         The head gives its activation as it crosses the hop, so it is decoded here, too; what the plan says
         that its codec costs the route's exit is taken to be lost at every other.
         """
-        card = await self._store.card(model)
-        whole = next((e["accuracy"] for e in card["exits"] if e["name"] == route.exit), route.accuracy)
+        metadata = await self._store.metadata(model)
+        whole = next((e["accuracy"] for e in metadata["exits"] if e["name"] == route.exit), route.accuracy)
         lost = max(whole - route.accuracy, 0.0) if route.codec != "fp32" else 0.0
-        exits = [e for e in card["exits"] if e["accuracy"] - lost >= local.accuracy]
+        exits = [e for e in metadata["exits"] if e["accuracy"] - lost >= local.accuracy]
         for exit_ in sorted(exits, key=lambda e: float(e["accuracy"])):
             try:
                 slice_ = await self._store.slice(model, cut, [exit_["output"]], route.codec)

@@ -41,12 +41,12 @@ class Step:
     branch: str
 
 
-def steps(card: Json, exit_: str, min_accuracy: float) -> list[Step]:
-    """The exits that an input may leave by before `exit_`; `card` is the model store's.
+def steps(metadata: Json, exit_: str, min_accuracy: float) -> list[Step]:
+    """The exits that an input may leave by before `exit_`; `metadata` is the model store's.
 
     Each branches off at the deepest cut that both have, below the one before it.
     """
-    exits = {entry["name"]: entry for entry in card["exits"]}
+    exits = {entry["name"]: entry for entry in metadata["exits"]}
     last = exits[exit_]
     trunk = [cut["tensor"] for cut in last["cuts"] if len(cut.get("tensors", [""])) == 1]
     found: dict[int, Step] = {}
@@ -116,11 +116,11 @@ class Ladders:
         return await _loaded(found, local, load) if found else None
 
     async def _ask(self, model: str, exit_: str, floor: float) -> dict[str, Any] | None:
-        card = await self._store.card(model)
-        found = steps(card, exit_, floor)
+        metadata = await self._store.metadata(model)
+        found = steps(metadata, exit_, floor)
         if not found:
             return None
-        output = next(e["output"] for e in card["exits"] if e["name"] == exit_)
+        output = next(e["output"] for e in metadata["exits"] if e["name"] == exit_)
         rungs = [
             {
                 "exit": step.exit,

@@ -26,12 +26,12 @@ class Repeats:
 
         async def ask() -> Json:
             try:
-                card = await self._store.card(model)
+                metadata = await self._store.metadata(model)
             except Unreachable:
                 raise
             except StorageError as error:
                 return {"unrepeatable": f"{_UNKNOWN}: {error}"}
-            return {"unrepeatable": card.get("unrepeatable")}
+            return {"unrepeatable": metadata.get("unrepeatable")}
 
         found = await self._remembered.get(["unrepeatable", model], ask)
         said = found.get("unrepeatable") if isinstance(found, dict) else None

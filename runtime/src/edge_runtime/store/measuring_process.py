@@ -11,11 +11,11 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
-from edge_runtime.cards import MOST_TENSORS, Exit, worthwhile
 from edge_runtime.codecs.contracts import CODECS, FP32
 from edge_runtime.codecs.nodes import check_opset
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
+from edge_runtime.model_metadata import MOST_TENSORS, Exit, worthwhile
 from edge_runtime.slicing import Graph
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.validation_data import LEAST, read_validation, spread

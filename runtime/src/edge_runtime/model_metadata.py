@@ -1,4 +1,4 @@
-"""The card of a model: what a planner must know of it to choose an exit and a cut."""
+"""Metadata of a model: what the planner needs to choose an exit and a cut."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from edge_runtime.words import shown
 
 EXITS_KEY = "edge.exits"
 MOST_TENSORS = 4
-"""Of a cut that a card lists; every further one is a round of slices to profile."""
+"""Tensors of a cut that the metadata lists; each further tensor means another round of slices to profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """An output of the graph with a known accuracy; the last of a model is the full model."""
+    """An output of the graph with a known accuracy; the last exit is the full model."""
 
     name: str
     output: str
@@ -31,10 +31,10 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelMetadata:
     """A model's input, its exits with their cuts, and the segments between neighbouring cuts.
 
-    unrepeatable: why it may answer the same inputs otherwise next time; empty where it is known not to.
+    unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
     """
 
     digest: str
@@ -52,7 +52,7 @@ class Card:
         return list(found)
 
     def document(self) -> dict[str, Any]:
-        """As the model store answers it."""
+        """As JSON, the response of the model store."""
         return {
             "digest": self.digest,
             "size": self.size,
@@ -74,21 +74,19 @@ class Card:
         }
 
 
-def card_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> Card:
-    """The card by the exits that are `given`, else by the file's own; raises ModelError with the field and
-    the fix.
-    """
+def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> ModelMetadata:
+    """The metadata with the `given` exits, else the file's own; a ModelError names the field and the fix."""
     exits = read_exits(graph, given)
     described = tuple(
         (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
     )
-    return Card(graph.digest, size, graph.tensor(graph.input), described, unrepeatable(graph.model))
+    return ModelMetadata(graph.digest, size, graph.tensor(graph.input), described, unrepeatable(graph.model))
 
 
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
-    """The cuts of one tensor, and those of several where fewer bytes cross than at every cut before.
+    """All cuts of one tensor, and those of several tensors that send fewer bytes than every cut before.
 
-    Others could only be right for an entry node that is faster than what is behind its link.
+    Any other cut could only help an entry node that is faster than the servers behind its link.
     """
     kept: list[Cut] = []
     for cut in cuts:
@@ -98,7 +96,7 @@ def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
 
 
 def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
-    """Exits as given or as the file's metadata names them, each checked against the graph."""
+    """The given exits, else those of the file's metadata, each checked against the graph."""
     entries: Any = given
     if not entries:
         found = {p.key: p.value for p in graph.model.metadata_props}.get(EXITS_KEY)
