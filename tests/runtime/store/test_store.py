@@ -266,7 +266,7 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     store: httpx.AsyncClient, metadata: Any
 ) -> None:
     said: list[str] = []
-    model_store = cast(ModelStore, Direct(store))
+    model_store = cast("ModelStore", Direct(store))
     profile = await profile_device(model_store, metadata["digest"], "camera", "edge-b", 0.002, said.append, 2)
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
