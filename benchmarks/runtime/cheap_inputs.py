@@ -28,7 +28,7 @@ from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.distances import digest, distance, sketch
 from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 
 Image = npt.NDArray[np.float32]
 
@@ -133,10 +133,10 @@ class Front:
         for frame in frames:
             self._now += 1 / _RATE
             begin = time.perf_counter()
-            answer = await self._front.infer(Question({"image": frame}, ["logits"]))
+            response = await self._front.infer(InferenceRequest({"image": frame}, ["logits"]))
             self.seconds += time.perf_counter() - begin
-            told: dict[str, Any] = dict(answer.parameters)
-            self.told.append(("filtered" in told, "cached" in told, float(answer.outputs[0].ravel()[0])))
+            told: dict[str, Any] = dict(response.parameters)
+            self.told.append(("filtered" in told, "cached" in told, float(response.outputs[0].ravel()[0])))
 
 
 async def stream(model: Path, quick: bool) -> dict[str, object]:

@@ -23,7 +23,7 @@ import uvicorn
 
 from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.sites import EDGE, Site, site
-from edge_runtime.asgi import Receive, Scope, Send, answer, chunks
+from edge_runtime.asgi import Receive, Scope, Send, chunks, respond
 from edge_runtime.assignment import Link
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.links.monitors import LinkMonitor
@@ -56,7 +56,7 @@ class Far:
         async for _ in chunks(receive):
             pass
         await asyncio.sleep(float(scope["query_string"] or b"0"))
-        await answer(send, 200, b"{}")
+        await respond(send, 200, b"{}")
 
 
 async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import (
     BadRequest,
@@ -37,7 +36,8 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.deadlines import usable
 from edge_runtime.rows.proven import Proven
 from edge_runtime.samples.flags import NOTHING, Given
@@ -94,10 +94,10 @@ class LoneModel:
         """What the file says."""
         return self._session.contract
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
-        start = self._clock() if question.since is None else question.since
-        inputs, outputs, within = question.inputs, question.outputs, question.within
+        start = self._clock() if request.since is None else request.since
+        inputs, outputs, within = request.inputs, request.outputs, request.within
         exit_ = ""
         if self.exits:
             exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
@@ -126,11 +126,13 @@ class LoneModel:
             items = output in self._batched and rowwise(result, inputs.values())
             if (sure := confidence(result, items)) is not None:
                 parameters["confidence"] = sure
-        return Answer(results, parameters)
+        return InferenceResponse(results, parameters)
 
-    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
         """Counts a request that was answered by an answer given before."""
-        exit_ = str(answer.parameters.get("exit", ""))
+        exit_ = str(response.parameters.get("exit", ""))
         self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
 
     @property

@@ -86,7 +86,7 @@ async def reply(
     """
     size = sum(map(len, parts))
     if size <= _TOGETHER:
-        await answer(send, status, b"".join(parts), headers)
+        await respond(send, status, b"".join(parts), headers)
         return
     length = (b"content-length", b"%d" % size)
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
@@ -95,7 +95,7 @@ async def reply(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def answer(
+async def respond(
     send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON,)
 ) -> None:
     """One complete response."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.assignment import DeadlineAction
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
@@ -79,20 +79,20 @@ class Dataplane:
         table = self._generations.table
         return table.placement.spec.slo.latency if table is not None else None
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Answers within the caller's time or the SLO, whichever is less.
 
         Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
         """
-        start = self._clock() if question.since is None else question.since
+        start = self._clock() if request.since is None else request.since
         table = self._generations.table
         if table is None:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")
         slo = table.placement.spec.slo.latency
-        deadline = slo if question.within is None else min(slo, question.within)
+        deadline = slo if request.within is None else min(slo, request.within)
         self._runner.admit(table.routes[-1].pace.seconds)
         try:
-            output, loaded, outcome = await self._answer(table, question.inputs, start, deadline)
+            output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
             self._runner.leave()
         route = loaded.route
@@ -106,19 +106,21 @@ class Dataplane:
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output, _items(loaded, output, question.inputs))) is not None:
+        if (sure := confidence(output, _items(loaded, output, request.inputs))) is not None:
             parameters["confidence"] = sure
-        return Answer([output] * len(question.outputs), parameters, _worth(table, loaded, outcome))
+        return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
-    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
         """Counts a request that was answered by an answer given before."""
         target = self.target
         met = target is None or seconds <= target
-        exit_, route = str(answer.parameters["exit"]), str(answer.parameters["route"])
+        exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])
         self._metrics.request(exit_, route, outcome, seconds, met)
         self.window.add(self._clock() - seconds, seconds, met)
 
-    async def _answer(
+    async def _respond(
         self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
@@ -168,7 +170,7 @@ class Dataplane:
         deadline: float,
         trial: bool,
     ) -> tuple[Array, LoadedRoute, str]:
-        """By the hop, insured by what can answer here: as `_answer`."""
+        """By the hop, insured by what can answer here: as `_respond`."""
         known = inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.tensors import Contract
 
 SERVER: Final = "edge-runtime"
@@ -31,7 +31,7 @@ class Backend(Protocol):
     def message(self) -> str:
         """Why nothing is loaded."""
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Answers within the time that is given if it can; an answer without any outputs is one that was not
         worth computing.
         """
@@ -85,10 +85,10 @@ class Service:
         self.check(model)
         return self._relays()[model]
 
-    def ask(self, model: str, question: Question) -> Awaitable[Answer]:
-        """The answer of a model that was checked; DeadlinePassed once the caller's own time is over."""
+    def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
+        """The response of a model that was checked; DeadlinePassed once the caller's own time is over."""
         backend = self.answering(model)
-        return backend.infer(question) if question.within is None else _within(backend, question)
+        return backend.infer(request) if request.within is None else _within(backend, request)
 
     def contract(self, model: str, version: str = "") -> Contract:
         """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
@@ -126,13 +126,13 @@ class Service:
         ]
 
 
-async def _within(backend: Backend, question: Question) -> Answer:
+async def _within(backend: Backend, request: InferenceRequest) -> InferenceResponse:
     try:
-        async with asyncio.timeout(question.within) as limit:
-            return await backend.infer(question)
+        async with asyncio.timeout(request.within) as limit:
+            return await backend.infer(request)
     except TimeoutError:
         if not limit.expired():
             raise
         raise DeadlinePassed(
-            f"no answer within the {question.within:g} s that the request gave; give it more or ask later"
+            f"no answer within the {request.within:g} s that the request gave; give it more or ask later"
         ) from None

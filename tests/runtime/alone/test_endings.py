@@ -20,8 +20,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import endless
-from edge_runtime.answers import Answer
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
@@ -163,8 +163,8 @@ class _Model:
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
-    async def infer(self, question: Question) -> Answer:
-        return Answer([question.inputs["x"]], {})
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        return InferenceResponse([request.inputs["x"]], {})
 
 
 @pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v2/models/m/nothing"])

@@ -14,7 +14,7 @@ from edge_runtime.errors import TrialCrashed
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.judging import Trials
@@ -55,10 +55,10 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     assert part.size < whole.size
     assert part.proven == whole.proven
 
-    answer = await model.infer(Question(feeds, [early]))
-    np.testing.assert_allclose(answer.outputs[0], expected[0], rtol=1e-5, atol=1e-6)
+    response = await model.infer(InferenceRequest(feeds, [early]))
+    np.testing.assert_allclose(response.outputs[0], expected[0], rtol=1e-5, atol=1e-6)
     assert parts.session([last, early]) is whole
-    everything = await model.infer(Question(feeds, [t.name for t in whole.outputs]))
+    everything = await model.infer(InferenceRequest(feeds, [t.name for t in whole.outputs]))
     for found, wanted in zip(everything.outputs, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
     model.close()

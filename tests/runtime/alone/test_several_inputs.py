@@ -14,7 +14,7 @@ from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.loading import Loader
 from edge_runtime.slicing import digest_of
@@ -97,10 +97,10 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
     image = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], np.float32)
     mask = np.array([[1, 10], [2, 0]], np.float32)
     inputs = {"image": image, "mask": mask}
-    answer = await plane.infer(Question(inputs, ["logits"]))
-    np.testing.assert_array_equal(answer.outputs[0], (image @ WEIGHTS) * mask)
-    assert answer.parameters["cut"] == "hidden"
-    assert answer.parameters["deadline_met"] is True
-    late = await plane.infer(Question(inputs, ["logits"], within=1e-9))
+    response = await plane.infer(InferenceRequest(inputs, ["logits"]))
+    np.testing.assert_array_equal(response.outputs[0], (image @ WEIGHTS) * mask)
+    assert response.parameters["cut"] == "hidden"
+    assert response.parameters["deadline_met"] is True
+    late = await plane.infer(InferenceRequest(inputs, ["logits"], within=1e-9))
     assert late.parameters["deadline_met"] is False
     await generations.close()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import HopFailed, NotReady
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.tensors import Array, Contract, Tensor
 
 IMAGE = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))[None, None]
@@ -37,19 +37,21 @@ class Counting:
         self.hold: asyncio.Event | None = None
         self.first_fails = False
 
-    async def infer(self, question: Question) -> Answer:
-        self.asked.append((question.within, question.stream))
-        self.since.append(question.since)
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        self.asked.append((request.within, request.stream))
+        self.since.append(request.since)
         count = len(self.asked)
         if self.hold is not None:
             await self.hold.wait()
         if self.first_fails and count == 1:
             raise HopFailed("no")
-        arrays = [np.array([[count]], np.float32) for _ in question.outputs]
+        arrays = [np.array([[count]], np.float32) for _ in request.outputs]
         parameters = {"exit": "final", "route": "final@local", "cut": "local"}
-        return Answer(arrays, {**parameters, "deadline_met": True}, self.answers)
+        return InferenceResponse(arrays, {**parameters, "deadline_met": True}, self.answers)
 
-    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
         self.told.append((outcome, within is None or seconds <= within))
 
 
@@ -60,8 +62,10 @@ class Setup:
         self.source, self.registry, self.now = Counting(memoization, target), CollectorRegistry(), 0.0
         self.front = MemoizingBackend(self.source, self.registry, "m", b"k", lambda: self.now)
 
-    async def ask(self, image: Array = IMAGE, within: float | None = None, stream: str = "") -> Answer:
-        return await self.front.infer(Question({"image": image}, ["y"], within, stream))
+    async def ask(
+        self, image: Array = IMAGE, within: float | None = None, stream: str = ""
+    ) -> InferenceResponse:
+        return await self.front.infer(InferenceRequest({"image": image}, ["y"], within, stream))
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, {"service": "m", **labels})
@@ -74,8 +78,8 @@ CACHE = MemoizationSettings(cache=CacheOptions())
 async def test_what_is_off_costs_nothing_and_counts_nothing() -> None:
     setup = Setup()
     for i in range(3):
-        answer = await setup.ask(within=0.5, stream="7")
-        assert answer.outputs[0] == [[i + 1]]
+        response = await setup.ask(within=0.5, stream="7")
+        assert response.outputs[0] == [[i + 1]]
     assert setup.source.asked == [(0.5, "7")] * 3
     assert setup.source.since == [None] * 3
     assert list(setup.registry.collect()) == []
@@ -88,9 +92,9 @@ async def test_a_still_camera_gets_the_last_result_until_it_is_too_old(image: Ar
     setup = Setup(FILTER)
     assert "filtered" not in (await setup.ask(image)).parameters
     setup.now = 0.5
-    answer = await setup.ask(image)
-    assert answer.outputs[0] == [[1]]
-    assert answer.parameters == {
+    response = await setup.ask(image)
+    assert response.outputs[0] == [[1]]
+    assert response.parameters == {
         "exit": "final",
         "route": "final@local",
         "cut": "local",
@@ -111,10 +115,10 @@ async def test_a_still_camera_gets_the_last_result_until_it_is_too_old(image: Ar
 async def test_a_drop_is_an_answer_without_outputs() -> None:
     setup = Setup(MemoizationSettings(filter=FilterOptions("Drop")))
     await setup.ask()
-    answer = await setup.ask(IMAGE + np.float32(0.01))
-    assert list(answer.outputs) == []
-    assert answer.parameters["filtered"] is True
-    assert answer.parameters["distance"] == pytest.approx(0.0103, abs=3e-4)
+    response = await setup.ask(IMAGE + np.float32(0.01))
+    assert list(response.outputs) == []
+    assert response.parameters["filtered"] is True
+    assert response.parameters["distance"] == pytest.approx(0.0103, abs=3e-4)
     assert setup.metric("edge_input_filter_total", outcome="dropped") == 1
 
 
@@ -132,9 +136,9 @@ async def test_streams_do_not_disturb_each_other() -> None:
 async def test_the_same_input_is_computed_once() -> None:
     setup = Setup(CACHE)
     for image in (IMAGE, LARGE, IMAGE, LARGE):
-        answer = await setup.ask(image)
-    assert answer.outputs[0] == [[2]]
-    assert answer.parameters["cached"] is True
+        response = await setup.ask(image)
+    assert response.outputs[0] == [[2]]
+    assert response.parameters["cached"] is True
     assert len(setup.source.asked) == 2
     assert setup.source.told == [("cached", True)] * 2
     assert setup.metric("edge_result_cache_total", outcome="hit") == 2
@@ -149,10 +153,10 @@ async def test_the_filter_looks_first_and_the_cache_at_what_it_lets_through() ->
     setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions()))
     other = IMAGE[..., ::-1].copy()
     for image in (IMAGE, IMAGE, other, IMAGE):
-        answer = await setup.ask(image)
+        response = await setup.ask(image)
     assert len(setup.source.asked) == 2
     assert setup.source.told == [("filtered", True), ("cached", True)]
-    assert answer.parameters["cached"] is True
+    assert response.parameters["cached"] is True
     assert "filtered" in (await setup.ask()).parameters  # near to what the cache answered
 
 
@@ -268,8 +272,8 @@ async def test_a_first_that_fails_or_leaves_costs_the_others_nothing(leaves: boo
     ended = (await asyncio.gather(first, return_exceptions=True))[0]
     assert isinstance(ended, asyncio.CancelledError if leaves else HopFailed)
     setup.source.hold.set()
-    answer = await second
-    assert answer.outputs[0] == [[2]]
+    response = await second
+    assert response.outputs[0] == [[2]]
     assert "cached" in (await setup.ask()).parameters
 
 

@@ -43,8 +43,8 @@ async def test_what_the_store_said_is_known_without_it(tmp_path: Path, said: str
 
 
 @pytest.mark.parametrize("answer", [{}, NotFound("no model sha256:m")], ids=["older store", "no such model"])
-async def test_a_store_that_does_not_know_leaves_it_unknown(tmp_path: Path, answer: Any) -> None:
-    assert await repeats(tmp_path, Cards(answer)).unrepeatable("sha256:m")
+async def test_a_store_that_does_not_know_leaves_it_unknown(tmp_path: Path, response: Any) -> None:
+    assert await repeats(tmp_path, Cards(response)).unrepeatable("sha256:m")
 
 
 async def test_a_store_out_of_reach_is_to_be_asked_again(tmp_path: Path) -> None:

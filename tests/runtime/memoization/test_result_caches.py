@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.answers import Answer
 from edge_runtime.memoization import result_caches
 from edge_runtime.memoization.result_caches import ResultCache
 from edge_runtime.memoization.settings import CacheOptions
+from edge_runtime.responses import InferenceResponse
 
 
-def answer(value: int, accuracy: float = 0.9, size: int = 100) -> Answer:
-    return Answer([np.full(size, value, np.float32)], {"exit": "final"}, accuracy)
+def response(value: int, accuracy: float = 0.9, size: int = 100) -> InferenceResponse:
+    return InferenceResponse([np.full(size, value, np.float32)], {"exit": "final"}, accuracy)
 
 
 def key(i: int, *outputs: str) -> tuple[bytes, tuple[str, ...]]:
@@ -26,7 +26,7 @@ def key(i: int, *outputs: str) -> tuple[bytes, tuple[str, ...]]:
 def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> None:
     cache = ResultCache(CacheOptions(max_age=10.0))
     assert cache.find(key(1), 0.9, 0.0) == ("miss", None)
-    cache.keep(key(1), answer(7), 0.0)
+    cache.keep(key(1), response(7), 0.0)
     outcome, found = cache.find(key(1), 0.9, 10.0)
     assert outcome == "hit"
     assert found is not None
@@ -39,23 +39,23 @@ def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> No
 
 def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None:
     cache = ResultCache(CacheOptions())
-    cache.keep(key(1), answer(1, accuracy=0.8), 0.0)
+    cache.keep(key(1), response(1, accuracy=0.8), 0.0)
     assert cache.find(key(1), 0.95, 1.0) == ("stale", None)
     assert cache.find(key(1), 0.8, 1.0)[0] == "hit"
-    cache.keep(key(1), answer(2, accuracy=0.95), 1.0)
+    cache.keep(key(1), response(2, accuracy=0.95), 1.0)
     assert cache.find(key(1), 0.95, 2.0)[0] == "hit"
-    cache.keep(key(1), answer(3, accuracy=0.8), 2.0)  # of a fallback: the better one stays
+    cache.keep(key(1), response(3, accuracy=0.8), 2.0)  # of a fallback: the better one stays
     found = cache.find(key(1), 0.8, 3.0)[1]
     assert found is not None
     assert found.outputs[0][0] == 2
-    cache.keep(key(1), answer(4, accuracy=0.8), 100.0)  # but not when it is too old
+    cache.keep(key(1), response(4, accuracy=0.8), 100.0)  # but not when it is too old
     assert cache.find(key(1), 0.8, 100.0)[0] == "hit"
 
 
 def test_other_bounds_keep_what_is_within_them() -> None:
     cache = ResultCache(CacheOptions(max_bytes=10_000))
     for i in range(5):
-        cache.keep(key(i), answer(i), 0.0)
+        cache.keep(key(i), response(i), 0.0)
     assert len(cache) == 5
     cache.use(CacheOptions(max_bytes=2_000, max_age=1.0))
     assert len(cache) == 2
@@ -66,12 +66,12 @@ def test_other_bounds_keep_what_is_within_them() -> None:
 def test_a_result_is_kept_without_the_batch_that_it_is_a_view_of() -> None:
     batch = np.zeros((1000, 100), np.float32)
     cache = ResultCache(CacheOptions())
-    cache.keep(key(1), Answer([batch[3:4]], {}), 0.0)
+    cache.keep(key(1), InferenceResponse([batch[3:4]], {}), 0.0)
     found = cache.find(key(1), 0.0, 0.0)[1]
     assert found is not None
     assert found.outputs[0].base is None
     assert cache.bytes < 1000
-    words = Answer([np.array(["x" * 5000], object)], {})
+    words = InferenceResponse([np.array(["x" * 5000], object)], {})
     cache.keep(key(2), words, 0.0)
     assert cache.bytes > 5000
 
@@ -85,7 +85,7 @@ def test_the_bytes_of_arrays_never_exceed_the_bound(steps: list[tuple[int, int, 
     cache, now, known = ResultCache(CacheOptions(max_bytes=8_000, max_age=20.0)), 0.0, dict[int, int]()
     for which, size, accuracy, pause in steps:
         now += pause
-        cache.keep(key(which), answer(which, accuracy, size), now)
+        cache.keep(key(which), response(which, accuracy, size), now)
         known[which] = which
         assert cache.bytes <= 8_000
         assert cache.bytes >= 512 * len(cache)
@@ -115,7 +115,7 @@ def test_the_least_recently_used_results_go_first_beyond_either_bound(
         for use, which, size in uses:
             match use:
                 case "keep":
-                    cache.keep(key(which), answer(which, size=size), 0.0)
+                    cache.keep(key(which), response(which, size=size), 0.0)
                     model.pop(which, None)
                     if 512 + 4 * size <= limit:
                         model[which] = 512 + 4 * size

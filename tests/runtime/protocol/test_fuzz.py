@@ -24,7 +24,7 @@ from edge_runtime.grpc.messages import read_request
 from edge_runtime.grpc.wire import parse, take_apart
 from edge_runtime.protocol.compression import inflate
 from edge_runtime.protocol.plans import Plans, plan_of
-from edge_runtime.protocol.requests import InferRequest, decode_request
+from edge_runtime.protocol.requests import DecodedRequest, decode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import NUMPY_TYPES, Contract, Tensor
 
@@ -73,7 +73,7 @@ documents = st.fixed_dictionaries(
 )
 
 
-def _checked(request: InferRequest, contract: Contract) -> None:
+def _checked(request: DecodedRequest, contract: Contract) -> None:
     """What was accepted fits the contract exactly."""
     assert request.inputs.keys() == contract.inputs_by_name.keys()
     for name, array in request.inputs.items():
@@ -83,7 +83,7 @@ def _checked(request: InferRequest, contract: Contract) -> None:
     assert {name for name, _ in request.outputs} <= contract.outputs_by_name.keys()
 
 
-def _try(read: Callable[[Contract], InferRequest], contract: Contract) -> None:
+def _try(read: Callable[[Contract], DecodedRequest], contract: Contract) -> None:
     try:
         request = read(contract)
     except BadRequest as error:

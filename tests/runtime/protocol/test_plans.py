@@ -9,14 +9,14 @@ import pytest
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.protocol.plans import Plan, Plans
-from edge_runtime.protocol.requests import InferRequest, decode_request, stream_of
+from edge_runtime.protocol.requests import DecodedRequest, decode_request, stream_of
 from edge_runtime.tensors import Contract, Tensor
 
 CONTRACT = Contract([Tensor("x", "FP32", (-1, 2))], [Tensor("y", "FP32", (-1, 2))])
 ROW = np.array([[1, 2]], np.float32)
 
 
-def read(plans: Plans, **parameters: object) -> tuple[InferRequest, bytes]:
+def read(plans: Plans, **parameters: object) -> tuple[DecodedRequest, bytes]:
     entry = {"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}
     header = json.dumps({"inputs": [entry], "parameters": parameters}).encode()
     return decode_request(header + ROW.tobytes(), str(len(header)), CONTRACT, plans), header

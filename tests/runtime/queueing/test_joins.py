@@ -26,7 +26,7 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.ladders import climb
 from edge_runtime.tensors import Array
 from networks import info, model_of
@@ -209,15 +209,17 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
         found: list[Any] = []
         for _ in range(2):
             session.seconds = 1.0
-            found += await asyncio.gather(*(front.infer(Question({"x": inputs[i]}, names)) for i in asks))
+            found += await asyncio.gather(
+                *(front.infer(InferenceRequest({"x": inputs[i]}, names)) for i in asks)
+            )
         lone.close()
         return found
 
     found = asyncio.run(ask())
-    again = [bool(answer.parameters.get("cached")) for answer in found]
+    again = [bool(result.parameters.get("cached")) for result in found]
     if "noise" in parts:
         assert not any(again)
         return
     assert all(again[len(asks) :])
-    for answer, i in zip(found, [*asks, *asks], strict=True):
-        assert same(answer.outputs, alone.run({"x": inputs[i]}))
+    for result, i in zip(found, [*asks, *asks], strict=True):
+        assert same(result.outputs, alone.run({"x": inputs[i]}))

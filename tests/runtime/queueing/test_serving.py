@@ -20,7 +20,7 @@ from edge_runtime.inference.cpus import threads
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.deadlines import head_due, usable
 from edge_runtime.tensors import Array
 
@@ -90,8 +90,8 @@ async def test_what_a_request_allows_is_the_deadline_in_the_queue(monkeypatch: p
     monkeypatch.setattr(Runner, "run", run)
     model = LoneModel(Session(stackable.dense()), Metrics("m"), clock=lambda: 50.0)
     feeds = {"x": np.zeros((1, stackable.WIDTH), np.float32)}
-    await model.infer(Question(feeds, ["y"], 0.1))
-    await model.infer(Question(feeds, ["y"]))
+    await model.infer(InferenceRequest(feeds, ["y"], 0.1))
+    await model.infer(InferenceRequest(feeds, ["y"]))
     model.close()
     assert given == [pytest.approx(50.092), None]
 

@@ -20,7 +20,7 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.completions import Completions
 from edge_runtime.routing.continuations import Continuations
 from edge_runtime.routing.generations import Generations
@@ -59,10 +59,10 @@ def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_
         stack.wait_for_route(image, "final@pool2")
         stack.wait(lambda: stack.metric("edge_sessions_bytes") > planned, within=10)  # the insurance is there
         stack.hop.mode = "hang"
-        answer = stack.infer(image)
-        assert (answer["parameters"]["exit"], answer["parameters"]["cut"]) == ("exit2", "local")
-        assert answer["parameters"]["deadline_met"] is True
-        np.testing.assert_allclose(answer["outputs"][0]["data"], expected.ravel(), rtol=1e-4, atol=1e-5)
+        response = stack.infer(image)
+        assert (response["parameters"]["exit"], response["parameters"]["cut"]) == ("exit2", "local")
+        assert response["parameters"]["deadline_met"] is True
+        np.testing.assert_allclose(response["outputs"][0]["data"], expected.ravel(), rtol=1e-4, atol=1e-5)
 
 
 async def test_insurance_is_begun_in_time_or_when_it_is_needed_and_only_once() -> None:
@@ -172,8 +172,8 @@ async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
 ) -> None:
     wish = {"earlyExit": {"mode": "Confidence", "threshold": threshold}}
     async with _plane(stack, tmp_path, wish, silent) as plane:
-        answer = await plane.infer(Question({"image": image}, ["logits"]))
-        assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", True)
+        response = await plane.infer(InferenceRequest({"image": image}, ["logits"]))
+        assert (response.parameters["exit"], response.parameters["deadline_met"]) == ("exit2", True)
         assert f'outcome="{route}"' in plane._metrics.exposition().decode()
 
 
@@ -183,7 +183,7 @@ async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(
     async with _plane(stack, tmp_path, {"deadline": {"action": "Fail"}}, silent) as plane:
         begin = asyncio.get_running_loop().time()
         with pytest.raises(HopLate):
-            await plane.infer(Question({"image": image}, ["logits"]))
+            await plane.infer(InferenceRequest({"image": image}, ["logits"]))
         assert asyncio.get_running_loop().time() - begin < 0.2
 
 
@@ -191,5 +191,5 @@ async def test_told_to_wait_a_late_hop_is_waited_for_and_then_replaced(
     stack: Stack, tmp_path: Path, image: Any, silent: str
 ) -> None:
     async with _plane(stack, tmp_path, {"deadline": {"action": "Wait"}}, silent) as plane:
-        answer = await plane.infer(Question({"image": image}, ["logits"]))
-        assert (answer.parameters["exit"], answer.parameters["deadline_met"]) == ("exit2", False)
+        response = await plane.infer(InferenceRequest({"image": image}, ["logits"]))
+        assert (response.parameters["exit"], response.parameters["deadline_met"]) == ("exit2", False)

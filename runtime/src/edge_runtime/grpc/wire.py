@@ -16,11 +16,11 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import BadRequest
 from edge_runtime.grpc.messages import Message
 from edge_runtime.protocol.contents import to_raw
-from edge_runtime.protocol.requests import InferRequest
+from edge_runtime.protocol.requests import DecodedRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
 from edge_runtime.tensors import Contract
 
@@ -95,18 +95,20 @@ def parse(message: bytes, kind: Message) -> Message:
         raise BadRequest(f"body: {len(message)} bytes that are no {kind.DESCRIPTOR.name}") from error
 
 
-def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> bytes:
+def write_response(
+    model: str, request: DecodedRequest, contract: Contract, response: InferenceResponse
+) -> bytes:
     """A ModelInferResponse whose outputs are raw, as Triton's are; without any where the answer has none."""
     parts: list[bytes | memoryview] = [_names(model)]
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
-    for key, value in answer.parameters.items():
+    for key, value in response.parameters.items():
         # A confidence is a new number each time: nothing to keep.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value))
     raw: list[bytes | memoryview] = []
-    wanted = request.outputs if answer.outputs else ()
-    for (name, _), array in zip(wanted, answer.outputs, strict=True):
+    wanted = request.outputs if response.outputs else ()
+    for (name, _), array in zip(wanted, response.outputs, strict=True):
         datatype = contract.outputs_by_name[name].datatype
         parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)

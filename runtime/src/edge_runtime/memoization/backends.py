@@ -11,7 +11,6 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import NotReady
 from edge_runtime.memoization.distances import digest, sketch
 from edge_runtime.memoization.input_filters import DROPPED, InputFilter
@@ -19,7 +18,8 @@ from edge_runtime.memoization.metrics import CacheCounts, FilterCounts
 from edge_runtime.memoization.result_caches import HIT, JOINED, Key, ResultCache
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.memoization.shared_computations import SharedComputation
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import Backend
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
 
@@ -49,7 +49,9 @@ class MemoizableBackend(Backend, Protocol):
     def target(self) -> float | None:
         """The SLO's seconds; None without one."""
 
-    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
         """Counts a request that was answered `within` its time, or not, by an answer given before."""
 
 
@@ -88,15 +90,15 @@ class MemoizingBackend:
         """The source's."""
         return self._source.message
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """The source's response, or an earlier one with `filtered` or `cached` among its parameters."""
         if self._source.memoization is not self._settings:
             self._adopt(self._source.memoization)
         if self._filter is not None:
-            return await self._filtered(self._filter, question)
+            return await self._filtered(self._filter, request)
         if self._cache is not None:
-            return await self._cached(self._cache, question, self._clock())
-        return await self._source.infer(question)
+            return await self._cached(self._cache, request, self._clock())
+        return await self._source.infer(request)
 
     def _adopt(self, given: MemoizationSettings) -> None:
         """Applies new settings; a request in flight keeps the filter and the cache it started with."""
@@ -122,66 +124,70 @@ class MemoizingBackend:
         if self._cache_counts is not None:
             self._cache_counts.holds(self._cache.bytes if self._cache is not None else 0)
 
-    async def _filtered(self, filter_: InputFilter, question: Question) -> Answer:
-        inputs, outputs, stream = question.inputs, question.outputs, question.stream
+    async def _filtered(self, filter_: InputFilter, request: InferenceRequest) -> InferenceResponse:
+        inputs, outputs, stream = request.inputs, request.outputs, request.stream
         start, cache, contract = self._clock(), self._cache, self._source.contract
         seen = await _aside(_LONG_SKETCH, inputs, sketch, inputs)
         verdict = filter_.judge(stream, seen, outputs, self._source.accuracy, start)
         assert self._filter_counts is not None
         self._filter_counts.input(verdict.outcome, verdict.distance)
-        if verdict.answer is not None:
-            given = [] if verdict.outcome == DROPPED else verdict.answer.outputs
+        if verdict.response is not None:
+            given = [] if verdict.outcome == DROPPED else verdict.response.outputs
             parameters = {"filtered": True, "distance": round(verdict.distance or 0.0, 4)}
-            return self._again(verdict.answer, given, parameters, "filtered", start, question.within)
+            return self._again(verdict.response, given, parameters, "filtered", start, request.within)
         self._check(inputs, contract)
         if cache is not None:
-            answer = await self._cached(cache, question, start)
+            response = await self._cached(cache, request, start)
         else:
-            answer = await self._source.infer(replace(question, since=start))
-        filter_.computed(stream, seen, outputs, answer, start)
-        return answer
+            response = await self._source.infer(replace(request, since=start))
+        filter_.computed(stream, seen, outputs, response, start)
+        return response
 
-    async def _cached(self, cache: ResultCache, question: Question, start: float) -> Answer:
-        inputs, running, contract = question.inputs, self._computing, self._source.contract
+    async def _cached(self, cache: ResultCache, request: InferenceRequest, start: float) -> InferenceResponse:
+        inputs, running, contract = request.inputs, self._computing, self._source.contract
         assert self._cache_counts is not None
-        key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(question.outputs))
+        key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(request.outputs))
         outcome, found = cache.find(key, self._source.accuracy, start)
         if found is None and (shared := running.get(key)) is not None:
             # The same is being computed. Who waits for it in vain still has time to compute.
-            limit = self._limit(question.within)
+            limit = self._limit(request.within)
             left = None if limit is None else max(start + limit - self._clock(), 0.0)
             await shared.wait(None if left is None else _SHARE * left)
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
         self._cache_counts.lookup(outcome)
         if found is not None:
-            return self._again(found, found.outputs, {"cached": True}, "cached", start, question.within)
+            return self._again(found, found.outputs, {"cached": True}, "cached", start, request.within)
         self._check(inputs, contract)
-        computing = SharedComputation(self._computed(cache, key, replace(question, since=start), start))
+        computing = SharedComputation(self._computed(cache, key, replace(request, since=start), start))
         if running.setdefault(key, computing) is computing:
             computing.when_over(lambda: running.pop(key))
         return await computing.result()
 
-    async def _computed(self, cache: ResultCache, key: Key, question: Question, start: float) -> Answer:
-        answer = await self._source.infer(question)
-        cache.keep(key, answer, start)
+    async def _computed(
+        self, cache: ResultCache, key: Key, request: InferenceRequest, start: float
+    ) -> InferenceResponse:
+        response = await self._source.infer(request)
+        cache.keep(key, response, start)
         if cache is self._cache and self._cache_counts is not None:
             self._cache_counts.holds(cache.bytes)
-        return answer
+        return response
 
     def _again(
         self,
-        answer: Answer,
+        response: InferenceResponse,
         outputs: Sequence[Array],
         parameters: Mapping[str, bool | float],
         outcome: str,
         start: float,
         within: float | None,
-    ) -> Answer:
+    ) -> InferenceResponse:
         seconds, limit = self._clock() - start, self._limit(within)
-        self._source.repeated(answer, outcome, seconds, within)
+        self._source.repeated(response, outcome, seconds, within)
         met = limit is None or seconds <= limit
-        return Answer(outputs, {**answer.parameters, **parameters, "deadline_met": met}, answer.accuracy)
+        return InferenceResponse(
+            outputs, {**response.parameters, **parameters, "deadline_met": met}, response.accuracy
+        )
 
     def _limit(self, within: float | None) -> float | None:
         limits = [limit for limit in (within, self._source.target) if limit is not None]

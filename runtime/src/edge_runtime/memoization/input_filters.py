@@ -12,10 +12,10 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from edge_runtime.answers import Answer
 from edge_runtime.memoization.distances import Sketch, distance, size_of
-from edge_runtime.memoization.kept_responses import owned, size_of_answer
+from edge_runtime.memoization.kept_responses import owned, size_of_response
 from edge_runtime.memoization.settings import DROP, FilterSettings
+from edge_runtime.responses import InferenceResponse
 
 COMPUTED: Final = "computed"
 REPEATED: Final = "repeated"
@@ -31,21 +31,21 @@ class Reference:
 
     sketch: Sketch
     outputs: tuple[str, ...]
-    answer: Answer
+    response: InferenceResponse
     at: float
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of an input: `answer` is the last result where the outcome is not `computed`.
+    """What becomes of an input: `response` is the last result where the outcome is not `computed`.
 
     distance: to the reference; None where there is none that it can be compared with.
     """
 
     outcome: str
     distance: float | None = None
-    answer: Answer | None = None
+    response: InferenceResponse | None = None
 
 
 class InputFilter:
@@ -75,20 +75,20 @@ class InputFilter:
         usable = (
             reference.outputs == tuple(outputs)
             and now - reference.at <= self.settings.max_age
-            and reference.answer.accuracy >= accuracy
+            and reference.response.accuracy >= accuracy
         )
         if not near or not usable:
             return Verdict(COMPUTED, far)
-        return Verdict(DROPPED if self.settings.action == DROP else REPEATED, far, reference.answer)
+        return Verdict(DROPPED if self.settings.action == DROP else REPEATED, far, reference.response)
 
     def computed(
-        self, stream: str, sketch: Sketch, outputs: Sequence[str], answer: Answer, at: float
+        self, stream: str, sketch: Sketch, outputs: Sequence[str], response: InferenceResponse, at: float
     ) -> None:
         """This input, asked for at `at`, got this answer; an input that came later stays the reference."""
         before = self._references.get(stream)
         if before is None or before.at <= at:
-            kept = owned(answer, outputs=self.settings.action != DROP)
-            size = size_of(sketch) + size_of_answer(kept) + len(stream)
+            kept = owned(response, outputs=self.settings.action != DROP)
+            size = size_of(sketch) + size_of_response(kept) + len(stream)
             self._references.pop(stream, None)
             if size <= self._references.maxsize:
                 self._references[stream] = Reference(sketch, tuple(outputs), kept, at, size)

@@ -8,9 +8,9 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from edge_runtime.answers import Answer
-from edge_runtime.memoization.kept_responses import owned, size_of_answer
+from edge_runtime.memoization.kept_responses import owned, size_of_response
 from edge_runtime.memoization.settings import CacheSettings
+from edge_runtime.responses import InferenceResponse
 
 HIT: Final = "hit"
 JOINED: Final = "joined"
@@ -24,7 +24,7 @@ _ENTRIES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    answer: Answer
+    response: InferenceResponse
     at: float
     size: int
 
@@ -50,7 +50,7 @@ class ResultCache:
         while before:  # from the least recently used on, so that these are evicted first
             self._put(*before.popitem())
 
-    def find(self, key: Key, accuracy: float, now: float) -> tuple[str, Answer | None]:
+    def find(self, key: Key, accuracy: float, now: float) -> tuple[str, InferenceResponse | None]:
         """How the look-up went, and the answer of a hit.
 
         Stale is what is too old, or less accurate than what would answer now (by a route of `accuracy`).
@@ -61,18 +61,18 @@ class ResultCache:
         if now - entry.at > self._settings.max_age:
             del self._entries[key]
             return STALE, None
-        return (HIT, entry.answer) if entry.answer.accuracy >= accuracy else (STALE, None)
+        return (HIT, entry.response) if entry.response.accuracy >= accuracy else (STALE, None)
 
-    def keep(self, key: Key, answer: Answer, now: float) -> None:
+    def keep(self, key: Key, response: InferenceResponse, now: float) -> None:
         """One more result; one that is more accurate and not too old stays instead."""
         entry = self._entries.get(key)
         if (
             entry is None
-            or entry.answer.accuracy <= answer.accuracy
+            or entry.response.accuracy <= response.accuracy
             or now - entry.at > self._settings.max_age
         ):
-            kept = owned(answer)
-            self._put(key, _Entry(kept, now, size_of_answer(kept)))
+            kept = owned(response)
+            self._put(key, _Entry(kept, now, size_of_response(kept)))
 
     def _put(self, key: Key, entry: _Entry) -> None:
         self._entries.pop(key, None)

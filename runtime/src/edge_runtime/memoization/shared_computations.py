@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge_runtime.answers import Answer
+from edge_runtime.responses import InferenceResponse
 
 
 class SharedComputation:
     """Starts at once; it is cancelled only when every caller that waited for it has left."""
 
-    def __init__(self, work: Coroutine[Any, Any, Answer]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, InferenceResponse]) -> None:
         self._task = asyncio.create_task(work)
         self._task.add_done_callback(_consume_error)
         self._waiting = 0
@@ -31,13 +31,13 @@ class SharedComputation:
             if self._waiting == 0:
                 self._task.cancel()
 
-    async def result(self) -> Answer:
+    async def result(self) -> InferenceResponse:
         """Its answer, or the error that it ended with."""
         await self.wait()
         return self._task.result()
 
 
-def _consume_error(task: asyncio.Task[Answer]) -> None:
+def _consume_error(task: asyncio.Task[InferenceResponse]) -> None:
     """Marks the error of an abandoned computation as seen, so asyncio does not log it."""
     if not task.cancelled():
         task.exception()

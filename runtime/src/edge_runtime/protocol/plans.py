@@ -23,7 +23,7 @@ class Plan:
     """A checked header.
 
     inputs: each with its shape, its size in raw bytes, and its name in an error's sentence.
-    outputs: as in InferRequest.
+    outputs: as in DecodedRequest.
     """
 
     inputs: Sequence[tuple[Tensor, tuple[int, ...], int, str]]

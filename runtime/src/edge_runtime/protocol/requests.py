@@ -27,10 +27,10 @@ _DIGITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class InferRequest:
-    """A request as it was asked.
+class DecodedRequest:
+    """A request as decoded from the wire.
 
-    inputs: checked arrays by name.
+    inputs: validated arrays by name.
     outputs: the names that are wanted, each with whether it goes out as raw bytes; all of the model's when
       the caller names none.
     timeout: seconds within which the caller wants the answer; None when it does not say.
@@ -46,7 +46,7 @@ class InferRequest:
 
 def decode_request(
     body: bytes, header_length: str | None, contract: Contract, plans: Plans | None = None
-) -> InferRequest:
+) -> DecodedRequest:
     """Reads a request for a model of this contract; BadRequest with a sentence.
 
     A header length of 0 says that the body is nothing but the raw bytes of the only input. `plans` keeps
@@ -60,7 +60,7 @@ def decode_request(
     if plans is not None and (plan := plans.find(contract, body[:length])) is not None:
         parts = plan.split(raw)
         if parts is not None and (arrays := plan.arrays(parts)) is not None:
-            return InferRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
+            return DecodedRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
     header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: a JSON object is expected, not {shown(header)}")
@@ -80,7 +80,7 @@ def decode_request(
         plan = plan_of(arrays, order, contract, wanted, identity, timeout, stream)
         if plan is not None:
             plans.keep(contract, body[:length], plan)
-    return InferRequest(arrays, wanted, identity, timeout, stream)
+    return DecodedRequest(arrays, wanted, identity, timeout, stream)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -175,7 +175,7 @@ def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
         )
 
 
-def _raw_request(body: bytes, contract: Contract) -> InferRequest:
+def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
     if len(contract.inputs) != 1:
         raise BadRequest(
             f"{HEADER_LENGTH}: 0, but a body of raw bytes alone can only be read for a model with one input; "
@@ -189,7 +189,7 @@ def _raw_request(body: bytes, contract: Contract) -> InferRequest:
             f"body: empty, but {HEADER_LENGTH} is 0, so it must hold the values of {tensor.name}; send a "
             f"JSON header to say that there are none"
         )
-    return InferRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
+    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 
 
 def _shape_for(tensor: Tensor, size: int) -> list[int]:

@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge_runtime.answers import confidence
 from edge_runtime.assignment import Placement, Route, Slice
 from edge_runtime.documents import Json
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
+from edge_runtime.responses import confidence
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.routing.tables import Ladder, LoadedRoute, Rung
 from edge_runtime.tensors import Array

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge_runtime.answers import Answer
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import HopFailed, HopLate, LinkBusy
 from edge_runtime.inference.runners import Runner
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.routing.tables import LoadedRelay
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Array, Contract
@@ -42,16 +42,16 @@ class RelayBackend:
         """What the slice here takes, and what the last stage gives."""
         return self._relay.contract
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """The last stage's outputs, within what is left of the request's time.
 
         Raises QueueFull before anything is run, CannotAnswer when the next hop cannot or is late.
         """
         relay, start = self._relay, self._clock()
-        until = start + (self._latency if question.within is None else question.within)
+        until = start + (self._latency if request.within is None else request.within)
         self._runner.admit(relay.pace.seconds)
         try:
-            results = await self._runner.run(relay.session, dict(question.inputs), None, until)
+            results = await self._runner.run(relay.session, dict(request.inputs), None, until)
         finally:
             self._runner.leave()
         seconds = self._clock() - start
@@ -60,7 +60,7 @@ class RelayBackend:
         if relay.hop is not None:
             results = await self._on(relay.hop, results, until)
         by_name = {t.name: array for t, array in zip(relay.contract.outputs, results, strict=True)}
-        return Answer([by_name[name] for name in question.outputs], {"relay": relay.relay.model})
+        return InferenceResponse([by_name[name] for name in request.outputs], {"relay": relay.relay.model})
 
     async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
         begin, outcome = self._clock(), "failed"

@@ -1,4 +1,4 @@
-"""What a request gets: its outputs, and how they came about."""
+"""An inference response: its outputs, how they were computed, and how confident they are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SUM_ERROR: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Arrays in the order of the outputs that were asked for, and the response's parameters.
+class InferenceResponse:
+    """Arrays in the order of the requested outputs, and the response's parameters.
 
-    accuracy: the same inputs need not be computed again by what is no more accurate than this.
+    accuracy: a cached response may replace a computation whose accuracy is no higher than this.
     """
 
     outputs: Sequence[Array]
