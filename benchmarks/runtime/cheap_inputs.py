@@ -23,12 +23,12 @@ import onnxruntime as ort
 from benchmarks.graphs.nets import Net
 from benchmarks.graphs.residual import mobilenet_v2
 from benchmarks.runtime.commands import Say, command
-from edge_runtime.alone import LoneModel, open_model
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.distances import digest, distance, sketch
 from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
+from edge_runtime.standalone import StandaloneModel, open_model
 
 Image = npt.NDArray[np.float32]
 
@@ -123,7 +123,7 @@ class Front:
     def __init__(self, model: Path, settings: MemoizationSettings) -> None:
         metrics = Metrics("bench")
         self._now = 0.0
-        self.model = LoneModel(open_model(model, 1), metrics, memoization=settings)
+        self.model = StandaloneModel(open_model(model, 1), metrics, memoization=settings)
         self._front = MemoizingBackend(self.model, metrics.registry, "bench", b"key", lambda: self._now)
         self.seconds = 0.0
         self.told: list[tuple[bool, bool, float]] = []

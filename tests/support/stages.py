@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.alone import serve_alone
 from edge_runtime.cli import _parser
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.standalone import serve_standalone
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.spans import Spans
 from loops import in_thread
@@ -41,7 +41,7 @@ def alone(
 
     async def main(stop: asyncio.Event) -> None:
         try:
-            await serve_alone(
+            await serve_standalone(
                 path,
                 stop,
                 name=name,

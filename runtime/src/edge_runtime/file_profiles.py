@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.alone import admit_file, load_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
@@ -18,6 +17,7 @@ from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.slicing.sizes import with_sizes
+from edge_runtime.standalone import admit_file, load_model, read_exits
 from edge_runtime.trials.judging import SECONDS, Subject, Trials
 
 Key = tuple[str, str]

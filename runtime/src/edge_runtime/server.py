@@ -23,7 +23,6 @@ from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.documents import Json
-from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
@@ -43,6 +42,7 @@ from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
 from edge_runtime.routing.repeats import Repeats
 from edge_runtime.serving import Service
+from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.startup import start

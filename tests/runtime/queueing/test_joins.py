@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import mixing
-from edge_runtime.alone import LoneModel
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.paces import Pace
@@ -28,6 +27,7 @@ from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.ladders import climb
+from edge_runtime.standalone import StandaloneModel
 from edge_runtime.tensors import Array
 from networks import info, model_of
 
@@ -201,7 +201,7 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
 
     async def ask() -> list[Any]:
         metrics = Metrics("m")
-        lone = LoneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
+        lone = StandaloneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
         known = lone._runner._known[session] = Experience(1.0, False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from edge_runtime.alone import example, name_of
 from edge_runtime.errors import BadRequest
+from edge_runtime.standalone import example, name_of
 from edge_runtime.tensors import Tensor
 from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
@@ -178,7 +178,7 @@ def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> 
     path.write_bytes(endless())
     script = (
         "import pathlib, sys\n"
-        "from edge_runtime.endings import end_when_interrupted\n"
+        "from edge_runtime.shutdown import end_when_interrupted\n"
         "from edge_runtime.inference.sessions import Session\n"
         "from edge_runtime.tensors import zeros\n"
         "end_when_interrupted(130)\n"

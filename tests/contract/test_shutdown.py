@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edge_operator.settings import Settings
 from edge_operator.workloads import entry_objects
-from edge_runtime.endings import GOODBYE, GRACE
 from edge_runtime.server import DRAIN
+from edge_runtime.shutdown import GOODBYE, GRACE
 
 
 def test_a_pod_is_not_killed_before_the_runtime_has_ended_by_itself() -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.alone import LoneModel, admit_parts
 from edge_runtime.errors import TrialCrashed
 from edge_runtime.inference.parts import Parts
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.slicing import Graph
+from edge_runtime.standalone import StandaloneModel, admit_parts
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.judging import Trials
 from misbehaving import crashing
@@ -42,7 +42,7 @@ def _made(parts: Parts, whole: Session, output: str) -> Session:
 async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
     whole = Session(path)
     parts = Parts(path, whole, 1, _trusted)
-    model = LoneModel(whole, Metrics("m"), parts=parts)
+    model = StandaloneModel(whole, Metrics("m"), parts=parts)
     early, last = whole.outputs[0].name, whole.outputs[-1].name
     image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
     feeds = {whole.inputs[0].name: image}

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 from onnx import helper
 
-from edge_runtime.alone import serve_alone
+from edge_runtime.standalone import serve_standalone
 from networks import ONNX_TYPES, info, model_of
 
 
@@ -53,7 +53,7 @@ class Served:
 
 @contextmanager
 def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterator[Served]:
-    """Serves a model in a thread of its own, as the command does; `more` goes to `serve_alone`."""
+    """Serves a model in a thread of its own, as the command does; `more` goes to `serve_standalone`."""
     (folder / "model.onnx").write_bytes(model)
     turn = sys.getswitchinterval()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
@@ -61,7 +61,7 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        await serve_alone(
+        await serve_standalone(
             folder / "model.onnx",
             stop,
             name=name,
@@ -121,7 +121,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture
 def serve_with(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Serves a model until the test ends, with arguments of `serve_alone`."""
+    """Serves a model until the test ends, with arguments of `serve_standalone`."""
     with ExitStack() as stack:
         yield lambda model, **more: stack.enter_context(serving(model, tmp_path, **more))
 

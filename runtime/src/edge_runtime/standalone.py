@@ -1,4 +1,4 @@
-"""One ONNX model served for itself: no cluster, no placement, no link."""
+"""Serves one ONNX file without a cluster: no placement, no link."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from edge_runtime.endings import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import (
     BadRequest,
     BadTensor,
@@ -43,6 +42,7 @@ from edge_runtime.rows.proven import Proven
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
+from edge_runtime.shutdown import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.startup import start
@@ -61,8 +61,8 @@ _INLINE_VALUES: Final = 32
 _SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0.0", "BF16": "0.0"}
 
 
-class LoneModel:
-    """A session as what answers: every output by name, each exit that the file tells of among them."""
+class StandaloneModel:
+    """A session as a backend: every output by name, among them the exits that the file declares."""
 
     platform = "onnxruntime_onnx"
     message = ""
@@ -296,7 +296,7 @@ def _value(text: str) -> object:
     return {"False": False, '""': "", "0.0": 0.0, "0": 0}[text]
 
 
-async def serve_alone(
+async def serve_standalone(
     path: Path,
     stop: asyncio.Event,
     *,
@@ -341,7 +341,7 @@ async def serve_alone(
         return
     exits = read_exits(whole)
     parts = Parts(path, whole, threads, admit_parts(path, trials)) if exits else None
-    model = LoneModel(
+    model = StandaloneModel(
         whole,
         metrics,
         max_batch=max_batch,
@@ -417,7 +417,7 @@ def serve_file(
         spans = start(known_as, os.environ)
         stop = asyncio.Event()
         stop_on_signals(stop, grace + GOODBYE)
-        await serve_alone(
+        await serve_standalone(
             path,
             stop,
             name=known_as,

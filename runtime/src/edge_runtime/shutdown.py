@@ -1,7 +1,6 @@
-"""How a server's process ends: when it is told to, and in any case within its time.
+"""Graceful shutdown within a time limit.
 
-Neither the interpreter nor the event loop ends while a thread of theirs is in an operator that does not
-return.
+Neither the interpreter nor the event loop exits while one of its threads is in an operator that does not return.
 """
 
 from __future__ import annotations
