@@ -31,8 +31,8 @@ from benchmarks.runtime.gaps import Span, Turn, described
 from benchmarks.runtime.quantiles import quantile
 from benchmarks.runtime.tables import HEAVY, WIDTH, dataplane, network, placement, put, route
 from edge_runtime.assignment import Placement
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import resident
-from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.requests import InferenceRequest
 
 _BLOCK: Final = 25
@@ -97,7 +97,7 @@ async def switch_under_load(
             mixed += response.outputs[0].tobytes() != expected[name]
             await asyncio.sleep(0)
 
-    short_pauses()  # as `run` does
+    tune_for_serving()  # as `run` does
     callers = [asyncio.create_task(ask()) for _ in range(_CALLERS)]
     await asyncio.sleep(0.5)
     steady = most = resident()

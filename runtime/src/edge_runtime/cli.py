@@ -157,9 +157,9 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge_runtime.inference.pauses import starting
+    from edge_runtime.inference.gc_tuning import disable_while_starting
 
-    starting()
+    disable_while_starting()
     from edge_runtime.server import serve
 
     return serve(arguments, _certificates(arguments))

@@ -90,7 +90,7 @@ class Dataplane:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        self._runner.admit(table.routes[-1].pace.seconds)
+        self._runner.admit(table.routes[-1].stats.seconds)
         try:
             output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
@@ -157,7 +157,7 @@ class Dataplane:
         feeds = {t.name: inputs[t.name] for t in session.inputs}
         results = await self._runner.run(session, feeds, None, due)
         seconds = self._clock() - start
-        loaded.pace.add(seconds)
+        loaded.stats.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
         return results
 
@@ -194,7 +194,7 @@ class Dataplane:
         )
         spec = table.placement.spec
         action, leave_at = spec.deadline.action, spec.early_exit.leave_at
-        allowed = allowance(action, times, cover.pace if cover is not None else None)
+        allowed = allowance(action, times, cover.stats if cover is not None else None)
         if cover is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         insurance = Insurance(lambda: self._run(cover, known, start + usable(deadline)))

@@ -27,8 +27,8 @@ from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
-from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import STUCK_AFTER
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
@@ -309,7 +309,7 @@ async def run(
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
     await unless_stopped(stop, runtime.load_last())
-    short_pauses()
+    tune_for_serving()
     if placements is not None:  # a file is nobody who could fall silent
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))

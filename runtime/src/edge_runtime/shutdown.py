@@ -1,6 +1,7 @@
 """Graceful shutdown within a time limit.
 
-Neither the interpreter nor the event loop exits while one of its threads is in an operator that does not return.
+Neither the interpreter nor the event loop exits while one of its threads is in an operator that does not
+return.
 """
 
 from __future__ import annotations

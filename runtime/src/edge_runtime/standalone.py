@@ -27,9 +27,9 @@ from edge_runtime.errors import (
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
 from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import Memory, cgroup_limit
-from edge_runtime.inference.parts import Admit, Parts
-from edge_runtime.inference.pauses import short_pauses
+from edge_runtime.inference.output_subsets import Admit, OutputSubsets
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend
@@ -76,12 +76,15 @@ class StandaloneModel:
         clock: Callable[[], float] = time.perf_counter,
         max_batch: int = LARGEST,
         memoization: MemoizationSettings = OFF,
-        parts: Parts | None = None,
+        subsets: OutputSubsets | None = None,
         batched: Collection[str] = (),
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         """batched: the outputs that are known to have the batch, which alone have a confidence."""
-        self.memoization, self._parts = replace(memoization, unrepeatable=session.proven.unrepeatable), parts
+        self.memoization, self._subsets = (
+            replace(memoization, unrepeatable=session.proven.unrepeatable),
+            subsets,
+        )
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
@@ -105,7 +108,7 @@ class StandaloneModel:
         try:
             due = None if within is None else start + usable(within)
             session, feeds = self._session, inputs
-            if self._parts is not None and (part := self._parts.session(outputs)) is not session:
+            if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
             results = await self._runner.run(session, feeds, outputs, due)
         except (EdgeError, asyncio.CancelledError) as error:
@@ -147,8 +150,8 @@ class StandaloneModel:
     def close(self) -> None:
         """Takes no more work."""
         self._runner.close()
-        if self._parts is not None:
-            self._parts.close()
+        if self._subsets is not None:
+            self._subsets.close()
 
 
 def read_exits(session: Session) -> dict[str, str]:
@@ -245,7 +248,7 @@ def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> Proven | N
     return proven(verdict.findings)
 
 
-def admit_parts(path: Path, trials: Trials) -> Admit:
+def subset_admission(path: Path, trials: Trials) -> Admit:
     """What tries a part of a file."""
 
     def admit(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -340,13 +343,13 @@ async def serve_standalone(
         halt.now()
         return
     exits = read_exits(whole)
-    parts = Parts(path, whole, threads, admit_parts(path, trials)) if exits else None
+    subsets = OutputSubsets(path, whole, threads, subset_admission(path, trials)) if exits else None
     model = StandaloneModel(
         whole,
         metrics,
         max_batch=max_batch,
         memoization=memoization,
-        parts=parts,
+        subsets=subsets,
         batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
         stuck_after=stuck_after,
     )
@@ -369,7 +372,7 @@ async def serve_standalone(
         keepalive,
     )
     serving = asyncio.create_task(transports.serve())
-    short_pauses()
+    tune_for_serving()
     everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
     shown = "127.0.0.1" if everywhere else bracketed(transports.host)
     contract, folder = model.contract, certificates.folder if certificates is not None else None

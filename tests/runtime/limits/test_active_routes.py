@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
@@ -60,7 +60,7 @@ def _table(insured: bool = True, **needs: float) -> Table:
     for name in needs:
         route: Any = SimpleNamespace(name=name, exit=name, predicted_latency=0.5)
         hop: Any = None if name == "near" else _Hop()
-        routes.append(LoadedRoute(route, None, hop, Pace(0.02)))
+        routes.append(LoadedRoute(route, None, hop, LatencyStats(0.02)))
     placement: Any = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(latency=1.0)))
     contract: Any = None
 

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 import mixing
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend
@@ -148,7 +148,7 @@ async def test_callers_who_climb_together_each_leave_where_they_would_alone() ->
         "rest": Counted(layer("t", "late", 3), "t"),
     }
     loaded = {
-        name: SimpleNamespace(session=session, pace=Pace(0.0), name=name)
+        name: SimpleNamespace(session=session, stats=LatencyStats(0.0), name=name)
         for name, session in sessions.items()
     }
     ladder: Any = SimpleNamespace(

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.routing.ladders import climb
 from edge_runtime.routing.tables import Ladder, Rung
 
@@ -71,7 +71,9 @@ async def test_a_branch_is_left_out_when_the_rest_would_be_late_for_it() -> None
 def _ladder(seconds: float = 0.0, rest: float = 0.0) -> Ladder:
     def part(name: str, most: float) -> Any:
         session = SimpleNamespace(outputs=[SimpleNamespace(name=f"{name}.out")])
-        return SimpleNamespace(route=SimpleNamespace(name=name), session=session, pace=Pace(most / 1.3))
+        return SimpleNamespace(
+            route=SimpleNamespace(name=name), session=session, stats=LatencyStats(most / 1.3)
+        )
 
     rungs = tuple(Rung(part(f"trunk{i}", seconds), part(f"e{i}", seconds)) for i in (1, 2))
     return Ladder(rungs, part("rest", rest))

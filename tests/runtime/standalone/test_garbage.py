@@ -1,6 +1,6 @@
 """Requests that were damaged on the way, against a live server: it answers or refuses, and serves on.
 
-`EDGE_FUZZ=100000 .venv/bin/pytest tests/runtime/standalone/test_garbage.py` damages that many for each transport.
+`EDGE_FUZZ=100000 .venv/bin/pytest tests/runtime/standalone/test_garbage.py` damages that many per transport.
 """
 
 from __future__ import annotations

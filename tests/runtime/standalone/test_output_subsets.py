@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import TrialCrashed
-from edge_runtime.inference.parts import Parts
+from edge_runtime.inference.output_subsets import OutputSubsets
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.slicing import Graph
-from edge_runtime.standalone import StandaloneModel, admit_parts
+from edge_runtime.standalone import StandaloneModel, subset_admission
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.judging import Trials
 from misbehaving import crashing
@@ -32,24 +32,24 @@ def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
     """These may run in any process."""
 
 
-def _made(parts: Parts, whole: Session, output: str) -> Session:
+def _made(subsets: OutputSubsets, whole: Session, output: str) -> Session:
     deadline = time.monotonic() + 30
-    while (part := parts.session([output])) is whole and time.monotonic() < deadline:
+    while (part := subsets.session([output])) is whole and time.monotonic() < deadline:
         time.sleep(0.01)
     return part
 
 
 async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path, whole, 1, _trusted)
-    model = StandaloneModel(whole, Metrics("m"), parts=parts)
+    subsets = OutputSubsets(path, whole, 1, _trusted)
+    model = StandaloneModel(whole, Metrics("m"), subsets=subsets)
     early, last = whole.outputs[0].name, whole.outputs[-1].name
     image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
     feeds = {whole.inputs[0].name: image}
     expected = whole.run(feeds)
 
-    assert parts.session([early]) is whole
-    part = _made(parts, whole, early)
+    assert subsets.session([early]) is whole
+    part = _made(subsets, whole, early)
     assert part is not whole
     assert [t.name for t in part.outputs] == [early]
     assert part.size < whole.size
@@ -57,7 +57,7 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
 
     response = await model.infer(InferenceRequest(feeds, [early]))
     np.testing.assert_allclose(response.outputs[0], expected[0], rtol=1e-5, atol=1e-6)
-    assert parts.session([last, early]) is whole
+    assert subsets.session([last, early]) is whole
     everything = await model.infer(InferenceRequest(feeds, [t.name for t in whole.outputs]))
     for found, wanted in zip(everything.outputs, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -66,11 +66,11 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
 
 def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
     whole = Session(path)
-    parts = Parts(path.with_name("gone.onnx"), whole, 1, _trusted)
+    subsets = OutputSubsets(path.with_name("gone.onnx"), whole, 1, _trusted)
     early = whole.outputs[0].name
-    assert parts.session([early]) is whole
-    parts._maker.shutdown(wait=True)
-    assert parts.session([early]) is whole
+    assert subsets.session([early]) is whole
+    subsets._maker.shutdown(wait=True)
+    assert subsets.session([early]) is whole
 
 
 async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
@@ -82,17 +82,17 @@ async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None
         asked.append(data)
         raise TrialCrashed("a part: SIGSEGV")
 
-    parts = Parts(path, whole, 1, refuse)
+    subsets = OutputSubsets(path, whole, 1, refuse)
     early = whole.outputs[0].name
-    assert parts.session([early]) is whole
-    parts._maker.shutdown(wait=True)
+    assert subsets.session([early]) is whole
+    subsets._maker.shutdown(wait=True)
     assert len(asked) == 1
-    assert parts.session([early]) is whole
+    assert subsets.session([early]) is whole
 
 
 def test_a_part_of_a_file_is_tried_as_it_will_be_used(path: Path) -> None:
     graph, trials = Graph(path.read_bytes()), Trials()
-    admit = admit_parts(path, trials)
+    admit = subset_admission(path, trials)
     admit(graph.slice(["image"], ["exit1_logits"]), *graph.contract(["image"], ["exit1_logits"]))
     with pytest.raises(TrialCrashed, match="a part of"):
         admit(crashing(), [Tensor("x", "FP32", (-1, 8))], [Tensor("y", "FP32", (-1, 6))])

@@ -19,9 +19,9 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from edge_runtime.errors import ModelFailed, NotReady, QueueFull
+from edge_runtime.inference.batch_check import counterpart, same_results
 from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
 from edge_runtime.inference.jobs import Job, Outcome, joint_halt, resolve, shapes, split, stacked, wanted
-from edge_runtime.inference.proofs import alike, counterpart
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.tensors import Array
 
@@ -285,7 +285,7 @@ class Runner:
                 start = self._clock()
                 together = job.session.run(stacked([job.feeds, other]), None, halt)
             known.add(2 * job.asked.rows, self._clock() - start)
-            known.proven = alike(apart, together)
+            known.proven = same_results(apart, together)
         except Exception as error:  # then neither would a batch go well
             known.proven = False
             _log.info("requests run alone: two of them failed together: %s", error)

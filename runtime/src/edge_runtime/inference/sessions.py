@@ -19,7 +19,7 @@ import numpy as np
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
-from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
+from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -394,9 +394,9 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
 
 def _steady(model: Model) -> bool:
     if not isinstance(model, Path):
-        return takes_as_long_as_its_shapes_say(model)
+        return shapes_determine_duration(model)
     with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return takes_as_long_as_its_shapes_say(data)
+        return shapes_determine_duration(data)
 
 
 def _run_options() -> Untyped:

@@ -24,7 +24,7 @@ from edge_runtime.links import probe_budgets, probes
 from edge_runtime.links.estimates import Estimate, LinkView, Sample, add, contradicts, low_at
 from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
-from edge_runtime.links.sockets import TcpInfo, Transfer, pace, tcp_info
+from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class LinkMonitor:
         out how much faster the link has become.
         """
         if paced:
-            pace(sock, self._estimate.rate)
+            limit_pacing_rate(sock, self._estimate.rate)
         transfer = Transfer(sock, size, self._clock(), self._moved())
         self._transfers.add(transfer)
         self._moving.set()

@@ -34,7 +34,7 @@ class ActiveRoute:
         if shut and (tried := self._to_be_tried(table, link, index, shut)) is not None:
             return tried, True
         hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
-        return (local if hurried and local.pace.most <= deadline else chosen), False
+        return (local if hurried and local.stats.most <= deadline else chosen), False
 
     def hand_over(self, before: Table | None, table: Table) -> None:
         """A table takes over: the route of the same name stays active, where it has one."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import EdgeError
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.continuations import Continuations
@@ -44,8 +44,8 @@ class Completions:
         if route is None or route.local is None:
             return
         session = await load(route.local.slice)
-        if session.seconds <= max(local.pace.seconds, INLINE):
-            table.covers[loaded.route.name] = LoadedRoute(route, session, None, Pace(session.seconds))
+        if session.seconds <= max(local.stats.seconds, INLINE):
+            table.covers[loaded.route.name] = LoadedRoute(route, session, None, LatencyStats(session.seconds))
 
     async def _lead(self, table: Table, loaded: LoadedRoute, load: Load) -> None:
         if table.placement.spec.early_exit.leave_at is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_runtime.assignment import DeadlineAction
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 
 _RESERVE: Final = 0.08  # of the deadline: for what lies between an answer and its arrival at the caller
 _LEAST_RESERVE: Final = 0.001
@@ -57,7 +57,7 @@ def head_due(deadline: float, behind: float) -> float:
     return max(left - max(behind, 0.0), left / 2)
 
 
-def allowance(action: DeadlineAction, times: Times, local: Pace | None) -> Allowance:
+def allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) -> Allowance:
     """The time for a hop beside a local computation (None without one).
 
     With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from edge_runtime.assignment import Placement, Route, Slice
 from edge_runtime.documents import Json
 from edge_runtime.errors import StorageError, Unreachable
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
 from edge_runtime.responses import confidence
@@ -76,8 +76,8 @@ async def climb(
     known = dict(inputs)
     for i, rung in enumerate(ladder.rungs):
         known |= _named(rung.trunk, await run(rung.trunk, known))
-        needed = sum(r.trunk.pace.most for r in ladder.rungs[i + 1 :]) + ladder.rest.pace.most
-        if rung.branch.pace.most + needed > left():
+        needed = sum(r.trunk.stats.most for r in ladder.rungs[i + 1 :]) + ladder.rest.stats.most
+        if rung.branch.stats.most + needed > left():
             continue
         (output,) = await run(rung.branch, known)
         if (confidence(output) or 0.0) >= leave_at:
@@ -138,7 +138,7 @@ async def _loaded(found: Json, local: LoadedRoute, load: Load) -> Ladder | None:
         stage = local.route.stages[0].model_copy(update={"slice": Slice.model_validate(slice_)})
         session = await load(stage.slice)
         route = local.route.model_copy(update={"stages": (stage,), **change})
-        return LoadedRoute(route, session, None, Pace(session.seconds))
+        return LoadedRoute(route, session, None, LatencyStats(session.seconds))
 
     try:
         rungs = [

@@ -49,13 +49,13 @@ class RelayBackend:
         """
         relay, start = self._relay, self._clock()
         until = start + (self._latency if request.within is None else request.within)
-        self._runner.admit(relay.pace.seconds)
+        self._runner.admit(relay.stats.seconds)
         try:
             results = await self._runner.run(relay.session, dict(request.inputs), None, until)
         finally:
             self._runner.leave()
         seconds = self._clock() - start
-        relay.pace.add(seconds)
+        relay.stats.add(seconds)
         self._metrics.stage(relay.relay.model, seconds)
         if relay.hop is not None:
             results = await self._on(relay.hop, results, until)

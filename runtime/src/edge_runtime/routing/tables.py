@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edge_runtime.assignment import DeadlineAction, Placement, Relay, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.routes import Choice
@@ -21,12 +21,12 @@ HopTo = Callable[[Sequence[Stage]], Hop]
 
 @dataclass(frozen=True, slots=True)
 class LoadedRoute:
-    """A route with its session here, its hop away, or both. `pace` is that of the session."""
+    """A route with its session here, its hop away, or both. `stats` is that of the session."""
 
     route: Route
     session: Session | None
     hop: Hop | None
-    pace: Pace = field(default_factory=Pace)
+    stats: LatencyStats = field(default_factory=LatencyStats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LoadedRelay:
     session: Session
     hop: Hop | None
     contract: Contract
-    pace: Pace = field(default_factory=Pace)
+    stats: LatencyStats = field(default_factory=LatencyStats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ async def load_table(
             if not at_hand:
                 raise _because(error, missing[0]) from error
             continue
-        loaded.append(LoadedRoute(route, session, hop, Pace(session.seconds if session else 0.0)))
+        loaded.append(LoadedRoute(route, session, hop, LatencyStats(session.seconds if session else 0.0)))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
     relays: list[LoadedRelay] = []
@@ -155,7 +155,7 @@ async def load_table(
                 raise _because(error, missing[-1]) from error
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
-        relays.append(LoadedRelay(relay, session, hop, gives, Pace(session.seconds)))
+        relays.append(LoadedRelay(relay, session, hop, gives, LatencyStats(session.seconds)))
     choices = tuple(Choice(r.route.min_bandwidth, r.route.crosses) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model

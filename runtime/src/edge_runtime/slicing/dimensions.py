@@ -72,7 +72,7 @@ class OpenDimensions:
         """All of them."""
         return (*self.batches, *self.others, *self.claimed)
 
-    def alike(self) -> list[Sample]:
+    def same_results(self) -> list[Sample]:
         """Sizes where one number stands for all batches, as in a request, and claims are believed."""
         found: list[dict[str, int]] = [dict.fromkeys(self.names, 1)]
         for batch, sizes in zip(_BATCHES, self.distinct(), strict=False):

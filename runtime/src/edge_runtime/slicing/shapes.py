@@ -104,8 +104,8 @@ class _Seen:
 
     @classmethod
     def of(cls, light: ModelProto, open_: OpenDimensions) -> _Seen:
-        alike = open_.alike() if open_.names else []
-        samples = [*alike, *(s for s in open_.distinct() if s not in alike and s)]
+        same_results = open_.same_results() if open_.names else []
+        samples = [*same_results, *(s for s in open_.distinct() if s not in same_results and s)]
         return cls(_shapes(light, open_, {}), [(s, _shapes(light, open_, s)) for s in samples])
 
     @property
@@ -134,12 +134,12 @@ def _known(
 
 def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:
     """Whether the first dimension is the batch where all inputs have one size of it."""
-    ones, *alike = open_.alike()
+    ones, *same_results = open_.same_results()
     sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
     return bool(open_.batches) and all(
         size == sample[open_.batches[0]] or (size is None and sample == ones)
         for sample, size in sizes
-        if sample == ones or sample in alike
+        if sample == ones or sample in same_results
     )
 
 

@@ -54,14 +54,14 @@ def cast(step: Step) -> Sequence[Result]:
 @rule("CastLike", exact=True)
 def cast_like(step: Step) -> Sequence[Result]:
     """Of the other only its datatype counts."""
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("Clip", exact=True)
 def clip(step: Step) -> Sequence[Result]:
     """By bounds that are one for all."""
     step.commons(1)
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("Dropout", exact=True)
@@ -70,7 +70,7 @@ def dropout(step: Step) -> Sequence[Result]:
     step.commons(1)
     if step.has(2) and step.value(2).integers != [0]:
         raise Mixes("it draws at random")
-    return [step.alike(), step.alike()]
+    return [step.same_results(), step.same_results()]
 
 
 @rule("BatchNormalization")
@@ -80,7 +80,7 @@ def batch_normalization(step: Step) -> Sequence[Result]:
     in_front(step.value(), "it has one scale for each place")
     if step.attribute("training_mode", 0) or (step.version < 14 and len(step.operator.node.output) > 1):
         raise Mixes("it normalises by the mean over the rows")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("QuantizeLinear", "DequantizeLinear", exact=True)
@@ -95,11 +95,11 @@ def quantize(step: Step) -> Sequence[Result]:
             raise Mixes("its scales are not those of its rows")
         if step.has(2) and step.value(2).shape != scale.shape:
             raise Mixes("its zero points are not those of its rows")
-        return [step.alike()]
+        return [step.same_results()]
     step.commons(1)
     if value.axis is not None and (scale.rank > 1 or (along and value.axis == axis)):
         raise Mixes("it has a scale for each place along the rows")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 def _combined(step: Step, values: Sequence[Value], way: Callable[[Sequence[Size]], _Element] | None) -> Value:

@@ -23,7 +23,7 @@ def qlinear_binary(step: Step) -> Sequence[Result]:
 def qlinear_unary(step: Step) -> Sequence[Result]:
     """By scales that are one for all."""
     step.commons(1)
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("QLinearSoftmax", domain=MICROSOFT)
@@ -34,7 +34,7 @@ def qlinear_softmax(step: Step) -> Sequence[Result]:
     axis = axis_of(step.attribute("axis", -1), value.rank)
     early = step.attribute("opset", 0) < 13
     apart(value, list(range(axis, value.rank)) if early else [axis], "it normalises")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("QLinearConcat", domain=MICROSOFT)

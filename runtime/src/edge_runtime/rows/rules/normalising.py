@@ -17,7 +17,7 @@ def softmax(step: Step) -> Sequence[Result]:
     early = step.version < 13
     axis = axis_of(step.attribute("axis", 1 if early else -1), value.rank)
     apart(value, list(range(axis, value.rank)) if early else [axis], "it normalises")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
@@ -30,7 +30,7 @@ def layer_normalization(step: Step) -> Sequence[Result]:
     if value.axis is not None and any(v.rank > value.rank - axis for v in step.given(1)):
         raise Mixes("its scale is one for each row")
     of_rows = value.shaped((*value.shape[:axis], *[ONE] * (value.rank - axis)), value.axis)
-    return [step.alike(), of_rows, of_rows]
+    return [step.same_results(), of_rows, of_rows]
 
 
 @rule("InstanceNormalization", "GroupNormalization", "LRN")
@@ -38,7 +38,7 @@ def instance_normalization(step: Step) -> Sequence[Result]:
     """Each picture by itself."""
     step.commons(1)
     in_front(step.value(), "it normalises")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("LpNormalization")
@@ -46,7 +46,7 @@ def lp_normalization(step: Step) -> Sequence[Result]:
     """Along one axis."""
     value = step.value()
     apart(value, [axis_of(step.attribute("axis", -1), value.rank)], "it normalises")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("MeanVarianceNormalization")
@@ -55,7 +55,7 @@ def mean_variance_normalization(step: Step) -> Sequence[Result]:
     value = step.value()
     axes = step.attribute("axes", [0, 2, 3])
     apart(value, [axis_of(axis, value.rank) for axis in axes], "it normalises")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("ReduceMax", "ReduceMin", exact=True)
@@ -75,7 +75,7 @@ def reduce(step: Step) -> Sequence[Result]:
     if value.counts:
         raise Mixes("it computes with how many rows there are")
     if idle:
-        return [step.alike()]
+        return [step.same_results()]
     gone = {axis_of(axis, value.rank) for axis in axes or range(value.rank)}
     apart(value, list(gone), "it reduces")
     return [_without(value, gone, bool(step.attribute("keepdims", 1)))]
@@ -112,7 +112,7 @@ def cumsum(step: Step) -> Sequence[Result]:
     if axes is None or len(axes) != 1:
         raise Mixes("its axis is not known")
     apart(value, [axis_of(axes[0], value.rank)], "it adds up")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 def _without(value: Value, gone: set[int], keep: bool) -> Value:

@@ -81,7 +81,7 @@ class Step:
             raise Mixes(f"its {name} are not known")
         return known
 
-    def alike(self, value: Value | None = None) -> Value:
+    def same_results(self, value: Value | None = None) -> Value:
         """A tensor of the shape and the rows of an input, by default the first."""
         value = self.value() if value is None else value
         return value.shaped(value.shape, value.axis)

@@ -199,7 +199,7 @@ def trilu(step: Step) -> Sequence[Result]:
     step.commons(1)
     value = step.value()
     apart(value, [value.rank - 1, value.rank - 2], "it cuts a triangle")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("GridSample")

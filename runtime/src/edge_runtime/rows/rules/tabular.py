@@ -12,7 +12,7 @@ from edge_runtime.rows.values import Mixes
 def features(step: Step) -> Sequence[Result]:
     """Each row by itself."""
     apart(step.value(), [step.value().rank - 1], "it looks at features")
-    return [step.alike()]
+    return [step.same_results()]
 
 
 @rule("LinearRegressor", "TreeEnsembleRegressor", domain=CLASSICAL)

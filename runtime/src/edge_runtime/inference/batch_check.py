@@ -1,8 +1,7 @@
-"""Whether a model answers items together as it answers them alone: not every one that has a batch dimension
-does.
+"""Checks that a model computes the same result for an item in a batch as for the item alone.
 
-One that normalises over the batch, quantises by the range of all that it is given, attends across items or
-folds them into a fixed shape gives other answers then.
+Not every model with a batch dimension does: one that normalises over the batch, quantises by the range of the
+whole batch, attends across items or folds them into a fixed shape gives other results.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _SHRINK: Final = 0.37  # so that the ranges of two items differ, which some mode
 
 
 def counterpart(feeds: Mapping[str, Array]) -> dict[str, Array] | None:
-    """Another item of the same shapes, made of this one's values so that it is as likely to be legal.
+    """Another item of the same shapes, made of this item's values so that it is likely to be valid.
 
-    None where none can be made that tells anything: all values of all inputs are one and the same and no
-    floats, or some are not finite.
+    None if no useful one can be made: every input is constant and not floating point, or some values are not
+    finite.
     """
     if not all(map(_finite, feeds.values())):
         return None
@@ -33,9 +32,10 @@ def counterpart(feeds: Mapping[str, Array]) -> dict[str, Array] | None:
     return made if differs else None
 
 
-def alike(apart: Sequence[Sequence[Array]], together: Sequence[Array]) -> bool | None:
-    """Whether outputs of a stacked run, row by row, are those of its items' own runs; None when they are not
-    finite, which hides what they would have been.
+def same_results(apart: Sequence[Sequence[Array]], together: Sequence[Array]) -> bool | None:
+    """Whether the outputs of a batched run equal those of the items' own runs, row by row.
+
+    None if the items' outputs are not finite: then nothing can be compared.
     """
     if not all(_finite(output) for outputs in apart for output in outputs):
         return None

@@ -1,6 +1,6 @@
-"""Parts of a file by the outputs that callers ask for, since onnxruntime always runs a whole graph.
+"""Sessions for the subsets of outputs that callers request, since onnxruntime always runs the whole graph.
 
-Only what is asked for is made, on a thread and beside the whole, which answers until then.
+A subset is prepared on a thread when it is first requested; until it is ready the whole model answers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _log = logging.getLogger(__name__)
 _MOST: Final = 8  # each holds its weights once more
 
 
-class Parts:
-    """Sessions of one file by what they answer."""
+class OutputSubsets:
+    """Sessions of one file by the outputs that they compute."""
 
     def __init__(self, path: Path, whole: Session, threads: int, admit: Admit) -> None:
-        """admit: raises EdgeError for a part that may not run in this process."""
+        """admit: raises EdgeError for a subset that may not run in this process."""
         self._path, self._whole, self._threads, self._admit = path, whole, threads, admit
         self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
-        self._maker = ThreadPoolExecutor(1, thread_name_prefix="parts")
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="output-subsets")
         self._halt = Halt()
 
     def session(self, outputs: Sequence[str]) -> Session:
-        """One that computes these outputs: nothing else, once it is made."""
+        """A session that computes these outputs, and nothing else once the subset is ready."""
         wanted = frozenset(outputs)
         known = self._known.get(wanted)
         if known is None:
@@ -44,7 +44,7 @@ class Parts:
         return known
 
     def close(self) -> None:
-        """Makes no more, nor what it is at."""
+        """Prepares no more subsets, and stops the one in preparation."""
         self._halt.now()
         self._maker.shutdown(wait=False, cancel_futures=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_runtime.inference.proofs import alike, counterpart
+from edge_runtime.inference.batch_check import counterpart, same_results
 
 
 def _row(*values: float, dtype: Any = np.float32) -> Any:
@@ -30,20 +30,20 @@ def _row(*values: float, dtype: Any = np.float32) -> Any:
 def test_answers_agree_within_what_another_order_of_sums_makes(
     one: Any, two: Any, together: Any, verdict: bool | None
 ) -> None:
-    assert alike([[one], [two]], [np.array(together, np.float32)]) is verdict
+    assert same_results([[one], [two]], [np.array(together, np.float32)]) is verdict
 
 
 def test_whole_numbers_words_and_halves_have_their_own_tolerance() -> None:
     def verdict(dtype: Any, found: list[list[Any]]) -> bool | None:
         first, second = np.array([[1, 2]], dtype), np.array([[3, 4]], dtype)
-        return alike([[first], [second]], [np.array(found, dtype)])
+        return same_results([[first], [second]], [np.array(found, dtype)])
 
     assert verdict(np.int64, [[1, 2], [3, 4]]) is True
     assert verdict(np.int64, [[1, 2], [3, 5]]) is False
     assert verdict(np.float16, [[1, 2.03], [3, 4]]) is True  # eight roundings of 4
     assert verdict(np.float16, [[1, 2.05], [3, 4]]) is False
     words = np.array([["a"], ["b"]], object)
-    assert alike([[words[:1]], [words[1:]]], [words]) is True
+    assert same_results([[words[:1]], [words[1:]]], [words]) is True
 
 
 def test_a_counterpart_differs_and_has_another_range() -> None:

@@ -1,4 +1,4 @@
-"""How long something usually takes, and what it should not take longer than. Pure."""
+"""Running statistics of a latency: mean, deviation and an upper bound. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SMOOTHING: Final = 0.2
 
 
 @dataclass(slots=True)
-class Pace:
-    """How long something takes here lately, in seconds: a mean and a mean deviation that follow within a few
-    requests (as TCP measures its round trip: Jacobson, Congestion Avoidance and Control, 1988).
+class LatencyStats:
+    """Mean and mean deviation in seconds, smoothed so that they adapt within a few requests, as
+    TCP estimates its round-trip time (Jacobson, Congestion Avoidance and Control, 1988).
     """
 
     seconds: float = 0.0
@@ -27,5 +27,5 @@ class Pace:
 
     @property
     def most(self) -> float:
-        """What it should not take longer than."""
+        """The upper bound that a deadline should allow for."""
         return max(_SPARE * self.seconds, self.seconds + _DEVIATIONS * self.deviation)

@@ -1,4 +1,4 @@
-"""Whether the inputs' shapes alone decide how long a model's runs take, by the operators in its file.
+"""Whether the shapes of the inputs alone determine how long a run takes, by the operators in the file.
 
 A Loop goes round as often as an input says. The file is read as protobuf here: onnx takes too long to import.
 """
@@ -44,7 +44,7 @@ _TENSOR_NAME: Final = 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-def takes_as_long_as_its_shapes_say(model: bytes | mmap) -> bool:
+def shapes_determine_duration(model: bytes | mmap) -> bool:
     """False also for what is not known: functions, other makers' operators, graphs of many nodes."""
     try:
         return all(_steady(model, number, begin, end) for number, begin, end in _fields(model, 0, len(model)))
