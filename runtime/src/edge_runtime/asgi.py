@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, CallerLeft, TooLarge, TooSlow
+from edge_runtime.json_values import Json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

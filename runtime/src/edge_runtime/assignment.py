@@ -18,12 +18,11 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
 from edge_runtime.faults import fault_of
+from edge_runtime.json_values import Json, shown
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
-from edge_runtime.words import shown
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()

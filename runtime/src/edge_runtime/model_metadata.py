@@ -9,12 +9,11 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, UnknownOutput
+from edge_runtime.json_values import Json, shown
 from edge_runtime.rows.analysis import unrepeatable
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
-from edge_runtime.words import shown
 
 EXITS_KEY = "edge.exits"
 MOST_TENSORS = 4

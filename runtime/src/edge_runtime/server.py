@@ -22,7 +22,6 @@ from edge_runtime.autonomy import LastWord, refusal
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
@@ -30,6 +29,7 @@ from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
 from edge_runtime.inference.runners import STUCK_AFTER
+from edge_runtime.json_values import Json
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics

@@ -191,10 +191,10 @@ async def test_whole_numbers_are_tried_with_those_that_came() -> None:
     runner, session = Runner(), Gated(stackable.ids())
     session.gate.set()
     known = runner._known[session] = Experience(1.0)
-    same_results = np.full((1, stackable.WIDTH), 7, np.int64)  # which tells nothing
+    alike = np.full((1, stackable.WIDTH), 7, np.int64)  # which tells nothing
     mixed = np.arange(stackable.WIDTH, dtype=np.int64).reshape(1, -1) % 16
     verdicts = []
-    for values in (same_results, mixed):
+    for values in (alike, mixed):
         for _ in range(20):
             await asyncio.gather(*(runner.run(session, {"x": values}) for _ in range(4)))
             session.seconds = 1.0

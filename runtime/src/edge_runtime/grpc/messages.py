@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.json_values import Json, shown
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
 from edge_runtime.protocol.requests import DecodedRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
-from edge_runtime.words import shown
 
 # The generated messages have no types.
 Message = Any

@@ -13,13 +13,12 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.json_values import Json, shown
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, to_raw
 from edge_runtime.protocol.nonfinite import read
 from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
-from edge_runtime.words import shown
 
 HEADER_LENGTH: Final = "inference-header-content-length"
 _LONGEST_STREAM: Final = 128

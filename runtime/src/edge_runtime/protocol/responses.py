@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from edge_runtime.documents import Json
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.contents import to_json, to_raw
 from edge_runtime.protocol.requests import DecodedRequest, decode_tensors, split
 from edge_runtime.tensors import Array, Contract, Tensor

@@ -10,7 +10,6 @@ from typing import Final, ParamSpec, TypeVar
 import orjson
 
 from edge_runtime.asgi import JSON, Message, Receive, Scope, Send, parse_json, read_body, reply, respond
-from edge_runtime.documents import Json
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
@@ -27,6 +26,7 @@ from edge_runtime.errors import (
     UnsupportedEncoding,
 )
 from edge_runtime.http.heads import STATUS
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.plans import Plans

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import StorageError, Unreachable
+from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.remembered import Remembered
 

@@ -23,9 +23,9 @@ from edge_runtime.errors import (
     Unreachable,
 )
 from edge_runtime.http.heads import STATUS
+from edge_runtime.json_values import shown
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
-from edge_runtime.words import shown
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.codecs.contracts import FORM, FP32, check_codec
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
+from edge_runtime.json_values import Json, shown
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.sources import fetch, fetch_data
-from edge_runtime.words import shown
 
 # Of what is kept about a slice: another number makes it again.
 _FORM: Final = 2

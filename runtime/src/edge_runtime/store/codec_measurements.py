@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from edge_runtime import errors
 from edge_runtime.codecs.contracts import FORM
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
+from edge_runtime.json_values import Json, shown
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
@@ -23,7 +23,6 @@ from edge_runtime.store.sources import fetch
 from edge_runtime.store.validation_data import read_validation
 from edge_runtime.trials.processes import Child, Ended
 from edge_runtime.trials.verdicts import Bounds, Engine, judged, out_of_memory
-from edge_runtime.words import shown
 
 BUDGET: Final = 120.0
 """Seconds after which no further cut is begun."""

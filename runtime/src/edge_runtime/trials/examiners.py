@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from edge_runtime.documents import Json
 from edge_runtime.inference.sessions import Session
+from edge_runtime.json_values import Json
 from edge_runtime.rows.proven import Proven
 
 _ROWS: Final = "rows"

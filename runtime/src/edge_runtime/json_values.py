@@ -1,13 +1,13 @@
-"""Values of a document as JSON writes them, for the sentences that people read."""
+"""JSON values: their type, and how messages quote them."""
 
 from __future__ import annotations
 
 import datetime
 import json
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
-from edge_runtime.documents import Json
+Json = Any  # unchecked until a reader has looked at it
 
 _LONGEST: Final = 80
 _DEPTH: Final = 4
@@ -15,14 +15,14 @@ _ITEMS: Final = 40
 
 
 def shown(value: Json) -> str:
-    """A value as JSON has it, at most 80 characters of it."""
-    # Half a character cannot be written into an answer.
+    """A value as JSON, cut off after 80 characters."""
+    # A lone surrogate cannot be encoded into a response.
     text = _sketch(value, _DEPTH).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}…"
 
 
 def _sketch(value: Json, depth: int) -> str:
-    """JSON of a value; of long and deep ones the beginning."""
+    """JSON of a value; only the beginning of long and deep ones."""
     if isinstance(value, list | tuple | dict) and not depth:
         return "…"
     if isinstance(value, list | tuple):
