@@ -20,8 +20,8 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import climb
 from edge_runtime.routing.tables import LoadedRoute, Table
 from edge_runtime.status import Window
@@ -170,7 +170,7 @@ class Dataplane:
         deadline: float,
         trial: bool,
     ) -> tuple[Array, LoadedRoute, str]:
-        """By the hop, insured by what can answer here: as `_respond`."""
+        """By the hop, or by a fallback at this node; the result is that of `_respond`."""
         known = inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
@@ -185,7 +185,7 @@ class Dataplane:
                 return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
             # What the far stage reads was made here, or is an input that goes past the cut as it is.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-        cover = table.cover(loaded)
+        fallback = table.fallback(loaded)
         times = Times(
             table.placement.spec.slo.latency,
             deadline,
@@ -194,17 +194,17 @@ class Dataplane:
         )
         spec = table.placement.spec
         action, leave_at = spec.deadline.action, spec.early_exit.leave_at
-        allowed = allowance(action, times, cover.stats if cover is not None else None)
-        if cover is None:
+        allowed = allowance(action, times, fallback.stats if fallback is not None else None)
+        if fallback is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
-        insurance = Insurance(lambda: self._run(cover, known, start + usable(deadline)))
-        if leave_at is not None and cover is not table.local:
-            output = await insurance.result()
-            if (confidence(output, _items(cover, output, inputs)) or 0.0) >= leave_at:
+        deferred = DeferredFallback(lambda: self._run(fallback, known, start + usable(deadline)))
+        if leave_at is not None and fallback is not table.local:
+            output = await deferred.result()
+            if (confidence(output, _items(fallback, output, inputs)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
-                return output, cover, "ok"
-        if allowed.insure_in is not None:
-            insurance.begin_in(allowed.insure_in)
+                return output, fallback, "ok"
+        if allowed.fallback_in is not None:
+            deferred.start_in(allowed.fallback_in)
         try:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         except CannotAnswer as error:
@@ -212,9 +212,9 @@ class Dataplane:
             if action is DeadlineAction.FAIL and reason != "failed":
                 raise
             self._metrics.fallback(reason)
-            return await insurance.result(), cover, "fallback"
+            return await deferred.result(), fallback, "fallback"
         finally:
-            insurance.cancel()
+            deferred.cancel()
 
     async def _run_instead(
         self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
@@ -241,7 +241,7 @@ class Dataplane:
             outcome = "ok"
             return output
         except TimeoutError:
-            raise HopLate(f"{remote.place}: others waited in vain meanwhile") from None
+            raise HopLate(f"{remote.place}: circuit breaker opened while waiting") from None
         except CannotAnswer as error:
             outcome = _OUTCOMES.get(type(error), "failed")
             if self._ended(loaded, outcome, trial=trial, fair=allowed.fair):

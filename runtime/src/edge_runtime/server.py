@@ -34,13 +34,13 @@ from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.routing.completions import Completions
-from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.background_loading import BackgroundLoader
+from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.remembered import Remembered
-from edge_runtime.routing.repeats import Repeats
+from edge_runtime.routing.repeatability import Repeatability
 from edge_runtime.serving import Service
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.status import Report, status_document
@@ -84,14 +84,14 @@ class Runtime:
         self.metrics = metrics or Metrics(service)
         trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
         self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
-        self._remembered = Remembered(cache_dir / "continuations.json")
-        completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
+        self._disk_cache = DiskCache(cache_dir / "model-store.json")
+        background = BackgroundLoader(LocalTails(self._disk_cache, store), Ladders(self._disk_cache, store))
         self.generations = Generations(
             self._loader,
             self.metrics,
             resolver,
-            completions=completions,
-            repeats=Repeats(self._remembered, store),
+            background=background,
+            repeatability=Repeatability(self._disk_cache, store),
             tls=tls,
             max_batch=max_batch,
             stuck_after=stuck_after,
@@ -173,7 +173,7 @@ class Runtime:
         except OSError as error:
             _log.warning("the placement is not kept on disk: %s", error)
         table = self.generations.table
-        needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
+        needed = await self._disk_cache.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
         await self._loader.keep_only(needed)
 

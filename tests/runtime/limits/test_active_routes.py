@@ -54,7 +54,7 @@ class _Setup:
         self.switches += 1
 
 
-def _table(insured: bool = True, **needs: float) -> Table:
+def _table(has_fallback: bool = True, **needs: float) -> Table:
     """Routes by name with the bandwidth that each needs; `near` is local and takes 20 ms."""
     routes = []
     for name in needs:
@@ -66,8 +66,8 @@ def _table(insured: bool = True, **needs: float) -> Table:
 
     class Told(Table):
         @property
-        def insured(self) -> bool:
-            return insured
+        def has_fallback(self) -> bool:
+            return has_fallback
 
     return Told(
         placement,
@@ -91,9 +91,9 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
     assert (setup.of(third), setup.switches, setup.counted()) == ("near", 2, 0)
 
 
-@pytest.mark.parametrize(("insured", "name"), [(True, "far"), (False, "near")])
-def test_without_insurance_a_route_needs_the_low_quantile(insured: bool, name: str) -> None:
-    assert _Setup().of(_table(insured, far=8e6, near=0)) == name
+@pytest.mark.parametrize(("has_fallback", "name"), [(True, "far"), (False, "near")])
+def test_without_a_fallback_a_route_needs_the_low_quantile(has_fallback: bool, name: str) -> None:
+    assert _Setup().of(_table(has_fallback, far=8e6, near=0)) == name
 
 
 def test_a_request_in_a_hurry_takes_the_local_route_if_that_is_in_time() -> None:

@@ -14,8 +14,8 @@ from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.routing.deadlines import Times, allowance
 
 
-def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:
-    return (pytest.approx(seconds), insure_in if insure_in is None else pytest.approx(insure_in), fair)
+def _about(seconds: float, fallback_in: float | None, fair: bool) -> Any:
+    return (pytest.approx(seconds), fallback_in if fallback_in is None else pytest.approx(fallback_in), fair)
 
 
 def _allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) -> Any:
@@ -52,7 +52,9 @@ def test_an_unsteady_stand_in_begins_earlier() -> None:
     for i in range(60):
         steady.add(0.020)
         unsteady.add(0.010 if i % 2 else 0.030)
-    begins = [allowance(DeadlineAction.LOCAL_EXIT, _times(), stats).insure_in for stats in (steady, unsteady)]
+    begins = [
+        allowance(DeadlineAction.LOCAL_EXIT, _times(), stats).fallback_in for stats in (steady, unsteady)
+    ]
     assert begins[0] == pytest.approx(0.102)
     assert begins[1] is not None
     assert begins[1] < 0.080
@@ -89,10 +91,10 @@ def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
 ) -> None:
     stats, elapsed = LatencyStats(mean, deviation), share * deadline
     found = allowance(DeadlineAction.LOCAL_EXIT, Times(deadline, deadline, elapsed, predicted), stats)
-    if found.insure_in is None:
+    if found.fallback_in is None:
         assert elapsed + stats.seconds > deadline - max(0.08 * deadline, 0.001) - 1e-9
-    elif found.insure_in > 0:
-        assert elapsed + found.insure_in + stats.most < deadline
+    elif found.fallback_in > 0:
+        assert elapsed + found.fallback_in + stats.most < deadline
         assert elapsed + found.seconds < deadline
 
 

@@ -69,5 +69,5 @@ class ActiveRoute:
 
 
 def _view(table: Table, link: LinkMonitor | None) -> LinkView:
-    """The link by its level where late answers are insured, else by its low quantile."""
-    return LinkView(True, None) if link is None else link.view(cautious=not table.insured)
+    """The link's estimated bandwidth if a fallback answers for a late hop, else its low quantile."""
+    return LinkView(True, None) if link is None else link.view(cautious=not table.has_fallback)

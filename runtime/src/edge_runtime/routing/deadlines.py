@@ -33,13 +33,13 @@ class Times:
 class Allowance:
     """What a hop gets.
 
-    seconds: how long it may take. insure_in: after how many seconds the answer in its place is begun; None:
-    only once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
+    seconds: how long it may take. fallback_in: after how many seconds the fallback starts; None: only
+    once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
     take; more than that only while other requests' hops go well.
     """
 
     seconds: float
-    insure_in: float | None
+    fallback_in: float | None
     fair: bool
     expected: float
 

@@ -23,11 +23,11 @@ from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
-from edge_runtime.routing.completions import Completions
+from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.guards import Guards
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.relays import RelayBackend
-from edge_runtime.routing.repeats import Repeats
+from edge_runtime.routing.repeatability import Repeatability
 from edge_runtime.routing.tables import Table, load_table
 from edge_runtime.routing.upstream import Hop
 
@@ -52,8 +52,8 @@ class Generations:
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
-        completions: Completions | None = None,
-        repeats: Repeats | None = None,
+        background: BackgroundLoader | None = None,
+        repeatability: Repeatability | None = None,
         max_batch: int = LARGEST,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
@@ -69,7 +69,7 @@ class Generations:
         self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
         self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
         self._tls = tls
-        self._completions, self._repeats = completions, repeats
+        self._background, self._repeatability = background, repeatability
         self._unrepeatable: dict[str, str] = {}  # by the digest of a model, as the store said
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
@@ -158,9 +158,9 @@ class Generations:
 
         learning = asyncio.ensure_future(self._learn(table))
         try:
-            if self._completions is not None:
+            if self._background is not None:
                 with self._loader.one_process():
-                    await self._completions.complete(table, load)
+                    await self._background.complete(table, load)
                 self._count(table)
                 self._refresh(table)  # an exit on the way may be one that draws at random
             await learning
@@ -170,11 +170,13 @@ class Generations:
     async def _learn(self, table: Table) -> None:
         """Asks the store what the slices here do not tell, until it answers."""
         spec = table.placement.spec
-        if self._repeats is None or (spec.input_filter, spec.result_cache) == (None, None):
+        if self._repeatability is None or (spec.input_filter, spec.result_cache) == (None, None):
             return
         while table.unrepeatable is None and spec.model.digest not in self._unrepeatable:
             try:
-                self._unrepeatable[spec.model.digest] = await self._repeats.unrepeatable(spec.model.digest)
+                self._unrepeatable[spec.model.digest] = await self._repeatability.unrepeatable(
+                    spec.model.digest
+                )
             except Unreachable:
                 await asyncio.sleep(_ASK_AGAIN)
         self._refresh(table)

@@ -20,7 +20,7 @@ from edge_runtime.inference.sessions import Session
 from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
 from edge_runtime.responses import confidence
-from edge_runtime.routing.remembered import Remembered
+from edge_runtime.routing.disk_cache import DiskCache
 from edge_runtime.routing.tables import Ladder, LoadedRoute, Rung
 from edge_runtime.tensors import Array
 
@@ -89,8 +89,8 @@ async def climb(
 class Ladders:
     """Ladders by model, exit and least accuracy: cut by the model store, remembered on the disk."""
 
-    def __init__(self, remembered: Remembered, store: ModelStore) -> None:
-        self._remembered, self._store = remembered, store
+    def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
+        self._disk_cache, self._store = disk_cache, store
 
     async def of(self, placement: Placement, local: LoadedRoute, load: Load) -> Ladder | None:
         """The ladder of a local route; None without an exit on the way, or while the store is out of reach.
@@ -110,7 +110,7 @@ class Ladders:
                 return None
 
         try:
-            found = await self._remembered.get(["ladder", model, exit_, floor], ask)
+            found = await self._disk_cache.get(["ladder", model, exit_, floor], ask)
         except Unreachable:
             return None
         return await _loaded(found, local, load) if found else None

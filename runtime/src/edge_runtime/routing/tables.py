@@ -58,11 +58,11 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A generation: what a request needs to be answered from beginning to end.
+    """One generation of the route table: everything that a request needs.
 
-    `covers` are what may answer in place of a route's hop, by the route's name: from the activation that its
-    head made. `ladders` are the exits on the way of a local route, by its name. Both come later than the
-    table. `missing` says which routes are left out and why.
+    fallbacks: the local tails that may answer in place of a route's hop, by the route's name. ladders: the
+    local routes with early exits, by name. Both are loaded after the table. missing: which routes are left
+    out, and why.
     """
 
     placement: Placement
@@ -74,12 +74,12 @@ class Table:
     hops: tuple[Hop | None, ...]
     missing: str = ""
     relays: tuple[LoadedRelay, ...] = ()
-    covers: dict[str, LoadedRoute] = field(default_factory=dict)
+    fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
     ladders: dict[str, Ladder] = field(default_factory=dict)
 
     @property
-    def insured(self) -> bool:
-        """Whether something else answers in time where a hop is late."""
+    def has_fallback(self) -> bool:
+        """Whether a local route answers when a hop is late."""
         return self.local is not None and self.placement.spec.deadline.action is DeadlineAction.LOCAL_EXIT
 
     @property
@@ -93,9 +93,9 @@ class Table:
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
         return found or (None if any(self.hops) else "")
 
-    def cover(self, loaded: LoadedRoute) -> LoadedRoute | None:
-        """What answers in place of this route's hop: from its activation, else from the input."""
-        return self.covers.get(loaded.route.name, self.local)
+    def fallback(self, loaded: LoadedRoute) -> LoadedRoute | None:
+        """What answers in place of this route's hop: its local tail, else the local route."""
+        return self.fallbacks.get(loaded.route.name, self.local)
 
 
 async def load_table(

@@ -1,4 +1,4 @@
-"""Answers of the model store that outlive it: kept on the disk for a start without the store."""
+"""A cache of the model store's responses on disk, for a start while the store is unreachable."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from edge_runtime.model_store import write_whole
 _MOST: Final = 64
 
 
-class Remembered:
-    """The newest few JSON values by key, in one file; None is remembered in memory only."""
+class DiskCache:
+    """The newest few JSON values by key, in one file; None is cached in memory only."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, Any] | None = None
 
     async def get(self, key: Json, ask: Callable[[], Awaitable[Json]]) -> Json:
-        """The value of a key; it is asked for when it is not known yet."""
+        """The value of a key, fetched with `ask` if it is not cached."""
         text = orjson.dumps(key).decode()
         known = await self._load()
         if text not in known:
             known[text] = await ask()
             while len(known) > _MOST:
                 del known[next(iter(known))]
-            with contextlib.suppress(OSError):  # a full disk costs the memory of it, not the service
+            with contextlib.suppress(OSError):  # a full disk costs the cache, not the service
                 kept = {k: v for k, v in known.items() if v}
                 await asyncio.to_thread(write_whole, self._file, orjson.dumps(kept))
         return known[text]
 
     async def digests(self) -> set[str]:
-        """Of all slices that are remembered."""
+        """The digests of all cached slices."""
         return set(_digests(await self._load()))
 
     async def _load(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import NotFound, StorageError, Unreachable
-from edge_runtime.routing.remembered import Remembered
-from edge_runtime.routing.repeats import Repeats
+from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.repeatability import Repeatability
 
 
 class Cards:
@@ -25,8 +25,8 @@ class Cards:
         return self.given
 
 
-def repeats(folder: Path, store: Cards) -> Repeats:
-    return Repeats(Remembered(folder / "known.json"), store)  # type: ignore[arg-type]
+def repeatability(folder: Path, store: Cards) -> Repeatability:
+    return Repeatability(DiskCache(folder / "known.json"), store)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -34,22 +34,22 @@ def repeats(folder: Path, store: Cards) -> Repeats:
 )
 async def test_what_the_store_said_is_known_without_it(tmp_path: Path, said: str) -> None:
     store = Cards({"unrepeatable": said})
-    first = repeats(tmp_path, store)
+    first = repeatability(tmp_path, store)
     assert [await first.unrepeatable("sha256:m") for _ in range(2)] == [said, said]
     assert store.asked == 1
     gone = Cards(Unreachable("no store"))
-    assert await repeats(tmp_path, gone).unrepeatable("sha256:m") == said
+    assert await repeatability(tmp_path, gone).unrepeatable("sha256:m") == said
     assert gone.asked == 0
 
 
 @pytest.mark.parametrize("answer", [{}, NotFound("no model sha256:m")], ids=["older store", "no such model"])
 async def test_a_store_that_does_not_know_leaves_it_unknown(tmp_path: Path, response: Any) -> None:
-    assert await repeats(tmp_path, Cards(response)).unrepeatable("sha256:m")
+    assert await repeatability(tmp_path, Cards(response)).unrepeatable("sha256:m")
 
 
 async def test_a_store_out_of_reach_is_to_be_asked_again(tmp_path: Path) -> None:
     store = Cards(Unreachable("no store"))
-    asked = repeats(tmp_path, store)
+    asked = repeatability(tmp_path, store)
     with pytest.raises(Unreachable):
         await asked.unrepeatable("sha256:m")
     store.given = {"unrepeatable": ""}

@@ -21,13 +21,13 @@ from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
-from edge_runtime.routing.completions import Completions
-from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.background_loading import BackgroundLoader
+from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.fallbacks.deferred import DeferredFallback
+from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.remembered import Remembered
 from streams import answering
 
 Stack = Any
@@ -40,7 +40,7 @@ def image() -> Any:
 
 
 def _known(stack: Stack) -> bool:
-    return bool((stack.folder / "cache-digits" / "continuations.json").is_file())
+    return bool((stack.folder / "cache-digits" / "model-store.json").is_file())
 
 
 def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_the_store(
@@ -57,7 +57,7 @@ def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_
             stack.hop.mode = "pass"
             stack.start_edge(None, NOWHERE)
         stack.wait_for_route(image, "final@pool2")
-        stack.wait(lambda: stack.metric("edge_sessions_bytes") > planned, within=10)  # the insurance is there
+        stack.wait(lambda: stack.metric("edge_sessions_bytes") > planned, within=10)  # the fallback is loaded
         stack.hop.mode = "hang"
         response = stack.infer(image)
         assert (response["parameters"]["exit"], response["parameters"]["cut"]) == ("exit2", "local")
@@ -65,27 +65,27 @@ def test_the_exit_behind_the_cut_answers_for_the_hop_also_after_a_start_without_
         np.testing.assert_allclose(response["outputs"][0]["data"], expected.ravel(), rtol=1e-4, atol=1e-5)
 
 
-async def test_insurance_is_begun_in_time_or_when_it_is_needed_and_only_once() -> None:
+async def test_a_fallback_starts_in_time_or_when_it_is_needed_and_only_once() -> None:
     begun: list[bool] = []
 
     async def work() -> Any:
         begun.append(True)
         return np.zeros(1)
 
-    early = Insurance(work)
-    early.begin_in(0.001)
+    early = DeferredFallback(work)
+    early.start_in(0.001)
     while not begun:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.001)
     assert (await early.result()).shape == (1,)
-    late = Insurance(work)
-    late.begin_in(60)
+    late = DeferredFallback(work)
+    late.start_in(60)
     await late.result()
     early.cancel()
     late.cancel()
     assert len(begun) == 2
 
 
-async def test_insurance_that_is_not_needed_is_cancelled() -> None:
+async def test_a_fallback_that_is_not_needed_is_cancelled() -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def work() -> Any:
@@ -95,13 +95,13 @@ async def test_insurance_that_is_not_needed_is_cancelled() -> None:
         finally:
             ended.set()
 
-    insurance = Insurance(work)
-    insurance.begin_in(0)
+    fallback = DeferredFallback(work)
+    fallback.start_in(0)
     async with asyncio.timeout(20):
         await begun.wait()
-        insurance.cancel()
+        fallback.cancel()
         await ended.wait()
-    assert insurance.begun
+    assert fallback.started
 
 
 def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
@@ -131,11 +131,11 @@ class _Link:
 async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> AsyncIterator[Dataplane]:
     """A dataplane whose next hop is a socket that never answers."""
     store = ModelStore(stack.store)
-    remembered = Remembered(folder / "continuations.json")
-    completions = Completions(Continuations(remembered, store), Ladders(remembered, store))
+    disk_cache = DiskCache(folder / "model-store.json")
+    background = BackgroundLoader(LocalTails(disk_cache, store), Ladders(disk_cache, store))
     cache = SliceCache(folder, store)
     metrics = Metrics("digits")
-    generations = Generations(Loader(cache, None), metrics, Resolver(), completions=completions)
+    generations = Generations(Loader(cache, None), metrics, Resolver(), background=background)
 
     def document() -> Any:
         remote = stack.remote("pool2")
@@ -148,7 +148,7 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     assert await generations.use(placement)
     assert generations.table is not None
     async with asyncio.timeout(10):
-        while not generations.table.covers:  # noqa: ASYNC110 - nobody tells
+        while not generations.table.fallbacks:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
     link: Any = _Link()
     generations.link = link

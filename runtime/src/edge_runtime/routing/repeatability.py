@@ -1,6 +1,6 @@
-"""Whether a model answers the same inputs the same again: asked of the model store, which has all of it.
+"""Whether a model gives the same outputs for the same inputs, as the model store knows from the whole model.
 
-A node that has only the head cannot tell whether the tail draws at random.
+A node that has only the head cannot tell whether the tail draws random numbers.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Final
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
-from edge_runtime.routing.remembered import Remembered
+from edge_runtime.routing.disk_cache import DiskCache
 
 _UNKNOWN: Final = "the model store does not say whether the model answers the same again"
 
 
-class Repeats:
-    """What the store says of models, remembered on the disk for a start without it."""
+class Repeatability:
+    """What the store says about models, cached on disk for a start without the store."""
 
-    def __init__(self, remembered: Remembered, store: ModelStore) -> None:
-        self._remembered, self._store = remembered, store
+    def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
+        self._disk_cache, self._store = disk_cache, store
 
     async def unrepeatable(self, model: str) -> str:
-        """Why a model may answer otherwise next time; empty where it does not. Raises Unreachable."""
+        """Why the same inputs may give other outputs next time; empty if not. Raises Unreachable."""
 
         async def ask() -> Json:
             try:
@@ -33,6 +33,6 @@ class Repeats:
                 return {"unrepeatable": f"{_UNKNOWN}: {error}"}
             return {"unrepeatable": metadata.get("unrepeatable")}
 
-        found = await self._remembered.get(["unrepeatable", model], ask)
+        found = await self._disk_cache.get(["unrepeatable", model], ask)
         said = found.get("unrepeatable") if isinstance(found, dict) else None
         return said if isinstance(said, str) else _UNKNOWN

@@ -1,7 +1,7 @@
-"""Slices from a cut to an exit: what answers in place of a hop from the activation that is already there.
+"""Local tails: slices from a route's cut to an exit, which continue at this node when the hop fails.
 
-The plan does not name them: they are had from the model store once a table serves, and remembered on the disk
-for a start without it.
+A Placement does not name them. They come from the model store once a table serves, and are cached on disk for
+a start without the store.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.codecs.contracts import FORM
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
-from edge_runtime.routing.remembered import Remembered
+from edge_runtime.routing.disk_cache import DiskCache
 
 _log = logging.getLogger(__name__)
 
 
-class Continuations:
-    """Routes that continue another one's head at this node, by model, cut and least accuracy."""
+class LocalTails:
+    """Routes that continue from another route's head at this node, by model, cut and minimum accuracy."""
 
-    def __init__(self, remembered: Remembered, store: ModelStore) -> None:
-        self._remembered, self._store = remembered, store
+    def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
+        self._disk_cache, self._store = disk_cache, store
 
     async def of(self, placement: Placement, route: Route, local: Route) -> Route | None:
-        """The cheapest route from this one's activation to an exit no worse than the local one's.
+        """The cheapest route from this activation to an exit at least as accurate as the local route's.
 
-        None when there is none, or it is not known and the store is out of reach.
+        None if there is none, or if it is not cached and the store is unreachable.
         """
         assert route.remote is not None
         model, cut = placement.spec.model.digest, list(route.sent)
         if {t.name for t in placement.spec.model.inputs} >= set(cut):
-            return None  # nothing was computed yet: the local route has the input as it came
+            return None  # nothing was computed yet: the local route starts from the input
 
         async def ask() -> dict[str, Any] | None:
             try:
@@ -48,16 +48,16 @@ class Continuations:
         try:
             key = [model, cut, local.exit, local.accuracy]
             encoded = [route.codec, FORM, route.exit, route.accuracy] if route.codec != "fp32" else []
-            found = await self._remembered.get(key + encoded, ask)
+            found = await self._disk_cache.get(key + encoded, ask)
         except Unreachable:
             return None
         return _route(found, local) if found else None
 
     async def _ask(self, model: str, cut: list[str], route: Route, local: Route) -> dict[str, Any] | None:
-        """The first exit behind the cut, which is the one that is nearest.
+        """The nearest exit behind the cut.
 
-        The head gives its activation as it crosses the hop, so it is decoded here, too; what the plan says
-        that its codec costs the route's exit is taken to be lost at every other.
+        The head returns its activation encoded for the hop, so the tail decodes it. The accuracy that the
+        codec costs the route's exit is assumed to be lost at every other exit, too.
         """
         metadata = await self._store.metadata(model)
         whole = next((e["accuracy"] for e in metadata["exits"] if e["name"] == route.exit), route.accuracy)
@@ -81,7 +81,7 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
     except (ValidationError, KeyError, TypeError, ValueError):
         return None
     stage = Stage(place=local.stages[0].place, runtime="Edge", slice=slice_)
-    # No duration of its own is known before it was run; what the plan says of the local route bounds it.
+    # It has no measured latency before its first run; the local route's predicted latency is an upper bound.
     return Route(
         name=f"{exit_}@local",
         exit=exit_,
