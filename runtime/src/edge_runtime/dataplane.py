@@ -20,9 +20,9 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.ladders import climb
 from edge_runtime.routing.tables import LoadedRoute, Table
 from edge_runtime.status import Window
 from edge_runtime.tensors import Array, Contract
@@ -141,11 +141,14 @@ class Dataplane:
     async def _run_here(
         self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
     ) -> tuple[Array, LoadedRoute]:
-        ladder, leave_at = table.ladders.get(loaded.route.name), table.placement.spec.early_exit.leave_at
-        if ladder is None or leave_at is None:
+        branched, leave_at = (
+            table.branched_routes.get(loaded.route.name),
+            table.placement.spec.early_exit.leave_at,
+        )
+        if branched is None or leave_at is None:
             return await self._run(loaded, inputs, due), loaded
         run = partial(self._run_stage, due=due)
-        return await climb(ladder, inputs, leave_at, run, lambda: until - self._clock())
+        return await run_until_confident(branched, inputs, leave_at, run, lambda: until - self._clock())
 
     async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> Array:
         return (await self._run_stage(loaded, inputs, due))[0]

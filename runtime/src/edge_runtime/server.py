@@ -36,9 +36,9 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.repeatability import Repeatability
 from edge_runtime.serving import Service
@@ -85,7 +85,9 @@ class Runtime:
         trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
         self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
         self._disk_cache = DiskCache(cache_dir / "model-store.json")
-        background = BackgroundLoader(LocalTails(self._disk_cache, store), Ladders(self._disk_cache, store))
+        background = BackgroundLoader(
+            LocalTails(self._disk_cache, store), EarlyExitLoader(self._disk_cache, store)
+        )
         self.generations = Generations(
             self._loader,
             self.metrics,

@@ -23,10 +23,10 @@ from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
 from streams import answering
 
@@ -132,7 +132,7 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     """A dataplane whose next hop is a socket that never answers."""
     store = ModelStore(stack.store)
     disk_cache = DiskCache(folder / "model-store.json")
-    background = BackgroundLoader(LocalTails(disk_cache, store), Ladders(disk_cache, store))
+    background = BackgroundLoader(LocalTails(disk_cache, store), EarlyExitLoader(disk_cache, store))
     cache = SliceCache(folder, store)
     metrics = Metrics("digits")
     generations = Generations(Loader(cache, None), metrics, Resolver(), background=background)

@@ -1,4 +1,4 @@
-"""The one way by which slices get into the runtime: those of tables, of ladders and of what covers a hop."""
+"""Loading slices: those of tables, early exits and fallbacks all come in one way."""
 
 from __future__ import annotations
 

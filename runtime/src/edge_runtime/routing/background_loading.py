@@ -10,8 +10,8 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.inference.sessions import Session
+from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
-from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.tables import LoadedRoute, Table
 
 _log = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ Load = Callable[[Slice], Awaitable[Session]]
 class BackgroundLoader:
     """Completes tables from the model store, or from the disk cache of its responses."""
 
-    def __init__(self, local_tails: LocalTails, ladders: Ladders) -> None:
-        self._local_tails, self._ladders = local_tails, ladders
+    def __init__(self, local_tails: LocalTails, branched_routes: EarlyExitLoader) -> None:
+        self._local_tails, self._early_exits = local_tails, branched_routes
 
     async def complete(self, table: Table, load: Load) -> None:
-        """Fills `fallbacks` and `ladders` one by one; what cannot be loaded is left out."""
+        """Fills `fallbacks` and `branched_routes` one by one; what cannot be loaded is left out."""
         if table.local is None:
             return
         for loaded in table.routes:
@@ -52,6 +52,6 @@ class BackgroundLoader:
     async def _load_early_exits(self, table: Table, loaded: LoadedRoute, load: Load) -> None:
         if table.placement.spec.early_exit.leave_at is None:
             return
-        ladder = await self._ladders.of(table.placement, loaded, load)
-        if ladder is not None:
-            table.ladders[loaded.route.name] = ladder
+        branched = await self._early_exits.of(table.placement, loaded, load)
+        if branched is not None:
+            table.branched_routes[loaded.route.name] = branched

@@ -41,18 +41,18 @@ class LoadedRelay:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One exit on the way to another: the trunk up to it and its branch."""
+class BranchPoint:
+    """An early exit: the trunk up to its branch point, and its branch."""
 
     trunk: LoadedRoute
     branch: LoadedRoute
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
-    """The exits on the way to a local route's, nearest first, and what comes after the last of them."""
+class BranchedRoute:
+    """A local route divided at its early exits, nearest first, and the rest behind the last of them."""
 
-    rungs: tuple[Rung, ...]
+    points: tuple[BranchPoint, ...]
     rest: LoadedRoute
 
 
@@ -60,9 +60,9 @@ class Ladder:
 class Table:
     """One generation of the route table: everything that a request needs.
 
-    fallbacks: the local tails that may answer in place of a route's hop, by the route's name. ladders: the
-    local routes with early exits, by name. Both are loaded after the table. missing: which routes are left
-    out, and why.
+    fallbacks: the local tails that may answer in place of a route's hop, by the route's name.
+    branched_routes: the local routes with early exits, by name. Both are loaded after the table.
+    missing: which routes are left out, and why.
     """
 
     placement: Placement
@@ -75,7 +75,7 @@ class Table:
     missing: str = ""
     relays: tuple[LoadedRelay, ...] = ()
     fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
-    ladders: dict[str, Ladder] = field(default_factory=dict)
+    branched_routes: dict[str, BranchedRoute] = field(default_factory=dict)
 
     @property
     def has_fallback(self) -> bool:

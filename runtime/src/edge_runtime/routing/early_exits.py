@@ -1,7 +1,7 @@
-"""Exits on the way to a local route's: an input of which one is sure leaves there, the others climb on.
+"""Early exits of a local route: an input leaves at the first exit whose confidence reaches the threshold.
 
-BranchyNet (Teerapittayanon, McDanel, Kung, ICPR 2016): the exits share one trunk, so looking at one costs its
-own branch only.
+BranchyNet (Teerapittayanon, McDanel, Kung, ICPR 2016): the exits share one trunk, so evaluating one costs
+only its own branch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
 from edge_runtime.responses import confidence
 from edge_runtime.routing.disk_cache import DiskCache
-from edge_runtime.routing.tables import Ladder, LoadedRoute, Rung
+from edge_runtime.routing.tables import BranchedRoute, BranchPoint, LoadedRoute
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ Load = Callable[[Slice], Awaitable[Session]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One exit on the way, which branches off at `branch`; the one before it, or the input, is at `start`."""
+class ExitPoint:
+    """An early exit that branches off at tensor `branch`; `start` is the branch before it, or the input."""
 
     exit: str
     accuracy: float
@@ -41,15 +41,15 @@ class Step:
     branch: str
 
 
-def steps(metadata: Json, exit_: str, min_accuracy: float) -> list[Step]:
-    """The exits that an input may leave by before `exit_`; `metadata` is the model store's.
+def exit_points(metadata: Json, exit_: str, min_accuracy: float) -> list[ExitPoint]:
+    """The early exits before `exit_`, by the model store's `metadata`.
 
-    Each branches off at the deepest cut that both have, below the one before it.
+    Each branches off at the deepest cut that it shares with `exit_`, behind the branch of the exit before.
     """
     exits = {entry["name"]: entry for entry in metadata["exits"]}
     last = exits[exit_]
     trunk = [cut["tensor"] for cut in last["cuts"] if len(cut.get("tensors", [""])) == 1]
-    found: dict[int, Step] = {}
+    found: dict[int, ExitPoint] = {}
     for entry in exits.values():
         if entry["name"] == exit_ or not min_accuracy <= entry["accuracy"] <= last["accuracy"]:
             continue
@@ -57,45 +57,45 @@ def steps(metadata: Json, exit_: str, min_accuracy: float) -> list[Step]:
         depth = max((i for i, tensor in enumerate(trunk) if tensor in shared), default=0)
         best = found.get(depth)
         if depth and (best is None or entry["accuracy"] > best.accuracy):
-            found[depth] = Step(entry["name"], entry["accuracy"], entry["output"], "", trunk[depth])
+            found[depth] = ExitPoint(entry["name"], entry["accuracy"], entry["output"], "", trunk[depth])
     ordered = [found[depth] for depth in sorted(found)]
-    starts = [trunk[0], *(step.branch for step in ordered)]
+    starts = [trunk[0], *(point.branch for point in ordered)]
     return [
-        Step(step.exit, step.accuracy, step.output, start, step.branch)
-        for step, start in zip(ordered, starts, strict=False)
+        ExitPoint(point.exit, point.accuracy, point.output, start, point.branch)
+        for point, start in zip(ordered, starts, strict=False)
     ]
 
 
-async def climb(
-    ladder: Ladder, inputs: Mapping[str, Array], leave_at: float, run: Run, left: Callable[[], float]
+async def run_until_confident(
+    branched: BranchedRoute, inputs: Mapping[str, Array], leave_at: float, run: Run, left: Callable[[], float]
 ) -> tuple[Array, LoadedRoute]:
-    """The output and the route whose exit gave it. `left` tells the seconds until the deadline.
+    """The output, and the route whose exit computed it. `left` gives the seconds until the deadline.
 
-    A branch is not looked at when the rest would be late for it.
+    A branch is skipped if evaluating it would make the rest of the route late.
     """
     known = dict(inputs)
-    for i, rung in enumerate(ladder.rungs):
-        known |= _named(rung.trunk, await run(rung.trunk, known))
-        needed = sum(r.trunk.stats.most for r in ladder.rungs[i + 1 :]) + ladder.rest.stats.most
-        if rung.branch.stats.most + needed > left():
+    for i, point in enumerate(branched.points):
+        known |= _named(point.trunk, await run(point.trunk, known))
+        needed = sum(r.trunk.stats.most for r in branched.points[i + 1 :]) + branched.rest.stats.most
+        if point.branch.stats.most + needed > left():
             continue
-        (output,) = await run(rung.branch, known)
+        (output,) = await run(point.branch, known)
         if (confidence(output) or 0.0) >= leave_at:
-            return output, rung.branch
-    (output,) = await run(ladder.rest, known)
-    return output, ladder.rest
+            return output, point.branch
+    (output,) = await run(branched.rest, known)
+    return output, branched.rest
 
 
-class Ladders:
-    """Ladders by model, exit and least accuracy: cut by the model store, remembered on the disk."""
+class EarlyExitLoader:
+    """Branched routes by model, exit and minimum accuracy: cut by the model store, cached on disk."""
 
     def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
         self._disk_cache, self._store = disk_cache, store
 
-    async def of(self, placement: Placement, local: LoadedRoute, load: Load) -> Ladder | None:
-        """The ladder of a local route; None without an exit on the way, or while the store is out of reach.
+    async def of(self, placement: Placement, local: LoadedRoute, load: Load) -> BranchedRoute | None:
+        """The branched form of a local route; None without early exits, or while the store is unreachable.
 
-        Raises EdgeError when a slice of it cannot be loaded.
+        Raises EdgeError if one of its slices cannot be loaded.
         """
         model, exit_ = placement.spec.model.digest, local.route.exit
         floor = placement.spec.slo.min_accuracy or 0.0
@@ -106,34 +106,34 @@ class Ladders:
             except Unreachable:
                 raise
             except (StorageError, KeyError, TypeError, ValueError) as error:
-                _log.info("no exits lead to %s: %r", exit_, error)
+                _log.info("%s has no early exits: %r", exit_, error)
                 return None
 
         try:
-            found = await self._disk_cache.get(["ladder", model, exit_, floor], ask)
+            found = await self._disk_cache.get(["early-exits", model, exit_, floor], ask)
         except Unreachable:
             return None
         return await _loaded(found, local, load) if found else None
 
     async def _ask(self, model: str, exit_: str, floor: float) -> dict[str, Any] | None:
         metadata = await self._store.metadata(model)
-        found = steps(metadata, exit_, floor)
+        found = exit_points(metadata, exit_, floor)
         if not found:
             return None
         output = next(e["output"] for e in metadata["exits"] if e["name"] == exit_)
-        rungs = [
+        points = [
             {
-                "exit": step.exit,
-                "accuracy": step.accuracy,
-                "trunk": await self._store.slice(model, [step.start], [step.branch]),
-                "branch": await self._store.slice(model, [step.branch], [step.output]),
+                "exit": point.exit,
+                "accuracy": point.accuracy,
+                "trunk": await self._store.slice(model, [point.start], [point.branch]),
+                "branch": await self._store.slice(model, [point.branch], [point.output]),
             }
-            for step in found
+            for point in found
         ]
-        return {"rungs": rungs, "rest": await self._store.slice(model, [found[-1].branch], [output])}
+        return {"points": points, "rest": await self._store.slice(model, [found[-1].branch], [output])}
 
 
-async def _loaded(found: Json, local: LoadedRoute, load: Load) -> Ladder | None:
+async def _loaded(found: Json, local: LoadedRoute, load: Load) -> BranchedRoute | None:
     async def part(slice_: Json, **change: Any) -> LoadedRoute:  # noqa: ANN401
         stage = local.route.stages[0].model_copy(update={"slice": Slice.model_validate(slice_)})
         session = await load(stage.slice)
@@ -141,18 +141,18 @@ async def _loaded(found: Json, local: LoadedRoute, load: Load) -> Ladder | None:
         return LoadedRoute(route, session, None, LatencyStats(session.seconds))
 
     try:
-        rungs = [
-            Rung(
-                await part(rung["trunk"]),
-                await part(rung["branch"], **_as_exit(local.route, rung["exit"], rung["accuracy"])),
+        points = [
+            BranchPoint(
+                await part(point["trunk"]),
+                await part(point["branch"], **_as_exit(local.route, point["exit"], point["accuracy"])),
             )
-            for rung in found["rungs"]
+            for point in found["points"]
         ]
-        if not all(rung.branch.route.output.batched for rung in rungs):
-            return None  # nobody can tell how sure boxes are
-        return Ladder(tuple(rungs), await part(found["rest"]))
+        if not all(point.branch.route.output.batched for point in points):
+            return None  # bounding boxes have no confidence
+        return BranchedRoute(tuple(points), await part(found["rest"]))
     except (ValidationError, KeyError, TypeError) as error:
-        _log.warning("what is remembered of the exits on the way is damaged: %s", error)
+        _log.warning("the cached early exits are damaged: %s", error)
         return None
 
 
