@@ -42,7 +42,7 @@ class Dataplane:
     ) -> None:
         self.window = Window()
         self._generations, self._metrics, self._clock = generations, metrics, clock
-        self._runner, self._guards = generations.runner, generations.guards
+        self._runner, self._breakers = generations.runner, generations.breakers
         self._active_route = generations.active_route
 
     @property
@@ -239,7 +239,7 @@ class Dataplane:
         try:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
-                with self._guards.patient(hop, limit, allowed.expected):
+                with self._breakers.patient(hop, limit, allowed.expected):
                     output = (await hop.infer(activations, allowed.seconds))[0]
             outcome = "ok"
             return output
@@ -263,7 +263,7 @@ class Dataplane:
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None
-        return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
+        return self._breakers.ended(loaded.hop, outcome, trial=trial, fair=fair)
 
 
 def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> bool:

@@ -11,7 +11,7 @@ from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
-from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.tables import LoadedRoute, Table
 
@@ -35,8 +35,8 @@ class _Link:
 class _Setup:
     def __init__(self) -> None:
         self.now, self.switches, self.metrics, self.link = 100.0, 0, Metrics("m"), _Link()
-        self.guards = Guards(lambda: self.now, lambda: True, lambda: None)
-        self.active = ActiveRoute(lambda: self.now, self.guards, self.metrics, self._switched)
+        self.breakers = BreakerRegistry(lambda: self.now, lambda: True, lambda: None)
+        self.active = ActiveRoute(lambda: self.now, self.breakers, self.metrics, self._switched)
 
     def of(self, table: Table) -> str:
         link: Any = self.link
@@ -108,10 +108,10 @@ async def test_after_a_hop_failed_one_request_a_second_later_tries_it() -> None:
     assert setup.choose(table) == ("far", False)
     hop = table.routes[0].hop
     assert hop is not None
-    setup.guards.ended(hop, "failed", trial=False, fair=True)
+    setup.breakers.ended(hop, "failed", trial=False, fair=True)
     assert setup.choose(table) == ("near", False)
     setup.now += 1.1
     assert [setup.choose(table) for _ in range(3)] == [("far", True), ("near", False), ("near", False)]
-    setup.guards.ended(hop, "ok", trial=True, fair=True)
+    setup.breakers.ended(hop, "ok", trial=True, fair=True)
     assert setup.choose(table) == ("far", False)
-    setup.guards.close()
+    setup.breakers.close()

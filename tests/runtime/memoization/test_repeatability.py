@@ -42,7 +42,9 @@ async def test_what_the_store_said_is_known_without_it(tmp_path: Path, said: str
     assert gone.asked == 0
 
 
-@pytest.mark.parametrize("response", [{}, NotFound("no model sha256:m")], ids=["older store", "no such model"])
+@pytest.mark.parametrize(
+    "response", [{}, NotFound("no model sha256:m")], ids=["older store", "no such model"]
+)
 async def test_a_store_that_does_not_know_leaves_it_unknown(tmp_path: Path, response: Any) -> None:
     assert await repeatability(tmp_path, Cards(response)).unrepeatable("sha256:m")
 

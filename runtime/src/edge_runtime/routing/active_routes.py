@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from edge_runtime.links.estimates import LinkView
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
-from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.routes import RouteState, decide
 from edge_runtime.routing.tables import LoadedRoute, Table
 
@@ -16,9 +16,13 @@ class ActiveRoute:
     """Which of a table's routes is active, and since when. `on_switch` is called when it is another one."""
 
     def __init__(
-        self, clock: Callable[[], float], guards: Guards, metrics: Metrics, on_switch: Callable[[], None]
+        self,
+        clock: Callable[[], float],
+        breakers: BreakerRegistry,
+        metrics: Metrics,
+        on_switch: Callable[[], None],
     ) -> None:
-        self._clock, self._guards, self._metrics, self._on_switch = clock, guards, metrics, on_switch
+        self._clock, self._breakers, self._metrics, self._on_switch = clock, breakers, metrics, on_switch
         self._state = RouteState()
 
     def of(self, table: Table, link: LinkMonitor | None) -> LoadedRoute:
@@ -45,7 +49,7 @@ class ActiveRoute:
 
     def _decide(self, table: Table, link: LinkMonitor | None) -> tuple[int, Collection[int]]:
         """The index of the route, and those of the routes whose breaker is open."""
-        now, shut, before = self._clock(), self._guards.shut(table.hops), self._state.active
+        now, shut, before = self._clock(), self._breakers.shut(table.hops), self._state.active
         index, self._state = decide(table.choices, _view(table, link), self._state, now, shut)
         if index != before:
             route = table.routes[index].route
@@ -63,7 +67,7 @@ class ActiveRoute:
             hop = table.routes[best].hop
             if best == index or hop is None or best in passed:
                 return None
-            if best in shut and self._guards.may_try(hop):
+            if best in shut and self._breakers.may_try(hop):
                 return table.routes[best]
             passed.add(best)
 

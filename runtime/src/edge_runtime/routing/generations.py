@@ -24,7 +24,7 @@ from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.background_loading import BackgroundLoader
-from edge_runtime.routing.guards import Guards
+from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.relays import RelayBackend
 from edge_runtime.routing.repeatability import Repeatability
@@ -65,8 +65,8 @@ class Generations:
         self.changed = asyncio.Event()
         self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
         metrics.running(lambda: self.runner.running)
-        self.guards = Guards(clock, self._reachable, self.changed.set)
-        self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
+        self.breakers = BreakerRegistry(clock, self._reachable, self.changed.set)
+        self.active_route = ActiveRoute(clock, self.breakers, metrics, self.changed.set)
         self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
         self._tls = tls
         self._background, self._repeatability = background, repeatability
@@ -115,7 +115,7 @@ class Generations:
 
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
-        self.guards.close()
+        self.breakers.close()
         self.runner.close()
         if self._completing is not None:
             self._completing.cancel()
@@ -197,7 +197,7 @@ class Generations:
 
     def _forget_clients(self, table: Table) -> None:
         hops = [hop for hop in table.hops if hop is not None]
-        self.guards.keep_only({hop.address for hop in hops})
+        self.breakers.keep_only({hop.address for hop in hops})
         needed = {hop.url for hop in (*hops, *(r.hop for r in table.relays if r.hop is not None))}
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()
@@ -228,10 +228,10 @@ class Generations:
 
     def _link_changed(self, recovered: bool, notable: bool) -> None:
         if recovered:
-            self.guards.recovered()
+            self.breakers.recovered()
         if self.link is not None:
             bandwidth, told = self.link.view().bandwidth, self.link.report()
-            self.guards.measured(bandwidth)
+            self.breakers.measured(bandwidth)
             level, low = (value or 0.0 if told.up else 0.0 for value in (bandwidth, told.bandwidth_low))
             measured = told.measured_at.timestamp() if told.measured_at is not None else None
             self._metrics.link(self.link.spec.peer, level, low, measured)

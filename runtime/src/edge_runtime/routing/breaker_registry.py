@@ -1,4 +1,4 @@
-"""The breakers of all next hops of a node, and the health checks while one is open."""
+"""The circuit breakers of all next hops of a node, and the health checks while one is open."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _STAGGER: Final = 0.003
 _NONE: Final[frozenset[int]] = frozenset()
 
 
-class Checked(Protocol):
-    """A hop, as far as its health goes."""
+class CheckedHop(Protocol):
+    """The part of a hop that concerns its health."""
 
     @property
     def address(self) -> str:
@@ -39,11 +39,11 @@ class Checked(Protocol):
         """Whether it crosses the measured link."""
 
     async def healthy(self, within: float) -> bool:
-        """Whether it would answer."""
+        """Whether it responds to a health check `within` so many seconds."""
 
 
-class Guards:
-    """One breaker for each address. `on_change` is called when one opens, closes or may be tried."""
+class BreakerRegistry:
+    """One breaker per address. `on_change` is called when one opens, closes or becomes half open."""
 
     def __init__(
         self, clock: Callable[[], float], reachable: Callable[[], bool], on_change: Callable[[], None]
@@ -54,10 +54,10 @@ class Guards:
         self._waiting: dict[str, dict[asyncio.Timeout, float]] = {}
 
     @contextmanager
-    def patient(self, hop: Checked, limit: asyncio.Timeout, expected: float) -> Iterator[None]:
-        """While a request waits for the hop: once its breaker opens, no longer than `expected` seconds.
+    def patient(self, hop: CheckedHop, limit: asyncio.Timeout, expected: float) -> Iterator[None]:
+        """Bounds the wait for a hop: once its breaker opens, to `expected` seconds.
 
-        A hop that has failed others is not going to answer those who wait longer than was planned.
+        A hop that has failed other requests will not answer those that wait longer than planned.
         """
         waiting = self._waiting.setdefault(hop.address, {})
         waiting[limit] = asyncio.get_running_loop().time() + expected
@@ -66,22 +66,22 @@ class Guards:
         finally:
             del waiting[limit]
 
-    def shut(self, hops: Sequence[Checked | None]) -> Collection[int]:
-        """Indexes of the hops that are not to be taken."""
+    def shut(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
+        """The indexes of the hops whose breaker is not closed."""
         if not self._breakers:
             return _NONE
         return {i for i, hop in enumerate(hops) if hop is not None and not self._of(hop).closed}
 
-    def may_try(self, hop: Checked) -> bool:
-        """Whether one request may take it to find out; it has set out if so."""
+    def may_try(self, hop: CheckedHop) -> bool:
+        """Whether one request may probe the hop; if so, its attempt has begun."""
         breaker = self._of(hop)
         if not may_try(breaker, self._clock()):
             return False
         self._breakers[hop.address] = tried(breaker)
         return True
 
-    def ended(self, hop: Checked, outcome: str, *, trial: bool, fair: bool) -> bool:
-        """A hop ended: `ok`, `late`, `failed`, or what says nothing of it. Whether it is news."""
+    def ended(self, hop: CheckedHop, outcome: str, *, trial: bool, fair: bool) -> bool:
+        """Records how a hop ended: `ok`, `late`, `failed` or without a result. Whether this is news."""
         breaker = self._breakers.get(hop.address)
         if outcome == "ok":
             if breaker is not None:
@@ -111,11 +111,11 @@ class Guards:
             self._breakers = {a: seen(b, bandwidth, now) for a, b in self._breakers.items()}
 
     def recovered(self) -> None:
-        """The link is back: what failed while it was away says nothing any more."""
+        """The link is up again: failures while it was down no longer count."""
         self._breakers.clear()
 
     def keep_only(self, addresses: Collection[str]) -> None:
-        """Forgets the hops that no table has any more."""
+        """Drops the breakers of hops that no table uses any more."""
         for address in self._breakers.keys() - addresses:
             del self._breakers[address]
             if (check := self._checks.pop(address, None)) is not None:
@@ -126,19 +126,19 @@ class Guards:
         for task in self._checks.values():
             task.cancel()
 
-    def _release(self, hop: Checked) -> None:
-        # One after the other: all at once they would wait for each other's answers, the oldest too.
+    def _release(self, hop: CheckedHop) -> None:
+        # One after the other: if all were released at once they would delay each other, even the oldest.
         turn = asyncio.get_running_loop().time()
         for limit, expected in self._waiting.get(hop.address, {}).items():
             if not limit.expired():
                 turn += _STAGGER
                 limit.reschedule(max(turn, expected))
 
-    def _of(self, hop: Checked) -> Breaker:
+    def _of(self, hop: CheckedHop) -> Breaker:
         return self._breakers.get(hop.address, CLOSED)
 
-    async def _check(self, hop: Checked) -> None:
-        """Asks while the breaker is open, one question at a time, and none over a link that is down."""
+    async def _check(self, hop: CheckedHop) -> None:
+        """Checks the hop while its breaker is open, one check at a time, and none over a link that is down."""
         loop = asyncio.get_running_loop()
         try:
             while not self._of(hop).closed:
