@@ -150,14 +150,14 @@ class Route(_Part):
         return any(stage.runtime == "Triton" for stage in self.stages)
 
 
-class Relay(_Part):
-    """A slice that runs here for other entry nodes under the name `model`, and the stages behind it."""
+class IntermediateSlice(_Part):
+    """A slice that this intermediate node runs for other entry nodes as `model`, and the stages behind it."""
 
     model: str = Field(min_length=1)
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=7)
 
     @model_validator(mode="after")
-    def _begins_here(self) -> Relay:
+    def _begins_here(self) -> IntermediateSlice:
         if [s.address is None for s in self.stages] != [True] + [False] * (len(self.stages) - 1):
             raise ValueError("stages must be one at this node, then those that are hops away")
         return self
@@ -250,7 +250,7 @@ class Spec(_Part):
     input_filter: InputFilter | None = None
     result_cache: ResultCache | None = None
     routes: tuple[Route, ...] = Field(min_length=1)
-    relays: tuple[Relay, ...] = ()
+    relays: tuple[IntermediateSlice, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Spec:

@@ -23,7 +23,7 @@ from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.tables import LoadedRoute, Table
+from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 from edge_runtime.status import Window
 from edge_runtime.tensors import Array, Contract
 
@@ -121,7 +121,7 @@ class Dataplane:
         self.window.add(self._clock() - seconds, seconds, met)
 
     async def _respond(
-        self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
+        self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
         chosen, trial = self._active_route.choose(table, self._generations.link, deadline)
@@ -139,7 +139,7 @@ class Dataplane:
             raise
 
     async def _run_here(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
     ) -> tuple[Array, LoadedRoute]:
         branched, leave_at = (
             table.branched_routes.get(loaded.route.name),
@@ -166,7 +166,7 @@ class Dataplane:
 
     async def _run_split(
         self,
-        table: Table,
+        table: LoadedTable,
         loaded: LoadedRoute,
         inputs: Mapping[str, Array],
         start: float,
@@ -220,7 +220,7 @@ class Dataplane:
             deferred.cancel()
 
     async def _run_instead(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
     ) -> tuple[Array, LoadedRoute, str]:
         """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
         if table.local is None:
@@ -271,7 +271,7 @@ def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> b
     return loaded.route.output.batched and rowwise(output, inputs.values())
 
 
-def _worth(table: Table, loaded: LoadedRoute, outcome: str) -> float:
+def _worth(table: LoadedTable, loaded: LoadedRoute, outcome: str) -> float:
     """The accuracy of an answer; the highest where its exit was so sure that the input left early."""
     planned = any(other.route.name == loaded.route.name for other in table.routes)
     return loaded.route.accuracy if planned or outcome != "ok" else 1.0

@@ -39,8 +39,8 @@ from edge_runtime.routing.disk_cache import DiskCache
 from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.serving import Service
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.status import Report, status_document
@@ -83,7 +83,7 @@ class Runtime:
     ) -> None:
         self.metrics = metrics or Metrics(service)
         trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
-        self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
+        self._loader = SliceLoader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
         self._disk_cache = DiskCache(cache_dir / "model-store.json")
         background = BackgroundLoader(
             LocalTails(self._disk_cache, store), EarlyExitLoader(self._disk_cache, store)
@@ -101,7 +101,9 @@ class Runtime:
         self.dataplane = Dataplane(self.generations, self.metrics)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, service, token_bytes(16))
         runner = self.generations.runner
-        self.service = Service(service, memoization, lambda: self.generations.relays, lambda: runner.stuck)
+        self.service = Service(
+            service, memoization, lambda: self.generations.intermediates, lambda: runner.stuck
+        )
         self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None

@@ -12,8 +12,8 @@ from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.breaker_registry import BreakerRegistry
+from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 from edge_runtime.routing.routes import Choice
-from edge_runtime.routing.tables import LoadedRoute, Table
 
 
 class _Hop:
@@ -38,11 +38,11 @@ class _Setup:
         self.breakers = BreakerRegistry(lambda: self.now, lambda: True, lambda: None)
         self.active = ActiveRoute(lambda: self.now, self.breakers, self.metrics, self._switched)
 
-    def of(self, table: Table) -> str:
+    def of(self, table: LoadedTable) -> str:
         link: Any = self.link
         return self.active.of(table, link).route.name
 
-    def choose(self, table: Table, deadline: float = 1.0) -> tuple[str, bool]:
+    def choose(self, table: LoadedTable, deadline: float = 1.0) -> tuple[str, bool]:
         link: Any = self.link
         loaded, trial = self.active.choose(table, link, deadline)
         return loaded.route.name, trial
@@ -54,7 +54,7 @@ class _Setup:
         self.switches += 1
 
 
-def _table(has_fallback: bool = True, **needs: float) -> Table:
+def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
     """Routes by name with the bandwidth that each needs; `near` is local and takes 20 ms."""
     routes = []
     for name in needs:
@@ -64,7 +64,7 @@ def _table(has_fallback: bool = True, **needs: float) -> Table:
     placement: Any = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(latency=1.0)))
     contract: Any = None
 
-    class Told(Table):
+    class Told(LoadedTable):
         @property
         def has_fallback(self) -> bool:
             return has_fallback

@@ -22,7 +22,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
 
@@ -64,9 +64,9 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     model, metrics, resolver = stackable.deep(), Metrics("m"), Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     placement = _placement(tmp_path, model)
-    first = Generations(Loader(cache, None), Metrics("m"), resolver)
+    first = Generations(SliceLoader(cache, None), Metrics("m"), resolver)
     assert await first.use(placement), first.message
-    generations = Generations(Loader(cache, None, threads=3), metrics, resolver, max_batch=4)
+    generations = Generations(SliceLoader(cache, None, threads=3), metrics, resolver, max_batch=4)
     plane = Dataplane(generations, metrics)
     before = _threads()
     assert await generations.use(placement), generations.message
@@ -102,7 +102,7 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     resolver = Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     metrics = Metrics("m")
-    generations = Generations(Loader(cache, None), metrics, resolver, clock=lambda: 1000.0)
+    generations = Generations(SliceLoader(cache, None), metrics, resolver, clock=lambda: 1000.0)
     plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
     assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
@@ -123,7 +123,7 @@ async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
     model, resolver, metrics = mixing.network(parts), Resolver(), Metrics("m")
     (output,) = Session(model).outputs
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
-    generations = Generations(Loader(cache, None), metrics, resolver)
+    generations = Generations(SliceLoader(cache, None), metrics, resolver)
     plane = Dataplane(generations, metrics)
     placement = _placement(tmp_path, model, (mixing.HEIGHT, mixing.WIDTH), output.name)
     assert await generations.use(placement, at_hand=True), generations.message

@@ -11,7 +11,7 @@ import pytest
 
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.routing.early_exits import run_until_confident
-from edge_runtime.routing.tables import BranchedRoute, BranchPoint
+from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint
 
 Stack = Any
 SURE, UNSURE = np.array([[9.0, 0.0]], np.float32), np.array([[0.1, 0.0]], np.float32)

@@ -27,7 +27,7 @@ from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.slice_loading import SliceLoader
 from streams import answering
 
 Stack = Any
@@ -135,7 +135,7 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     background = BackgroundLoader(LocalTails(disk_cache, store), EarlyExitLoader(disk_cache, store))
     cache = SliceCache(folder, store)
     metrics = Metrics("digits")
-    generations = Generations(Loader(cache, None), metrics, Resolver(), background=background)
+    generations = Generations(SliceLoader(cache, None), metrics, Resolver(), background=background)
 
     def document() -> Any:
         remote = stack.remote("pool2")

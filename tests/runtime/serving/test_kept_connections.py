@@ -14,7 +14,7 @@ from edge_runtime.assignment import Link, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links.monitors import LinkMonitor
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.hops import Hop
 from edge_runtime.tensors import Tensor
 from streams import answering
 

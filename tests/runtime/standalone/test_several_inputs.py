@@ -16,7 +16,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import digest_of
 from networks import info, model_of
 
@@ -91,7 +91,7 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
     )
     resolver = Resolver()
     metrics, cache = Metrics("m"), SliceCache(slices, ModelStore("http://127.0.0.1:1", resolver))
-    generations = Generations(Loader(cache, None), metrics, resolver)
+    generations = Generations(SliceLoader(cache, None), metrics, resolver)
     assert await generations.use(placement), generations.message
     plane = Dataplane(generations, metrics)
     image = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], np.float32)

@@ -16,7 +16,7 @@ from edge_runtime.errors import DigestMismatch, NotFound, NotTried, TrialCrashed
 from edge_runtime.inference.memory import Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.trials.judging import Trials
 from edge_runtime.trials.records import Records
 from misbehaving import crashing, endless, harmless
@@ -43,7 +43,7 @@ class Node:
     def __init__(self, folder: Path, store: Shelf, **more: Any) -> None:
         self.cache = SliceCache(folder / "slices", store)
         self.trials = Trials(Records(folder / "trials"), **more)
-        self.loader = Loader(self.cache, self.trials)
+        self.loader = SliceLoader(self.cache, self.trials)
 
 
 def digest_of(data: bytes) -> str:

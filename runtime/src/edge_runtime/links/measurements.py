@@ -43,7 +43,7 @@ def passed(transfer: Passed, at: float) -> Sample | None:
     The far compute is known on average only; what is not the compute's is the link's. Its least rate is bytes
     over all that may have been the link's, its greatest over what must have been. Not the link's may be: the
     time after everything was acknowledged or in which nothing was on its way (the far server was slow, this
-    process had nothing to send, or a relay took the bytes), that in which the receiver's window or the send
+    process had nothing to send, or a proxy took the bytes), that in which the receiver's window or the send
     buffer held it up, and that in which the sender's window was used up and a round trip had to pass.
     """
     before, after = transfer.before, transfer.after

@@ -165,7 +165,7 @@ class LinkMonitor:
         hurried = now - transfer.start < max(_LEAST_PATIENCE, 2 * (self._round_trip or 0.0))
         if (
             moved >= transfer.size or hurried
-        ):  # it arrived: perhaps the far server is late, perhaps a relay took it
+        ):  # it arrived: perhaps the far server is late, perhaps a proxy took it
             self._ask_soon()
         elif not everything:
             self._down("nothing of a request arrived")

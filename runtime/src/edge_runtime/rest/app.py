@@ -70,7 +70,7 @@ class RestApp:
     ) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
-        self._plans, self._relay_plans = Plans(), Plans()
+        self._plans, self._intermediate_plans = Plans(), Plans()
         self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,7 +174,7 @@ class RestApp:
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
         """The response's body in parts, and its headers."""
         contract = self._service.contract(model, version)
-        plans = self._plans if model == self._service.name else self._relay_plans
+        plans = self._plans if model == self._service.name else self._intermediate_plans
         decoded = decode_request(body, header_length, contract, plans)
         wanted = [name for name, _ in decoded.outputs]
         inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)

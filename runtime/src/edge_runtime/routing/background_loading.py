@@ -12,7 +12,7 @@ from edge_runtime.inference.runners import INLINE
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
-from edge_runtime.routing.tables import LoadedRoute, Table
+from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class BackgroundLoader:
     def __init__(self, local_tails: LocalTails, branched_routes: EarlyExitLoader) -> None:
         self._local_tails, self._early_exits = local_tails, branched_routes
 
-    async def complete(self, table: Table, load: Load) -> None:
+    async def complete(self, table: LoadedTable, load: Load) -> None:
         """Fills `fallbacks` and `branched_routes` one by one; what cannot be loaded is left out."""
         if table.local is None:
             return
@@ -38,7 +38,9 @@ class BackgroundLoader:
             except EdgeError as error:
                 _log.info("route %s does without: %s", loaded.route.name, error)
 
-    async def _load_fallback(self, table: Table, loaded: LoadedRoute, local: LoadedRoute, load: Load) -> None:
+    async def _load_fallback(
+        self, table: LoadedTable, loaded: LoadedRoute, local: LoadedRoute, load: Load
+    ) -> None:
         """Loads the tail behind the route's head, unless the local route is faster anyway."""
         route = await self._local_tails.of(table.placement, loaded.route, local.route)
         if route is None or route.local is None:
@@ -49,7 +51,7 @@ class BackgroundLoader:
                 route, session, None, LatencyStats(session.seconds)
             )
 
-    async def _load_early_exits(self, table: Table, loaded: LoadedRoute, load: Load) -> None:
+    async def _load_early_exits(self, table: LoadedTable, loaded: LoadedRoute, load: Load) -> None:
         if table.placement.spec.early_exit.leave_at is None:
             return
         branched = await self._early_exits.of(table.placement, loaded, load)

@@ -138,7 +138,7 @@ class BreakerRegistry:
         return self._breakers.get(hop.address, CLOSED)
 
     async def _check(self, hop: CheckedHop) -> None:
-        """Checks the hop while its breaker is open, one check at a time, and none over a link that is down."""
+        """Checks the hop while its breaker is open: one check at a time, none while the link is down."""
         loop = asyncio.get_running_loop()
         try:
             while not self._of(hop).closed:

@@ -21,7 +21,7 @@ from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
 from edge_runtime.responses import confidence
 from edge_runtime.routing.disk_cache import DiskCache
-from edge_runtime.routing.tables import BranchedRoute, BranchPoint, LoadedRoute
+from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint, LoadedRoute
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)

@@ -25,11 +25,11 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.breaker_registry import BreakerRegistry
-from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.relays import RelayBackend
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.intermediate import IntermediateBackend
+from edge_runtime.routing.loaded_tables import LoadedTable, load_table
 from edge_runtime.routing.repeatability import Repeatability
-from edge_runtime.routing.tables import Table, load_table
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.slice_loading import SliceLoader
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Generations:
 
     def __init__(
         self,
-        loader: Loader,
+        loader: SliceLoader,
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
@@ -57,8 +57,8 @@ class Generations:
         max_batch: int = LARGEST,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
-        self.table: Table | None = None
-        self.relays: Mapping[str, RelayBackend] = {}
+        self.table: LoadedTable | None = None
+        self.intermediates: Mapping[str, IntermediateBackend] = {}
         self.link: LinkMonitor | None = None
         self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
@@ -125,13 +125,13 @@ class Generations:
             client.close()
         self._loader.close()
 
-    def _take_over(self, table: Table, link: LinkMonitor | None) -> None:
+    def _take_over(self, table: LoadedTable, link: LinkMonitor | None) -> None:
         """From here on requests begin with this table; those in flight end with theirs."""
         before, self.table = self.table, table
         placement, spec = table.placement, table.placement.spec
-        self.relays = {
-            r.relay.model: RelayBackend(r, self.runner, self._metrics, self._clock, spec.slo.latency)
-            for r in table.relays
+        self.intermediates = {
+            i.slice.model: IntermediateBackend(i, self.runner, self._metrics, self._clock, spec.slo.latency)
+            for i in table.intermediates
         }
         self.memoization = self._memoization(table)
         self._switch_link(link)
@@ -141,18 +141,18 @@ class Generations:
         self._forget_clients(table)
         self._count(table)
 
-    def _count(self, table: Table) -> None:
+    def _count(self, table: LoadedTable) -> None:
         self._metrics.sessions(table.bytes)
         self._metrics.joins(session.proven for session in table.sessions.values())
 
-    def _memoization(self, table: Table) -> MemoizationSettings:
+    def _memoization(self, table: LoadedTable) -> MemoizationSettings:
         """What is switched on, and why answers may not be given again."""
         spec, why = table.placement.spec, table.unrepeatable
         if why is None:
             why = self._unrepeatable.get(spec.model.digest, _NOT_KNOWN)
         return MemoizationSettings(spec.input_filter, spec.result_cache, spec.model.digest, why)
 
-    async def _complete(self, table: Table) -> None:
+    async def _complete(self, table: LoadedTable) -> None:
         async def load(slice_: Slice) -> Session:
             return await self._loader.session(slice_, table.sessions)
 
@@ -167,7 +167,7 @@ class Generations:
         finally:
             learning.cancel()
 
-    async def _learn(self, table: Table) -> None:
+    async def _learn(self, table: LoadedTable) -> None:
         """Asks the store what the slices here do not tell, until it answers."""
         spec = table.placement.spec
         if self._repeatability is None or (spec.input_filter, spec.result_cache) == (None, None):
@@ -181,7 +181,7 @@ class Generations:
                 await asyncio.sleep(_ASK_AGAIN)
         self._refresh(table)
 
-    def _refresh(self, table: Table) -> None:
+    def _refresh(self, table: LoadedTable) -> None:
         if table is self.table and (found := self._memoization(table)) != self.memoization:
             self.memoization = found
 
@@ -195,10 +195,10 @@ class Generations:
         # Between edge nodes there is another link than the measured one.
         return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
 
-    def _forget_clients(self, table: Table) -> None:
+    def _forget_clients(self, table: LoadedTable) -> None:
         hops = [hop for hop in table.hops if hop is not None]
         self.breakers.keep_only({hop.address for hop in hops})
-        needed = {hop.url for hop in (*hops, *(r.hop for r in table.relays if r.hop is not None))}
+        needed = {hop.url for hop in (*hops, *(i.hop for i in table.intermediates if i.hop is not None))}
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()
 

@@ -1,4 +1,4 @@
-"""Slices made ready to run here: had from the disk or the store, tried outside this process, then loaded."""
+"""Loads slices: fetched from disk or store, tried in another process, then loaded into this one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 Failures = dict[str, EdgeError]
 
 
-class Loader:
+class SliceLoader:
     """Loads one slice after the other, on a thread; tries those that never ran here, on another.
 
     Without `trials` all are trusted, as what a benchmark made itself.

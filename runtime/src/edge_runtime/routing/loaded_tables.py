@@ -1,19 +1,17 @@
-"""A route table made ready: every slice loaded and warm, every hop addressed, before the first request sees
-it.
-"""
+"""Route tables with every slice loaded and warm and every hop addressed before the first request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_runtime.assignment import DeadlineAction, Placement, Relay, Route, Slice, Stage
+from edge_runtime.assignment import DeadlineAction, IntermediateSlice, Placement, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.routes import Choice
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.tensors import Contract, Tensor
 
 HopTo = Callable[[Sequence[Stage]], Hop]
@@ -30,10 +28,10 @@ class LoadedRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRelay:
-    """A relay with its session, and its next hop where it has one."""
+class LoadedIntermediate:
+    """An intermediate slice with its session, and its next hop if it has one."""
 
-    relay: Relay
+    slice: IntermediateSlice
     session: Session
     hop: Hop | None
     contract: Contract
@@ -57,7 +55,7 @@ class BranchedRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LoadedTable:
     """One generation of the route table: everything that a request needs.
 
     fallbacks: the local tails that may answer in place of a route's hop, by the route's name.
@@ -73,7 +71,7 @@ class Table:
     contract: Contract
     hops: tuple[Hop | None, ...]
     missing: str = ""
-    relays: tuple[LoadedRelay, ...] = ()
+    intermediates: tuple[LoadedIntermediate, ...] = ()
     fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
     branched_routes: dict[str, BranchedRoute] = field(default_factory=dict)
 
@@ -100,11 +98,11 @@ class Table:
 
 async def load_table(
     placement: Placement,
-    loader: Loader,
+    loader: SliceLoader,
     hop_to: HopTo,
-    before: Table | None,
+    before: LoadedTable | None,
     at_hand: bool = False,
-) -> Table:
+) -> LoadedTable:
     """A table ready to serve, sharing sessions with the one `before` it; CannotLoad says which route and why,
     with its `reason` where a slice failed its trial.
 
@@ -142,7 +140,7 @@ async def load_table(
         loaded.append(LoadedRoute(route, session, hop, LatencyStats(session.seconds if session else 0.0)))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
-    relays: list[LoadedRelay] = []
+    intermediates: list[LoadedIntermediate] = []
     for relay in placement.spec.relays:
         here, *beyond = relay.stages
         try:
@@ -155,12 +153,12 @@ async def load_table(
                 raise _because(error, missing[-1]) from error
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
-        relays.append(LoadedRelay(relay, session, hop, gives, LatencyStats(session.seconds)))
+        intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
     choices = tuple(Choice(r.route.min_bandwidth, r.route.crosses) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
-    return Table(
+    return LoadedTable(
         placement,
         tuple(loaded),
         choices,
@@ -169,7 +167,7 @@ async def load_table(
         contract,
         tuple(r.hop for r in loaded),
         "; ".join(missing),
-        tuple(relays),
+        tuple(intermediates),
     )
 
 

@@ -1,4 +1,4 @@
-"""The next hop: a slice that runs elsewhere, asked by the Open Inference Protocol's binary form."""
+"""Hops to the next stage: a slice elsewhere, called with the binary form of the Open Inference Protocol."""
 
 from __future__ import annotations
 

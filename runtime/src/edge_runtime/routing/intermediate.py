@@ -1,4 +1,4 @@
-"""What this node runs for other entry nodes: a slice by a name of its own, and the next hop behind it."""
+"""Slices that this node runs as the intermediate node of other entry nodes, and the next hop behind them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
-from edge_runtime.routing.tables import LoadedRelay
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.loaded_tables import LoadedIntermediate
 from edge_runtime.tensors import Array, Contract
 
 
-class RelayBackend:
-    """One relay as a model of the Open Inference Protocol.
+class IntermediateBackend:
+    """One intermediate slice, served as a model of the Open Inference Protocol.
 
-    It has the queue of this node's inferences in common with the service itself. There is no insurance and
-    no breaker here: the entry node has both, and knows what else could answer.
+    It shares the inference queue with this node's own service. It has neither fallback nor breaker: the entry
+    node has both, and knows what else could answer.
     """
 
     platform = "edge-intelligence"
@@ -27,46 +27,46 @@ class RelayBackend:
 
     def __init__(
         self,
-        relay: LoadedRelay,
+        loaded: LoadedIntermediate,
         runner: Runner,
         metrics: Metrics,
         clock: Callable[[], float],
         latency: float,
     ) -> None:
-        """latency: seconds that a request without a time of its own gets."""
-        self._relay, self._runner, self._metrics = relay, runner, metrics
+        """latency: the deadline in seconds of requests without a timeout."""
+        self._loaded, self._runner, self._metrics = loaded, runner, metrics
         self._clock, self._latency = clock, latency
 
     @property
     def contract(self) -> Contract | None:
-        """What the slice here takes, and what the last stage gives."""
-        return self._relay.contract
+        """The inputs of the slice at this node and the outputs of the last stage."""
+        return self._loaded.contract
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """The last stage's outputs, within what is left of the request's time.
 
         Raises QueueFull before anything is run, CannotAnswer when the next hop cannot or is late.
         """
-        relay, start = self._relay, self._clock()
+        loaded, start = self._loaded, self._clock()
         until = start + (self._latency if request.within is None else request.within)
-        self._runner.admit(relay.stats.seconds)
+        self._runner.admit(loaded.stats.seconds)
         try:
-            results = await self._runner.run(relay.session, dict(request.inputs), None, until)
+            results = await self._runner.run(loaded.session, dict(request.inputs), None, until)
         finally:
             self._runner.leave()
         seconds = self._clock() - start
-        relay.stats.add(seconds)
-        self._metrics.stage(relay.relay.model, seconds)
-        if relay.hop is not None:
-            results = await self._on(relay.hop, results, until)
-        by_name = {t.name: array for t, array in zip(relay.contract.outputs, results, strict=True)}
-        return InferenceResponse([by_name[name] for name in request.outputs], {"relay": relay.relay.model})
+        loaded.stats.add(seconds)
+        self._metrics.stage(loaded.slice.model, seconds)
+        if loaded.hop is not None:
+            results = await self._on(loaded.hop, results, until)
+        by_name = {t.name: array for t, array in zip(loaded.contract.outputs, results, strict=True)}
+        return InferenceResponse([by_name[name] for name in request.outputs], {"relay": loaded.slice.model})
 
     async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
         begin, outcome = self._clock(), "failed"
-        unfit = without_range(self._relay.session.outputs, activations)
+        unfit = without_range(self._loaded.session.outputs, activations)
         if unfit is not None:
-            raise HopFailed(f"{self._relay.relay.model}: {unfit} has values that are not finite")
+            raise HopFailed(f"{self._loaded.slice.model}: {unfit} has values that are not finite")
         try:
             results = await hop.infer(activations, until - begin)
             outcome = "ok"
@@ -75,4 +75,4 @@ class RelayBackend:
             outcome = "late" if isinstance(error, HopLate) else "busy"
             raise
         finally:
-            self._metrics.hop(self._relay.relay.model, outcome, self._clock() - begin)
+            self._metrics.hop(self._loaded.slice.model, outcome, self._clock() - begin)
