@@ -24,7 +24,7 @@ import uvicorn
 from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.sites import EDGE, Site, site
 from edge_runtime.asgi import Receive, Scope, Send, chunks, respond
-from edge_runtime.assignment import Link
+from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.links.sockets import Transfer
@@ -69,7 +69,7 @@ async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, 
 
     resolver = Resolver()
     monitor = LinkMonitor(
-        Link(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda *_: None, on_probe=paid
+        LinkSettings(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda *_: None, on_probe=paid
     )
     client = HttpClient(url, resolver)
     monitor.start()

@@ -179,7 +179,7 @@ class Slo(_Part):
     min_accuracy: float | None = None
 
 
-class Link(_Part):
+class LinkSettings(_Part):
     """Where to measure the link to `peer`, how often when no traffic does, and for how many bytes an hour."""
 
     peer: str
@@ -243,7 +243,7 @@ class Spec(_Part):
     mode: str
     model: Model
     slo: Slo
-    link: Link | None = None
+    link: LinkSettings | None = None
     early_exit: EarlyExit = EarlyExit()
     deadline: Deadline = Deadline()
     autonomy: Seconds | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
-from edge_runtime.profiling import Measured, Slice, Slices, measure_all
+from edge_runtime.profiling import Measured, TimedSlice, TimedSlices, measure_all
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
@@ -113,7 +113,7 @@ def profile_file(
         note = f"measured as a whole, since {error}"
         if any(a.dimension for a in samples.assumed):
             note += f"; give their sizes by {samples.shape_flags()}"
-        parts = {("", name): Slice(whole, samples.feeds) for name in exits}
+        parts = {("", name): TimedSlice(whole, samples.feeds) for name in exits}
     measured = measure_all(
         {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
     )
@@ -134,12 +134,12 @@ def _parts(
     samples: Samples,
     part: Callable[[Sequence[str], Sequence[str]], Session],
     progress: Callable[[int, int], None],
-) -> dict[Key, Slice]:
+) -> dict[Key, TimedSlice]:
     """Each exit as a whole, from nothing to its name, and what lies between the cuts.
 
     Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
     """
-    made, parts = Slices(part, samples.feeds), dict[Key, Slice]()
+    made, parts = TimedSlices(part, samples.feeds), dict[Key, TimedSlice]()
     cuts = {output: graph.cuts(output) for output in exits.values()}
     for name, output in exits.items():
         parts["", name] = made.between(cuts[output][0].tensors, (output,))

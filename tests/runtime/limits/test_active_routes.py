@@ -13,7 +13,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
-from edge_runtime.routing.routes import Choice
+from edge_runtime.routing.routes import RouteRequirement
 
 
 class _Hop:
@@ -72,7 +72,7 @@ def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
     return Told(
         placement,
         tuple(routes),
-        tuple(Choice(need, name != "near") for name, need in needs.items()),
+        tuple(RouteRequirement(need, name != "near") for name, need in needs.items()),
         {},
         next((r for r in routes if r.hop is None), None),
         contract,

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.links.estimates import Sample
+from edge_runtime.links.estimates import RateSample
 from edge_runtime.links.measurements import JITTER, Passed, between, fastest, passed, tight
 from edge_runtime.links.sockets import TcpInfo
 
@@ -81,10 +81,10 @@ def test_the_greatest_rate_is_never_below_the_links_own(rate: float, round_trip:
 
 
 def test_a_request_that_was_given_up_cannot_have_had_the_rate_at_which_it_had_arrived() -> None:
-    assert between(9_000, 0.1, 1.0, most=10_000) == Sample(1.0, 8 * 90_000, 8 * 100_000, 0.1)
-    assert between(9_000, 0.1, 1.0) == Sample(1.0, 8 * 90_000, 8 * 120_000, 0.1)
+    assert between(9_000, 0.1, 1.0, most=10_000) == RateSample(1.0, 8 * 90_000, 8 * 100_000, 0.1)
+    assert between(9_000, 0.1, 1.0) == RateSample(1.0, 8 * 90_000, 8 * 120_000, 0.1)
 
 
 @pytest.mark.parametrize(("high", "yes"), [(1.0e6, True), (1.6e6, True), (1.7e6, False), (inf, False)])
 def test_a_wide_interval_is_no_measurement(high: float, yes: bool) -> None:
-    assert tight(Sample(0.0, 1e6, high)) is yes
+    assert tight(RateSample(0.0, 1e6, high)) is yes

@@ -133,7 +133,7 @@ def test_what_was_computed_for_one_transport_is_known_to_the_other(
 def test_ever_new_sequences_are_read_right(serve_with: ServeWith, chain_model: bytes) -> None:
     served = serve_with(chain_model, memoization=MemoizationSettings(filter=PATIENT))
     with camera(over_http, served) as http, camera(over_grpc, served) as grpc:
-        for stream in range(1, 301):  # more than there are plans
+        for stream in range(1, 301):  # more than the header cache holds
             assert "filtered" not in http.ask(SCENES[0], stream)[0]
             assert grpc.ask(SCENES[0], stream)[0]["filtered"] is True
         for stream in (1, 300):

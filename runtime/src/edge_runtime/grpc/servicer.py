@@ -19,7 +19,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.grpc.messages import Message, read_request
 from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stream_response
-from edge_runtime.protocol.plans import Plans, plan_of
+from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -46,7 +46,7 @@ class Servicer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._plans = Plans()
+        self._header_cache = HeaderCache()
 
     async def server_live(self, request: Message) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -125,22 +125,24 @@ class Servicer:
         parts = take_apart(message)
         if contract is None or parts is None or not parts.id.isascii():
             return None
-        plan = self._plans.find(contract, parts.header)
-        arrays = plan.arrays(parts.raw) if plan is not None else None
-        if plan is None or arrays is None:
+        layout = self._header_cache.find(contract, parts.header)
+        arrays = layout.arrays(parts.raw) if layout is not None else None
+        if layout is None or arrays is None:
             return None
-        request = DecodedRequest(arrays, plan.outputs, parts.id.decode("ascii"), plan.timeout, plan.stream)
+        request = DecodedRequest(
+            arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream
+        )
         return self._service.name, contract, request
 
     def _keep(self, message: bytes, request: Message, contract: Contract, decoded: DecodedRequest) -> None:
         parts = take_apart(message)
         if parts is not None:
             order = [entry.name for entry in request.inputs]
-            plan = plan_of(
+            layout = layout_of(
                 decoded.inputs, order, contract, decoded.outputs, "", decoded.timeout, decoded.stream
             )
-            if plan is not None:
-                self._plans.keep(contract, parts.header, plan)
+            if layout is not None:
+                self._header_cache.keep(contract, parts.header, layout)
 
 
 def _stream_error(identity: str, sentence: str) -> bytes:

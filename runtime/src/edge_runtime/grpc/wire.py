@@ -30,7 +30,7 @@ _TAGS: Final = frozenset((0x0A, 0x12, _ID, 0x22, 0x2A, 0x32, _RAW))
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class MessageParts:
     """A request in pieces: all but id and raw contents as a message of its own, the id, the raw contents."""
 
     header: bytes
@@ -38,7 +38,7 @@ class Parts:
     raw: Sequence[memoryview]
 
 
-def take_apart(message: bytes) -> Parts | None:
+def take_apart(message: bytes) -> MessageParts | None:
     """The pieces of a request whose raw contents come last, as every client sends it; else None."""
     at, end = 0, len(message)
     found_id: tuple[int, int, int] | None = None
@@ -82,9 +82,9 @@ def take_apart(message: bytes) -> Parts | None:
     if not raw:
         return None
     if found_id is None:
-        return Parts(message[:first_raw], b"", raw)
+        return MessageParts(message[:first_raw], b"", raw)
     start, begin, stop = found_id
-    return Parts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
+    return MessageParts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
 
 
 def parse(message: bytes, kind: Message) -> Message:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from edge_runtime.links.estimates import Sample
+from edge_runtime.links.estimates import RateSample
 from edge_runtime.links.sockets import TcpInfo
 
 JITTER: Final = (
@@ -37,7 +37,7 @@ class Passed:
     arrived: float | None = None
 
 
-def passed(transfer: Passed, at: float) -> Sample | None:
+def passed(transfer: Passed, at: float) -> RateSample | None:
     """The sample of an answered request that ended `at`; None when it says nothing.
 
     The far compute is known on average only; what is not the compute's is the link's. Its least rate is bytes
@@ -59,7 +59,7 @@ def passed(transfer: Passed, at: float) -> Sample | None:
     if longest <= 0 or size <= 0:
         return None
     most = fastest(size, min(shortest, longest), before.window, after.round_trip)
-    return Sample(at, 8.0 * size / longest, most, longest, plain=shortest >= _MOSTLY * expected)
+    return RateSample(at, 8.0 * size / longest, most, longest, plain=shortest >= _MOSTLY * expected)
 
 
 def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
@@ -85,14 +85,14 @@ def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
     return rate
 
 
-def between(moved: int, seconds: float, at: float, most: float = inf) -> Sample:
+def between(moved: int, seconds: float, at: float, most: float = inf) -> RateSample:
     """The rate while something was waiting to be moved all the time: `moved` bytes are known to have arrived,
     more than `most` cannot have.
     """
     bound = min(moved + SEGMENTS, max(most, moved))
-    return Sample(at, 8.0 * moved / seconds, 8.0 * bound / seconds, seconds)
+    return RateSample(at, 8.0 * moved / seconds, 8.0 * bound / seconds, seconds)
 
 
-def tight(sample: Sample) -> bool:
+def tight(sample: RateSample) -> bool:
     """Whether it tells the rate, and not only that it is more or less than something."""
     return sample.plain and sample.high <= _TIGHT * sample.low

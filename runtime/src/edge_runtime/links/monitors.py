@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-from edge_runtime.assignment import Link
+from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes
-from edge_runtime.links.estimates import Estimate, LinkView, Sample, add, contradicts, low_at
+from edge_runtime.links.estimates import Estimate, LinkView, RateSample, add, contradicts, low_at
 from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
 from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
@@ -51,7 +51,7 @@ class LinkMonitor:
 
     def __init__(
         self,
-        spec: Link,
+        spec: LinkSettings,
         resolver: Resolver,
         on_change: Callable[[bool, bool], None],
         clock: Callable[[], float] = time.perf_counter,
@@ -197,7 +197,7 @@ class LinkMonitor:
     def _moved(self) -> int:
         return self._finished_bytes + sum(t.moved() for t in self._transfers)
 
-    def _heard(self, now: float, sample: Sample | None) -> None:
+    def _heard(self, now: float, sample: RateSample | None) -> None:
         """The peer answered: the link is up, and perhaps its rate is known better."""
         recovered = not self._up
         self._up = True

@@ -29,7 +29,7 @@ from edge_runtime.http.heads import STATUS
 from edge_runtime.json_values import Json
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.protocol.plans import Plans
+from edge_runtime.protocol.header_layouts import HeaderCache
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
@@ -70,7 +70,7 @@ class RestApp:
     ) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
-        self._plans, self._intermediate_plans = Plans(), Plans()
+        self._header_cache, self._intermediate_header_cache = HeaderCache(), HeaderCache()
         self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,8 +174,8 @@ class RestApp:
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
         """The response's body in parts, and its headers."""
         contract = self._service.contract(model, version)
-        plans = self._plans if model == self._service.name else self._intermediate_plans
-        decoded = decode_request(body, header_length, contract, plans)
+        header_cache = self._header_cache if model == self._service.name else self._intermediate_header_cache
+        decoded = decode_request(body, header_length, contract, header_cache)
         wanted = [name for name, _ in decoded.outputs]
         inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
         result = await self._service.ask(model, inference_request)

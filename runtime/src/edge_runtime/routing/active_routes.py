@@ -52,7 +52,7 @@ class ActiveRoute:
     def _decide(self, table: LoadedTable, link: LinkMonitor | None) -> tuple[int, Collection[int]]:
         """The index of the route, and those of the routes whose breaker is open."""
         now, shut, before = self._clock(), self._breakers.shut(table.hops), self._state.active
-        index, self._state = decide(table.choices, _view(table, link), self._state, now, shut)
+        index, self._state = decide(table.requirements, _view(table, link), self._state, now, shut)
         if index != before:
             route = table.routes[index].route
             self._metrics.active(route.name, route.exit, before is not None)
@@ -65,7 +65,7 @@ class ActiveRoute:
         """The best of the routes that would be taken but for a breaker which may be tried."""
         passed = set[int]()
         while True:
-            best = decide(table.choices, _view(table, link), RouteState(), 0.0, passed)[0]
+            best = decide(table.requirements, _view(table, link), RouteState(), 0.0, passed)[0]
             hop = table.routes[best].hop
             if best == index or hop is None or best in passed:
                 return None

@@ -10,7 +10,7 @@ from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
-from edge_runtime.routing.routes import Choice
+from edge_runtime.routing.routes import RouteRequirement
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.tensors import Contract, Tensor
 
@@ -65,7 +65,7 @@ class LoadedTable:
 
     placement: Placement
     routes: tuple[LoadedRoute, ...]
-    choices: tuple[Choice, ...]
+    requirements: tuple[RouteRequirement, ...]
     sessions: dict[str, Session]
     local: LoadedRoute | None
     contract: Contract
@@ -154,14 +154,14 @@ async def load_table(
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
         intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
-    choices = tuple(Choice(r.route.min_bandwidth, r.route.crosses) for r in loaded)
+    requirements = tuple(RouteRequirement(r.route.min_bandwidth, r.route.crosses) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
     return LoadedTable(
         placement,
         tuple(loaded),
-        choices,
+        requirements,
         sessions,
         local,
         contract,

@@ -12,7 +12,7 @@ from edge_runtime.codecs.contracts import CODECS, is_encoded, wire_bytes
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
-from edge_runtime.store.codec_checks import Slices, check_values, run_named, slice_session
+from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, slice_session
 from edge_runtime.tensors import Array
 
 _BATCH: Final = 8
@@ -166,7 +166,7 @@ class _Cut:
 
         answers = _joined(tail, sent())
         head = slice_session(graph, graph.needed_inputs(cut), cut, encode=codec)
-        Slices(head, tail, maker, plain).check(tensors, codec, self.samples)
+        CutSlices(head, tail, maker, plain).check(tensors, codec, self.samples)
         return answers
 
     def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:

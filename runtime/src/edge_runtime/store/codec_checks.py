@@ -35,7 +35,7 @@ def check_values(tensors: Sequence[Tensor], codec: str, values: Mapping[str, Arr
 
 
 @dataclass(frozen=True, slots=True)
-class Slices:
+class CutSlices:
     """The slices on both sides of a cut, loaded: with a codec, and as they are without.
 
     maker: gives the tensors of the cut that are no inputs of the model; None where there are none.

@@ -1,7 +1,7 @@
-"""How to read requests whose header was seen before: the same caller sends the same header again and again.
+"""Cached layouts of request headers, since a caller usually sends the same header with every request.
 
-A header says everything about a request but its values. Once it has been checked against a model's contract,
-a request with the same header bytes only needs its raw bytes counted.
+A header describes everything about a request except its values. Once it has been validated against a model's
+contract, only the sizes of the raw values of a request with the same header bytes need checking.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _LONGEST: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A checked header.
+class HeaderLayout:
+    """What a validated header says.
 
     inputs: each with its shape, its size in raw bytes, and its name in an error's sentence.
     outputs: as in DecodedRequest.
@@ -54,35 +54,35 @@ class Plan:
         return parts if at == len(raw) else None
 
 
-class Plans:
-    """The plans of the headers that were seen lately, for one contract."""
+class HeaderCache:
+    """The layouts of recently seen headers, for one contract."""
 
     def __init__(self) -> None:
         self._contract: Contract | None = None
-        self._known: dict[bytes, Plan] = {}
+        self._known: dict[bytes, HeaderLayout] = {}
 
-    def find(self, contract: Contract, header: bytes) -> Plan | None:
-        """The plan for these bytes, when they were seen under this very contract."""
-        if contract is not self._contract or (plan := self._known.pop(header, None)) is None:
+    def find(self, contract: Contract, header: bytes) -> HeaderLayout | None:
+        """The layout for these bytes if they were seen under this contract."""
+        if contract is not self._contract or (layout := self._known.pop(header, None)) is None:
             return None
-        self._known[header] = plan
-        return plan
+        self._known[header] = layout
+        return layout
 
-    def keep(self, contract: Contract, header: bytes, plan: Plan) -> None:
-        """One more plan; all others are forgotten when the contract is a new one.
+    def keep(self, contract: Contract, header: bytes, layout: HeaderLayout) -> None:
+        """Adds a layout, and drops all others if the contract is a new one.
 
-        When there are too many, the one that was not asked for the longest goes: headers that are new each
-        time (by an id, say) do not drive out those that come again.
+        When there are too many, the least recently used goes, so that headers that are new each time (with an
+        id, for example) do not evict those that recur.
         """
         if contract is not self._contract:
             self._contract, self._known = contract, {}
         if len(header) <= _LONGEST:
-            self._known[header] = plan
+            self._known[header] = layout
             if len(self._known) > _MOST:
                 del self._known[next(iter(self._known))]
 
 
-def plan_of(
+def layout_of(
     arrays: Mapping[str, Array],
     order: Sequence[str],
     contract: Contract,
@@ -90,12 +90,12 @@ def plan_of(
     request_id: str,
     timeout: float | None,
     stream: str = "",
-) -> Plan | None:
-    """The plan of a request that was read in full; None where a size does not follow from the shape."""
+) -> HeaderLayout | None:
+    """The layout of a fully decoded request; None if a size does not follow from the shape."""
     inputs = []
     for i, name in enumerate(order):
         tensor, shape = contract.inputs_by_name[name], arrays[name].shape
         if tensor.datatype == "BYTES":
             return None
         inputs.append((tensor, shape, prod(shape) * width(tensor.datatype), f"inputs[{i}]"))
-    return Plan(inputs, outputs, request_id, timeout, stream)
+    return HeaderLayout(inputs, outputs, request_id, timeout, stream)
