@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_planning.simulation.links import Bandwidth
 from edge_runtime.links.estimates import RateSample, sample_of
-from edge_runtime.links.measurements import JITTER
+from edge_runtime.links.transfer_rates import JITTER
 
 SMALLEST, LARGEST = 4e3, 256e3  # bytes: what cuts send
 LONGEST = 10.0  # seconds; a transfer that takes longer is broken off and left out

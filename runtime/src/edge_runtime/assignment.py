@@ -19,10 +19,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from edge_runtime.errors import BadPlacement
-from edge_runtime.faults import fault_of
 from edge_runtime.json_values import Json, shown
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
+from edge_runtime.validation_errors import describe
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -292,7 +292,7 @@ def parse_placement(document: Json) -> Placement:
         spec = Spec.model_validate(document["spec"], context=_DOCUMENT)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise BadPlacement(fault_of({**first, "loc": ("spec", *first["loc"])})) from error
+        raise BadPlacement(describe({**first, "loc": ("spec", *first["loc"])})) from error
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
     placement = Placement(
         name=metadata["name"],

@@ -18,7 +18,7 @@ from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.slicing.sizes import with_sizes
 from edge_runtime.standalone import admit_file, load_model, read_exits
-from edge_runtime.trials.judging import SECONDS, Subject, Trials
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
 

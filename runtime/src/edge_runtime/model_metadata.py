@@ -10,8 +10,8 @@ from math import isfinite
 from typing import Any
 
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, UnknownOutput
+from edge_runtime.graph_analysis.analysis import unrepeatable
 from edge_runtime.json_values import Json, shown
-from edge_runtime.rows.analysis import unrepeatable
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 

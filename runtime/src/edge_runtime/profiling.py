@@ -16,7 +16,7 @@ from edge_runtime.model_store import ModelStore
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.tensors import Array, Tensor, size_of
-from edge_runtime.trials.judging import SECONDS, Subject, Trials
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from edge_runtime.assignment import parse_placement
-from edge_runtime.autonomy import LastWord, refusal
+from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
@@ -47,7 +47,7 @@ from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
-from edge_runtime.trials.judging import SECONDS, Trials
+from edge_runtime.trials.admission import SECONDS, Trials
 from edge_runtime.trials.records import Records
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Runtime:
         self.service = Service(
             service, memoization, lambda: self.generations.intermediates, lambda: runner.stuck
         )
-        self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
+        self._last, self.word = LastPlacements(cache_dir), LastContact(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")

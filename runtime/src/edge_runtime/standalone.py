@@ -24,6 +24,7 @@ from edge_runtime.errors import (
     ModelFailed,
     NotTried,
 )
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
 from edge_runtime.inference.batches import LARGEST
@@ -38,7 +39,6 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.deadlines import usable
-from edge_runtime.rows.proven import Proven
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
@@ -47,8 +47,8 @@ from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
-from edge_runtime.trials.examiners import proven
-from edge_runtime.trials.judging import SECONDS, Subject, Trials
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
+from edge_runtime.trials.findings import proven
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -195,7 +195,7 @@ def check_file(path: Path) -> None:
         raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
 
 
-def load_model(path: Path, threads: int, known: Proven | None = None) -> Session:
+def load_model(path: Path, threads: int, known: ProvenProperties | None = None) -> Session:
     """The model in a file; CannotLoad says what is wrong with the file. `known` is what is proven of it."""
     check_file(path)
     try:
@@ -212,7 +212,7 @@ def open_model(
     threads: int,
     given: Given = NOTHING,
     halt: Halt | None = None,
-    known: Proven | None = None,
+    known: ProvenProperties | None = None,
 ) -> Session:
     """The model in a file, warm where it takes the inputs that are given or made.
 
@@ -238,7 +238,7 @@ def open_model(
     return session
 
 
-def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> Proven | None:
+def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> ProvenProperties | None:
     """Returns when the model in a file may be loaded here and run on what is given, what its trial proved;
     CannotLoad, or one of its kinds, says why it may not.
     """

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from edge_runtime.links.estimates import RateSample
-from edge_runtime.links.measurements import Passed, passed, tight
 from edge_runtime.links.sockets import tcp_info
+from edge_runtime.links.transfer_rates import FinishedTransfer, sample_of_transfer, tight
 
 RATE = 8e6
 SIZE = 64_000
@@ -72,7 +72,7 @@ def _sent(near: socket.socket, pieces: int = 1, pause: float = 0.0) -> RateSampl
         seconds, after = time.perf_counter() - begun, tcp_info(near)
     assert before is not None
     assert after is not None
-    sample = passed(Passed(SIZE, seconds, 0.0, before, after), 0.0)
+    sample = sample_of_transfer(FinishedTransfer(SIZE, seconds, 0.0, before, after), 0.0)
     assert sample is not None
     return sample
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from edge_runtime.errors import TrialCrashed
-from edge_runtime.trials import judging
-from edge_runtime.trials.processes import Child
+from edge_runtime.trials import admission
+from edge_runtime.trials.child_process import Child
 from misbehaving import crashing, endless, harmless
 
 Stack = Any
@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
         found.append(Child(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(judging, "Child", start)
+    monkeypatch.setattr(admission, "Child", start)
     return found
 
 

@@ -17,7 +17,7 @@ from edge_runtime.requests import InferenceRequest
 from edge_runtime.slicing import Graph
 from edge_runtime.standalone import StandaloneModel, subset_admission
 from edge_runtime.tensors import Tensor
-from edge_runtime.trials.judging import Trials
+from edge_runtime.trials.admission import Trials
 from misbehaving import crashing
 
 

@@ -8,8 +8,8 @@ from typing import Final
 import orjson
 
 from edge_runtime.links.estimates import RateSample, sample_of
-from edge_runtime.links.measurements import JITTER, fastest
 from edge_runtime.links.probe_budgets import LEAST, MOST
+from edge_runtime.links.transfer_rates import JITTER, fastest
 
 _FAR_JITTER: Final = 0.0005
 _SECONDS, _BUSY_SECONDS = 0.15, 0.03

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
-from edge_runtime.rows.proven import Proven
-from edge_runtime.trials.examiners import proven
-from edge_runtime.trials.judging import Subject, Trials
+from edge_runtime.trials.admission import Subject, Trials
+from edge_runtime.trials.findings import proven
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class SliceLoader:
                 trials.rest()
         return failures
 
-    def _proven(self, slice_: Slice) -> Proven | None:
+    def _proven(self, slice_: Slice) -> ProvenProperties | None:
         """What its trial found out about its graph; None leaves it to the session."""
         if self._trials is None:
             return None

@@ -15,7 +15,7 @@ from onnx import ValueInfoProto
 
 from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
-from edge_runtime.rows.nodes import everywhere
+from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
 from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure

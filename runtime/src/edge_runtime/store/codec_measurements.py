@@ -21,7 +21,7 @@ from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.sources import fetch
 from edge_runtime.store.validation_data import read_validation
-from edge_runtime.trials.processes import Child, Ended
+from edge_runtime.trials.child_process import Child, Ended
 from edge_runtime.trials.verdicts import Bounds, Engine, judged, out_of_memory
 
 BUDGET: Final = 120.0

@@ -20,7 +20,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
-from edge_runtime.trials.confined import Stage, serve
+from edge_runtime.trials.child_server import ReportStage, serve
 
 MODULE: Final = "edge_runtime.store.measuring_process"
 _MOST_SAMPLES: Final = 1000
@@ -69,7 +69,7 @@ def main() -> None:
     serve(answer, int(sys.argv[1]))
 
 
-def answer(request: Mapping[str, Any], _: bytes, stage: Stage) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str, Any]:
     """What was found, or why nothing was: `reason` and `message`."""
     try:
         stage("reading the model")

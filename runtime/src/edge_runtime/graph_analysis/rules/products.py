@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.rows.rules.registry import MICROSOFT, Result, Step, in_front, rule
-from edge_runtime.rows.sizes import Size
-from edge_runtime.rows.values import Mixes, Value, broadcast
+from edge_runtime.graph_analysis.rules.registry import MICROSOFT, Result, Step, in_front, rule
+from edge_runtime.graph_analysis.sizes import Size
+from edge_runtime.graph_analysis.values import Mixes, Value, broadcast
 
 
 @rule("MatMul")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.rows.rules.registry import Result, Step, apart, axis_of, in_front, rule
-from edge_runtime.rows.sizes import ONE, Size, product
-from edge_runtime.rows.values import Mixes, Value
+from edge_runtime.graph_analysis.rules.registry import Result, Step, apart, axis_of, in_front, rule
+from edge_runtime.graph_analysis.sizes import ONE, Size, product
+from edge_runtime.graph_analysis.values import Mixes, Value
 
 
 @rule("Hardmax", exact=True)

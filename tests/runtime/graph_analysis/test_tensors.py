@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.rows.analysis import tensors
-from edge_runtime.rows.reading import Model
-from edge_runtime.rows.sizes import Size
-from edge_runtime.rows.values import Value
+from edge_runtime.graph_analysis.analysis import tensors
+from edge_runtime.graph_analysis.reading import Model
+from edge_runtime.graph_analysis.sizes import Size
+from edge_runtime.graph_analysis.values import Value
 from edge_runtime.tensors import Array
 from networks import info
 

@@ -18,16 +18,16 @@ from onnx import TensorProto, helper, numpy_helper
 import mixing
 from benchmarks.graphs.catalogue import BUILDERS, build
 from benchmarks.graphs.transformers import transformer
+from edge_runtime.graph_analysis.analysis import proven_of
+from edge_runtime.graph_analysis.nodes import RANDOM
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.graph_analysis.weight_stripping import without_weights
 from edge_runtime.inference.sessions import Session
-from edge_runtime.rows.analysis import proven_of
-from edge_runtime.rows.light import without_weights
-from edge_runtime.rows.nodes import RANDOM
-from edge_runtime.rows.proven import Proven
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Array
 from networks import info, model_of
 
-KEPT = Proven()
+KEPT = ProvenProperties()
 
 
 def rows_of(shape: Sequence[int], *counts: int) -> list[Array]:
@@ -401,7 +401,7 @@ def test_damaged_files_get_a_reason_and_never_an_error(noise: bytes, at: int, cu
     at %= len(model)
     damaged = model[:at] + (b"" if cut else noise + model[at + len(noise) :])
     found = proven_of(damaged)
-    assert Proven.of(found.document()) == found
+    assert ProvenProperties.of(found.document()) == found
 
 
 @given(st.integers(0, 3), st.sampled_from(["raw", "typed", "constant", "inside"]))

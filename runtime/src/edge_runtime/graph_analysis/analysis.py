@@ -1,4 +1,4 @@
-"""From a model's bytes to what is proven of it: pure, by neither running the model nor knowing a request."""
+"""Derives the proven properties of a model from its bytes. Pure: nothing is run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from edge_runtime.rows.nodes import everywhere, is_random
-from edge_runtime.rows.proven import Proven
-from edge_runtime.rows.reading import Model, Operator, Unreadable, constant, standard
-from edge_runtime.rows.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
-from edge_runtime.rows.sizes import ROWS, Size, Unknowns
-from edge_runtime.rows.values import Mixes, Value
+from edge_runtime.graph_analysis.nodes import everywhere, is_random
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.graph_analysis.reading import Model, Operator, Unreadable, constant, standard
+from edge_runtime.graph_analysis.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
+from edge_runtime.graph_analysis.sizes import ROWS, Size, Unknowns
+from edge_runtime.graph_analysis.values import Mixes, Value
 
-from edge_runtime.rows import rules  # noqa: F401 # isort: skip - fills the table
+from edge_runtime.graph_analysis import rules  # noqa: F401 # isort: skip - fills the table
 
 # What the rules say of an operator was read in these versions of the standard.
 _OLDEST: Final = 7
@@ -48,7 +48,7 @@ _NOTHING: Final = Size(0)
 _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
 
-def proven_of(model: bytes | mmap | Path) -> Proven:
+def proven_of(model: bytes | mmap | Path) -> ProvenProperties:
     """What a model, or a slice of one, is proven to do; of data outside its file nothing is read."""
     try:
         if isinstance(model, Path):
@@ -59,15 +59,15 @@ def proven_of(model: bytes | mmap | Path) -> Proven:
             return _proven(Model(model, len(model)))
         return _proven(Model(BytesIO(model), len(model)))
     except (Unreadable, OSError) as error:
-        return Proven(str(error), str(error))
+        return ProvenProperties(str(error), str(error))
 
 
-def _proven(model: Model) -> Proven:
+def _proven(model: Model) -> ProvenProperties:
     try:
         alone = _alone(model)
     except RecursionError:
         alone = "its graph is too deep"
-    return Proven(alone, unrepeatable(model.proto))
+    return ProvenProperties(alone, unrepeatable(model.proto))
 
 
 def unrepeatable(model: ModelProto) -> str:

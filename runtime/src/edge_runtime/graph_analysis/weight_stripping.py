@@ -1,4 +1,4 @@
-"""A model's bytes without its large constants, so that looking at a graph takes no room for its weights.
+"""Reads a model without its large constants, so that analysing its graph takes no memory for the weights.
 
 ONNX files are Protocol Buffers: messages of numbered fields, each with its length in front, so a field can be
 passed over without being read. What is left out is the data of tensors; their names, types and dimensions

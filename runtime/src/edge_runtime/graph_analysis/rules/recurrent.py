@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.rows.rules.registry import Result, Step, rule
-from edge_runtime.rows.sizes import Size
-from edge_runtime.rows.values import Mixes
+from edge_runtime.graph_analysis.rules.registry import Result, Step, rule
+from edge_runtime.graph_analysis.sizes import Size
+from edge_runtime.graph_analysis.values import Mixes
 
 
 @rule("GRU", "LSTM", "RNN")

@@ -17,7 +17,7 @@ from edge_runtime.inference.memory import Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.slice_loading import SliceLoader
-from edge_runtime.trials.judging import Trials
+from edge_runtime.trials.admission import Trials
 from edge_runtime.trials.records import Records
 from misbehaving import crashing, endless, harmless
 

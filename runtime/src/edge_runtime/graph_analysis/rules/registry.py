@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_runtime.rows.reading import Operator
-from edge_runtime.rows.sizes import Unknowns, count
-from edge_runtime.rows.values import Mixes, Value, common
+from edge_runtime.graph_analysis.reading import Operator
+from edge_runtime.graph_analysis.sizes import Unknowns, count
+from edge_runtime.graph_analysis.values import Mixes, Value, common
 
 Result = Value | Mixes
 

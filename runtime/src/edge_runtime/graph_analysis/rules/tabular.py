@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.rows.rules.registry import CLASSICAL, Result, Step, apart, rule
-from edge_runtime.rows.values import Mixes
+from edge_runtime.graph_analysis.rules.registry import CLASSICAL, Result, Step, apart, rule
+from edge_runtime.graph_analysis.values import Mixes
 
 
 @rule("Binarizer", "Imputer", "Normalizer", "Scaler", domain=CLASSICAL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from edge_runtime.rows.rules.registry import Result, Step, in_front, rule
-from edge_runtime.rows.sizes import Size, Unknowns, count
-from edge_runtime.rows.values import Mixes, Value, broadcast
+from edge_runtime.graph_analysis.rules.registry import Result, Step, in_front, rule
+from edge_runtime.graph_analysis.sizes import Size, Unknowns, count
+from edge_runtime.graph_analysis.values import Mixes, Value, broadcast
 
 _STRING: Final = 8
 _FLOATS: Final = (1, 11)  # FLOAT, DOUBLE: a number stays what it is

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edge_runtime.rows.reading import constant, numbers
-from edge_runtime.rows.rules.registry import Result, Step, apart, axis_of, rule
-from edge_runtime.rows.sizes import ONE, ROWS, Size, product
-from edge_runtime.rows.values import Mixes, Value, broadcast
+from edge_runtime.graph_analysis.reading import constant, numbers
+from edge_runtime.graph_analysis.rules.registry import Result, Step, apart, axis_of, rule
+from edge_runtime.graph_analysis.sizes import ONE, ROWS, Size, product
+from edge_runtime.graph_analysis.values import Mixes, Value, broadcast
 
 _MOST: Final = 64
 

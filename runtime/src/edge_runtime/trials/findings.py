@@ -1,4 +1,4 @@
-"""What a trial finds out about a slice that runs: one entry a finding, in the order in which they are asked.
+"""The findings of a trial about a slice that runs: a registry with one entry per finding, in order.
 
 An examiner runs in the trial's process, so it may import and take what the runtime itself should not. What it
 returns is kept with the verdict, under its name, as JSON; one that says nothing returns None. A slice is
@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.sessions import Session
 from edge_runtime.json_values import Json
-from edge_runtime.rows.proven import Proven
 
 _ROWS: Final = "rows"
 
@@ -55,13 +55,13 @@ EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
 )
 
 
-def proven(findings: Mapping[str, Json]) -> Proven | None:
+def proven(findings: Mapping[str, Json]) -> ProvenProperties | None:
     """What a trial's findings say of the slice's graph; None where they say nothing or are damaged."""
     found = findings.get(_ROWS)
     if not isinstance(found, dict):
         return None
     said = {name: text for name, text in found.items() if isinstance(text, str)}
     try:
-        return Proven.of(said)
+        return ProvenProperties.of(said)
     except KeyError:
         return None

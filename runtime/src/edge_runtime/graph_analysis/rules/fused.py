@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.rows.rules.elementwise import elementwise
-from edge_runtime.rows.rules.registry import MICROSOFT, Result, Step, apart, axis_of, rule
-from edge_runtime.rows.sizes import ONE
-from edge_runtime.rows.values import Mixes, Value, broadcast
+from edge_runtime.graph_analysis.rules.elementwise import elementwise
+from edge_runtime.graph_analysis.rules.registry import MICROSOFT, Result, Step, apart, axis_of, rule
+from edge_runtime.graph_analysis.sizes import ONE
+from edge_runtime.graph_analysis.values import Mixes, Value, broadcast
 
 rule("BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=MICROSOFT)(elementwise)
 

@@ -1,4 +1,4 @@
-"""Verdicts on slices: known ones from the records, new ones by one trial process that is started when needed.
+"""Decides which slices may run in this process: by recorded verdicts, or by a trial in a child process.
 
 Blocking: one thread at a time.
 """
@@ -19,8 +19,8 @@ from edge_runtime.inference.sessions import PROVIDER, engine_version
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.child import MODULE
-from edge_runtime.trials.examiners import EXAMINERS
-from edge_runtime.trials.processes import Child, Ended
+from edge_runtime.trials.child_process import Child, Ended
+from edge_runtime.trials.findings import EXAMINERS
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import (
     Bounds,

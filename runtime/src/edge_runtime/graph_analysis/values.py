@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_runtime.errors import EdgeError
-from edge_runtime.rows.sizes import ONE, ROWS, Size, Unknowns
+from edge_runtime.graph_analysis.sizes import ONE, ROWS, Size, Unknowns
 
 
 class Mixes(EdgeError):  # noqa: N818 - named by the reason, as in errors.py

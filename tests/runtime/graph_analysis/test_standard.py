@@ -12,9 +12,9 @@ from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from edge_runtime.errors import EdgeError
+from edge_runtime.graph_analysis.analysis import proven_of
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.sessions import Session
-from edge_runtime.rows.analysis import proven_of
-from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import Array
 
 Feeds = dict[str, Array]
@@ -62,7 +62,7 @@ def opened(model: onnx.ModelProto, given: Sequence[Any], asked: int) -> bytes:
 def differences(model: bytes, feeds: Feeds) -> str:
     """How three requests in one run are answered otherwise than each alone; empty where they are not."""
     try:
-        session = Session(model, proven=Proven())
+        session = Session(model, proven=ProvenProperties())
         count = min(len(each) for each in feeds.values())
         turned = {name: each[:1].reshape(-1)[::-1].reshape(each[:1].shape) for name, each in feeds.items()}
         requests = [{name: each[:1] for name, each in feeds.items()}, turned]

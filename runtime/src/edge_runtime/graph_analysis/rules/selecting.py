@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edge_runtime.rows.rules.registry import Result, Step, apart, axis_of, rule
-from edge_runtime.rows.sizes import ONE, Size
-from edge_runtime.rows.values import Mixes, Value
+from edge_runtime.graph_analysis.rules.registry import Result, Step, apart, axis_of, rule
+from edge_runtime.graph_analysis.sizes import ONE, Size
+from edge_runtime.graph_analysis.values import Mixes, Value
 
 _END: Final = 10**9  # what exporters write for "to the end", at least; no batch is as large
 

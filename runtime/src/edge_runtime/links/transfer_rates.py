@@ -1,4 +1,4 @@
-"""What one transfer says of the link's rate: all taken out that held it up and was not the link. Pure."""
+"""The link rate that one transfer shows, without the delays that were not the link's. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TICK: Final = 0.01  # the coarsest clock by which kernels count busy and stalle
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class FinishedTransfer:
     """A request that was answered: bytes, seconds until the answer, what the kernel said before and after.
 
     others: bytes of other requests that arrived meanwhile. compute: seconds that the far stage takes on
@@ -37,7 +37,7 @@ class Passed:
     arrived: float | None = None
 
 
-def passed(transfer: Passed, at: float) -> RateSample | None:
+def sample_of_transfer(transfer: FinishedTransfer, at: float) -> RateSample | None:
     """The sample of an answered request that ended `at`; None when it says nothing.
 
     The far compute is known on average only; what is not the compute's is the link's. Its least rate is bytes
@@ -85,7 +85,7 @@ def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
     return rate
 
 
-def between(moved: int, seconds: float, at: float, most: float = inf) -> RateSample:
+def sample_between(moved: int, seconds: float, at: float, most: float = inf) -> RateSample:
     """The rate while something was waiting to be moved all the time: `moved` bytes are known to have arrived,
     more than `most` cannot have.
     """

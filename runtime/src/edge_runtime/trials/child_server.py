@@ -1,4 +1,4 @@
-"""The child's side: a process that ends alone and first, and does what it is asked, one request at a time."""
+"""The child's side of `child_process`: confined, the first to be killed, serving one request at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from edge_runtime.inference.memory import resident
-from edge_runtime.trials.processes import PATIENCE
+from edge_runtime.trials.child_process import PATIENCE
 
 Document = dict[str, Any]
-Stage = Callable[[str], None]
+ReportStage = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
 _LATER: Final = 5  # seconds after which this side's clock ends what the parent's should have ended
@@ -27,7 +27,7 @@ _STACK: Final = 8 << 20
 _SPARE_STACKS: Final = 4
 
 
-def serve(answer: Callable[[Mapping[str, Any], bytes, Stage], Document], parent: int) -> None:
+def serve(answer: Callable[[Mapping[str, Any], bytes, ReportStage], Document], parent: int) -> None:
     """Answers requests until the parent has no more, or is gone.
 
     `answer` gets the request, the bytes that came with it, and what tells the parent how far it is.

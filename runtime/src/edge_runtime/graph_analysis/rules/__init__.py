@@ -3,7 +3,7 @@
 Importing this fills the table; an operator that is missing in it keeps nothing apart.
 """
 
-from edge_runtime.rows.rules import (
+from edge_runtime.graph_analysis.rules import (
     elementwise,
     fused,
     normalising,

@@ -13,9 +13,9 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 
 from edge_runtime.errors import EdgeError
-from edge_runtime.rows.light import Readable, without_weights
-from edge_runtime.rows.sizes import Size, Unknowns, count
-from edge_runtime.rows.values import Value
+from edge_runtime.graph_analysis.sizes import Size, Unknowns, count
+from edge_runtime.graph_analysis.values import Value
+from edge_runtime.graph_analysis.weight_stripping import Readable, without_weights
 
 STRING: Final = TensorProto.STRING
 _NUMBERS: Final = 64  # elements of a tensor that are looked at: shapes, axes, scales

@@ -1,4 +1,4 @@
-"""What is wrong with a value of a Placement, in the words of YAML and JSON."""
+"""Messages for invalid values of a Placement, in terms of YAML and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: Final[Mapping[str, str]] = {
 """What was expected, by pydantic's word for what came instead."""
 
 
-def fault_of(error: ErrorDetails) -> str:
+def describe(error: ErrorDetails) -> str:
     """One sentence: field, value, and what is right."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
     return f"{path}: {_what(error)}" if path else _what(error)

@@ -1,6 +1,6 @@
-"""The parent's side of a child process that may crash, hang or take too much memory: all three end it alone.
+"""The parent's side of a child process: a crash, a hang or excessive memory ends the child alone.
 
-Both sides write JSON, one object a line; a request may be followed by bytes. `confined` is the child's side.
+Both sides write one JSON object a line; a request may be followed by bytes. `child_server` is the other side.
 Blocking: the child lives no longer than the thread that started it.
 """
 
