@@ -49,7 +49,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
-        Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
+        Check("programs that tests ask with", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
         # Here and not in the first test that needs them: on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),

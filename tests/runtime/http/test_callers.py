@@ -18,7 +18,7 @@ from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from networks import info, model_of
 from stages import alone
-from testbed.programs import PACKAGES
+from testbed.client_programs import PACKAGES
 
 DOCUMENT = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2.0]}]}
 BODY = json.dumps(DOCUMENT)

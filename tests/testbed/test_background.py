@@ -2,7 +2,7 @@ from threading import Event
 
 import pytest
 
-from testbed.alongside import alongside
+from testbed.background import in_background
 
 
 def test_both_have_ended_when_the_block_is_left() -> None:
@@ -12,7 +12,7 @@ def test_both_have_ended_when_the_block_is_left() -> None:
         begun.wait()
         seen.append("work")
 
-    with alongside(work, begun.set):
+    with in_background(work, begun.set):
         seen.append("block")
         begun.set()
     assert seen == ["block", "work"]
@@ -20,7 +20,7 @@ def test_both_have_ended_when_the_block_is_left() -> None:
 
 def test_an_interrupted_block_ends_the_work_and_is_still_interrupted() -> None:
     aborted = Event()
-    with pytest.raises(KeyboardInterrupt), alongside(aborted.wait, aborted.set):
+    with pytest.raises(KeyboardInterrupt), in_background(aborted.wait, aborted.set):
         raise KeyboardInterrupt
     assert aborted.is_set()
 
@@ -30,6 +30,6 @@ def test_work_that_fails_is_told_at_the_end_of_the_block() -> None:
         raise ValueError("no room")
 
     block_ended = False
-    with pytest.raises(ValueError, match="no room"), alongside(work, lambda: None):
+    with pytest.raises(ValueError, match="no room"), in_background(work, lambda: None):
         block_ended = True
     assert block_ended

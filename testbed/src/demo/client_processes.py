@@ -12,17 +12,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from demo.client_events import Signal, read
 from demo.clusters import Entrance
 from demo.errors import LoadFailed
-from demo.events import Signal, read
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 
-Event = Answer | LinkSample | Signal | LoadFailed
+Event = RequestResult | LinkSample | Signal | LoadFailed
 READY_SECONDS = 60.0
 OFFSET = 37
 
 
-class Load:
+class ClientProcess:
     """One client. Its events go into the queue that all clients share."""
 
     def __init__(self, node: str, argv: Sequence[str], events: queue.SimpleQueue[tuple[str, Event]]) -> None:
@@ -71,7 +71,7 @@ class Load:
             self._events.put((self.node, LoadFailed(f"the client at {self.node} ended with {code}: {why}")))
 
 
-class Loads:
+class ClientProcesses:
     """All clients together."""
 
     def __init__(
@@ -85,14 +85,14 @@ class Loads:
         held_out: Path,
     ) -> None:
         self._events: queue.SimpleQueue[tuple[str, Event]] = queue.SimpleQueue()
-        self._loads: list[Load] = []
+        self._clients: list[ClientProcess] = []
         self._timeout = timeout
         try:
             for index, (node, entrance) in enumerate(sorted(entrances.items())):
                 argv = command(
                     node, entrance, protocols[node], model, rate, timeout, held_out, index * OFFSET
                 )
-                self._loads.append(Load(node, argv, self._events))
+                self._clients.append(ClientProcess(node, argv, self._events))
             self._signalled("ready", READY_SECONDS)
         except BaseException:
             self.end()
@@ -100,12 +100,12 @@ class Loads:
 
     def start(self) -> None:
         """Lets every client send, from now on."""
-        for load in self._loads:
-            load.tell("start")
+        for client in self._clients:
+            client.tell("start")
 
-    def take(self, seconds: float) -> list[Answer | LinkSample]:
+    def take(self, seconds: float) -> list[RequestResult | LinkSample]:
         """What was said within the next `seconds`; raises the LoadFailed of a client that ended."""
-        found: list[Answer | LinkSample] = []
+        found: list[RequestResult | LinkSample] = []
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -118,20 +118,20 @@ class Loads:
                 found.append(event)
         return found
 
-    def stop(self) -> list[Answer | LinkSample]:
+    def stop(self) -> list[RequestResult | LinkSample]:
         """No further requests; returns what was still said until the last open one had ended."""
-        for load in self._loads:
-            load.tell("stop")
+        for client in self._clients:
+            client.tell("stop")
         return self._signalled("stopped", self._timeout + READY_SECONDS)
 
     def end(self) -> None:
         """Ends the processes."""
-        while self._loads:
-            self._loads.pop().end()
+        while self._clients:
+            self._clients.pop().end()
 
-    def _signalled(self, name: str, seconds: float) -> list[Answer | LinkSample]:
-        waiting = {load.node for load in self._loads}
-        found: list[Answer | LinkSample] = []
+    def _signalled(self, name: str, seconds: float) -> list[RequestResult | LinkSample]:
+        waiting = {client.node for client in self._clients}
+        found: list[RequestResult | LinkSample] = []
         deadline = time.monotonic() + seconds
         while waiting:
             try:
@@ -164,7 +164,7 @@ def command(
         *entrance.prefix,
         sys.executable,
         "-m",
-        "demo.load",
+        "demo.client",
         *("--node", node, "--model", model, "--protocol", protocol),
         *("--host", entrance.host, "--http", str(entrance.http), "--grpc", str(entrance.grpc)),
         *("--rate", f"{rate:g}", "--timeout", f"{timeout:g}"),

@@ -1,10 +1,10 @@
 from dataclasses import dataclass, field
 
-from demo.conductors import Began, assembled, play
 from demo.errors import LoadFailed
+from demo.phase_runner import StartedPhase, assembled, play
 from demo.phases import CUT, planned
 from demo.reports import ModeResult
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 
 
 @dataclass
@@ -22,20 +22,20 @@ class Rehearsal:
     def start(self) -> None:
         self.asked.append("start")
 
-    def take(self, seconds: float) -> list[Answer | LinkSample]:
+    def take(self, seconds: float) -> list[RequestResult | LinkSample]:
         before, self.now = self.now, self.now + seconds
         if self.now > self.breaks_at:
             raise LoadFailed("the client at edge-a ended with 1: no memory")
         if int(before) == int(self.now):
             return []
-        return [self.answer(int(self.now) - 0.5), LinkSample("edge-a", int(self.now) - 0.5, 1e6)]
+        return [self.result(int(self.now) - 0.5), LinkSample("edge-a", int(self.now) - 0.5, 1e6)]
 
-    def stop(self) -> list[Answer | LinkSample]:
+    def stop(self) -> list[RequestResult | LinkSample]:
         self.asked.append("stop")
-        return [self.answer(self.now - 0.1)]
+        return [self.result(self.now - 0.1)]
 
-    def answer(self, sent: float) -> Answer:
-        return Answer("edge-a", sent, 0.1, True, "exit5", "pool1")
+    def result(self, sent: float) -> RequestResult:
+        return RequestResult("edge-a", sent, 0.1, True, "exit5", "pool1")
 
     def set_links(self, bps: float | None) -> None:
         self.rates.append(bps)
@@ -52,16 +52,16 @@ def test_the_link_is_set_phase_by_phase_and_released_at_the_end() -> None:
 
 def test_every_answer_is_in_the_phase_in_which_it_was_sent() -> None:
     result = Rehearsal().play()
-    assert [len(phase.answers) for phase in result.phases] == [3, 3, 3, 3, 3, 4]
+    assert [len(phase.results) for phase in result.phases] == [3, 3, 3, 3, 3, 4]
     for phase in result.phases[1:]:
-        assert all(phase.began <= answer.sent < phase.began + 3.0 for answer in phase.answers)
+        assert all(phase.began <= result.sent < phase.began + 3.0 for result in phase.results)
 
 
 def test_answers_that_come_after_the_last_phase_are_waited_for() -> None:
     rehearsal = Rehearsal()
     result = rehearsal.play()
     assert rehearsal.asked == ["start", "stop"]
-    assert max(answer.sent for answer in result.answers) == rehearsal.now - 0.1
+    assert max(result.sent for result in result.results) == rehearsal.now - 0.1
 
 
 def test_the_bandwidth_counts_only_once_the_phase_has_settled() -> None:
@@ -76,11 +76,11 @@ def test_a_client_that_ends_is_an_error_of_the_mode_that_keeps_what_was_measured
     result = rehearsal.play()
     assert result.error == "the client at edge-a ended with 1: no memory"
     assert len(result.phases) == 3
-    assert len(result.answers) == 7
+    assert len(result.results) == 7
     assert rehearsal.rates[-1] is None
 
 
 def test_a_request_sent_just_before_the_first_phase_was_noted_is_not_dropped() -> None:
     (first, *_) = planned(3.0)
-    result = assembled("Auto", [Began(first, 10.0)], [Answer("edge-a", 9.999, 0.1)])
-    assert len(result.phases[0].answers) == 1
+    result = assembled("Auto", [StartedPhase(first, 10.0)], [RequestResult("edge-a", 9.999, 0.1)])
+    assert len(result.phases[0].results) == 1

@@ -1,4 +1,4 @@
-"""The terminal: a table that follows the mode in play (or plain lines), and the comparison."""
+"""Terminal output: a live table of the current mode (or plain lines), and the comparison."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from demo.cells import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells, rate, share
+from demo.formatting import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells, rate, share
 from demo.phases import CUT
 from demo.reports import ModeResult
-from demo.statistics import Answer, summarise
+from demo.statistics import RequestResult, summarise
 from demo.statistics import median_bps as middle
 
 
 def phase_rows(result: ModeResult, slo_seconds: float) -> list[tuple[str, ...]]:
     """One row a phase begun so far; `accuracy so far` is over the mode up to and with that phase."""
     rows: list[tuple[str, ...]] = []
-    before: list[Answer] = []
+    before: list[RequestResult] = []
     for phase in result.phases:
-        before += phase.answers
-        found, so_far = summarise(phase.answers, slo_seconds), summarise(before, slo_seconds)
+        before += phase.results
+        found, so_far = summarise(phase.results, slo_seconds), summarise(before, slo_seconds)
         measured = middle(phase.link)
         down = measured is None and bool(phase.link) and phase.phase.link_bps == CUT
         rows.append(

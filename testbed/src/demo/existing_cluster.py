@@ -1,4 +1,4 @@
-"""A cluster that the user has already: kubectl and helm from PATH, the cluster of KUBECONFIG."""
+"""Runs the demo on an existing cluster: kubectl and helm from PATH, the cluster of KUBECONFIG."""
 
 from __future__ import annotations
 

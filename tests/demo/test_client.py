@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from demo.load import Image, Load, Reply
+from demo.client import Image, LoadGenerator, Reply
 from demo.samples import Samples
 
 SAMPLES = Samples(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), np.arange(3, dtype=np.int64))
@@ -52,27 +52,27 @@ async def played(entry: Entry, requests: int, starts: int = 1) -> list[dict[str,
                     await entry.changed.wait()
             yield "stop"
 
-    await Load(entry, SAMPLES, 200.0, 0.5, said.append, bandwidth).run(commands())
+    await LoadGenerator(entry, SAMPLES, 200.0, 0.5, said.append, bandwidth).run(commands())
     return said
 
 
 async def test_answers_are_judged_by_the_label_and_carry_their_route() -> None:
     said = await played(Entry(), 6)
-    answers = [event for event in said if event["event"] == "answer"]
-    assert len(answers) >= 6
+    results = [event for event in said if event["event"] == "answer"]
+    assert len(results) >= 6
     assert all(
-        answer["right"] and answer["exit"] == "exit5" and answer["cut"] == "pool1" for answer in answers
+        result["right"] and result["exit"] == "exit5" and result["cut"] == "pool1" for result in results
     )
 
 
 async def test_a_request_that_stalls_holds_no_other_up_and_is_lost_at_its_timeout() -> None:
     entry = Entry(stalls=frozenset({0}))
     said = await played(entry, 9)
-    answers = [event for event in said if event["event"] == "answer"]
-    lost = [answer for answer in answers if "error" in answer]
-    assert {answer["error"] for answer in lost} == {"no answer in 0.5 s"}
+    results = [event for event in said if event["event"] == "answer"]
+    lost = [result for result in results if "error" in result]
+    assert {result["error"] for result in lost} == {"no answer in 0.5 s"}
     assert len(lost) == entry.asked.count(0) >= 3
-    assert answers.index(lost[0]) > 0  # others were answered while it waited
+    assert results.index(lost[0]) > 0  # others were answered while it waited
 
 
 async def test_every_request_is_accounted_for_when_the_client_says_that_it_stopped() -> None:

@@ -1,4 +1,4 @@
-"""Work that goes on beside other work, and ends with it."""
+"""Work on a thread that ends with the block that it accompanies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def alongside(work: Callable[[], object], abort: Callable[[], object]) -> Iterator[None]:
+def in_background(work: Callable[[], object], abort: Callable[[], object]) -> Iterator[None]:
     """Runs `work` on a thread while the block runs; both have ended when this returns.
 
     When the block fails or is interrupted, `abort` is called, which has to make `work` end soon, and the
     block's error is raised. When `work` fails, its error is raised at the end of the block.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="alongside") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
         running = pool.submit(work)
         try:
             yield

@@ -1,19 +1,19 @@
 import pytest
 
+from demo.client import bandwidth_in
+from demo.client_events import Signal, read
 from demo.errors import LoadFailed
-from demo.events import Signal, read
-from demo.load import bandwidth_in
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 
 
 def test_an_answer_is_read_with_its_route() -> None:
     line = '{"event": "answer", "sent": 5.5, "latency": 0.04, "right": true, "exit": "exit5", "cut": "pool1"}'
-    assert read("edge-a", line) == Answer("edge-a", 5.5, 0.04, True, "exit5", "pool1")
+    assert read("edge-a", line) == RequestResult("edge-a", 5.5, 0.04, True, "exit5", "pool1")
 
 
 def test_a_request_without_an_answer_is_read_as_failed() -> None:
     found = read("edge-a", '{"event": "answer", "sent": 5.5, "latency": 5.0, "error": "no answer in 5 s"}')
-    assert isinstance(found, Answer)
+    assert isinstance(found, RequestResult)
     assert found.failed
 
 

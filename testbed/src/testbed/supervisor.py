@@ -1,6 +1,6 @@
 """The first process of a machine's process and mount namespaces: starts its daemons, again if they end.
 
-Runs as a file of its own with the standard library only: `python -I -S keeper.py SPEC LOG`. When it ends,
+Runs as a file of its own with the standard library only: `python -I -S supervisor.py SPEC LOG`. When it ends,
 for whatever reason, the kernel ends every process of the machine and takes its mounts apart: this is what
 lets the testbed leave nothing behind after a kill -9 at any point.
 

@@ -1,4 +1,4 @@
-"""The demo's cluster on the testbed of this checkout."""
+"""Runs the demo on the testbed of this checkout."""
 
 from __future__ import annotations
 

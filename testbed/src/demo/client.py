@@ -1,10 +1,10 @@
-"""The client at one entry node: held-out images at a steady rate, whatever becomes of the ones before.
+"""The client at one entry node: sends held-out images at a steady rate, whether or not earlier ones returned.
 
-    python -m demo.load --node edge-a --model digits --host 10.96.3.4 --protocol grpc --rate 3 …
+    python -m demo.client --node edge-a --model digits --host 10.96.3.4 --protocol grpc --rate 3 …
 
-It runs in the node's network. On standard input it takes the lines `start` and `stop` and ends when that
-closes; on standard output it writes one JSON object a line (see `demo.events`). Its clock is the machine's
-monotonic one.
+It runs in the node's network. It reads the lines `start` and `stop` from standard input and exits when that
+closes; to standard output it writes one JSON object a line (see `demo.client_events`). Its clock is the
+machine's monotonic one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class GrpcClient:
         await self._client.close()
 
 
-class Load:
+class LoadGenerator:
     """Sends sample after sample, from the first one at each start.
 
     `emit` gets each answer and each measured bandwidth as a JSON object.
@@ -191,7 +191,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         async def bandwidth() -> float:
             return bandwidth_in((await session.get(metrics)).raise_for_status().text)
 
-        load = Load(client, samples, arguments.rate, arguments.timeout, emit, bandwidth)
+        load = LoadGenerator(client, samples, arguments.rate, arguments.timeout, emit, bandwidth)
         emit({"event": "ready"})
         try:
             await load.run(standard_input())
@@ -201,7 +201,9 @@ async def serve(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(prog="demo.load", description="Sends held-out images to one entry node.")
+    found = argparse.ArgumentParser(
+        prog="demo.client", description="Sends held-out images to one entry node."
+    )
     found.add_argument(
         "--node", required=True, help="the entry node's name, for people who read the process list"
     )

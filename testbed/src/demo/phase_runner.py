@@ -1,4 +1,4 @@
-"""Plays one mode: sets the link phase by phase, and collects what the clients say meanwhile."""
+"""Runs the phases of one mode: sets the links for each phase and collects the clients' events."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Protocol
 from demo.errors import DemoError
 from demo.phases import Phase, settled
 from demo.reports import ModeResult, PhaseResult
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 
 SHOWN_EVERY_SECONDS = 0.25
 
 
 class Clients(Protocol):
-    """The clients at the entry nodes, as `demo.loads.Loads` is."""
+    """The clients at the entry nodes, as `demo.client_processes.Loads` is."""
 
     def start(self) -> None: ...
 
-    def take(self, seconds: float) -> list[Answer | LinkSample]: ...
+    def take(self, seconds: float) -> list[RequestResult | LinkSample]: ...
 
-    def stop(self) -> list[Answer | LinkSample]: ...
+    def stop(self) -> list[RequestResult | LinkSample]: ...
 
 
 @dataclass(frozen=True)
-class Began:
+class StartedPhase:
     """When a phase began, in seconds of the monotonic clock."""
 
     phase: Phase
@@ -42,8 +42,8 @@ def play(
     clock: Callable[[], float] = time.monotonic,
 ) -> ModeResult:
     """Runs the phases one after another. A request belongs to the phase in which it was sent."""
-    events: list[Answer | LinkSample] = []
-    began: list[Began] = []
+    events: list[RequestResult | LinkSample] = []
+    began: list[StartedPhase] = []
     shaped = phases[0].link_bps is not None
     if shaped:
         set_links(phases[0].link_bps)
@@ -53,7 +53,7 @@ def play(
         for phase in phases:
             if began and shaped:
                 set_links(phase.link_bps)
-            began.append(Began(phase, clock()))
+            began.append(StartedPhase(phase, clock()))
             while (left := began[-1].at + phase.seconds - clock()) > 0:
                 events += clients.take(min(left, SHOWN_EVERY_SECONDS))
                 show(assembled(mode, began, events))
@@ -69,16 +69,19 @@ def play(
 
 
 def assembled(
-    mode: str, began: Sequence[Began], events: Sequence[Answer | LinkSample], error: str | None = None
+    mode: str,
+    began: Sequence[StartedPhase],
+    events: Sequence[RequestResult | LinkSample],
+    error: str | None = None,
 ) -> ModeResult:
     """What was said, sorted into the phases that it belongs to."""
     ends = [later.at for later in began[1:]] + [float("inf")]
     phases = []
     for start, end in zip(began, ends, strict=True):
         first = start.at if start is not began[0] else float("-inf")
-        answers = [e for e in events if isinstance(e, Answer) and first <= e.sent < end]
+        results = [e for e in events if isinstance(e, RequestResult) and first <= e.sent < end]
         link = [e for e in events if isinstance(e, LinkSample) and start.at <= e.at < end]
         phases.append(
-            PhaseResult(start.phase, start.at, answers, [s for s in link if settled(s.at - start.at)])
+            PhaseResult(start.phase, start.at, results, [s for s in link if settled(s.at - start.at)])
         )
     return ModeResult(mode, phases, [e for e in events if isinstance(e, LinkSample)], error)

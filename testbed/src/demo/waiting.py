@@ -1,4 +1,4 @@
-"""Waiting for something with a deadline."""
+"""Waits for a condition with a deadline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demo.errors import NotInTime
 def wait_for(
     what: str, ready: Callable[[], bool], seconds: float, state: Callable[[], str], every: float = 1.0
 ) -> None:
-    """Asks `ready` every so often; NotInTime shows the state when it is not in time."""
+    """Polls `ready` until it holds; NotInTime shows the state at the deadline."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Numbers as the tables show them, in the terminal and in the page. Pure."""
+"""Formats numbers for the tables of the terminal and the report. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client process says, a JSON object a line, read back into values. Pure.
+"""Parses the events of a client process, one JSON object a line. Pure.
 
 `{"event": "ready"}`, `{"event": "answer", "sent", "latency", "right", "exit", "cut" | "error"}`,
 `{"event": "link", "at", "bps"}` (null while the link is down), `{"event": "stopped"}`.
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from demo.errors import LoadFailed
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Signal:
     name: str
 
 
-def read(node: str, line: str) -> Answer | LinkSample | Signal:
+def read(node: str, line: str) -> RequestResult | LinkSample | Signal:
     """The value of one line from the client at `node`; LoadFailed for a line that is none."""
     try:
         found = json.loads(line)
         match found["event"]:
             case "answer":
-                return Answer(
+                return RequestResult(
                     node,
                     float(found["sent"]),
                     float(found["latency"]),

@@ -1,6 +1,6 @@
 """The programs that only the project's tests ask servers with: installed where that is possible.
 
-`python -m testbed.programs` ends with 1 and a sentence where it is not.
+`python -m testbed.client_programs` ends with 1 and a sentence where it is not.
 """
 
 from __future__ import annotations
