@@ -16,7 +16,7 @@ from edge_runtime.profiling import Measured, TimedSlice, TimedSlices, measure_al
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
-from edge_runtime.slicing.sizes import with_sizes
+from edge_runtime.slicing.reading import parse
 from edge_runtime.standalone import admit_file, load_model, read_exits
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
@@ -104,7 +104,7 @@ def profile_file(
     exits = stated or {t.name: t.name for t in whole.outputs}
     note = ""
     try:
-        graph = Graph(with_sizes(data, samples.sizes()))
+        graph = Graph(_with_sizes(data, samples.sizes()))
         if not stated:  # an output that is a constant takes no time
             exits = {name: name for name in exits if name in graph.computed} or exits
         with trials:
@@ -166,3 +166,19 @@ def _columns(measured: Measured) -> tuple[str, str, str]:
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Names to the left, figures to the right."""
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+
+
+def _with_sizes(data: bytes, shapes: Mapping[str, Sequence[int]]) -> bytes:
+    """The model with the open dimensions of its inputs fixed to the sizes in `shapes`.
+
+    The first dimension, the batch, stays open, as does any dimension of size -1. Raises NotOnnx.
+    """
+    model = parse(data)
+    changed = False
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for axis, (dim, size) in enumerate(zip(dims, shapes.get(value.name, ()), strict=False)):
+            if axis and size >= 0 and (not dim.HasField("dim_value") or dim.dim_value < 0):
+                dim.dim_value = size
+                changed = True
+    return model.SerializeToString() if changed else data

@@ -118,7 +118,7 @@ async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
 ) -> None:
     """The trial accepts everything, so the graph alone decides; a restart from the disk decides the same."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+    monkeypatch.setattr(runners, "same_results", lambda apart, together: True)
     monkeypatch.setattr(runners, "INLINE", 0.0)
     model, resolver, metrics = mixing.network(parts), Resolver(), Metrics("m")
     (output,) = Session(model).outputs
