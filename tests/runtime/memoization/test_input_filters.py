@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.memoization.distances import Sketch, sketch
-from edge_runtime.memoization.input_filters import InputFilter, Verdict
+from edge_runtime.memoization.input_filters import FilterVerdict, InputFilter
 from edge_runtime.memoization.settings import FilterOptions
 from edge_runtime.responses import InferenceResponse
 
@@ -23,13 +23,13 @@ def response(value: float, accuracy: float = 0.9) -> InferenceResponse:
 
 def judged(
     filter_: InputFilter, level: float, now: float, stream: str = "", accuracy: float = 0.9
-) -> Verdict:
+) -> FilterVerdict:
     return filter_.judge(stream, picture(level), ["y"], accuracy, now)
 
 
 def started(settings: FilterOptions | None = None) -> InputFilter:
     filter_ = InputFilter(settings or FilterOptions())
-    assert judged(filter_, 0, 0.0) == Verdict("computed")
+    assert judged(filter_, 0, 0.0) == FilterVerdict("computed")
     filter_.computed("", picture(0), ["y"], response(1), 0.0)
     return filter_
 
@@ -86,9 +86,9 @@ def test_each_stream_has_a_reference_of_its_own() -> None:
 def test_other_outputs_shapes_or_batches_are_computed() -> None:
     filter_ = started()
     assert filter_.judge("", picture(0), ["y", "z"], 0.9, 0.1).outcome == "computed"
-    assert filter_.judge("", picture(0, side=16), ["y"], 0.9, 0.1) == Verdict("computed")
+    assert filter_.judge("", picture(0, side=16), ["y"], 0.9, 0.1) == FilterVerdict("computed")
     pair = sketch({"image": np.zeros((2, 1, 32, 32), np.float32)})
-    assert filter_.judge("", pair, ["y"], 0.9, 0.1) == Verdict("computed")
+    assert filter_.judge("", pair, ["y"], 0.9, 0.1) == FilterVerdict("computed")
 
 
 def test_a_result_that_would_be_more_accurate_now_is_not_given_again() -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from unittest import mock
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_runtime.memoization import result_caches
@@ -106,6 +106,7 @@ USES = st.lists(
 
 
 @given(USES)
+@example([("keep", 0, 100), ("keep", 1, 900), ("bound", 1000, 0)])
 def test_the_least_recently_used_results_go_first_beyond_either_bound(
     uses: list[tuple[str, int, int]],
 ) -> None:

@@ -37,7 +37,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FilterVerdict:
     """What becomes of an input: `response` is the last result where the outcome is not `computed`.
 
     distance: to the reference; None where there is none that it can be compared with.
@@ -61,7 +61,7 @@ class InputFilter:
 
     def judge(
         self, stream: str, sketch: Sketch, outputs: Sequence[str], accuracy: float, now: float
-    ) -> Verdict:
+    ) -> FilterVerdict:
         """Computed again is what is far from the reference, or whose reference is too old.
 
         So is what asks for other outputs, and what would be answered more accurately now than the reference
@@ -69,7 +69,7 @@ class InputFilter:
         """
         reference = self._references.get(stream)
         if reference is None:
-            return Verdict(COMPUTED)
+            return FilterVerdict(COMPUTED)
         far = distance(reference.sketch, sketch)
         near = far is not None and far < self.settings.threshold
         usable = (
@@ -78,8 +78,8 @@ class InputFilter:
             and reference.response.accuracy >= accuracy
         )
         if not near or not usable:
-            return Verdict(COMPUTED, far)
-        return Verdict(DROPPED if self.settings.action == DROP else REPEATED, far, reference.response)
+            return FilterVerdict(COMPUTED, far)
+        return FilterVerdict(DROPPED if self.settings.action == DROP else REPEATED, far, reference.response)
 
     def computed(
         self, stream: str, sketch: Sketch, outputs: Sequence[str], response: InferenceResponse, at: float

@@ -47,7 +47,9 @@ class ResultCache:
     def use(self, settings: CacheSettings) -> None:
         """Other bounds from now on; what is within them stays."""
         before, self._settings, self._entries = self._entries, settings, _entries(settings)
-        while before:  # from the least recently used on, so that these are evicted first
+        while before.currsize > settings.max_bytes:
+            before.popitem()
+        while before:  # the least recently used first, which keeps the order
             self._put(*before.popitem())
 
     def find(self, key: Key, accuracy: float, now: float) -> tuple[str, InferenceResponse | None]:

@@ -22,8 +22,8 @@ Load = Callable[[Slice], Awaitable[Session]]
 class BackgroundLoader:
     """Completes tables from the model store, or from the disk cache of its responses."""
 
-    def __init__(self, local_tails: LocalTails, branched_routes: EarlyExitLoader) -> None:
-        self._local_tails, self._early_exits = local_tails, branched_routes
+    def __init__(self, local_tails: LocalTails, early_exits: EarlyExitLoader) -> None:
+        self._local_tails, self._early_exits = local_tails, early_exits
 
     async def complete(self, table: LoadedTable, load: Load) -> None:
         """Fills `fallbacks` and `branched_routes` one by one; what cannot be loaded is left out."""
