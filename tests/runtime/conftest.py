@@ -17,7 +17,7 @@ _WITH_SOCKETS = frozenset(
         "serving",
         "cluster",
         "store",
-        "alone",
+        "standalone",
         "limits",
         "memoization",
         "autonomy",
