@@ -1,6 +1,6 @@
 """What the input filter and the result cache cost, and what they spare where a camera sees little news.
 
-Run alone: `.venv/bin/python -m benchmarks.runtime.cheap_inputs [--quick]`; the last line is one JSON object.
+Run alone: `.venv/bin/python -m benchmarks.runtime.memoizing [--quick]`; the last line is one JSON object.
 Costs are the medians of single calls on one thread, those of the inferences too. The camera's stream is made
 up: a picture with noise, the same frame again now and then, and an object that crosses it. It is asked of
 the same model in one process with the filter and the cache off and on, in turns, without a transport. Age is
@@ -23,12 +23,12 @@ import onnxruntime as ort
 from benchmarks.graphs.nets import Net
 from benchmarks.graphs.residual import mobilenet_v2
 from benchmarks.runtime.commands import Say, command
-from edge_runtime.alone import LoneModel, open_model
-from edge_runtime.cheap.distances import digest, distance, sketch
-from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.cheap.settings import OFF, Caching, Cheap, Filtering
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.distances import digest, distance, sketch
+from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.standalone import StandaloneModel, open_model
 
 Image = npt.NDArray[np.float32]
 
@@ -37,11 +37,11 @@ STILL, SAME, MOVING = 0.7, 0.1, 0.2  # shares of the stream
 _RATE: Final = 25.0
 _NOISE: Final = 0.01
 _OBJECT: Final = 24
-_SETTINGS: Final[dict[str, Cheap]] = {
+_SETTINGS: Final[dict[str, MemoizationSettings]] = {
     "off": OFF,
-    "cache": Cheap(cache=Caching()),
-    "filter": Cheap(filter=Filtering()),
-    "both": Cheap(Filtering(), Caching()),
+    "cache": MemoizationSettings(cache=CacheOptions()),
+    "filter": MemoizationSettings(filter=FilterOptions()),
+    "both": MemoizationSettings(FilterOptions(), CacheOptions()),
 }
 
 
@@ -120,11 +120,11 @@ def _median_us(call: Callable[[], object], count: int) -> float:
 class Front:
     """The model behind one of the settings; frames are counted and timed."""
 
-    def __init__(self, model: Path, settings: Cheap) -> None:
+    def __init__(self, model: Path, settings: MemoizationSettings) -> None:
         metrics = Metrics("bench")
         self._now = 0.0
-        self.model = LoneModel(open_model(model, 1), metrics, cheap=settings)
-        self._front = CheapInputs(self.model, metrics.registry, "bench", b"key", lambda: self._now)
+        self.model = StandaloneModel(open_model(model, 1), metrics, memoization=settings)
+        self._front = MemoizingBackend(self.model, metrics.registry, "bench", b"key", lambda: self._now)
         self.seconds = 0.0
         self.told: list[tuple[bool, bool, float]] = []
 
@@ -133,10 +133,10 @@ class Front:
         for frame in frames:
             self._now += 1 / _RATE
             begin = time.perf_counter()
-            answer = await self._front.infer(Question({"image": frame}, ["logits"]))
+            response = await self._front.infer(InferenceRequest({"image": frame}, ["logits"]))
             self.seconds += time.perf_counter() - begin
-            told: dict[str, Any] = dict(answer.parameters)
-            self.told.append(("filtered" in told, "cached" in told, float(answer.outputs[0].ravel()[0])))
+            told: dict[str, Any] = dict(response.parameters)
+            self.told.append(("filtered" in told, "cached" in told, float(response.outputs[0].ravel()[0])))
 
 
 async def stream(model: Path, quick: bool) -> dict[str, object]:

@@ -22,9 +22,9 @@ from edge_planning import Plan, plan_entry
 from edge_runtime import assignment, model_store, profiling
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
-from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.tables import Table, load_table
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.loaded_tables import LoadedTable, load_table
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.status import LinkReport, Report, Summary, status_document
 
 POOL = DevicePool.model_validate(
@@ -191,9 +191,9 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
     assert (table.local is None) == (mode == "CloudOnly")
 
 
-async def _load(placement: assignment.Placement, url: str, folder: Path) -> Table:
+async def _load(placement: assignment.Placement, url: str, folder: Path) -> LoadedTable:
     client = model_store.ModelStore(url)
-    loader = Loader(model_store.SliceCache(folder, client), None)
+    loader = SliceLoader(model_store.SliceCache(folder, client), None)
     # No hop is made ready here: the tail's place is Triton's, which tests/e2e has.
     table = await load_table(placement, loader, lambda _: cast("Hop", object()), None)
     loader.close()

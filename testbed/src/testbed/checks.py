@@ -61,7 +61,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("graph of imports", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
-        Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
+        Check("programs that tests ask with", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
         # Here and not in the first test that needs them: on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),

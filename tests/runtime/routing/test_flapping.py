@@ -7,9 +7,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
+from edge_runtime.links.estimates import LinkView
+from edge_runtime.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 
-TABLE = (Choice(8e6, True), Choice(4e6, True), Choice(1e6, True), Choice(0, False))
+TABLE = (
+    RouteRequirement(8e6, True),
+    RouteRequirement(4e6, True),
+    RouteRequirement(1e6, True),
+    RouteRequirement(0, False),
+)
 LOCAL = len(TABLE) - 1
 
 Step = tuple[float, bool, float, frozenset[int]]

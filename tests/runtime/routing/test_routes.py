@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.routes import DWELL, Choice, LinkView, RouteState, decide
+from edge_runtime.links.estimates import LinkView
+from edge_runtime.routing.routes import DWELL, RouteRequirement, RouteState, decide
 
-TABLE = (Choice(8e6, True), Choice(1e6, True), Choice(0, False))
-REMOTE_ONLY = (Choice(0, True),)
+TABLE = (RouteRequirement(8e6, True), RouteRequirement(1e6, True), RouteRequirement(0, False))
+REMOTE_ONLY = (RouteRequirement(0, True),)
 # By way of Triton, by way of another edge node alone, local.
-NEAR = (Choice(8e6, True), Choice(0, False), Choice(0, False))
+NEAR = (RouteRequirement(8e6, True), RouteRequirement(0, False), RouteRequirement(0, False))
 
 
 def _decide(

@@ -39,7 +39,15 @@ _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LinkView:
+    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
+
+    up: bool
+    bandwidth: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateSample:
     """One transfer: when it ended (s), the least and greatest rate (bit/s) that it may have had, how long it
     took (s, 0 when that is not known), and whether its time is the link's but for what this node added.
     """
@@ -73,7 +81,7 @@ class Estimate:
     held: int = 0
 
 
-def sample_of(size: int, seconds: float, jitter: float, at: float) -> Sample | None:
+def sample_of(size: int, seconds: float, jitter: float, at: float) -> RateSample | None:
     """A sample of `size` bytes that took at most `seconds`, of which up to `jitter` may not be the link's.
 
     None when the time is too short to say anything.
@@ -81,10 +89,10 @@ def sample_of(size: int, seconds: float, jitter: float, at: float) -> Sample | N
     if seconds <= 0 or size <= 0:
         return None
     bits = 8.0 * size
-    return Sample(at, bits / seconds, bits / (seconds - jitter) if seconds > jitter else inf, seconds)
+    return RateSample(at, bits / seconds, bits / (seconds - jitter) if seconds > jitter else inf, seconds)
 
 
-def add(estimate: Estimate, sample: Sample) -> Estimate:
+def add(estimate: Estimate, sample: RateSample) -> Estimate:
     """The estimate with one more sample.
 
     One that differs by more than a factor of two, right after another, is believed when the next one says the
@@ -123,7 +131,7 @@ def low_at(estimate: Estimate, now: float) -> float | None:
     return estimate.rate * short
 
 
-def contradicts(sample: Sample, rate: float) -> bool:
+def contradicts(sample: RateSample, rate: float) -> bool:
     """Whether the sample cannot come from a link of this rate."""
     return sample.high < _LOWER * rate or sample.low > _HIGHER * rate
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-from edge_runtime.inference.paces import Pace
+from edge_runtime.assignment import DeadlineAction
+from edge_runtime.inference.latency_stats import LatencyStats
 
 _RESERVE: Final = 0.08  # of the deadline: for what lies between an answer and its arrival at the caller
 _LEAST_RESERVE: Final = 0.001
@@ -14,14 +14,6 @@ _LEAST_SHARE: Final = 0.25  # of the deadline: less than this is no fair try for
 _FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
 _ALONE_FACTOR: Final = 2.0
 _ALONE_LEAST: Final = 1.0
-
-
-class Action(Enum):
-    """What happens when a hop's answer does not come in time."""
-
-    LOCAL_EXIT = "LocalExit"
-    WAIT = "Wait"
-    FAIL = "Fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +33,13 @@ class Times:
 class Allowance:
     """What a hop gets.
 
-    seconds: how long it may take. insure_in: after how many seconds the answer in its place is begun; None:
-    only once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
+    seconds: how long it may take. fallback_in: after how many seconds the fallback starts; None: only
+    once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
     take; more than that only while other requests' hops go well.
     """
 
     seconds: float
-    insure_in: float | None
+    fallback_in: float | None
     fair: bool
     expected: float
 
@@ -65,7 +57,7 @@ def head_due(deadline: float, behind: float) -> float:
     return max(left - max(behind, 0.0), left / 2)
 
 
-def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
+def allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) -> Allowance:
     """The time for a hop beside a local computation (None without one).
 
     With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the
@@ -73,13 +65,13 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
     hop gets what its route is planned to take, since it is the better chance. Alone, twice the SLO.
     """
     expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
-    if local is None or action is Action.WAIT:
+    if local is None or action is DeadlineAction.WAIT:
         most = max(_ALONE_FACTOR * times.slo, _ALONE_LEAST)
         return Allowance(most, None, True, most)
     left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
     fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
-    if action is Action.FAIL:
+    if action is DeadlineAction.FAIL:
         return Allowance(left, None, fair, left)
     if local.most <= left:
         return Allowance(left, left - local.most, fair, expected)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edge_runtime.links.estimates import LinkView
+
 HYSTERESIS: Final = (
     1.1  # a route that needs more bandwidth is taken when the estimate is this much above its need
 )
@@ -13,23 +15,15 @@ DWELL: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What the decision has to know of a route: the bandwidth it needs (bit/s), and whether it is remote.
+class RouteRequirement:
+    """What a route requires: its minimum bandwidth (bit/s), and whether it is remote.
 
-    Remote is a route some hop of which crosses the measured link, at whichever node that hop begins. One
-    whose hops stay between edge nodes is none, nor is one without hops.
+    A route is remote if any of its hops crosses the measured link, at whichever node that hop begins. A route
+    whose hops all stay between edge nodes is not, nor is one without hops.
     """
 
     min_bandwidth: float
     remote: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LinkView:
-    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
-
-    up: bool
-    bandwidth: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,7 @@ class RouteState:
 
 
 def decide(
-    table: Sequence[Choice],
+    table: Sequence[RouteRequirement],
     link: LinkView,
     state: RouteState,
     now: float,
@@ -57,7 +51,7 @@ def decide(
     time, downward at once. With the link down or unmeasured: the first route that is not remote, where there
     is one. Where there is one, the routes that are `shut` (their hop's breaker is open) are passed over.
     """
-    near = [i for i, choice in enumerate(table) if not choice.remote]
+    near = [i for i, requirement in enumerate(table) if not requirement.remote]
     if not link.up or link.bandwidth is None:
         chosen = next((i for i in near if i not in shut), near[-1] if near else 0)
     else:
@@ -79,10 +73,10 @@ def _switched(state: RouteState, chosen: int, now: float) -> RouteState:
 
 
 def _by_bandwidth(
-    table: Sequence[Choice], bandwidth: float, active: int | None, shut: Collection[int]
+    table: Sequence[RouteRequirement], bandwidth: float, active: int | None, shut: Collection[int]
 ) -> int:
-    for index, choice in enumerate(table):
+    for index, requirement in enumerate(table):
         upward = active is not None and index < active
-        if choice.min_bandwidth * (HYSTERESIS if upward else 1.0) <= bandwidth and index not in shut:
+        if requirement.min_bandwidth * (HYSTERESIS if upward else 1.0) <= bandwidth and index not in shut:
             return index
     return len(table) - 1
