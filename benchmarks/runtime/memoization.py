@@ -198,4 +198,4 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(command("cheap_inputs", __doc__, measure))
+    sys.exit(command("memoization", __doc__, measure))
