@@ -22,6 +22,7 @@ from edge_planning import (
     Timing,
     explain_at,
     plan_entry,
+    rejected,
 )
 
 INPUT, CUT = Cut("image", 100_000), Cut("pool", 10_000)
@@ -179,7 +180,7 @@ def test_what_limits_the_plan_at_the_bandwidth_of_the_moment_is_said_with_what_w
 
 def test_every_other_candidate_is_rejected_for_a_reason() -> None:
     plan = planned(PROBLEM)
-    assert {rejection.name: rejection.reason for rejection in plan.rejections} == {
+    assert {rejection.name: rejection.reason for rejection in rejected(PROBLEM, plan)} == {
         "early@image": (
             "meets 100ms only from 8.6 Mbit/s on; full@pool does so from 1.9 Mbit/s on and is more accurate"
         ),
