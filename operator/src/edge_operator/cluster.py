@@ -119,7 +119,8 @@ class ApiServer:
         )
         if applied is None:
             raise ObjectRefusedError(
-                f"{_noun(kind, namespace, name)} has nowhere to go: no such namespace, or no CRD"
+                f"{_noun(kind, namespace, name)}: its namespace or CRD does not exist: create the namespace, "
+                "or install the CRDs"
             )
         return applied
 
@@ -248,7 +249,7 @@ class ApiServer:
             raise ClusterError(f"{doing} failed: {error.reason}") from error
         except urllib3.exceptions.HTTPError as error:
             raise ApiUnreachableError(
-                f"{doing} failed: the API server does not answer ({_root(error)})"
+                f"{doing} failed: no response from the API server ({_root(error)})"
             ) from error
         if response.status < 300:
             return content

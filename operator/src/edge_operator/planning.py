@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_operator import manifests, metrics, rendering
-from edge_operator.api import DevicePool, Placement
+from edge_operator.api import DevicePool, Placement, reasons
 from edge_operator.api.quantities import parse_duration
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
@@ -13,8 +13,9 @@ from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
-from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Infeasible, Plan, PlanningError, plan_entry
+from edge_planning.choosing.sentences import seconds_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,22 @@ def plan_service(
     try:
         planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
     except PlanningError as error:
-        return Blocked("Planned", *explained(error, run.key.name, pool.metadata.name))
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
     if refused:
-        return Blocked("Planned", "Infeasible", _reasons(refused))
+        return Blocked(reasons.PLANNED, reasons.INFEASIBLE, _limits(run, refused))
     late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
     if late:
-        message = f"{_reasons(late)}; the fastest routes are used"
-        run.findings.append(Finding("Planned", "True", "SLOOutOfReach", message))
+        message = f"{_limits(run, late)}: the fastest routes are used"
+        run.findings.append(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
     else:
-        message = _reasons(planned) or "the SLO is kept at any bandwidth"
+        message = _reasons(planned) or "the SLO is met at any bandwidth"
         if accuracies is not None and not accuracies.complete:
-            message += "; what fp16 and int8 cost is being measured, until then hops carry fp32"
+            message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
-        run.findings.append(Finding("Planned", "True", "Planned", message))
+        run.findings.append(Finding(reasons.PLANNED, "True", reasons.PLANNED_AS_ASKED, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
@@ -70,7 +71,13 @@ def plan_service(
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
     except StoreError as error:
-        return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
+        return Blocked(
+            reasons.PLACED,
+            error.reason,
+            str(error),
+            transient=error.reason == reasons.UNREACHABLE,
+            again=10.0,
+        )
     return [
         rendering.placement(
             run.body,
@@ -139,14 +146,26 @@ def _seconds(annotation: str) -> float | None:
         return None
 
 
+def _limits(run: Run, missed: Sequence[Planned]) -> str:
+    """Returns what keeps entry nodes from meeting the SLO, and the latency that all of them can meet."""
+    nearest = [each.plan.nearest_slo for each in missed]
+    feasible = [seconds for seconds in nearest if seconds is not None]
+    if len(feasible) < len(nearest):
+        return _reasons(missed)
+    return (
+        f'spec.slo.latency: "{run.service.spec.slo.latency}": {_reasons(missed)}; '
+        f"the nearest feasible latency is {seconds_text(max(feasible))}"
+    )
+
+
 def _reasons(planned: Sequence[Planned]) -> str:
-    """The reasons, once for each device class: those of its first node, with the names of the others."""
+    """Returns the reasons once for each device class: those of its first node, and the other nodes."""
     classes: dict[str, list[Planned]] = {}
     for each in planned:
         if each.plan.reasons:
             classes.setdefault(each.member.device_class, []).append(each)
     sentences = []
     for first, *others in classes.values():
-        likewise = f" (so at {', '.join(each.member.node.name for each in others)})" if others else ""
+        likewise = f" (also at {', '.join(each.member.node.name for each in others)})" if others else ""
         sentences.append("; ".join(first.plan.reasons) + likewise)
     return "; ".join(dict.fromkeys(sentences))

@@ -1,8 +1,7 @@
 """The order of a reconcile: model, profiles, plan, tails, objects, status.
 
-A step that cannot be done is a Blocked with a sentence; the steps after it are not tried, so nothing that
-serves is touched. Everything is derived from what the API server, the store and Triton say; Memory only saves
-work.
+A step that fails returns a Blocked with its reason; the steps after it are not tried, so nothing that serves
+changes. Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
-from edge_operator.api import DevicePool, ModelProfile, Placement
+from edge_operator.api import DevicePool, ModelProfile, Placement, reasons
 from edge_operator.api.inferenceservices import InferenceService
 from edge_operator.api.objects import written
 from edge_operator.api.problems import sentences
@@ -22,16 +21,16 @@ from edge_operator.cluster import (
     PLACEMENTS,
     covers,
 )
-from edge_operator.conditions import PROFILING, Blocked, Finding
+from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node, entries, group_members, node_of
 from edge_operator.reading import read
-from edge_operator.remedies import NAME_TAKEN, explained
+from edge_operator.remedies import explained
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
-from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.workloads import metadata
 from edge_planning.errors import PlanningError
 
@@ -70,7 +69,7 @@ def reconcile_service(
     outcome = _steps(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
-    memory.waiting = blocked is not None and blocked.reason == PROFILING
+    memory.waiting = blocked is not None and blocked.reason == reasons.PROFILING
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     observation = Observation(
@@ -140,9 +139,9 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
                 run.clients.store.codecs(card, validation),
             )
         except StoreError as error:
-            transient = error.reason == UNREACHABLE
+            transient = error.reason == reasons.UNREACHABLE
             return Blocked(
-                "ModelReady",
+                reasons.MODEL_READY,
                 error.reason,
                 _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
                 transient,
@@ -156,17 +155,19 @@ def _model(run: Run) -> ModelCard | Blocked:
         try:
             run.memory.card = (source, run.clients.store.register(source))
         except StoreError as error:
-            transient = error.reason == UNREACHABLE
-            return Blocked("ModelReady", error.reason, _in_the_manifest(error, source.storage_uri), transient)
+            transient = error.reason == reasons.UNREACHABLE
+            return Blocked(
+                reasons.MODEL_READY, error.reason, _in_the_manifest(error, source.storage_uri), transient
+            )
     card = run.memory.card[1]
     try:
         manifests.planned_model(run.key.name, card)
     except PlanningError as error:
         reason, message = explained(error, run.key.name, run.service.spec.device_pool)
-        return Blocked("ModelReady", reason, message)
+        return Blocked(reasons.MODEL_READY, reason, message)
     exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
     run.findings.append(
-        Finding("ModelReady", "True", "Fetched", f"{card.digest[:19]}… with the exits {exits}")
+        Finding(reasons.MODEL_READY, "True", reasons.FETCHED, f"{card.digest[:19]}… has the exits {exits}")
     )
     return card
 
@@ -186,37 +187,43 @@ def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
     body = run.clients.cluster.get(DEVICE_POOLS, None, name)
     if body is None:
         names = sorted(pool["metadata"]["name"] for pool in run.clients.cluster.find(DEVICE_POOLS))
-        others = f"the pools are: {', '.join(names)}" if names else "create one: there is none yet"
-        return Blocked("Planned", "DevicePoolNotFound", f'spec.devicePool: "{name}" does not exist; {others}')
+        fix = f"use one of {', '.join(names)}" if names else "create a DevicePool with this name"
+        return Blocked(
+            reasons.PLANNED,
+            reasons.DEVICE_POOL_NOT_FOUND,
+            f'spec.devicePool: "{name}" does not exist: {fix}',
+        )
     try:
         pool = DevicePool.model_validate({**body, "status": None})
     except ValidationError as error:
         wrong = "; ".join(sentences(DevicePool, error))
-        return Blocked("Planned", "BadDevicePool", f'DevicePool "{name}": {wrong}')
+        return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
     nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
     members = group_members(pool.spec, nodes)
     run.pool, run.members = members, entries(run.service.spec, members)
     untrusted = pools.missing_certificates(pool.spec, run.settings)
     if untrusted:
-        return Blocked("Planned", "NoCertificates", f'DevicePool "{name}": {untrusted}')
+        return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, f"DevicePool {name}: {untrusted}")
     taken = pools.taken_names(pool.spec.triton_servers[:1], run.members)
     if taken:
-        return Blocked("Planned", NAME_TAKEN, f'DevicePool "{name}": {taken}')
+        return Blocked(reasons.PLANNED, reasons.NAME_TAKEN, f"DevicePool {name}: {taken}")
     if run.members:
         return pool, nodes
     if not members:
         return Blocked(
-            "Planned",
-            "NoNodes",
-            f'the DevicePool "{name}" selects no node: label some as its nodeSelectors say',
+            reasons.PLANNED,
+            reasons.NO_NODES,
+            f"DevicePool {name}: no node has the labels in spec.nodes[*].nodeSelector: label nodes, or "
+            "change the selectors",
         )
     selector = run.service.spec.entry_nodes.node_selector if run.service.spec.entry_nodes else {}
-    wanted = ", ".join(f"{key}={value}" for key, value in selector.items())
+    labels = pools.labels_text(selector)
     inside = ", ".join(member.node.name for member in members)
     return Blocked(
-        "Planned",
-        "NoEntryNodes",
-        f'spec.entryNodes.nodeSelector: no node of the pool "{name}" has {wanted}; its nodes are: {inside}',
+        reasons.PLANNED,
+        reasons.NO_ENTRY_NODES,
+        f'spec.entryNodes.nodeSelector: "{labels}" selects no node of DevicePool {name}: use the labels of '
+        f"some of {inside}",
     )
 
 
@@ -241,7 +248,9 @@ def _profiles(
         # A service does not wait for the classes of helpers: they are planned with when they are measured.
         profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
     except StoreError as error:
-        return Blocked("Profiled", error.reason, str(error), transient=error.reason == UNREACHABLE)
+        return Blocked(
+            reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
+        )
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
     if costs:
         profile = {
@@ -256,5 +265,5 @@ def _profiles(
         return blocked
     known_now = sorted(wanted | (helping & set(costs)))
     measured = ", ".join(f"{name} on {costs[name].node}" for name in known_now)
-    run.findings.append(Finding("Profiled", "True", "Measured", f"measured: {measured}"))
+    run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
     return manifests.device_profiles(spec)

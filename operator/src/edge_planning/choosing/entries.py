@@ -138,11 +138,11 @@ def _reasons(
     if met_from:
         home = every.latencies(0.0).min()
         reasons.append(
-            f"{seconds_text(problem.slo.latency)} is kept from {bandwidth_text(met_from)} on; below, "
+            f"{seconds_text(problem.slo.latency)} is met from {bandwidth_text(met_from)}; below, "
             + (
-                f"{last.name} answers in {seconds_text(last.latency)}"
+                f"{last.name} takes {seconds_text(last.latency)}"
                 if np.isfinite(home)
-                else "nothing answers in time"
+                else "no route meets it"
             )
         )
     if problem.bandwidth is not None and (now := shortfall(problem, every, problem.bandwidth)):
