@@ -64,8 +64,8 @@ setup: $(VENV)/.synced ## Makes .venv with everything that the other targets nee
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/ again from edge_operator/api
-	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds
+generate: $(VENV)/.synced ## Writes crds/ and the table of docs/reasons.md again from edge_operator/api
+	@$(BIN)/python -m edge_operator.api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
 
 figures: $(VENV)/.synced ## Draws the pictures of docs/ again that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent
