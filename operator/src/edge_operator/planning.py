@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from edge_operator import manifests, metrics, rendering
 from edge_operator.api import DevicePool, Placement, reasons
+from edge_operator.api.devicepools import DevicePoolSpec
+from edge_operator.api.inferenceservices import InferenceServiceSpec
 from edge_operator.api.quantities import parse_duration
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
@@ -14,16 +16,16 @@ from edge_operator.pools import PoolMember, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
-from edge_planning import Infeasible, Plan, PlanningError, plan_entry
+from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan for one entry node, and the round trip (s) that it was made for."""
+    """A plan for one entry node, and the problem that it solves."""
 
     member: PoolMember
-    rtt: float
+    problem: EntryProblem
     plan: Plan | Infeasible
 
 
@@ -34,9 +36,9 @@ def plan_service(
     costs: Mapping[str, DeviceProfile],
     accuracies: CodecAccuracies | None = None,
 ) -> list[Placement] | Blocked:
-    """Plans every entry node and has the slices cut that the tables need. accuracies: of codecs.
+    """Plans every entry node and has the slices cut that the route tables need. accuracies: of codecs.
 
-    Nodes that help an entry node without being one get a table of their own, too: run.helpers.
+    Intermediate nodes that are not entry nodes get a route table too: run.helpers.
     """
     started = run.clock.monotonic()
     try:
@@ -62,7 +64,7 @@ def plan_service(
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
-        # Nobody asks them but entry nodes, so what they would answer themselves need not be good enough.
+        # Only entry nodes send them requests, so their own routes need not be accurate enough.
         helping = _plan(run, card, pool, costs, member, accuracies, any_exit=True)
         if isinstance(helping.plan, Plan):
             planned.append(helping)
@@ -88,7 +90,7 @@ def plan_service(
             tables[each.member.node.name],
             run.memory.slices,
             run.settings.store_url,
-            each.rtt,
+            each.problem.rtt,
             run.settings.cluster_domain,
             run.settings.runtime_scheme,
         )
@@ -105,30 +107,58 @@ def _plan(
     accuracies: CodecAccuracies | None,
     any_exit: bool = False,
 ) -> Planned:
-    server = pool.spec.triton_servers[0] if pool.spec.triton_servers else None
-    rtt, bandwidth = _link(run.placements.get(member.node.name))
-    problem = manifests.entry_problem(
+    problem = problem_at(
         run.service.spec,
-        run.key.name,
-        card,
+        manifests.planned_model(run.key.name, card),
+        pool.spec,
+        run.pool,
+        costs,
+        member,
+        run.placements.get(member.node.name),
+        usable_codecs(accuracies),
+    )
+    if any_exit:
+        problem = replace(problem, min_accuracy=None)
+    return Planned(member, problem, plan_entry(problem))
+
+
+def problem_at(
+    service: InferenceServiceSpec,
+    model: Model,
+    pool: DevicePoolSpec,
+    members: tuple[PoolMember, ...],
+    costs: Mapping[str, DeviceProfile],
+    member: PoolMember,
+    published: Placement | None,
+    codecs: tuple[Codec, ...],
+) -> EntryProblem:
+    """Returns the planning problem of a service at one entry node. Pure.
+
+    members: all nodes of the pool. published: the Placement of the entry node, if there is one.
+    Raises PlanningError.
+    """
+    server = pool.triton_servers[0] if pool.triton_servers else None
+    rtt, bandwidth = _link(published)
+    return manifests.entry_problem(
+        service,
+        model,
         costs,
         member,
         server.device_class if server else None,
         server.name if server else "the cloud",
         rtt,
         bandwidth,
-        usable_codecs(accuracies),
+        codecs,
         manifests.planned_helpers(
-            pool.spec.links.local,
+            pool.links.local,
             costs,
-            [m for m in helpers(member, run.pool) if server is None or m.node.name != server.name],
+            [m for m in helpers(member, members) if server is None or m.node.name != server.name],
         ),
     )
-    return Planned(member, rtt, plan_entry(replace(problem, min_accuracy=None) if any_exit else problem))
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:
-    """Round trip (s) to plan with, and the bandwidth (bit/s) measured at the moment, for messages."""
+    """Returns the round trip (s) to plan with, and the bandwidth (bit/s) measured now, for messages."""
     if current is None:
         return manifests.planned_rtt(None, None), None
     planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
@@ -139,7 +169,7 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
 
 
 def _seconds(annotation: str) -> float | None:
-    """A duration that anybody may have changed; None where it is none any more."""
+    """Returns the seconds of an annotation; None if somebody overwrote it with something else."""
     try:
         return parse_duration(annotation)
     except ValueError:

@@ -14,23 +14,22 @@ from edge_operator.api.inferenceservices import InferenceService
 from edge_operator.api.objects import written
 from edge_operator.api.problems import sentences
 from edge_operator.cluster import (
-    DEVICE_POOLS,
     INFERENCE_SERVICES,
     MODEL_PROFILES,
-    NODES,
     PLACEMENTS,
     covers,
 )
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
-from edge_operator.pools import Node, entries, group_members, node_of
+from edge_operator.pools import Node
 from edge_operator.reading import read
 from edge_operator.remedies import explained
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.surroundings import surroundings, unfit
 from edge_operator.workloads import metadata
 from edge_planning.errors import PlanningError
 
@@ -110,12 +109,12 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(surroundings, Blocked):
         return surroundings
     pool, nodes = surroundings
-    costs = _profiles(run, card, pool, nodes)
-    if isinstance(costs, Blocked):
-        return costs
     found = _accuracies(run, card)
     if isinstance(found, Blocked):
         return found
+    costs = _profiles(run, card, pool, nodes, found)
+    if isinstance(costs, Blocked):
+        return costs
     plans = planning.plan_service(run, card, pool, costs, found)
     if isinstance(plans, Blocked):
         return plans
@@ -126,7 +125,7 @@ def _steps(run: Run) -> Blocked | float:
 
 
 def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
-    """What the codecs cost, where there is data to tell; not complete while the store measures."""
+    """Returns the accuracies with codecs, if there is validation data; incomplete while they are measured."""
     validation = run.service.spec.model.validation
     if validation is None:
         return None
@@ -183,52 +182,23 @@ def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> 
 
 
 def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
-    name = run.service.spec.device_pool
-    body = run.clients.cluster.get(DEVICE_POOLS, None, name)
-    if body is None:
-        names = sorted(pool["metadata"]["name"] for pool in run.clients.cluster.find(DEVICE_POOLS))
-        fix = f"use one of {', '.join(names)}" if names else "create a DevicePool with this name"
-        return Blocked(
-            reasons.PLANNED,
-            reasons.DEVICE_POOL_NOT_FOUND,
-            f'spec.devicePool: "{name}" does not exist: {fix}',
-        )
-    try:
-        pool = DevicePool.model_validate({**body, "status": None})
-    except ValidationError as error:
-        wrong = "; ".join(sentences(DevicePool, error))
-        return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
-    nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
-    members = group_members(pool.spec, nodes)
-    run.pool, run.members = members, entries(run.service.spec, members)
-    untrusted = pools.missing_certificates(pool.spec, run.settings)
+    found = surroundings(run.clients.cluster, run.service.spec)
+    if isinstance(found, Blocked):
+        return found
+    run.pool, run.members = found.members, found.entries
+    untrusted = pools.missing_certificates(found.pool.spec, run.settings)
     if untrusted:
-        return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, f"DevicePool {name}: {untrusted}")
-    taken = pools.taken_names(pool.spec.triton_servers[:1], run.members)
-    if taken:
-        return Blocked(reasons.PLANNED, reasons.NAME_TAKEN, f"DevicePool {name}: {taken}")
-    if run.members:
-        return pool, nodes
-    if not members:
-        return Blocked(
-            reasons.PLANNED,
-            reasons.NO_NODES,
-            f"DevicePool {name}: no node has the labels in spec.nodes[*].nodeSelector: label nodes, or "
-            "change the selectors",
-        )
-    selector = run.service.spec.entry_nodes.node_selector if run.service.spec.entry_nodes else {}
-    labels = pools.labels_text(selector)
-    inside = ", ".join(member.node.name for member in members)
-    return Blocked(
-        reasons.PLANNED,
-        reasons.NO_ENTRY_NODES,
-        f'spec.entryNodes.nodeSelector: "{labels}" selects no node of DevicePool {name}: use the labels of '
-        f"some of {inside}",
-    )
+        message = f"DevicePool {run.service.spec.device_pool}: {untrusted}"
+        return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, message)
+    return unfit(found, run.service.spec) or (found.pool, found.nodes)
 
 
 def _profiles(
-    run: Run, card: ModelCard, pool: DevicePool, nodes: tuple[Node, ...]
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    nodes: tuple[Node, ...],
+    accuracies: CodecAccuracies | None,
 ) -> Mapping[str, DeviceProfile] | Blocked:
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
     wanted = {member.device_class for member in run.members} | set(remote)
@@ -251,7 +221,7 @@ def _profiles(
         return Blocked(
             reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
         )
-    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
+    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
     if costs:
         profile = {
             "apiVersion": run.body["apiVersion"],

@@ -14,7 +14,15 @@ class Cut(Part):
     """A tensor at which a model can be cut."""
 
     tensor: TensorName = Field(description="Name of the tensor that crosses the link.")
-    bytes: int = Field(ge=0, description="Bytes of the tensor for a batch of one.")
+    tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
+        default=None, description="The tensors that cross the link, if several. Default: the one in tensor."
+    )
+    bytes: int = Field(ge=0, description="Bytes of the tensors for a batch of one.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that cross the link."""
+        return self.tensors or (self.tensor,)
 
 
 class ProfiledExit(Exit):
@@ -89,6 +97,24 @@ class ClassCosts(Part):
     )
 
 
+MOST_CODEC_ACCURACIES = 4096
+
+
+class CodecAccuracy(Part):
+    """Accuracy of an exit on the validation data with one codec at one cut."""
+
+    codec: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="Name of the codec, e.g. int8."
+    )
+    exit: Name = Field(description="Name of the exit.")
+    cut: TensorName = Field(description="Tensors of the cut, several joined by +.")
+    bytes: int = Field(ge=0, description="Bytes that cross the link for a batch of one.")
+    # Not Accuracy: a rule of CEL in a list of this length costs the API server too much.
+    accuracy: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        description="Measured accuracy, between 0 and 1."
+    )
+
+
 class ModelProfileSpec(Part):
     """A model's exits and cuts, and what they cost."""
 
@@ -96,6 +122,11 @@ class ModelProfileSpec(Part):
     model: ProfiledModel = Field(description="The model.")
     device_classes: Annotated[tuple[ClassCosts, ...], Field(max_length=64)] = Field(
         default=(), description="The costs on each device class that has been measured."
+    )
+    codecs: Annotated[tuple[CodecAccuracy, ...], Field(max_length=MOST_CODEC_ACCURACIES)] | None = Field(
+        default=None,
+        description="Accuracies with each codec, measured on spec.model.validation of the service. "
+        "Default: not measured, or more than 4096.",
     )
 
 
