@@ -72,12 +72,15 @@ class ApiServer:
 
     @classmethod
     def from_environment(cls) -> "ApiServer":
-        """The pod's service account, else KUBECONFIG."""
+        """Uses the pod's ServiceAccount, else the kubeconfig. Raises ClusterError if there is neither."""
         configuration = kubernetes.client.Configuration()
         try:
             kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except kubernetes.config.ConfigException:
-            kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            try:
+                kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            except kubernetes.config.ConfigException as error:
+                raise ClusterError(f"kubeconfig: {error}: set KUBECONFIG to the path of one") from error
         return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:

@@ -17,7 +17,7 @@ from edge_operator.remedies import explained
 from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
-from edge_planning.choosing.sentences import seconds_text
+from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _limits(run: Run, missed: Sequence[Planned]) -> str:
         return _reasons(missed)
     return (
         f'spec.slo.latency: "{run.service.spec.slo.latency}": {_reasons(missed)}; '
-        f"the nearest feasible latency is {seconds_text(max(feasible))}"
+        f"the nearest feasible latency is {seconds_text(sufficient_seconds(max(feasible)))}"
     )
 
 

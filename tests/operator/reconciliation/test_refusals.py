@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from edge_operator import manifests
 from edge_operator.api import reasons
 from edge_operator.pooling import reconcile_pool
 from edge_operator.remedies import explained
@@ -60,6 +61,18 @@ def test_a_triton_server_named_like_an_entry_node_is_told_at_service_and_pool(wo
     world.settle()
     assert world.condition("Planned")["status"] == "True"
     assert reconcile_the_pool(world)["reason"] == "NodesFound"
+
+
+def test_a_bad_profile_alone_is_a_bad_profile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = world.store.profiles["camera"]
+    world.store.profiles["camera"] = camera.model_copy(update={"segments": camera.segments[1:]})
+    # Profiles are checked as they come; this is about what planning says of one that came through.
+    monkeypatch.setattr(manifests, "of_exits", lambda profile, card: profile)
+    world.reconcile()
+    planned = world.condition("Planned")
+    assert (planned["status"], planned["reason"]) == ("False", reasons.BAD_PROFILE)
+    assert all(part in planned["message"] for part in ("camera", "image", "pool1", "ModelProfile digits"))
+    assert world.placements() == {}
 
 
 def test_exits_out_of_order_are_told_before_anything_is_measured(world: World) -> None:

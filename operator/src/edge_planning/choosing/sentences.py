@@ -20,6 +20,14 @@ def seconds_text(seconds: float) -> str:
     return f"{float(f'{seconds * 1e6:.3g}'):g}us"
 
 
+def sufficient_seconds(seconds: float) -> float:
+    """Returns seconds rounded up to three significant digits, so that an SLO of that latency can be met."""
+    if not 0 < seconds < math.inf:
+        return seconds
+    step = 10.0 ** (math.floor(math.log10(seconds)) - 2)
+    return float(f"{math.ceil(seconds / step - 1e-9) * step:.6g}")
+
+
 def bandwidth_text(bits_per_second: float) -> str:
     """`8.4 Mbit/s`: rounded up to two significant digits, so that what is named does suffice."""
     for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
