@@ -55,11 +55,13 @@ def plan_service(
         run.findings.append(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
     else:
         message = _reasons(planned) or "the SLO is met at any bandwidth"
+        reason = reasons.PLANNED_AS_ASKED
         if accuracies is not None and not accuracies.complete:
+            reason = reasons.MEASURING_CODECS
             message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
-        run.findings.append(Finding(reasons.PLANNED, "True", reasons.PLANNED_AS_ASKED, message))
+        run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)

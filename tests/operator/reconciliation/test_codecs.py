@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from edge_operator.api import reasons
 from edge_operator.codecs import usable_codecs
 from edge_operator.errors import StoreError
 from edge_operator.store import CodecAccuracies
@@ -91,10 +92,12 @@ def test_until_it_is_measured_hops_carry_fp32_and_the_condition_says_why(world: 
     world.change(model=MODEL)
     assert world.reconcile() == 5.0
     assert not [name for name in routes(world) if ":" in name]
-    assert "fp32" in world.condition("Planned")["message"]
+    planned = world.condition("Planned")
+    assert (planned["status"], planned["reason"]) == ("True", reasons.MEASURING_CODECS)
     world.store.accuracies = measured(world.store.card)
     world.settle()
     assert [name for name in routes(world) if name.endswith(":int8")]
+    assert world.condition("Planned")["reason"] == reasons.PLANNED_AS_ASKED
     asked = len([line for line in world.log if line.startswith("codecs")])
     world.settle()
     assert len([line for line in world.log if line.startswith("codecs")]) == asked

@@ -259,6 +259,13 @@ NO_NODE_TO_PROFILE: Final = _reason(
 PLANNED_AS_ASKED: Final = _reason(
     "Planned", (PLANNED,), "Every entry node has a route that meets the SLO at some bandwidth.", _NOTHING
 )
+MEASURING_CODECS: Final = _reason(
+    "MeasuringCodecs",
+    (PLANNED,),
+    "Every entry node has a route; the model store still measures the accuracy with fp16 and int8, so hops "
+    "use fp32.",
+    "Wait: the plan is updated when the measurement is complete.",
+)
 SLO_OUT_OF_REACH: Final = _reason(
     "SLOOutOfReach",
     (PLANNED,),
