@@ -72,8 +72,8 @@ setup: $(VENV)/.synced ## Makes .venv with everything that the other targets nee
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, the version of every distribution, and the graph in ARCHITECTURE.md
-	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds
+generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, all versions, and the graph in ARCHITECTURE.md
+	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 

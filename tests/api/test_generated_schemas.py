@@ -153,3 +153,32 @@ def test_definitions_hold_no_references_and_no_titles() -> None:
         assert "$ref" not in text
         assert "\ntitle:" not in text
         assert yaml.safe_load(text)["kind"] == "CustomResourceDefinition"
+
+
+def spec_fields(kind: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Each field below spec: its path, its schema, whether it is required."""
+
+    def below(part: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        for name, field in part.get("properties", {}).items():
+            yield f"{where}.{name}", field, name in part.get("required", [])
+            yield from below(field.get("items", field), f"{where}.{name}")
+
+    yield from below(schema(kind)["properties"]["spec"], f"{kind}.spec")
+
+
+@pytest.mark.parametrize("kind", ["InferenceService", "DevicePool"])
+def test_every_description_says_what_is_required_and_what_is_the_default(kind: str) -> None:
+    lacking = []
+    for where, field, required in spec_fields(kind):
+        said = field["description"]
+        assert said.endswith("."), where
+        default = field.get("default")
+        if required:
+            stated = "Required." in said
+        elif isinstance(default, dict):  # its own fields state their defaults
+            stated = True
+        else:
+            shown = "" if default is None else f"{default:g}" if isinstance(default, float) else f"{default}"
+            stated = f"Default: {shown}" in said or "Required in mode" in said
+        lacking += [] if stated else [f"{where}: {said}"]
+    assert lacking == []

@@ -109,7 +109,7 @@ def test_a_manifest_that_is_anything_at_all_is_told_what_it_lacks(document: obje
         (("spec", "entryNodes", "nodeSelector"), {"a": datetime.date(2024, 1, 1)}, "2024-01-01 is not text"),
         (("spec", "mode"), False, "Unsupported value: false: supported values"),
         (("spec", "resultCache"), {"maxBytes": 0.5}, "0.5 is not a quantity: write a whole number"),
-        (("metadata", "name"), 'x" or "y', '"x\\" or \\"y" cannot be the name of a Service'),
+        (("metadata", "name"), 'x" or "y', '"x\\" or \\"y" is not a valid name'),
     ],
 )
 def test_a_value_is_shown_as_yaml_writes_it(place: tuple[str, ...], value: object, said: str) -> None:

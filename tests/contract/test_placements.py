@@ -122,7 +122,14 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
     member = PoolMember(Node("edge-a", {}, ready=True), "camera")
     plan = plan_entry(
         manifests.entry_problem(
-            service.spec, "two", store.card, store.costs, member, "cloud", "cloud", 0.001, None
+            service.spec,
+            manifests.planned_model("two", store.card),
+            store.costs,
+            member,
+            "cloud",
+            "cloud",
+            0.001,
+            None,
         )
     )
     assert isinstance(plan, Plan), plan

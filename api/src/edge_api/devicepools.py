@@ -1,4 +1,4 @@
-"""DevicePool: the nodes and Triton servers that services may use."""
+"""DevicePool: the nodes and Triton servers that services can use."""
 
 import ipaddress
 from typing import Annotated, ClassVar, Literal
@@ -44,82 +44,85 @@ def _whole_address(address: str) -> str:
 
 
 class NodeGroup(Part):
-    """Nodes that run a model equally fast."""
+    """Nodes with the same compute performance."""
 
     tier: Literal["device", "edge"] = Field(
         default="edge",
-        description="What the nodes are. Requests arrive at both. A device may hand a part of a model on to "
-        "an edge node of the pool; an edge node hands on to Triton only. Default edge.",
+        description="Tier of the nodes. Both tiers can be entry nodes. Nodes of tier device can offload "
+        "slices to edge nodes of the pool and to Triton, nodes of tier edge only to Triton. Default: edge.",
     )
     device_class: DeviceClass = Field(
-        description="Name for nodes with the same latency behaviour. A model is profiled once per class, on "
-        "one of its nodes, so nodes of different speed need different classes."
+        description="Device class of the nodes. Each model is profiled once per class, on one of its nodes, "
+        "so nodes of different speed need different classes. Required."
     )
-    node_selector: NodeSelector = Field(description="Labels of the nodes, all of which they must have.")
+    node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
 
 
 class TritonServer(Part):
-    """A Triton server that runs the parts of models beyond the cut."""
+    """A Triton server that runs the tails of models."""
 
-    name: Label = Field(description="Name of the place, unique in the pool, e.g. cloud.")
+    name: Label = Field(
+        description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
+    )
     http_address: Annotated[str, Field(max_length=260), _ADDRESS, AfterValidator(_whole_address)] = Field(
-        description="host:port at which Triton speaks HTTP, an IPv6 address in brackets. It must run with "
-        "--model-control-mode=explicit."
+        description="Address of Triton's HTTP endpoint as host:port, with IPv6 addresses in brackets. "
+        "Triton must run with --model-control-mode=explicit. Required."
     )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         default="HTTP",
-        description="How httpAddress is asked. HTTPS is for a proxy that ends TLS in front of Triton, which "
-        "speaks none over HTTP: operator and runtimes show certificates of the chart's operator.tlsSecret "
-        "and runtime.tlsSecret; the proxy's must hold the host of httpAddress and be signed by their ca.crt. "
-        "Default HTTP.",
+        description="Protocol of httpAddress. HTTPS requires a proxy that terminates TLS in front of "
+        "Triton. The operator and the runtimes present the certificates of operator.tlsSecret and "
+        "runtime.tlsSecret of the chart; the certificate of the proxy must name the host of httpAddress and "
+        "be signed by their ca.crt. Default: HTTP.",
     )
     device_class: DeviceClass = Field(
-        description="Class of the server, under which the remote parts are profiled."
+        description="Device class of the server, for which models are profiled. Required."
     )
     backend: Literal["onnxruntime", "python"] = Field(
         default="onnxruntime",
-        description="The Triton backend that runs the slices. onnxruntime: Triton's own. python: a model.py "
-        "that uses the onnxruntime package. Default onnxruntime.",
+        description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
+        "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
     )
     node_selector: NodeSelector = Field(
-        description="Labels of the nodes on which the server's class is profiled, all of which they must "
-        "have."
+        description="Labels of the nodes on which the server's device class is profiled. A node must have "
+        "all of them. Required."
     )
 
     @property
     def url(self) -> str:
-        """Where its HTTP is asked, with the scheme."""
+        """The URL of its HTTP endpoint."""
         return f"{self.scheme.lower()}://{self.http_address}"
 
 
 class LocalLinks(Part):
-    """The links between the nodes of the pool, as they are said to be: they are not measured."""
+    """Links between nodes of the pool. They are declared, not measured."""
 
     bandwidth: PositiveQuantity = Field(
-        default=Quantity(1_000_000_000), description="Bandwidth in bit/s, e.g. 100M. Default 1G."
+        default=Quantity(1_000_000_000), description="Bandwidth in bit/s, above 0. Default: 1G."
     )
     round_trip: PositiveDuration = Field(
-        default=Duration(0.001), description="Round-trip time, e.g. 1ms. Default 1ms."
+        default=Duration(0.001), description="Round-trip time, a duration above 0. Default: 1ms."
     )
 
 
 class Links(Part):
-    """How the links between entry nodes and Triton servers are measured, and those between nodes are."""
+    """How links to Triton servers are measured, and what links between nodes are assumed to be."""
 
     probe_interval: PositiveDuration = Field(
         default=Duration(2.0),
-        description="Time between two active bandwidth probes of an idle link, e.g. 2s. A link in use is "
-        "measured by its own traffic. Default 2s.",
+        description="Time between two bandwidth probes of an idle link, a duration above 0. Links in use "
+        "are measured by their own traffic. Default: 2s.",
     )
     probe_budget: Quantity = Field(
         default=Quantity(16 << 20),
-        description="Bytes an hour that these probes may cost, for each service and entry node, e.g. 1Mi for "
-        "a metered link. When it runs low they become smaller, then rarer, down to one of half a KiB every "
-        "30s. Default 16Mi.",
+        description="Maximum traffic of probes in bytes per hour, for each service and entry node, e.g. 1Mi "
+        "for a metered link. When it runs low, probes become smaller, then less frequent, down to 512 bytes "
+        "every 30s. Default: 16Mi.",
     )
     local: LocalLinks = Field(
         default=LocalLinks(),
-        description="The links from devices to edge nodes. They are declared here, not measured.",
+        description="Links from nodes of tier device to nodes of tier edge, as declared; they are not "
+        "measured.",
     )
 
 
@@ -127,53 +130,53 @@ class DevicePoolSpec(Part):
     """Nodes, Triton servers and the links between them."""
 
     nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1, max_length=32)] = Field(
-        description="Groups of nodes, at least one. A node that several groups select belongs to the first "
-        "of them."
+        description="Groups of nodes, 1 to 32. A node that several groups select belongs to the first of "
+        "them. Required."
     )
     triton_servers: Annotated[
         tuple[TritonServer, ...], Field(max_length=16), one_of_each("name", "tritonServers")
     ] = Field(
         default=(),
-        description="The Triton servers. The first is used; without one every service answers at its entry "
-        "node alone. Default: none.",
+        description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "
+        "local.",
     )
-    links: Links = Field(default=Links(), description="How the links are measured.")
+    links: Links = Field(default=Links(), description="How links are measured, or declared.")
 
 
 class PoolNode(StatusPart):
     """A node of the pool."""
 
     name: str = Field(description="Name of the node.")
-    device_class: str = Field(description="Class that the node belongs to.")
+    device_class: str = Field(description="Device class of the node.")
 
 
 class DevicePoolStatus(StatusPart):
-    """What the pool consists of at the moment."""
+    """Observed state of a pool."""
 
     observed_generation: int = Field(
-        default=0, description="The metadata.generation that this status is about."
+        default=0, description="The metadata.generation that this status describes."
     )
-    conditions: Conditions = Field(default=(), description="Ready, with reason and message.")
-    node_count: int = Field(default=0, description="How many nodes the groups select.")
+    conditions: Conditions = Field(default=(), description="Ready, with a reason and a message.")
+    node_count: int = Field(default=0, description="Number of nodes that the groups select.")
     nodes: tuple[PoolNode, ...] = Field(default=(), description="The nodes that the groups select.")
 
 
 class DevicePool(KubernetesObject):
-    """Nodes by device class, Triton servers, and how the links between them are measured."""
+    """A pool of nodes by device class and of Triton servers, with the links between them."""
 
     resource: ClassVar[Resource] = Resource(
         plural="devicepools",
         short_names=("dp",),
         namespaced=False,
         columns=(
-            condition_column("Ready", "Ready", "status", "Whether every group selects a node."),
-            Column("Nodes", ".status.nodeCount", "How many nodes the groups select.", "integer"),
-            Column("Triton", ".spec.tritonServers[0].httpAddress", "The Triton server in use."),
-            condition_column("Reason", "Ready", "reason", "Why it is ready or not."),
+            condition_column("Ready", "Ready", "status", "Whether every selector selects a node."),
+            Column("Nodes", ".status.nodeCount", "Number of nodes that the groups select.", "integer"),
+            Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the Triton server in use."),
+            condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
             AGE,
         ),
     )
 
     kind: Literal["DevicePool"] = "DevicePool"
-    spec: DevicePoolSpec = Field(description="What belongs to the pool.")
-    status: DevicePoolStatus | None = Field(default=None, description="What was found.")
+    spec: DevicePoolSpec = Field(description="Desired state.")
+    status: DevicePoolStatus | None = Field(default=None, description="Observed state.")

@@ -1,4 +1,7 @@
-"""`python -m edge_api.generate FOLDER…` writes the CustomResourceDefinitions into each folder."""
+"""Generates what follows from the API: the CustomResourceDefinitions, and the table of reasons in a page.
+
+`python -m edge_api.generate FOLDER… [--page FILE]`
+"""
 
 import argparse
 import sys
@@ -7,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from edge_api import KINDS
+from edge_api import KINDS, reasons
 from edge_api.objects import GROUP
 from edge_api.schemas import definition
 
+_BEGIN, _END = "<!-- generated: reasons -->\n", "<!-- end -->\n"
 _HEADER = "# Generated from api/src/edge_api by `make generate`. Do not edit.\n"
 
 
@@ -31,20 +35,30 @@ def differing(folder: Path) -> list[Path]:
     return [*known, *unknown]
 
 
+def page_with_reasons(text: str) -> str:
+    """Returns a Markdown page with the table of reasons between its two markers."""
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n{reasons.table()}\n{_END}{after}"
+
+
 def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes, or with --check compares; 1 when something differs."""
+    """Writes, or with --check compares; returns 1 if something differs."""
     parser = argparse.ArgumentParser(prog="python -m edge_api.generate", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; name the files that differ and end with 1"
     )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="page with the table of reasons")
     options = parser.parse_args(arguments)
     if options.check:
         wrong = [path for folder in options.folders for path in differing(folder)]
+        if options.page and _text(options.page) != page_with_reasons(_text(options.page) or ""):
+            wrong.append(options.page)
         for path in wrong:
             print(
                 f"{path}: not as generated: run `make generate`, and remove files that it does not write",
@@ -55,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files().items():
             (folder / name).write_text(text, encoding="utf-8")
+    if options.page:
+        page = options.page.read_text(encoding="utf-8")
+        options.page.write_text(page_with_reasons(page), encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""InferenceService: what a team writes."""
+"""InferenceService: a model, its SLO and where it runs."""
 
 import re
 from typing import Annotated, ClassVar, Literal
@@ -37,8 +37,8 @@ Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOn
 
 _STORAGE_URI = matching(
     r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
-    "is not where a model can be read from: write store://<path> (a file put into the model store), "
-    "https://…, http://… or file://…",
+    "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
+    "file://…",
 )
 
 
@@ -46,177 +46,176 @@ class Validation(Part):
     """Labelled inputs on which the accuracy of codecs is measured."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Where the .npz file is, as for the model: arrays inputs, as the model takes them, and "
-        "labels, the number of the right class of each; at least 100 samples, of which at most 1000 are used."
+        description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
+        "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
+        "of which at most 1000 are used. Required."
     )
     digest: Digest | None = Field(
         default=None,
-        description="sha256:<64 hex digits> of the file. When given, a file with another digest is refused. "
-        "Default: the digest of whatever the address gives.",
+        description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
+        "is refused. Default: any file is accepted.",
     )
 
 
 class ModelSource(Part):
-    """Where the model is and what its exits are."""
+    """Where the model is, and its exits."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Where the ONNX file is: store://<path> for a file in the model store, or an https://, "
-        "http:// or file:// address that the model store can read."
+        description="Address of the ONNX file: store://<path> for a file in the model store, or an "
+        "https://, http:// or file:// address that the model store can read. Required."
     )
     digest: Digest | None = Field(
         default=None,
-        description="sha256:<64 hex digits> of the ONNX file. When given, a file with another digest is "
-        "refused. Default: the digest of whatever the address gives.",
+        description="SHA-256 digest of the ONNX file, as sha256: and 64 hex digits. A file with another "
+        "digest is refused. Default: any file is accepted.",
     )
     exits: (
         Annotated[tuple[Exit, ...], Field(min_length=1, max_length=64), one_of_each("name", "exits")] | None
     ) = Field(
         default=None,
-        description="The exits ordered by depth, the last one being the full model. Default: the list in "
-        "the ONNX file's metadata entry edge.exits, which this one overrides.",
+        description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
+        "metadata entry edge.exits of the ONNX file. Default: that entry.",
     )
     validation: Validation | None = Field(
         default=None,
-        description="Data on which the loss of accuracy by the codecs fp16 and int8 is measured, at every "
-        "cut and exit; then activations may cross links in them. Default: none, and hops carry fp32.",
+        description="Data on which the accuracy with the codecs fp16 and int8 is measured at every cut and "
+        "exit, so that activations can be sent with them. Default: none, hops use fp32.",
     )
 
 
 class Slo(Part):
-    """What the service promises."""
+    """The service level objective: latency, percentile, accuracy."""
 
     latency: PositiveDuration = Field(
-        description="The time within which a request is to be answered, measured at the entry node: a number "
-        "and a unit (us, ms, s, m, h), e.g. 100ms. Required."
+        description="Maximum time in which the entry node answers a request, as a duration above 0 such as "
+        "100ms. Required."
     )
     percentile: Annotated[
         float,
         Field(strict=True),
-        between(
-            1, 99.9, "is not a percentile that can be planned for: write a number from 1 to 99.9, e.g. 95"
-        ),
+        between(1, 99.9, "is not a percentile from 1 to 99.9: write e.g. 95"),
     ] = Field(
         default=95,
-        description="The percentile of the request latency, from 1 to 99.9, that the plan keeps below "
-        "latency. Default 95: compute times are planned with the profile's 95th percentile, not its mean.",
+        description="Percentile of the request latency that the plan keeps below latency, from 1 to 99.9. "
+        "Compute times are planned at this percentile of the profile. Default: 95.",
     )
     objective: Annotated[
         float,
         Field(strict=True),
-        between(
-            0, 1, "is not a share of requests: write a number above 0 and below 1, e.g. 0.95", open_ends=True
-        ),
+        between(0, 1, "is not a share of requests above 0 and below 1: write e.g. 0.95", open_ends=True),
     ] = Field(
         default=0.95,
-        description="The share of requests, above 0 and below 1, that must be answered within latency for "
-        "the condition SLOMet to be True. Default 0.95.",
+        description="Minimum share of requests answered within latency for the condition SLOMet to be True, "
+        "above 0 and below 1. Default: 0.95.",
     )
     min_accuracy: Accuracy | None = Field(
         default=None,
-        description="The lowest accuracy, between 0 and 1, of an exit that may answer. When no such exit "
-        "keeps latency the service is refused with the condition Planned=False rather than answered badly. "
-        "Default: any exit may answer, and the latency yields last.",
+        description="Minimum accuracy of an exit that answers, between 0 and 1. If no such exit meets "
+        "latency, the condition Planned is False with reason Infeasible. Default: any exit can answer; if "
+        "nothing meets the SLO, the fastest route is used.",
     )
 
 
 class EntryNodes(Part):
-    """Which nodes of the pool take requests."""
+    """The nodes of the pool that take requests."""
 
-    node_selector: NodeSelector = Field(description="Labels that an entry node must have, all of them.")
+    node_selector: NodeSelector = Field(
+        description="Labels that an entry node must have, all of them. Required."
+    )
 
 
 class InferenceServiceSpec(Part):
-    """A model, what it promises, and where it may run."""
+    """A model, its SLO, and where it runs."""
 
-    model: ModelSource = Field(description="The model.")
-    slo: Slo = Field(description="The service level objective: how fast, how often, how accurate.")
+    model: ModelSource = Field(description="The model to serve. Required.")
+    slo: Slo = Field(description="The service level objective. Required.")
     device_pool: ObjectName = Field(
-        description="Name of the DevicePool whose nodes and Triton servers serve the model."
+        description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )
     entry_nodes: EntryNodes | None = Field(
-        default=None, description="The nodes at which requests arrive. Default: every node of the pool."
+        default=None, description="Nodes at which requests arrive. Default: every node of the pool."
     )
     mode: Mode = Field(
         default="Auto",
-        description="How exit and cut are chosen. Auto: the most accurate exit whose best cut keeps the "
-        "SLO, by the bandwidth of the moment. LocalOnly: the full model at the entry node. CloudOnly: the "
-        "full model at Triton. PartitionOnly: the full model, best cut. RightSizingOnly: the most accurate "
-        "exit that the entry node alone finishes in time. Default Auto.",
+        description="How exit and cut are chosen. Auto: the most accurate exit whose fastest cut meets the "
+        "SLO at the current bandwidth. LocalOnly: the full model at the entry node. CloudOnly: the full "
+        "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
+        "accurate exit that meets the SLO at the entry node. Default: Auto.",
     )
     early_exit: AnyEarlyExit = Field(
-        default=EarlyExit(), description="Whether inputs of which an early exit is sure leave there."
+        default=EarlyExit(),
+        description="Whether inputs may exit early once confidence reaches the threshold.",
     )
-    deadline: Deadline = Field(default=Deadline(), description="What becomes of a late remote reply.")
+    deadline: Deadline = Field(default=Deadline(), description="What to do if a remote response is late.")
     autonomy: PositiveDuration | None = Field(
         default=None,
-        description="How long an entry node serves on without hearing from the API server, e.g. 24h; then it "
-        "refuses requests and says why. Default: without end.",
+        description="How long an entry node keeps serving without contact to the API server, as a duration "
+        "such as 24h; after that it refuses requests. Default: no limit.",
     )
     input_filter: InputFilter | None = Field(
-        default=None, description="Saves inferences on inputs that hardly change. Default: none."
+        default=None, description="Skips inference on inputs that hardly change. Default: no filter."
     )
     result_cache: ResultCache | None = Field(
-        default=None, description="Saves inferences on inputs that come again. Default: none."
+        default=None, description="Caches the results of identical inputs. Default: no cache."
     )
 
 
 class SloStatus(StatusPart):
-    """The SLO over the last minute, over all entry nodes."""
+    """SLO attainment in the last minute over all entry nodes."""
 
     attainment: Share | None = Field(
-        default=None, description="Share of requests answered within slo.latency."
+        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
     )
     p95: Duration | None = Field(
-        default=None, description="Measured 95th percentile of the latency, the worst entry."
+        default=None, description="Measured 95th percentile of the latency at the slowest entry node."
     )
 
 
 class EntryStatus(StatusPart):
-    """One entry node."""
+    """Observed state of an entry node."""
 
     node: str = Field(description="Name of the node.")
-    exit: str | None = Field(default=None, description="Exit that answers at the moment.")
+    exit: str | None = Field(default=None, description="Exit of the active route.")
     cut: str | None = Field(
-        default=None, description="Tensor at which the model is cut at the moment, or local."
+        default=None, description="Tensors of the cut of the active route, joined by +, or local."
     )
     predicted_latency: Duration | None = Field(
-        default=None, description="Latency that the plan expects of the active route."
+        default=None, description="Latency that the plan predicts for the active route."
     )
     measured_latency: Duration | None = Field(
-        default=None, description="Measured 95th percentile over the last minute."
+        default=None, description="Measured 95th percentile of the latency in the last minute."
     )
-    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth to the cloud, in bit/s.")
+    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth of the uplink in bit/s.")
     attainment: Share | None = Field(
-        default=None, description="Share of requests answered within slo.latency."
+        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
     )
     reason: Text | None = Field(
-        default=None, description="Why this exit and cut, or what is wrong at this node."
+        default=None, description="Why this route is active, or what is wrong at this node."
     )
 
 
 class InferenceServiceStatus(StatusPart):
-    """What became of it."""
+    """Observed state of an InferenceService."""
 
     observed_generation: int = Field(
-        default=0, description="The metadata.generation that this status is about."
+        default=0, description="The metadata.generation that this status describes."
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with reason and message.",
+        description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with a reason and a "
+        "message.",
     )
     url: str | None = Field(
-        default=None, description="Where the Open Inference Protocol is spoken in the cluster."
+        default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
     )
-    exit: str | None = Field(
-        default=None, description="The exits in use, one per entry node when they differ."
-    )
-    cut: str | None = Field(default=None, description="The cuts in use, one per entry node when they differ.")
-    slo: SloStatus | None = Field(default=None, description="The SLO over the last minute.")
-    entries: tuple[EntryStatus, ...] = Field(default=(), description="The entry nodes.")
+    exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
+    cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
+    slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")
+    entries: tuple[EntryStatus, ...] = Field(default=(), description="State of each entry node.")
 
 
 _NAME_FIX = (
-    "cannot be the name of a Service: start with a lower-case letter, use letters, digits and hyphens, "
+    "is not a valid name of a Service: start with a lower-case letter, use letters, digits and hyphens, "
     "at most 40 characters"
 )
 
@@ -236,24 +235,24 @@ _NAME = Rule(
 
 
 class InferenceService(KubernetesObject):
-    """A model with an SLO on a pool of devices; the operator picks the cut and the exit."""
+    """A model with an SLO on a DevicePool; the operator chooses the exit and the cut."""
 
     resource: ClassVar[Resource] = Resource(
         plural="inferenceservices",
         short_names=("eis",),
         columns=(
-            Column("URL", ".status.url", "Where it is served."),
-            condition_column("Ready", "Ready", "status", "Whether requests are answered."),
-            Column("SLO", ".spec.slo.latency", "The latency promised."),
-            Column("P95", ".status.slo.p95", "The latency measured over the last minute."),
-            Column("Cut", ".status.cut", "Where the model is cut at the moment."),
-            Column("Exit", ".status.exit", "Which exit answers at the moment."),
-            condition_column("Reason", "Ready", "reason", "Why it is ready or not."),
+            Column("URL", ".status.url", "URL of the service."),
+            condition_column("Ready", "Ready", "status", "Whether every entry node serves the current spec."),
+            Column("SLO", ".spec.slo.latency", "Latency of the SLO."),
+            Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency in the last minute."),
+            Column("Cut", ".status.cut", "Cuts in use."),
+            Column("Exit", ".status.exit", "Exits in use."),
+            condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
             AGE,
         ),
         rules=(_NAME,),
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: InferenceServiceSpec = Field(description="What is wanted.")
-    status: InferenceServiceStatus | None = Field(default=None, description="What became of it.")
+    spec: InferenceServiceSpec = Field(description="Desired state.")
+    status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")

@@ -1,4 +1,4 @@
-"""What the four kinds have in common: metadata, conditions, how they are read and written."""
+"""What all kinds have in common: metadata, conditions, reading and writing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ API_VERSION: Literal["edge-intelligence.io/v1alpha1"] = "edge-intelligence.io/v1
 
 
 class _Document(BaseModel):
-    """Reads nulls as the API server does: a field that is null is one that is not there."""
+    """Reads nulls as the API server does: a field that is null is absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -28,7 +28,7 @@ class _Document(BaseModel):
 
 
 class Part(_Document):
-    """A part of an object that somebody writes: frozen, camelCase outside, no unknown fields."""
+    """Part of a spec: frozen, camelCase outside, no unknown fields."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, allow_inf_nan=False
@@ -36,7 +36,7 @@ class Part(_Document):
 
 
 class StatusPart(Part):
-    """A part of a status: what a newer writer adds does not stop an older reader."""
+    """Part of a status: fields that a newer writer adds are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -65,18 +65,22 @@ class ObjectMeta(_Document):
 
 
 class Condition(StatusPart):
-    """One condition, as KServe and Knative write them."""
+    """A condition, as in metav1."""
 
-    type: str = Field(max_length=316, description="What is said to be true or not, e.g. Ready.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is true.")
+    type: str = Field(max_length=316, description="Name of the condition in CamelCase, e.g. Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Status of the condition.")
     observed_generation: int = Field(
-        default=0, description="The metadata.generation that this was found for."
+        default=0, description="The metadata.generation for which the condition was set."
     )
-    reason: str = Field(default="", max_length=1024, description="The cause in one CamelCase word.")
+    reason: str = Field(
+        default="", max_length=1024, description="Reason of the status in CamelCase, e.g. Profiling."
+    )
     message: str = Field(
-        default="", max_length=32768, description="The cause in a sentence, with what would help."
+        default="", max_length=32768, description="Details for people: field, value, problem and fix."
     )
-    last_transition_time: AwareDatetime | None = Field(default=None, description="When status changed last.")
+    last_transition_time: AwareDatetime | None = Field(
+        default=None, description="Time at which the status last changed."
+    )
 
 
 Conditions = Annotated[
@@ -111,7 +115,7 @@ class Resource:
     rules: tuple[Rule, ...] = ()
 
 
-AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was made.", "date")
+AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date")
 
 
 def condition_column(name: str, condition: str, field: str, description: str) -> Column:

@@ -1,6 +1,6 @@
-"""How an entry node answers: late replies, confident inputs, inputs that were seen before, life alone.
+"""Policies of an entry node: deadlines, early exits, input filters, result caches.
 
-An InferenceService asks for them, its Placements hand them on as they are.
+An InferenceService sets them; its Placements repeat them unchanged.
 """
 
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from edge_api.objects import Part
 from edge_api.quantities import Duration, Quantity
 from edge_api.rules import PositiveDuration, Room, Rule, between
 
-_THRESHOLD_FIX = "mode Confidence needs a threshold: write one between 0 and 1, e.g. threshold: 0.9"
+_THRESHOLD_FIX = "mode Confidence requires a threshold: write one between 0 and 1, e.g. threshold: 0.9"
 _THRESHOLD = Rule(
     cel="self.mode != 'Confidence' || has(self.threshold)",
     message=_THRESHOLD_FIX,
@@ -21,34 +21,34 @@ _THRESHOLD = Rule(
 
 
 class Deadline(Part):
-    """What becomes of a request whose remote reply is late."""
+    """What to do if a remote response is late."""
 
     action: Literal["LocalExit", "Wait", "Fail"] = Field(
         default="LocalExit",
-        description="LocalExit: the answer of an exit at the entry node goes out before the deadline in its "
-        "place. Wait: the reply is waited for, up to twice slo.latency and at least 1s. Fail: an error at "
-        "the deadline. Default LocalExit.",
+        description="What to send at the deadline, which is slo.latency. LocalExit: the response of an exit "
+        "at the entry node. Wait: nothing yet, wait for twice slo.latency and at least 1s. Fail: an error. "
+        "Default: LocalExit.",
     )
 
 
 class EarlyExit(Part):
-    """Whether single inputs may leave before the exit that the plan chose."""
+    """Whether inputs may take an earlier exit than the planned one."""
 
     mode: Literal["Planned", "Confidence"] = Field(
         default="Planned",
-        description="Planned: every input takes the exit of the route. Confidence: an input of which an "
-        "earlier exit at the entry node is sure is answered by that one. Default Planned.",
+        description="Planned: every input takes the exit of the route. Confidence: an input takes the first "
+        "exit at the entry node whose confidence reaches the threshold. Default: Planned.",
     )
     threshold: (
         Annotated[
             float,
             Field(strict=True),
-            between(0, 1, "is not a confidence: write a share between 0 and 1, e.g. 0.9"),
+            between(0, 1, "is not a confidence: write a number between 0 and 1, e.g. 0.9"),
         ]
         | None
     ) = Field(
         default=None,
-        description="Share of belief in the likeliest class from which an input leaves early, between 0 and "
+        description="Minimum softmax probability of the most likely class for an early exit, between 0 and "
         "1. Required in mode Confidence.",
     )
 
@@ -57,12 +57,12 @@ AnyEarlyExit = Annotated[EarlyExit, _THRESHOLD]
 
 
 class InputFilter(Part):
-    """Answers an input that is nearly the same as the one before without running the model."""
+    """Skips inference on an input that is nearly the same as the previous one."""
 
     action: Literal["Answer", "Drop"] = Field(
         default="Answer",
-        description="Answer: the last result again. Drop: no outputs, for callers that only want news. Both "
-        "with the response parameter filtered. Default Answer.",
+        description="Response to a filtered input. Answer: the previous result. Drop: no outputs. Both set "
+        "the response parameter filtered. Default: Answer.",
     )
     threshold: Annotated[
         float,
@@ -70,20 +70,23 @@ class InputFilter(Part):
         between(0, 1, "is not a distance: write a number above 0 and below 1, e.g. 0.02", open_ends=True),
     ] = Field(
         default=0.02,
-        description="Distance up to which two inputs count as the same: the mean difference of their coarse "
-        "pictures over the range of values, above 0 and below 1. Default 0.02.",
+        description="Maximum distance of two inputs that count as the same: the mean difference of their "
+        "downsampled values relative to the range of values, above 0 and below 1. Default: 0.02.",
     )
     max_age: PositiveDuration = Field(
-        default=Duration(1.0), description="How long a result may be repeated. Default 1s."
+        default=Duration(1.0),
+        description="Maximum age of a result that is sent again, a duration above 0. Default: 1s.",
     )
 
 
 class ResultCache(Part):
-    """Answers an input that is exactly one of those before without running the model."""
+    """Caches the results of identical inputs."""
 
     max_bytes: Room = Field(
-        default=Quantity(16 << 20), description="Memory that the results may take, e.g. 16Mi. Default 16Mi."
+        default=Quantity(16 << 20),
+        description="Maximum size of the cached results in bytes, above 0. Default: 16Mi.",
     )
     max_age: PositiveDuration = Field(
-        default=Duration(60.0), description="How long a result may be used. Default 60s."
+        default=Duration(60.0),
+        description="Maximum age of a cached result, a duration above 0. Default: 1m.",
     )

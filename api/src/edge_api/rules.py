@@ -1,7 +1,7 @@
-"""Constraints that are said twice: in CEL for the API server, in Python for whoever has no server at hand.
+"""Constraints that exist twice: in CEL for the API server, and in Python.
 
-A rule stands beside its field as `Annotated[type, RULE]`. `tests/api/bad_manifests.yaml` holds both
-sides to the same words.
+A rule belongs to its field as `Annotated[type, RULE]`. `tests/api/bad_manifests.yaml` checks that
+both have the same messages.
 """
 
 import re
@@ -103,13 +103,13 @@ def one_of_each(key: str, what: str) -> Rule:
     def check(values: Iterable[object]) -> str | None:
         names = [getattr(v, key) for v in values]
         twice = sorted({n for n in names if names.count(n) > 1})
-        return f"two {what} are called {shown(twice[0])}: give each a name of its own" if twice else None
+        return f"two {what} are called {shown(twice[0])}: give each its own name" if twice else None
 
     return Rule(
         cel=f"self.all(a, self.exists_one(b, b.{key} == a.{key}))",
-        message=f"two {what} have the same {key}: give each a name of its own",
+        message=f"two {what} have the same {key}: give each its own name",
         sentence=formatted(
-            f'two {what} are called "%s": give each a name of its own',
+            f'two {what} are called "%s": give each its own name',
             f"self.filter(a, !self.exists_one(b, b.{key} == a.{key}))[0].{key}",
         ),
         check=check,
@@ -128,11 +128,12 @@ _UNIT = Rule(
     + formatted(f'"%s" {_NOT_A_DURATION}', "self"),
     check=lambda value: None,  # Duration itself says it
 )
+_ABOVE_ZERO = "must be greater than zero: write a duration such as 100ms"
 _POSITIVE = Rule(
     cel="type(self) != string || self.matches('[1-9]')",
-    message="the value is no time at all: write more than 0, e.g. 100ms",
-    sentence=formatted("%s is no time at all: write more than 0, e.g. 100ms", "self"),
-    check=lambda value: None if value > 0 else f"{value} is no time at all: write more than 0, e.g. 100ms",
+    message=f"the value {_ABOVE_ZERO}",
+    sentence=formatted(f'"%s" {_ABOVE_ZERO}', "self"),
+    check=lambda value: None if value > 0 else f'"{value}" {_ABOVE_ZERO}',
 )
 
 
@@ -156,22 +157,22 @@ PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 """A duration above 0 in a manifest that people write."""
 
 
-def _above_nothing(fix: str) -> Rule:
+def _above_zero(fix: str) -> Rule:
     """A quantity above 0; `fix` completes the sentence `value …`."""
     return Rule(
         cel="type(self) == int ? self > 0 : !self.matches('^[+0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
         message=f"the value {fix}",
-        sentence=formatted(f"%s {fix}", "self"),
-        check=lambda value: None if value > 0 else f"{value} {fix}",
+        sentence=formatted(f'"%s" {fix}', "self"),
+        check=lambda value: None if value > 0 else f'"{value}" {fix}',
     )
 
 
-PositiveQuantity = Annotated[Quantity, _above_nothing("is nothing: write more than 0, e.g. 100M")]
+PositiveQuantity = Annotated[Quantity, _above_zero("must be greater than zero: write e.g. 100M")]
 """A quantity above 0 in a manifest that people write."""
 
 Room = Annotated[
     Quantity,
-    _above_nothing("holds no result: write more than 0, e.g. 16Mi, or leave out resultCache for no cache"),
+    _above_zero("must be greater than zero: write e.g. 16Mi, or remove resultCache"),
 ]
 """Bytes of a cache that somebody asks for."""
 
@@ -181,11 +182,11 @@ DIGEST = matching(
 )
 LABEL = matching(
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-    "cannot be part of a Kubernetes name: use lower-case letters, digits and hyphens, e.g. edge-camera",
+    "is not a DNS label: use lower-case letters, digits and hyphens, e.g. edge-camera",
 )
 OBJECT_NAME = matching(
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-    "cannot be the name of an object: use lower-case letters, digits, hyphens and dots, e.g. factory.west",
+    "is not the name of an object: use lower-case letters, digits, hyphens and dots, e.g. factory.west",
 )
 EXIT_NAME = matching(
     "^[A-Za-z0-9_]([-._A-Za-z0-9]*[A-Za-z0-9_])?$",
@@ -202,5 +203,5 @@ Name = Annotated[str, Field(min_length=1, max_length=253)]
 Accuracy = Annotated[
     float,
     Field(strict=True),
-    between(0, 1, "is not an accuracy: write a share between 0 and 1, e.g. 0.98 for 98 %"),
+    between(0, 1, "is not an accuracy: write a number between 0 and 1, e.g. 0.98 for 98 %"),
 ]

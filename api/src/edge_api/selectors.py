@@ -14,7 +14,7 @@ _KEY = re.compile(
 )
 _LONGEST_PREFIX, _LONGEST_NAME = 253, 63
 _FILLED = filled(
-    "an empty selector would take every node: name at least one label, e.g. kubernetes.io/hostname: edge-a"
+    "an empty selector selects every node: write at least one label, e.g. kubernetes.io/hostname: edge-a"
 )
 _VALUE = matching(
     "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
@@ -41,9 +41,9 @@ def _with_label_keys(selector: dict[str, str]) -> dict[str, str]:
             or len(found["name"]) > _LONGEST_NAME
         ):
             raise ValueError(
-                f"{shown(key)} is not the key of a label: write letters, digits, hyphens, dots and "
-                f"underscores, at most {_LONGEST_NAME} characters, with a domain and / before them if need "
-                f"be, e.g. kubernetes.io/hostname"
+                f"{shown(key)} is not the key of a label: use letters, digits, hyphens, dots and "
+                f"underscores, at most {_LONGEST_NAME} characters, optionally after a domain and /, e.g. "
+                "kubernetes.io/hostname"
             )
     return selector
 

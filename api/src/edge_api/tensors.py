@@ -14,17 +14,17 @@ Datatype = Literal[
 
 
 class Tensor(Part):
-    """A tensor by the Open Inference Protocol's words."""
+    """A tensor in terms of the Open Inference Protocol."""
 
     name: TensorName = Field(description="Name of the tensor in the ONNX graph.")
-    datatype: Datatype = Field(description="Element type in the Open Inference Protocol's words, e.g. FP32.")
+    datatype: Datatype = Field(description="Datatype of the Open Inference Protocol, e.g. FP32.")
     shape: Annotated[tuple[int, ...], Field(max_length=16)] = Field(
-        description="Dimensions; -1 is one that the request decides (the batch)."
+        description="Dimensions; -1 is set by the request (the batch)."
     )
     batched: bool | None = Field(
         default=None,
-        description="Whether a first dimension of -1 is the batch, with a row for each row of the request. "
-        "False where that is not known, as of boxes that were found. Default true.",
+        description="Whether a first dimension of -1 is the batch, with one row for each row of the "
+        "request. False if that is not known, e.g. for detected boxes. Default: true.",
     )
 
 
@@ -32,20 +32,22 @@ Tensors = Annotated[tuple[Tensor, ...], Field(min_length=1, max_length=64)]
 
 
 class Slice(Part):
-    """A part of the model as one ONNX file in the model store."""
+    """A slice of the model as one ONNX file in the model store."""
 
-    digest: Digest = Field(description="Digest of the slice's ONNX file, under which the model store has it.")
-    size: int = Field(ge=0, description="Bytes of the slice's ONNX file.")
-    inputs: Tensors = Field(description="What the slice takes.")
-    outputs: Tensors = Field(description="What the slice gives.")
+    digest: Digest = Field(description="SHA-256 digest of the slice's ONNX file in the model store.")
+    size: int = Field(ge=0, description="Size of the slice's ONNX file in bytes.")
+    inputs: Tensors = Field(description="Inputs of the slice.")
+    outputs: Tensors = Field(description="Outputs of the slice.")
 
 
 class Exit(Part):
-    """An output of the graph at which inference may end."""
+    """An output of the model at which inference can end."""
 
-    name: ExitName = Field(description="Name of the exit, unique in the model, e.g. exit1.")
-    output: TensorName = Field(description="Name of the graph's output that gives this exit's result.")
+    name: ExitName = Field(description="Name of the exit, unique in the model, e.g. exit1. Required.")
+    output: TensorName = Field(
+        description="Name of the output of the ONNX graph that has the result of this exit. Required."
+    )
     accuracy: Accuracy = Field(
-        description="Share of held-out inputs that this exit gets right, between 0 and 1. The most accurate "
-        "exit that keeps the SLO is chosen."
+        description="Accuracy of the exit on held-out inputs, between 0 and 1. The most accurate exit that "
+        "meets the SLO is chosen. Required."
     )

@@ -8,7 +8,7 @@ sources.
 
 from edge_planning.choosing.candidates import Candidates, Latency
 from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
-from edge_planning.choosing.entries import explain_at, plan_entry, route_table, unlimited_table
+from edge_planning.choosing.entries import explain_at, plan_entry, rejected, route_table, unlimited_table
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.explanations import Explanation, explain
 from edge_planning.costs.profiles import ClassProfile, Timing
@@ -73,6 +73,7 @@ __all__ = [
     "int8",
     "lognormal",
     "plan_entry",
+    "rejected",
     "route_table",
     "unlimited_table",
 ]

@@ -105,7 +105,6 @@ class Plan:
     met_from: float | None
     nearest_slo: float
     reasons: tuple[str, ...]
-    rejections: tuple[Rejection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +113,3 @@ class Infeasible:
 
     reasons: tuple[str, ...]
     nearest_slo: float | None
-    rejections: tuple[Rejection, ...] = ()

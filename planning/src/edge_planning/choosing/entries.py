@@ -15,7 +15,7 @@ from edge_planning.choosing.sentences import (
 )
 from edge_planning.choosing.tables import best_table, full_map, full_value, limited_map, useful, value
 from edge_planning.errors import require
-from edge_planning.plans import Infeasible, Plan, Route, RouteTable
+from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
 from edge_planning.problems import EntryProblem, Objective
 
 
@@ -37,7 +37,7 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
     nearest = float(every.latencies(top).min())
     short = shortfall(problem, every, top)
     if short and problem.min_accuracy is not None:
-        return Infeasible((short,), nearest, rejections(problem, every, ()))
+        return Infeasible((short,), nearest)
     table = route_table(problem, useful(every))
     met_from = min((r.met_from for r in table.routes if r.met_from is not None), default=None)
     return Plan(
@@ -46,8 +46,15 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
         met_from=met_from,
         nearest_slo=nearest,
         reasons=_reasons(problem, every, table, short, met_from),
-        rejections=rejections(problem, every, table.routes),
     )
+
+
+def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejection, ...]:
+    """Every candidate that is not in the answer's table, with what beat it.
+
+    A function of its own: with many candidates the sentences cost more than the plan.
+    """
+    return rejections(problem, candidates(problem), answer.table.routes if isinstance(answer, Plan) else ())
 
 
 def explain_at(problem: EntryProblem, bandwidth: float) -> str | None:
@@ -131,11 +138,11 @@ def _reasons(
     if met_from:
         home = every.latencies(0.0).min()
         reasons.append(
-            f"{seconds_text(problem.slo.latency)} is kept from {bandwidth_text(met_from)} on; below, "
+            f"{seconds_text(problem.slo.latency)} is met from {bandwidth_text(met_from)}; below, "
             + (
-                f"{last.name} answers in {seconds_text(last.latency)}"
+                f"{last.name} takes {seconds_text(last.latency)}"
                 if np.isfinite(home)
-                else "nothing answers in time"
+                else "no route meets it"
             )
         )
     if problem.bandwidth is not None and (now := shortfall(problem, every, problem.bandwidth)):

@@ -105,7 +105,7 @@ def _reason(
     problem: EntryProblem, options: Candidates, i: int, choice: Choice | None, bandwidth: float
 ) -> str | None:
     if choice is None:
-        return f"{problem.peer} is out of reach"
+        return f"{problem.peer} cannot be reached"
     if i == choice.index:
         return None
     best, latency = options.name(choice.index), float(options.latencies(bandwidth)[i])
@@ -116,7 +116,7 @@ def _reason(
     for words, mine, other in compared:
         if mine > other:
             return f"{best} {words}"
-    return f"{best} is as good and sends less"
+    return f"{best} is equally good and sends less"
 
 
 def _comparisons(
@@ -149,17 +149,17 @@ def _remedies(problem: EntryProblem, options: Candidates, bandwidth: float) -> t
     if problem.min_accuracy is not None and len(every := _without(problem)):
         fits = every.accuracy[every.latencies(bandwidth) <= deadline]
         if len(fits):
-            found.append(f"with accuracy >= {float(fits.max()):.2f} it would be kept")
+            found.append(f"spec.slo.minAccuracy up to {float(fits.max()):.2f} can be met")
     latencies = options.latencies(bandwidth)
     fixed = latencies - options.head - options.middle - options.tail - options.margin - options.queue
     work = options.head + options.middle + options.tail + options.margin
     idle = fixed + work
     if (options.queue > 0).any() and float(idle.min()) <= deadline:
-        found.append("without waiting at the places it would be kept: add capacity")
+        found.append("it can be met without queueing: add capacity")
     with np.errstate(divide="ignore", invalid="ignore"):
         faster = np.where(deadline > fixed, work / (deadline - fixed), np.inf)
     if np.isfinite(faster).any() and float(faster.min()) > 1:
-        found.append(f"nodes {float(np.ceil(faster.min() * 100) / 100):g} times as fast would do")
+        found.append(f"nodes {float(np.ceil(faster.min() * 100) / 100):g} times as fast are enough")
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Sentences about a plan: what limits it, what beat a candidate, what would help."""
+"""Sentences about a plan: what limits it, what beat a candidate, what helps."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,14 @@ def seconds_text(seconds: float) -> str:
     return f"{float(f'{seconds * 1e6:.3g}'):g}us"
 
 
+def sufficient_seconds(seconds: float) -> float:
+    """Returns seconds rounded up to three significant digits, so that an SLO of that latency can be met."""
+    if not 0 < seconds < math.inf:
+        return seconds
+    step = 10.0 ** (math.floor(math.log10(seconds)) - 2)
+    return float(f"{math.ceil(seconds / step - 1e-9) * step:.6g}")
+
+
 def bandwidth_text(bits_per_second: float) -> str:
     """`8.4 Mbit/s`: rounded up to two significant digits, so that what is named does suffice."""
     for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
@@ -31,60 +39,60 @@ def bandwidth_text(bits_per_second: float) -> str:
 
 
 def wanted(problem: EntryProblem) -> str:
-    """Which exits may answer, as the beginning of a sentence."""
+    """Returns which exits can answer, as the start of a sentence."""
     if problem.mode in (Mode.AUTO, Mode.RIGHT_SIZING_ONLY):
         lowest = problem.min_accuracy
         return "no exit" if lowest is None else f"no exit with accuracy >= {lowest:.2f}"
-    return f"the mode {problem.mode} (always the full model) never"
+    return f"mode {problem.mode} (always the full model) never"
 
 
 def nothing_allowed(problem: EntryProblem) -> str:
-    """Why no candidate is left before any latency was looked at."""
+    """Returns why the constraints leave no candidate, whatever its latency."""
     if problem.mode is Mode.CLOUD_ONLY and problem.remote is None:
         return (
-            f"mode CloudOnly needs a Triton server, and {problem.node} has none to reach: add one to the "
-            f"device pool's tritonServers, or choose another mode"
+            f"mode CloudOnly requires a Triton server and {problem.node} has none: add one to "
+            f"spec.tritonServers of the DevicePool, or choose another mode"
         )
     constraints = [name for name, relaxed in _relaxed(problem) if len(candidates(relaxed))]
     if constraints:
         return (
-            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: without "
-            f"{' or without '.join(constraints)} there would be one"
+            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: lift "
+            f"{' or '.join(constraints)}"
         )
     if problem.min_accuracy is None or len(candidates(replace(problem, min_accuracy=None))) == 0:
         return (
-            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: its pinned "
-            f"places, privacy and limits of memory together leave no way; lift one of them"
+            f"{wanted(problem)} of {problem.model.name} can be served at node {problem.node}: pinned places, "
+            f"privacy and memory limits together exclude every candidate; lift one of them"
         )
     full_only = problem.mode not in (Mode.AUTO, Mode.RIGHT_SIZING_ONLY)
     exits = problem.model.exits[-1:] if full_only else problem.model.exits
     best = max(exits, key=lambda exit_: exit_.accuracy)
     return (
-        f"no exit of {problem.model.name} that mode {problem.mode} may use has accuracy >= "
+        f"no exit of {problem.model.name} that mode {problem.mode} can use has accuracy >= "
         f"{problem.min_accuracy:g}: the most accurate is {best.name} with {best.accuracy:g}; lower "
-        f"slo.minAccuracy to that"
+        f"spec.slo.minAccuracy to it"
     )
 
 
 def _relaxed(problem: EntryProblem) -> Iterator[tuple[str, EntryProblem]]:
-    """The problem without one of its constraints, for each."""
+    """Yields the problem without each one of its constraints."""
     if problem.privacy is not Privacy.ANY:
         yield f"privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
     if problem.must_run_at:
         pins = replace(problem, must_run_at=frozenset())
-        yield f"having to run at {', '.join(sorted(problem.must_run_at))}", pins
+        yield f"the requirement to run at {', '.join(sorted(problem.must_run_at))}", pins
     if problem.must_not_run_at:
         pins = replace(problem, must_not_run_at=frozenset())
         yield f"the ban on {', '.join(sorted(problem.must_not_run_at))}", pins
     if problem.model.memory:
-        yield "the limits of memory", replace(problem, model=replace(problem.model, memory={}))
+        yield "the memory limits", replace(problem, model=replace(problem.model, memory={}))
 
 
 def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> str | None:
-    """Why the SLO is missed at a bandwidth (bit/s) and what would do; None when it is kept.
+    """Returns why the SLO is missed at a bandwidth (bit/s) and which one is enough; None if it is met.
 
-    E.g. `no exit with accuracy >= 0.90 meets 20ms at node edge-b with 3 Mbit/s: the best is exit3@pool1 at
-    31ms; 8.4 Mbit/s would do`.
+    E.g. `no exit with accuracy >= 0.90 meets 20ms at node edge-b with 3 Mbit/s: the fastest is exit3@pool1 at
+    31ms; 8.4 Mbit/s is enough`.
     """
     deadline = problem.slo.latency
     latencies = options.latencies(bandwidth)
@@ -93,22 +101,19 @@ def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> s
         return None
     link = f" with {bandwidth_text(bandwidth)}" if bandwidth > 0 else " without the link"
     best = (
-        f"the best is {options.name(fastest)} at {seconds_text(float(latencies[fastest]))}"
+        f"the fastest is {options.name(fastest)} at {seconds_text(float(latencies[fastest]))}"
         if np.isfinite(latencies[fastest])
-        else f"{problem.peer} is out of reach"
+        else f"{problem.peer} cannot be reached"
     )
     enough = float(options.thresholds(deadline).min())
-    nearest = float(options.latencies(problem.tables.high).min())
     remedy = (
-        f"{bandwidth_text(enough)} would do"
-        if enough <= problem.tables.high
-        else f"no bandwidth would do, the shortest latency that can be kept is {seconds_text(nearest)}"
+        f"{bandwidth_text(enough)} is enough" if enough <= problem.tables.high else "no bandwidth is enough"
     )
     return f"{wanted(problem)} meets {seconds_text(deadline)} at node {problem.node}{link}: {best}; {remedy}"
 
 
 def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Route]) -> tuple[Rejection, ...]:
-    """Every candidate that is not in the table, with what beat it."""
+    """Returns every candidate that is not in the table, with what beat it."""
     taken = {route.name for route in routes}
     thresholds = options.thresholds(problem.slo.latency).tolist()
     least, accuracy = options.intercept.tolist(), options.accuracy.tolist()
@@ -136,15 +141,15 @@ def _reason(
 ) -> str:
     deadline = seconds_text(problem.slo.latency)
     if math.isinf(threshold):
-        return f"takes {seconds_text(least)} without the transfer already, {deadline} is asked for"
+        return f"takes {seconds_text(least)} even without the transfer, the SLO is {deadline}"
     if threshold > problem.tables.high:
-        return f"meets {deadline} only from {bandwidth_text(threshold)} on"
-    since = "always" if threshold == 0 else f"only from {bandwidth_text(threshold)} on"
+        return f"meets {deadline} only from {bandwidth_text(threshold)}"
+    since = "always" if threshold == 0 else f"only from {bandwidth_text(threshold)}"
     for route in routes:
         if route.met_from is not None and route.met_from <= threshold:
-            from_ = "always" if route.met_from == 0 else f"from {bandwidth_text(route.met_from)} on"
+            from_ = "always" if route.met_from == 0 else f"from {bandwidth_text(route.met_from)}"
             if route.accuracy > accuracy:
-                return f"meets {deadline} {since}; {route.name} does so {from_} and is more accurate"
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and is more accurate"
             if route.accuracy == accuracy:
-                return f"meets {deadline} {since}; {route.name} is as accurate and does so {from_}"
-    return f"meets {deadline} {since}; the {problem.tables.routes} routes of the table lose less without it"
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and is as accurate"
+    return f"meets {deadline} {since}; a table of {problem.tables.routes} routes is better without it"
