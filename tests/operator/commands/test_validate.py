@@ -8,7 +8,7 @@ import yaml
 from edge_operator.cli import main
 
 CASES = yaml.safe_load(
-    (Path(__file__).parents[1] / "api" / "bad_manifests.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "api" / "bad_manifests.yaml").read_text(encoding="utf-8")
 )["good"]
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
