@@ -46,7 +46,7 @@ class ProfiledModel(Part):
 
 
 class SegmentCost(Part):
-    """Compute time between two neighbouring cuts."""
+    """Compute time between two consecutive cuts."""
 
     start: TensorName = Field(alias="from", description="Cut (or input) at which the segment starts.")
     end: TensorName = Field(alias="to", description="Cut (or output of the exit) at which it ends.")

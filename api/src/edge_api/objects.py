@@ -50,7 +50,7 @@ Texts = Annotated[dict[str, str], BeforeValidator(_empty_for_null)]
 
 
 class ObjectMeta(_Document):
-    """The part of Kubernetes' ObjectMeta that is read here; the rest is kept as it came."""
+    """The fields of Kubernetes' ObjectMeta that are read here; the rest is kept unchanged."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
 

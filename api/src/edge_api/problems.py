@@ -30,7 +30,7 @@ def problems(body: object) -> list[str]:
 
 
 def sentences(kind: type[KubernetesObject], error: ValidationError) -> list[str]:
-    """What a refused object of this kind has wrong, each in one sentence."""
+    """Every problem of a rejected object of this kind, one message each."""
     found = error.errors(include_url=False)
     return [sentence(kind, one) for one in found if not _follows(one, found)]
 

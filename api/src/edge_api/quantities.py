@@ -1,4 +1,4 @@
-"""Numbers with units as they are written in objects: `100ms`, `10M`, `512Mi`, `"0.993"`.
+"""Numbers with units in the notation of the API: `100ms`, `10M`, `512Mi`, `"0.993"`.
 
 Inside the code they are plain numbers (seconds as float, bytes and bit/s as int), so arithmetic needs no
 conversion; only where an object is read or written do they become text.
@@ -52,7 +52,7 @@ _FIXES = {
 def parse_duration(text: str) -> float:
     """Seconds of a duration as Go and Kubernetes write it (`100ms`, `1m30s`), to the nanosecond.
 
-    ValueError with a sentence otherwise.
+    ValueError with a message otherwise.
     """
     if len(text) <= LONGEST and _DURATION.fullmatch(text):
         terms = _TERM.findall(text)
@@ -81,7 +81,7 @@ def format_duration(seconds: float) -> str:
 def parse_quantity(text: str) -> int:
     """The whole number of a Kubernetes quantity, with what is beyond the point rounded up as there.
 
-    ValueError with a sentence for what is none, for more than 2^63 - 1 and for a fraction of one.
+    ValueError with a message for anything else, for more than 2^63 - 1 and for a fraction of one.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= LONGEST else None
     if match is None:
@@ -110,14 +110,14 @@ def format_quantity(value: int) -> str:
 
 
 def parse_share(text: str) -> float:
-    """A share between 0 and 1 written as text; ValueError with a sentence otherwise."""
+    """A share between 0 and 1 written as text; ValueError with a message otherwise."""
     if len(text) <= LONGEST and re.fullmatch(SHARE_PATTERN.strip("^$"), text):
         return float(text)
     raise _not(Share, text)
 
 
 def _whole(number: float) -> int:
-    """A quantity that is written as a number; ValueError with a sentence when it can be none."""
+    """A quantity given as a number; ValueError with a message if it cannot be a quantity."""
     if not 0 <= number < math.inf or number != int(number):
         raise ValueError(
             f"{shown(number)} is not a quantity: write a whole number from 0 up, or text, e.g. 10M"
@@ -140,7 +140,7 @@ def _not(kind: type, value: object) -> ValueError:
 def _core(
     kind: type, parse: Callable[[str], Any], number: Callable[[float], Any] | None = None
 ) -> CoreSchema:
-    """number: what reads a number that is no text, or says why it is refused."""
+    """number: reads a number that is not text, or raises ValueError."""
 
     def read(value: object) -> object:
         if isinstance(value, kind):

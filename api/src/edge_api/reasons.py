@@ -79,7 +79,7 @@ STARTING: Final = _reason(
 SWITCHING: Final = _reason(
     "Switching",
     (READY,),
-    "Runtimes are loading a new route table and serve the previous one meanwhile.",
+    "Runtimes are loading a new route table and serve the previous one until then.",
     "Wait: it takes seconds.",
 )
 ENTRIES_NOT_READY: Final = _reason(
@@ -155,7 +155,7 @@ UNKNOWN_TENSOR: Final = _reason(
     "UnknownTensor",
     (MODEL_READY, PLACED, READY),
     "A slice was requested at a tensor that the model does not have or cannot be cut at.",
-    "Delete the ModelProfile so that it is made again; report it if it comes back.",
+    "Delete the ModelProfile so that it is rebuilt; report it if it comes back.",
 )
 NO_EXITS: Final = _reason(
     "NoExits",
@@ -318,7 +318,7 @@ BAD_PROFILE: Final = _reason(
     "BadProfile",
     (PLANNED,),
     "The ModelProfile lacks a part of the model or holds times that cannot be right.",
-    "Delete the ModelProfile: it is made again from what the model store has, or measured again.",
+    "Delete the ModelProfile: it is rebuilt from what the model store has, or measured again.",
 )
 CANNOT_PLAN: Final = _reason(
     "CannotPlan",

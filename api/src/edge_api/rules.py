@@ -174,7 +174,7 @@ Room = Annotated[
     Quantity,
     _above_zero("must be greater than zero: write e.g. 16Mi, or remove resultCache"),
 ]
-"""Bytes of a cache that somebody asks for."""
+"""The requested size of a cache in bytes."""
 
 DIGEST = matching(
     "^sha256:[0-9a-f]{64}$",

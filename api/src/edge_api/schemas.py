@@ -17,7 +17,7 @@ _KEPT = frozenset(
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys", VALIDATIONS,
     }
 )  # fmt: skip
-# The types that a bound means something for; of others the API server ignores it without a word.
+# The types for which a bound has a meaning; for others the API server silently ignores it.
 _BOUNDED = {"Length": "string", "Items": "array", "Properties": "object"}
 _DROPPED = frozenset({"title", "propertyNames", "examples"})
 _ORDER = ("description", "type", "format", "x-kubernetes-int-or-string", "default", "enum")

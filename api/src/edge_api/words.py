@@ -17,7 +17,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 def shown(value: object) -> str:
     """A value as YAML and JSON write it, at most 80 characters of it."""
-    if isinstance(value, str):  # half a character cannot be written into an answer
+    if isinstance(value, str):  # a lone surrogate cannot be encoded
         value = value.encode("utf-8", "backslashreplace").decode()
     text = value if isinstance(value, str) else None
     if text is not None and len(text) > _LONGEST:

@@ -23,10 +23,14 @@ from testbed.progress import print_line
 ROOT: Final = Path(__file__).resolve().parents[3]
 # What `make lint` enforces the rules on: files, or folders with all pages and modules below them.
 PAGES: Final = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "STYLE.md",
-    "docs/decisions",
+    "docs",
+    "api/src",
     "testbed/src/testbed/prose.py",
     "testbed/src/testbed/release.py",
 )
