@@ -50,7 +50,8 @@ def checks(python: str) -> tuple[Check, ...]:
     """All checks in the order in which they find mistakes soonest."""
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
-    generate = ("-m", "edge_api.generate", "--check", "crds", "charts/edge-intelligence/crds", "--page", "docs/reasons.md")
+    folders = ("crds", "charts/edge-intelligence/crds")
+    generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
     pytest = ("-m", "pytest")
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
