@@ -159,8 +159,8 @@ def test_what_limits_the_plan_at_the_bandwidth_of_the_moment_is_said_with_what_w
     assert all(part in short for part in named)
     assert explain_at(PROBLEM, 3e6) is None
     away = explain_at(replace(PROBLEM, mode=Mode.CLOUD_ONLY), 0.0) or ""
-    named = ("mode CloudOnly", "100ms", "edge-b without the link", "10 Mbit/s is enough")
-    assert all(part in away for part in named)
+    told = ("mode CloudOnly", "100ms", "edge-b without the link", "10 Mbit/s is enough")
+    assert all(part in away for part in told)
 
 
 def test_every_other_candidate_is_rejected_for_a_reason() -> None:
