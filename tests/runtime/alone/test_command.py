@@ -20,6 +20,7 @@ from onnx import helper
 from edge_runtime.alone import example, name_of
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import Tensor
+from endless import until
 from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
 
@@ -190,11 +191,19 @@ def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> 
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
+        before = _processor_seconds(process)
+        # What is left to do before the run takes far less.
+        until(lambda: _processor_seconds(process) > before + 0.1, "the command is in a run")
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(60) == 130
         finally:
             process.kill()
+
+
+def _processor_seconds(process: subprocess.Popen[str]) -> float:
+    """What its main thread took."""
+    return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def test_a_profile_is_a_table_and_one_json_object(model: Path) -> None:
