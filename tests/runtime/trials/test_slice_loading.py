@@ -151,6 +151,19 @@ async def test_closing_ends_a_trial_that_hangs_and_leaves_no_verdict(nodes: Any,
     assert not list((tmp_path / "trials").glob("*"))
 
 
+async def test_closing_ends_a_process_that_waits_for_the_next_trial(nodes: Any) -> None:
+    node, _ = nodes(harmless())
+    with node.loader.one_process():
+        await node.loader.admit([slice_of(harmless())])
+        child = node.trials._child
+        node.loader.close()
+    node.loader.close()
+    await asyncio.to_thread(node.loader._trying.shutdown)
+    assert node.trials._child is None
+    assert child._process.returncode is not None
+    assert all(pipe.closed for pipe in (child._process.stdin, child._process.stdout, child._process.stderr))
+
+
 async def test_a_table_of_known_slices_does_not_wait_for_what_is_being_tried(nodes: Any) -> None:
     node, _ = nodes(endless(), harmless())
     assert await node.loader.admit([slice_of(harmless())]) == {}

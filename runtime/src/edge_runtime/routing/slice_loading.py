@@ -120,7 +120,9 @@ class SliceLoader:
         """Breaks off what is being tried; what is being loaded is not awaited."""
         if self._trials is not None:
             self._trials.break_off(for_good=True)
-        self._trying.shutdown(wait=False, cancel_futures=True)
+            with contextlib.suppress(RuntimeError):  # closed before
+                self._trying.submit(self._trials.rest)  # behind what waits, which is refused at once
+        self._trying.shutdown(wait=False)
         self._loading.shutdown(wait=False)
 
     async def _at_hand(self, slice_: Slice, fetch: bool) -> Subject:
