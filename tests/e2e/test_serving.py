@@ -54,7 +54,7 @@ def test_kubectl_get_shows_what_was_chosen(trial: Trial) -> None:
 
 def test_kubectl_explain_tells_units_and_defaults(trial: Trial) -> None:
     text = trial.cluster.kubectl("explain", "inferenceservice.spec.slo")
-    for words in ("latency", "-required-", "e.g. 100ms", "percentile", "minAccuracy"):
+    for words in ("latency", "-required-", "100ms", "percentile", "Default: 95", "minAccuracy"):
         assert words in " ".join(text.split()), text
 
 
