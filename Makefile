@@ -39,7 +39,7 @@ types: $(VENV)/.synced ## mypy, strict
 e2e: $(VENV)/.synced ## The end-to-end test alone
 	@$(BIN)/python -m testbed.checks e2e
 
-# Not part of `test-fast`: Python 3.11's tracer adds half to two thirds to the time of the tests.
+# Not part of `test-fast`: Python 3.11's tracer slows the tests down.
 coverage: $(VENV)/.synced ## Branch coverage of the fast tests, which must reach the floor (TESTS=folder: no floor)
 	@mkdir -p build/coverage
 	@$(BIN)/python -m coverage run -m pytest -q -m "not e2e" $(TESTS)

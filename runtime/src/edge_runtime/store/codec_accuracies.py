@@ -16,9 +16,9 @@ from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, 
 from edge_runtime.tensors import Array
 
 _BATCH: Final = 8
-"""Samples: a batch four times as large is no faster and takes twice the memory."""
+"""Samples that run at a time: larger batches take more memory and are hardly faster."""
 _HELD: Final = 32 << 20
-"""Bytes of a cut's values that are held for all codecs; where there are more, each computes them again."""
+"""Bytes of activations at a cut that are kept for all codecs; beyond it, each codec computes them again."""
 
 
 @dataclass(frozen=True, slots=True)
