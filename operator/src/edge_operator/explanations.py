@@ -109,9 +109,10 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
     service = _service(cluster, namespace, name)
     spec, where = service.spec, f"InferenceService {namespace}/{name}"
     found = surroundings(cluster, spec)
-    blocked = found if isinstance(found, Blocked) else unfit(found, spec)
-    if isinstance(found, Blocked) or blocked is not None:
-        assert blocked is not None
+    if isinstance(found, Blocked):
+        raise ExplanationError(f"{where}: {found.message}")
+    blocked = unfit(found, spec)
+    if blocked is not None:
         raise ExplanationError(f"{where}: {blocked.message}")
     profile = _profile(cluster, service)
     costs = manifests.device_profiles(profile)
