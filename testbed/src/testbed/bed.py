@@ -31,7 +31,7 @@ NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
 
 @dataclass(frozen=True)
 class Link:
-    """A node's access link: its way to the cloud and to every other node."""
+    """A node's access link: its way to the cloud. Edge nodes reach each other's pods without it."""
 
     node: str
     network: Network

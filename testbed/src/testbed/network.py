@@ -1,10 +1,10 @@
 """Network namespaces, veth pairs, routes and shaping; the only caller of ip, tc and ethtool.
 
 All namespaces are named inside the testbed's own mount namespace, and every link is made inside them, so
-that nothing
-of it shows in the machine's network and two testbeds never meet. Each node's access link is a veth pair:
-`eth0` in
-the node's namespace and `v-NODE` on the bridge of the namespace `wan`.
+that nothing of it shows in the machine's network and two testbeds never meet. Each node's access link is a
+veth pair: `eth0` in the node's namespace and `v-NODE` on the bridge of the namespace `wan`. Edge nodes also
+share a local network, a second bridge with `eth1` and `l-NODE`, by which their pods reach each other, however
+slow the access links are.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import json
 from collections.abc import Sequence
 
 from testbed.processes import ProcessRecord, entering, run
-from testbed.topology import WAN_PREFIX, Topology
+from testbed.topology import CLOUD, NETWORK_PREFIX, NodeSpec, Topology
 
-WAN, BRIDGE = "wan", "br0"
+WAN, WAN_BRIDGE, LAN_BRIDGE = "wan", "br0", "br1"
 MTU = 1500
 FRAME_BYTES = MTU + 14
 # One frame and a little: anything more would let a small activation pass at the speed of the machine.
@@ -42,69 +42,51 @@ def build_commands(topology: Topology) -> list[list[str]]:
     """Every command that makes the network, in order."""
     commands = [
         ["ip", "netns", "add", WAN],
-        ["ip", "-n", WAN, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0"],
+        *(["ip", "-n", WAN, "link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0"]
+          for bridge in (WAN_BRIDGE, LAN_BRIDGE)),
         ["ip", "netns", "exec", WAN, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"],
-        ["ip", "-n", WAN, "link", "set", BRIDGE, "up"],
-    ]
+        *(["ip", "-n", WAN, "link", "set", bridge, "up"] for bridge in (WAN_BRIDGE, LAN_BRIDGE)),
+    ]  # fmt: skip
     for node in topology.nodes:
-        name, veth = node.name, access(node.name)
+        settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.disable_ipv6=1"]
         commands += [
-            ["ip", "netns", "add", name],
-            [
-                "ip",
-                "netns",
-                "exec",
-                name,
-                "sysctl",
-                "-qw",
-                "net.ipv4.ip_forward=1",
-                "net.ipv6.conf.all.disable_ipv6=1",
-            ],
-            ["ip", "-n", name, "link", "set", "lo", "up"],
-            ["ip", "-n", WAN, "link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", name],
-            *(
-                [
-                    [
-                        "ip",
-                        "netns",
-                        "exec",
-                        ns,
-                        "ethtool",
-                        "-K",
-                        dev,
-                        "tso",
-                        "off",
-                        "gso",
-                        "off",
-                        "gro",
-                        "off",
-                    ]
-                    for ns, dev in ((WAN, veth), (name, "eth0"))
-                ]
-            ),
-            ["ip", "-n", WAN, "link", "set", veth, "master", BRIDGE, "up"],
-            ["ip", "-n", name, "addr", "add", f"{topology.address(name)}/{WAN_PREFIX}", "dev", "eth0"],
-            ["ip", "-n", name, "link", "set", "eth0", "up"],
+            ["ip", "netns", "add", node.name],
+            ["ip", "netns", "exec", node.name, "sysctl", "-qw", *settings],
+            ["ip", "-n", node.name, "link", "set", "lo", "up"],
+            *_attach(node.name, "eth0", access(node.name), WAN_BRIDGE, topology.address(node.name)),
         ]
+        if node.tier != CLOUD:
+            commands += _attach(
+                node.name, "eth1", f"l-{node.name}", LAN_BRIDGE, topology.local_address(node.name)
+            )
     for node in topology.nodes:
         # Everything else has no way out; the route is there because the cluster's own addresses need one to
         # start from.
         commands.append(["ip", "-n", node.name, "route", "add", "default", "dev", "eth0"])
-        commands += [
-            [
-                "ip",
-                "-n",
-                node.name,
-                "route",
-                "add",
-                topology.pod_subnet(other.name),
-                "via",
-                topology.address(other.name),
-            ]
-            for other in topology.nodes
-            if other is not node
-        ]
+        for other in topology.nodes:
+            if other is not node:
+                subnet, via = topology.pod_subnet(other.name), _next_hop(topology, node, other)
+                commands.append(["ip", "-n", node.name, "route", "add", subnet, "via", via])
     return commands
+
+
+def _attach(node: str, device: str, peer: str, bridge: str, address: str) -> list[list[str]]:
+    """A veth pair between a node's namespace and a bridge."""
+    offloads = ["tso", "off", "gso", "off", "gro", "off"]
+    return [
+        ["ip", "-n", WAN, "link", "add", peer, "type", "veth", "peer", "name", device, "netns", node],
+        *(["ip", "netns", "exec", netns, "ethtool", "-K", end, *offloads]
+          for netns, end in ((WAN, peer), (node, device))),
+        ["ip", "-n", WAN, "link", "set", peer, "master", bridge, "up"],
+        ["ip", "-n", node, "addr", "add", f"{address}/{NETWORK_PREFIX}", "dev", device],
+        ["ip", "-n", node, "link", "set", device, "up"],
+    ]  # fmt: skip
+
+
+def _next_hop(topology: Topology, node: NodeSpec, other: NodeSpec) -> str:
+    """Where a node sends what is for another's pods."""
+    near = CLOUD not in (node.tier, other.tier)
+    return topology.local_address(other.name) if near else topology.address(other.name)
 
 
 class Network:

@@ -16,7 +16,7 @@ SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DNS_SERVICE = "10.96.0.10"
 PODS = "10.244.0.0/16"
-WAN_PREFIX = 24
+NETWORK_PREFIX = 24
 LABELS = "edge-intelligence.io"
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,11}[a-z0-9])?")
@@ -124,6 +124,10 @@ class Topology:
     def address(self, name: str) -> str:
         """The node's address on the wide-area bridge."""
         return f"10.99.0.{10 + self.number(name)}"
+
+    def local_address(self, name: str) -> str:
+        """The node's address on the local network of the edge nodes."""
+        return f"10.98.0.{10 + self.number(name)}"
 
     def pod_subnet(self, name: str) -> str:
         return str(ipaddress.ip_network(f"10.244.{self.number(name)}.0/24"))
