@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -22,7 +20,6 @@ ROOM = 3
 IN_TIME = 0.95
 DWELL = 0.5
 RATE = 8
-ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
 @pytest.fixture
@@ -58,11 +55,7 @@ def behind(load: Load) -> float:
 
 def switches(trial: Trial) -> float:
     """How often the node has changed its route."""
-    entrance = trial.cluster.entrance(NODE, "default", f"digits-{NODE}")
-    url = f"http://{entrance.host}:{entrance.http}/metrics"
-    argv = [*entrance.prefix, sys.executable, "-c", ASK, url]
-    text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
-    lines = [line for line in text.splitlines() if line.startswith("edge_route_switches_total")]
+    lines = [line for line in trial.metrics(NODE) if line.startswith("edge_route_switches_total")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 

@@ -24,6 +24,7 @@ from testbed import Testbed
 Document = dict[str, Any]
 GATEWAY, LOCAL = "edge-a", "local"
 PATIENCE = 90.0  # seconds until a condition that has to come is given up; a busy machine takes its time
+READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 ASK = Path(__file__).with_name("ask.py")
 
 
@@ -44,6 +45,7 @@ class Load:
     """A steady stream of requests at one node; `answers` grows while it runs."""
 
     node: str
+    state: Callable[[], str]  # what a failure shows
     answers: list[Document] = field(default_factory=list)
     links: list[Document] = field(default_factory=list)
     _came: threading.Condition = field(default_factory=threading.Condition)
@@ -73,11 +75,24 @@ class Load:
 
             if not self._came.wait_for(lambda: found() is not None, seconds):
                 raise AssertionError(
-                    f"{self.node}: no answer with {what} in {seconds:g} s: {self.answers[-5:]}"
+                    f"{self.node}: no answer with {what} in {seconds:g} s; "
+                    f"the last answers: {self.answers[-8:]}; the link: {self.links[-8:]}\n{self.state()}"
                 )
             answer = found()
         assert answer is not None
         return answer
+
+    def find(self, count: int, condition: Callable[[Document], bool]) -> Document | None:
+        """The first of the next answers, at most `count`, for which the condition holds."""
+        with self._came:
+            start = len(self.answers)
+
+            def ended() -> bool:
+                return len(self.answers) >= start + count or any(map(condition, self.answers[start:]))
+
+            if not self._came.wait_for(ended, PATIENCE):
+                raise AssertionError(f"{self.node}: no {count} answers in {PATIENCE:g} s\n{self.state()}")
+            return next(filter(condition, self.answers[start:]), None)
 
     def receive(self, lines: Iterator[str]) -> None:
         """Takes the client's events until it ends."""
@@ -151,6 +166,22 @@ class Trial:
         log = self.cluster.kubectl("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
         return "\n".join([installation.state(self.cluster), placements, *events.splitlines()[-15:], log])
 
+    def routes(self, node: str, service: str) -> str:
+        """A node's routes with what they need, and what its runtime has measured."""
+        table = [
+            {key: route.get(key) for key in ("name", "minBandwidth", "predictedLatency")}
+            for route in self.get("placement", f"{service}-{node}")["spec"]["routes"]
+        ]
+        return "\n".join([*map(json.dumps, table), *self.metrics(node, service)])
+
+    def metrics(self, node: str, service: str = "digits") -> list[str]:
+        """The lines of the node's runtime on its own metrics, without buckets."""
+        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
+        url = f"http://{entrance.host}:{entrance.http}/metrics"
+        argv = [*entrance.prefix, sys.executable, "-c", READ, url]
+        text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
+        return [line for line in text.splitlines() if line.startswith("edge_") and "_bucket" not in line]
+
     def ask(
         self,
         node: str,
@@ -197,7 +228,7 @@ class Trial:
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
         argv += ["--timeout", "10", "--held-out", str(self.trained.held_out)]
-        found = Load(node)
+        found = Load(node, lambda: f"{self.routes(node, service)}\n{self.state()}")
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None
