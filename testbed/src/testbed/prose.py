@@ -31,6 +31,7 @@ PAGES: Final = (
     "STYLE.md",
     "docs",
     "api/src",
+    "operator/src",
     "testbed/src/testbed/prose.py",
     "testbed/src/testbed/release.py",
 )
