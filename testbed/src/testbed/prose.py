@@ -32,8 +32,7 @@ PAGES: Final = (
     "docs",
     "api/src",
     "operator/src",
-    "testbed/src/testbed/prose.py",
-    "testbed/src/testbed/release.py",
+    "testbed/src",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
 COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}
