@@ -32,6 +32,7 @@ PAGES: Final = (
     "docs",
     "api/src",
     "operator/src",
+    "planning/src",
     "testbed/src",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
