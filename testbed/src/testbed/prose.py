@@ -34,6 +34,8 @@ PAGES: Final = (
     "operator/src",
     "planning/src",
     "testbed/src",
+    "benchmarks",
+    "examples",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
 COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}
