@@ -1,4 +1,4 @@
-"""What users see: verdicts with sentences, written only when they say something new."""
+"""A service's status: conditions with messages, written only if they change."""
 
 from typing import Any
 

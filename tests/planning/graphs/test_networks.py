@@ -1,4 +1,4 @@
-"""Real networks: what is published of them, what an independent tool counts, what onnxruntime makes."""
+"""Real networks against published figures, an independent tool and onnxruntime."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What cannot be shared is named."""
+"""Invalid values of a problem are named."""
 
 import numpy as np
 import pytest

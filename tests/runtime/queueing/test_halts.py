@@ -1,4 +1,4 @@
-"""Runs that do not end by themselves: who leaves ends them, and whoever waits for the thread is answered."""
+"""Runs that do not end by themselves end with their client, and waiting requests get a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines that cannot shape links are refused in a sentence that says what to do."""
+"""On machines that cannot shape links, a message names the fix."""
 
 from __future__ import annotations
 
