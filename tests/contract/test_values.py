@@ -1,4 +1,4 @@
-"""Quantities and durations mean the same to both distributions, which share no code."""
+"""Quantities and durations have the same meaning in both distributions."""
 
 import math
 import re

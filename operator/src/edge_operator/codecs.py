@@ -1,4 +1,4 @@
-"""From measured accuracies to the codecs that a plan may use. Pure."""
+"""Derives the codecs that a plan can use from measured accuracies. Pure."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ _RATIOS = {"fp16": 0.5, "int8": 0.25}
 _ENCODE = {"fp16": 1e-9, "int8": 2e-9}
 _DECODE = {"fp16": 5e-10, "int8": 1e-9}
 _SLACK = 16
-"""Bytes beyond the ratio that do not matter: int8 sends a scale and a zero point for each tensor."""
+"""Bytes above the ratio that are tolerated: int8 sends a scale and a zero point with each tensor."""
 
 
 def usable_codecs(found: CodecAccuracies | None) -> tuple[Codec, ...]:
-    """fp32, and those that were measured, each for the exits and cuts at which it was and saves bytes.
+    """Returns fp32 and each measured codec, with the exits and cuts at which it was measured and saves bytes.
 
-    The loss is what the same cut loses against fp32 on the same samples, and no less than nothing.
+    The accuracy loss is that against fp32 at the same cut on the same samples, at least 0.
     """
     if found is None or not found.complete:
         return (FP32,)
@@ -37,7 +37,7 @@ def _codec(
 
 
 def refusals(found: CodecAccuracies | None) -> str:
-    """Where no codec is planned because the cut cannot carry it: the first reason, and how many there are."""
+    """Returns the first reason why a cut cannot use a codec, and how many more there are; empty if none."""
     if found is None or not found.refused:
         return ""
     first, more = found.refused[0], len(found.refused) - 1

@@ -1,4 +1,4 @@
-"""What the runtime says of itself, from its measurements."""
+"""The status that the runtime reports, from its measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the entry node to the next stage: each shows its certificate, each checks the other's."""
+"""From the entry node to the next stage: both present certificates and verify the other's."""
 
 from __future__ import annotations
 
