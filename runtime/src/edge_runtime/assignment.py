@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -13,15 +13,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
+from edge_api.quantities import Duration, Quantity
 from edge_runtime.errors import BadPlacement
 from edge_runtime.json_values import Json, shown
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
-from edge_runtime.units import parse_duration, parse_quantity
 from edge_runtime.validation_errors import describe
 
 _log = logging.getLogger(__name__)
@@ -42,13 +41,6 @@ def _tensor(value: Json) -> Json:
     return tensor
 
 
-def _seconds(value: Json, info: ValidationInfo) -> Json:
-    return value if isinstance(value, float) and info.context is not _DOCUMENT else parse_duration(value)
-
-
-_DOCUMENT: Final = "a document: its durations are text, those that code gives are seconds"
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Quantity = Annotated[float, BeforeValidator(parse_quantity)]
 AnyTensor = Annotated[Tensor, BeforeValidator(_tensor)]
 
 
@@ -82,7 +74,7 @@ class Stage(_Part):
     slice: Slice
     address: str | None = None
     model: str | None = None
-    predicted_compute: Seconds = 0.0
+    predicted_compute: Duration = Duration(0.0)
 
     @model_validator(mode="after")
     def _addressed(self) -> Stage:
@@ -106,7 +98,7 @@ class Route(_Part):
     codecs: tuple[Literal["fp32", "fp16", "int8"], ...] = ()
     accuracy: float
     min_bandwidth: Quantity
-    predicted_latency: Seconds
+    predicted_latency: Duration
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=8)
 
     @model_validator(mode="after")
@@ -174,7 +166,7 @@ class Model(_Part):
 class Slo(_Part):
     """The latency target in seconds, the percentile that it is meant for, the least accuracy of an exit."""
 
-    latency: Seconds
+    latency: Duration
     percentile: float = 95
     min_accuracy: float | None = None
 
@@ -184,8 +176,8 @@ class LinkSettings(_Part):
 
     peer: str
     probe: str
-    interval: Seconds = 2.0
-    budget: Quantity = 16 << 20
+    interval: Duration = Duration(2.0)
+    budget: Quantity = Quantity(16 << 20)
 
 
 class EarlyExit(_Part):
@@ -225,14 +217,14 @@ class InputFilter(_Part):
 
     action: Literal["Answer", "Drop"] = "Answer"
     threshold: float = Field(default=0.02, gt=0, lt=1)
-    max_age: Seconds = 1.0
+    max_age: Duration = Duration(1.0)
 
 
 class ResultCache(_Part):
     """Results by the inputs' digest, in at most `max_bytes`, for `max_age` seconds."""
 
-    max_bytes: Quantity = 16 << 20
-    max_age: Seconds = 60.0
+    max_bytes: Quantity = Quantity(16 << 20)
+    max_age: Duration = Duration(60.0)
 
 
 class Spec(_Part):
@@ -246,7 +238,7 @@ class Spec(_Part):
     link: LinkSettings | None = None
     early_exit: EarlyExit = EarlyExit()
     deadline: Deadline = Deadline()
-    autonomy: Seconds | None = None
+    autonomy: Duration | None = None
     input_filter: InputFilter | None = None
     result_cache: ResultCache | None = None
     routes: tuple[Route, ...] = Field(min_length=1)
@@ -289,7 +281,7 @@ def parse_placement(document: Json) -> Placement:
             f"metadata.name: {shown(metadata.get('name'))} is not a name; write one, e.g. digits-edge-a"
         )
     try:
-        spec = Spec.model_validate(document["spec"], context=_DOCUMENT)
+        spec = Spec.model_validate(document["spec"])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadPlacement(describe({**first, "loc": ("spec", *first["loc"])})) from error

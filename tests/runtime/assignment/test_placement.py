@@ -120,7 +120,7 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "slo", "latency"],
             "100",
-            r"^spec\.slo\.latency: \"100\" is not a duration: write a number",
+            r"^spec\.slo\.latency: 100 has no unit: write 100ms or 100s",
         ),
         (
             ["spec", "routes", 0, "minBandwidth"],
@@ -269,5 +269,5 @@ def test_a_field_that_is_null_is_one_that_is_not_there(document: dict[str, Any],
 
 def test_a_duration_without_a_unit_is_no_number_of_seconds(document: dict[str, Any]) -> None:
     document["spec"]["slo"]["latency"] = 0.1
-    with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 is not a duration"):
+    with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 has no unit"):
         parse_placement(document)
