@@ -85,7 +85,8 @@ def of_a_flag(flag: str, text: str) -> float:
     parser = argparse.ArgumentParser(exit_on_error=False)
     add_flags(parser)
     try:
-        return float(vars(parser.parse_args([f"{flag}={text}"]))[flag.strip("-").replace("-", "_")])
+        found: float = vars(parser.parse_args([f"{flag}={text}"]))[flag.strip("-").replace("-", "_")]
+        return found
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
 

@@ -50,7 +50,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
                 "runtime": "Triton",
                 "address": url,
                 "model": "m",
-                "slice": Slice(digest="sha256:0", inputs=(X,), outputs=(Y,)).model_dump(),
+                "slice": Slice(digest=f"sha256:{0:064}", inputs=(X,), outputs=(Y,)).model_dump(),
             }
         )
         client = HttpClient(url)
