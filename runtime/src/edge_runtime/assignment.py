@@ -51,7 +51,8 @@ def _tensor_schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return value if isinstance(value, Tensor) else validate(value)
 
     inner = core_schema.no_info_after_validator_function(converted, handler.generate_schema(tensors.Tensor))
-    return core_schema.no_info_wrap_validator_function(read, inner)
+    written = core_schema.plain_serializer_function_ser_schema(Tensor.document)
+    return core_schema.no_info_wrap_validator_function(read, inner, serialization=written)
 
 
 AnyTensor = Annotated[Tensor, GetPydanticSchema(_tensor_schema)]
