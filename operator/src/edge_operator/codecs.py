@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from edge_operator.store import CodecAccuracies, CodecAccuracy
 from edge_planning.problems import FP32, Codec
 
-_RATIOS = {"fp16": 0.5, "int8": 0.25}
+RATIOS = {"fp16": 0.5, "int8": 0.25}
 # Seconds per byte of fp32, on a node ten times slower than the one that docs/slicing.md measured.
 _ENCODE = {"fp16": 1e-9, "int8": 2e-9}
 _DECODE = {"fp16": 5e-10, "int8": 1e-9}
@@ -21,7 +21,7 @@ def usable_codecs(found: CodecAccuracies | None) -> tuple[Codec, ...]:
     if found is None or not found.complete:
         return (FP32,)
     plain = {(m.exit, m.cut_name): m for m in found.measured if m.codec == FP32.name}
-    return (FP32, *(codec for name in _RATIOS if (codec := _codec(name, found.measured, plain)).at))
+    return (FP32, *(codec for name in RATIOS if (codec := _codec(name, found.measured, plain)).at))
 
 
 def _codec(
@@ -31,9 +31,9 @@ def _codec(
     for each in measured:
         place = (each.exit, each.cut_name)
         before = plain.get(place)
-        if each.codec == name and before and each.bytes <= _RATIOS[name] * before.bytes + _SLACK:
+        if each.codec == name and before and each.bytes <= RATIOS[name] * before.bytes + _SLACK:
             losses[place] = max(before.accuracy - each.accuracy, 0.0)
-    return Codec(name, _RATIOS[name], encode=_ENCODE[name], decode=_DECODE[name], at=losses)
+    return Codec(name, RATIOS[name], encode=_ENCODE[name], decode=_DECODE[name], at=losses)
 
 
 def refusals(found: CodecAccuracies | None) -> str:

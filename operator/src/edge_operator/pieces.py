@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_api.placements import Codec
+from edge_api.placements import CODECS, Codec
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
 from edge_planning import plans
 
 FP32 = "fp32"
-_CODECS: Mapping[str, Codec] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
+_CODECS: Mapping[str, Codec] = {name: name for name in CODECS}
 
 
 @dataclass(frozen=True, slots=True)
