@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.deployed import Deployed
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
 from edge_planning.baselines import (
     AtMeasured,
@@ -60,6 +61,7 @@ from edge_planning.simulation import (
     summary,
 )
 from edge_planning.simulation.plots import comparison, timeline
+from edge_runtime.routing.deadlines import Action
 
 SLOS = tuple(n / 10 for n in range(1, 11))
 QUICK_SLOS = (0.1, 0.2, 0.5)
@@ -103,6 +105,7 @@ class Case:
     options: Options
     every: Options
     table: RouteTable
+    published: RouteTable
 
 
 @cache
@@ -125,7 +128,14 @@ def case(deadline: float, pixels: float = 4) -> Case:
     plan = plan_entry(problem)
     assert not isinstance(plan, Infeasible), plan.reasons
     every = candidates(problem)
-    return Case(options_of(useful(every), deadline, POWER), options_of(every, deadline, POWER), plan.table)
+    published = plan_entry(replace(problem, tables=Tables()))
+    assert not isinstance(published, Infeasible), published.reasons
+    return Case(
+        options_of(useful(every), deadline, POWER),
+        options_of(every, deadline, POWER),
+        plan.table,
+        published.table,
+    )
 
 
 def link_of(job: Job) -> Bandwidth:
@@ -142,6 +152,9 @@ def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
     """Everyone but the two that need hindsight."""
     yield Production(found.table)
     yield Production(found.table, insured=False, name="ours_wait")
+    yield Deployed(found.published)
+    yield Deployed(found.table, name="deployed_unsafe")
+    yield Deployed(found.published, Action.WAIT, name="deployed_wait")
     yield AtMeasured("edgent_static", edgent)
     yield EdgentDynamic()
     yield EdgentDynamic(rewarded=False, name="edgent_dynamic_accuracy")

@@ -1,7 +1,8 @@
 """What a policy is asked, what it answers, and what it may learn."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from enum import StrEnum
+from typing import Protocol, TypeVar, runtime_checkable
 
 from edge_planning.baselines.options import Options
 
@@ -22,13 +23,15 @@ class Request:
 class Answer:
     """Which candidate is to answer, and which local one stands in when that would be late (None: nothing).
 
-    eager: the node computes the stand-in as soon as it can, else only when the reply is not back at the last
-    moment at which that still helps.
+    begin: seconds after the request's arrival at which the node begins to compute the stand-in, if the reply
+    is not there; None: at the last moment at which that still helps. within: seconds after the arrival at
+    which the hop is given up and the stand-in goes out; None: at the deadline.
     """
 
     index: int
     insurance: int | None = None
-    eager: bool = False
+    begin: float | None = None
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Measurement:
 State = TypeVar("State")
 
 
+class Hop(StrEnum):
+    """How a hop ended: answered, given up for taking too long, or never begun."""
+
+    OK = "ok"
+    LATE = "late"
+    NOTHING = "nothing"
+
+
 class Policy(Protocol[State]):
     """How a service decides at one entry node. Pure: what is remembered is the state, handed in and back.
 
@@ -73,3 +84,10 @@ class Policy(Protocol[State]):
     def decide(self, request: Request, state: State, now: float) -> tuple[Answer, State]: ...
 
     def observe(self, measurement: Measurement, state: State, now: float) -> State: ...
+
+
+@runtime_checkable
+class HearsHops(Protocol[State]):
+    """A policy that is told how each of its hops ended."""
+
+    def ended(self, answer: Answer, hop: Hop, state: State, now: float) -> State: ...

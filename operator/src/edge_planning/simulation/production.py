@@ -72,7 +72,7 @@ class Production:
             route = self._behind(request, state, now)
         insurance = state.insurance[route]
         eager = insurance is not None and self._likely_late(request, state, route, now)
-        return Answer(state.index[route], insurance, eager), state
+        return Answer(state.index[route], insurance, 0.0 if eager else None), state
 
     def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
         if measurement.seconds <= 0:

@@ -1,0 +1,111 @@
+"""The runtime's decisions as a policy of the simulator: the deployed functions, on simulated measurements.
+
+What is deployed and not here: what the kernel says of a transfer under way, the early release of requests
+that wait for a hop whose breaker opened, and health checks.
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+from edge_planning import RouteTable
+from edge_planning.baselines.options import Options
+from edge_planning.baselines.policies import Answer, Hop, Measurement, Request
+from edge_runtime.inference.paces import Pace
+from edge_runtime.links.estimates import Estimate, Sample, add, low_at
+from edge_runtime.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
+from edge_runtime.routing.deadlines import Action, Times, allowance
+from edge_runtime.routing.routes import Choice, LinkView, RouteState, decide
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Serving:
+    """What the policy remembers. index: candidates of the routes; covers: local ones behind each, if any."""
+
+    options: Options
+    index: tuple[int, ...]
+    covers: tuple[int | None, ...]
+    estimate: Estimate = Estimate()
+    up: bool = True
+    route: RouteState = RouteState()
+    breaker: Breaker = CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Answer):
+    """With what the breaker has to know of the request."""
+
+    trial: bool = False
+    fair: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployed:
+    """Chooses from a route table as a runtime does that was given it."""
+
+    table: RouteTable
+    action: Action = Action.LOCAL_EXIT
+    name: str = "deployed"
+    probes: bool = True
+
+    def start(self, options: Options) -> Serving:
+        index = tuple(options.find(route.name) for route in self.table.routes)
+        local = next((i for i in reversed(index) if options.bits[i] == 0), None)
+        return Serving(options, index, tuple(None if options.bits[i] == 0 else local for i in index))
+
+    def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
+        options, choices = state.options, self._choices(state)
+        local = state.covers[0] if state.covers[0] is not None else next(iter(state.index), None)
+        insured = any(c is not None for c in state.covers) and self.action is Action.LOCAL_EXIT
+        view = self._view(state, now, insured)
+        shut = set() if state.breaker.closed else {i for i, c in enumerate(choices) if c.remote}
+        chosen, route = decide(choices, view, state.route, now, shut)
+        state, trial = replace(state, route=route), False
+        if shut and local is not None:
+            tried_, _ = decide(choices, view, RouteState(), 0.0, ())
+            if tried_ != chosen and choices[tried_].remote and may_try(state.breaker, now):
+                chosen, trial = tried_, True
+                state = replace(state, breaker=tried(state.breaker))
+        index, cover = state.index[chosen], state.covers[chosen]
+        if options.bits[index] == 0:
+            return Answer(index), state
+        head = float(options.head[index])
+        elapsed = (request.wait if head > 0 else 0.0) + head
+        times = Times(options.deadline, options.deadline, elapsed, self.table.routes[chosen].latency)
+        pace = None if cover is None else Pace(float(options.rest[index, cover]))
+        allowed = allowance(self.action, times, pace)
+        wait = 0.0
+        if state.up and view.bandwidth and state.estimate.rate:
+            wait = (options.bits[index] + request.backlog) / state.estimate.rate
+        if allowed.seconds <= 0 or wait + float(options.tail[index]) > allowed.seconds:
+            return Sent(index, cover, elapsed, elapsed, trial), state  # LinkBusy
+        within = elapsed + allowed.seconds
+        begin = within if allowed.insure_in is None else elapsed + allowed.insure_in
+        return Sent(index, cover, begin, within, trial, allowed.fair), state
+
+    def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
+        if measurement.seconds <= 0:
+            return state
+        if measurement.bits <= 0:
+            return replace(state, up=False)
+        if not state.up:
+            state = replace(state, up=True, estimate=Estimate(), breaker=CLOSED)
+        rate = measurement.rate
+        state = replace(state, estimate=add(state.estimate, Sample(now, rate, rate, measurement.seconds)))
+        return replace(state, breaker=seen(state.breaker, state.estimate.rate or inf, now))
+
+    def ended(self, answer: Answer, hop: Hop, state: Serving, now: float) -> Serving:
+        """The hop's breaker, as `edge_runtime.routing.guards` keeps it."""
+        assert isinstance(answer, Sent)
+        if hop is Hop.OK:
+            return replace(state, breaker=CLOSED)
+        if hop is Hop.NOTHING or not answer.fair:
+            return replace(state, breaker=abandoned(state.breaker)) if answer.trial else state
+        return replace(state, breaker=failed(state.breaker, now, late=True, trial=answer.trial))
+
+    def _choices(self, state: Serving) -> list[Choice]:
+        routes = zip(self.table.routes, state.index, strict=True)
+        return [Choice(route.min_bandwidth, bool(state.options.bits[i] > 0)) for route, i in routes]
+
+    def _view(self, state: Serving, now: float, insured: bool) -> LinkView:
+        rate = state.estimate.rate if insured else low_at(state.estimate, now)
+        return LinkView(state.up, rate)
