@@ -44,6 +44,7 @@ from edge_planning.choosing.tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning.routing.deadlines import Action
 from edge_planning.simulation import (
     Bandwidth,
     LognormalProcess,
@@ -61,7 +62,6 @@ from edge_planning.simulation import (
     summary,
 )
 from edge_planning.simulation.plots import comparison, timeline
-from edge_runtime.routing.deadlines import Action
 
 SLOS = tuple(n / 10 for n in range(1, 11))
 QUICK_SLOS = (0.1, 0.2, 0.5)

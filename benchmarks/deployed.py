@@ -4,17 +4,17 @@ What is deployed and not here: what the kernel says of a transfer under way, the
 that wait for a hop whose breaker opened, and health checks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_planning import RouteTable
 from edge_planning.baselines.options import Options
 from edge_planning.baselines.policies import Answer, Hop, Measurement, Request
+from edge_planning.links.estimates import Estimate, Sample, add, growth_at
+from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
+from edge_planning.routing.deadlines import Action, Times, allowance
+from edge_planning.routing.routes import Asked, Choice, LinkView, RouteState, best, chance, decide
 from edge_runtime.inference.paces import Pace
-from edge_runtime.links.estimates import Estimate, Sample, add, low_at
-from edge_runtime.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
-from edge_runtime.routing.deadlines import Action, Times, allowance
-from edge_runtime.routing.routes import Choice, LinkView, RouteState, decide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +24,11 @@ class Serving:
     options: Options
     index: tuple[int, ...]
     covers: tuple[int | None, ...]
-    estimate: Estimate = Estimate()
+    choices: tuple[Choice, ...]
+    fallbacks: tuple[tuple[float, float] | None, ...]
+    estimate: Estimate = field(default_factory=Estimate)
     up: bool = True
-    route: RouteState = RouteState()
+    route: RouteState = field(default_factory=RouteState)
     breaker: Breaker = CLOSED
 
 
@@ -50,33 +52,56 @@ class Deployed:
     def start(self, options: Options) -> Serving:
         index = tuple(options.find(route.name) for route in self.table.routes)
         local = next((i for i in reversed(index) if options.bits[i] == 0), None)
-        return Serving(options, index, tuple(None if options.bits[i] == 0 else local for i in index))
+        covers = tuple(None if options.bits[i] == 0 else local for i in index)
+        choices = tuple(
+            Choice(
+                route.min_bandwidth,
+                bool(options.bits[i] > 0),
+                float(options.accuracy[i]),
+                route.latency,
+                float(options.head[i]),
+                float(options.tail[i] + options.fixed[i]),
+                float(options.bits[i]),
+            )
+            for route, i in zip(self.table.routes, index, strict=True)
+        )
+        insured = self.action is Action.LOCAL_EXIT
+        fallbacks = tuple(
+            (float(options.accuracy[j]), float(options.rest[i, j])) if j is not None and insured else None
+            for i, j in zip(index, covers, strict=True)
+        )
+        return Serving(options, index, covers, choices, fallbacks)
 
     def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
-        options, choices = state.options, self._choices(state)
-        local = state.covers[0] if state.covers[0] is not None else next(iter(state.index), None)
-        insured = any(c is not None for c in state.covers) and self.action is Action.LOCAL_EXIT
-        view = self._view(state, now, insured)
+        options, choices = state.options, state.choices
+        view = LinkView(state.up, state.estimate.rate, state.estimate.ranked, growth_at(state.estimate, now))
+        asked = Asked(options.deadline, fallbacks=state.fallbacks)
         shut = set() if state.breaker.closed else {i for i, c in enumerate(choices) if c.remote}
-        chosen, route = decide(choices, view, state.route, now, shut)
+        chosen, route = decide(choices, view, state.route, now, shut, asked)
+        if request.wait or request.backlog:
+            asked, view = replace(asked, wait=request.wait), replace(view, backlog=request.backlog)
+            chosen = best(choices, view, asked, shut)
         state, trial = replace(state, route=route), False
-        if shut and local is not None:
-            tried_, _ = decide(choices, view, RouteState(), 0.0, ())
-            if tried_ != chosen and choices[tried_].remote and may_try(state.breaker, now):
-                chosen, trial = tried_, True
+        if shut:
+            tempting = best(choices, view, asked)
+            if tempting != chosen and choices[tempting].remote and may_try(state.breaker, now):
+                chosen, trial = tempting, True
                 state = replace(state, breaker=tried(state.breaker))
         index, cover = state.index[chosen], state.covers[chosen]
         if options.bits[index] == 0:
             return Answer(index), state
         head = float(options.head[index])
         elapsed = (request.wait if head > 0 else 0.0) + head
-        times = Times(options.deadline, options.deadline, elapsed, self.table.routes[chosen].latency)
+        likely = chance(choices[chosen], chosen, view, asked)
+        planned = self.table.routes[chosen].latency
+        times = Times(options.deadline, options.deadline, elapsed, planned, likely)
         pace = None if cover is None else Pace(float(options.rest[index, cover]))
         allowed = allowance(self.action, times, pace)
         wait = 0.0
         if state.up and view.bandwidth and state.estimate.rate:
             wait = (options.bits[index] + request.backlog) / state.estimate.rate
-        if allowed.seconds <= 0 or wait + float(options.tail[index]) > allowed.seconds:
+        busy = wait + float(options.tail[index]) > allowed.seconds and (request.backlog or not allowed.only)
+        if allowed.seconds <= 0 or busy:
             return Sent(index, cover, elapsed, elapsed, trial), state  # LinkBusy
         within = elapsed + allowed.seconds
         begin = within if allowed.insure_in is None else elapsed + allowed.insure_in
@@ -101,11 +126,3 @@ class Deployed:
         if hop is Hop.NOTHING or not answer.fair:
             return replace(state, breaker=abandoned(state.breaker)) if answer.trial else state
         return replace(state, breaker=failed(state.breaker, now, late=True, trial=answer.trial))
-
-    def _choices(self, state: Serving) -> list[Choice]:
-        routes = zip(self.table.routes, state.index, strict=True)
-        return [Choice(route.min_bandwidth, bool(state.options.bits[i] > 0)) for route, i in routes]
-
-    def _view(self, state: Serving, now: float, insured: bool) -> LinkView:
-        rate = state.estimate.rate if insured else low_at(state.estimate, now)
-        return LinkView(state.up, rate)

@@ -15,12 +15,12 @@ from typing import Protocol
 import numpy as np
 import pytest
 
+from edge_planning.links.estimates import LOW, Estimate, Sample, add, low_at
 from edge_planning.replanning import Sample as PlannedSample
 from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
+from edge_planning.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
 from edge_planning.simulation.links import Bandwidth
 from edge_planning.simulation.traces import LognormalProcess
-from edge_runtime.links.estimates import LOW, Estimate, Sample, add, low_at
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
 
 # (name, bit/s from which it is in time, accuracy); the deadline leaves 0.2 s for a transfer.
 TABLE = (("full", 4e6, 0.95), ("middle", 1e6, 0.85), ("local", 0.0, 0.70))

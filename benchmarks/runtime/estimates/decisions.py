@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
+from edge_planning.links.estimates import Sample, contradicts, sample_of
 from edge_planning.replanning import Settings
+from edge_planning.routing.routes import Choice, LinkView, RouteState, decide
 from edge_planning.simulation.links import Bandwidth
-from edge_runtime.links.estimates import Sample, contradicts, sample_of
-from edge_runtime.routing.routes import Choice, LinkView, RouteState, decide
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
 SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement

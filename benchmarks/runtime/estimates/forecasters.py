@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from edge_planning.links import estimates
+from edge_planning.links.estimates import LOW, Estimate, Sample, low_at
 from edge_planning.replanning import Sample as Planned
 from edge_planning.replanning import State, observed
-from edge_runtime.links import estimates
-from edge_runtime.links.estimates import LOW, Estimate, Sample, low_at
 
 _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a sample for a measurement
 
@@ -142,7 +142,7 @@ class Planner:
 
 
 class Runtime:
-    """What the runtime does: `edge_runtime.links.estimates`, and which samples it leaves out."""
+    """What the runtime does: `edge_planning.links.estimates`, and which samples it leaves out."""
 
     def __init__(self) -> None:
         self._estimate = Estimate()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from edge_planning.routing.deadlines import usable
 from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.inputs import CheapInputs
 from edge_runtime.cheap.settings import OFF, Cheap
@@ -38,7 +39,6 @@ from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
-from edge_runtime.routing.deadlines import usable
 from edge_runtime.rows.proven import Proven
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make

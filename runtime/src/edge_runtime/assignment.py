@@ -17,10 +17,10 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from edge_planning.routing.deadlines import Action
 from edge_runtime.documents import Json
 from edge_runtime.errors import BadPlacement
 from edge_runtime.faults import fault_of
-from edge_runtime.routing.deadlines import Action
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
 from edge_runtime.words import shown

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from edge_planning.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
 from edge_runtime.answers import Answer, confidence, rowwise
 from edge_runtime.cheap.settings import Cheap
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
-from edge_runtime.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import climb
@@ -121,12 +122,13 @@ class Dataplane:
         self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
-        chosen, trial = self._active_route.choose(table, self._generations.link, deadline)
+        found = self._active_route.choose(table, self._generations.link, deadline, self._runner.wait)
+        chosen = found.loaded
         try:
             if chosen.hop is None:
                 due = start + usable(deadline)
                 return *await self._run_here(table, chosen, inputs, start + deadline, due), "ok"
-            return await self._run_split(table, chosen, inputs, start, deadline, trial)
+            return await self._run_split(table, found, inputs, start, deadline)
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
@@ -161,14 +163,13 @@ class Dataplane:
     async def _run_split(
         self,
         table: Table,
-        loaded: LoadedRoute,
+        chosen: Chosen,
         inputs: Mapping[str, Array],
         start: float,
         deadline: float,
-        trial: bool,
     ) -> tuple[Array, LoadedRoute, str]:
         """By the hop, insured by what can answer here: as `_answer`."""
-        known = inputs
+        loaded, trial, known = chosen.loaded, chosen.trial, inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
             try:
@@ -188,6 +189,7 @@ class Dataplane:
             deadline,
             self._clock() - start,
             loaded.route.predicted_latency,
+            chosen.chance,
         )
         spec = table.placement.spec
         action, leave_at = spec.deadline.action, spec.early_exit.leave_at
@@ -234,7 +236,7 @@ class Dataplane:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
                 with self._guards.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds))[0]
+                    output = (await hop.infer(activations, allowed.seconds, allowed.only))[0]
             outcome = "ok"
             return output
         except TimeoutError:

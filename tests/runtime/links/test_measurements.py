@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.links.estimates import Sample
+from edge_planning.links.estimates import Sample
 from edge_runtime.links.measurements import JITTER, Passed, between, fastest, passed, tight
 from edge_runtime.links.sockets import TcpInfo
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import stackable
+from edge_planning.routing.deadlines import head_due, usable
 from edge_runtime.alone import LoneModel, serve_alone
 from edge_runtime.cli import main
 from edge_runtime.inference.cpus import threads
@@ -21,7 +22,6 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.questions import Question
-from edge_runtime.routing.deadlines import head_due, usable
 from edge_runtime.tensors import Array
 
 CALLERS = 12

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from edge_planning.routing.routes import LinkView
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
@@ -27,7 +28,6 @@ from edge_runtime.routing.insurance import Insurance
 from edge_runtime.routing.ladders import Ladders
 from edge_runtime.routing.loading import Loader
 from edge_runtime.routing.remembered import Remembered
-from edge_runtime.routing.routes import LinkView
 from streams import answering
 
 Stack = Any
@@ -117,7 +117,7 @@ def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
 class _Link:
     """A link that is up and fast, as far as anyone knows."""
 
-    def view(self, cautious: bool = False) -> LinkView:
+    def view(self) -> LinkView:
         return LinkView(True, 1e8)
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_runtime.links.estimates import Sample
+from edge_planning.links.estimates import Sample
 from edge_runtime.links.measurements import Passed, passed, tight
 from edge_runtime.links.sockets import tcp_info
 

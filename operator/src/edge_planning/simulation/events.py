@@ -49,9 +49,9 @@ class _Source:
         "deadline",
         "fixed",
         "head",
-        "hears_hops",
         "index",
         "link",
+        "listener",
         "monitor",
         "node",
         "options",
@@ -71,7 +71,9 @@ class _Source:
         self.options: Options = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
-        self.hears_hops = isinstance(stream.policy, HearsHops)
+        self.listener: HearsHops[Any] | None = (
+            stream.policy if isinstance(stream.policy, HearsHops) else None
+        )
         self.deadline = options.deadline
         self.patience = options.deadline if stream.patience is None else stream.patience
         self.head, self.tail = options.head.tolist(), options.tail.tolist()
@@ -200,7 +202,7 @@ class _Loop:
             job.bits += crossed
             job.joules += source.watts.sending * (end - begin)
             self._at(end, self._crossed, (job, answer, Measurement(end - begin, crossed, complete)))
-        if not complete and source.hears_hops:
+        if not complete and source.listener is not None:
             hop = Hop.LATE if job.until > now else Hop.NOTHING
             self._at(max(job.until, now), self._ended, (job, answer, hop))
 
@@ -225,7 +227,7 @@ class _Loop:
         reply = source.link.reply_at(done + source.fixed[job.choice])
         if answer.within is not None and reply > job.until:
             reply = inf
-        if source.hears_hops:
+        if source.listener is not None:
             hop = Hop.OK if reply <= job.until else Hop.LATE
             self._at(min(reply, job.until), self._ended, (job, answer, hop))
         if reply < job.answered:
@@ -234,9 +236,9 @@ class _Loop:
     def _ended(self, now: float, subject: tuple[_Job, Answer, Hop]) -> None:
         job, answer, hop = subject
         source = job.source
-        if source.node.down and source.node.gone(job.arrived, now):
+        if source.listener is None or (source.node.down and source.node.gone(job.arrived, now)):
             return
-        source.state = source.policy.ended(answer, hop, source.state, now)
+        source.state = source.listener.ended(answer, hop, source.state, now)
 
     def _insure(self, now: float, subject: tuple[_Job, Answer, float]) -> None:
         job, answer, rest = subject

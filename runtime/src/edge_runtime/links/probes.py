@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.links.estimates import Sample, sample_of
+from edge_planning.links.estimates import Sample, sample_of
 from edge_runtime.links.measurements import JITTER, fastest
 from edge_runtime.links.probe_budgets import LEAST, MOST
 

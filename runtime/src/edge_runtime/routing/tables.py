@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_planning.routing.deadlines import Action
+from edge_planning.routing.routes import Choice
 from edge_runtime.assignment import Placement, Relay, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.paces import Pace
 from edge_runtime.inference.sessions import Session
-from edge_runtime.routing.deadlines import Action
 from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.routes import Choice
 from edge_runtime.routing.upstream import Hop
 from edge_runtime.tensors import Contract, Tensor
 
@@ -157,7 +157,7 @@ async def load_table(
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
         relays.append(LoadedRelay(relay, session, hop, gives, Pace(session.seconds)))
-    choices = tuple(Choice(r.route.min_bandwidth, r.route.crosses) for r in loaded)
+    choices = tuple(_choice(r.route) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
@@ -172,6 +172,20 @@ async def load_table(
         "; ".join(missing),
         tuple(relays),
     )
+
+
+def _choice(route: Route) -> Choice:
+    """What the decision has to know; of a hop whose tensors have open sizes nobody knows the bytes before."""
+    first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
+    sent = () if first is None else route.stages[first].slice.inputs
+    known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
+    bits = 8.0 * sum(t.item_bytes() for t in sent) if known else 0.0
+    here = route.local.predicted_compute if route.local is not None else 0.0
+    beyond = sum(stage.predicted_compute for stage in route.stages if stage.address is not None)
+    if bits and route.min_bandwidth:
+        beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
+    latency = route.predicted_latency
+    return Choice(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:

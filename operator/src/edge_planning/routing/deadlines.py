@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
-from edge_runtime.inference.paces import Pace
-
-_RESERVE: Final = 0.08  # of the deadline: for what lies between an answer and its arrival at the caller
-_LEAST_RESERVE: Final = 0.001
+# Of the deadline, for what lies between an answer and its arrival at the caller, which does not grow with it.
+_RESERVE: Final = 0.08
+_LEAST_RESERVE, _MOST_RESERVE = 0.001, 0.015
 _LEAST_SHARE: Final = 0.25  # of the deadline: less than this is no fair try for a hop
 _FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
+_LIKELY: Final = 0.5  # a hop with less of a chance is expected to be late
 _ALONE_FACTOR: Final = 2.0
 _ALONE_LEAST: Final = 1.0
+
+
+class Pace(Protocol):
+    """How long a computation takes here lately: on average, and what it should not take longer than."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def most(self) -> float: ...
 
 
 class Action(Enum):
@@ -28,13 +38,15 @@ class Action(Enum):
 class Times:
     """A request as its hop begins: all in seconds.
 
-    elapsed: since the request came. predicted: what the plan says of the route, from end to end.
+    elapsed: since the request came. predicted: what the plan says of the route, from end to end. chance:
+    that the hop's answer is in time, as far as the link is known.
     """
 
     slo: float
     deadline: float
     elapsed: float
     predicted: float
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +55,20 @@ class Allowance:
 
     seconds: how long it may take. insure_in: after how many seconds the answer in its place is begun; None:
     only once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
-    take; more than that only while other requests' hops go well.
+    take; more than that only while other requests' hops go well. only: no other answer can be in time, so the
+    hop is tried even where it will probably be late.
     """
 
     seconds: float
     insure_in: float | None
     fair: bool
     expected: float
+    only: bool = False
 
 
 def usable(deadline: float) -> float:
     """What of a request's time may pass before its answer is there: the rest is its way to the caller."""
-    return deadline - max(_RESERVE * deadline, _LEAST_RESERVE)
+    return deadline - min(max(_RESERVE * deadline, _LEAST_RESERVE), _MOST_RESERVE)
 
 
 def head_due(deadline: float, behind: float) -> float:
@@ -70,7 +84,8 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
 
     With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the
     other is begun at the last moment at which it is still in time, or at once. When it can no longer be, the
-    hop gets what its route is planned to take, since it is the better chance. Alone, twice the SLO.
+    hop gets what its route is planned to take, since it is the only chance; where it is a small one, the
+    other is begun at once, so that the answer is no later than without the hop. Alone, twice the SLO.
     """
     expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
     if local is None or action is Action.WAIT:
@@ -78,7 +93,8 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
         return Allowance(most, None, True, most)
     left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
-    fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
+    likely = times.chance >= _LIKELY
+    fair = likely and left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
     if action is Action.FAIL:
         return Allowance(left, None, fair, left)
     if local.most <= left:
@@ -87,4 +103,5 @@ def allowance(action: Action, times: Times, local: Pace | None) -> Allowance:
         return Allowance(left, 0.0, fair, expected)
     factor = _ALONE_FACTOR if times.predicted > times.slo else _FAIR
     planned = factor * times.predicted - times.elapsed
-    return Allowance(max(left, planned, _LEAST_SHARE * times.deadline), None, planned > 0, expected)
+    most = max(left, planned, _LEAST_SHARE * times.deadline)
+    return Allowance(most, None if likely else 0.0, likely and planned > 0, expected, only=True)

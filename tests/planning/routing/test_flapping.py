@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
+from edge_planning.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
 
 TABLE = (Choice(8e6, True), Choice(4e6, True), Choice(1e6, True), Choice(0, False))
 LOCAL = len(TABLE) - 1

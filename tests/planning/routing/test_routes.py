@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.routes import DWELL, Choice, LinkView, RouteState, decide
+from edge_planning.routing.routes import DWELL, Choice, LinkView, RouteState, decide
 
 TABLE = (Choice(8e6, True), Choice(1e6, True), Choice(0, False))
 REMOTE_ONLY = (Choice(0, True),)

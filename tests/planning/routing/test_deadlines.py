@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_planning.routing.deadlines import Action, Times, allowance
 from edge_runtime.inference.paces import Pace
-from edge_runtime.routing.deadlines import Action, Times, allowance
 
 
 def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:

@@ -57,9 +57,9 @@ class Estimate:
 
     rate, low: the level and the low quantile in bit/s, None before the first sample. at: when that ended (s).
     last, average: the forecasters, as natural logarithms of bit/s. ahead: by how much the moving average's
-    losses are less than the last value's. surprises: logarithms of sample over forecast, newest last. gap:
-    mean seconds between samples. held: the sample before this one was much slower (-1) or faster (1) than the
-    estimate and is not believed yet.
+    losses are less than the last value's. surprises: logarithms of sample over forecast, newest last. ranked:
+    the same, ascending. gap: mean seconds between samples. held: the sample before this one was much slower
+    (-1) or faster (1) than the estimate and is not believed yet.
     """
 
     rate: float | None = None
@@ -69,6 +69,7 @@ class Estimate:
     average: float = 0.0
     ahead: float = 0.0
     surprises: tuple[float, ...] = ()
+    ranked: tuple[float, ...] = ()
     gap: float = 0.0
     held: int = 0
 
@@ -116,11 +117,20 @@ def low_at(estimate: Estimate, now: float) -> float | None:
     """The low quantile (bit/s) for a transfer that starts `now`: the older the estimate, the lower."""
     if estimate.rate is None or estimate.low is None:
         return None
+    growth = growth_at(estimate, now)
+    if growth == 1.0:
+        return estimate.low
+    short: float = (estimate.low / estimate.rate) ** growth
+    return estimate.rate * short
+
+
+def growth_at(estimate: Estimate, now: float) -> float:
+    """By how much the surprises of a transfer that starts `now` are larger than those that were seen."""
     age = min(now - estimate.at, _OLDEST)
     if age <= estimate.gap or not estimate.gap:
-        return estimate.low
-    short: float = (estimate.low / estimate.rate) ** ((age / estimate.gap) ** _AGEING)
-    return estimate.rate * short
+        return 1.0
+    growth: float = (age / estimate.gap) ** _AGEING
+    return growth
 
 
 def contradicts(sample: Sample, rate: float) -> bool:
@@ -141,5 +151,6 @@ def _estimate(
 ) -> Estimate:
     share = 1 / (1 + exp(-_SHARPNESS * ahead))  # of the moving average
     level = exp(last + share * (average - last))
-    short = sorted(surprises)[int(LOW * len(surprises))]
-    return Estimate(level, level * exp(min(short, 0.0)), at, last, average, ahead, surprises, gap, 0)
+    ranked = tuple(sorted(surprises))
+    low = level * exp(min(ranked[int(LOW * len(ranked))], 0.0))
+    return Estimate(level, low, at, last, average, ahead, surprises, ranked, gap, 0)
