@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge_planning.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
 
-TABLE = (Choice(8e6, True), Choice(4e6, True), Choice(1e6, True), Choice(0, False))
+TABLE = (Choice(8e6, True, 0.9), Choice(4e6, True, 0.85), Choice(1e6, True, 0.8), Choice(0, False, 0.7))
 LOCAL = len(TABLE) - 1
 
 Step = tuple[float, bool, float, frozenset[int]]

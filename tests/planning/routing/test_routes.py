@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from edge_planning.routing.routes import DWELL, Choice, LinkView, RouteState, decide
 
-TABLE = (Choice(8e6, True), Choice(1e6, True), Choice(0, False))
+TABLE = (Choice(8e6, True, 0.9), Choice(1e6, True, 0.8), Choice(0, False, 0.7))
 REMOTE_ONLY = (Choice(0, True),)
 # By way of Triton, by way of another edge node alone, local.
-NEAR = (Choice(8e6, True), Choice(0, False), Choice(0, False))
+NEAR = (Choice(8e6, True, 0.9), Choice(0, False, 0.8), Choice(0, False, 0.7))
 
 
 def _decide(

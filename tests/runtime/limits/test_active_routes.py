@@ -54,7 +54,7 @@ class _Setup:
 
 
 def _table(insured: bool = True, **needs: float) -> Table:
-    """Routes by name with the bandwidth that each needs; `near` is local, takes 20 ms and is less accurate."""
+    """Routes by name with the bandwidth that each needs; `near` is local, quick and less accurate."""
     routes, session = [], SimpleNamespace(seconds=0.02)
     for name in needs:
         route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7)
