@@ -201,7 +201,7 @@ def _outlook(
         need = choice.min_bandwidth if choice.latency <= until else inf
     else:
         bits = choice.bits + link.backlog
-        need = bits / (until - seconds) if until > seconds else inf
+        need = max(bits / (until - seconds), choice.min_bandwidth) if until > seconds else inf
         seconds += bits / link.bandwidth if link.bandwidth else inf
     found = link.chance(factor * need)
     return 0.0 if link.backlog and found < HOPELESS else found, seconds

@@ -102,7 +102,7 @@ class Runner:
         run = self._run
         if run is None and not self._jobs:
             return 0.0
-        begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None else 0.0
+        begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
     @property
