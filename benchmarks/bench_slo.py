@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.deployed import Deployed
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
 from edge_planning.baselines import (
     AtMeasured,
@@ -47,10 +46,11 @@ from edge_planning.costs.estimates import class_profile
 from edge_planning.routing.deadlines import Action
 from edge_planning.simulation import (
     Bandwidth,
+    ChangePoints,
     LognormalProcess,
     OutageProcess,
     Outcome,
-    Production,
+    ProductPolicy,
     Scenario,
     Server,
     Stream,
@@ -105,7 +105,6 @@ class Case:
     options: Options
     every: Options
     table: RouteTable
-    published: RouteTable
 
 
 @cache
@@ -113,7 +112,7 @@ def case(deadline: float, pixels: float = 4) -> Case:
     """The candidates and the product's route table; pixels: bytes that a colour of a pixel is sent as.
 
     As published the image crosses the link in fp32. CIFAR-10's pixels have 8 bits, so sent as int8 nothing
-    is lost. The table's safety factor is left out: the forecast has the uncertainty of the bandwidth already.
+    is lost.
     """
     model = alexnet()
     exits = tuple(
@@ -124,17 +123,14 @@ def case(deadline: float, pixels: float = 4) -> Case:
     )
     model = replace(model, exits=exits)
     device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
-    problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables(safety=1.0))
+    problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables())
     plan = plan_entry(problem)
     assert not isinstance(plan, Infeasible), plan.reasons
     every = candidates(problem)
-    published = plan_entry(replace(problem, tables=Tables()))
-    assert not isinstance(published, Infeasible), published.reasons
     return Case(
         options_of(useful(every), deadline, POWER),
         options_of(every, deadline, POWER),
         plan.table,
-        published.table,
     )
 
 
@@ -150,11 +146,9 @@ def link_of(job: Job) -> Bandwidth:
 
 def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
     """Everyone but the two that need hindsight."""
-    yield Production(found.table)
-    yield Production(found.table, insured=False, name="ours_wait")
-    yield Deployed(found.published)
-    yield Deployed(found.table, name="deployed_unsafe")
-    yield Deployed(found.published, Action.WAIT, name="deployed_wait")
+    yield ProductPolicy(found.table)
+    yield ProductPolicy(found.table, Action.WAIT, name="ours_wait")
+    yield ChangePoints(found.table)
     yield AtMeasured("edgent_static", edgent)
     yield EdgentDynamic()
     yield EdgentDynamic(rewarded=False, name="edgent_dynamic_accuracy")
@@ -196,7 +190,7 @@ def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
 
         figures = {policy.name: run(policy, this.options) for policy in policies(this, 1 / job.every)}
         small = case(deadline, 1)
-        figures["ours_int8"] = run(Production(small.table, name="ours_int8"), small.options)
+        figures["ours_int8"] = run(ProductPolicy(small.table, name="ours_int8"), small.options)
         splits = ranked_splits(link, this.every, arrivals)[:STATICS]
         statics = [run(Fixed("best_static", i), this.every) for i in splits]
         figures["best_static"] = max(statics, key=lambda f: f["utility"])
@@ -305,7 +299,7 @@ def draw(answer: Mapping[str, Any], job: Job, folder: Path) -> None:
     (folder / "slo-comparison.svg").write_text(comparison(figures, DRAWN))
     this, link = case(0.2), link_of(job)
     arrivals = constant(1 / job.every, 200.0)
-    stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, Production(this.table), arrivals)
+    stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, ProductPolicy(this.table), arrivals)
     run = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], 210.0))
     (folder / "slo-timeline.svg").write_text(timeline(run))
 

@@ -1,9 +1,10 @@
 """What decisions lead to: discrete events on nodes, links and servers."""
 
 from edge_planning.simulation.arrivals import constant, poisson
+from edge_planning.simulation.change_points import ChangePoints
 from edge_planning.simulation.events import simulate
 from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.production import Production
+from edge_planning.simulation.product import ProductPolicy
 from edge_planning.simulation.records import Outcome, Records, Run
 from edge_planning.simulation.results import Fairness, Summary, by_service, fairness, summary, table, tenants
 from edge_planning.simulation.scenarios import Broken, Fault, Scenario, Server, Stream, Uplink
@@ -12,12 +13,13 @@ from edge_planning.simulation.traces import LognormalProcess, OutageProcess, rea
 __all__ = [
     "Bandwidth",
     "Broken",
+    "ChangePoints",
     "Fairness",
     "Fault",
     "LognormalProcess",
     "OutageProcess",
     "Outcome",
-    "Production",
+    "ProductPolicy",
     "Records",
     "Run",
     "Scenario",

@@ -71,9 +71,7 @@ class _Source:
         self.options: Options = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
-        self.listener: HearsHops[Any] | None = (
-            stream.policy if isinstance(stream.policy, HearsHops) else None
-        )
+        self.listener: HearsHops[Any] | None = stream.policy if isinstance(stream.policy, HearsHops) else None
         self.deadline = options.deadline
         self.patience = options.deadline if stream.patience is None else stream.patience
         self.head, self.tail = options.head.tolist(), options.tail.tolist()

@@ -1,7 +1,7 @@
-"""The runtime's decisions as a policy of the simulator: the deployed functions, on simulated measurements.
+"""The product's decisions as a policy: the functions that the runtime calls, on simulated measurements.
 
-What is deployed and not here: what the kernel says of a transfer under way, the early release of requests
-that wait for a hop whose breaker opened, and health checks.
+What the runtime has and this has not: what the kernel says of a transfer under way, the early release of
+requests that wait for a hop whose breaker opened, and health checks.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,6 @@ from edge_planning.links.estimates import Estimate, Sample, add, growth_at
 from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
 from edge_planning.routing.deadlines import Action, Times, allowance
 from edge_planning.routing.routes import Asked, Choice, LinkView, RouteState, best, chance, decide
-from edge_runtime.inference.paces import Pace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +32,17 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """How long a computation takes, and what the runtime gives it where its times do not vary."""
+
+    seconds: float
+
+    @property
+    def most(self) -> float:
+        return 1.3 * self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Sent(Answer):
     """With what the breaker has to know of the request."""
 
@@ -41,12 +51,12 @@ class Sent(Answer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Deployed:
+class ProductPolicy:
     """Chooses from a route table as a runtime does that was given it."""
 
     table: RouteTable
     action: Action = Action.LOCAL_EXIT
-    name: str = "deployed"
+    name: str = "ours"
     probes: bool = True
 
     def start(self, options: Options) -> Serving:
@@ -95,7 +105,7 @@ class Deployed:
         likely = chance(choices[chosen], chosen, view, asked)
         planned = self.table.routes[chosen].latency
         times = Times(options.deadline, options.deadline, elapsed, planned, likely)
-        pace = None if cover is None else Pace(float(options.rest[index, cover]))
+        pace = None if cover is None else Usual(float(options.rest[index, cover]))
         allowed = allowance(self.action, times, pace)
         wait = 0.0
         if state.up and view.bandwidth and state.estimate.rate:
@@ -119,7 +129,7 @@ class Deployed:
         return replace(state, breaker=seen(state.breaker, state.estimate.rate or inf, now))
 
     def ended(self, answer: Answer, hop: Hop, state: Serving, now: float) -> Serving:
-        """The hop's breaker, as `edge_runtime.routing.guards` keeps it."""
+        """The hop's breaker, as the runtime keeps it."""
         assert isinstance(answer, Sent)
         if hop is Hop.OK:
             return replace(state, breaker=CLOSED)

@@ -1,4 +1,4 @@
-"""The product's own decisions as a policy: the planner's route table, re-planning, and the insurance."""
+"""Routes by Bayesian change-point forecasts: what the product was simulated with before; no part runs it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -31,7 +31,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Production:
+class ChangePoints:
     """Chooses from a route table as `replan` says.
 
     insured: deadline.action is LocalExit: behind every remote route the table's local exit is computed from
@@ -47,7 +47,7 @@ class Production:
     guard: float = 0.005
     sure: float = 0.8
     waste: float = 0.01
-    name: str = "ours"
+    name: str = "change_points"
     probes: bool = True
 
     def start(self, options: Options) -> Serving:
