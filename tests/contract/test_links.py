@@ -1,9 +1,7 @@
-"""The runtime's estimate and choice of routes, held to the planner's.
+"""The product's estimate and choice of routes, beside re-planning by change points.
 
-The runtime may not import edge_planning, so it has equals of its change points, hysteresis and dwell time
-(`links.estimates`, `routes`). Both are driven here by the same samples, over the same table, with the same
-dwell time; where a late answer is insured by a local one, and where it is not. Nothing here opens a socket or
-reads a clock.
+Both are driven by the same samples, over the same table, with the same dwell time; where a late answer is
+insured by a local one, and where it is not. Nothing here opens a socket or reads a clock.
 """
 
 import math
@@ -39,7 +37,7 @@ class Chooser(Protocol):
 
 
 class Runtime:
-    """edge_runtime: a sample is an interval as wide as its error."""
+    """What the runtime calls: a sample is an interval as wide as its error."""
 
     def __init__(self, insured: bool) -> None:
         self.insured, self.estimate, self.state = insured, Estimate(), RouteState()
@@ -47,7 +45,7 @@ class Runtime:
     def __call__(self, at: float, rate: float) -> int:
         self.estimate = add(self.estimate, Sample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
         believed = self.estimate.rate if self.insured else low_at(self.estimate, at)
-        choices = [Choice(need, need > 0) for _, need, _ in TABLE]
+        choices = [Choice(need, need > 0, accuracy) for _, need, accuracy in TABLE]
         chosen, self.state = decide(choices, LinkView(True, believed), self.state, at)
         return chosen
 

@@ -26,7 +26,7 @@ MOST_SECONDS = 600.0
 PRICE = Settings().price  # what a missed request costs beside its answer, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
-CHOICES: Final = [Choice(need, need > 0) for need, _ in TABLE]
+CHOICES: Final = [Choice(need, need > 0, accuracy) for need, accuracy in TABLE]
 LOCAL: Final = TABLE[-1][1]
 
 
