@@ -1,5 +1,5 @@
 # The operator and the runtime: `docker build --target operator .`, `docker build --target runtime .`
-# Three layers by how often they change: the base, the dependencies, the distribution itself.
+# Three layers by how often they change: the base, the dependencies, the project's distributions.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS builder
@@ -10,6 +10,12 @@ RUN python3 -m venv /opt/venv
 COPY requirements/build.lock /build/requirements/
 RUN python3 -m venv /build/venv && /build/venv/bin/pip install --quiet --require-hashes -r /build/requirements/build.lock
 
+# What both images have: the API's kinds and the planner, without what only research runs.
+FROM builder AS libraries
+COPY api /build/api
+COPY planning /build/planning
+RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/api /build/planning
+
 FROM builder AS operator-dependencies
 COPY requirements/operator.lock /build/requirements/
 RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/operator.lock \
@@ -17,9 +23,11 @@ RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/op
  && find /opt/venv -depth -type d -name tests -path '*/site-packages/*' -exec rm -rf {} +
 
 FROM operator-dependencies AS operator-distribution
+COPY --from=libraries /build/wheels /build/wheels
 COPY operator /build/operator
 RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/operator \
- && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl
+ && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl \
+ && rm -r /opt/app/lib/python3.11/site-packages/edge_planning_lab
 
 FROM ${BASE} AS operator
 COPY --from=operator-dependencies /opt/venv /opt/venv
@@ -38,9 +46,11 @@ RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/ru
  && find /opt/venv -depth -type d \( -name tests -o -path '*/onnx/backend/test' \) -path '*/site-packages/*' -exec rm -rf {} +
 
 FROM runtime-dependencies AS runtime-distribution
+COPY --from=libraries /build/wheels /build/wheels
 COPY runtime /build/runtime
 RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/runtime \
- && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl
+ && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl \
+ && rm -r /opt/app/lib/python3.11/site-packages/edge_planning_lab
 
 # onnxruntime's text operators take this locale where a model names none, as scikit-learn's do.
 FROM ${BASE} AS locale

@@ -22,7 +22,11 @@ from typing import Any
 import numpy as np
 
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
-from edge_planning.baselines import (
+from edge_planning.choosing.tables import useful
+from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
+from edge_planning.costs.edgent import alexnet
+from edge_planning.costs.estimates import class_profile
+from edge_planning_lab.baselines import (
     AtMeasured,
     EdgentDynamic,
     Fixed,
@@ -39,12 +43,8 @@ from edge_planning.baselines import (
     ranked_splits,
     right_sizing_only,
 )
-from edge_planning.choosing.tables import useful
-from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import alexnet
-from edge_planning.costs.estimates import class_profile
-from edge_planning.routing.deadlines import Action
-from edge_planning.simulation import (
+from edge_planning.routing.deadlines import DeadlineAction
+from edge_planning_lab.simulation import (
     Bandwidth,
     ChangePoints,
     LognormalProcess,
@@ -61,7 +61,7 @@ from edge_planning.simulation import (
     simulate,
     summary,
 )
-from edge_planning.simulation.plots import comparison, timeline
+from edge_planning_lab.simulation.plots import comparison, timeline
 
 SLOS = tuple(n / 10 for n in range(1, 11))
 QUICK_SLOS = (0.1, 0.2, 0.5)

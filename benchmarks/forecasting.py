@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_planning.replanning import Sample, State, observed
-from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.traces import LognormalProcess, read_trace
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
 
 LEVELS = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
 GAPS = (0.5, 3.0, 10.0, 30.0)  # mean seconds between two transfers

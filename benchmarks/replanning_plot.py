@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_planning.replanning import LinkDown, Nothing, ProbeSent, Sample, State, Switch, replan, routes_of
 from edge_planning.replanning.observations import Observation
-from edge_planning.simulation.traces import LognormalProcess
+from edge_planning_lab.simulation.traces import LognormalProcess
 
 mpl.use("svg")
 from matplotlib import pyplot as plt

@@ -20,7 +20,16 @@ from edge_planning.graphs.tables import layer_table
 
 RUNS = 5
 PRODUCTS = ("conv", "convtranspose", "gemm", "matmul")
-HEADINGS = ("network", "layers", "cuts", "GFLOP", "of it products (GMAC)", "parameters (M)", "peak MiB", "ms")
+HEADINGS = (
+    "model",
+    "layers",
+    "cuts",
+    "GFLOP",
+    "of which products (GMAC)",
+    "parameters (M)",
+    "peak MiB",
+    "ms",
+)
 
 
 def measured(name: str) -> tuple[Graph, float]:

@@ -31,6 +31,7 @@ from edge_planning import (
     fp16,
     int8,
     plan_entry,
+    rejected,
 )
 from edge_planning.costs.energy import LTE
 
@@ -152,7 +153,7 @@ def big(exits: int, layers: int) -> EntryProblem:
 
 
 def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
-    """chain_equal_exhaustive (share), chain_p99_us, chain_median_us, construction and plan_entry in ms."""
+    """chain_equal_exhaustive (a share), a decision in us; construction, plan_entry and rejected in ms."""
     rng, count, right = np.random.default_rng(4), 2_000 if quick else 100_000, 0
     for n in range(count):
         right += equal(instance(rng), float(rng.lognormal(15, 2)))
@@ -168,12 +169,15 @@ def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
         started = time.perf_counter()
         ready.at(bandwidth, 0.3)
         times.append(time.perf_counter() - started)
-    plans = []
+    plans, reasons = [], []
     small = big(5, 15)
     for _ in range(30):
         started = time.perf_counter()
-        plan_entry(small)
-        plans.append(time.perf_counter() - started)
+        answer = plan_entry(small)
+        planned = time.perf_counter()
+        rejected(small, answer)
+        plans.append(planned - started)
+        reasons.append(time.perf_counter() - planned)
     return {
         "chain_equal_exhaustive": right / count,
         "chain_instances": count,
@@ -181,6 +185,7 @@ def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
         "chain_median_us": round(float(np.median(times)) * 1e6, 1),
         "chain_construction_ms": round(construction * 1e3, 2),
         "plan_entry_ms": round(float(np.median(plans)) * 1e3, 2),
+        "rejected_ms": round(float(np.median(reasons)) * 1e3, 2),
     }
 
 

@@ -141,8 +141,8 @@ def tangled_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
 def _shrinking(rng: np.random.Generator, layers: int) -> tuple[list[int], list[float]]:
     """Bytes of an image and of each layer's tensor, from 64 maps of 112 x 112 on halved nine times; FLOPs."""
     elements = 64 * 112 * 112 * 0.5 ** np.floor(np.linspace(0, 9, layers)) * rng.uniform(0.5, 1.5, layers)
-    cheap = rng.random(layers) < 0.4  # activations, additions, pooling
-    flops = np.where(cheap, elements * rng.uniform(1, 9, layers), rng.lognormal(17, 0.5, layers))
+    memoization = rng.random(layers) < 0.4  # activations, additions, pooling
+    flops = np.where(memoization, elements * rng.uniform(1, 9, layers), rng.lognormal(17, 0.5, layers))
     return [4 * 3 * 224 * 224, *(4 * elements.astype(int)).tolist()], flops.tolist()
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
-from edge_runtime.codecs.accuracies import CodecAccuracy, measure_codecs
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
+from edge_runtime.store.codec_accuracies import CodecAccuracy, measure_codecs
 from edge_runtime.tensors import zeros
 
 Array = npt.NDArray[Any]

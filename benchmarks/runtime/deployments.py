@@ -253,14 +253,14 @@ class Deployment:
         blobs = Blobs(self.site.folder / "store", 1 << 26)
         blobs.put(network(), blobs.file_path("links.onnx"))
         catalogue = Catalogue(blobs)
-        self._card = catalogue.add_model({"storageUri": "store://links.onnx"})
+        self._metadata = catalogue.add_model({"storageUri": "store://links.onnx"})
         ends = {
             "head": ("image", "cut"),
             "tail": ("cut", "final_logits"),
             "local": ("image", "exit1_logits"),
         }
         return {
-            name: catalogue.add_slice({"model": self._card["digest"], "inputs": [a], "outputs": [b]})
+            name: catalogue.add_slice({"model": self._metadata["digest"], "inputs": [a], "outputs": [b]})
             for name, (a, b) in ends.items()
         }
 
@@ -297,9 +297,9 @@ class Deployment:
 
     def _run(self, name: str, routes: Sequence[Document], ports: tuple[int, int]) -> Process:
         model = {
-            "digest": self._card["digest"],
-            "inputs": self._card["inputs"],
-            "output": self._card["exits"][-1]["tensor"],
+            "digest": self._metadata["digest"],
+            "inputs": self._metadata["inputs"],
+            "output": self._metadata["exits"][-1]["tensor"],
         }
         probe = f"http://{self._cloud}:{STORE}/v1/probe"
         spec = {

@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.runtime.commands import Say, command
 from benchmarks.runtime.tables import HEAVY, network
-from edge_runtime.inference.pauses import short_pauses
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
 
@@ -24,7 +24,7 @@ _INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 
 
 def measure(_: Path, say: Say, quick: bool) -> dict[str, object]:
     """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface."""
-    short_pauses()
+    tune_for_serving()
     found: dict[str, object] = {}
     for name, data in (("2MB", network(1)), ("48MB", network(1, *HEAVY))):
         say(f"loading slices of {name} ...")

@@ -31,9 +31,9 @@ from benchmarks.runtime.gaps import Span, Turn, described
 from benchmarks.runtime.quantiles import quantile
 from benchmarks.runtime.tables import HEAVY, WIDTH, dataplane, network, placement, put, route
 from edge_runtime.assignment import Placement
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import resident
-from edge_runtime.inference.pauses import short_pauses
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 
 _BLOCK: Final = 25
 _CALLERS: Final = 4
@@ -73,8 +73,8 @@ async def switch_under_load(
 
     for i in range(2):
         assert await generations.use(table(i))
-        answer = await plane.infer(Question({"x": x}, ["y"]))
-        expected[str(answer.parameters["route"])] = answer.outputs[0].tobytes()
+        response = await plane.infer(InferenceRequest({"x": x}, ["y"]))
+        expected[str(response.parameters["route"])] = response.outputs[0].tobytes()
     names = list(expected)
     assert len(set(expected.values())) == len(names) == 2
 
@@ -87,17 +87,17 @@ async def switch_under_load(
         nonlocal failed, mixed
         while not stop.is_set():
             try:
-                answer = await plane.infer(Question({"x": x}, ["y"]))
+                response = await plane.infer(InferenceRequest({"x": x}, ["y"]))
             except Exception:
                 failed += 1
                 continue
-            name = str(answer.parameters["route"])
+            name = str(response.parameters["route"])
             ended.append(time.perf_counter())
             given[name] += 1
-            mixed += answer.outputs[0].tobytes() != expected[name]
+            mixed += response.outputs[0].tobytes() != expected[name]
             await asyncio.sleep(0)
 
-    short_pauses()  # as `run` does
+    tune_for_serving()  # as `run` does
     callers = [asyncio.create_task(ask()) for _ in range(_CALLERS)]
     await asyncio.sleep(0.5)
     steady = most = resident()
@@ -155,14 +155,14 @@ class _SlowReader:
         try:
             while True:
                 connection, _ = await loop.sock_accept(listening)
-                task = asyncio.create_task(self._answer(connection))
+                task = asyncio.create_task(self._respond(connection))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    async def _answer(self, connection: socket.socket) -> None:
+    async def _respond(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         with connection, contextlib.suppress(OSError):
             data = b""
@@ -178,12 +178,12 @@ class _SlowReader:
                 if not found or length is None or len(body) < int(length[1]):
                     continue
                 data = b""
-                answer = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[%d,10],"data":%s}]}' % (
+                response = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[%d,10],"data":%s}]}' % (
                     _BATCH,
                     json.dumps([0.0] * 10 * _BATCH).encode(),
                 )
-                lines = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
-                await loop.sock_sendall(connection, lines + answer)
+                lines = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(response)
+                await loop.sock_sendall(connection, lines + response)
 
 
 async def _step(folder: Path, steps: int) -> float:
@@ -208,7 +208,7 @@ async def _step(folder: Path, steps: int) -> float:
         while plane.active is None or plane.active.route.name != name:
             now = time.perf_counter()
             if now >= due:
-                asked.add(asyncio.create_task(plane.infer(Question({"x": x}, ["y"]))))
+                asked.add(asyncio.create_task(plane.infer(InferenceRequest({"x": x}, ["y"]))))
                 due = now + 0.015
             if now - begin > 20:
                 raise RuntimeError(
@@ -221,7 +221,7 @@ async def _step(folder: Path, steps: int) -> float:
         far.rate = _FAST
         await ask_until("far")
         for _ in range(20):  # the fast link is well known
-            await plane.infer(Question({"x": x}, ["y"]))
+            await plane.infer(InferenceRequest({"x": x}, ["y"]))
             await asyncio.sleep(0.005 + 0.0007 * (step % 7))
         far.rate = _SLOW
         times.append(await ask_until("near"))

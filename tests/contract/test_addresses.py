@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.api.devicepools import TritonServer
+from edge_api.devicepools import TritonServer
 from edge_operator.triton import TritonServers
 from edge_runtime.connections import HttpClient
 

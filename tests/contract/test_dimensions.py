@@ -1,4 +1,4 @@
-"""Slicing, card and planner read one file alike, and as onnxruntime does: shapes, bytes, cuts."""
+"""Slicing, metadata and planner read one file alike, and as onnxruntime does: shapes, bytes, cuts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from edge_planning.graphs.onnx_reading import read_model
-from edge_runtime.cards import card_of
 from edge_runtime.errors import BadRequest, UnknownTensor
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from networks import AS_WRITTEN, OPTIMIZED, Array, run
 
@@ -164,7 +164,7 @@ def test_what_is_read_of_a_file_is_what_onnxruntime_does_with_it(model: ModelPro
     cuts = {cut.tensors: cut.bytes for cut in graph.cuts(output)}
     exits = [{"name": "final", "output": output, "accuracy": 0.9}]
     if _is_known(graph, output):
-        (described,) = card_of(graph, len(data), exits).document()["exits"]
+        (described,) = metadata_of(graph, len(data), exits).document()["exits"]
         assert {tuple(cut["tensors"]): cut["bytes"] for cut in described["cuts"]} == cuts
     (exit_,) = (exit_ for exit_ in planned.exits if exit_.output == output)
     plan = {cut.tensors: cut.size for cut in exit_.cuts}

@@ -16,9 +16,9 @@ import pytest
 from edge_planning.links.estimates import LOW, Estimate, Sample, add, low_at
 from edge_planning.replanning import Sample as PlannedSample
 from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
-from edge_planning.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
-from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.traces import LognormalProcess
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, LinkView, RouteState, decide
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.traces import LognormalProcess
 
 # (name, bit/s from which it is in time, accuracy); the deadline leaves 0.2 s for a transfer.
 TABLE = (("full", 4e6, 0.95), ("middle", 1e6, 0.85), ("local", 0.0, 0.70))
@@ -43,10 +43,10 @@ class Runtime:
         self.insured, self.estimate, self.state = insured, Estimate(), RouteState()
 
     def __call__(self, at: float, rate: float) -> int:
-        self.estimate = add(self.estimate, Sample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
+        self.estimate = add(self.estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
         believed = self.estimate.rate if self.insured else low_at(self.estimate, at)
-        choices = [Choice(need, need > 0, accuracy) for _, need, accuracy in TABLE]
-        chosen, self.state = decide(choices, LinkView(True, believed), self.state, at)
+        requirements = [RouteRequirement(need, need > 0) for _, need, _ in TABLE]
+        chosen, self.state = decide(requirements, LinkView(True, believed), self.state, at)
         return chosen
 
 
@@ -190,7 +190,7 @@ def test_levels_and_low_quantiles_are_those_of_the_planners_forecast_within_a_te
     _, stream = mobile(seed)
     estimate, state, levels, lows = Estimate(), State(), [], []
     for at, rate in stream:
-        estimate = add(estimate, Sample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
+        estimate = add(estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
         state = observed(state, PlannedSample(rate, error=ERROR), at)
         median, low = state.forecast(at + GAP).quantiles(np.array([0.5, LOW]))
         believed = low_at(estimate, at + GAP)

@@ -12,19 +12,19 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edge_api import DevicePool, InferenceService, Placement
+from edge_api.inferenceservices import Mode
+from edge_api.placements import PlacementStatus
 from edge_operator import manifests, rendering
-from edge_operator.api import DevicePool, InferenceService, Placement
-from edge_operator.api.inferenceservices import Mode
-from edge_operator.api.placements import PlacementStatus
 from edge_operator.pools import Node, PoolMember
 from edge_operator.store import DeviceProfile, ModelCard, ModelStore
 from edge_planning import Plan, plan_entry
 from edge_runtime import assignment, model_store, profiling
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
-from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.tables import Table, load_table
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.loaded_tables import LoadedTable, load_table
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.status import LinkReport, Report, Summary, status_document
 
 POOL = DevicePool.model_validate(
@@ -122,7 +122,14 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
     member = PoolMember(Node("edge-a", {}, ready=True), "camera")
     plan = plan_entry(
         manifests.entry_problem(
-            service.spec, "two", store.card, store.costs, member, "cloud", "cloud", 0.001, None
+            service.spec,
+            manifests.planned_model("two", store.card),
+            store.costs,
+            member,
+            "cloud",
+            "cloud",
+            0.001,
+            None,
         )
     )
     assert isinstance(plan, Plan), plan
@@ -191,9 +198,9 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
     assert (table.local is None) == (mode == "CloudOnly")
 
 
-async def _load(placement: assignment.Placement, url: str, folder: Path) -> Table:
+async def _load(placement: assignment.Placement, url: str, folder: Path) -> LoadedTable:
     client = model_store.ModelStore(url)
-    loader = Loader(model_store.SliceCache(folder, client), None)
+    loader = SliceLoader(model_store.SliceCache(folder, client), None)
     # No hop is made ready here: the tail's place is Triton's, which tests/e2e has.
     table = await load_table(placement, loader, lambda _: cast("Hop", object()), None)
     loader.close()

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import onnx
 
+from edge_api.inferenceservices import ModelSource
 from edge_operator import manifests
-from edge_operator.api.inferenceservices import ModelSource
 from edge_operator.store import DeviceProfile, ModelStore
 from edge_runtime import model_store, profiling
 

@@ -140,7 +140,7 @@ async def test_who_has_no_certificate_of_the_authority_gets_nothing(
     with pytest.raises(StoreError, match="certificate verify failed"):
         store.operators(of_another).register(SERVICE.spec.model)
     unknown = Mount(tmp_path / "unknown", stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]})
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="no response"):
         store.operators(unknown).register(SERVICE.spec.model)
     with pytest.raises(Unreachable, match="certificate verify failed"):
         await model_store.ModelStore(store.url).blob("sha256:" + "0" * 64)
@@ -156,9 +156,7 @@ def test_files_of_the_operators_that_cannot_be_used_are_named(
     store: Guarded, signer: Signer, tmp_path: Path
 ) -> None:
     mount = Mount(tmp_path / "operator", signer.pair() | {"ca.crt": b""})
-    with pytest.raises(
-        StoreError, match=r"ca\.crt: no certificate of an authority can be read there"
-    ) as raised:
+    with pytest.raises(StoreError, match=r"ca\.crt: cannot read a CA certificate") as raised:
         store.operators(mount).register(SERVICE.spec.model)
     assert raised.value.reason == "Unreachable"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge_operator.api import KINDS, quantities
-from edge_operator.api.schemas import definition
+from edge_api import KINDS, quantities
+from edge_api.schemas import definition
 from edge_runtime import units
 
 SUFFIXES = {

@@ -9,7 +9,7 @@ import pytest
 
 from demo.phases import planned
 from demo.reports import DemoResult, ModeResult, PhaseResult
-from demo.statistics import Answer, LinkSample
+from demo.statistics import LinkSample, RequestResult
 from demo.training import SCRIPT, TrainedModel, Training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,10 +33,10 @@ def model() -> TrainedModel:
     return Training(ROOT / SCRIPT, ROOT / ".cache", lambda line: None).run()
 
 
-def answers(node: str, began: float, exit_: str, cut: str, latencies: list[float]) -> list[Answer]:
+def results(node: str, began: float, exit_: str, cut: str, latencies: list[float]) -> list[RequestResult]:
     """Right answers, one every 0.1 s."""
     return [
-        Answer(node, began + 0.1 * index, latency, True, exit_, cut)
+        RequestResult(node, began + 0.1 * index, latency, True, exit_, cut)
         for index, latency in enumerate(latencies)
     ]
 
@@ -50,10 +50,10 @@ def result() -> DemoResult:
     for phase, (exit_, cut) in zip(planned(2.0), routes, strict=True):
         began = 10 + 2.0 * phase.index
         link = [LinkSample("edge-a", began + 1, phase.link_bps or None)]
-        served = answers("edge-a", began, exit_, cut, [0.02, 0.03, 0.2])
+        served = results("edge-a", began, exit_, cut, [0.02, 0.03, 0.2])
         auto.append(PhaseResult(phase, began, served, link))
-        lost = [Answer("edge-a", began, 1.0, error="503 <b>cloud</b> is out of reach")]
-        reached = answers("edge-a", began, "exit5", "image", [0.05])
+        lost = [RequestResult("edge-a", began, 1.0, error="503 <b>cloud</b> is out of reach")]
+        reached = results("edge-a", began, "exit5", "image", [0.05])
         cloud.append(PhaseResult(phase, began, reached if phase.link_bps else lost, link))
     modes = [
         ModeResult("Auto", auto, [sample for phase in auto for sample in phase.link]),

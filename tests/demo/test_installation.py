@@ -10,7 +10,7 @@ import pytest
 from demo import installation
 from demo.clusters import TritonAddress
 from demo.errors import NotInTime
-from demo.existing import ExistingCluster, images_from
+from demo.existing_cluster import ExistingCluster, images_from
 from demo.services import condition_lines, not_carried_out, ready, routes_line, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,14 +41,14 @@ def placement(
 class Recorded(ExistingCluster):
     """A cluster of which only the answers of kubectl are there."""
 
-    answer: Callable[[tuple[str, ...]], str] = lambda args: ""
+    result: Callable[[tuple[str, ...]], str] = lambda args: ""
     calls: list[tuple[str, ...]] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
 
     def kubectl(self, *args: str, text: str | None = None) -> str:
         self.calls.append(args)
         self.texts.append(text)
-        return self.answer(args)
+        return self.result(args)
 
     def helm(self, *args: str) -> str:
         self.calls.append(("helm", *args))
@@ -60,8 +60,8 @@ IMAGES = images_from(
 )
 
 
-def cluster(answer: Callable[[tuple[str, ...]], str] = lambda args: "") -> Recorded:
-    return Recorded(IMAGES, TritonAddress("triton.inference:8000", "onnxruntime"), answer=answer)
+def cluster(result: Callable[[tuple[str, ...]], str] = lambda args: "") -> Recorded:
+    return Recorded(IMAGES, TritonAddress("triton.inference:8000", "onnxruntime"), result=result)
 
 
 def test_an_image_with_a_port_in_its_registry_is_split_at_the_tag() -> None:
@@ -108,22 +108,22 @@ def test_the_model_goes_through_the_api_server_and_comes_back_as_its_digest() ->
 
 def test_a_mode_is_reached_when_every_placement_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:
     behind = [placement("edge-a", "Auto"), placement("edge-b", "LocalOnly", observed=1)]
-    answers = [behind, [placement("edge-a", "LocalOnly"), placement("edge-b", "LocalOnly")]]
+    results = [behind, [placement("edge-a", "LocalOnly"), placement("edge-b", "LocalOnly")]]
 
-    def answer(args: tuple[str, ...]) -> str:
-        return json.dumps({"items": answers.pop(0)}) if args[:2] == ("get", "placements") else ""
+    def result(args: tuple[str, ...]) -> str:
+        return json.dumps({"items": results.pop(0)}) if args[:2] == ("get", "placements") else ""
 
-    monkeypatch.setattr("demo.deadlines.time.sleep", lambda seconds: None)
-    asked = cluster(answer)
+    monkeypatch.setattr("demo.waiting.time.sleep", lambda seconds: None)
+    asked = cluster(result)
     installation.set_mode(asked, "LocalOnly")
     assert asked.calls[0][-1] == '{"spec": {"mode": "LocalOnly"}}'
-    assert answers == []
+    assert results == []
 
 
 def test_a_mode_that_is_not_reached_in_time_shows_which_node_and_the_pods(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(args: tuple[str, ...]) -> str:
+    def result(args: tuple[str, ...]) -> str:
         match args[:2]:
             case ("get", "placements"):
                 return json.dumps({"items": [placement("edge-b", "Auto", loaded=False)]})
@@ -133,7 +133,7 @@ def test_a_mode_that_is_not_reached_in_time_shows_which_node_and_the_pods(
 
     monkeypatch.setattr(installation, "MODE_SECONDS", 0.0)
     with pytest.raises(NotInTime, match=r"digits-edge-b is not loaded: slice abc[^$]*ImagePullBackOff"):
-        installation.set_mode_reached(cluster(answer), "Auto")
+        installation.set_mode_reached(cluster(result), "Auto")
 
 
 def test_placements_that_are_behind_are_named_with_the_reason() -> None:
@@ -184,7 +184,7 @@ def no_step(name: str) -> Any:
 
 
 def test_a_cluster_without_labelled_nodes_is_told_which_label_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.existing.shutil.which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr("demo.existing_cluster.shutil.which", lambda program: f"/usr/bin/{program}")
     with pytest.raises(Exception, match="kubectl label node NAME"):
         cluster().start(no_step, lambda line: None)
 

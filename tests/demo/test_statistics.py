@@ -1,13 +1,23 @@
 import pytest
 
-from demo.statistics import Answer, LinkSample, median_bps, most_frequent, quantile, route_switches, summarise
+from demo.statistics import (
+    LinkSample,
+    RequestResult,
+    median_bps,
+    most_frequent,
+    quantile,
+    route_switches,
+    summarise,
+)
 
 
-def answered(latency: float, right: bool = True, route: tuple[str, str] = ("exit5", "pool1")) -> Answer:
-    return Answer("edge-a", 0.0, latency, right, *route)
+def answered(
+    latency: float, right: bool = True, route: tuple[str, str] = ("exit5", "pool1")
+) -> RequestResult:
+    return RequestResult("edge-a", 0.0, latency, right, *route)
 
 
-LOST = Answer("edge-a", 0.0, 5.0, error="no answer in 5 s")
+LOST = RequestResult("edge-a", 0.0, 5.0, error="no answer in 5 s")
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
@@ -55,8 +65,8 @@ def test_exit_and_cut_are_those_of_most_requests_taken_together() -> None:
 
 
 def test_switches_are_counted_per_node_and_in_the_order_of_sending() -> None:
-    def at(node: str, sent: float, cut: str, error: str | None = None) -> Answer:
-        return Answer(node, sent, 0.1, True, "exit5", cut, error)
+    def at(node: str, sent: float, cut: str, error: str | None = None) -> RequestResult:
+        return RequestResult(node, sent, 0.1, True, "exit5", cut, error)
 
     told = [at("b", 3.0, "local"), at("a", 1.0, "pool1"), at("b", 1.5, "pool1"), at("a", 2.0, "pool1")]
     assert route_switches(told) == 1

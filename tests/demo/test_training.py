@@ -79,8 +79,8 @@ def test_the_accuracies_in_the_file_are_those_of_the_held_out_images(model: Trai
     samples = Samples.load(model.held_out)
     images, labels = samples.images[:60], samples.labels[:60]
     whole = exits_of(model)
-    answers = session.run([exit_["output"] for exit_ in whole], {"image": images})
-    for exit_, logits in zip(whole, answers, strict=True):
+    results = session.run([exit_["output"] for exit_ in whole], {"image": images})
+    for exit_, logits in zip(whole, results, strict=True):
         share = float((logits.argmax(1) == labels).mean())
         assert abs(share - exit_["accuracy"]) < 0.2, exit_  # 60 of the 360
 

@@ -15,9 +15,9 @@ import pytest
 
 from demo import installation
 from demo.clusters import Say, Step
-from demo.onbed import TestbedCluster
+from demo.testbed_cluster import TestbedCluster
 from demo.training import SCRIPT, Training
-from testbed.alongside import alongside
+from testbed.background import in_background
 from trials import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
     before = signal.signal(signal.SIGTERM, interrupt)
     training, cluster = Training(ROOT / SCRIPT, ROOT / ".cache", say), TestbedCluster(ROOT)
     try:
-        with alongside(training.run, training.stop):
+        with in_background(training.run, training.stop):
             cluster.start(step, say)
         model = training.model
         speeds = installation.set_speeds(cluster, ROOT, model, say)

@@ -11,7 +11,7 @@ import yaml
 from testbed.errors import KubectlFailed
 from trials import Trial
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "operator" / "api" / "bad_manifests.yaml").read_text())
+CASES = yaml.safe_load((Path(__file__).parents[1] / "api" / "bad_manifests.yaml").read_text())
 SERVICE = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "InferenceService",
@@ -69,7 +69,7 @@ def test_the_api_server_refuses_with_field_value_and_fix(trial: Trial, case: dic
             {"slo": {"latency": "1us", "minAccuracy": 0.9}},
             "Planned",
             "Infeasible",
-            ["no exit with accuracy >= 0.9", "1us", "the best is"],
+            ['spec.slo.latency: "1us"', "accuracy >= 0.9", "the nearest feasible latency is"],
         ),
     ],
     ids=["no such pool", "another digest", "no such output", "not ONNX", "no such file", "out of reach"],

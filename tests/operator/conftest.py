@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_socket
 
-from edge_operator.api.inferenceservices import ModelSource, Validation
-from edge_operator.api.tensors import Slice, Tensor
+from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.tensors import Slice, Tensor
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,

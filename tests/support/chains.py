@@ -17,8 +17,8 @@ import numpy as np
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from edge_api import DevicePool, InferenceService, Placement
 from edge_operator import relaying, rendering
-from edge_operator.api import DevicePool, InferenceService, Placement
 from edge_operator.pools import Node, PoolMember
 from edge_operator.residency import tails_of
 from edge_operator.store import ModelCard, ModelStore

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.alone import serve_alone
-from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.cli import _parser
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.standalone import serve_standalone
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.spans import Spans
 from loops import in_thread
@@ -34,14 +34,14 @@ def alone(
     certificates: Certificates | None = None,
     health_port: int | None = None,
     spans: Spans | None = None,
-    cheap: Cheap = OFF,
+    memoization: MemoizationSettings = OFF,
 ) -> Iterator[tuple[int, int, str]]:
     """Serves the model in a file; yields the ports of HTTP and gRPC, and what was said."""
     said: Future[str] = Future()
 
     async def main(stop: asyncio.Event) -> None:
         try:
-            await serve_alone(
+            await serve_standalone(
                 path,
                 stop,
                 name=name,
@@ -53,7 +53,7 @@ def alone(
                 certificates=certificates,
                 health_port=health_port,
                 spans=spans,
-                cheap=cheap,
+                memoization=memoization,
                 say=said.set_result,
             )
         except BaseException as error:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from demo import installation
-from demo.deadlines import wait_for
-from demo.onbed import TestbedCluster
 from demo.samples import Samples
+from demo.testbed_cluster import TestbedCluster
 from demo.training import TrainedModel
+from demo.waiting import wait_for
 from testbed import Testbed
 
 Document = dict[str, Any]
@@ -193,7 +193,7 @@ class Trial:
     ) -> Iterator[Load]:
         """Requests at a steady rate (1/s) while the block runs; the open ones are awaited at its end."""
         entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
-        argv = [*entrance.prefix, sys.executable, "-m", "demo.load", "--node", node]
+        argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
         argv += ["--timeout", "10", "--held-out", str(self.trained.held_out)]

@@ -1,6 +1,6 @@
 import pytest
 
-from testbed import programs
+from testbed import client_programs
 from testbed.prerequisites import PACKAGES, missing_packages, refusal
 
 INSTEAD = "use an existing cluster instead: set KUBECONFIG and run `make demo CLUSTER=existing`"
@@ -47,9 +47,11 @@ def test_a_machine_that_has_everything_or_may_install_it_is_fit() -> None:
 
 
 def test_programs_of_the_tests_are_installed_or_named() -> None:
-    missing = missing_packages(lambda what: what == "curl", programs.PACKAGES)
+    missing = missing_packages(lambda what: what == "curl", client_programs.PACKAGES)
     assert missing == ["default-jdk-headless"]
-    assert programs.refusal(0, True, missing) is None
-    assert programs.refusal(1000, False, []) is None
+    assert client_programs.refusal(0, True, missing) is None
+    assert client_programs.refusal(1000, False, []) is None
     for user, may_apt in ((1000, True), (0, False)):
-        assert "the tests need default-jdk-headless" in (programs.refusal(user, may_apt, missing) or "")
+        assert "the tests need default-jdk-headless" in (
+            client_programs.refusal(user, may_apt, missing) or ""
+        )

@@ -32,9 +32,9 @@ from benchmarks.runtime.estimates import decisions
 from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
 from benchmarks.runtime.estimates.streams import Transfer, transfers
 from edge_planning.links import estimates
-from edge_planning.links.estimates import LOW, Estimate, Sample
-from edge_planning.simulation.links import Bandwidth
-from edge_planning.simulation.traces import LognormalProcess, read_trace
+from edge_planning.links.estimates import LOW, Estimate, RateSample
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
 
 GAPS = (0.1, 0.5, 2.0, 10.0)  # mean seconds between two transfers
 ERRORS = (0.0, 0.1)
@@ -103,7 +103,9 @@ def routes(links: Sequence[tuple[str, Bandwidth]], error: float) -> dict[str, ob
 def cost() -> float:
     """Microseconds of one sample."""
     rng = np.random.default_rng(0)
-    samples = [Sample(0.1 * i, r, 1.1 * r) for i, r in enumerate(np.exp(rng.normal(14, 0.3, 5000)).tolist())]
+    samples = [
+        RateSample(0.1 * i, r, 1.1 * r) for i, r in enumerate(np.exp(rng.normal(14, 0.3, 5000)).tolist())
+    ]
     estimate, began = Estimate(), time.perf_counter()
     for sample in samples:
         estimate = estimates.add(estimate, sample)

@@ -15,8 +15,8 @@ from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.links.estimates import Sample, contradicts, sample_of
 from edge_planning.replanning import Settings
-from edge_planning.routing.routes import Choice, LinkView, RouteState, decide
-from edge_planning.simulation.links import Bandwidth
+from edge_planning.routing.routes import RouteRequirement, LinkView, RouteState, decide
+from edge_planning_lab.simulation.links import Bandwidth
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
 SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
@@ -26,7 +26,7 @@ MOST_SECONDS = 600.0
 PRICE = Settings().price  # what a missed request costs beside its answer, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
-CHOICES: Final = [Choice(need, need > 0, accuracy) for need, accuracy in TABLE]
+CHOICES: Final = [RouteRequirement(need, need > 0, accuracy) for need, accuracy in TABLE]
 LOCAL: Final = TABLE[-1][1]
 
 
@@ -84,12 +84,12 @@ class _Watched:
         self.last = now
         return now
 
-    def _stuck(self, begun: float, seconds: float, size: float) -> Sample:
+    def _stuck(self, begun: float, seconds: float, size: float) -> RateSample:
         moved = (self.link.carried(begun + seconds) - self.link.carried(begun)) / 8
         most = 8 * min(moved + SEGMENTS, size) / seconds
-        return Sample(begun + seconds, min(max(8 * moved, 1.0) / seconds, most), most, seconds)
+        return RateSample(begun + seconds, min(max(8 * moved, 1.0) / seconds, most), most, seconds)
 
-    def _hear(self, sample: Sample | None) -> bool:
+    def _hear(self, sample: RateSample | None) -> bool:
         """Whether it contradicts what was believed."""
         if sample is None:
             return False

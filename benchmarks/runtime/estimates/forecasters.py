@@ -22,7 +22,7 @@ _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a 
 class Forecaster(Protocol):
     """level and low are asked only after the first sample."""
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         """One more sample."""
 
     def level(self, now: float) -> float:
@@ -38,7 +38,7 @@ class Last:
     def __init__(self) -> None:
         self._rate = 0.0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         self._rate = sample.low
 
     def level(self, now: float) -> float:
@@ -54,7 +54,7 @@ class Average:
     def __init__(self) -> None:
         self._rate = 0.0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         self._rate += (0.3 if self._rate else 1.0) * (sample.low - self._rate)
 
     def level(self, now: float) -> float:
@@ -74,7 +74,7 @@ class Harmonic:
         self._rates: list[float] = []
         self._errors: list[float] = []
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         if self._rates:
             self._errors = [*self._errors, abs(self.level(0.0) - sample.low) / sample.low][-5:]
         self._rates = [*self._rates, sample.low][-5:]
@@ -92,9 +92,9 @@ class Quartile:
     """
 
     def __init__(self) -> None:
-        self._samples: list[Sample] = []
+        self._samples: list[RateSample] = []
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         rate = self.level(0.0) if self._samples else None
         if rate is not None and sample.high > _WIDE * sample.low and sample.low <= rate:
             return
@@ -125,7 +125,7 @@ class Planner:
     def __init__(self) -> None:
         self._state = State()
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         rate = math.sqrt(sample.low * min(sample.high, _WIDE * sample.low))
         self._state = observed(self._state, Planned(rate, error=math.log(rate / sample.low)), sample.at)
 
@@ -147,7 +147,7 @@ class Runtime:
     def __init__(self) -> None:
         self._estimate = Estimate()
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: RateSample) -> None:
         rate = self._estimate.rate
         if rate is not None and sample.high > _WIDE * sample.low and sample.low <= rate:
             return

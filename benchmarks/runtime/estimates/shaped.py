@@ -23,10 +23,11 @@ import uvicorn
 
 from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.sites import EDGE, Site, site
-from edge_runtime.asgi import Receive, Scope, Send, answer, chunks
-from edge_runtime.assignment import Link
+from edge_runtime.asgi import Receive, Scope, Send, chunks, respond
+from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
-from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
 from edge_runtime.store.app import StoreApp
 
 RATES = (1e6, 5e6, 20e6)
@@ -55,7 +56,7 @@ class Far:
         async for _ in chunks(receive):
             pass
         await asyncio.sleep(float(scope["query_string"] or b"0"))
-        await answer(send, 200, b"{}")
+        await respond(send, 200, b"{}")
 
 
 async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, Any]:
@@ -68,7 +69,7 @@ async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, 
 
     resolver = Resolver()
     monitor = LinkMonitor(
-        Link(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda *_: None, on_probe=paid
+        LinkSettings(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda *_: None, on_probe=paid
     )
     client = HttpClient(url, resolver)
     monitor.start()

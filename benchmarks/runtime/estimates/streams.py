@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_planning.links.estimates import Sample, sample_of
-from edge_planning.simulation.links import Bandwidth
-from edge_runtime.links.measurements import JITTER
+from edge_planning.links.estimates import RateSample, sample_of
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_runtime.links.transfer_rates import JITTER
 
 SMALLEST, LARGEST = 4e3, 256e3  # bytes: what cuts send
 LONGEST = 10.0  # seconds; a transfer that takes longer is broken off and left out
@@ -21,10 +21,12 @@ class Transfer:
 
     start: float
     rate: float
-    sample: Sample
+    sample: RateSample
 
 
-def measured(size: float, seconds: float, at: float, error: float, rng: np.random.Generator) -> Sample | None:
+def measured(
+    size: float, seconds: float, at: float, error: float, rng: np.random.Generator
+) -> RateSample | None:
     """What a throttled node measures of a transfer: held up by up to LATEST, and off by a relative error."""
     late = rng.uniform(0.0, LATEST) if rng.random() < LATE else 0.0
     return sample_of(round(size), seconds * math.exp(error * rng.standard_normal()) + late, JITTER, at)

@@ -1,4 +1,4 @@
-"""The operator's own certificates: tls.crt, tls.key and ca.crt in a folder, as Kubernetes mounts a Secret."""
+"""The operator's certificates: tls.crt, tls.key and ca.crt in a folder, as Kubernetes mounts a Secret."""
 
 import ssl
 from pathlib import Path
@@ -9,9 +9,9 @@ _AUTHORITY, _CHAIN, _KEY = "ca.crt", "tls.crt", "tls.key"
 
 
 def client_context(folder: Path, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
-    """What servers are asked with: theirs is checked by ca.crt alone, tls.crt is shown to them.
+    """Returns a client context that trusts ca.crt alone and presents tls.crt.
 
-    kind: the class of the context. CertificatesError names the file that cannot be used.
+    kind: the class of the context. Raises CertificatesError with the file that cannot be used.
     """
     context = kind(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -20,20 +20,20 @@ def client_context(folder: Path, kind: type[ssl.SSLContext] = ssl.SSLContext) ->
         context.load_verify_locations(cafile=authority)
     except OSError as error:
         raise CertificatesError(
-            f"{authority}: no certificate of an authority can be read there ({words(error)}); put the one "
-            "into the Secret that signed the servers'"
+            f"{authority}: cannot read a CA certificate ({words(error)}): put the certificate of the CA that "
+            "signed the servers' certificates into the Secret"
         ) from error
     try:
         context.load_cert_chain(chain, key, password=lambda: "")
     except OSError as error:
         raise CertificatesError(
-            f"{chain} and {key}: they cannot be used ({words(error)}); put the two into the Secret that "
-            "belong together, the key without a password"
+            f"{chain} and {key}: cannot be used ({words(error)}): put a matching pair into the Secret, "
+            "with a key without a password"
         ) from error
     return context
 
 
 def words(error: OSError) -> str:
-    """The cause of a failure: OpenSSL's reason, else the system's."""
+    """Returns the cause of a failure: OpenSSL's reason, else the system's."""
     reason = getattr(error, "reason", None) or error.strerror or str(error) or type(error).__name__
     return str(reason).replace("_", " ").lower()

@@ -1,17 +1,33 @@
-"""`edge-operator run`: the operator as a process, with liveness and metrics endpoints."""
+"""`edge-operator`: run the operator, explain the plan of a service, validate manifests."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 
 from edge_operator.errors import OperatorError
-from edge_operator.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parsed = _parser().parse_args(arguments)
+    try:
+        if parsed.command == "run":
+            return _run(parsed)
+        if parsed.command == "explain":
+            return _explain(parsed)
+        return _validate(parsed)
+    except OperatorError as error:
+        sys.stderr.write(f"edge-operator: {error}\n")
+        return 2 if parsed.command == "run" else 1
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from edge_operator.settings import Settings
+
     for variable, value in (
         ("EDGE_STORE", parsed.store),
         ("EDGE_RUNTIME_IMAGE", parsed.runtime_image),
@@ -21,11 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         if value is not None:
             os.environ[variable] = str(value)
-    try:
-        settings = Settings.from_environment(os.environ)
-    except OperatorError as error:
-        sys.stderr.write(f"edge-operator: {error}\n")
-        return 2
+    settings = Settings.from_environment(os.environ)
     from edge_operator import handlers  # registers them with kopf, which nothing else here needs
 
     handlers.run(
@@ -34,24 +46,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _explain(parsed: argparse.Namespace) -> int:
+    from edge_api import written
+    from edge_operator.cluster import ApiServer
+    from edge_operator.explanation_text import explanation_text
+    from edge_operator.explanations import explain_service
+
+    found = explain_service(ApiServer.from_environment(), parsed.namespace, parsed.service)
+    if parsed.output == "json":
+        sys.stdout.write(json.dumps(written(found), indent=2) + "\n")
+    else:
+        sys.stdout.write(explanation_text(found))
+    return 0
+
+
+def _validate(parsed: argparse.Namespace) -> int:
+    from edge_operator.validation import problems_in
+
+    found = [problem for path in parsed.files for problem in problems_in(path)]
+    for problem in found:
+        sys.stdout.write(f"{problem}\n")
+    return 1 if found else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-operator", description="Plans and places edge inference services."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('edge-operator')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    run_command = commands.add_parser("run", help="watch and reconcile until stopped")
-    run_command.add_argument("--namespace", help="look after this namespace only (default: all)")
+    run_command = commands.add_parser("run", help="run the operator until stopped")
+    run_command.add_argument("--namespace", help="watch only this namespace (default: all)")
     run_command.add_argument("--store", help="address of the model store ($EDGE_STORE)")
     run_command.add_argument("--runtime-image", help="image of the edge runtime ($EDGE_RUNTIME_IMAGE)")
     run_command.add_argument(
-        "--tls-dir",
-        help="folder with tls.crt, tls.key and ca.crt, for what is asked by TLS ($EDGE_TLS_DIR)",
+        "--tls-dir", help="folder with tls.crt, tls.key and ca.crt of the operator ($EDGE_TLS_DIR)"
     )
     run_command.add_argument(
         "--metrics-port", type=int, help="port of /metrics ($EDGE_METRICS_PORT; default: none)"
     )
     run_command.add_argument("--liveness-port", type=int, default=0, help="port of /healthz (default: none)")
-    run_command.add_argument("--log-format", choices=("plain", "json"), default="plain")
+    run_command.add_argument(
+        "--log-format", choices=("plain", "json"), default="plain", help="default: plain"
+    )
+    explain_command = commands.add_parser(
+        "explain", help="print how a service is planned, what was rejected and why; changes nothing"
+    )
+    explain_command.add_argument("service", help="name of the InferenceService")
+    explain_command.add_argument(
+        "-n", "--namespace", default="default", help="namespace of the service (default: default)"
+    )
+    explain_command.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="format of the output (default: text)",
+    )
+    validate_command = commands.add_parser(
+        "validate", help="check manifests without a cluster; exits with 1 if there is a problem"
+    )
+    validate_command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a YAML file")
     return parser
 
 

@@ -72,12 +72,15 @@ class ApiServer:
 
     @classmethod
     def from_environment(cls) -> "ApiServer":
-        """The pod's service account, else KUBECONFIG."""
+        """Uses the pod's ServiceAccount, else the kubeconfig. Raises ClusterError if there is neither."""
         configuration = kubernetes.client.Configuration()
         try:
             kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except kubernetes.config.ConfigException:
-            kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            try:
+                kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            except kubernetes.config.ConfigException as error:
+                raise ClusterError(f"kubeconfig: {error}: set KUBECONFIG to the path of one") from error
         return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
@@ -119,7 +122,8 @@ class ApiServer:
         )
         if applied is None:
             raise ObjectRefusedError(
-                f"{_noun(kind, namespace, name)} has nowhere to go: no such namespace, or no CRD"
+                f"{_noun(kind, namespace, name)}: its namespace or CRD does not exist: create the namespace, "
+                "or install the CRDs"
             )
         return applied
 
@@ -248,7 +252,7 @@ class ApiServer:
             raise ClusterError(f"{doing} failed: {error.reason}") from error
         except urllib3.exceptions.HTTPError as error:
             raise ApiUnreachableError(
-                f"{doing} failed: the API server does not answer ({_root(error)})"
+                f"{doing} failed: no response from the API server ({_root(error)})"
             ) from error
         if response.status < 300:
             return content

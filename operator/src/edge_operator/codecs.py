@@ -41,5 +41,5 @@ def refusals(found: CodecAccuracies | None) -> str:
     if found is None or not found.refused:
         return ""
     first, more = found.refused[0], len(found.refused) - 1
-    said = f"{first.codec} is not used at {'+'.join(first.cut)}: {first.why}"
+    said = f"codec {first.codec} is not used at {'+'.join(first.cut)}: {first.why}"
     return f"{said} (and {more} more)" if more else said

@@ -1,21 +1,21 @@
-"""What the steps of a reconcile found, and how that becomes Knative-style conditions. Pure."""
+"""Turns what the steps of a reconcile found into Knative-style conditions. Pure."""
 
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_operator.api.objects import Condition
+from edge_api import reasons
+from edge_api.objects import Condition
+from edge_api.reasons import ConditionType
 
 Step = Literal["ModelReady", "Profiled", "Planned", "Placed"]
-STEPS: tuple[Step, ...] = ("ModelReady", "Profiled", "Planned", "Placed")
-ConditionType = Literal["Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet"]
 Status = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One condition as it was found just now."""
+    """One condition as observed in this reconcile."""
 
     type: ConditionType
     status: Status
@@ -25,10 +25,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why a step could not be done; the steps after it were not tried and what already serves was left alone.
+    """Why a step failed; the steps after it were not tried, and what already serves was left alone.
 
-    transient: nothing is wrong with the service itself (something does not answer, a measurement is running).
-    again: seconds after which trying again makes sense even if nothing changes.
+    transient: the service itself is fine (a server does not answer, a measurement is running).
+    again: seconds after which to retry even if nothing changes.
     """
 
     step: Step
@@ -38,14 +38,13 @@ class Blocked:
     again: float = 30.0
 
     def finding(self) -> Finding:
-        """As a condition; one that will settle by itself is not yet False."""
+        """Returns the condition; its status is Unknown if it will settle by itself."""
         return Finding(
             self.step, "Unknown" if self.reason in _UNDERWAY else "False", self.reason, self.message
         )
 
 
-PROFILING = "Profiling"
-_UNDERWAY = {PROFILING}
+_UNDERWAY = {reasons.PROFILING}
 
 
 def conditions(
@@ -55,9 +54,9 @@ def conditions(
     generation: int,
     now: datetime.datetime,
 ) -> tuple[Condition, ...]:
-    """The conditions in `order`: what was found now, else what was there before, else Unknown.
+    """Returns the conditions in `order`: as found now, else as before, else Unknown.
 
-    lastTransitionTime moves only when a status changes.
+    lastTransitionTime changes only if the status does.
     """
     before = {condition.type: condition for condition in previous}
     findings: Mapping[str, Finding] = {finding.type: finding for finding in found}
@@ -74,7 +73,7 @@ def _condition(
     if found is None:
         if before is not None:
             return before
-        found = Finding(kind, "Unknown", "Waiting", "waits for the conditions before it")
+        found = Finding(kind, "Unknown", reasons.WAITING, "waiting for the conditions before it")
     kept = before is not None and before.status == found.status
     return Condition(
         type=kind,

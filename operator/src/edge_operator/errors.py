@@ -2,6 +2,7 @@
 
 OperatorError
 ├── SettingsError        the operator's own flags or environment
+├── ExplanationError     a service that cannot be explained yet
 ├── CertificatesError    a file of the operator's certificates
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
@@ -21,6 +22,10 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A flag or an environment variable names something impossible."""
+
+
+class ExplanationError(OperatorError):
+    """There is no plan to explain: no such service, no pool, not profiled yet."""
 
 
 class CertificatesError(OperatorError):

@@ -70,7 +70,7 @@ class Operator:
         """Raises RuntimeError when a task that runs for ever has ended."""
         for task in self._tasks:
             if task.done():
-                raise RuntimeError(f"{task.get_coro()} has ended")
+                raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
 
     async def work(self, key: ServiceKey | PoolKey) -> float | None:
         """One reconcile in a thread."""
@@ -108,7 +108,7 @@ class Operator:
                     functools.partial(dirty_services, expected, self.clients.triton.ready)
                 )
             except Exception:
-                logging.getLogger(__name__).exception("looking at the Triton servers failed")
+                logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
             for key in dirty:
                 self.queue.add(key)

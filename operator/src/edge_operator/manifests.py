@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from edge_operator import store
-from edge_operator.api.devicepools import LocalLinks
-from edge_operator.api.inferenceservices import InferenceServiceSpec
-from edge_operator.api.modelprofiles import (
+from edge_api.devicepools import LocalLinks
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.modelprofiles import (
+    MOST_CODEC_ACCURACIES,
     AssumedSize,
     ClassCosts,
+    CodecAccuracy,
     Cut,
     ExitCost,
     ModelProfileSpec,
@@ -15,12 +16,15 @@ from edge_operator.api.modelprofiles import (
     ProfiledModel,
     SegmentCost,
 )
-from edge_operator.api.objects import written
-from edge_operator.api.quantities import Duration, Share
+from edge_api.objects import written
+from edge_api.quantities import Duration, Share
+from edge_operator import store
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
-from edge_planning import models, problems, profiles
+from edge_planning import problems
+from edge_planning.costs import profiles
 from edge_planning.errors import BadProfileError
+from edge_planning.graphs import models
 
 # Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
 DEFAULT_RTT = 0.002
@@ -30,8 +34,7 @@ HOP_OVERHEAD = 0.003
 
 def entry_problem(
     service: InferenceServiceSpec,
-    name: str,
-    card: ModelCard,
+    model: models.Model,
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
     remote: str | None,
@@ -43,7 +46,7 @@ def entry_problem(
 ) -> problems.EntryProblem:
     """One service at one entry node; remote is the device class beyond the link (None: there is none)."""
     return problems.EntryProblem(
-        model=planned_model(name, card),
+        model=model,
         entry=class_profile(costs[member.device_class]),
         remote=class_profile(costs[remote]) if remote is not None else None,
         rtt=rtt,
@@ -76,8 +79,17 @@ def planned_helpers(
     )
 
 
+def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
+    """Returns the exits and cuts in a ModelProfile as planning sees them."""
+    exits = tuple(
+        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
+        for e in profiled.exits
+    )
+    return models.Model(name, exits)
+
+
 def planned_model(name: str, card: ModelCard) -> models.Model:
-    """The model's exits and cuts as planning sees them."""
+    """Returns the model's exits and cuts as planning sees them."""
     exits = tuple(
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in card.exits
@@ -125,14 +137,23 @@ def planned_rtt(planned: float | None, measured: float | None) -> float:
     return measured if abs(measured - before) > max(0.005, 0.5 * before) else before
 
 
-def model_profile(service: str, card: ModelCard, costs: Iterable[DeviceProfile]) -> ModelProfileSpec:
-    """A card and its measurements as the spec of a ModelProfile."""
+def model_profile(
+    service: str,
+    card: ModelCard,
+    costs: Iterable[DeviceProfile],
+    accuracies: store.CodecAccuracies | None = None,
+) -> ModelProfileSpec:
+    """Returns a card and its measurements as the spec of a ModelProfile.
+
+    accuracies: of codecs; left out until complete, and if there are too many for an object.
+    """
+    measured = accuracies.measured if accuracies is not None and accuracies.complete else ()
     exits = tuple(
         ProfiledExit(
             name=e.name,
             output=e.output,
             accuracy=e.accuracy,
-            cuts=tuple(Cut(tensor=c.tensor, bytes=c.bytes) for c in e.cuts),
+            cuts=tuple(_cut(c) for c in e.cuts),
         )
         for e in card.exits
     )
@@ -140,7 +161,31 @@ def model_profile(service: str, card: ModelCard, costs: Iterable[DeviceProfile])
         service=service,
         model=ProfiledModel(digest=card.digest, inputs=card.inputs, exits=exits),
         device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
+        codecs=tuple(_codec_accuracy(each) for each in measured)
+        if 0 < len(measured) <= MOST_CODEC_ACCURACIES
+        else None,
     )
+
+
+def codec_accuracies(spec: ModelProfileSpec) -> store.CodecAccuracies | None:
+    """Returns the accuracies of codecs in a ModelProfile; None if it has none."""
+    if spec.codecs is None:
+        return None
+    measured = tuple(
+        store.CodecAccuracy(exit=c.exit, cut=(c.cut,), codec=c.codec, bytes=c.bytes, accuracy=c.accuracy)
+        for c in spec.codecs
+    )
+    return store.CodecAccuracies(complete=True, samples=0, measured=measured)
+
+
+def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:
+    return CodecAccuracy(
+        codec=found.codec, exit=found.exit, cut=found.cut_name, bytes=found.bytes, accuracy=found.accuracy
+    )
+
+
+def _cut(cut: store.CardCut) -> Cut:
+    return Cut(tensor=cut.tensor, tensors=cut.names if len(cut.names) > 1 else None, bytes=cut.bytes)
 
 
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_operator.api.placements import Codec
+from edge_api.placements import Codec
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
 from edge_planning import plans

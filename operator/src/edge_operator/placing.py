@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from edge_api import DevicePool, Placement, reasons
 from edge_operator import metrics, relaying, residency
-from edge_operator.api import DevicePool, Placement
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
@@ -17,7 +17,6 @@ from edge_operator.errors import (
 )
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.runs import Run, TailKey
-from edge_operator.store import UNREACHABLE
 from edge_operator.workloads import entry_objects, runtime_access, service_objects
 
 AWAITING = 5.0
@@ -40,19 +39,25 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         held = relaying.still_needed(run.placements, _switched_nodes(run))
         again = _clear(run, frozenset(tails), {table.spec.node for table in tables} | set(held))
     except StoreError as error:
-        return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
+        return Blocked(
+            reasons.PLACED,
+            error.reason,
+            str(error),
+            transient=error.reason == reasons.UNREACHABLE,
+            again=10.0,
+        )
     except TailRefusedError as error:
-        return Blocked("Placed", "TailRefused", str(error))
+        return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, str(error))
     except TritonError as error:
         return _without_triton(run, tables, error)
     except ObjectRefusedError as error:
-        return Blocked("Placed", "ObjectRefused", str(error))
+        return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
     nodes = ", ".join(table.spec.node for table in tables)
     message = f"routes are published at {nodes}"
     if waiting:
-        message += f"; those by way of {', '.join(waiting)} follow when its runtime has loaded its part"
+        message += f"; routes through {', '.join(waiting)} follow once the runtime there has loaded its slice"
         again = min(again, AWAITING)
-    run.findings.append(Finding("Placed", "True", "Published", message))
+    run.findings.append(Finding(reasons.PLACED, "True", reasons.PUBLISHED, message))
     return again
 
 
@@ -65,10 +70,11 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
             _carriers(run)
             _publish(run, new)
         except ObjectRefusedError as error:
-            return Blocked("Placed", "ObjectRefused", str(error))
-        message += f"; until then {', '.join(table.spec.node for table in new)} answers alone"
-    reason = "TritonUntrusted" if isinstance(because, TritonUntrustedError) else "TritonUnreachable"
-    return Blocked("Placed", reason, message, transient=True, again=10.0)
+            return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
+        message += f"; local routes only at {', '.join(table.spec.node for table in new)} until then"
+    untrusted = isinstance(because, TritonUntrustedError)
+    reason = reasons.TRITON_UNTRUSTED if untrusted else reasons.TRITON_UNREACHABLE
+    return Blocked(reasons.PLACED, reason, message, transient=True, again=10.0)
 
 
 def _local(table: Placement) -> Placement | None:
@@ -164,9 +170,9 @@ def _refuse_foreign(run: Run, wanted: Object) -> None:
         return
     label = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)
     if label != label_value(run.key.name):
-        whose = f"belongs to the InferenceService {label}" if label else "is not this operator's"
+        whose = f"InferenceService {label}" if label else "something other than this operator"
         raise ObjectRefusedError(
-            f"{kind} {run.key.namespace}/{name} is needed and {whose}: delete it or rename one of them"
+            f"{kind} {run.key.namespace}/{name}: belongs to {whose}: delete it, or rename the service"
         )
 
 

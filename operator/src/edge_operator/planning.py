@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edge_api import DevicePool, Placement, reasons
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.quantities import parse_duration
 from edge_operator import manifests, metrics, rendering
-from edge_operator.api import DevicePool, Placement
-from edge_operator.api.quantities import parse_duration
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
@@ -13,16 +15,17 @@ from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
-from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
-from edge_planning import Infeasible, Plan, PlanningError, plan_entry
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
+from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan for one entry node, and the round trip (s) that it was made for."""
+    """A plan for one entry node, and the problem that it solves."""
 
     member: PoolMember
-    rtt: float
+    problem: EntryProblem
     plan: Plan | Infeasible
 
 
@@ -33,35 +36,37 @@ def plan_service(
     costs: Mapping[str, DeviceProfile],
     accuracies: CodecAccuracies | None = None,
 ) -> list[Placement] | Blocked:
-    """Plans every entry node and has the slices cut that the tables need. accuracies: of codecs.
+    """Plans every entry node and has the slices cut that the route tables need. accuracies: of codecs.
 
-    Nodes that help an entry node without being one get a table of their own, too: run.helpers.
+    Intermediate nodes that are not entry nodes get a route table too: run.helpers.
     """
     started = run.clock.monotonic()
     try:
         planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
     except PlanningError as error:
-        return Blocked("Planned", *explained(error, run.key.name, pool.metadata.name))
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
     if refused:
-        return Blocked("Planned", "Infeasible", _reasons(refused))
+        return Blocked(reasons.PLANNED, reasons.INFEASIBLE, _limits(run, refused))
     late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
     if late:
-        message = f"{_reasons(late)}; the fastest routes are used"
-        run.findings.append(Finding("Planned", "True", "SLOOutOfReach", message))
+        message = f"{_limits(run, late)}: the fastest routes are used"
+        run.findings.append(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
     else:
-        message = _reasons(planned) or "the SLO is kept at any bandwidth"
+        message = _reasons(planned) or "the SLO is met at any bandwidth"
+        reason = reasons.PLANNED_AS_ASKED
         if accuracies is not None and not accuracies.complete:
-            message += "; what fp16 and int8 cost is being measured, until then hops carry fp32"
+            reason = reasons.MEASURING_CODECS
+            message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
-        run.findings.append(Finding("Planned", "True", "Planned", message))
+        run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
-        # Nobody asks them but entry nodes, so what they would answer themselves need not be good enough.
+        # Only entry nodes send them requests, so their own routes need not be accurate enough.
         helping = _plan(run, card, pool, costs, member, accuracies, any_exit=True)
         if isinstance(helping.plan, Plan):
             planned.append(helping)
@@ -70,7 +75,13 @@ def plan_service(
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
     except StoreError as error:
-        return Blocked("Placed", error.reason, str(error), transient=error.reason == UNREACHABLE, again=10.0)
+        return Blocked(
+            reasons.PLACED,
+            error.reason,
+            str(error),
+            transient=error.reason == reasons.UNREACHABLE,
+            again=10.0,
+        )
     return [
         rendering.placement(
             run.body,
@@ -81,7 +92,7 @@ def plan_service(
             tables[each.member.node.name],
             run.memory.slices,
             run.settings.store_url,
-            each.rtt,
+            each.problem.rtt,
             run.settings.cluster_domain,
             run.settings.runtime_scheme,
         )
@@ -98,30 +109,58 @@ def _plan(
     accuracies: CodecAccuracies | None,
     any_exit: bool = False,
 ) -> Planned:
-    server = pool.spec.triton_servers[0] if pool.spec.triton_servers else None
-    rtt, bandwidth = _link(run.placements.get(member.node.name))
-    problem = manifests.entry_problem(
+    problem = problem_at(
         run.service.spec,
-        run.key.name,
-        card,
+        manifests.planned_model(run.key.name, card),
+        pool.spec,
+        run.pool,
+        costs,
+        member,
+        run.placements.get(member.node.name),
+        usable_codecs(accuracies),
+    )
+    if any_exit:
+        problem = replace(problem, min_accuracy=None)
+    return Planned(member, problem, plan_entry(problem))
+
+
+def problem_at(
+    service: InferenceServiceSpec,
+    model: Model,
+    pool: DevicePoolSpec,
+    members: tuple[PoolMember, ...],
+    costs: Mapping[str, DeviceProfile],
+    member: PoolMember,
+    published: Placement | None,
+    codecs: tuple[Codec, ...],
+) -> EntryProblem:
+    """Returns the planning problem of a service at one entry node. Pure.
+
+    members: all nodes of the pool. published: the Placement of the entry node, if there is one.
+    Raises PlanningError.
+    """
+    server = pool.triton_servers[0] if pool.triton_servers else None
+    rtt, bandwidth = _link(published)
+    return manifests.entry_problem(
+        service,
+        model,
         costs,
         member,
         server.device_class if server else None,
         server.name if server else "the cloud",
         rtt,
         bandwidth,
-        usable_codecs(accuracies),
+        codecs,
         manifests.planned_helpers(
-            pool.spec.links.local,
+            pool.links.local,
             costs,
-            [m for m in helpers(member, run.pool) if server is None or m.node.name != server.name],
+            [m for m in helpers(member, members) if server is None or m.node.name != server.name],
         ),
     )
-    return Planned(member, rtt, plan_entry(replace(problem, min_accuracy=None) if any_exit else problem))
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:
-    """Round trip (s) to plan with, and the bandwidth (bit/s) measured at the moment, for messages."""
+    """Returns the round trip (s) to plan with, and the bandwidth (bit/s) measured now, for messages."""
     if current is None:
         return manifests.planned_rtt(None, None), None
     planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
@@ -132,21 +171,33 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
 
 
 def _seconds(annotation: str) -> float | None:
-    """A duration that anybody may have changed; None where it is none any more."""
+    """Returns the seconds of an annotation; None if somebody overwrote it with something else."""
     try:
         return parse_duration(annotation)
     except ValueError:
         return None
 
 
+def _limits(run: Run, missed: Sequence[Planned]) -> str:
+    """Returns what keeps entry nodes from meeting the SLO, and the latency that all of them can meet."""
+    nearest = [each.plan.nearest_slo for each in missed]
+    feasible = [seconds for seconds in nearest if seconds is not None]
+    if len(feasible) < len(nearest):
+        return _reasons(missed)
+    return (
+        f'spec.slo.latency: "{run.service.spec.slo.latency}": {_reasons(missed)}; '
+        f"the nearest feasible latency is {seconds_text(sufficient_seconds(max(feasible)))}"
+    )
+
+
 def _reasons(planned: Sequence[Planned]) -> str:
-    """The reasons, once for each device class: those of its first node, with the names of the others."""
+    """Returns the reasons once for each device class: those of its first node, and the other nodes."""
     classes: dict[str, list[Planned]] = {}
     for each in planned:
         if each.plan.reasons:
             classes.setdefault(each.member.device_class, []).append(each)
     sentences = []
     for first, *others in classes.values():
-        likewise = f" (so at {', '.join(each.member.node.name for each in others)})" if others else ""
+        likewise = f" (also at {', '.join(each.member.node.name for each in others)})" if others else ""
         sentences.append("; ".join(first.plan.reasons) + likewise)
     return "; ".join(dict.fromkeys(sentences))

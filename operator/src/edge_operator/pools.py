@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
-from edge_operator.api.inferenceservices import InferenceServiceSpec
+from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL
 from edge_operator.settings import Settings
@@ -45,7 +45,7 @@ def node_of(body: Object) -> Node:
         ready=ready.get("status") == "True",
         not_ready_because=""
         if ready.get("status") == "True"
-        else ready.get("message") or "it has not reported yet",
+        else ready.get("message") or "the kubelet has not reported yet",
     )
 
 
@@ -95,33 +95,38 @@ def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tup
 
 
 def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
-    """Why a Triton server cannot be asked by TLS as the pool says, as a sentence; empty when it can be."""
+    """Returns why TLS to a Triton server is not possible; empty if it is or if no server uses it."""
     held = {"operator.tlsSecret": settings.tls_dir, "runtime.tlsSecret": settings.tls_secret}
     lacking = [value for value, given in held.items() if not given]
     index = next((i for i, server in enumerate(pool.triton_servers) if server.scheme == "HTTPS"), None)
     if index is None or not lacking:
         return ""
     return (
-        f"spec.tritonServers[{index}].scheme: HTTPS takes certificates of operator and runtimes: set "
-        f"{' and '.join(lacking)} of the chart to Secrets with tls.crt, tls.key and ca.crt, or write HTTP"
+        f'spec.tritonServers[{index}].scheme: "HTTPS" requires certificates for operator and runtimes: '
+        f"set {' and '.join(lacking)} of the chart to Secrets with tls.crt, tls.key and ca.crt, or use HTTP"
     )
 
 
 def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) -> str:
-    """Which Triton server is called like a node, as a sentence: in a route they could not be told apart."""
+    """Returns which Triton server has the name of a node, so that a route could not tell them apart."""
     nodes = {member.node.name for member in members}
     taken = next(((i, s.name) for i, s in enumerate(servers) if s.name in nodes), None)
     if taken is None:
         return ""
     return (
-        f'spec.tritonServers[{taken[0]}].name: "{taken[1]}" is the name of a node of the pool: give the '
-        f"server another, e.g. cloud"
+        f'spec.tritonServers[{taken[0]}].name: "{taken[1]}" is the name of a node of the pool: choose '
+        f"another name, e.g. cloud"
     )
 
 
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
     """The nodes that stand for a Triton server when its class is profiled."""
     return tuple(node for node in nodes if _selects(server.node_selector, node))
+
+
+def labels_text(selector: Mapping[str, str]) -> str:
+    """Returns a selector as `kubectl get -l` takes it."""
+    return ",".join(f"{key}={value}" for key, value in selector.items())
 
 
 def _selects(selector: Mapping[str, str], node: Node) -> bool:

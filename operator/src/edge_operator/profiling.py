@@ -1,14 +1,15 @@
-"""What a model costs on the device classes of a pool: known, fetched, or measured by a Job."""
+"""Measurements of a model on the device classes of a pool: known, fetched, or made by a Job."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edge_api import reasons
+from edge_api.devicepools import DevicePoolSpec
 from edge_operator import manifests
-from edge_operator.api.devicepools import DevicePoolSpec
 from edge_operator.cluster import JOBS, PODS, Object
-from edge_operator.conditions import PROFILING, Blocked
+from edge_operator.conditions import Blocked
 from edge_operator.names import (
     EXITS_ANNOTATION,
     MODEL_LABEL,
@@ -29,21 +30,21 @@ _POLL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A device class that is not measured yet, and why; failed: it will not settle by waiting."""
+    """A device class that is not measured yet, and why. failed: waiting will not help."""
 
     device_class: str
     message: str
     failed: bool = False
-    reason: str = PROFILING
+    reason: str = reasons.PROFILING
 
 
 def fetch_profiles(
     clients: Clients, card: ModelCard, classes: Iterable[str], known: Mapping[str, DeviceProfile]
 ) -> dict[str, DeviceProfile]:
-    """The profiles that have every exit of the card, by device class: of those known and the store's.
+    """Returns the profiles that have every exit of the card, by device class: known, or from the store.
 
-    A profile that lacks one was measured for a service that names other exits: it is as good as none.
-    StoreError.
+    A profile that lacks an exit was measured for a service that names other exits, and is ignored.
+    Raises StoreError.
     """
     found = {name: usable for name, each in known.items() if (usable := _usable(each, card))}
     for device_class in sorted(set(classes) - set(found)):
@@ -68,15 +69,15 @@ def measure(
     pool: DevicePoolSpec,
     nodes: Iterable[Node],
 ) -> Blocked | None:
-    """Starts a Job for each class without one and says what is awaited; None when nothing is missing."""
+    """Starts a Job for each class without one. Returns what is awaited, or None if nothing is missing."""
     every = tuple(nodes)
     found = [_measure(clients, settings, card, device_class, pool, every) for device_class in sorted(missing)]
     if not found:
         return None
     failed = [state for state in found if state.failed]
     message = "; ".join(state.message for state in failed or found)
-    reason = failed[0].reason if failed else PROFILING
-    return Blocked("Profiled", reason, message, transient=not failed, again=30.0 if failed else _POLL)
+    reason = failed[0].reason if failed else reasons.PROFILING
+    return Blocked(reasons.PROFILED, reason, message, transient=not failed, again=30.0 if failed else _POLL)
 
 
 def _measure(
@@ -92,43 +93,43 @@ def _measure(
     if job is None:
         return _start(clients, settings, card, device_class, pool, nodes)
     node = job["metadata"].get("labels", {}).get(NODE_LABEL, "")
-    where = f"class {device_class} on {node}"
+    where = f"device class {device_class} on {node}"
     ended = _ended(job)
     if ended is None:
-        return Measuring(device_class, f"measuring {where}{_pod_trouble(clients, settings, name)}")
+        return Measuring(device_class, f"profiling {where}{_pod_trouble(clients, settings, name)}")
     if ended == "Complete":
         return _measured(clients, settings, card, job, device_class, where)
     said = _last_words(clients, settings, name) or _failure(job)
     message = (
-        f"measuring {where} failed: {said}; Job {settings.namespace}/{name} has the whole log, "
-        "it is tried again five minutes after it ended, or at once when you delete the Job"
+        f"profiling {where} failed: {said}: read the log of Job {settings.namespace}/{name}; it is retried "
+        "five minutes after it ended, or at once if you delete the Job"
     )
-    return Measuring(device_class, message, failed=True, reason="ProfilingFailed")
+    return Measuring(device_class, message, failed=True, reason=reasons.PROFILING_FAILED)
 
 
 def _measured(
     clients: Clients, settings: Settings, card: ModelCard, job: Object, device_class: str, where: str
 ) -> Measuring:
-    """What becomes of a Job that has ended well, though what it measured is not of use yet."""
+    """Handles a Job that succeeded although its measurements cannot be used yet."""
     profile = clients.store.profile(card.digest, device_class)
     if profile is not None and _usable(profile, card) is not None:
-        return Measuring(device_class, f"reading what was measured for {where}")
+        return Measuring(device_class, f"reading the measurements of {where}")
     asked = (job["metadata"].get("annotations") or {}).get(EXITS_ANNOTATION)
     if profile is not None and asked == _exits(card):
         return Measuring(
             device_class,
-            f"what was measured for {where} lacks exits of this service, though it was measured for them: "
+            f"the measurements of {where} lack exits of this service, although they were made for it: "
             f"delete Job {settings.namespace}/{job['metadata']['name']} to measure again",
             failed=True,
-            reason="ProfileIncomplete",
+            reason=reasons.PROFILE_INCOMPLETE,
         )
-    # The store lost it, or it was measured for services that name other exits: measure again, for all.
+    # The store lost them, or they were made for services with other exits: measure again, for all.
     clients.cluster.delete(JOBS, settings.namespace, job["metadata"]["name"])
-    return Measuring(device_class, f"measuring {where} again, with the exits of this service")
+    return Measuring(device_class, f"profiling {where} again, with the exits of this service")
 
 
 def _exits(card: ModelCard) -> str:
-    """Tells the exits of a card from others of the same model."""
+    """Returns a fingerprint of the card's exits."""
     outputs = sorted(exit_.output for exit_ in card.exits)
     return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
 
@@ -144,20 +145,23 @@ def _start(
     candidates = sites(pool, device_class, nodes)
     if not candidates:
         message = (
-            f"no Ready node to measure class {device_class} on: the pool's nodeSelector for it selects none"
+            f"device class {device_class}: no Ready node has the labels of its nodeSelector: label a node, "
+            "or bring one back"
         )
-        return Measuring(device_class, message, failed=True, reason="NoNodeToProfile")
+        return Measuring(device_class, message, failed=True, reason=reasons.NO_NODE_TO_PROFILE)
     busy = _busy(clients, settings)
     free = [node for node in candidates if label_value(node.name) not in busy]
     if not free:
-        # Two measurements on one node would slow each other down.
-        waiting = ", ".join(node.name for node in candidates)
-        return Measuring(device_class, f"class {device_class} waits for another measurement on {waiting}")
+        # Two measurements on one node would slow down each other.
+        where = ", ".join(node.name for node in candidates)
+        return Measuring(
+            device_class, f"device class {device_class} waits for another measurement on {where}"
+        )
     node = free[0]
     clients.cluster.apply(
         profile_job(device_class, card.digest, node.name, node.hostname, settings, _exits(card))
     )
-    return Measuring(device_class, f"measuring class {device_class} on {node.name}")
+    return Measuring(device_class, f"profiling device class {device_class} on {node.name}")
 
 
 def _busy(clients: Clients, settings: Settings) -> set[str]:
@@ -174,9 +178,7 @@ def _ended(job: Object) -> str | None:
 
 def _failure(job: Object) -> str:
     conditions = job.get("status", {}).get("conditions") or []
-    return (
-        next((c.get("message", "") for c in conditions if c["type"] == "Failed"), "") or "no reason was given"
-    )
+    return next((c.get("message", "") for c in conditions if c["type"] == "Failed"), "") or "no cause given"
 
 
 def _pods(clients: Clients, settings: Settings, job: str) -> list[Object]:
@@ -201,7 +203,7 @@ def _pod_trouble(clients: Clients, settings: Settings, job: str) -> str:
 
 
 def pod_trouble(pod: Object) -> str:
-    """What keeps a pod from running, as Kubernetes puts it; empty when nothing does."""
+    """Returns why a pod does not run, in Kubernetes' words; empty if it does."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses") or []:
         waiting = container.get("state", {}).get("waiting") or {}

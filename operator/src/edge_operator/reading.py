@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from edge_operator.api.devicepools import DevicePool, DevicePoolStatus
-from edge_operator.api.inferenceservices import InferenceService, InferenceServiceStatus
-from edge_operator.conditions import ConditionType, Finding, conditions
-
-UNREADABLE = "Unreadable"
+from edge_api import reasons
+from edge_api.devicepools import DevicePool, DevicePoolStatus
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
+from edge_api.reasons import ConditionType
+from edge_operator.conditions import Finding, conditions
 
 AnyKind = TypeVar("AnyKind", InferenceService, DevicePool)
 AnyStatus = TypeVar("AnyStatus", InferenceServiceStatus, DevicePoolStatus)
@@ -36,7 +36,7 @@ def unreadable(
         before = kind.model_validate(body.get("status") or {})
     except ValidationError:
         before = kind()
-    ready = Finding("Ready", "False", UNREADABLE, "; ".join(wrong))
+    ready = Finding(reasons.READY, "False", reasons.UNREADABLE, "; ".join(wrong))
     generation = int(body["metadata"].get("generation") or 0)
     found = conditions(before.conditions, [ready], order, generation, now)
     return before.model_copy(update={"conditions": found, "observed_generation": generation})

@@ -1,37 +1,35 @@
 """The order of a reconcile: model, profiles, plan, tails, objects, status.
 
-A step that cannot be done is a Blocked with a sentence; the steps after it are not tried, so nothing that
-serves is touched. Everything is derived from what the API server, the store and Triton say; Memory only saves
-work.
+A step that fails returns a Blocked with its reason; the steps after it are not tried, so nothing that serves
+changes. Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from edge_api import DevicePool, ModelProfile, Placement, reasons
+from edge_api.inferenceservices import InferenceService
+from edge_api.objects import written
+from edge_api.problems import sentences
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
-from edge_operator.api import DevicePool, ModelProfile, Placement
-from edge_operator.api.inferenceservices import InferenceService
-from edge_operator.api.objects import written
-from edge_operator.api.problems import sentences
 from edge_operator.cluster import (
-    DEVICE_POOLS,
     INFERENCE_SERVICES,
     MODEL_PROFILES,
-    NODES,
     PLACEMENTS,
     covers,
 )
-from edge_operator.conditions import PROFILING, Blocked, Finding
+from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
-from edge_operator.pools import Node, entries, group_members, node_of
+from edge_operator.pools import Node
 from edge_operator.reading import read
-from edge_operator.remedies import NAME_TAKEN, explained
+from edge_operator.remedies import explained
 from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
-from edge_operator.store import UNREACHABLE, CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.surroundings import surroundings, unfit
 from edge_operator.workloads import metadata
 from edge_planning.errors import PlanningError
 
@@ -70,7 +68,7 @@ def reconcile_service(
     outcome = _steps(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
-    memory.waiting = blocked is not None and blocked.reason == PROFILING
+    memory.waiting = blocked is not None and blocked.reason == reasons.PROFILING
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     observation = Observation(
@@ -111,12 +109,12 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(surroundings, Blocked):
         return surroundings
     pool, nodes = surroundings
-    costs = _profiles(run, card, pool, nodes)
-    if isinstance(costs, Blocked):
-        return costs
     found = _accuracies(run, card)
     if isinstance(found, Blocked):
         return found
+    costs = _profiles(run, card, pool, nodes, found)
+    if isinstance(costs, Blocked):
+        return costs
     plans = planning.plan_service(run, card, pool, costs, found)
     if isinstance(plans, Blocked):
         return plans
@@ -127,7 +125,7 @@ def _steps(run: Run) -> Blocked | float:
 
 
 def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
-    """What the codecs cost, where there is data to tell; not complete while the store measures."""
+    """Returns the accuracies with codecs, if there is validation data; incomplete while they are measured."""
     validation = run.service.spec.model.validation
     if validation is None:
         return None
@@ -140,9 +138,9 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
                 run.clients.store.codecs(card, validation),
             )
         except StoreError as error:
-            transient = error.reason == UNREACHABLE
+            transient = error.reason == reasons.UNREACHABLE
             return Blocked(
-                "ModelReady",
+                reasons.MODEL_READY,
                 error.reason,
                 _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
                 transient,
@@ -156,17 +154,19 @@ def _model(run: Run) -> ModelCard | Blocked:
         try:
             run.memory.card = (source, run.clients.store.register(source))
         except StoreError as error:
-            transient = error.reason == UNREACHABLE
-            return Blocked("ModelReady", error.reason, _in_the_manifest(error, source.storage_uri), transient)
+            transient = error.reason == reasons.UNREACHABLE
+            return Blocked(
+                reasons.MODEL_READY, error.reason, _in_the_manifest(error, source.storage_uri), transient
+            )
     card = run.memory.card[1]
     try:
         manifests.planned_model(run.key.name, card)
     except PlanningError as error:
         reason, message = explained(error, run.key.name, run.service.spec.device_pool)
-        return Blocked("ModelReady", reason, message)
+        return Blocked(reasons.MODEL_READY, reason, message)
     exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
     run.findings.append(
-        Finding("ModelReady", "True", "Fetched", f"{card.digest[:19]}… with the exits {exits}")
+        Finding(reasons.MODEL_READY, "True", reasons.FETCHED, f"{card.digest[:19]}… has the exits {exits}")
     )
     return card
 
@@ -182,46 +182,23 @@ def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> 
 
 
 def _surroundings(run: Run) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
-    name = run.service.spec.device_pool
-    body = run.clients.cluster.get(DEVICE_POOLS, None, name)
-    if body is None:
-        names = sorted(pool["metadata"]["name"] for pool in run.clients.cluster.find(DEVICE_POOLS))
-        others = f"the pools are: {', '.join(names)}" if names else "create one: there is none yet"
-        return Blocked("Planned", "DevicePoolNotFound", f'spec.devicePool: "{name}" does not exist; {others}')
-    try:
-        pool = DevicePool.model_validate({**body, "status": None})
-    except ValidationError as error:
-        wrong = "; ".join(sentences(DevicePool, error))
-        return Blocked("Planned", "BadDevicePool", f'DevicePool "{name}": {wrong}')
-    nodes = tuple(node_of(node) for node in run.clients.cluster.find(NODES))
-    members = group_members(pool.spec, nodes)
-    run.pool, run.members = members, entries(run.service.spec, members)
-    untrusted = pools.missing_certificates(pool.spec, run.settings)
+    found = surroundings(run.clients.cluster, run.service.spec)
+    if isinstance(found, Blocked):
+        return found
+    run.pool, run.members = found.members, found.entries
+    untrusted = pools.missing_certificates(found.pool.spec, run.settings)
     if untrusted:
-        return Blocked("Planned", "NoCertificates", f'DevicePool "{name}": {untrusted}')
-    taken = pools.taken_names(pool.spec.triton_servers[:1], run.members)
-    if taken:
-        return Blocked("Planned", NAME_TAKEN, f'DevicePool "{name}": {taken}')
-    if run.members:
-        return pool, nodes
-    if not members:
-        return Blocked(
-            "Planned",
-            "NoNodes",
-            f'the DevicePool "{name}" selects no node: label some as its nodeSelectors say',
-        )
-    selector = run.service.spec.entry_nodes.node_selector if run.service.spec.entry_nodes else {}
-    wanted = ", ".join(f"{key}={value}" for key, value in selector.items())
-    inside = ", ".join(member.node.name for member in members)
-    return Blocked(
-        "Planned",
-        "NoEntryNodes",
-        f'spec.entryNodes.nodeSelector: no node of the pool "{name}" has {wanted}; its nodes are: {inside}',
-    )
+        message = f"DevicePool {run.service.spec.device_pool}: {untrusted}"
+        return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, message)
+    return unfit(found, run.service.spec) or (found.pool, found.nodes)
 
 
 def _profiles(
-    run: Run, card: ModelCard, pool: DevicePool, nodes: tuple[Node, ...]
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    nodes: tuple[Node, ...],
+    accuracies: CodecAccuracies | None,
 ) -> Mapping[str, DeviceProfile] | Blocked:
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
     wanted = {member.device_class for member in run.members} | set(remote)
@@ -241,8 +218,10 @@ def _profiles(
         # A service does not wait for the classes of helpers: they are planned with when they are measured.
         profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
     except StoreError as error:
-        return Blocked("Profiled", error.reason, str(error), transient=error.reason == UNREACHABLE)
-    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
+        return Blocked(
+            reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
+        )
+    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
     if costs:
         profile = {
             "apiVersion": run.body["apiVersion"],
@@ -256,5 +235,5 @@ def _profiles(
         return blocked
     known_now = sorted(wanted | (helping & set(costs)))
     measured = ", ".join(f"{name} on {costs[name].node}" for name in known_now)
-    run.findings.append(Finding("Profiled", "True", "Measured", f"measured: {measured}"))
+    run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
     return manifests.device_profiles(spec)

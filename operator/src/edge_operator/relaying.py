@@ -6,8 +6,8 @@ and taken away last.
 
 from collections.abc import Collection, Iterable, Mapping
 
-from edge_operator.api import Placement
-from edge_operator.api.placements import Relay, Route
+from edge_api import Placement
+from edge_api.placements import Relay, Route
 
 Relays = Mapping[str, Mapping[str, Relay]]
 """By node and model name."""

@@ -1,7 +1,8 @@
-"""The end of a service: its pods, its tails, then the finalizer, which no absent Triton holds forever."""
+"""Deletes a service: its pods, its tails, then the finalizer, even if Triton stays away."""
 
 import datetime
 
+from edge_api import reasons
 from edge_operator import residency
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, Object
 from edge_operator.errors import TritonError
@@ -9,14 +10,14 @@ from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.runs import Clients, Memory, ServiceKey
 
 PATIENCE = 30.0
-"""Seconds for which a deletion waits for a Triton server that does not answer."""
+"""Seconds that a deletion waits for a Triton server that does not answer."""
 _RETRY = 5.0
 
 
 def remove_service(
     key: ServiceKey, body: Object, clients: Clients, memory: Memory, now: datetime.datetime, scope: str | None
 ) -> float | None:
-    """One attempt; returns the seconds until the next, or None when the service is let go."""
+    """Tries once to delete a service. Returns the seconds until the next attempt, or None when it is gone."""
     if FINALIZER not in (body["metadata"].get("finalizers") or []):
         return None
     selector = f"{SERVICE_LABEL}={label_value(key.name)}"
@@ -30,7 +31,7 @@ def remove_service(
     memory.published = frozenset()
     try:
         left = residency.forget(clients, key, memory.addresses, scope)
-        trouble = f"no Triton answers at {', '.join(left)}" if left else ""
+        trouble = f"Triton at {', '.join(left)} does not answer" if left else ""
     except TritonError as error:
         trouble = str(error)
     if trouble:
@@ -38,10 +39,10 @@ def remove_service(
         if (now - deleted_at).total_seconds() < PATIENCE:
             return _RETRY
         message = (
-            f"let go without unloading its tails, {trouble}: models named "
-            f"{key.namespace}-{key.name}-* may be left in Triton until it restarts"
+            f"deleted without unloading its tails: {trouble}: unload models named "
+            f"{key.namespace}-{key.name}-* in Triton, or restart it"
         )
-        clients.cluster.record(body, "Warning", "TailsLeft", message)
+        clients.cluster.record(body, "Warning", reasons.TAILS_LEFT, message)
     kept = [name for name in body["metadata"]["finalizers"] if name != FINALIZER]
     clients.cluster.set_finalizers(INFERENCE_SERVICES, body, kept)
     return None

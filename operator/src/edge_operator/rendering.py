@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from edge_operator.api import Placement
-from edge_operator.api.devicepools import DevicePoolSpec, TritonServer
-from edge_operator.api.inferenceservices import InferenceServiceSpec
-from edge_operator.api.objects import ObjectMeta
-from edge_operator.api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
-from edge_operator.api.quantities import Duration, Quantity
-from edge_operator.api.tensors import Slice
+from edge_api import Placement
+from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.objects import ObjectMeta
+from edge_api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
+from edge_api.quantities import Duration, Quantity
+from edge_api.tensors import Slice
 from edge_operator.cluster import Object
 from edge_operator.names import RTT_ANNOTATION, entry_name, entry_service_name, relay_name, tail_name
 from edge_operator.pieces import pieces

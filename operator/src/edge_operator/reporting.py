@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from edge_operator.api import Placement
-from edge_operator.api.inferenceservices import InferenceService, InferenceServiceStatus
-from edge_operator.api.objects import written
+from edge_api import Placement, reasons
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
+from edge_api.objects import written
 from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember
 from edge_operator.profiling import pod_trouble
-from edge_operator.reading import UNREADABLE, unreadable
+from edge_operator.reading import unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.status import ORDER, Observation, service_status
 
@@ -52,7 +52,7 @@ def report_unreadable(
     wanted = written(unreadable(InferenceServiceStatus, body, wrong, ORDER, clock.wall()))
     if wanted != body.get("status"):
         clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
-        clients.cluster.record(body, "Warning", UNREADABLE, "; ".join(wrong))
+        clients.cluster.record(body, "Warning", reasons.UNREADABLE, "; ".join(wrong))
 
 
 def changes(

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edge_operator.api import Placement
-from edge_operator.api.devicepools import DevicePoolSpec
+from edge_api import Placement
+from edge_api.devicepools import DevicePoolSpec
 from edge_operator.cluster import PLACEMENTS, Object
 from edge_operator.errors import TritonError, TritonUnreachableError
 from edge_operator.names import is_tail_of

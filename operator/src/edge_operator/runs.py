@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edge_operator.api import Placement
-from edge_operator.api.inferenceservices import InferenceService, ModelSource, Validation
-from edge_operator.api.tensors import Slice
+from edge_api import Placement
+from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Finding
 from edge_operator.pools import PoolMember

@@ -13,7 +13,7 @@ _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is the installation's to decide and no service's."""
+    """Settings of the installation, the same for all services."""
 
     store_url: str
     runtime_image: str
@@ -53,7 +53,8 @@ class Settings:
         policy = environment.get("EDGE_RUNTIME_PULL_POLICY") or "IfNotPresent"
         if policy not in get_args(PullPolicy):
             raise SettingsError(
-                f'EDGE_RUNTIME_PULL_POLICY: "{policy}" is not one of {", ".join(get_args(PullPolicy))}'
+                f'EDGE_RUNTIME_PULL_POLICY: "{policy}" is not a pull policy: '
+                f"use one of {', '.join(get_args(PullPolicy))}"
             )
         return cls(
             store_url=_url(environment, "EDGE_STORE"),
@@ -76,7 +77,7 @@ class Settings:
 def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise SettingsError(f"{name} is not set: give {what}")
+        raise SettingsError(f"{name}: not set: set it to {what}")
     return value
 
 
@@ -84,8 +85,8 @@ def _tracing_endpoint(environment: Mapping[str, str]) -> str:
     value = environment.get("EDGE_TRACING_ENDPOINT", "")
     if value and not value.startswith(("http://", "https://")):
         raise SettingsError(
-            f'EDGE_TRACING_ENDPOINT: "{value}" is not an address: give a collector\'s for OTLP over HTTP, '
-            "e.g. http://collector:4318"
+            f'EDGE_TRACING_ENDPOINT: "{value}" is not a URL: use the OTLP/HTTP address of a collector, e.g. '
+            "http://collector:4318"
         )
     return value
 
@@ -97,14 +98,14 @@ def _ratio(environment: Mapping[str, str], name: str) -> float:
     except ValueError:
         ratio = -1.0
     if not 0 <= ratio <= 1:
-        raise SettingsError(f'{name}: "{value}" is not a share from 0 to 1')
+        raise SettingsError(f'{name}: "{value}" is not a number from 0 to 1: use e.g. 0.1')
     return ratio
 
 
 def _url(environment: Mapping[str, str], name: str) -> str:
     value = _required(environment, name, "the address of the model store, e.g. http://model-store:8080")
     if not value.startswith(("http://", "https://")):
-        raise SettingsError(f'{name}: "{value}" is not an address: it begins with http:// or https://')
+        raise SettingsError(f'{name}: "{value}" is not a URL: start it with http:// or https://')
     return value.rstrip("/")
 
 
@@ -119,7 +120,7 @@ def _grpc_flags(environment: Mapping[str, str]) -> Mapping[str, int]:
     for flag, value in flags.items():
         if not flag.startswith("grpc-") or not isinstance(value, int) or isinstance(value, bool):
             raise SettingsError(
-                f"{name}: {flag} {json.dumps(value)} is no flag with a number such as {example}"
+                f'{name}: "{flag}": {json.dumps(value)} is not a gRPC flag with a number: use e.g. {example}'
             )
     return flags
 
@@ -132,7 +133,7 @@ def _object(environment: Mapping[str, str], name: str, example: str) -> Mapping[
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"{name} is not JSON: {error}") from error
+        raise SettingsError(f"{name}: not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise SettingsError(f"{name} is not an object such as {example}")
+        raise SettingsError(f"{name}: not a JSON object: use e.g. {example}")
     return found

@@ -1,31 +1,32 @@
-"""What users see of a service and of a pool: conditions, entries, the printer columns' fields. Pure."""
+"""Computes the status of services and pools: conditions, entries, the fields of printer columns. Pure."""
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_operator.api import Placement, Share
-from edge_operator.api.devicepools import DevicePool, DevicePoolStatus, PoolNode
-from edge_operator.api.inferenceservices import (
+from edge_api import Placement, Share, reasons
+from edge_api.devicepools import DevicePool, DevicePoolStatus, PoolNode
+from edge_api.inferenceservices import (
     EntryStatus,
     InferenceService,
     InferenceServiceStatus,
     SloStatus,
 )
-from edge_operator.conditions import Blocked, ConditionType, Finding, conditions
-from edge_operator.pools import Node, PoolMember, group_members, server_nodes, taken_names
-from edge_operator.remedies import NAME_TAKEN
+from edge_api.reasons import ConditionType
+from edge_operator.conditions import Blocked, Finding, conditions
+from edge_operator.pools import Node, PoolMember, group_members, labels_text, server_nodes, taken_names
 from edge_planning.choosing.sentences import bandwidth_text
 
-ORDER: tuple[ConditionType, ...] = ("Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet")
+ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
+_LABEL_NODES = "label a node, or change the selector"
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a reconcile knows of a service when it ends.
+    """What a reconcile knows about a service when it ends.
 
-    placements: the published ones by node; steps: what the steps found; blocked: the step that failed.
+    placements: published, by node. steps: what the steps found. blocked: the step that failed.
     """
 
     members: tuple[PoolMember, ...]
@@ -34,18 +35,18 @@ class Observation:
     blocked: Blocked | None
     url: str
     pods: Mapping[str, str]
-    """What keeps a node's pod from running, by node, where something does."""
+    """Why a node's pod does not run, by node."""
 
 
 def service_status(
     service: InferenceService, seen: Observation, now: datetime.datetime
 ) -> InferenceServiceStatus:
-    """The status of the service after a reconcile."""
+    """Returns the status of the service after a reconcile."""
     nodes = [member.node for member in seen.members] or [
         Node(name, {}, ready=True) for name in sorted(seen.placements)
     ]
     problems = {node.name: _problem(node, seen, now) for node in nodes}
-    # What a node said before it fell silent is not what it does now.
+    # The last report of a node that stopped reporting does not describe what it does now.
     fresh = {node: p for node, p in seen.placements.items() if not _silent(p, now)}
     reports = [p.status for p in fresh.values() if p.status is not None]
     requests = sum(report.requests for report in reports)
@@ -76,36 +77,41 @@ def service_status(
 def pool_status(
     pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime, untrusted: str = ""
 ) -> DevicePoolStatus:
-    """The nodes of a pool, and whether each of its groups and Triton servers selects one.
+    """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    untrusted: why a Triton server cannot be asked by TLS as the pool says; empty when it can be.
+    untrusted: why TLS to a Triton server is not possible; empty if it is.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
     taken = taken_names(pool.spec.triton_servers, members)
     empty = [
-        f"spec.nodes[{index}].nodeSelector {dict(group.node_selector)} selects no node"
+        f'spec.nodes[{index}].nodeSelector: "{labels_text(group.node_selector)}" selects no node'
         for index, group in enumerate(pool.spec.nodes)
         if not any(node.device_class == group.device_class for node in found)
     ] + [
-        f"spec.tritonServers[{index}].nodeSelector {dict(server.node_selector)} selects no node"
+        f'spec.tritonServers[{index}].nodeSelector: "{labels_text(server.node_selector)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
         if not server_nodes(server, nodes)
     ]
     ready = (
-        Finding("Ready", "False", "NoNodes", "; ".join(empty) + ": label a node so, or change the selector")
+        Finding(
+            reasons.READY,
+            "False",
+            reasons.NO_NODES,
+            f"{'; '.join(empty)}: {_LABEL_NODES}",
+        )
         if empty
-        else Finding("Ready", "False", "NoCertificates", untrusted)
+        else Finding(reasons.READY, "False", reasons.NO_CERTIFICATES, untrusted)
         if untrusted
-        else Finding("Ready", "False", NAME_TAKEN, taken)
+        else Finding(reasons.READY, "False", reasons.NAME_TAKEN, taken)
         if taken
-        else Finding("Ready", "True", "NodesFound", "every group selects a node")
+        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "every selector selects a node")
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
     return DevicePoolStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, [ready], ("Ready",), generation, now),
+        conditions=conditions(previous.conditions, [ready], (reasons.READY,), generation, now),
         node_count=len(found),
         nodes=tuple(found),
     )
@@ -115,35 +121,39 @@ def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, 
     serving = any(p.status is not None and p.status.loaded for p in seen.placements.values())
     wrong = {node: problem for node, problem in problems.items() if problem}
     if seen.blocked is not None and not (seen.blocked.transient and serving and _was_ready(service)):
-        meanwhile = "; what served before goes on serving" if serving else ""
+        meanwhile = "; the previous routes keep serving" if serving else ""
         step = seen.blocked.finding()
-        return Finding("Ready", step.status, step.reason, step.message + meanwhile)
+        return Finding(reasons.READY, step.status, step.reason, step.message + meanwhile)
     starting = [node for node in wrong if _starting(node, seen)]
     if wrong and len(starting) == len(wrong):
-        return Finding("Ready", "Unknown", "Starting", f"the runtimes are starting at {', '.join(starting)}")
+        return Finding(
+            reasons.READY, "Unknown", reasons.STARTING, f"the runtimes are starting at {', '.join(starting)}"
+        )
     if wrong:
         sentences = "; ".join(f"{node}: {problem}" for node, problem in wrong.items())
-        return Finding("Ready", "False", _common_reason(wrong, seen), sentences)
+        return Finding(reasons.READY, "False", _common_reason(wrong, seen), sentences)
     switching = [node for node in problems if _switching(seen.placements.get(node))]
     if switching:
-        said = f"{', '.join(switching)}: loading the new routes; the old ones go on serving until then"
-        return Finding("Ready", "Unknown", "Switching", said)
+        said = f"{', '.join(switching)}: loading the new routes; the previous ones keep serving meanwhile"
+        return Finding(reasons.READY, "Unknown", reasons.SWITCHING, said)
     if seen.blocked is not None:
-        return Finding("Ready", "True", "Serving", f"serving as before, though: {seen.blocked.message}")
-    return Finding("Ready", "True", "Serving", f"answered at {', '.join(problems)}")
+        return Finding(
+            reasons.READY, "True", reasons.SERVING, f"serving as before, though: {seen.blocked.message}"
+        )
+    return Finding(reasons.READY, "True", reasons.SERVING, f"requests are served at {', '.join(problems)}")
 
 
 def _common_reason(nodes: Iterable[str], seen: Observation) -> str:
-    """The reason that all of these nodes give for not having loaded their routes, where it is the same."""
+    """Returns the reason that all of these nodes report, if it is the same."""
     reports = [seen.placements[node].status if node in seen.placements else None for node in nodes]
-    reasons = {r.reason if r is not None and not r.loaded else None for r in reports}
-    return (reasons.pop() if len(reasons) == 1 else None) or "EntriesNotReady"
+    given = {r.reason if r is not None and not r.loaded else None for r in reports}
+    return reasons.known(given.pop() if len(given) == 1 else None, reasons.ENTRIES_NOT_READY)
 
 
 def _was_ready(service: InferenceService) -> bool:
-    """Whether this very generation was served before something stopped answering."""
+    """Whether this generation was Ready before."""
     conditions = service.status.conditions if service.status is not None else ()
-    ready = next((condition for condition in conditions if condition.type == "Ready"), None)
+    ready = next((condition for condition in conditions if condition.type == reasons.READY), None)
     return (
         ready is not None
         and ready.status == "True"
@@ -156,11 +166,11 @@ def _slo_met(
 ) -> Finding:
     target = service.spec.slo
     if slo is None or slo.attainment is None:
-        return Finding("SLOMet", "Unknown", "NoRequests", "nobody asked within the last minute")
+        return Finding(reasons.SLO_MET, "Unknown", reasons.NO_REQUESTS, "no requests in the last minute")
     share = f"{float(slo.attainment):.1%}"
-    said = f"{share} of the last minute's {requests} requests were answered within {target.latency}"
+    said = f"{share} of the {requests} requests in the last minute met {target.latency}"
     if slo.attainment >= target.objective:
-        return Finding("SLOMet", "True", "ObjectiveMet", said)
+        return Finding(reasons.SLO_MET, "True", reasons.OBJECTIVE_MET, said)
     worst, attainment = min(
         (
             (node, placement.status.attainment)
@@ -173,18 +183,19 @@ def _slo_met(
         default=("", Share(0)),
     )
     return Finding(
-        "SLOMet",
+        reasons.SLO_MET,
         "False",
-        "ObjectiveMissed",
-        f"{said}, the objective is {target.objective:g}; the worst entry node is {worst} with {attainment}",
+        reasons.OBJECTIVE_MISSED,
+        f"{said}; spec.slo.objective requires {target.objective:.1%}: "
+        f"the worst entry node is {worst} with {float(attainment):.1%}",
     )
 
 
 def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
-    """What keeps an entry node from answering, as a sentence; empty when it answers."""
+    """Returns why an entry node does not serve requests; empty if it does."""
     placement = seen.placements.get(node.name)
     if not node.ready:
-        kept = "; its runtime goes on by itself if the machine runs" if placement is not None else ""
+        kept = "; its runtime keeps serving if the machine runs" if placement is not None else ""
         return f"the node is not Ready: {node.not_ready_because.rstrip('.')}{kept}"
     if placement is None:
         return "no routes are published yet"
@@ -193,9 +204,7 @@ def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
     if report is None:
         return pod or "the runtime has not reported yet"
     if not report.loaded:
-        meanwhile = (
-            "; the routes before these go on serving" if report.message and report.active_route else ""
-        )
+        meanwhile = "; the previous routes keep serving" if report.message and report.active_route else ""
         return report.message + meanwhile or pod or "the runtime is loading the routes"
     if _silent(placement, now) and report.last_updated is not None:
         return pod or f"the runtime has not reported since {report.last_updated:%H:%M:%S} UTC"
@@ -210,7 +219,7 @@ def _silent(placement: Placement, now: datetime.datetime) -> bool:
 
 
 def _starting(node: str, seen: Observation) -> bool:
-    """Whether all that is missing is the first report: the node is Ready and its pod has no trouble."""
+    """Whether only the first report is missing: the node is Ready and its pod has no problem."""
     placement = seen.placements.get(node)
     ready = any(member.node.name == node and member.node.ready for member in seen.members)
     return ready and placement is not None and placement.status is None and node not in seen.pods
@@ -240,7 +249,7 @@ def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus
 
 
 def _why(placement: Placement) -> str:
-    """Why the active route is the active one, from the table and the link."""
+    """Returns why the active route is active, from the table and the link."""
     report = placement.status
     assert report is not None
     routes = placement.spec.routes
@@ -248,12 +257,10 @@ def _why(placement: Placement) -> str:
     if index is None:
         return "no route is active yet"
     if len(routes) == 1:
-        return f"mode {placement.spec.mode} has this route alone"
+        return f"the only route in mode {placement.spec.mode}"
     if report.link is not None and report.link.state == "Down":
         return f"{placement.spec.link.peer if placement.spec.link else 'the cloud'} does not answer"
-    own = (
-        f"right from {bandwidth_text(routes[index].min_bandwidth)} on" if routes[index].min_bandwidth else ""
-    )
+    own = f"used from {bandwidth_text(routes[index].min_bandwidth)}" if routes[index].min_bandwidth else ""
     better = (
         f"{routes[index - 1].name} needs {bandwidth_text(routes[index - 1].min_bandwidth)}" if index else ""
     )

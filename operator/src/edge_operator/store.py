@@ -1,4 +1,4 @@
-"""The client of the model store: models, slices, profiles and their bytes, over HTTP."""
+"""Client of the model store: models, slices, profiles and their bytes, over HTTP."""
 
 import ssl
 from collections.abc import Sequence
@@ -9,17 +9,16 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from edge_operator.api.inferenceservices import ModelSource, Validation
-from edge_operator.api.objects import written
-from edge_operator.api.tensors import Slice, Tensor
+from edge_api import reasons
+from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.objects import written
+from edge_api.tensors import Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
 
-UNREACHABLE = "Unreachable"
-
 
 class _Answer(BaseModel):
-    """An answer of the store; what a newer store says besides is not ours to refuse."""
+    """A response of the store; fields that a newer store adds are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
@@ -48,7 +47,7 @@ class CardExit(_Answer):
 
 
 class ModelCard(_Answer):
-    """What the store found in a model's file."""
+    """The metadata that the store found in a model's file."""
 
     digest: str
     size: int = 0
@@ -57,7 +56,7 @@ class ModelCard(_Answer):
 
 
 class SegmentTime(_Answer):
-    """What the slice between two neighbouring cuts costs, in seconds."""
+    """Compute time of the slice between two neighboring cuts, in seconds."""
 
     start: str = Field(alias="from")
     end: str = Field(alias="to")
@@ -67,7 +66,7 @@ class SegmentTime(_Answer):
 
 
 class ExitTime(_Answer):
-    """What a whole exit costs, in seconds."""
+    """Compute time of a whole exit, in seconds."""
 
     exit: str
     output: str = ""
@@ -77,7 +76,7 @@ class ExitTime(_Answer):
 
 
 class AssumedSize(_Answer):
-    """The size with which an open dimension of an input was measured."""
+    """The size that an open dimension of an input had when it was measured."""
 
     input: str
     dimension: int
@@ -86,7 +85,7 @@ class AssumedSize(_Answer):
 
 
 class DeviceProfile(_Answer):
-    """What a model costs on a device class, as measured on one node of it."""
+    """Compute times of a model on a device class, measured on one of its nodes."""
 
     model: str
     device_class: str
@@ -99,7 +98,7 @@ class DeviceProfile(_Answer):
 
 
 class CodecAccuracy(_Answer):
-    """An exit's accuracy on the validation data with one codec at one cut. bytes: that cross for one item."""
+    """An exit's accuracy on the validation data with one codec at one cut. bytes: sent for one item."""
 
     exit: str
     cut: tuple[str, ...]
@@ -122,7 +121,7 @@ class CodecRefusal(_Answer):
 
 
 class CodecAccuracies(_Answer):
-    """What was measured on so many samples; nothing while it is not complete."""
+    """Accuracies measured on a number of samples; empty until complete."""
 
     complete: bool
     samples: int
@@ -159,7 +158,7 @@ class ModelStore:
         self._client = client or _client()
 
     def register(self, source: ModelSource) -> ModelCard:
-        """The card of the model at `source`: fetched, checked against its digest and parsed by the store."""
+        """Returns the metadata of the model at `source`; the store fetches, verifies and parses it."""
         return _parsed(
             ModelCard,
             self._json("POST", "/v1/models", written(source.model_copy(update={"validation": None}))),
@@ -174,7 +173,7 @@ class ModelStore:
         decode: str = "fp32",
         encode: str = "fp32",
     ) -> Slice:
-        """The sub-graph between two sets of tensors as a file of its own, with its codecs."""
+        """Returns the subgraph between two sets of tensors as a file, with its codecs."""
         asked = {
             "model": model,
             "inputs": list(inputs),
@@ -185,26 +184,26 @@ class ModelStore:
         return _parsed(Slice, self._json("POST", "/v1/slices", asked), "POST /v1/slices")
 
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:
-        """What was measured for the model on a device class, or None where nothing was."""
+        """Returns the measurements of the model on a device class, or None if there are none."""
         path = f"/v1/profiles/{model}/{device_class}"
         try:
             return _parsed(DeviceProfile, self._json("GET", path), f"GET {path}")
         except StoreError as error:
-            if error.reason == "NotFound":
+            if error.reason == reasons.NOT_FOUND:
                 return None
             raise
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
-        """What each codec costs each exit at each cut, as measured on the validation data.
+        """Returns the accuracy of each exit with each codec at each cut, measured on the validation data.
 
-        The store begins to measure when it is asked first, and says that it is not complete until then.
+        The store starts measuring at the first request; the result is not complete until it is done.
         """
         exits = [{"name": e.name, "output": e.output, "accuracy": e.accuracy} for e in card.exits]
         asked = {"model": card.digest, "exits": exits, "validation": written(validation)}
         return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", asked), "POST /v1/codecs")
 
     def blob(self, digest: str) -> bytes:
-        """The bytes under a digest."""
+        """Returns the bytes with a digest."""
         return self._answer("GET", f"/v1/blobs/{digest}").content
 
     def _request(self, method: str, path: str, body: object) -> httpx.Response:
@@ -218,7 +217,9 @@ class ModelStore:
             return self._answer(method, path, body).json()
         except ValueError as error:
             raise StoreError(
-                UNREACHABLE, f"{self.url}{path} answers with something that is not JSON"
+                reasons.UNREACHABLE,
+                f"model store {self.url}: response to {method} {path} is not JSON: check that a model store "
+                "listens there",
             ) from error
 
     def _answer(self, method: str, path: str, body: object = None) -> httpx.Response:
@@ -226,9 +227,7 @@ class ModelStore:
             response = self._request(method, path, body)
         except (httpx.HTTPError, CertificatesError) as error:
             cause = str(error) or type(error).__name__
-            raise StoreError(
-                UNREACHABLE, f"the model store at {self.url} does not answer: {cause}"
-            ) from error
+            raise StoreError(reasons.UNREACHABLE, f"model store {self.url}: no response: {cause}") from error
         if response.is_success:
             return response
         raise _refusal(response, f"{method} {path}")
@@ -246,8 +245,9 @@ def _parsed(answer: type[AnyAnswer], document: object, asked: str) -> AnyAnswer:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise StoreError(
-            "BadAnswer",
-            f"the model store's answer to {asked} is not what this version expects: {field}: {first['msg']}",
+            reasons.BAD_ANSWER,
+            f"model store: response to {asked}: {field}: {first['msg']}: run the operator and the "
+            "model store at the same version",
         ) from error
 
 
@@ -255,7 +255,7 @@ def _refusal(response: httpx.Response, asked: str) -> StoreError:
     try:
         document: Any = response.json()
         error = document["error"]
-        return StoreError(str(error["reason"]), str(error["message"]))
+        return StoreError(reasons.known(str(error["reason"]), reasons.STORE_FAILED), str(error["message"]))
     except (ValueError, KeyError, TypeError):
-        reason = "NotFound" if response.status_code == 404 else UNREACHABLE
-        return StoreError(reason, f"the model store answers {asked} with HTTP {response.status_code}")
+        reason = reasons.NOT_FOUND if response.status_code == 404 else reasons.UNREACHABLE
+        return StoreError(reason, f"model store: {asked} failed with HTTP {response.status_code}")

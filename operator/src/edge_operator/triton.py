@@ -15,7 +15,7 @@ import tritonclient.http
 from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolationError
 from tritonclient.utils import InferenceServerException
 
-from edge_operator.api.tensors import Tensor
+from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
 from edge_operator.errors import (
     CertificatesError,
@@ -82,7 +82,9 @@ class TritonServers:
         with self._client(tail.address, doing) as client:
             client.load_model(tail.name, config=json.dumps(model_config(tail)), files=model_files(tail, onnx))
             if not client.is_model_ready(tail.name):
-                raise TailRefusedError(f"{doing} failed: it was accepted and is not ready")
+                raise TailRefusedError(
+                    f"{doing} failed: Triton accepted the model but it is not ready: read the log of Triton"
+                )
 
     def unload(self, address: str, name: str) -> None:
         """Unloads a model; one that is not there is fine."""
@@ -112,19 +114,19 @@ class TritonServers:
         except ssl.SSLCertVerificationError as error:
             cause = error.verify_message.rstrip(".")
             raise TritonUntrustedError(
-                f"{doing} failed: the certificate there is refused ({cause}); it must hold the host of "
-                "httpAddress and be signed by ca.crt of the chart's operator.tlsSecret"
+                f"{doing} failed: its certificate is not trusted ({cause}): use one with the host of "
+                "httpAddress, signed by ca.crt of operator.tlsSecret of the chart"
             ) from error
         except ssl.SSLError as error:
             raise TritonUntrustedError(
-                f"{doing} failed: TLS ends with {words(error)}; it must speak TLS and trust tls.crt of the "
-                "chart's operator.tlsSecret"
+                f"{doing} failed: TLS failed ({words(error)}): make it speak TLS and trust tls.crt of "
+                "operator.tlsSecret of the chart"
             ) from error
         except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
             cause = str(error).rstrip(".") or type(error).__name__
             if context is not None and isinstance(error, (HTTPConnectionClosed, ConnectionResetError)):
-                cause += "; perhaps tls.crt of the chart's operator.tlsSecret is not trusted there"
-            raise TritonUnreachableError(f"{doing} failed: nobody answers there ({cause})") from error
+                cause += "; it may not trust tls.crt of operator.tlsSecret of the chart"
+            raise TritonUnreachableError(f"{doing} failed: no response ({cause})") from error
         finally:
             if client is not None:
                 client.close()
@@ -167,20 +169,18 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
     said = " ".join(_TAG.sub(" ", str(page)).split()).removeprefix(f"{status} ")[:200]
     if "certificate" in said.lower():  # nginx answers so, with 400
         return TritonUntrustedError(
-            f"{doing} failed: the proxy refuses the operator's certificate (HTTP {status} {said}); it must "
-            "trust tls.crt of the chart's operator.tlsSecret"
+            f"{doing} failed: the proxy refuses the operator's certificate (HTTP {status} {said}): make it "
+            "trust tls.crt of operator.tlsSecret of the chart"
         )
     if status in _GATEWAY:
-        return TritonUnreachableError(
-            f"{doing} failed: a proxy is there and no Triton (HTTP {status} {said})"
-        )
-    return TailRefusedError(f"{doing} failed: a proxy before Triton refuses it (HTTP {status} {said})")
+        return TritonUnreachableError(f"{doing} failed: the proxy cannot reach Triton (HTTP {status} {said})")
+    return TailRefusedError(f"{doing} failed: the proxy in front of Triton refuses it (HTTP {status} {said})")
 
 
 def _context(certificates: Path | None) -> ssl.SSLContext:
     """What TLS is spoken with on a greenlet's socket."""
     if certificates is None:
         raise CertificatesError(
-            "the operator has no certificates for scheme HTTPS: set operator.tlsSecret of the chart"
+            "scheme HTTPS requires certificates for the operator: set operator.tlsSecret of the chart"
         )
     return client_context(certificates, gevent.ssl.SSLContext)

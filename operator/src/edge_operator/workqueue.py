@@ -96,9 +96,7 @@ class WorkQueue(Generic[Key]):
                 again = await self._work(key)
             except Exception:
                 delay = self._schedule.fail(key, self._clock())
-                logging.getLogger(__name__).exception(
-                    "reconciling %s failed; next attempt in %.0f s", key, delay
-                )
+                logging.getLogger(__name__).exception("reconciling %s failed: retrying in %.0f s", key, delay)
             else:
                 self._schedule.succeed(key, None if again is None else self._clock() + again)
         self._changed.set()

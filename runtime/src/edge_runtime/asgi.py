@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, CallerLeft, TooLarge, TooSlow
+from edge_runtime.json_values import Json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -86,7 +86,7 @@ async def reply(
     """
     size = sum(map(len, parts))
     if size <= _TOGETHER:
-        await answer(send, status, b"".join(parts), headers)
+        await respond(send, status, b"".join(parts), headers)
         return
     length = (b"content-length", b"%d" % size)
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
@@ -95,7 +95,7 @@ async def reply(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def answer(
+async def respond(
     send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON,)
 ) -> None:
     """One complete response."""

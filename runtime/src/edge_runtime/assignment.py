@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from enum import Enum
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -17,15 +18,12 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from edge_planning.routing.deadlines import Action
-from edge_runtime.documents import Json
+from edge_planning.routing.deadlines import DeadlineAction
 from edge_runtime.errors import BadPlacement
-from edge_runtime.faults import fault_of
+from edge_runtime.json_values import Json, shown
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from edge_runtime.units import parse_duration, parse_quantity
-from edge_runtime.words import shown
-
-LOCAL: Final = "local"
+from edge_runtime.validation_errors import describe
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -153,14 +151,14 @@ class Route(_Part):
         return any(stage.runtime == "Triton" for stage in self.stages)
 
 
-class Relay(_Part):
-    """A slice that runs here for other entry nodes under the name `model`, and the stages behind it."""
+class IntermediateSlice(_Part):
+    """A slice that this intermediate node runs for other entry nodes as `model`, and the stages behind it."""
 
     model: str = Field(min_length=1)
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=7)
 
     @model_validator(mode="after")
-    def _begins_here(self) -> Relay:
+    def _begins_here(self) -> IntermediateSlice:
         if [s.address is None for s in self.stages] != [True] + [False] * (len(self.stages) - 1):
             raise ValueError("stages must be one at this node, then those that are hops away")
         return self
@@ -182,7 +180,7 @@ class Slo(_Part):
     min_accuracy: float | None = None
 
 
-class Link(_Part):
+class LinkSettings(_Part):
     """Where to measure the link to `peer`, how often when no traffic does, and for how many bytes an hour."""
 
     peer: str
@@ -212,7 +210,7 @@ class EarlyExit(_Part):
 class Deadline(_Part):
     """What becomes of a request whose remote reply is late."""
 
-    action: Action = Action.LOCAL_EXIT
+    action: DeadlineAction = DeadlineAction.LOCAL_EXIT
 
 
 class InputFilter(_Part):
@@ -238,14 +236,14 @@ class Spec(_Part):
     mode: str
     model: Model
     slo: Slo
-    link: Link | None = None
+    link: LinkSettings | None = None
     early_exit: EarlyExit = EarlyExit()
     deadline: Deadline = Deadline()
     autonomy: Seconds | None = None
     input_filter: InputFilter | None = None
     result_cache: ResultCache | None = None
     routes: tuple[Route, ...] = Field(min_length=1)
-    relays: tuple[Relay, ...] = ()
+    relays: tuple[IntermediateSlice, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Spec:
@@ -287,7 +285,7 @@ def parse_placement(document: Json) -> Placement:
         spec = Spec.model_validate(document["spec"], context=_DOCUMENT)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise BadPlacement(fault_of({**first, "loc": ("spec", *first["loc"])})) from error
+        raise BadPlacement(describe({**first, "loc": ("spec", *first["loc"])})) from error
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
     placement = Placement(
         name=metadata["name"],

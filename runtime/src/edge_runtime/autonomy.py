@@ -14,7 +14,7 @@ from edge_runtime.units import format_duration
 _WRITE_EVERY: Final = 60.0
 
 
-class LastWord:
+class LastContact:
     """When the API server answered last. `clock` gives seconds that go on over a reboot: time.time does."""
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:

@@ -19,8 +19,8 @@ from typing import Any, Final
 import orjson
 
 from edge_runtime.connections import Connection, HttpClient, Resolver
-from edge_runtime.documents import Json
 from edge_runtime.errors import ConnectionFailed, NotFound, Unreachable
+from edge_runtime.json_values import Json
 
 _log = logging.getLogger(__name__)
 

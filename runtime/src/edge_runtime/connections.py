@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import httptools
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import ConnectionFailed
+from edge_runtime.json_values import Json
 
 Part = bytes | memoryview
 

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_planning.routing.deadlines import Action, Allowance, Times, allowance, head_due, usable
-from edge_runtime.answers import Answer, confidence, rowwise
-from edge_runtime.cheap.settings import Cheap
+from edge_planning.routing.deadlines import DeadlineAction, Allowance, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
+from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
 from edge_runtime.routing.active_routes import Chosen
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse, confidence, rowwise
+from edge_runtime.routing.early_exits import run_until_confident
+from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.insurance import Insurance
-from edge_runtime.routing.ladders import climb
-from edge_runtime.routing.tables import LoadedRoute, Table
+from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 from edge_runtime.status import Window
 from edge_runtime.tensors import Array, Contract
 
@@ -42,7 +42,7 @@ class Dataplane:
     ) -> None:
         self.window = Window()
         self._generations, self._metrics, self._clock = generations, metrics, clock
-        self._runner, self._guards = generations.runner, generations.guards
+        self._runner, self._breakers = generations.runner, generations.breakers
         self._active_route = generations.active_route
 
     @property
@@ -57,9 +57,9 @@ class Dataplane:
         return self._generations.message
 
     @property
-    def cheap(self) -> Cheap:
+    def memoization(self) -> MemoizationSettings:
         """What the table in use has switched on."""
-        return self._generations.cheap
+        return self._generations.memoization
 
     @property
     def active(self) -> LoadedRoute | None:
@@ -79,20 +79,20 @@ class Dataplane:
         table = self._generations.table
         return table.placement.spec.slo.latency if table is not None else None
 
-    async def infer(self, question: Question) -> Answer:
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Answers within the caller's time or the SLO, whichever is less.
 
         Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
         """
-        start = self._clock() if question.since is None else question.since
+        start = self._clock() if request.since is None else request.since
         table = self._generations.table
         if table is None:
             raise NotReady("no placement is loaded yet; ask /v2/health/ready")
         slo = table.placement.spec.slo.latency
-        deadline = slo if question.within is None else min(slo, question.within)
-        self._runner.admit(table.routes[-1].pace.seconds)
+        deadline = slo if request.within is None else min(slo, request.within)
+        self._runner.admit(table.routes[-1].stats.seconds)
         try:
-            output, loaded, outcome = await self._answer(table, question.inputs, start, deadline)
+            output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
             self._runner.leave()
         route = loaded.route
@@ -106,20 +106,22 @@ class Dataplane:
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output, _items(loaded, output, question.inputs))) is not None:
+        if (sure := confidence(output, _items(loaded, output, request.inputs))) is not None:
             parameters["confidence"] = sure
-        return Answer([output] * len(question.outputs), parameters, _worth(table, loaded, outcome))
+        return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
-    def repeated(self, answer: Answer, outcome: str, seconds: float, within: float | None) -> None:
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
         """Counts a request that was answered by an answer given before."""
         target = self.target
         met = target is None or seconds <= target
-        exit_, route = str(answer.parameters["exit"]), str(answer.parameters["route"])
+        exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])
         self._metrics.request(exit_, route, outcome, seconds, met)
         self.window.add(self._clock() - seconds, seconds, met)
 
-    async def _answer(
-        self, table: Table, inputs: Mapping[str, Array], start: float, deadline: float
+    async def _respond(
+        self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
         found = self._active_route.choose(table, self._generations.link, deadline, self._runner.wait)
@@ -138,13 +140,16 @@ class Dataplane:
             raise
 
     async def _run_here(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
     ) -> tuple[Array, LoadedRoute]:
-        ladder, leave_at = table.ladders.get(loaded.route.name), table.placement.spec.early_exit.leave_at
-        if ladder is None or leave_at is None:
+        branched, leave_at = (
+            table.branched_routes.get(loaded.route.name),
+            table.placement.spec.early_exit.leave_at,
+        )
+        if branched is None or leave_at is None:
             return await self._run(loaded, inputs, due), loaded
         run = partial(self._run_stage, due=due)
-        return await climb(ladder, inputs, leave_at, run, lambda: until - self._clock())
+        return await run_until_confident(branched, inputs, leave_at, run, lambda: until - self._clock())
 
     async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> Array:
         return (await self._run_stage(loaded, inputs, due))[0]
@@ -156,20 +161,20 @@ class Dataplane:
         feeds = {t.name: inputs[t.name] for t in session.inputs}
         results = await self._runner.run(session, feeds, None, due)
         seconds = self._clock() - start
-        loaded.pace.add(seconds)
+        loaded.stats.add(seconds)
         self._metrics.stage(loaded.route.name, seconds)
         return results
 
     async def _run_split(
         self,
-        table: Table,
-        chosen: Chosen,
+        table: LoadedTable,
+        loaded: LoadedRoute,
         inputs: Mapping[str, Array],
         start: float,
         deadline: float,
     ) -> tuple[Array, LoadedRoute, str]:
-        """By the hop, insured by what can answer here: as `_answer`."""
-        loaded, trial, known = chosen.loaded, chosen.trial, inputs
+        """By the hop, or by a fallback at this node; the result is that of `_respond`."""
+        known = inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
             try:
@@ -183,7 +188,7 @@ class Dataplane:
                 return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
             # What the far stage reads was made here, or is an input that goes past the cut as it is.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-        cover = table.cover(loaded)
+        fallback = table.fallback(loaded)
         times = Times(
             table.placement.spec.slo.latency,
             deadline,
@@ -193,30 +198,30 @@ class Dataplane:
         )
         spec = table.placement.spec
         action, leave_at = spec.deadline.action, spec.early_exit.leave_at
-        allowed = allowance(action, times, cover.pace if cover is not None else None)
-        if cover is None:
+        allowed = allowance(action, times, fallback.stats if fallback is not None else None)
+        if fallback is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
-        insurance = Insurance(lambda: self._run(cover, known, start + usable(deadline)))
-        if leave_at is not None and cover is not table.local:
-            output = await insurance.result()
-            if (confidence(output, _items(cover, output, inputs)) or 0.0) >= leave_at:
+        deferred = DeferredFallback(lambda: self._run(fallback, known, start + usable(deadline)))
+        if leave_at is not None and fallback is not table.local:
+            output = await deferred.result()
+            if (confidence(output, _items(fallback, output, inputs)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
-                return output, cover, "ok"
-        if allowed.insure_in is not None:
-            insurance.begin_in(allowed.insure_in)
+                return output, fallback, "ok"
+        if allowed.fallback_in is not None:
+            deferred.start_in(allowed.fallback_in)
         try:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         except CannotAnswer as error:
             reason = _OUTCOMES.get(type(error), "failed")
-            if action is Action.FAIL and reason != "failed":
+            if action is DeadlineAction.FAIL and reason != "failed":
                 raise
             self._metrics.fallback(reason)
-            return await insurance.result(), cover, "fallback"
+            return await deferred.result(), fallback, "fallback"
         finally:
-            insurance.cancel()
+            deferred.cancel()
 
     async def _run_instead(
-        self, table: Table, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
     ) -> tuple[Array, LoadedRoute, str]:
         """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
         if table.local is None:
@@ -235,12 +240,12 @@ class Dataplane:
         try:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
-                with self._guards.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds, allowed.only))[0]
+                with self._breakers.patient(hop, limit, allowed.expected):
+                    output = (await hop.infer(activations, allowed.seconds))[0]
             outcome = "ok"
             return output
         except TimeoutError:
-            raise HopLate(f"{remote.place}: others waited in vain meanwhile") from None
+            raise HopLate(f"{remote.place}: circuit breaker opened while waiting") from None
         except CannotAnswer as error:
             outcome = _OUTCOMES.get(type(error), "failed")
             if self._ended(loaded, outcome, trial=trial, fair=allowed.fair):
@@ -259,7 +264,7 @@ class Dataplane:
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None
-        return self._guards.ended(loaded.hop, outcome, trial=trial, fair=fair)
+        return self._breakers.ended(loaded.hop, outcome, trial=trial, fair=fair)
 
 
 def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> bool:
@@ -267,7 +272,7 @@ def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> b
     return loaded.route.output.batched and rowwise(output, inputs.values())
 
 
-def _worth(table: Table, loaded: LoadedRoute, outcome: str) -> float:
+def _worth(table: LoadedTable, loaded: LoadedRoute, outcome: str) -> float:
     """The accuracy of an answer; the highest where its exit was so sure that the input left early."""
     planned = any(other.route.name == loaded.route.name for other in table.routes)
     return loaded.route.accuracy if planned or outcome != "ok" else 1.0

@@ -9,16 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.alone import admit_file, load_model, read_exits
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
-from edge_runtime.profiling import Measured, Slice, Slices, measure_all
+from edge_runtime.profiling import Measured, TimedSlice, TimedSlices, measure_all
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import Samples, make
 from edge_runtime.slicing import Graph, digest_of
-from edge_runtime.slicing.sizes import with_sizes
-from edge_runtime.trials.judging import SECONDS, Subject, Trials
+from edge_runtime.slicing.reading import parse
+from edge_runtime.standalone import admit_file, load_model, read_exits
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
 
@@ -104,7 +104,7 @@ def profile_file(
     exits = stated or {t.name: t.name for t in whole.outputs}
     note = ""
     try:
-        graph = Graph(with_sizes(data, samples.sizes()))
+        graph = Graph(_with_sizes(data, samples.sizes()))
         if not stated:  # an output that is a constant takes no time
             exits = {name: name for name in exits if name in graph.computed} or exits
         with trials:
@@ -113,7 +113,7 @@ def profile_file(
         note = f"measured as a whole, since {error}"
         if any(a.dimension for a in samples.assumed):
             note += f"; give their sizes by {samples.shape_flags()}"
-        parts = {("", name): Slice(whole, samples.feeds) for name in exits}
+        parts = {("", name): TimedSlice(whole, samples.feeds) for name in exits}
     measured = measure_all(
         {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
     )
@@ -134,12 +134,12 @@ def _parts(
     samples: Samples,
     part: Callable[[Sequence[str], Sequence[str]], Session],
     progress: Callable[[int, int], None],
-) -> dict[Key, Slice]:
+) -> dict[Key, TimedSlice]:
     """Each exit as a whole, from nothing to its name, and what lies between the cuts.
 
     Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
     """
-    made, parts = Slices(part, samples.feeds), dict[Key, Slice]()
+    made, parts = TimedSlices(part, samples.feeds), dict[Key, TimedSlice]()
     cuts = {output: graph.cuts(output) for output in exits.values()}
     for name, output in exits.items():
         parts["", name] = made.between(cuts[output][0].tensors, (output,))
@@ -166,3 +166,19 @@ def _columns(measured: Measured) -> tuple[str, str, str]:
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Names to the left, figures to the right."""
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+
+
+def _with_sizes(data: bytes, shapes: Mapping[str, Sequence[int]]) -> bytes:
+    """The model with the open dimensions of its inputs fixed to the sizes in `shapes`.
+
+    The first dimension, the batch, stays open, as does any dimension of size -1. Raises NotOnnx.
+    """
+    model = parse(data)
+    changed = False
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for axis, (dim, size) in enumerate(zip(dims, shapes.get(value.name, ()), strict=False)):
+            if axis and size >= 0 and (not dim.HasField("dim_value") or dim.dim_value < 0):
+                dim.dim_value = size
+                changed = True
+    return model.SerializeToString() if changed else data

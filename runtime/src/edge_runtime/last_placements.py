@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from edge_runtime.documents import Json
+from edge_runtime.json_values import Json
 from edge_runtime.model_store import write_whole
 
 

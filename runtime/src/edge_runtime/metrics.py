@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import resident
-from edge_runtime.rows.proven import Proven
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _WAITS = (0.0005, 0.001, *_SECONDS)
@@ -145,7 +145,7 @@ class Metrics:
         """What is loaded from now on."""
         self._sessions.set(size)
 
-    def joins(self, proven: Iterable[Proven]) -> None:
+    def joins(self, proven: Iterable[ProvenProperties]) -> None:
         """What is proven of all that is loaded from now on."""
         found = [bool(found.alone) for found in proven]
         for alone, gauge in self._joins.items():

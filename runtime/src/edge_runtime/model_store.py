@@ -52,10 +52,10 @@ class ModelStore:
         made: dict[str, Any] = orjson.loads(await self._call("POST", "/v1/slices", orjson.dumps(request)))
         return made
 
-    async def card(self, model: str) -> dict[str, Any]:
+    async def metadata(self, model: str) -> dict[str, Any]:
         """The ModelCard of a model that the store holds, with every exit that was asked for."""
-        card: dict[str, Any] = orjson.loads(await self._call("GET", f"/v1/models/{model}"))
-        return card
+        metadata: dict[str, Any] = orjson.loads(await self._call("GET", f"/v1/models/{model}"))
+        return metadata
 
     async def put_profile(self, model: str, device_class: str, profile: dict[str, Any]) -> None:
         """Keeps a DeviceProfile."""

@@ -16,7 +16,7 @@ from edge_runtime.model_store import ModelStore
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.tensors import Array, Tensor, size_of
-from edge_runtime.trials.judging import SECONDS, Subject, Trials
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")
@@ -81,7 +81,7 @@ def measure_all(
     }
 
 
-class Slice:
+class TimedSlice:
     """A part of a model and what it is measured on: each sample in its turn."""
 
     def __init__(self, session: Session, feeds: Sequence[Mapping[str, Array]]) -> None:
@@ -104,7 +104,7 @@ class Slice:
         return [dict(zip(names, self._session.run(feed), strict=True)) for feed in self._feeds]
 
 
-class Slices:
+class TimedSlices:
     """The parts of a model between its cuts, each on what those before it make of the model's inputs.
 
     Zeros in the middle of a network are no sensible input, and only the parts before know the sizes there.
@@ -118,15 +118,15 @@ class Slices:
         """make: gives the part from some tensors to others, loaded."""
         self._make = make
         self._values = [dict(feed) for feed in feeds]
-        self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], Slice] = {}
+        self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], TimedSlice] = {}
 
-    def between(self, start: Sequence[str], end: Sequence[str]) -> Slice:
+    def between(self, start: Sequence[str], end: Sequence[str]) -> TimedSlice:
         """The part from some tensors, which are the model's inputs or the end of a part made before."""
         key = tuple(start), tuple(end)
         if key not in self._known:
             session = self._make(start, end)
             names = [t.name for t in session.inputs]
-            part = Slice(session, [{name: values[name] for name in names} for values in self._values])
+            part = TimedSlice(session, [{name: values[name] for name in names} for values in self._values])
             for values, made in zip(self._values, part.outputs(), strict=True):
                 values.update(made)
             self._known[key] = part
@@ -149,14 +149,16 @@ async def profile_device(
     Each slice is tried in a process of its own first, for up to `trial_seconds`. Raises StorageError and
     CannotLoad, and BadRequest for what is given and is not the model's.
     """
-    card = await store.card(model)
-    source = card["inputs"][0]["name"]
-    pairs = [(segment["from"], segment["to"]) for segment in card["segments"]]
+    metadata = await store.metadata(model)
+    source = metadata["inputs"][0]["name"]
+    pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
     # Services name exits as they like, and share what is measured: an exit is told by its output.
-    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in card["exits"]}
-    names = {exit_["output"]: exit_["name"] for exit_ in card["exits"]}
+    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in metadata["exits"]}
+    names = {exit_["output"]: exit_["name"] for exit_ in metadata["exits"]}
     tensors = {
-        cut["tensor"]: cut.get("tensors", [cut["tensor"]]) for exit_ in card["exits"] for cut in exit_["cuts"]
+        cut["tensor"]: cut.get("tensors", [cut["tensor"]])
+        for exit_ in metadata["exits"]
+        for cut in exit_["cuts"]
     }
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
@@ -168,7 +170,7 @@ async def profile_device(
     first = next(iter(sessions.values()))
     samples = make(first.inputs, first.dimensions, given)
     try:
-        slices = Slices(lambda start, end: sessions[tuple(start), tuple(end)], samples.feeds)
+        slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], samples.feeds)
         runs = {pair: slices.between(*(tensors.get(name, [name]) for name in pair)).run for pair in order}
         measured = measure_all(runs, seconds, progress)
     except (BadTensor, ModelFailed) as error:
@@ -189,7 +191,7 @@ async def profile_device(
         **samples.document(),
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
-        "relativeError": relative_error(card["exits"], segments, exits),
+        "relativeError": relative_error(metadata["exits"], segments, exits),
     }
 
 

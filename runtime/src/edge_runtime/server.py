@@ -18,36 +18,36 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from edge_runtime.assignment import parse_placement
-from edge_runtime.autonomy import LastWord, refusal
-from edge_runtime.cheap.inputs import CheapInputs
+from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
-from edge_runtime.documents import Json
-from edge_runtime.endings import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.errors import BadPlacement, EdgeError, NotFound, Unreachable
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import UNLIMITED, Memory, cgroup_limit
-from edge_runtime.inference.pauses import short_pauses
 from edge_runtime.inference.runners import STUCK_AFTER
+from edge_runtime.json_values import Json
 from edge_runtime.last_placements import LastPlacements
+from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.routing.completions import Completions
-from edge_runtime.routing.continuations import Continuations
+from edge_runtime.routing.background_loading import BackgroundLoader
+from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.early_exits import EarlyExitLoader
+from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.ladders import Ladders
-from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.remembered import Remembered
-from edge_runtime.routing.repeats import Repeats
+from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.serving import Service
+from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.status import Report, status_document
 from edge_runtime.tls.certificates import Certificates
-from edge_runtime.tracing.contexts import start
+from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
-from edge_runtime.trials.judging import SECONDS, Trials
+from edge_runtime.trials.admission import SECONDS, Trials
 from edge_runtime.trials.records import Records
 
 if TYPE_CHECKING:
@@ -83,24 +83,28 @@ class Runtime:
     ) -> None:
         self.metrics = metrics or Metrics(service)
         trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
-        self._loader = Loader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
-        self._remembered = Remembered(cache_dir / "continuations.json")
-        completions = Completions(Continuations(self._remembered, store), Ladders(self._remembered, store))
+        self._loader = SliceLoader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
+        self._disk_cache = DiskCache(cache_dir / "model-store.json")
+        background = BackgroundLoader(
+            LocalTails(self._disk_cache, store), EarlyExitLoader(self._disk_cache, store)
+        )
         self.generations = Generations(
             self._loader,
             self.metrics,
             resolver,
-            completions=completions,
-            repeats=Repeats(self._remembered, store),
+            background=background,
+            repeatability=Repeatability(self._disk_cache, store),
             tls=tls,
             max_batch=max_batch,
             stuck_after=stuck_after,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
-        cheap = CheapInputs(self.dataplane, self.metrics.registry, service, token_bytes(16))
+        memoization = MemoizingBackend(self.dataplane, self.metrics.registry, service, token_bytes(16))
         runner = self.generations.runner
-        self.service = Service(service, cheap, lambda: self.generations.relays, lambda: runner.stuck)
-        self._last, self.word = LastPlacements(cache_dir), LastWord(cache_dir / "last-word", clock)
+        self.service = Service(
+            service, memoization, lambda: self.generations.intermediates, lambda: runner.stuck
+        )
+        self._last, self.word = LastPlacements(cache_dir), LastContact(cache_dir / "last-word", clock)
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")
@@ -173,7 +177,7 @@ class Runtime:
         except OSError as error:
             _log.warning("the placement is not kept on disk: %s", error)
         table = self.generations.table
-        needed = await self._remembered.digests() | (table.sessions.keys() if table else set())
+        needed = await self._disk_cache.digests() | (table.sessions.keys() if table else set())
         needed |= await asyncio.to_thread(self._last.digests)
         await self._loader.keep_only(needed)
 
@@ -309,7 +313,7 @@ async def run(
         tasks.append(asyncio.create_task(runtime.write_status(placements)))
     serving = asyncio.create_task(transports.serve())
     await unless_stopped(stop, runtime.load_last())
-    short_pauses()
+    tune_for_serving()
     if placements is not None:  # a file is nobody who could fall silent
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from typing import Any, Final, Protocol
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.tensors import Contract
 
 SERVER: Final = "edge-runtime"
-VERSION: Final = "0.1.0"
+VERSION: Final = version("edge-runtime")
 MODEL_VERSION: Final = "1"
 _NONE_YET: Final = "no placement has arrived yet"
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
 
 
 class Backend(Protocol):
-    """What answers: a route table, or one model alone."""
+    """What computes responses: a route table, or a standalone model."""
 
     platform: str
 
     @property
     def contract(self) -> Contract | None:
-        """What requests are read by; None before anything is loaded."""
+        """What requests are validated against; None before anything is loaded."""
 
     @property
     def message(self) -> str:
         """Why nothing is loaded."""
 
-    async def infer(self, question: Question) -> Answer:
-        """Answers within the time that is given if it can; an answer without any outputs is one that was not
-        worth computing.
-        """
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        """Responds within the timeout if possible; a dropped input gets a response without outputs."""
 
 
 def _nothing() -> Mapping[str, Backend]:
@@ -46,19 +45,17 @@ def _never() -> str:
 
 
 class Service:
-    """One model by name over what answers for it, and the relays that this node runs for others."""
+    """One model by name with its backend, and the slices that this node runs for other entry nodes."""
 
     def __init__(
         self,
         name: str,
         backend: Backend,
-        relays: Callable[[], Mapping[str, Backend]] = _nothing,
+        intermediates: Callable[[], Mapping[str, Backend]] = _nothing,
         stuck: Callable[[], str] = _never,
     ) -> None:
-        """relays: those of the moment, by model name. stuck: why requests wait for too long; empty while they
-        do not.
-        """
-        self.name, self.backend, self._relays, self._stuck = name, backend, relays, stuck
+        """intermediates: the current ones, by model name. stuck: why requests wait too long; empty if not."""
+        self.name, self.backend, self._intermediates, self._stuck = name, backend, intermediates, stuck
         self.draining = False
         self.refusal = ""  # why nothing is answered although it could be
 
@@ -71,7 +68,7 @@ class Service:
 
     def check(self, model: str, version: str = "") -> None:
         """UnknownModel for another name or version than those that are served."""
-        if model != self.name and model not in self._relays():
+        if model != self.name and model not in self._intermediates():
             raise UnknownModel(f'model "{model[:80]}" is not served here; ask for {self.name}')
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(
@@ -79,16 +76,16 @@ class Service:
             )
 
     def answering(self, model: str) -> Backend:
-        """What answers for a model that was checked; a relay may have gone since (UnknownModel)."""
+        """The backend of a checked model; UnknownModel if an intermediate slice was removed since."""
         if model == self.name:
             return self.backend
         self.check(model)
-        return self._relays()[model]
+        return self._intermediates()[model]
 
-    def ask(self, model: str, question: Question) -> Awaitable[Answer]:
-        """The answer of a model that was checked; DeadlinePassed once the caller's own time is over."""
+    def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
+        """The response of a model that was checked; DeadlinePassed once the caller's own time is over."""
         backend = self.answering(model)
-        return backend.infer(question) if question.within is None else _within(backend, question)
+        return backend.infer(request) if request.within is None else _within(backend, request)
 
     def contract(self, model: str, version: str = "") -> Contract:
         """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
@@ -114,9 +111,9 @@ class Service:
         }
 
     def index(self, only_ready: bool) -> list[dict[str, str]]:
-        """The repository index: the model and the relays, and whether they are ready."""
+        """The repository index: the model and the intermediate slices, and whether they are ready."""
         if self.ready:
-            names = [self.name, *self._relays()]
+            names = [self.name, *self._intermediates()]
             return [{"name": n, "version": MODEL_VERSION, "state": "READY", "reason": ""} for n in names]
         if only_ready:
             return []
@@ -126,13 +123,13 @@ class Service:
         ]
 
 
-async def _within(backend: Backend, question: Question) -> Answer:
+async def _within(backend: Backend, request: InferenceRequest) -> InferenceResponse:
     try:
-        async with asyncio.timeout(question.within) as limit:
-            return await backend.infer(question)
+        async with asyncio.timeout(request.within) as limit:
+            return await backend.infer(request)
     except TimeoutError:
         if not limit.expired():
             raise
         raise DeadlinePassed(
-            f"no answer within the {question.within:g} s that the request gave; give it more or ask later"
+            f"no answer within the {request.within:g} s that the request gave; give it more or ask later"
         ) from None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.asgi import App
-from edge_runtime.endings import GOODBYE, GRACE
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
@@ -22,6 +21,7 @@ from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.serving import Service
+from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from edge_runtime.words import shown
+from edge_runtime.json_values import shown
 
 _LONGEST: Final = 32
 _LARGEST: Final = 2**63 - 1

@@ -15,21 +15,21 @@ from types import FrameType
 
 from rich.console import Console
 
-from demo import existing, installation
+from demo import existing_cluster, installation
+from demo.client_processes import ClientProcesses
 from demo.clusters import Cluster, TritonAddress
-from demo.conductors import play
 from demo.errors import DemoError, NotSuited
-from demo.live import Display, comparison
-from demo.loads import Loads
-from demo.onbed import TestbedCluster
 from demo.pages import page
+from demo.phase_runner import play
 from demo.phases import MODES, PARTITION_ONLY, planned
 from demo.progress import Steps
 from demo.reports import DemoResult, ModeResult, complaints, document
 from demo.services import entry_nodes, routes_line, slo_seconds
+from demo.terminal import Display, comparison
+from demo.testbed_cluster import TestbedCluster
 from demo.training import SCRIPT, TrainedModel, Training
 from testbed import TestbedError
-from testbed.alongside import alongside
+from testbed.background import in_background
 
 ROOT = Path(__file__).resolve().parents[3]
 INTERRUPTED = 130
@@ -87,8 +87,8 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster:
             "--cluster existing needs --triton HOST:PORT: the HTTP address, as pods see it, of a Triton "
             "server started with --model-control-mode=explicit"
         )
-    return existing.ExistingCluster(
-        existing.images_from(os.environ), TritonAddress(arguments.triton, arguments.triton_backend)
+    return existing_cluster.ExistingCluster(
+        existing_cluster.images_from(os.environ), TritonAddress(arguments.triton, arguments.triton_backend)
     )
 
 
@@ -111,7 +111,7 @@ def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
 def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
     """From nothing to a service that is Ready."""
     training = Training(ROOT / SCRIPT, ROOT / ".cache", steps.say)
-    with alongside(training.run, training.stop):
+    with in_background(training.run, training.stop):
         cluster.start(steps.step, steps.say)
     model = training.model
     installation.set_speeds(cluster, ROOT, model, steps.say)
@@ -129,7 +129,7 @@ def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
 def play_modes(
     arguments: argparse.Namespace,
     cluster: Cluster,
-    clients: Loads,
+    clients: ClientProcesses,
     slo: float,
     console: Console,
     steps: Steps,
@@ -163,7 +163,7 @@ def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> in
         ready = time.monotonic()
         slo = slo_seconds(installation.service(cluster))
         nodes = entry_nodes(installation.placements(cluster))
-        clients = Loads(
+        clients = ClientProcesses(
             installation.entrances(cluster, nodes),
             {node: ("http", "grpc")[index % 2] for index, node in enumerate(nodes)},
             model=installation.SERVICE,

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
 from demo.phases import CUT
 from demo.reports import DemoResult, ModeResult
-from demo.statistics import Answer
+from demo.statistics import RequestResult
 
 COLORS = ("#3987e5", "#d95926", "#199e70", "#c98500", "#d55181", "#9085e9", "#6da7ec", "#7a7a70")
 SET_COLOR, FAILED_COLOR, SLO_COLOR = "#8a8a84", "#e34948", "#e34948"
@@ -19,7 +19,7 @@ LEAST_MBPS = 0.05
 
 def nodes_of(result: DemoResult) -> list[str]:
     """The entry nodes, by name: a node keeps its colour in every plot."""
-    return sorted({answer.node for mode in result.modes for answer in mode.answers})
+    return sorted({result.node for mode in result.modes for result in mode.results})
 
 
 def figure(result: DemoResult) -> go.Figure:
@@ -64,12 +64,12 @@ def figure(result: DemoResult) -> go.Figure:
 
 def exits(result: DemoResult) -> list[str]:
     """The exits that answered, by name."""
-    return sorted({a.exit for mode in result.modes for a in mode.answers if a.exit})
+    return sorted({a.exit for mode in result.modes for a in mode.results if a.exit})
 
 
 def cuts(result: DemoResult) -> list[str]:
     """The cuts in use: `local` lowest, then by name."""
-    found = {a.cut for mode in result.modes for a in mode.answers if a.cut}
+    found = {a.cut for mode in result.modes for a in mode.results if a.cut}
     return sorted(found, key=lambda cut: (cut != "local", cut))
 
 
@@ -80,8 +80,8 @@ def add_mode(
     zero = mode.phases[0].began
     first = column == 1
     for index, (node, color) in enumerate(colors.items()):
-        answers = sorted((a for a in mode.answers if a.node == node), key=lambda a: a.sent)
-        answered = [a for a in answers if not a.failed]
+        results = sorted((a for a in mode.results if a.node == node), key=lambda a: a.sent)
+        answered = [a for a in results if not a.failed]
         at = [a.sent - zero for a in answered]
         shared = {"legendgroup": node, "name": node}
         marks = {"color": color, "size": 5, "opacity": 0.75}
@@ -124,14 +124,14 @@ def add_mode(
                 col=column,
                 **shared,
             )
-    add_failed(plot, column, [a for a in mode.answers if a.failed], zero)
+    add_failed(plot, column, [a for a in mode.results if a.failed], zero)
     add_link_as_set(plot, column, mode, zero, first)
     plot.add_hline(
         y=slo_seconds * 1e3, line={"color": SLO_COLOR, "width": 1, "dash": "dot"}, row=1, col=column
     )
 
 
-def add_failed(plot: go.Figure, column: int, failed: Sequence[Answer], zero: float) -> None:
+def add_failed(plot: go.Figure, column: int, failed: Sequence[RequestResult], zero: float) -> None:
     """A cross for every request without an answer, where it was given up."""
     plot.add_scatter(
         x=[a.sent - zero for a in failed],

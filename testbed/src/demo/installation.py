@@ -11,10 +11,10 @@ import yaml
 
 from demo import calibration
 from demo.clusters import Cluster, Entrance, Say, TritonAddress
-from demo.deadlines import wait_for
 from demo.errors import DemoError, StepFailed
 from demo.services import condition_lines, not_carried_out, ready, slo_seconds
 from demo.training import TrainedModel
+from demo.waiting import wait_for
 from testbed import TestbedError
 
 NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"

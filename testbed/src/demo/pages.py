@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from demo.cells import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells
 from demo.figures import figure
-from demo.live import phase_rows
+from demo.formatting import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells
 from demo.reports import DemoResult, score
+from demo.terminal import phase_rows
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1b; --paper: #fcfcfa; --faint: #6b6b66; --line: #dcdcd6;

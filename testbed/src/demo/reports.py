@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demo.phases import CUT, Phase
-from demo.statistics import Answer, LinkSample, median_bps, route_switches, summarise
+from demo.statistics import LinkSample, RequestResult, median_bps, route_switches, summarise
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class PhaseResult:
 
     phase: Phase
     began: float
-    answers: Sequence[Answer]
+    results: Sequence[RequestResult]
     link: Sequence[LinkSample]
 
 
@@ -30,8 +30,8 @@ class ModeResult:
     error: str | None = None
 
     @property
-    def answers(self) -> list[Answer]:
-        return [answer for phase in self.phases for answer in phase.answers]
+    def results(self) -> list[RequestResult]:
+        return [result for phase in self.phases for result in phase.results]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def document(result: DemoResult) -> dict[str, Any]:
     auto = result.mode("Auto")
     return {
         "modes": {mode.mode: mode_document(mode, result.slo_seconds) for mode in result.modes},
-        "switches": route_switches(auto.answers) if auto else 0,
+        "switches": route_switches(auto.results) if auto else 0,
         "setup_s": round(result.setup_seconds, 1),
         "demo_s": round(result.demo_seconds, 1),
         "slo_s": result.slo_seconds,
@@ -63,7 +63,7 @@ def document(result: DemoResult) -> dict[str, Any]:
 
 def mode_document(mode: ModeResult, slo_seconds: float) -> dict[str, Any]:
     """A mode's entry, with its phases and, per entry node, the same numbers."""
-    whole = summarise(mode.answers, slo_seconds)
+    whole = summarise(mode.results, slo_seconds)
     found: dict[str, Any] = {
         "requests": whole.requests,
         "failed": whole.failed,
@@ -78,7 +78,7 @@ def mode_document(mode: ModeResult, slo_seconds: float) -> dict[str, Any]:
 
 def phase_document(result: PhaseResult, slo_seconds: float) -> dict[str, Any]:
     """A phase's entry; `link_bps` 0 is a link that is cut, null one that was left as it is."""
-    whole = summarise(result.answers, slo_seconds)
+    whole = summarise(result.results, slo_seconds)
     return {
         "link_bps": result.phase.link_bps,
         "measured_bps": rounded(median_bps(result.link), 0),
@@ -91,16 +91,16 @@ def phase_document(result: PhaseResult, slo_seconds: float) -> dict[str, Any]:
         "p95_s": rounded(whole.p95),
         "nodes": {
             node: {"exit": part.exit, "cut": part.cut, "slo_attainment": rounded(part.attainment)}
-            for node, part in by_node(result.answers, slo_seconds)
+            for node, part in by_node(result.results, slo_seconds)
         },
     }
 
 
-def by_node(answers: Iterable[Answer], slo_seconds: float) -> list[tuple[str, Any]]:
+def by_node(results: Iterable[RequestResult], slo_seconds: float) -> list[tuple[str, Any]]:
     """The summary of each node's requests, by the node's name."""
-    found: dict[str, list[Answer]] = {}
-    for answer in answers:
-        found.setdefault(answer.node, []).append(answer)
+    found: dict[str, list[RequestResult]] = {}
+    for result in results:
+        found.setdefault(result.node, []).append(result)
     return [(node, summarise(found[node], slo_seconds)) for node in sorted(found)]
 
 

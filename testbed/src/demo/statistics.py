@@ -1,4 +1,4 @@
-"""What the answers amount to: quantiles, attainment, accuracy. Pure."""
+"""Statistics of the request results: quantiles, attainment, accuracy. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import pairwise
 
 
 @dataclass(frozen=True)
-class Answer:
+class RequestResult:
     """One request and what came of it.
 
     `sent` is in seconds of the monotonic clock, `latency` in seconds. `right`: whether the answer was the
@@ -67,17 +67,17 @@ def most_frequent(pairs: Iterable[tuple[str, str]]) -> tuple[str | None, str | N
     return counted[0][0] if counted else (None, None)
 
 
-def summarise(answers: Sequence[Answer], slo_seconds: float) -> Summary:
+def summarise(results: Sequence[RequestResult], slo_seconds: float) -> Summary:
     """A failed request counts against the attainment, and not in accuracy or latency."""
-    answered = [answer for answer in answers if not answer.failed]
-    latencies = [answer.latency for answer in answered]
+    answered = [result for result in results if not result.failed]
+    latencies = [result.latency for result in answered]
     in_time = sum(latency <= slo_seconds for latency in latencies)
     exit_, cut = most_frequent((a.exit, a.cut) for a in answered if a.exit is not None and a.cut is not None)
     return Summary(
-        requests=len(answers),
-        failed=len(answers) - len(answered),
-        attainment=in_time / len(answers) if answers else None,
-        accuracy=sum(answer.right for answer in answered) / len(answered) if answered else None,
+        requests=len(results),
+        failed=len(results) - len(answered),
+        attainment=in_time / len(results) if results else None,
+        accuracy=sum(result.right for result in answered) / len(answered) if answered else None,
         p50=quantile(latencies, 0.5),
         p95=quantile(latencies, 0.95),
         exit=exit_,
@@ -85,12 +85,12 @@ def summarise(answers: Sequence[Answer], slo_seconds: float) -> Summary:
     )
 
 
-def route_switches(answers: Iterable[Answer]) -> int:
+def route_switches(results: Iterable[RequestResult]) -> int:
     """How often a node's requests, by when they were sent, went another (exit, cut) than the one before."""
     by_node: dict[str, list[tuple[str | None, str | None]]] = {}
-    for answer in sorted(answers, key=lambda a: a.sent):
-        if not answer.failed:
-            by_node.setdefault(answer.node, []).append((answer.exit, answer.cut))
+    for result in sorted(results, key=lambda a: a.sent):
+        if not result.failed:
+            by_node.setdefault(result.node, []).append((result.exit, result.cut))
     return sum(before != after for routes in by_node.values() for before, after in pairwise(routes))
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbed import addons, controlplane, images, prerequisites, prometheus
-from testbed.alongside import alongside
+from testbed import controlplane, images, prerequisites, prometheus
+from testbed.background import in_background
 from testbed.binaries import Binaries
 from testbed.builds import Builder
 from testbed.cluster import CONTROL_PLANE, PROMETHEUS, Cluster, readiness
@@ -24,6 +24,8 @@ from testbed.rates import checked_rate
 from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
 
 PROMETHEUS_SECONDS = 60
+AVAILABLE_SECONDS = 180
+MANIFESTS = Path(__file__).with_name("manifests")
 NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
 
 
@@ -219,8 +221,8 @@ class Testbed:
             triton = images.triton_image(self.layout, builder)
             with step(progress, "Triton"):
                 self._import(triton.archive, [CLOUD])
-                addons.apply(self.kubectl, "triton")
-                addons.wait_available(self.kubectl, "triton", "triton")
+                self._apply("triton")
+                self._wait_available("triton", "triton")
 
     def start_prometheus(self, progress: Progress = print_line) -> str:
         """Prometheus on the cloud side; returns its URL, which is to be reached from inside the networks."""
@@ -305,7 +307,7 @@ class Testbed:
         if not wanted:
             yield
             return
-        with alongside(lambda: self._build_images(root, wanted, progress), self._cluster.remove):
+        with in_background(lambda: self._build_images(root, wanted, progress), self._cluster.remove):
             yield
 
     def _build_images(self, root: ProcessRecord, wanted: Sequence[Build], progress: Progress) -> None:
@@ -325,12 +327,21 @@ class Testbed:
                 cluster.boot(root, topology, binary)
             with step(progress, "API server"):
                 cluster.wait_for_api(self.kubectl)
-            addons.apply(self.kubectl, "coredns")
+            self._apply("coredns")
             names = [node.name for node in topology.nodes]
             self._import(images.program_image(layout, "pause", binary["pause"]), names)
             self._import(images.program_image(layout, "coredns", binary["coredns"]), [CLOUD])
             with step(progress, "nodes Ready"):
                 cluster.wait_for_nodes(self.kubectl, topology)
             with step(progress, "cluster DNS"):
-                addons.wait_available(self.kubectl, "kube-system", "coredns")
+                self._wait_available("kube-system", "coredns")
             layout.booted.touch()
+
+    def _apply(self, name: str) -> None:
+        """Applies `manifests/NAME.yaml`."""
+        self.kubectl("apply", "-f", str(MANIFESTS / f"{name}.yaml"))
+
+    def _wait_available(self, namespace: str, deployment: str) -> None:
+        """Waits until the deployment's pods are ready; kubectl's error says what is not."""
+        timeout = f"--timeout={AVAILABLE_SECONDS}s"
+        self.kubectl("-n", namespace, "rollout", "status", f"deployment/{deployment}", timeout)

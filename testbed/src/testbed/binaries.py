@@ -21,6 +21,7 @@ from testbed.progress import Progress, step
 GOMODS = Path(__file__).with_name("gomods")
 KUBERNETES = "v1.34.2"
 ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
+VALE_VERSION = "v3.15.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 # The compiler collects its garbage rarely: a third less work for a gigabyte more of memory.
 GC_PERCENT = "800"
@@ -28,7 +29,10 @@ GC_PERCENT = "800"
 
 @dataclass(frozen=True)
 class Program:
-    """A program, the module in `gomods/` that pins it, and the package to build."""
+    """A program, the module in `gomods/` that pins it, and the package to build.
+
+    cgo: whether its packages hold C sources, so that the build needs a C compiler.
+    """
 
     name: str
     version: str
@@ -36,6 +40,7 @@ class Program:
     package: str
     version_command: tuple[str, ...] = ("--version",)
     variables: Mapping[str, str] = field(default_factory=dict)
+    cgo: bool = False
 
     @property
     def cached_name(self) -> str:
@@ -66,6 +71,17 @@ PROGRAMS = (
     ),
     Program("coredns", COREDNS, "coredns", ".", ("-version",)),
     Program("pause", "v1", "pause", "."),
+)
+
+
+# Not one of the cluster's PROGRAMS: only `make lint` runs it.
+VALE = Program(
+    "vale",
+    VALE_VERSION,
+    "vale",
+    "github.com/errata-ai/vale/v3/cmd/vale",
+    variables={"main.version": VALE_VERSION},
+    cgo=True,
 )
 
 
@@ -131,6 +147,10 @@ class Binaries:
             found |= self._build(group)
         return {name: path for name, path in found.items() if path is not None}
 
+    def one(self, program: Program) -> Path:
+        """Finds or builds one program. Raises BinaryUnavailableError."""
+        return self.find(program) or self._build([program])[program.name]
+
     def find(self, program: Program) -> Path | None:
         cached = self._cache / program.cached_name
         return _from_assets(program, os.environ.get(ASSETS)) or (
@@ -142,11 +162,12 @@ class Binaries:
         names = ", ".join(program.name for program in programs)
         self._cache.mkdir(parents=True, exist_ok=True)
         # Built elsewhere: a build that was interrupted must not look like a program.
-        work = self._cache.parent / "go-tmp"
+        work = self._cache.parent / f"go-tmp-{programs[0].module}"
         unfinished = work / "programs"
         unfinished.mkdir(parents=True, exist_ok=True)
         command = build_command(programs, shutil.which("go") or "go", unfinished)
-        env = ["env", f"--chdir={GOMODS / programs[0].module}", "CGO_ENABLED=0", "GOWORK=off"]
+        cgo = int(any(program.cgo for program in programs))
+        env = ["env", f"--chdir={GOMODS / programs[0].module}", f"CGO_ENABLED={cgo}", "GOWORK=off"]
         env += [f"GOTMPDIR={work}", f"GOGC={os.environ.get('GOGC', GC_PERCENT)}"]
         built = {}
         try:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 REPORT = ROOT / "build" / "test" / "times.json"
-SOURCES = ("operator/src", "runtime/src", "testbed/src", "tests", "examples", "benchmarks")
+SOURCES = (
+    "api/src",
+    "planning/src",
+    "operator/src",
+    "runtime/src",
+    "testbed/src",
+    "tests",
+    "examples",
+    "benchmarks",
+)
 CLUSTER_TESTS = ("tests/testbed", "tests/e2e")
 FAST = frozenset({"all", "fast"})
 LINT = FAST | {"lint"}
@@ -41,15 +50,19 @@ def checks(python: str) -> tuple[Check, ...]:
     """All checks in the order in which they find mistakes soonest."""
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
-    generate = ("-m", "edge_operator.api.generate", "--check", "crds", "charts/edge-intelligence/crds")
+    folders = ("crds", "charts/edge-intelligence/crds")
+    generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
     pytest = ("-m", "pytest")
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
+        Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
+        Check("graph of imports", (python, "-m", "testbed.import_graph", "--check"), LINT),
+        Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
-        Check("programs that tests ask with", (python, "-m", "testbed.programs"), FAST),
+        Check("programs that tests ask with", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
         # Here and not in the first test that needs them: on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),

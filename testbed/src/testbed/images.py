@@ -13,6 +13,7 @@ from testbed.nodes import CONTAINERD_SOCKET, NodeFiles
 from testbed.oci import write_program_image
 from testbed.processes import ProcessRecord, entering, run
 
+LIBRARIES = ("api", "planning")
 REPOSITORY, TAG = "localhost/edge-intelligence", "0.1.0"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -52,9 +53,8 @@ def triton_image(layout: Layout, builder: Builder) -> Image:
 
 def _project_image(layout: Layout, builder: Builder, name: str) -> Image:
     locks = [layout.sources / "requirements" / f"{lock}.lock" for lock in (name, "build")]
-    recipe = Recipe(
-        name, layout.sources / "Dockerfile", [layout.sources / name, *locks], target=name, tagged=True
-    )
+    code = [layout.sources / folder for folder in (*LIBRARIES, name)]
+    recipe = Recipe(name, layout.sources / "Dockerfile", [*code, *locks], target=name, tagged=True)
     return builder.image(recipe, reference(name))
 
 

@@ -1,10 +1,8 @@
 """Starts and ends the testbed's processes; nothing else does.
 
 A machine (the testbed as a whole, the control plane, each node) is a process and mount namespace whose first
-process
-is `keeper.py`. Ending that one process ends every process of the machine and takes its mounts apart, done by
-the
-kernel. A machine inside another ends with it. The keeper records itself before it has anything to lose.
+process is `supervisor.py`. When that process ends, the kernel ends every process of the machine and takes its
+mounts apart. A machine inside another ends with it. The supervisor records itself before anything else.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from typing import Any
 
 from testbed.errors import CommandFailedError, NotReadyInTimeError
 
-KEEPER = Path(__file__).with_name("keeper.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 HOST_PROC = "/run/host-proc"
 PRIVATE = ("/run", "/var/lib", "/var/log")
 
@@ -92,7 +90,7 @@ class Machine:
         return record if record and record.alive() else None
 
     def daemons(self) -> dict[str, dict[str, Any]]:
-        """What the keeper last said of its daemons: running, starts, exit (status of the last end)."""
+        """What the supervisor last said of its daemons: running, starts, exit (status of the last end)."""
         try:
             status: dict[str, dict[str, Any]] = json.loads(self.status_file.read_text())
         except (OSError, ValueError):
@@ -115,7 +113,7 @@ class Machine:
         spec = self.folder / f"{self.name}.spec.json"
         spec.write_text(json.dumps(self._spec(daemons, inside, lock_fd), indent=1))
         log = self.logs / f"{self.name}.log"
-        argv = [sys.executable, "-I", "-S", str(KEEPER), str(spec), str(log)]
+        argv = [sys.executable, "-I", "-S", str(SUPERVISOR), str(spec), str(log)]
         if inside is not None:
             argv = [*entering(inside, netns), *argv]
         run(argv, pass_fds=() if lock_fd is None else (lock_fd,))

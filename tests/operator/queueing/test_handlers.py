@@ -133,7 +133,7 @@ async def test_the_operator_is_not_alive_when_its_work_has_ended(memo: kopf.Memo
     memo.operator.check()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(RuntimeError, match="forever"):
         memo.operator.check()
 
 

@@ -1,12 +1,21 @@
 """Tails before tables, old tails last; a step that fails leaves what serves alone."""
 
+import re
 from typing import Any
 
 import pytest
 
+from edge_api.quantities import parse_duration
 from edge_operator.errors import StoreError
 
 World = Any  # tests/operator/conftest.py
+
+
+def nearest(message: str) -> float:
+    """The nearest feasible latency in a condition, in seconds."""
+    found = re.search(r"nearest feasible latency is ([0-9.a-z]+)", message)
+    assert found is not None, message
+    return parse_duration(found[1])
 
 
 def test_a_new_service_is_profiled_planned_loaded_and_published(world: World) -> None:
@@ -68,7 +77,7 @@ def test_a_new_service_without_triton_begins_with_its_local_routes_and_gets_the_
     placed = world.condition("Placed")
     assert (placed["status"], placed["reason"]) == ("False", "TritonUnreachable")
     assert "triton.test:8000" in placed["message"]
-    assert "cam-1, cam-2, gate answers alone" in placed["message"]
+    assert "cam-1, cam-2, gate" in placed["message"]
     world.triton.away = False
     world.reconcile()
     assert len(world.placements()["cam-1"]["spec"]["routes"]) > 1
@@ -196,7 +205,7 @@ def test_a_model_that_is_refused_leaves_the_one_before_serving(
     assert world.condition("ModelReady")["message"] == f"spec.{failure}"
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", reason)
-    assert "goes on serving" in ready["message"]
+    assert str(failure) in ready["message"]
 
 
 def test_a_store_that_is_away_for_a_while_does_not_make_a_serving_service_unready(world: World) -> None:
@@ -220,7 +229,8 @@ def test_an_unknown_pool_is_named_with_those_that_there_are(world: World) -> Non
     world.reconcile()
     planned = world.condition("Planned")
     assert (planned["status"], planned["reason"]) == ("False", "DevicePoolNotFound")
-    assert planned["message"] == 'spec.devicePool: "fabric" does not exist; the pools are: factory'
+    assert planned["message"].startswith('spec.devicePool: "fabric"')
+    assert "factory" in planned["message"]
     assert world.placements() == before
 
 
@@ -238,8 +248,8 @@ def test_an_slo_that_nothing_meets_is_served_by_the_fastest_and_said(world: Worl
     world.settle()
     planned = world.condition("Planned")
     assert (planned["status"], planned["reason"]) == ("True", "SLOOutOfReach")
-    assert "3ms" in planned["message"]
-    assert "fastest" in planned["message"]
+    assert planned["message"].startswith('spec.slo.latency: "3ms"')
+    assert nearest(planned["message"]) > 0.003
     assert len(world.placements()) == 3
 
 
@@ -248,7 +258,9 @@ def test_an_slo_that_no_accurate_enough_exit_meets_is_refused_with_what_would_do
     world.reconcile()
     planned = world.condition("Planned")
     assert (planned["status"], planned["reason"]) == ("False", "Infeasible")
-    assert "accuracy >= 0.90" in planned["message"]
+    assert planned["message"].startswith('spec.slo.latency: "3ms"')
+    assert "0.90" in planned["message"]
+    assert nearest(planned["message"]) > 0.003
     assert world.placements() == {}
 
 

@@ -49,7 +49,7 @@ def test_relays_are_published_and_answer_before_a_table_uses_them(tiers: Any) ->
     assert used(found["cam-1"]) == set()
     assert found["cam-1"]["spec"]["routes"][-1]["cut"] == "local"
     assert relays(found["gate"])
-    assert "those by way of gate follow" in tiers.condition("Placed")["message"]
+    assert "gate follow" in tiers.condition("Placed")["message"]
     tiers.reconcile()
     assert used(tiers.placements()["cam-1"]) == set(), "the gateway has not reported yet"
     tiers.runtimes_report()

@@ -21,30 +21,30 @@ def test_the_charts_environment_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "said"),
     [
-        ({"EDGE_STORE": ""}, "EDGE_STORE is not set: give the address of the model store"),
-        ({"EDGE_STORE": "store:8080"}, 'EDGE_STORE: "store:8080" is not an address'),
-        ({"EDGE_RUNTIME_IMAGE": ""}, "EDGE_RUNTIME_IMAGE is not set"),
-        ({"EDGE_RUNTIME_PULL_POLICY": "Sometimes"}, "is not one of Always, IfNotPresent, Never"),
-        ({"EDGE_RUNTIME_RESOURCES": "lots"}, "EDGE_RUNTIME_RESOURCES is not JSON"),
-        ({"EDGE_RUNTIME_RESOURCES": "[]"}, "EDGE_RUNTIME_RESOURCES is not an object"),
+        ({"EDGE_STORE": ""}, "EDGE_STORE: not set"),
+        ({"EDGE_STORE": "store:8080"}, 'EDGE_STORE: "store:8080"'),
+        ({"EDGE_RUNTIME_IMAGE": ""}, "EDGE_RUNTIME_IMAGE: not set"),
         (
-            {"EDGE_TRACING_ENDPOINT": "collector:4317"},
-            'EDGE_TRACING_ENDPOINT: "collector:4317" is not an address',
+            {"EDGE_RUNTIME_PULL_POLICY": "Sometimes"},
+            'EDGE_RUNTIME_PULL_POLICY: "Sometimes".* Always, IfNotPresent, Never',
         ),
-        ({"EDGE_TRACING_RATIO": "1.5"}, 'EDGE_TRACING_RATIO: "1.5" is not a share from 0 to 1'),
-        ({"EDGE_RUNTIME_GRPC": "60"}, "EDGE_RUNTIME_GRPC is not an object such as"),
-        ({"EDGE_RUNTIME_GRPC": '{"host": 1}'}, "EDGE_RUNTIME_GRPC: host 1 is no flag with a number"),
+        ({"EDGE_RUNTIME_RESOURCES": "lots"}, "EDGE_RUNTIME_RESOURCES: not JSON"),
+        ({"EDGE_RUNTIME_RESOURCES": "[]"}, "EDGE_RUNTIME_RESOURCES: not a JSON object"),
+        ({"EDGE_TRACING_ENDPOINT": "collector:4317"}, 'EDGE_TRACING_ENDPOINT: "collector:4317"'),
+        ({"EDGE_TRACING_RATIO": "1.5"}, 'EDGE_TRACING_RATIO: "1.5"'),
+        ({"EDGE_RUNTIME_GRPC": "60"}, "EDGE_RUNTIME_GRPC: not a JSON object"),
+        ({"EDGE_RUNTIME_GRPC": '{"host": 1}'}, 'EDGE_RUNTIME_GRPC: "host": 1'),
         (
             {"EDGE_RUNTIME_GRPC": '{"grpc-keepalive-time": "1m"}'},
-            'EDGE_RUNTIME_GRPC: grpc-keepalive-time "1m" is no flag with a number',
+            'EDGE_RUNTIME_GRPC: "grpc-keepalive-time": "1m"',
         ),
-        ({"EDGE_TRACING_RATIO": "some"}, 'EDGE_TRACING_RATIO: "some" is not a share'),
+        ({"EDGE_TRACING_RATIO": "some"}, 'EDGE_TRACING_RATIO: "some"'),
     ],
 )
-def test_a_bad_variable_is_named_with_its_fix(change: dict[str, str], sentence: str) -> None:
-    with pytest.raises(SettingsError, match=sentence):
+def test_a_bad_variable_is_named_with_its_fix(change: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
         Settings.from_environment(GOOD | change)
 
 
@@ -61,4 +61,4 @@ def test_the_command_ends_with_a_sentence(
     for name in GOOD:
         monkeypatch.delenv(name, raising=False)
     assert main(["run"]) == 2
-    assert capsys.readouterr().err.startswith("edge-operator: EDGE_STORE is not set")
+    assert capsys.readouterr().err.startswith("edge-operator: EDGE_STORE: not set")

@@ -27,7 +27,7 @@ def test_a_group_that_selects_no_node_is_named(world: World) -> None:
     world.remove_node("gate")
     condition = _reconcile(world)["conditions"][0]
     assert (condition["status"], condition["reason"]) == ("False", "NoNodes")
-    assert "spec.nodes[0].nodeSelector {'class': 'gateway'} selects no node" in condition["message"]
+    assert 'spec.nodes[0].nodeSelector: "class=gateway"' in condition["message"]
 
 
 def test_a_pool_that_asks_for_tls_without_certificates_says_where_they_are_missing(world: World) -> None:
@@ -36,7 +36,7 @@ def test_a_pool_that_asks_for_tls_without_certificates_says_where_they_are_missi
     world.cluster.put(pool)
     condition = _reconcile(world)["conditions"][0]
     assert (condition["status"], condition["reason"]) == ("False", "NoCertificates")
-    assert "spec.tritonServers[0].scheme: HTTPS" in condition["message"]
+    assert 'spec.tritonServers[0].scheme: "HTTPS"' in condition["message"]
     assert "set operator.tlsSecret and runtime.tlsSecret of the chart" in condition["message"]
     world.settings = replace(world.settings, tls_dir="/etc/edge/tls", tls_secret="edge-runtimes")
     assert _reconcile(world)["conditions"][0]["status"] == "True"

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from edge_api.quantities import parse_quantity
+from edge_planning.choosing.sentences import bandwidth_text
+
 World = Any  # tests/operator/conftest.py
 
 LOADED = {"requests": 100, "attainment": "0.99", "latency": {"p50": "40ms", "p95": "80ms"}}
@@ -28,8 +31,9 @@ def test_the_slo_is_judged_over_all_entries_by_their_requests(world: World) -> N
     assert status["slo"] == {"attainment": "0.696", "p95": "200ms"}  # (300*0.5 + 200*0.99) / 500
     met = world.condition("SLOMet")
     assert (met["status"], met["reason"]) == ("False", "ObjectiveMissed")
-    assert "69.6% of the last minute's 500 requests were answered within 90ms" in met["message"]
-    assert "the worst entry node is cam-1 with 0.5" in met["message"]
+    assert met["message"].startswith("69.6% of the 500 requests in the last minute met 90ms")
+    assert "95.0%" in met["message"]
+    assert "cam-1 with 50.0%" in met["message"]
 
 
 def test_entries_show_route_prediction_measurement_and_why(world: World) -> None:
@@ -45,8 +49,7 @@ def test_entries_show_route_prediction_measurement_and_why(world: World) -> None
     assert entry["predictedLatency"] == route["predictedLatency"]
     assert entry["measuredLatency"] == "80ms"
     assert entry["bandwidth"] == "3920k"
-    assert entry["reason"].startswith("right from ")
-    assert entry["reason"].endswith("bit/s on")
+    assert entry["reason"] == f"used from {bandwidth_text(float(parse_quantity(route['minBandwidth'])))}"
 
 
 def test_a_cut_link_is_the_reason_of_the_local_route(world: World) -> None:
@@ -114,7 +117,6 @@ def test_a_slice_that_crashed_in_its_trial_is_the_reason_of_the_condition_while_
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "TrialCrashed")
     assert f"cam-1: {said}" in ready["message"]
-    assert "go on serving" in ready["message"]
 
 
 def test_while_runtimes_load_new_routes_the_service_is_neither_ready_nor_down(world: World) -> None:
@@ -124,7 +126,7 @@ def test_while_runtimes_load_new_routes_the_service_is_neither_ready_nor_down(wo
     world.reconcile()
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("Unknown", "Switching")
-    assert "the old ones go on serving" in ready["message"]
+    assert "cam-1" in ready["message"]
 
 
 def test_a_new_service_is_starting_until_its_runtimes_report_and_failing_when_a_pod_cannot(
@@ -160,7 +162,6 @@ def test_a_service_whose_new_model_is_being_measured_is_not_ready_though_the_old
     world.reconcile()
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("Unknown", "Profiling")
-    assert "goes on serving" in ready["message"]
     assert {p["spec"]["model"]["digest"] for p in world.placements().values()} == {"sha256:" + "ab" * 32}
 
 
@@ -185,7 +186,7 @@ def test_turns_of_a_condition_are_recorded_as_events(world: World) -> None:
 
 
 def test_every_status_that_is_written_is_one_that_the_api_accepts(world: World) -> None:
-    from edge_operator.api.problems import problems
+    from edge_api.problems import problems
 
     world.settle()
     world.runtimes_report(**LOADED)

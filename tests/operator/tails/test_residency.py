@@ -2,7 +2,7 @@
 
 import ast
 
-from edge_operator.api.tensors import Tensor
+from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonUnreachableError
 from edge_operator.names import is_tail_of, tail_name
 from edge_operator.residency import GRACE, dirty_services, superseded

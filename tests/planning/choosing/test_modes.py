@@ -22,6 +22,7 @@ from edge_planning import (
     Timing,
     explain_at,
     plan_entry,
+    rejected,
 )
 
 INPUT, CUT = Cut("image", 100_000), Cut("pool", 10_000)
@@ -107,7 +108,7 @@ def test_without_a_triton_server_everything_is_local() -> None:
     assert names(replace(PROBLEM, remote=None)) == [("early@local", 0)]
     refused = plan_entry(replace(PROBLEM, remote=None, mode=Mode.CLOUD_ONLY))
     assert isinstance(refused, Infeasible)
-    assert refused.reasons[0].startswith("mode CloudOnly needs a Triton server, and edge-b has none to reach")
+    assert refused.reasons[0].startswith("mode CloudOnly requires a Triton server and edge-b has none")
 
 
 def test_below_the_reach_of_the_slo_the_fastest_answers_and_the_plan_says_so() -> None:
@@ -121,7 +122,7 @@ def test_below_the_reach_of_the_slo_the_fastest_answers_and_the_plan_says_so() -
     ]
     assert tight.met
     assert tight.met_from == pytest.approx(800_000 / 0.034)
-    assert tight.reasons == ("40ms is kept from 24 Mbit/s on; below, early@local answers in 50ms",)
+    assert tight.reasons == ("40ms is met from 24 Mbit/s; below, early@local takes 50ms",)
 
 
 def test_when_nothing_keeps_the_slo_the_fastest_answers_and_the_plan_says_so() -> None:
@@ -130,35 +131,22 @@ def test_when_nothing_keeps_the_slo_the_fastest_answers_and_the_plan_says_so() -
     assert hopeless.met_from is None
     assert hopeless.nearest_slo == pytest.approx(0.0068)
     assert hopeless.table.routes[0].name == "early@image"
-    assert hopeless.reasons == (
-        (
-            "no exit meets 5ms at node edge-b with 1 Gbit/s: the best is early@image at 6.8ms; "
-            "no bandwidth would do, the shortest latency that can be kept is 6.8ms"
-        ),
-    )
+    assert all(part in hopeless.reasons[0] for part in ("5ms", "edge-b", "1 Gbit/s", "early@image at 6.8ms"))
 
 
 def test_a_lowest_accuracy_turns_late_answers_into_no_plan() -> None:
     refused = plan_entry(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.95))
     assert isinstance(refused, Infeasible)
-    assert refused.reasons == (
-        (
-            "no exit with accuracy >= 0.95 meets 20ms at node edge-b with 1 Gbit/s: the best is full@image "
-            "at 20.8ms; no bandwidth would do, the shortest latency that can be kept is 20.8ms"
-        ),
-    )
+    named = ("accuracy >= 0.95", "20ms", "edge-b", "1 Gbit/s", "full@image at 20.8ms")
+    assert all(part in refused.reasons[0] for part in named)
     assert refused.nearest_slo == pytest.approx(0.0208)
 
 
 def test_a_lowest_accuracy_that_no_exit_has_is_named_with_the_best_there_is() -> None:
     refused = plan_entry(replace(PROBLEM, min_accuracy=0.99))
     assert isinstance(refused, Infeasible)
-    assert refused.reasons == (
-        (
-            "no exit of digits that mode Auto may use has accuracy >= 0.99: the most accurate is full with "
-            "0.98; lower slo.minAccuracy to that"
-        ),
-    )
+    named = ("digits", "mode Auto", "accuracy >= 0.99", "full with 0.98", "spec.slo.minAccuracy")
+    assert all(part in refused.reasons[0] for part in named)
 
 
 def test_a_lowest_accuracy_keeps_the_less_accurate_exit_from_answering_even_locally() -> None:
@@ -166,25 +154,23 @@ def test_a_lowest_accuracy_keeps_the_less_accurate_exit_from_answering_even_loca
 
 
 def test_what_limits_the_plan_at_the_bandwidth_of_the_moment_is_said_with_what_would_do() -> None:
-    assert explain_at(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.5), 3e6) == (
-        "no exit with accuracy >= 0.50 meets 20ms at node edge-b with 3 Mbit/s: the best is early@local at "
-        "50ms; 58 Mbit/s would do"
-    )
+    short = explain_at(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.5), 3e6) or ""
+    named = ("accuracy >= 0.50", "20ms", "edge-b with 3 Mbit/s", "early@local at 50ms", "58 Mbit/s is enough")
+    assert all(part in short for part in named)
     assert explain_at(PROBLEM, 3e6) is None
-    assert explain_at(replace(PROBLEM, mode=Mode.CLOUD_ONLY), 0.0) == (
-        "the mode CloudOnly (always the full model) never meets 100ms at node edge-b without the link: the "
-        "cloud is out of reach; 10 Mbit/s would do"
-    )
+    away = explain_at(replace(PROBLEM, mode=Mode.CLOUD_ONLY), 0.0) or ""
+    told = ("mode CloudOnly", "100ms", "edge-b without the link", "10 Mbit/s is enough")
+    assert all(part in away for part in told)
 
 
 def test_every_other_candidate_is_rejected_for_a_reason() -> None:
     plan = planned(PROBLEM)
-    assert {rejection.name: rejection.reason for rejection in plan.rejections} == {
+    assert {rejection.name: rejection.reason for rejection in rejected(PROBLEM, plan)} == {
         "early@image": (
-            "meets 100ms only from 8.6 Mbit/s on; full@pool does so from 1.9 Mbit/s on and is more accurate"
+            "meets 100ms only from 8.6 Mbit/s; full@pool meets it from 1.9 Mbit/s and is more accurate"
         ),
-        "early@pool": "meets 100ms only from 1.4 Mbit/s on; early@local is as accurate and does so always",
-        "full@local": "takes 190ms without the transfer already, 100ms is asked for",
+        "early@pool": "meets 100ms only from 1.4 Mbit/s; early@local meets it always and is as accurate",
+        "full@local": "takes 190ms even without the transfer, the SLO is 100ms",
     }
 
 

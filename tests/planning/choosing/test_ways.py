@@ -146,7 +146,7 @@ def test_constraints_leave_what_keeps_them(changes: dict[str, object], left: set
 def test_an_empty_set_of_candidates_has_its_reason() -> None:
     answer = plan_entry(replace(PROBLEM, privacy=Privacy.LOCAL, must_run_at=frozenset({"cloud"})))
     assert isinstance(answer, Infeasible)
-    assert "without privacy Local or without having to run at cloud" in answer.reasons[0]
+    assert "privacy Local or the requirement to run at cloud" in answer.reasons[0]
 
 
 def test_waiting_is_added_where_a_stage_runs() -> None:
@@ -195,11 +195,11 @@ def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> Non
 def test_the_infeasible_is_told_which_bandwidth_accuracy_or_capacity_would_do() -> None:
     answer = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95), "digits", "edge-b", 3e6)
     assert answer.nearest_slo == pytest.approx(0.056 + 80_000 / 3e6)
-    assert "27 Mbit/s would do" in answer.remedies[0]
+    assert "27 Mbit/s is enough" in answer.remedies[0]
     tight = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95, remote=None), "digits", "edge-b")
     assert tight.remedies[1:] == (
-        "with accuracy >= 0.90 it would be kept",
-        "nodes 3.8 times as fast would do",
+        "spec.slo.minAccuracy up to 0.90 can be met",
+        "nodes 3.8 times as fast are enough",
     )
 
 
@@ -233,18 +233,18 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Load(wait=math.nan), "load: wait nan is negative or not a number"),
-        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s is not above 0"),
-        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e is not between 0 and 1"),
-        (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving sums to 0.9, not to 1"),
-        (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "no place is called mars"),
+        (lambda: Load(wait=math.nan), "load: wait nan"),
+        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s"),
+        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e"),
+        (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving .* 0.9"),
+        (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "place mars"),
         (lambda: plan_entry(replace(PROBLEM, objective=Objective.ENERGY)), "objective Energy: route tables"),
         (lambda: Weighted(()), "weighted bandwidths: no values"),
         (
             lambda: Model(
                 "m", (Exit("a", "p", 0.5, CUTS), Exit("b", "q", 0.9, CUTS[:1]), Exit("c", "r", 1, CUTS))
             ),
-            "model m: exits are out of order: b leaves before a, which is listed first",
+            "model m: exits are out of order: b leaves before a",
         ),
     ],
 )

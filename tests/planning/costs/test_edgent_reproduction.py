@@ -65,12 +65,12 @@ def test_the_tables_of_the_page_hold_the_numbers_found(made: Path) -> None:
         f"{loading[name] * 1e3:.1f} ms" for name in ("Edgent", "partition only", "right-sizing only")
     )
     rows = [
-        f"| {ours['device_only_loading']:.3f} s ({ours['device_only']:.3f} s with the model loaded already)",
+        f"| {ours['device_only_loading']:.3f} s ({ours['device_only']:.3f} s if the model stays loaded)",
         f"| edge only, 1 Mbit/s | 0.123 s | {ours['edge_only_1_mbit']:.3f} s |",
-        f"the server computes for {ours['server_compute'] * 1e3:.1f} ms, where 7.5 ms are published",
+        f"the server computes for {ours['server_compute'] * 1e3:.1f} ms (published: 7.5 ms)",
         f"| edge only, 50 kbit/s | 2.317 s | {ours['edge_only_50_kbit']:.3f} s |",
-        f"yes: {together} together, {partition} by partition, {right_sizing} by right-sizing alone",
-        f"no: {loaded['Edgent'] * 1e3:.1f} ms together and by right-sizing alone |",
+        f"yes: {together} together, {partition} by partitioning alone, {right_sizing} by right-sizing alone",
+        f"no: {loaded['Edgent'] * 1e3:.1f} ms both together and by right-sizing alone |",
         f"{(server[4] - server[0]) * 1e3:.1f} ms ({server[0] * 1e3:.1f} to {server[4] * 1e3:.1f} ms)",
     ]
     columns = ("device_only_loading", "device_only", "edge_only_1_mbit", "edge_only_50_kbit")

@@ -1,5 +1,6 @@
 """Regressions from measured layers."""
 
+import re
 from dataclasses import replace
 from importlib import import_module
 from itertools import product
@@ -134,7 +135,8 @@ def test_edgents_variables_are_kept_where_they_predict_better() -> None:
 def test_too_few_samples_are_no_fit_and_say_so() -> None:
     found = fit(pools(2e-7, 1e-3, 0.1)[:5], ["input", "output"])
     assert found.regression is None
-    assert found.reason == "5 measured layers are too few, 6 are needed"
+    assert found.reason is not None
+    assert re.search(r"\b5\b.*\b6\b", found.reason)
 
 
 def test_a_class_fitted_to_another_classs_times_predicts_them() -> None:
@@ -172,16 +174,16 @@ def test_the_rate_of_flops_comes_from_all_layers() -> None:
 
 
 def test_nothing_to_go_by_is_an_error() -> None:
-    with pytest.raises(BadValueError, match="no measured layer has FLOPs"):
+    with pytest.raises(BadValueError, match=r"samples: .*FLOPs"):
         fit_class("lab", [], source="a test")
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_is_none_is_named(seconds: float) -> None:
-    with pytest.raises(BadValueError, match=f"sample of relu: {seconds} s is no measured time"):
+    with pytest.raises(BadValueError, match=f"sample of relu: time {seconds} s"):
         Sample("relu", {}, seconds)
 
 
 def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(BadValueError, match="sample of maxpool: no variable filter_work"):
+    with pytest.raises(BadValueError, match=r"sample of maxpool: .*filter_work"):
         fit(pools(2e-7, 1e-3, 0.1), ["filter_work"])

@@ -122,24 +122,24 @@ def test_the_margin_is_the_limit_after_too_many_misses_and_nothing_after_too_few
 
 @pytest.mark.parametrize("value", [0.0, -2.0, float("nan"), float("inf")])
 def test_times_that_are_none_are_named(value: float) -> None:
-    with pytest.raises(BadValueError, match=f"margin: measured time {value} s is not above 0"):
+    with pytest.raises(BadValueError, match=f"margin: measured time {value} s"):
         observe(Margin(), 1.0, value)
-    with pytest.raises(BadValueError, match=f"margin: predicted time {value} s is not above 0"):
+    with pytest.raises(BadValueError, match=f"margin: predicted time {value} s"):
         observe(Margin(), value, 1.0)
 
 
 def test_other_bad_values_are_named() -> None:
     with pytest.raises(BadValueError, match="margin: no residuals"):
         conformal_quantile([], 95)
-    with pytest.raises(BadValueError, match="margin: percentile 100 is not between 0 and 100"):
+    with pytest.raises(BadValueError, match="margin: percentile 100 "):
         conformal_quantile([1.0], 100)
-    with pytest.raises(BadValueError, match=r"margin: window 500 is too small for percentile 99.9: it needs"):
+    with pytest.raises(BadValueError, match=r"margin: window 500 .*percentile 99\.9"):
         Margin(99.9)
-    with pytest.raises(BadValueError, match="margin: limit nan is below 1"):
+    with pytest.raises(BadValueError, match="margin: limit nan"):
         Margin(limit=float("nan"))
-    with pytest.raises(BadValueError, match=r"margin: prior 0.0 is not between 0 and the limit 10.0"):
+    with pytest.raises(BadValueError, match=r"margin: prior 0\.0 .*limit 10\.0"):
         Margin(prior=0.0)
-    with pytest.raises(BadValueError, match=r"margin: step -0.1 is negative"):
+    with pytest.raises(BadValueError, match=r"margin: step -0\.1"):
         Margin(step=-0.1)
-    with pytest.raises(BadValueError, match="margin: miss nan is not a number"):
+    with pytest.raises(BadValueError, match="margin: miss nan"):
         Margin(miss=float("nan"))

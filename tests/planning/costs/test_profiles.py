@@ -41,11 +41,11 @@ def test_residuals_never_make_a_plan_count_on_less_than_the_mean() -> None:
 
 @pytest.mark.parametrize("residual", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_residual_that_is_no_ratio_is_named(residual: float) -> None:
-    with pytest.raises(BadValueError, match=f"margin: residual {residual} is no ratio above 0"):
+    with pytest.raises(BadValueError, match=f"margin: residual {residual}"):
         residual_profile(*[1.0] * 19, residual).margin(EXIT, 95)
 
 
 @pytest.mark.parametrize("percentile", [0.0, 100.0, -5.0, float("nan")])
 def test_a_percentile_out_of_range_is_named(percentile: float) -> None:
-    with pytest.raises(BadValueError, match=f"margin: percentile {percentile} is not between 0 and 100"):
+    with pytest.raises(BadValueError, match=f"margin: percentile {percentile} "):
         residual_profile(1.0).margin(EXIT, percentile)

@@ -201,16 +201,16 @@ def test_the_share_that_waits_longer_falls_exponentially() -> None:
 @pytest.mark.parametrize("name", ["rate", "service", "scv", "arrival_scv"])
 def test_bad_values_are_named(name: str, value: float) -> None:
     changed: dict[str, Any] = {name: value}
-    with pytest.raises(BadValueError, match=f"queue: {name} {value} is negative or not a number"):
+    with pytest.raises(BadValueError, match=f"queue: {name} {value}"):
         replace(Queue(1.0, 0.1), **changed)
 
 
 def test_other_bad_values_are_named() -> None:
-    with pytest.raises(BadValueError, match="queue: 0 servers are too few"):
+    with pytest.raises(BadValueError, match="queue: 0 servers"):
         Queue(1.0, 0.1, servers=0)
-    with pytest.raises(BadValueError, match=r"queue: percentile 100.0 is not between 0 and 100"):
+    with pytest.raises(BadValueError, match=r"queue: percentile 100\.0 "):
         Queue(1.0, 0.1).wait_quantile(100.0)
-    with pytest.raises(BadValueError, match=r"queue: bandwidth 0.0 bit/s is not above 0"):
+    with pytest.raises(BadValueError, match=r"queue: bandwidth 0\.0 bit/s"):
         uplink(np.array([1.0]), np.array([1.0]), 0.0)
     with pytest.raises(BadValueError, match="queue: rates"):
         shared(np.array([-1.0]), np.array([1.0]))

@@ -46,25 +46,25 @@ def test_a_cycle_is_named(write: Write) -> None:
 
 def test_a_tensor_from_nowhere_is_named(write: Write) -> None:
     model = write([("Add", "x ghost", "y")], {"x": (1, 4)}, {"y": None})
-    with pytest.raises(BadValueError, match="model m: invalid: y reads ghost, which nothing makes"):
+    with pytest.raises(BadValueError, match=r"model m: .*\by\b.*\bghost\b"):
         read_model(model, name="m")
 
 
 def test_a_tensor_that_is_made_twice_is_named(write: Write) -> None:
     model = write([("Relu", "x", "y"), ("Exp", "x", "y")], {"x": (1, 4)}, {"y": None})
-    with pytest.raises(BadValueError, match="model m: invalid: y makes y, which is there already"):
+    with pytest.raises(BadValueError, match=r"model m: .*\by\b.*\by\b"):
         read_model(model, name="m")
 
 
 def test_an_output_from_nowhere_is_named(write: Write) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"y": None, "z": None})
-    with pytest.raises(BadValueError, match="model m: invalid: its output z is made by nothing"):
+    with pytest.raises(BadValueError, match=r"model m: .*\boutput z\b"):
         read_model(model, name="m")
 
 
 def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, {"w": np.zeros(1, np.float32)})
-    with pytest.raises(BadValueError, match="graph m: the output w depends on no input"):
+    with pytest.raises(BadValueError, match=r"graph m: .*\boutput w\b"):
         read_model(model, name="m", exits=[{"name": "w", "output": "w", "accuracy": 1}])
     with pytest.raises(BadValueError, match="model m: none of its outputs is computed from an input"):
         read_model(model, name="m")
@@ -73,5 +73,5 @@ def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
 @pytest.mark.parametrize("bound", [0, -3])
 def test_a_bound_that_is_no_size_is_named(write: Write, bound: int) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, "k")}, {"y": None})
-    with pytest.raises(BadValueError, match=f"model m: the bound k = {bound} is not above 0"):
+    with pytest.raises(BadValueError, match=f"model m: .*k = {bound}"):
         read_model(model, name="m", bounds={"k": bound})

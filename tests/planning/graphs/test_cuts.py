@@ -89,7 +89,7 @@ def test_a_set_separates_exactly_when_no_path_goes_around_it(graph: Graph, data:
     assert not set(path) & set(some)
     for source, target in pairwise(path):
         assert any(source in layer.inputs and target in layer.outputs for layer in graph.layers)
-    with pytest.raises(BadValueError, match="a cut that does not separate"):
+    with pytest.raises(BadValueError, match="does not separate"):
         require_cut(graph, some, output)
 
 
@@ -165,7 +165,7 @@ def test_a_cut_has_all_inputs_on_one_side() -> None:
     assert cuts[0] == ("picture", "readings")
     assert len(cuts) == 5
     assert not separates(graph, ["picture"], "box")
-    with pytest.raises(BadValueError, match=r"picture is a cut that does not separate .* readings -> gemm_"):
+    with pytest.raises(BadValueError, match=r"picture .* readings -> gemm_"):
         slice_layers(graph, ["picture"], "box")
     head, tail = slice_layers(graph, cuts[0], "box")
     assert head == ()

@@ -126,4 +126,5 @@ def test_every_operator_has_one_rule() -> None:
 def test_an_operator_without_a_rule_is_counted_by_its_output_and_named() -> None:
     graph = single("Det", (5, 3, 3))
     assert graph.layers[0].flops == 5
-    assert graph.warnings == ("Det (1 of them): no rule for its FLOPs, one is counted for each element made",)
+    (warning,) = graph.warnings
+    assert warning.startswith("Det (1 of them)")

@@ -56,14 +56,14 @@ def test_what_grows_with_the_batch_can_be_cut_and_what_does_not_cannot(
 def test_bytes_of_an_open_size_are_not_made_up(write: Write, size: int | str | None) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, 3, size, 5)}, {"y": None})
     name = size if isinstance(size, str) else "x.2"
-    with pytest.raises(BadValueError, match=rf"input x leaves dimension 2 \({name}\) open"):
+    with pytest.raises(BadValueError, match=rf"input x .*dimension 2 \({name}\)"):
         read_model(model, name="m")
     bounded = read_model(model, name="m", bounds={name: 7})
     assert [(cut.name, cut.size) for cut in bounded.exits[0].cuts] == [("x", 3 * 7 * 5 * 4)]
 
 
 def test_a_size_of_0_is_none_that_can_be_sent(write: Write) -> None:
-    with pytest.raises(BadValueError, match="the inputs x hold no elements: a dimension of 0 is a size"):
+    with pytest.raises(BadValueError, match=r"inputs x\b"):
         read_model(write([("Relu", "x", "y")], {"x": (0, 4)}, {"y": None}), name="m")
 
 
@@ -73,7 +73,7 @@ def test_outputs_that_nothing_computes_are_no_exits(write: Write) -> None:
     read = read_model(model, name="m")
     assert [exit_.output for exit_ in read.exits] == ["y"]
     assert read.graph is not None
-    assert "but w, x, for which nothing is computed" in read.graph.warnings[-1]
+    assert "w, x" in read.graph.warnings[-1]
 
 
 def test_what_a_file_says_wrongly_of_a_tensor_that_can_be_inferred_does_not_count(write: Write) -> None:
@@ -288,7 +288,8 @@ def test_without_exits_every_output_is_one_and_a_warning_says_so(write: Write) -
     model = read_model(two_exits(write), name="m")
     assert [(e.name, e.accuracy) for e in model.exits] == [("early", 1.0), ("late", 1.0)]
     assert model.graph is not None
-    assert model.graph.warnings == ("no exits are stated: every output counts as an exit with accuracy 1",)
+    (warning,) = model.graph.warnings
+    assert "accuracy 1" in warning
 
 
 @pytest.mark.parametrize(
@@ -305,12 +306,12 @@ def test_without_exits_every_output_is_one_and_a_warning_says_so(write: Write) -
         ),
         (
             '[{"name": "a", "output": "late", "accuracy": "high"}]',
-            r"exits\[0\].accuracy: 'high' is not a share",
+            r"exits\[0\].accuracy: 'high'",
         ),
-        ('[{"name": "a", "output": "late", "accuracy": NaN}]', r"exits\[0\].accuracy: nan is not a share"),
-        ('[{"name": "a", "output": "late", "accuracy": 1.5}]', "accuracy 1.5 is not between 0 and 1"),
-        (STATED.replace('"b"', '"a"'), "two exits have the same name"),
-        (STATED.replace("early", "late"), "exits: an output is given twice"),
+        ('[{"name": "a", "output": "late", "accuracy": NaN}]', r"exits\[0\].accuracy: nan"),
+        ('[{"name": "a", "output": "late", "accuracy": 1.5}]', "accuracy 1.5"),
+        (STATED.replace('"b"', '"a"'), "exits have the same name"),
+        (STATED.replace("early", "late"), "exits: .*late, late"),
     ],
 )
 def test_a_bad_exit_is_named(write: Write, stated: str, message: str) -> None:
@@ -324,7 +325,7 @@ def test_exits_out_of_order_are_named_with_what_they_take(write: Write) -> None:
         {"name": "quick", "output": "early", "accuracy": 0.8},
     ]
     # 2 x 4 x 8 and the relu of 8; 2 x 8 x 4 more.
-    message = "exits out of order: the last, quick, takes 72 FLOP and full 136: the full model comes last"
+    message = "exits out of order: .*quick.* 72 FLOP.* full 136"
     with pytest.raises(BadValueError, match=message):
         read_model(two_exits(write), name="m", exits=given)
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.links.estimates import LOW, Estimate, Sample, add, contradicts, low_at, sample_of
+from edge_planning.links.estimates import LOW, Estimate, RateSample, add, contradicts, low_at, sample_of
 
 JITTER = 0.006
 RATES = [20e6, 4e6, 1e6, 0.25e6]
 
 
-def _transfer(rate: float, size: int, at: float, rng: random.Random) -> Sample:
+def _transfer(rate: float, size: int, at: float, rng: random.Random) -> RateSample:
     """A transfer as a throttled node times it: the link's time, and up to 5 ms of its own in two of three."""
     late = rng.uniform(0.0, 0.005) if rng.random() < 0.66 else 0.0
     sample = sample_of(size, 8 * size / rate + late, JITTER, at)
@@ -56,29 +56,29 @@ def test_a_step_is_followed_within_four_transfers(before: float, after: float) -
 
 def test_a_single_transfer_that_was_held_up_changes_nothing() -> None:
     steady = _follow(Estimate(), 4e6, 16 << 10, 20, random.Random(1))[-1]
-    held_up = add(steady, Sample(steady.at + 0.1, 0.4e6, 0.5e6))
+    held_up = add(steady, RateSample(steady.at + 0.1, 0.4e6, 0.5e6))
     assert held_up.rate == pytest.approx(4e6, rel=0.15)
 
 
 def test_what_was_long_ago_counts_little_when_new_ones_come() -> None:
     estimate = Estimate()
     for i in range(6):
-        estimate = add(estimate, Sample(0.1 * i, 9e6, 10e6))
+        estimate = add(estimate, RateSample(0.1 * i, 9e6, 10e6))
     for i in range(3):
-        estimate = add(estimate, Sample(100.0 + 2 * i, 8e6, 8.1e6))
+        estimate = add(estimate, RateSample(100.0 + 2 * i, 8e6, 8.1e6))
     assert estimate.rate == pytest.approx(8.1e6, rel=0.02)
 
 
 def test_a_time_within_the_jitter_gives_no_upper_bound() -> None:
     sample = sample_of(1000, 0.004, JITTER, 0.0)
-    assert sample == Sample(0.0, 2e6, inf, 0.004)
+    assert sample == RateSample(0.0, 2e6, inf, 0.004)
     assert sample_of(1000, 0.0, JITTER, 0.0) is None
 
 
 def test_only_a_whole_interval_on_one_side_contradicts() -> None:
-    assert contradicts(Sample(0, 1e6, 2e6), 4e6)
-    assert not contradicts(Sample(0, 1e6, 4e6), 4e6)
-    assert contradicts(Sample(0, 6e6, 9e6), 4e6)
+    assert contradicts(RateSample(0, 1e6, 2e6), 4e6)
+    assert not contradicts(RateSample(0, 1e6, 4e6), 4e6)
+    assert contradicts(RateSample(0, 6e6, 9e6), 4e6)
 
 
 def _scattered(error: float, count: int, seed: int) -> list[float]:
@@ -91,7 +91,7 @@ def _points(rates: list[float], gap: float = 0.5) -> list[Estimate]:
     """The estimate after each of exact measurements."""
     found, estimate = [], Estimate()
     for i, rate in enumerate(rates):
-        estimate = add(estimate, Sample(gap * i, rate, 1.001 * rate, 0.1))
+        estimate = add(estimate, RateSample(gap * i, rate, 1.001 * rate, 0.1))
         found.append(estimate)
     return found
 
@@ -133,8 +133,8 @@ def test_the_low_quantile_falls_with_age_and_the_level_does_not() -> None:
 
 def test_a_transfer_that_took_longer_than_any_node_is_held_up_is_believed_at_once() -> None:
     steady = _points([4e6] * 20, gap=0.1)[-1]
-    assert add(steady, Sample(steady.at + 0.1, 0.4e6, 0.5e6, 0.05)).rate == pytest.approx(4e6, rel=0.01)
-    assert add(steady, Sample(steady.at + 0.1, 0.4e6, 0.5e6, 0.2)).rate == pytest.approx(0.4e6)
+    assert add(steady, RateSample(steady.at + 0.1, 0.4e6, 0.5e6, 0.05)).rate == pytest.approx(4e6, rel=0.01)
+    assert add(steady, RateSample(steady.at + 0.1, 0.4e6, 0.5e6, 0.2)).rate == pytest.approx(0.4e6)
 
 
 @given(
@@ -150,7 +150,7 @@ def test_whatever_is_measured_the_estimate_lies_within_it(
     estimate, now = Estimate(), 0.0
     for pause, low, factor, seconds in steps:
         now += pause
-        estimate = add(estimate, Sample(now, low, low * factor, seconds))
+        estimate = add(estimate, RateSample(now, low, low * factor, seconds))
         assert estimate.rate is not None
         assert estimate.low is not None
         least, most = min(s[1] for s in steps), max(s[1] * min(s[2], 1.0) for s in steps)

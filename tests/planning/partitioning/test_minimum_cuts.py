@@ -141,5 +141,5 @@ def test_seconds_that_make_no_sense_are_named(value: float) -> None:
 
 
 def test_a_cycle_is_named() -> None:
-    with pytest.raises(BadValueError, match="t1 is read by layer l0 before it is made"):
+    with pytest.raises(BadValueError, match=r"t1 .*layer l0\b"):
         structure_of(_graph([("x", "t1"), ("t0",)], [1, 1, 1]))

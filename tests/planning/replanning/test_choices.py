@@ -160,5 +160,5 @@ def test_routes_that_make_no_sense_are_refused_by_name(change: dict[str, list[fl
 
 
 def test_no_route_at_all_is_refused() -> None:
-    with pytest.raises(BadValueError, match="no route"):
+    with pytest.raises(BadValueError, match="routes: "):
         routes_of([], [], [], [], deadline=1.0)

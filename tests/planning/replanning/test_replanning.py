@@ -303,7 +303,7 @@ def test_whatever_is_observed_a_state_survives_a_restart_and_goes_on_as_if_there
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 0}, "a state of version 0"),
+        ({"version": 0}, "state: version 0"),
         ({"runs": {}}, "not a state of re-planning: 'weight'"),
         ({"calibration": [0.0]}, "1 shifts"),
         ({"up": "?"}, "up of a state is '[?]'"),
@@ -319,7 +319,7 @@ def test_a_document_with_weights_of_another_shape_is_refused() -> None:
     document = as_document(State())
     document["runs"]["weight"] = [[[1.0]]]
 
-    with pytest.raises(BadValueError, match="the runs of a state have the shapes"):
+    with pytest.raises(BadValueError, match="state: runs"):
         from_document(document)
 
 

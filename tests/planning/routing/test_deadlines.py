@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.routing.deadlines import Action, Times, allowance
-from edge_runtime.inference.paces import Pace
+from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
+from edge_runtime.inference.latency_stats import LatencyStats
 
 
-def _about(seconds: float, insure_in: float | None, fair: bool) -> Any:
-    return (pytest.approx(seconds), insure_in if insure_in is None else pytest.approx(insure_in), fair)
+def _about(seconds: float, fallback_in: float | None, fair: bool) -> Any:
+    return (pytest.approx(seconds), fallback_in if fallback_in is None else pytest.approx(fallback_in), fair)
 
 
-def _allowance(action: Action, times: Times, local: Pace | None) -> Any:
+def _allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) -> Any:
     return astuple(allowance(action, times, local))[:3]
 
 
@@ -28,37 +28,41 @@ def _times(
 
 
 def test_the_hop_may_take_all_but_a_reserve_and_its_stand_in_begins_at_the_last_moment() -> None:
-    found = _allowance(Action.LOCAL_EXIT, _times(), Pace(0.020))
+    found = _allowance(DeadlineAction.LOCAL_EXIT, _times(), LatencyStats(0.020))
     assert found == _about(0.128, 0.128 - 1.3 * 0.020, True)
 
 
 def test_a_stand_in_that_takes_nearly_all_that_is_left_begins_at_once() -> None:
-    found = _allowance(Action.LOCAL_EXIT, _times(elapsed=0.030), Pace(0.100))
+    found = _allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.030), LatencyStats(0.100))
     assert found == _about(0.108, 0.0, True)
 
 
 def test_where_no_stand_in_can_be_in_time_the_hop_gets_what_its_route_is_planned_to_take() -> None:
-    found = _allowance(Action.LOCAL_EXIT, _times(elapsed=0.040, predicted=0.140), Pace(0.130))
+    found = _allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.040, predicted=0.140), LatencyStats(0.130))
     assert found == _about(1.1 * 0.140 - 0.040, None, True)
-    late = _allowance(Action.LOCAL_EXIT, _times(slo=0.02, deadline=0.02, predicted=0.100), Pace(0.05))
+    late = _allowance(
+        DeadlineAction.LOCAL_EXIT, _times(slo=0.02, deadline=0.02, predicted=0.100), LatencyStats(0.05)
+    )
     assert late == _about(0.190, None, True)
 
 
 def test_an_unsteady_stand_in_begins_earlier() -> None:
-    steady, unsteady = Pace(0.020), Pace(0.020)
+    steady, unsteady = LatencyStats(0.020), LatencyStats(0.020)
     for i in range(60):
         steady.add(0.020)
         unsteady.add(0.010 if i % 2 else 0.030)
-    begins = [allowance(Action.LOCAL_EXIT, _times(), pace).insure_in for pace in (steady, unsteady)]
+    begins = [
+        allowance(DeadlineAction.LOCAL_EXIT, _times(), stats).fallback_in for stats in (steady, unsteady)
+    ]
     assert begins[0] == pytest.approx(0.102)
     assert begins[1] is not None
     assert begins[1] < 0.080
 
 
 def test_a_caller_in_a_hurry_does_not_make_it_the_hops_fault() -> None:
-    assert allowance(Action.LOCAL_EXIT, _times(deadline=0.030), Pace(0.005)).fair is False
-    assert allowance(Action.LOCAL_EXIT, _times(elapsed=0.120), Pace(0.005)).fair is False
-    assert allowance(Action.LOCAL_EXIT, _times(deadline=0.100), Pace(0.005)).fair is True
+    assert allowance(DeadlineAction.LOCAL_EXIT, _times(deadline=0.030), LatencyStats(0.005)).fair is False
+    assert allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.120), LatencyStats(0.005)).fair is False
+    assert allowance(DeadlineAction.LOCAL_EXIT, _times(deadline=0.100), LatencyStats(0.005)).fair is True
 
 
 @pytest.mark.parametrize(("slo", "seconds"), [(0.1, 1.0), (0.5, 1.0), (0.8, 1.6)])
@@ -66,12 +70,12 @@ def test_alone_or_told_to_wait_a_hop_has_twice_the_slo_and_a_second_at_least(
     slo: float, seconds: float
 ) -> None:
     times = _times(slo=slo, deadline=slo)
-    assert _allowance(Action.LOCAL_EXIT, times, None) == _about(seconds, None, True)
-    assert _allowance(Action.WAIT, times, Pace(0.01)) == _about(seconds, None, True)
+    assert _allowance(DeadlineAction.LOCAL_EXIT, times, None) == _about(seconds, None, True)
+    assert _allowance(DeadlineAction.WAIT, times, LatencyStats(0.01)) == _about(seconds, None, True)
 
 
 def test_told_to_fail_the_hop_has_until_the_deadline_and_nothing_is_begun() -> None:
-    assert _allowance(Action.FAIL, _times(), Pace(0.01)) == _about(0.128, None, True)
+    assert _allowance(DeadlineAction.FAIL, _times(), LatencyStats(0.01)) == _about(0.128, None, True)
 
 
 @given(
@@ -84,15 +88,17 @@ def test_told_to_fail_the_hop_has_until_the_deadline_and_nothing_is_begun() -> N
 def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
     deadline: float, share: float, predicted: float, mean: float, deviation: float
 ) -> None:
-    pace, elapsed = Pace(mean, deviation), share * deadline
-    found = allowance(Action.LOCAL_EXIT, Times(deadline, deadline, elapsed, predicted), pace)
-    if found.insure_in is None:
-        assert elapsed + pace.seconds > deadline - max(0.08 * deadline, 0.001) - 1e-9
-    elif found.insure_in > 0:
-        assert elapsed + found.insure_in + pace.most < deadline
+    stats, elapsed = LatencyStats(mean, deviation), share * deadline
+    found = allowance(DeadlineAction.LOCAL_EXIT, Times(deadline, deadline, elapsed, predicted), stats)
+    if found.fallback_in is None:
+        assert elapsed + stats.seconds > deadline - max(0.08 * deadline, 0.001) - 1e-9
+    elif found.fallback_in > 0:
+        assert elapsed + found.fallback_in + stats.most < deadline
         assert elapsed + found.seconds < deadline
 
 
 def test_once_others_fail_a_hop_has_what_is_planned_and_not_all_that_is_left() -> None:
-    assert allowance(Action.LOCAL_EXIT, _times(), Pace(0.02)).expected == pytest.approx(1.1 * 0.050 - 0.010)
-    assert allowance(Action.LOCAL_EXIT, _times(elapsed=0.1), Pace(0.02)).expected == 0.0
+    assert allowance(DeadlineAction.LOCAL_EXIT, _times(), LatencyStats(0.02)).expected == pytest.approx(
+        1.1 * 0.050 - 0.010
+    )
+    assert allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.1), LatencyStats(0.02)).expected == 0.0

@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.routing.routes import DWELL, HYSTERESIS, Choice, LinkView, RouteState, decide
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, LinkView, RouteState, decide
 
-TABLE = (Choice(8e6, True, 0.9), Choice(4e6, True, 0.85), Choice(1e6, True, 0.8), Choice(0, False, 0.7))
+TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(4e6, True, 0.85), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 LOCAL = len(TABLE) - 1
 
 Step = tuple[float, bool, float, frozenset[int]]

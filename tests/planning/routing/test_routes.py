@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.routing.routes import DWELL, Choice, LinkView, RouteState, decide
+from edge_planning.routing.routes import DWELL, RouteRequirement, LinkView, RouteState, decide
 
-TABLE = (Choice(8e6, True, 0.9), Choice(1e6, True, 0.8), Choice(0, False, 0.7))
-REMOTE_ONLY = (Choice(0, True),)
+TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
+REMOTE_ONLY = (RouteRequirement(0, True),)
 # By way of Triton, by way of another edge node alone, local.
-NEAR = (Choice(8e6, True, 0.9), Choice(0, False, 0.8), Choice(0, False, 0.7))
+NEAR = (RouteRequirement(8e6, True, 0.9), RouteRequirement(0, False, 0.8), RouteRequirement(0, False, 0.7))
 
 
 def _decide(

@@ -37,18 +37,18 @@ def problem(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"value": float("nan")}, "s@edge: a value is negative or not a number"),
-        ({"value": -0.1}, "s@edge: a value is negative"),
-        ({"use": -1.0}, "s@edge: a use is negative"),
-        ({"use": float("nan")}, "s@edge: a use is negative or not a number"),
-        ({"rate": 0.0}, "s@edge: its rate is not a number above 0"),
-        ({"resource": "gpu"}, "s@edge: resource gpu is not known"),
-        ({"tenant": "x"}, "s@edge: tenant x is not known"),
-        ({"tenants": ("t", "t")}, "tenant t is there twice"),
-        ({"resources": ("cpu", "cpu")}, "resource cpu is there twice"),
-        ({"services": ("s", "s")}, "demand s@edge is there twice"),
-        ({"options": 0}, "s@edge: it has no option"),
-        ({"current": 3}, "s@edge: its current option does not exist"),
+        ({"value": float("nan")}, "s@edge: value"),
+        ({"value": -0.1}, "s@edge: value"),
+        ({"use": -1.0}, "s@edge: use"),
+        ({"use": float("nan")}, "s@edge: use"),
+        ({"rate": 0.0}, "s@edge: rate"),
+        ({"resource": "gpu"}, "s@edge: .*resource gpu"),
+        ({"tenant": "x"}, "s@edge: .*tenant x"),
+        ({"tenants": ("t", "t")}, "tenant t .*twice"),
+        ({"resources": ("cpu", "cpu")}, "resource cpu .*twice"),
+        ({"services": ("s", "s")}, "demand s@edge .*twice"),
+        ({"options": 0}, "s@edge: no option"),
+        ({"current": 3}, "s@edge: .*current option"),
     ],
 )
 def test_a_bad_value_is_named(changes: dict[str, object], message: str) -> None:
@@ -57,9 +57,9 @@ def test_a_bad_value_is_named(changes: dict[str, object], message: str) -> None:
 
 
 def test_an_empty_pool_is_named() -> None:
-    with pytest.raises(BadValueError, match="the pool is empty"):
+    with pytest.raises(BadValueError, match="resources: "):
         sharing_problem([Tenant("t")], [], [])
-    with pytest.raises(BadValueError, match="there is no demand"):
+    with pytest.raises(BadValueError, match="demands: "):
         share(sharing_problem([Tenant("t")], [Resource("cpu", 1.0)], []))
 
 
@@ -84,7 +84,7 @@ def test_an_option_that_uses_a_resource_without_capacity_is_not_taken() -> None:
 
 
 def test_a_resource_that_a_demand_uses_twice_is_named() -> None:
-    with pytest.raises(BadValueError, match="demand 0: a resource is there twice"):
+    with pytest.raises(BadValueError, match=r"demand 0: .*resource"):
         from_arrays(
             tenants=[Tenant("t")],
             resources=[Resource("cpu", 1.0)],
@@ -97,7 +97,7 @@ def test_a_resource_that_a_demand_uses_twice_is_named() -> None:
 
 
 def test_an_array_of_another_shape_is_named() -> None:
-    with pytest.raises(BadValueError, match=r"rate has the shape \(2,\), not \(1,\)"):
+    with pytest.raises(BadValueError, match=r"rate: shape \(2,\) .*\(1,\)"):
         from_arrays(
             tenants=[Tenant("t")],
             resources=[Resource("cpu", 1.0)],

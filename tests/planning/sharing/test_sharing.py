@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -134,8 +135,8 @@ def test_a_higher_priority_is_never_refused_while_a_lower_one_holds_what_would_s
 
 
 def test_lower_priorities_step_down_before_anybody_is_refused() -> None:
-    cheap, good = Option(0.8, {"cpu": 0.3}, "exit1"), Option(0.95, {"cpu": 0.6}, "exit5")
-    demands = [Demand(f"s{n}", "edge", "t", (cheap, good), priority=100 * n) for n in (1, 2, 3)]
+    memoization, good = Option(0.8, {"cpu": 0.3}, "exit1"), Option(0.95, {"cpu": 0.6}, "exit5")
+    demands = [Demand(f"s{n}", "edge", "t", (memoization, good), priority=100 * n) for n in (1, 2, 3)]
     shared = share(sharing_problem([Tenant("t")], [Resource("cpu", 1.25)], demands))
     assert shared.refused == ()
     assert shared.choices.tolist() == [0, 0, 1]
@@ -151,7 +152,9 @@ def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_wha
     assert shared.refused == (1,)
     assert shared.certain_refusals
     first = reasons(shared)[0]
-    assert first.message.startswith("s1@edge: refused instead of only: cpu is full: 1.5 of it would do")
+    assert (first.demand, first.got, first.better) == ("s1@edge", "refused", "only")
+    assert first.resource == "cpu"
+    assert first.capacity == pytest.approx(1.5)
 
 
 def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:
@@ -174,9 +177,9 @@ def test_noise_moves_nobody_and_a_real_gain_does() -> None:
     noise = 1 + 1e-4 * np.random.default_rng(1).standard_normal(problem.worth.shape)
     noisy = replace(problem, worth=problem.worth * noise).with_current(first.choices)
     assert share(noisy).choices.tolist() == first.choices.tolist()
-    cheap = Option(0.7, {"cpu": 0.1})
+    memoization = Option(0.7, {"cpu": 0.1})
     dear = Option(0.9, {"cpu": 0.8})
-    demands = [Demand(f"s{n}", "e", "t", (cheap, dear), current=0) for n in range(2)]
+    demands = [Demand(f"s{n}", "e", "t", (memoization, dear), current=0) for n in range(2)]
     gained = share(sharing_problem([Tenant("t")], [Resource("cpu", 2.0)], demands))
     assert (gained.choices.tolist(), gained.moves) == ([1, 1], 2)
 

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_planning.baselines import Fixed, Options, Policy, Power
-from edge_planning.simulation import Bandwidth, Scenario, Server, Stream, Uplink
+from edge_planning_lab.baselines import Fixed, Options, Policy, Power
+from edge_planning_lab.simulation import Bandwidth, Scenario, Server, Stream, Uplink
 
 MakeOptions = Callable[..., Options]
 MakeScenario = Callable[..., Scenario]

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from edge_planning.errors import BadValueError
-from edge_planning.simulation import Bandwidth, LognormalProcess, OutageProcess, Uplink, poisson, read_trace
+from edge_planning_lab.simulation import (
+    Bandwidth,
+    LognormalProcess,
+    OutageProcess,
+    Uplink,
+    poisson,
+    read_trace,
+)
 
 RNG = np.random.default_rng(0)
 LINK = Bandwidth([0.0, 1.0], [1e6, 2e6], 3.0)
@@ -16,17 +23,17 @@ LINK = Bandwidth([0.0, 1.0], [1e6, 2e6], 3.0)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OutageProcess(good_for=nan), "process: good_for nan s is not a time above 0"),
-        (lambda: OutageProcess(bad=nan), "process: bad nan bit/s is negative or not a number"),
-        (lambda: OutageProcess().sample(RNG, inf), "process: duration inf s is not a time above 0"),
-        (lambda: LognormalProcess(step=0.0), "process: step 0.0 s is not a time above 0"),
-        (lambda: LognormalProcess(levels=()), r"process: levels \(\) bit/s are not all above 0"),
-        (lambda: LognormalProcess(memory=1.5), "process: memory 1.5 is not from 0 to below 1"),
-        (lambda: Uplink("wan", LINK, probe_every=0.0), "uplink wan: probe_every 0.0 is not above 0"),
-        (lambda: poisson(RNG, 1.0, nan), "arrivals: duration nan s is negative or not a number"),
-        (lambda: read_trace("0 1\nnan 1\n2 1"), "trace: line 2: nan s is not a time"),
-        (lambda: LINK.cut([(nan, 2.0)], 10.0), r"bandwidth: no outage lasts from and until \(nan, 2.0\) s"),
-        (lambda: LINK.finish(nan, 1.0), "bandwidth: 1.0 bits from nan s on"),
+        (lambda: OutageProcess(good_for=nan), "process: good_for nan s"),
+        (lambda: OutageProcess(bad=nan), "process: bad nan bit/s"),
+        (lambda: OutageProcess().sample(RNG, inf), "process: duration inf s"),
+        (lambda: LognormalProcess(step=0.0), "process: step 0.0 s"),
+        (lambda: LognormalProcess(levels=()), r"process: levels \(\)"),
+        (lambda: LognormalProcess(memory=1.5), "process: memory 1.5"),
+        (lambda: Uplink("wan", LINK, probe_every=0.0), "uplink wan: probe_every 0.0"),
+        (lambda: poisson(RNG, 1.0, nan), "arrivals: duration nan s"),
+        (lambda: read_trace("0 1\nnan 1\n2 1"), "trace: line 2: time nan s"),
+        (lambda: LINK.cut([(nan, 2.0)], 10.0), r"bandwidth: outage \(nan, 2.0\) s"),
+        (lambda: LINK.finish(nan, 1.0), "bandwidth: 1.0 bits from nan s"),
     ],
 )
 def test_a_value_that_cannot_be_simulated_is_named(make: Callable[[], object], message: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_planning import BadValueError
-from edge_planning.baselines import (
+from edge_planning_lab.baselines import (
     Answer,
     AtMeasured,
     EdgentDynamic,
@@ -24,9 +24,9 @@ from edge_planning.baselines import (
     edgent,
     neurosurgeon_latency,
 )
-from edge_planning.baselines.hindsight import Oracle
-from edge_planning.baselines.memoryless import RandomFeasible
-from edge_planning.simulation import (
+from edge_planning_lab.baselines.hindsight import Oracle
+from edge_planning_lab.baselines.memoryless import RandomFeasible
+from edge_planning_lab.simulation import (
     Bandwidth,
     Broken,
     Fault,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_planning import BadValueError
-from edge_planning.simulation import Bandwidth, LognormalProcess, OutageProcess, read_trace
+from edge_planning_lab.simulation import Bandwidth, LognormalProcess, OutageProcess, read_trace
 
 RATES = st.lists(st.sampled_from([0.0, 0.5e6, 1e6, 3e6]), min_size=1, max_size=6)
 
@@ -61,8 +61,8 @@ def test_a_transfer_ends_when_its_bits_are_carried(
 @pytest.mark.parametrize(
     ("times", "rates", "period", "said"),
     [
-        ((0.0,), (-1.0,), None, r"bandwidth: \[-1\.\] bit/s is negative"),
-        ((0.0,), (float("nan"),), None, "not a number"),
+        ((0.0,), (-1.0,), None, r"bandwidth: \[-1\.\] bit/s"),
+        ((0.0,), (float("nan"),), None, r"bandwidth: \[nan\] bit/s"),
         ((1.0,), (1.0,), None, r"begins at 1\.0 s"),
         ((0.0, 0.0), (1.0, 1.0), None, "do not rise"),
         ((0.0, 1.0), (1.0,), None, "2 times but 1 rates"),

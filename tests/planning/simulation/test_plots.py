@@ -2,9 +2,9 @@
 
 import xml.etree.ElementTree as ET
 
-from edge_planning.baselines import AtMeasured, edgent
-from edge_planning.simulation import Bandwidth, Fairness, constant, simulate, summary
-from edge_planning.simulation.plots import comparison, levels, overview, timeline
+from edge_planning_lab.baselines import AtMeasured, edgent
+from edge_planning_lab.simulation import Bandwidth, Fairness, constant, simulate, summary
+from edge_planning_lab.simulation.plots import comparison, levels, overview, timeline
 
 from .conftest import make_scenario
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.baselines import AtMeasured, Fixed, edgent
-from edge_planning.simulation import (
+from edge_planning_lab.baselines import AtMeasured, Fixed, edgent
+from edge_planning_lab.simulation import (
     Bandwidth,
     Scenario,
     Server,
@@ -22,7 +22,7 @@ from edge_planning.simulation import (
     summary,
     table,
 )
-from edge_planning.simulation.results import jain, tenants
+from edge_planning_lab.simulation.results import jain, tenants
 
 from .conftest import make_options, make_scenario
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from onnx import helper
 
-from edge_runtime.autonomy import LastWord, refusal
+from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotReady
 from edge_runtime.model_store import ModelStore
@@ -46,16 +46,16 @@ def test_the_refusal_says_since_when_and_what_ends_it() -> None:
 
 def test_the_last_word_survives_a_restart(tmp_path: Path) -> None:
     clock = Clock()
-    word = LastWord(tmp_path / "last-word", clock)
+    word = LastContact(tmp_path / "last-word", clock)
     word.heard()
     word.keep()
     clock.now += 5 * HOUR
-    assert LastWord(tmp_path / "last-word", clock).age == 5 * HOUR
+    assert LastContact(tmp_path / "last-word", clock).age == 5 * HOUR
 
 
 def test_a_node_that_never_heard_anything_counts_from_its_start(tmp_path: Path) -> None:
     clock = Clock()
-    word = LastWord(tmp_path / "last-word", clock)
+    word = LastContact(tmp_path / "last-word", clock)
     assert word.age == 0.0
     clock.now += 7.0
     assert word.age == 7.0
@@ -64,7 +64,7 @@ def test_a_node_that_never_heard_anything_counts_from_its_start(tmp_path: Path) 
 def test_a_clock_that_was_set_back_begins_the_count_anew(tmp_path: Path) -> None:
     (tmp_path / "last-word").write_text("1700000000\n")
     clock = Clock(now=0.0)
-    word = LastWord(tmp_path / "last-word", clock)
+    word = LastContact(tmp_path / "last-word", clock)
     assert word.age == 0.0
     clock.now = 30.0
     assert word.age == 30.0
@@ -72,12 +72,12 @@ def test_a_clock_that_was_set_back_begins_the_count_anew(tmp_path: Path) -> None
 
 def test_what_the_disk_made_of_the_file_is_no_reason_to_refuse(tmp_path: Path) -> None:
     (tmp_path / "last-word").write_bytes(b"\xff\x00")
-    assert LastWord(tmp_path / "last-word", Clock()).age == 0.0
+    assert LastContact(tmp_path / "last-word", Clock()).age == 0.0
 
 
 def test_it_is_written_down_once_a_minute_at_most(tmp_path: Path) -> None:
     clock = Clock()
-    word = LastWord(tmp_path / "last-word", clock)
+    word = LastContact(tmp_path / "last-word", clock)
     written = []
     for _ in range(130):
         word.heard()

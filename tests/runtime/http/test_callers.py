@@ -18,7 +18,7 @@ from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from networks import info, model_of
 from stages import alone
-from testbed.programs import PACKAGES
+from testbed.client_programs import PACKAGES
 
 DOCUMENT = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2.0]}]}
 BODY = json.dumps(DOCUMENT)
@@ -77,7 +77,7 @@ def test_the_jdk_s_client_as_it_is(servers: Servers) -> None:
     lines = _run("java", str(Path(__file__).parent / "Ask.java"), *(word for ask in asks for word in ask))
     assert [line.split(" ")[:2] for line in lines] == [["200", "HTTP_1_1"]] * len(asks)
     answers = [json.loads(line.split(" ", 2)[2]) for line in lines]
-    assert [answer["outputs"][0]["data"] for answer in answers[1:3]] == [[3.0, 4.0]] * 2
+    assert [respond["outputs"][0]["data"] for respond in answers[1:3]] == [[3.0, 4.0]] * 2
     assert answers[4] == answers[5] == {"digest": DIGEST, "size": len(BODY)}
     assert answers[6] == DOCUMENT
 
@@ -104,8 +104,8 @@ def test_curl_with_http2(servers: Servers, more: list[str]) -> None:
         " %{http_code} %{http_version}\n",
     ]
     [line] = _run("curl", *offer, servers.infer, "--data", BODY)
-    answer, status, version = line.rsplit(" ", 2)
-    assert (json.loads(answer)["outputs"][0]["data"], status, version) == ([3.0, 4.0], "200", "1.1")
+    respond, status, version = line.rsplit(" ", 2)
+    assert (json.loads(respond)["outputs"][0]["data"], status, version) == ([3.0, 4.0], "200", "1.1")
     target = f"{servers.store}/v1/files/{len(more)}"
     [line] = _run("curl", *offer, "--request", "PUT", target, "--data", BODY)
     assert json.loads(line.rsplit(" ", 2)[0]) == {"digest": DIGEST, "size": len(BODY)}

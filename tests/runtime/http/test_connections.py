@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from benchmarks.runtime.request_forms import BODILESS, RIGHT, TOKENS, WRONG, Form
-from edge_runtime.asgi import Receive, Scope, Send, answer, chunks
+from edge_runtime.asgi import Receive, Scope, Send, chunks, respond
 from edge_runtime.errors import CallerLeft, EdgeError
 from edge_runtime.http import connections
 from edge_runtime.http.connections import LARGEST_HEAD, Connection
@@ -78,11 +78,11 @@ class Echo:
             await refuse(send, error)
             return
         self.seen.append((scope["method"], scope["path"], body))
-        await answer(send, 200, b"%d" % len(body), [])
+        await respond(send, 200, b"%d" % len(body), [])
 
 
 async def refuse(send: Send, error: EdgeError) -> None:
-    await answer(send, (STATUS | {EdgeError: 500}).get(type(error), 400), str(error).encode(), [])
+    await respond(send, (STATUS | {EdgeError: 500}).get(type(error), 400), str(error).encode(), [])
 
 
 async def _turns() -> None:
@@ -264,7 +264,7 @@ def test_what_goes_on_without_end_is_refused(where: str) -> None:
 
 
 async def _unread(scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(send, 413, b"no", [])
+    await respond(send, 413, b"no", [])
 
 
 def test_who_was_not_told_to_send_a_body_is_not_read_any_further() -> None:
@@ -304,7 +304,7 @@ def test_who_leaves_is_missed_by_every_request_that_is_not_answered() -> None:
         waiting.set()
         assert (await receive())["type"] == "http.disconnect"
         left.append(scope["path"])
-        await answer(send, 200)
+        await respond(send, 200)
 
     wire = asyncio.run(_exchange(slow, [NEXT + NEXT]))
     assert (left, waiting.is_set()) == (["/next"], True)  # the second was never begun

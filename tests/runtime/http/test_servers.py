@@ -123,12 +123,12 @@ def test_a_right_request_is_answered_from_its_whole_body(doors: dict[str, Door],
     door = doors[name]
     assert door.target is not None
     stored = b'{"digest":"sha256:%b","size":%d}' % (hashlib.sha256(BODY).hexdigest().encode(), len(BODY))
-    answer = stored if "store" in name else b'"data":[3.0,4.0]'
+    respond = stored if "store" in name else b'"data":[3.0,4.0]'
     wrong = {}
     for form, how in RIGHT.items():
         found = door.talk(how.request(*door.target, BODY) + LAST % door.health.encode())
         statuses = [status for status in STATUS.findall(found) if status != b"100"]
-        if statuses != [b"200", b"200"] or found.count(answer) != 1:
+        if statuses != [b"200", b"200"] or found.count(respond) != 1:
             wrong[form] = found
     assert wrong == {}
 
@@ -204,7 +204,7 @@ async def test_a_length_that_is_not_the_bodys_is_refused(tmp_path: Path) -> None
         await app(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(between), base_url="http://store") as client:
-        answer = await client.put("/v1/files/a", content=b"12345")
-        assert answer.status_code == 400
-        assert answer.json()["error"]["message"] == "body: 5 bytes came, 7 were announced; send it again"
+        respond = await client.put("/v1/files/a", content=b"12345")
+        assert respond.status_code == 400
+        assert respond.json()["error"]["message"] == "body: 5 bytes came, 7 were announced; send it again"
     assert _nothing_in(tmp_path)

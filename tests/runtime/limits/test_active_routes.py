@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from edge_planning.routing.routes import Choice, LinkView
-from edge_runtime.inference.paces import Pace
+from edge_planning.routing.routes import RouteRequirement, LinkView
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
-from edge_runtime.routing.guards import Guards
-from edge_runtime.routing.tables import LoadedRoute, Table
+from edge_runtime.routing.breaker_registry import BreakerRegistry
+from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 
 
 class _Hop:
@@ -34,14 +34,14 @@ class _Link:
 class _Setup:
     def __init__(self) -> None:
         self.now, self.switches, self.metrics, self.link = 100.0, 0, Metrics("m"), _Link()
-        self.guards = Guards(lambda: self.now, lambda: True, lambda: None)
-        self.active = ActiveRoute(lambda: self.now, self.guards, self.metrics, self._switched)
+        self.breakers = BreakerRegistry(lambda: self.now, lambda: True, lambda: None)
+        self.active = ActiveRoute(lambda: self.now, self.breakers, self.metrics, self._switched)
 
-    def of(self, table: Table) -> str:
+    def of(self, table: LoadedTable) -> str:
         link: Any = self.link
         return self.active.of(table, link).route.name
 
-    def choose(self, table: Table, deadline: float = 1.0) -> tuple[str, bool]:
+    def choose(self, table: LoadedTable, deadline: float = 1.0) -> tuple[str, bool]:
         link: Any = self.link
         chosen = self.active.choose(table, link, deadline)
         return chosen.loaded.route.name, chosen.trial
@@ -53,29 +53,26 @@ class _Setup:
         self.switches += 1
 
 
-def _table(insured: bool = True, **needs: float) -> Table:
+def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
     """Routes by name with the bandwidth that each needs; `near` is local, quick and less accurate."""
     routes, session = [], SimpleNamespace(seconds=0.02)
     for name in needs:
         route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7)
         near: Any = session if name == "near" else None
         hop: Any = None if name == "near" else _Hop()
-        routes.append(LoadedRoute(route, near, hop, Pace(0.02)))
+        routes.append(LoadedRoute(route, None, hop, LatencyStats(0.02)))
     placement: Any = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(latency=1.0)))
     contract: Any = None
 
-    class Told(Table):
+    class Told(LoadedTable):
         @property
-        def insured(self) -> bool:
-            return insured
+        def has_fallback(self) -> bool:
+            return has_fallback
 
     return Told(
         placement,
         tuple(routes),
-        tuple(
-            Choice(need, name != "near", 0.7 if name == "near" else 0.9, 0.0 if name == "near" else 0.5)
-            for name, need in needs.items()
-        ),
+        tuple(RouteRequirement(need, name != "near") for name, need in needs.items()),
         {},
         next((r for r in routes if r.hop is None), None),
         contract,
@@ -94,9 +91,9 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
     assert (setup.of(third), setup.switches, setup.counted()) == ("near", 2, 0)
 
 
-@pytest.mark.parametrize(("insured", "name"), [(True, "far"), (False, "near")])
-def test_where_a_late_answer_is_lost_a_route_needs_a_better_chance(insured: bool, name: str) -> None:
-    assert _Setup().of(_table(insured, far=8e6, near=0)) == name
+@pytest.mark.parametrize(("has_fallback", "name"), [(True, "far"), (False, "near")])
+def test_where_a_late_answer_is_lost_a_route_needs_a_better_chance(has_fallback: bool, name: str) -> None:
+    assert _Setup().of(_table(has_fallback, far=8e6, near=0)) == name
 
 
 def test_a_request_in_a_hurry_takes_the_local_route_if_that_is_in_time() -> None:
@@ -111,10 +108,10 @@ async def test_after_a_hop_failed_one_request_a_second_later_tries_it() -> None:
     assert setup.choose(table) == ("far", False)
     hop = table.routes[0].hop
     assert hop is not None
-    setup.guards.ended(hop, "failed", trial=False, fair=True)
+    setup.breakers.ended(hop, "failed", trial=False, fair=True)
     assert setup.choose(table) == ("near", False)
     setup.now += 1.1
     assert [setup.choose(table) for _ in range(3)] == [("far", True), ("near", False), ("near", False)]
-    setup.guards.ended(hop, "ok", trial=True, fair=True)
+    setup.breakers.ended(hop, "ok", trial=True, fair=True)
     assert setup.choose(table) == ("far", False)
-    setup.guards.close()
+    setup.breakers.close()

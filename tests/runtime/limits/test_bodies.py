@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import CallerLeft, QueueFull, TooLarge, TooSlow
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.app import RestApp
 from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.serving import Service
@@ -86,8 +86,8 @@ class Doubled:
     platform, message = "test", ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
-    async def infer(self, question: Question) -> Answer:
-        return Answer([2 * question.inputs["x"]], {})
+    async def infer(self, question: InferenceRequest) -> InferenceResponse:
+        return InferenceResponse([2 * question.inputs["x"]], {})
 
 
 async def asked(bodies: Bodies, *parts: bytes, ends: bool = True) -> httpx.Response:

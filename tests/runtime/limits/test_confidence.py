@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.answers import confidence
+from edge_runtime.responses import confidence
 
 
 def test_logits_and_probabilities_of_the_same_belief_are_equally_sure() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime.errors import QueueFull
 from edge_runtime.inference.runners import Runner
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
@@ -36,7 +36,7 @@ class _Full:
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
-    async def infer(self, question: Question) -> Any:
+    async def infer(self, request: InferenceRequest) -> Any:
         raise QueueFull("256 requests wait already; ask again in 4 s", 4)
 
 
@@ -44,7 +44,7 @@ async def test_over_http_that_is_429_with_retry_after() -> None:
     app = RestApp(Service("m", _Full()), lambda: b"")
     body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://m") as client:
-        answer = await client.post("/v2/models/m/infer", content=body)
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"] == "4"
-    assert answer.content == b'{"error":"256 requests wait already; ask again in 4 s"}'
+        response = await client.post("/v2/models/m/infer", content=body)
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "4"
+    assert response.content == b'{"error":"256 requests wait already; ask again in 4 s"}'

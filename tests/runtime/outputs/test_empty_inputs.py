@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from callers import CALLERS, Caller, by_json
-from edge_runtime.cheap.settings import Caching, Cheap, Filtering
 from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.memoization.settings import CacheOptions, FilterOptions, MemoizationSettings
 from edge_runtime.protocol.contents import check_shape
 from edge_runtime.protocol.requests import decode_request
 from edge_runtime.tensors import Contract, Tensor
@@ -79,12 +79,14 @@ def test_other_inputs_without_values_are_served(model: bytes, feeds: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "cheap", [Cheap(cache=Caching()), Cheap(filter=Filtering(max_age=600.0))], ids=["cache", "filter"]
+    "memoization",
+    [MemoizationSettings(cache=CacheOptions()), MemoizationSettings(filter=FilterOptions(max_age=600.0))],
+    ids=["cache", "filter"],
 )
-def test_an_answer_without_values_is_given_again(cheap: Cheap, tmp_path: Path) -> None:
+def test_an_answer_without_values_is_given_again(memoization: MemoizationSettings, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(decoder())
     feeds = {"past": CACHE, "new": CACHE}
-    with alone(tmp_path / "m.onnx", uds=tmp_path, cheap=cheap):
+    with alone(tmp_path / "m.onnx", uds=tmp_path, memoization=memoization):
         shapes = {by_json(tmp_path, "m", feeds)["present"].shape for _ in range(3)}
         longer = by_json(tmp_path, "m", feeds | {"new": NEW})["present"]
     assert shapes == {(1, 2, 0, 4)}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_runtime.cards import card_of
 from edge_runtime.errors import CannotLoad
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.profiling import Measured, measure, measure_all, profile_device, relative_error
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.slicing import Graph, digest_of
@@ -71,11 +71,11 @@ class Cutting:
     """The model store's calls for one model, without a store."""
 
     def __init__(self, model: bytes) -> None:
-        self._graph, self._card = Graph(model), card_of(Graph(model), len(model)).document()
+        self._graph, self._metadata = Graph(model), metadata_of(Graph(model), len(model)).document()
         self._slices: dict[str, bytes] = {}
 
-    async def card(self, model: str) -> Any:
-        return self._card
+    async def metadata(self, model: str) -> Any:
+        return self._metadata
 
     async def slice(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         data = self._graph.slice(inputs, outputs)

@@ -23,8 +23,8 @@ from edge_runtime.errors import BadRequest, TooLarge
 from edge_runtime.grpc.messages import read_request
 from edge_runtime.grpc.wire import parse, take_apart
 from edge_runtime.protocol.compression import inflate
-from edge_runtime.protocol.plans import Plans, plan_of
-from edge_runtime.protocol.requests import InferRequest, decode_request
+from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
+from edge_runtime.protocol.requests import DecodedRequest, decode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import NUMPY_TYPES, Contract, Tensor
 
@@ -73,7 +73,7 @@ documents = st.fixed_dictionaries(
 )
 
 
-def _checked(request: InferRequest, contract: Contract) -> None:
+def _checked(request: DecodedRequest, contract: Contract) -> None:
     """What was accepted fits the contract exactly."""
     assert request.inputs.keys() == contract.inputs_by_name.keys()
     for name, array in request.inputs.items():
@@ -83,7 +83,7 @@ def _checked(request: InferRequest, contract: Contract) -> None:
     assert {name for name, _ in request.outputs} <= contract.outputs_by_name.keys()
 
 
-def _try(read: Callable[[Contract], InferRequest], contract: Contract) -> None:
+def _try(read: Callable[[Contract], DecodedRequest], contract: Contract) -> None:
     try:
         request = read(contract)
     except BadRequest as error:
@@ -109,14 +109,14 @@ def test_json_requests_are_read_or_refused(document: Any, raw: bytes, binary: bo
     length = str(len(header)) if binary else None
     body = header + raw if binary else header
     for contract in (CONTRACT, LITTLE):
-        _try(partial(decode_request, body, length, plans=Plans()), contract)
+        _try(partial(decode_request, body, length, header_cache=HeaderCache()), contract)
 
 
 @FUZZ
 @given(st.binary(max_size=80), st.none() | st.integers(0, 90).map(str) | st.text(max_size=4))
 def test_any_body_with_any_header_length_is_read_or_refused(body: bytes, length: str | None) -> None:
     for contract in (CONTRACT, LITTLE):
-        _try(lambda c: decode_request(body, length, c, Plans()), contract)
+        _try(lambda c: decode_request(body, length, c, HeaderCache()), contract)
 
 
 @FUZZ
@@ -206,18 +206,18 @@ def test_a_request_by_its_plan_is_the_request(rows: list[int], seed: int, off: i
             "id": "r",
         }
     )
-    plans = Plans()
-    decode_request(header + first.tobytes(), str(len(header)), LITTLE, plans)
-    assert plans.find(LITTLE, header) is not None
+    header_cache = HeaderCache()
+    decode_request(header + first.tobytes(), str(len(header)), LITTLE, header_cache)
+    assert header_cache.find(LITTLE, header) is not None
     body = header + (first * 2).tobytes()[: first.nbytes + min(off, 0)] + b"x" * max(off, 0)
     if off:
         with pytest.raises(BadRequest):
-            decode_request(body, str(len(header)), LITTLE, plans)
+            decode_request(body, str(len(header)), LITTLE, header_cache)
         return
-    known, new = (decode_request(body, str(len(header)), LITTLE, p) for p in (plans, None))
+    known, new = (decode_request(body, str(len(header)), LITTLE, p) for p in (header_cache, None))
     np.testing.assert_array_equal(known.inputs["a"], new.inputs["a"])
     assert (list(known.outputs), known.id, known.timeout) == (list(new.outputs), new.id, new.timeout)
-    assert plans.find(CONTRACT, header) is None
+    assert header_cache.find(CONTRACT, header) is None
 
 
 @FUZZ
@@ -229,4 +229,4 @@ def test_any_compressed_body_is_read_or_refused(body: bytes, encoding: str) -> N
 
 def test_a_plan_is_kept_only_where_sizes_follow_from_shapes() -> None:
     words = Contract([Tensor("w", "BYTES", (-1,))], [Tensor("z", "BYTES", (-1,))])
-    assert plan_of({"w": np.array(["a"], object)}, ["w"], words, [("z", True)], "", None) is None
+    assert layout_of({"w": np.array(["a"], object)}, ["w"], words, [("z", True)], "", None) is None

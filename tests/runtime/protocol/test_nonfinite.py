@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import BadRequest
-from edge_runtime.protocol.requests import InferRequest, decode_request
+from edge_runtime.protocol.requests import DecodedRequest, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.tensors import NUMPY_TYPES, Contract, Tensor
 
@@ -25,7 +25,7 @@ def _contract(datatype: str) -> Contract:
     return Contract([Tensor("x", datatype, (-1,))], [Tensor("y", datatype, (-1,))])
 
 
-def _read(datatype: str, data: str, count: int, more: str = "") -> InferRequest:
+def _read(datatype: str, data: str, count: int, more: str = "") -> DecodedRequest:
     tensor = f'"name": "x", "shape": [{count}], "datatype": "{datatype}", "data": {data}'
     text = f'{{{more} "inputs": [{{{tensor}}}]}}'
     return decode_request(text.encode(), None, _contract(datatype))

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from edge_runtime.errors import BadRequest
-from edge_runtime.protocol.requests import InferRequest, decode_request, encode_request
+from edge_runtime.protocol.requests import DecodedRequest, decode_request, encode_request
 from edge_runtime.protocol.responses import decode_response, encode_response
 from edge_runtime.tensors import Contract, Tensor
 
@@ -20,7 +20,7 @@ GIVEN: dict[str, Any] = {"name": "a", "shape": [1, 2], "datatype": "FP32", "data
 ALSO: dict[str, Any] = {"name": "b", "shape": [1], "datatype": "INT64", "data": [7]}
 
 
-def _read(header_length: str | None = None, **change: Any) -> InferRequest:
+def _read(header_length: str | None = None, **change: Any) -> DecodedRequest:
     document = {"inputs": [GIVEN, ALSO], **change}
     return decode_request(orjson.dumps(document), header_length, CONTRACT)
 
@@ -127,7 +127,7 @@ def test_a_header_length_that_is_none_is_refused(length: str) -> None:
 def test_a_response_is_read_as_it_was_written() -> None:
     total, words = np.array([[1.5, 2.5]], np.float32), np.array(["ü"], dtype=object)
     for binary in ((True, True), (True, False), (False, False)):
-        asked = InferRequest({}, [("sum", binary[0]), ("words", binary[1])], "r-1")
+        asked = DecodedRequest({}, [("sum", binary[0]), ("words", binary[1])], "r-1")
         parts, length = encode_response("m", "1", asked, CONTRACT, [total, words], {"exit": "final"})
         body = b"".join(parts)
         assert (length is None) == (binary == (False, False))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.protocol.plans import Plan, Plans
+from edge_runtime.protocol.header_layouts import HeaderCache, HeaderLayout
 from edge_runtime.protocol.requests import decode_request, encode_request, timeout_for
 from edge_runtime.tensors import Contract, Tensor
 
@@ -15,12 +15,12 @@ PIECE = Tensor("pool1", "FP32", (-1, 4))
 CONTRACT = Contract([PIECE], [Tensor("logits", "FP32", (-1, 10))])
 
 
-class CountedPlans(Plans):
+class CountedHeaderCache(HeaderCache):
     kept = 0
 
-    def keep(self, contract: Contract, header: bytes, plan: Plan) -> None:
+    def keep(self, contract: Contract, header: bytes, layout: HeaderLayout) -> None:
         self.kept += 1
-        super().keep(contract, header, plan)
+        super().keep(contract, header, layout)
 
 
 def _body(within: float | None) -> tuple[bytes, str]:
@@ -56,8 +56,8 @@ def test_the_next_stage_reads_what_is_left() -> None:
 
 
 def test_headers_with_ever_different_times_are_still_remembered() -> None:
-    plans = CountedPlans()
+    header_cache = CountedHeaderCache()
     rng = np.random.default_rng(4)
     for left in rng.uniform(0.080, 0.096, 1000):  # an SLO of 100 ms, behind heads of up to 16 ms
-        assert decode_request(*_body(float(left)), CONTRACT, plans).timeout is not None
-    assert plans.kept <= 6
+        assert decode_request(*_body(float(left)), CONTRACT, header_cache).timeout is not None
+    assert header_cache.kept <= 6

@@ -20,9 +20,9 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
-from edge_runtime.routing.loading import Loader
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
 
@@ -64,9 +64,9 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     model, metrics, resolver = stackable.deep(), Metrics("m"), Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     placement = _placement(tmp_path, model)
-    first = Generations(Loader(cache, None), Metrics("m"), resolver)
+    first = Generations(SliceLoader(cache, None), Metrics("m"), resolver)
     assert await first.use(placement), first.message
-    generations = Generations(Loader(cache, None, threads=3), metrics, resolver, max_batch=4)
+    generations = Generations(SliceLoader(cache, None, threads=3), metrics, resolver, max_batch=4)
     plane = Dataplane(generations, metrics)
     before = _threads()
     assert await generations.use(placement), generations.message
@@ -76,9 +76,11 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     rows = [np.random.default_rng(i).normal(size=(1, 1024)).astype(np.float32) for i in range(11)]
     async with asyncio.timeout(60):
         while True:
-            answers = await asyncio.gather(*(plane.infer(Question({"x": row}, ["logits"])) for row in rows))
-            for row, answer in zip(rows, answers, strict=True):
-                np.testing.assert_allclose(answer.outputs[0], alone.run({"x": row})[0], rtol=1e-5, atol=1e-5)
+            answers = await asyncio.gather(
+                *(plane.infer(InferenceRequest({"x": row}, ["logits"])) for row in rows)
+            )
+            for row, result in zip(rows, answers, strict=True):
+                np.testing.assert_allclose(result.outputs[0], alone.run({"x": row})[0], rtol=1e-5, atol=1e-5)
             text = metrics.exposition().decode()
             buckets = dict(re.findall(r'edge_batch_size_bucket\{le="([\d.]+)",service="m"\} (\S+)', text))
             if buckets["4.0"] != buckets["2.0"]:
@@ -100,12 +102,12 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     resolver = Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     metrics = Metrics("m")
-    generations = Generations(Loader(cache, None), metrics, resolver, clock=lambda: 1000.0)
+    generations = Generations(SliceLoader(cache, None), metrics, resolver, clock=lambda: 1000.0)
     plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
     assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
-    await plane.infer(Question({"x": row}, ["logits"]))
-    await plane.infer(Question({"x": row}, ["logits"], within=1.0))
+    await plane.infer(InferenceRequest({"x": row}, ["logits"]))
+    await plane.infer(InferenceRequest({"x": row}, ["logits"], within=1.0))
     await generations.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back
 
@@ -116,12 +118,12 @@ async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
 ) -> None:
     """The trial accepts everything, so the graph alone decides; a restart from the disk decides the same."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+    monkeypatch.setattr(runners, "same_results", lambda apart, together: True)
     monkeypatch.setattr(runners, "INLINE", 0.0)
     model, resolver, metrics = mixing.network(parts), Resolver(), Metrics("m")
     (output,) = Session(model).outputs
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
-    generations = Generations(Loader(cache, None), metrics, resolver)
+    generations = Generations(SliceLoader(cache, None), metrics, resolver)
     plane = Dataplane(generations, metrics)
     placement = _placement(tmp_path, model, (mixing.HEIGHT, mixing.WIDTH), output.name)
     assert await generations.use(placement, at_hand=True), generations.message
@@ -136,9 +138,11 @@ async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
         for i in range(8)
     ]
     for _ in range(10):
-        answers = await asyncio.gather(*(plane.infer(Question({"x": row}, [output.name])) for row in rows))
-        for row, answer in zip(rows, answers, strict=True):
+        answers = await asyncio.gather(
+            *(plane.infer(InferenceRequest({"x": row}, [output.name])) for row in rows)
+        )
+        for row, result in zip(rows, answers, strict=True):
             (expected,) = alone.run({"x": row})
-            assert answer.outputs[0].shape == expected.shape
-            np.testing.assert_allclose(answer.outputs[0], expected, rtol=1e-4, atol=1e-5)
+            assert result.outputs[0].shape == expected.shape
+            np.testing.assert_allclose(result.outputs[0], expected, rtol=1e-4, atol=1e-5)
     await generations.close()

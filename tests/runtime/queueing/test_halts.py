@@ -19,9 +19,9 @@ import endless
 import stackable
 from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batches import Experience
-from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session, shapes_of
+from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.tensors import Array
 
 
@@ -139,7 +139,7 @@ def test_one_node_that_values_drive_is_found_wherever_it_stands(
     functions = [onnx.FunctionProto(name="f", domain="of.mine")] if with_function else []
     model = helper.make_model(graph, opset_imports=opsets, functions=functions)
     steady = not with_function and all(k not in BY_VALUE and domain != "of.mine" for k, domain in nodes)
-    assert takes_as_long_as_its_shapes_say(model.SerializeToString()) is steady
+    assert shapes_determine_duration(model.SerializeToString()) is steady
 
 
 SIZED = {
@@ -181,18 +181,18 @@ def test_sizes_that_come_from_values_are_found_and_those_from_shapes_are_none(
     constants = [helper.make_tensor("w", TensorProto.INT64, [1], [1])]
     model = helper.make_model(helper.make_graph(made, "g", [], [], constants))
     steady = source not in ("data", "random")
-    assert takes_as_long_as_its_shapes_say(model.SerializeToString()) is steady
+    assert shapes_determine_duration(model.SerializeToString()) is steady
 
 
 @pytest.mark.parametrize("kind", ["Compress", "NonZero", "Unique"])
 def test_as_many_as_there_are_is_a_matter_of_values(kind: str) -> None:
     graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"])], "g", [], [])
-    assert not takes_as_long_as_its_shapes_say(helper.make_model(graph).SerializeToString())
+    assert not shapes_determine_duration(helper.make_model(graph).SerializeToString())
 
 
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_model_are_no_promise_and_no_error(data: bytes) -> None:
-    assert takes_as_long_as_its_shapes_say(data) in (True, False)
+    assert shapes_determine_duration(data) in (True, False)
 
 
 class Stuck(Session):

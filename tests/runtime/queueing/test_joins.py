@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import mixing
-from edge_runtime.alone import LoneModel
-from edge_runtime.cheap.inputs import CheapInputs
-from edge_runtime.cheap.settings import Caching, Cheap
 from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
-from edge_runtime.routing.ladders import climb
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.routing.early_exits import run_until_confident
+from edge_runtime.standalone import StandaloneModel
 from edge_runtime.tensors import Array
 from networks import info, model_of
 
@@ -50,7 +50,7 @@ class Counted(Session):
 
 @pytest.fixture(autouse=True)
 def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "alike", lambda apart, together: True)
+    monkeypatch.setattr(runners, "same_results", lambda apart, together: True)
 
 
 def answers(
@@ -140,7 +140,7 @@ def layer(start: str, end: str, seed: int) -> bytes:
     return model_of(nodes, [info(start, "N", 8)], [info(end, "N", 8)], [weight])
 
 
-async def test_callers_who_climb_together_each_leave_where_they_would_alone() -> None:
+async def test_requests_batched_together_leave_at_the_exits_that_they_would_alone() -> None:
     """Confidence is that of a caller's own rows, the least sure of them, whoever shares the runs."""
     sessions = {
         "trunk": Counted(layer("x", "t", 1), "x"),
@@ -148,25 +148,25 @@ async def test_callers_who_climb_together_each_leave_where_they_would_alone() ->
         "rest": Counted(layer("t", "late", 3), "t"),
     }
     loaded = {
-        name: SimpleNamespace(session=session, pace=Pace(0.0), name=name)
+        name: SimpleNamespace(session=session, stats=LatencyStats(0.0), name=name)
         for name, session in sessions.items()
     }
-    ladder: Any = SimpleNamespace(
-        rungs=(SimpleNamespace(trunk=loaded["trunk"], branch=loaded["branch"]),), rest=loaded["rest"]
+    branched: Any = SimpleNamespace(
+        points=(SimpleNamespace(trunk=loaded["trunk"], branch=loaded["branch"]),), rest=loaded["rest"]
     )
     rng = np.random.default_rng(3)
     feeds = [{"x": rng.normal(size=(1 + i % 3, 8)).astype(np.float32)} for i in range(12)]
 
-    async def climbed(runner: Runner, each: dict[str, Array]) -> tuple[Array, str]:
+    async def run_alone(runner: Runner, each: dict[str, Array]) -> tuple[Array, str]:
         async def run(part: Any, known: Any) -> list[Array]:
             part.session.seconds = 1.0
             return await runner.run(part.session, {t.name: known[t.name] for t in part.session.inputs})
 
-        output, part = await climb(ladder, each, 0.9, run, lambda: 1000.0)
+        output, part = await run_until_confident(branched, each, 0.9, run, lambda: 1000.0)
         return output, part.name  # type: ignore[attr-defined]
 
     one_by_one = Runner(largest=1)
-    expected = [await climbed(one_by_one, each) for each in feeds]
+    expected = [await run_alone(one_by_one, each) for each in feeds]
     assert {name for _, name in expected} == {"branch", "rest"}
     runner = Runner()
     for session in sessions.values():
@@ -175,7 +175,7 @@ async def test_callers_who_climb_together_each_leave_where_they_would_alone() ->
             known.add(rows, 1.0)
         session.rows.clear()
     for _ in range(4):
-        found = await asyncio.gather(*(climbed(runner, each) for each in feeds))
+        found = await asyncio.gather(*(run_alone(runner, each) for each in feeds))
     for (output, name), (right, exit_) in zip(found, expected, strict=True):
         assert name == exit_
         np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-4)
@@ -201,23 +201,25 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
 
     async def ask() -> list[Any]:
         metrics = Metrics("m")
-        lone = LoneModel(session, metrics, cheap=Cheap(cache=Caching()))
+        lone = StandaloneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
         known = lone._runner._known[session] = Experience(1.0, False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
-        front = CheapInputs(lone, metrics.registry, "m", b"k")
+        front = MemoizingBackend(lone, metrics.registry, "m", b"k")
         found: list[Any] = []
         for _ in range(2):
             session.seconds = 1.0
-            found += await asyncio.gather(*(front.infer(Question({"x": inputs[i]}, names)) for i in asks))
+            found += await asyncio.gather(
+                *(front.infer(InferenceRequest({"x": inputs[i]}, names)) for i in asks)
+            )
         lone.close()
         return found
 
     found = asyncio.run(ask())
-    again = [bool(answer.parameters.get("cached")) for answer in found]
+    again = [bool(result.parameters.get("cached")) for result in found]
     if "noise" in parts:
         assert not any(again)
         return
     assert all(again[len(asks) :])
-    for answer, i in zip(found, [*asks, *asks], strict=True):
-        assert same(answer.outputs, alone.run({"x": inputs[i]}))
+    for result, i in zip(found, [*asks, *asks], strict=True):
+        assert same(result.outputs, alone.run({"x": inputs[i]}))

@@ -12,17 +12,17 @@ import pytest
 
 import stackable
 from edge_runtime.errors import ModelFailed
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
-from edge_runtime.rows.proven import Proven
 from edge_runtime.tensors import Array
 
 
 class Gated(Session):
     """A session whose runs wait to be let go, and which tells how many rows each run had."""
 
-    def __init__(self, model: bytes, verdict: Proven | None = None) -> None:
+    def __init__(self, model: bytes, verdict: ProvenProperties | None = None) -> None:
         super().__init__(model, proven=verdict)
         self.gate = threading.Event()
         self.rows: list[int] = []
@@ -164,7 +164,7 @@ async def test_only_a_graph_that_is_proven_to_keep_rows_apart_is_tried(
 
 @TEMPERS
 async def test_a_trial_finds_what_a_proof_was_wrong_about(network: bytes, together: bool) -> None:
-    session = Gated(network, Proven())
+    session = Gated(network, ProvenProperties())
     rows = 4 if session.inputs[0].shape[0] == 4 else 1
     assert await asked_at_once(session) is together
     if not together:
@@ -226,7 +226,7 @@ async def test_values_that_hide_the_answer_win_no_trust() -> None:
     """Whoever sends them first must not get the items of a model that mixes them stacked."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
         network = stackable.normalising() if trials == 0 else stackable.overflowing()
-        runner, session = Runner(), Gated(network, Proven())
+        runner, session = Runner(), Gated(network, ProvenProperties())
         session.gate.set()
         known = runner._known[session] = Experience(1.0)
         hidden = {"x": np.full((1, stackable.WIDTH), value, np.float32)}

@@ -15,13 +15,13 @@ import pytest
 
 import stackable
 from edge_planning.routing.deadlines import head_due, usable
-from edge_runtime.alone import LoneModel, serve_alone
 from edge_runtime.cli import main
 from edge_runtime.inference.cpus import threads
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.standalone import StandaloneModel, serve_standalone
 from edge_runtime.tensors import Array
 
 CALLERS = 12
@@ -58,7 +58,9 @@ async def test_callers_at_once_get_what_each_would_get_alone(tmp_path: Path, max
     stop, said = asyncio.Event(), asyncio.get_running_loop().create_future()
     options: dict[str, Any] = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "threads": 1}
     serving = asyncio.create_task(
-        serve_alone(tmp_path / "m.onnx", stop, name="m", max_batch=max_batch, say=said.set_result, **options)
+        serve_standalone(
+            tmp_path / "m.onnx", stop, name="m", max_batch=max_batch, say=said.set_result, **options
+        )
     )
     port = int((await said).split("HTTP on 127.0.0.1:")[1].split(",")[0])
 
@@ -88,10 +90,10 @@ async def test_what_a_request_allows_is_the_deadline_in_the_queue(monkeypatch: p
         return session.run(feeds, names)
 
     monkeypatch.setattr(Runner, "run", run)
-    model = LoneModel(Session(stackable.dense()), Metrics("m"), clock=lambda: 50.0)
+    model = StandaloneModel(Session(stackable.dense()), Metrics("m"), clock=lambda: 50.0)
     feeds = {"x": np.zeros((1, stackable.WIDTH), np.float32)}
-    await model.infer(Question(feeds, ["y"], 0.1))
-    await model.infer(Question(feeds, ["y"]))
+    await model.infer(InferenceRequest(feeds, ["y"], 0.1))
+    await model.infer(InferenceRequest(feeds, ["y"]))
     model.close()
     assert given == [pytest.approx(50.092), None]
 

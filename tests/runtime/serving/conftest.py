@@ -134,8 +134,8 @@ async def _ask(port: int, image: Any, count: int, rate: float, patience: float |
 class Stack:
     """An edge runtime whose far stage runs behind a link that can fail."""
 
-    def __init__(self, folder: Path, store: str, card: Document, stack: ExitStack) -> None:
-        self.folder, self.store, self.card, self._stack = folder, store, card, stack
+    def __init__(self, folder: Path, store: str, metadata: Document, stack: ExitStack) -> None:
+        self.folder, self.store, self.metadata, self._stack = folder, store, metadata, stack
         self.http, self.grpc, self._far = free_port(), free_port(), free_port()
         self.hop = FaultyLink(self._far)
         self.probe = FaultyLink(int(store.rsplit(":", 1)[1]))
@@ -144,7 +144,7 @@ class Stack:
         made: Document = call(
             "POST",
             f"{self.store}/v1/slices",
-            {"model": self.card["digest"], "inputs": [start], "outputs": [end]},
+            {"model": self.metadata["digest"], "inputs": [start], "outputs": [end]},
         )
         return made
 
@@ -158,9 +158,9 @@ class Stack:
                 "node": "edge-a",
                 "mode": "Auto",
                 "model": {
-                    "digest": self.card["digest"],
-                    "inputs": self.card["inputs"],
-                    "output": self.card["exits"][-1]["tensor"],
+                    "digest": self.metadata["digest"],
+                    "inputs": self.metadata["inputs"],
+                    "output": self.metadata["exits"][-1]["tensor"],
                 },
                 "slo": {"latency": latency, "percentile": 95},
                 "link": {
@@ -174,7 +174,7 @@ class Stack:
         }
 
     def remote(self, cut: str = "pool1", exit_: str = "final", need: str = "1000") -> Document:
-        output = next(e["output"] for e in self.card["exits"] if e["name"] == exit_)
+        output = next(e["output"] for e in self.metadata["exits"] if e["name"] == exit_)
         head = (
             {"place": "edge-a", "runtime": "Edge", "slice": self.slice("image", cut)}
             if cut != "image"
@@ -199,7 +199,7 @@ class Stack:
         }
 
     def local(self, exit_: str = "exit1") -> Document:
-        output = next(e["output"] for e in self.card["exits"] if e["name"] == exit_)
+        output = next(e["output"] for e in self.metadata["exits"] if e["name"] == exit_)
         return {
             "name": f"{exit_}@local",
             "exit": exit_,
@@ -338,23 +338,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def card(store: str, chain_model: bytes) -> Document:
+def metadata(store: str, chain_model: bytes) -> Document:
     call("PUT", f"{store}/v1/files/digits.onnx", chain_model)
     made: Document = call("POST", f"{store}/v1/models", {"storageUri": "store://digits.onnx"})
     return made
 
 
 @pytest.fixture
-def stack(tmp_path: Path, store: str, card: Document) -> Iterator[Stack]:
+def stack(tmp_path: Path, store: str, metadata: Document) -> Iterator[Stack]:
     """Not started yet: `start` takes the placement."""
     with ExitStack() as cleanup:
-        yield Stack(tmp_path, store, card, cleanup)
+        yield Stack(tmp_path, store, metadata, cleanup)
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, store: str, card: Document) -> Iterator[Stack]:
+def served(tmp_path_factory: pytest.TempPathFactory, store: str, metadata: Document) -> Iterator[Stack]:
     """Serving the full model at this node, for tests that change nothing."""
     with ExitStack() as cleanup:
-        stack = Stack(tmp_path_factory.mktemp("served"), store, card, cleanup)
+        stack = Stack(tmp_path_factory.mktemp("served"), store, metadata, cleanup)
         stack.start(stack.placement(stack.local("final")))
         yield stack

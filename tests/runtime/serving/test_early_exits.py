@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.inference.paces import Pace
-from edge_runtime.routing.ladders import climb
-from edge_runtime.routing.tables import Ladder, Rung
+from edge_runtime.inference.latency_stats import LatencyStats
+from edge_runtime.routing.early_exits import run_until_confident
+from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint
 
 Stack = Any
 SURE, UNSURE = np.array([[9.0, 0.0]], np.float32), np.array([[0.1, 0.0]], np.float32)
@@ -49,32 +49,38 @@ def _ask(stack: Stack, image: Any, times: int) -> set[str]:
 
 async def test_a_sure_input_leaves_at_the_first_exit_that_is_sure() -> None:
     runs: list[str] = []
-    output, by = await climb(_ladder(), {"image": IMAGE}, 0.9, _runner(runs, e1=UNSURE, e2=SURE), lambda: 9.0)
+    output, by = await run_until_confident(
+        _branched(), {"image": IMAGE}, 0.9, _runner(runs, e1=UNSURE, e2=SURE), lambda: 9.0
+    )
     assert runs == ["trunk1", "e1", "trunk2", "e2"]
     assert (by.route.name, output[0, 0]) == ("e2", 9.0)
 
 
 async def test_an_input_of_which_no_exit_is_sure_goes_all_the_way() -> None:
     runs: list[str] = []
-    _, by = await climb(_ladder(), {"image": IMAGE}, 0.9, _runner(runs, e1=UNSURE, e2=UNSURE), lambda: 9.0)
+    _, by = await run_until_confident(
+        _branched(), {"image": IMAGE}, 0.9, _runner(runs, e1=UNSURE, e2=UNSURE), lambda: 9.0
+    )
     assert (runs, by.route.name) == (["trunk1", "e1", "trunk2", "e2", "rest"], "rest")
 
 
 async def test_a_branch_is_left_out_when_the_rest_would_be_late_for_it() -> None:
     # Left: 35 ms. The first branch needs 10 and what follows it 30: no. The second 10 and 20: yes.
     runs: list[str] = []
-    ladder = _ladder(seconds=0.01, rest=0.02)
-    await climb(ladder, {"image": IMAGE}, 0.9, _runner(runs, e1=SURE, e2=SURE), lambda: 0.035)
+    branched = _branched(seconds=0.01, rest=0.02)
+    await run_until_confident(branched, {"image": IMAGE}, 0.9, _runner(runs, e1=SURE, e2=SURE), lambda: 0.035)
     assert runs == ["trunk1", "trunk2", "e2"]
 
 
-def _ladder(seconds: float = 0.0, rest: float = 0.0) -> Ladder:
+def _branched(seconds: float = 0.0, rest: float = 0.0) -> BranchedRoute:
     def part(name: str, most: float) -> Any:
         session = SimpleNamespace(outputs=[SimpleNamespace(name=f"{name}.out")])
-        return SimpleNamespace(route=SimpleNamespace(name=name), session=session, pace=Pace(most / 1.3))
+        return SimpleNamespace(
+            route=SimpleNamespace(name=name), session=session, stats=LatencyStats(most / 1.3)
+        )
 
-    rungs = tuple(Rung(part(f"trunk{i}", seconds), part(f"e{i}", seconds)) for i in (1, 2))
-    return Ladder(rungs, part("rest", rest))
+    points = tuple(BranchPoint(part(f"trunk{i}", seconds), part(f"e{i}", seconds)) for i in (1, 2))
+    return BranchedRoute(points, part("rest", rest))
 
 
 def _runner(runs: list[str], **answers: Any) -> Any:

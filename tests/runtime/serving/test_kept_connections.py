@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 import pytest
 
-from edge_runtime.assignment import Link, Slice, Stage
+from edge_runtime.assignment import LinkSettings, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
-from edge_runtime.links import LinkMonitor
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.routing.hops import Hop
 from edge_runtime.tensors import Tensor
 from streams import answering
 
@@ -40,7 +40,9 @@ class OnceEach:
 async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() -> None:
     far = OnceEach()
     async with answering(far.serve) as url:
-        link = LinkMonitor(Link(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None)
+        link = LinkMonitor(
+            LinkSettings(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None
+        )
         stage = Stage.model_validate(
             {
                 "place": "cloud",

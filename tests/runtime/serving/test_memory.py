@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.runtime.tables import dataplane, network, placement, put, route
 from edge_runtime.inference.memory import Memory, resident
 from edge_runtime.metrics import Metrics
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 
 MIB = 1 << 20
 
@@ -20,13 +20,13 @@ async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_
     plane, generations, store = dataplane(tmp_path, Memory(limit))
     x = np.ones((1, 256), np.float32)
     assert await generations.use(placement(1, route("old", small)))
-    before = await plane.infer(Question({"x": x}, ["y"]))
+    before = await plane.infer(InferenceRequest({"x": x}, ["y"]))
 
     assert not await generations.use(placement(2, route("new", large), route("old", small)))
     assert not generations.loaded
     assert generations.generation == 2
     assert generations.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
-    after = await plane.infer(Question({"x": x}, ["y"]))
+    after = await plane.infer(InferenceRequest({"x": x}, ["y"]))
     assert after.parameters["route"] == "old"
     np.testing.assert_array_equal(before.outputs[0], after.outputs[0])
     await generations.close()

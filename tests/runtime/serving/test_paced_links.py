@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_planning.links.estimates import Sample
-from edge_runtime.links.measurements import Passed, passed, tight
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import tcp_info
+from edge_runtime.links.transfer_rates import FinishedTransfer, sample_of_transfer, tight
 
 RATE = 8e6
 SIZE = 64_000
@@ -61,7 +61,7 @@ def _paced(read_every: float = 0.0, think: float = 0.0, buffer: int = 0) -> Iter
             thread.join(10)
 
 
-def _sent(near: socket.socket, pieces: int = 1, pause: float = 0.0) -> Sample:
+def _sent(near: socket.socket, pieces: int = 1, pause: float = 0.0) -> RateSample:
     """The sample of the third of three requests in pieces with pauses: a pacer begins with a burst."""
     for _ in range(3):
         before, begun = tcp_info(near), time.perf_counter()
@@ -72,7 +72,7 @@ def _sent(near: socket.socket, pieces: int = 1, pause: float = 0.0) -> Sample:
         seconds, after = time.perf_counter() - begun, tcp_info(near)
     assert before is not None
     assert after is not None
-    sample = passed(Passed(SIZE, seconds, 0.0, before, after), 0.0)
+    sample = sample_of_transfer(FinishedTransfer(SIZE, seconds, 0.0, before, after), 0.0)
     assert sample is not None
     return sample
 

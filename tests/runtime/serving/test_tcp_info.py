@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from edge_runtime.links.sockets import pace, tcp_info
+from edge_runtime.links.sockets import limit_pacing_rate, tcp_info
 
 
 def test_acknowledged_bytes_are_counted_as_they_arrive() -> None:
@@ -42,8 +42,8 @@ def test_a_connection_is_paced_at_twice_the_rate_that_is_believed_and_let_go_aga
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as sock,
     ):
-        pace(sock, 1e6)
+        limit_pacing_rate(sock, 1e6)
         assert struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, 47, 8))[0] == 250_000
-        pace(sock, None)
+        limit_pacing_rate(sock, None)
         assert struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, 47, 8))[0] > 10**9
-    pace(sock, 1e6)  # closed: nothing to do
+    limit_pacing_rate(sock, 1e6)  # closed: nothing to do

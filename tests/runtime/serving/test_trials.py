@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from edge_runtime.errors import TrialCrashed
-from edge_runtime.trials import judging
-from edge_runtime.trials.processes import Child
+from edge_runtime.trials import admission
+from edge_runtime.trials.child_process import Child
 from misbehaving import crashing, endless, harmless
 
 Stack = Any
@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
         found.append(Child(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(judging, "Child", start)
+    monkeypatch.setattr(admission, "Child", start)
     return found
 
 
@@ -44,11 +44,11 @@ def _placement(stack: Stack, generation: int, *models: bytes, columns: int = 6) 
             store.put(f"/v1/files/m{generation}.{number}.onnx", content=data).raise_for_status()
             asked: Document = {"storageUri": f"store://m{generation}.{number}.onnx"}
             asked["exits"] = [{"name": "full", "output": "y", "accuracy": 0.9}]
-            card = store.post("/v1/models", json=asked).raise_for_status().json()
-            cut = {"model": card["digest"], "inputs": ["x"], "outputs": ["y"]}
+            metadata = store.post("/v1/models", json=asked).raise_for_status().json()
+            cut = {"model": metadata["digest"], "inputs": ["x"], "outputs": ["y"]}
             slice_ = store.post("/v1/slices", json=cut).raise_for_status().json()
-            stack.card = card
-            route = stack.local.__func__(_Cut(card, slice_), "full")
+            stack.metadata = metadata
+            route = stack.local.__func__(_Cut(metadata, slice_), "full")
             routes.append(route | {"name": f"m{number}@local", "minBandwidth": str(len(models) - 1 - number)})
     placement: Document = stack.placement(*routes)
     placement["metadata"]["generation"] = generation
@@ -57,8 +57,8 @@ def _placement(stack: Stack, generation: int, *models: bytes, columns: int = 6) 
 
 
 class _Cut:
-    def __init__(self, card: Document, slice_: Document) -> None:
-        self.card, self._slice = card, slice_
+    def __init__(self, metadata: Document, slice_: Document) -> None:
+        self.metadata, self._slice = metadata, slice_
 
     def slice(self, start: str, end: str) -> Document:
         return self._slice

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from edge_runtime.cards import card_of
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from networks import info, model_of
 
@@ -44,7 +44,7 @@ def test_removing_a_cut_separates_and_removing_another_tensor_does_not(residual_
     cuts = {c.tensor for c in graph.cuts("logits")}
     tensors = {o for n in graph.model.graph.node for o in n.output} - {"logits"}
     separating = {t for t in tensors if not _reaches(graph, "logits", without=t)}
-    # Flattened and added to a block's end, these are cuts too; the card leaves out the ones that cost the
+    # Flattened and added to a block's end, these are cuts too; the metadata leaves out the ones that cost the
     # same.
     assert separating - cuts == {"flat"}
     assert cuts - separating == {"image"}
@@ -64,11 +64,11 @@ def _reaches(graph: Graph, output: str, without: str) -> bool:
 
 
 def test_segments_that_exits_share_are_listed_once(chain_model: bytes) -> None:
-    card = card_of(Graph(chain_model), len(chain_model))
+    metadata = metadata_of(Graph(chain_model), len(chain_model))
     trunk = ["image", "relu1", "pool1", "relu2", "pool2", "relu3", "pool3", "logits"]
     branches = {("pool1", "exit1_logits"), ("pool2", "exit2_logits")}
-    assert set(card.segments()) == set(pairwise(trunk)) | branches
-    assert len(card.segments()) == 9
+    assert set(metadata.segments()) == set(pairwise(trunk)) | branches
+    assert len(metadata.segments()) == 9
 
 
 def test_a_long_chain_is_cut_in_linear_time() -> None:
@@ -78,8 +78,8 @@ def test_a_long_chain_is_cut_in_linear_time() -> None:
 
 
 def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: bytes) -> None:
-    card = card_of(Graph(chain_model), len(chain_model), EXITS).document()
-    assert [(e["name"], e["accuracy"]) for e in card["exits"]] == [("exit1", 0.5)]
+    metadata = metadata_of(Graph(chain_model), len(chain_model), EXITS).document()
+    assert [(e["name"], e["accuracy"]) for e in metadata["exits"]] == [("exit1", 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_a_wrong_exit_is_refused_by_field_value_and_fix(
     chain_model: bytes, change: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error) as caught:
-        card_of(Graph(chain_model), 1, [{**EXITS[0], **change}])
+        metadata_of(Graph(chain_model), 1, [{**EXITS[0], **change}])
     assert str(caught.value) == sentence
 
 
 def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
     with pytest.raises(BadRequest, match=r'model\.exits\[1\]\.name: "exit1" is given twice'):
-        card_of(Graph(chain_model), 1, [*EXITS, {**EXITS[0], "output": "logits"}])
+        metadata_of(Graph(chain_model), 1, [*EXITS, {**EXITS[0], "output": "logits"}])
 
 
 def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     del model.metadata_props[:]
     with pytest.raises(NoExits, match=r"give at least \{name: final, output: logits, accuracy: "):
-        card_of(Graph(model.SerializeToString()), 1)
+        metadata_of(Graph(model.SerializeToString()), 1)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "{}", "null", "[1e999]"])
@@ -121,7 +121,7 @@ def test_metadata_that_is_no_list_of_exits_is_refused(chain_model: bytes, text: 
     del model.metadata_props[:]
     model.metadata_props.add(key="edge.exits", value=text)
     with pytest.raises(BadRequest):
-        card_of(Graph(model.SerializeToString()), 1)
+        metadata_of(Graph(model.SerializeToString()), 1)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_metadata_that_is_not_a_list_is_refused(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     model.metadata_props[0].value = json.dumps({"name": "x"})
     with pytest.raises(BadRequest, match="is not a list of exits"):
-        card_of(Graph(model.SerializeToString()), 1)
+        metadata_of(Graph(model.SerializeToString()), 1)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from edge_runtime.cards import card_of
 from edge_runtime.errors import BadRequest, NoExits, NotOnnx
 from edge_runtime.file_profiles import profile_file
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from networks import AS_WRITTEN, OPTIMIZED, Array, run
 
@@ -284,7 +284,7 @@ def test_an_output_that_is_a_constant_or_an_input_is_no_exit(tmp_path: Path) -> 
         with pytest.raises(BadRequest, match=f'"{name}" is not computed from the input x'):
             graph.cuts(name)
     with pytest.raises(NoExits, match="output: y"):
-        card_of(graph, len(data))
+        metadata_of(graph, len(data))
     (path := tmp_path / "m.onnx").write_bytes(data)
     profile = profile_file(path, 1, 0.01, lambda done, of: None)
     assert (list(profile.segments), list(profile.exits), profile.note) == (

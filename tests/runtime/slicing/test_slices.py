@@ -11,8 +11,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.cards import card_of
 from edge_runtime.errors import BadRequest, UnknownTensor
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Array, Tensor
 
@@ -84,9 +84,9 @@ def test_a_slice_holds_its_own_weights_only_and_keeps_the_versions(chain_model: 
 
 
 def test_the_card_gives_each_tensor_with_an_open_batch(chain_model: bytes) -> None:
-    card = card_of(Graph(chain_model), len(chain_model))
-    assert card.input == Tensor("image", "FP32", (-1, 1, 16, 16))
-    assert [t.shape for _, t, _ in card.exits] == [(-1, 10)] * 3
+    metadata = metadata_of(Graph(chain_model), len(chain_model))
+    assert metadata.input == Tensor("image", "FP32", (-1, 1, 16, 16))
+    assert [t.shape for _, t, _ in metadata.exits] == [(-1, 10)] * 3
 
 
 def test_inputs_that_do_not_separate_the_output_are_refused(residual_model: bytes) -> None:

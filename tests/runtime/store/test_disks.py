@@ -53,8 +53,8 @@ async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 @pytest_asyncio.fixture
 async def model(store: httpx.AsyncClient, chain_model: bytes) -> str:
     await store.put("/v1/files/m.onnx", content=chain_model)
-    card = (await store.post("/v1/models", json={"storageUri": "store://m.onnx"})).json()
-    digest: str = card["digest"]
+    metadata = (await store.post("/v1/models", json={"storageUri": "store://m.onnx"})).json()
+    digest: str = metadata["digest"]
     return digest
 
 

@@ -126,8 +126,8 @@ async def test_pinned_data_is_fetched_from_beside_the_model(
     for name in ("chain.onnx", "chain.bin"):
         await store.put(f"/v1/files/d/{name}", content=(divided.parent / name).read_bytes())
     for uri in (f"file://{divided}", "store://d/chain.onnx"):
-        card = (await store.post("/v1/models", json={"storageUri": uri})).json()
-        tail = await _slice(store, card["digest"], ["image"], ["logits"])
+        metadata = (await store.post("/v1/models", json={"storageUri": uri})).json()
+        tail = await _slice(store, metadata["digest"], ["image"], ["logits"])
         data = (await store.get(f"/v1/blobs/{tail['digest']}")).content
         images = {"image": np.random.default_rng(0).normal(size=(2, 1, 16, 16)).astype(np.float32)}
         assert run(data, images)["logits"].tobytes() == run(chain_model, images)["logits"].tobytes()

@@ -28,9 +28,9 @@ def app(tmp_path_factory: pytest.TempPathFactory, chain_model: bytes) -> StoreAp
 
 @pytest.fixture(scope="module")
 def digest(app: StoreApp) -> str:
-    status, card = ask(app, "POST", "/v1/models", orjson.dumps({"storageUri": "store://m.onnx"}))
+    status, metadata = ask(app, "POST", "/v1/models", orjson.dumps({"storageUri": "store://m.onnx"}))
     assert status == 200
-    return str(card["digest"])
+    return str(metadata["digest"])
 
 
 def ask(app: StoreApp, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:

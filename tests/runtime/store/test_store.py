@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import onnx
@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from edge_runtime.errors import TrialCrashed, TrialHung
+from edge_runtime.model_store import ModelStore
 from edge_runtime.profiling import profile_device
 from edge_runtime.store.app import StoreApp
 from misbehaving import crashing, endless
@@ -31,7 +32,7 @@ async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest_asyncio.fixture
-async def card(store: httpx.AsyncClient, chain_model: bytes) -> Any:
+async def metadata(store: httpx.AsyncClient, chain_model: bytes) -> Any:
     await store.put("/v1/files/digits/digits.onnx", content=chain_model)
     return (await store.post("/v1/models", json={"storageUri": "store://digits/digits.onnx"})).json()
 
@@ -140,17 +141,19 @@ async def test_a_file_beyond_the_limit_is_refused_and_leaves_nothing(
     assert _files(tmp_path) == []
 
 
-async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(card: Any) -> None:
-    assert [e["name"] for e in card["exits"]] == ["exit1", "exit2", "final"]
-    assert card["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
-    assert card["unrepeatable"] == ""
-    assert card["exits"][0]["tensor"] == {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
-    assert card["exits"][0]["cuts"][0] == {"tensor": "image", "tensors": ["image"], "bytes": 1024}
-    assert {"from": "image", "to": "relu1"} in card["segments"]
+async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(metadata: Any) -> None:
+    assert [e["name"] for e in metadata["exits"]] == ["exit1", "exit2", "final"]
+    assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
+    assert metadata["unrepeatable"] == ""
+    assert metadata["exits"][0]["tensor"] == {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
+    assert metadata["exits"][0]["cuts"][0] == {"tensor": "image", "tensors": ["image"], "bytes": 1024}
+    assert {"from": "image", "to": "relu1"} in metadata["segments"]
 
 
-async def test_a_slice_is_cut_once_and_answered_with_its_tensors(store: httpx.AsyncClient, card: Any) -> None:
-    request = {"model": card["digest"], "inputs": ["pool1"], "outputs": ["logits"]}
+async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
+    store: httpx.AsyncClient, metadata: Any
+) -> None:
+    request = {"model": metadata["digest"], "inputs": ["pool1"], "outputs": ["logits"]}
     first, second = [(await store.post("/v1/slices", json=request)).json() for _ in range(2)]
     assert first == second
     assert first["inputs"] == [{"name": "pool1", "datatype": "FP32", "shape": [-1, 4, 8, 8]}]
@@ -178,7 +181,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(store: httpx.As
     ],
 )  # fmt: skip
 async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(
-    store: httpx.AsyncClient, card: Any, change: dict[str, Any], reason: str, words: str
+    store: httpx.AsyncClient, metadata: Any, change: dict[str, Any], reason: str, words: str
 ) -> None:
     answer = await store.post("/v1/models", json={"storageUri": "store://digits/digits.onnx", **change})
     assert answer.status_code >= 400
@@ -192,7 +195,7 @@ async def test_what_is_not_onnx_is_refused(store: httpx.AsyncClient) -> None:
 
 
 async def test_exits_of_two_services_on_one_file_are_profiled_together(
-    store: httpx.AsyncClient, card: Any
+    store: httpx.AsyncClient, metadata: Any
 ) -> None:
     request = {
         "storageUri": "store://digits/digits.onnx",
@@ -200,10 +203,10 @@ async def test_exits_of_two_services_on_one_file_are_profiled_together(
     }
     own = (await store.post("/v1/models", json=request)).json()
     assert [e["name"] for e in own["exits"]] == ["e"]
-    joined = (await store.get(f"/v1/models/{card['digest']}")).json()
+    joined = (await store.get(f"/v1/models/{metadata['digest']}")).json()
     assert [e["name"] for e in joined["exits"]] == ["exit1", "exit2", "final", "e"]
-    assert all(segment in joined["segments"] for segment in card["segments"])
-    assert len(joined["segments"]) == len(card["segments"])
+    assert all(segment in joined["segments"] for segment in metadata["segments"])
+    assert len(joined["segments"]) == len(metadata["segments"])
 
 
 class _Files(BaseHTTPRequestHandler):
@@ -248,7 +251,7 @@ class Direct:
     def __init__(self, store: httpx.AsyncClient) -> None:
         self._store = store
 
-    async def card(self, model: str) -> Any:
+    async def metadata(self, model: str) -> Any:
         return (await self._store.get(f"/v1/models/{model}")).json()
 
     async def slice(self, model: str, inputs: Any, outputs: Any) -> Any:
@@ -260,26 +263,27 @@ class Direct:
 
 
 async def test_a_profile_is_measured_through_the_store_and_kept_there(
-    store: httpx.AsyncClient, card: Any
+    store: httpx.AsyncClient, metadata: Any
 ) -> None:
     said: list[str] = []
-    profile = await profile_device(Direct(store), card["digest"], "camera", "edge-b", 0.002, said.append, 2)  # type: ignore[arg-type]
+    model_store = cast("ModelStore", Direct(store))
+    profile = await profile_device(model_store, metadata["digest"], "camera", "edge-b", 0.002, said.append, 2)
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
         ("image", [1, 1, 16, 16], "zeros")
     ]
-    path = f"/v1/profiles/{card['digest']}/camera"
+    path = f"/v1/profiles/{metadata['digest']}/camera"
     _error(await store.get(path), 404, "NotFound")
     assert (await store.put(path, json=profile)).status_code == 200
     assert (await store.get(path)).json() == profile
     assert [(s["from"], s["to"]) for s in profile["segments"]] == [
-        (s["from"], s["to"]) for s in card["segments"]
+        (s["from"], s["to"]) for s in metadata["segments"]
     ]
     assert [e["exit"] for e in profile["exits"]] == ["exit1", "exit2", "final"]
     assert all(s["meanSeconds"] > 0 and s["runs"] >= 5 for s in profile["segments"])
-    assert len(said) == 4 + len(card["segments"]) + 3  # the rounds, then each result
-    wrong = await store.put(f"/v1/profiles/{card['digest']}/gateway", json=profile)
+    assert len(said) == 4 + len(metadata["segments"]) + 3  # the rounds, then each result
+    wrong = await store.put(f"/v1/profiles/{metadata['digest']}/gateway", json=profile)
     assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
 
 
@@ -290,11 +294,11 @@ async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
     await store.put("/v1/files/bad.onnx", content=data)
     exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
     asked = {"storageUri": "store://bad.onnx", "exits": exits}
-    card = (await store.post("/v1/models", json=asked)).json()
+    metadata = (await store.post("/v1/models", json=asked)).json()
     with pytest.raises(error, match=r"slice sha256:\w+ from x to "):
         await profile_device(
             Direct(store),  # type: ignore[arg-type]
-            card["digest"],
+            metadata["digest"],
             "camera",
             "edge-b",
             0.002,

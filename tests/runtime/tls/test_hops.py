@@ -15,9 +15,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.assignment import Link
+from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
-from edge_runtime.links import LinkMonitor, Transfer
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from edge_runtime.tls.certificates import Certificates
@@ -115,7 +116,7 @@ async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> No
         while not server.started:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         probe = f"https://localhost:{server.ports[0]}/v1/probe"
-        spec = Link(peer="cloud", probe=probe, interval=0.2)
+        spec = LinkSettings(peer="cloud", probe=probe, interval=0.2)
         for tls, up in ((Certificates(near).client, True), (None, False)):
             monitor = LinkMonitor(spec, Resolver(), lambda *_: changes.put_nowait(True), tls=tls)
             monitor.start()
@@ -153,7 +154,7 @@ def test_what_has_arrived_is_known_while_a_request_is_on_its_way(tmp_path: Path,
         async with await asyncio.start_server(serve, sock=listening, ssl=tls) as server:
             port = server.sockets[0].getsockname()[1]
             url = f"http{'s' if guarded else ''}://localhost:{port}"
-            spec = Link(peer="cloud", probe=url)
+            spec = LinkSettings(peer="cloud", probe=url)
             monitor = LinkMonitor(spec, Resolver(), lambda *_: None, tls=certificates.client)
             client, begun = HttpClient(url, tls=certificates.client), asyncio.Queue[Transfer]()
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.tracing.contexts import parse, parse_state, read, wanted
+from edge_runtime.tracing.contexts import parse, parse_state, read
+from edge_runtime.tracing.startup import wanted
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GOOD = f"00-{TRACE}-{SPAN}-01"

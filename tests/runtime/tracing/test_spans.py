@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from edge_runtime.tracing.contexts import start
 from edge_runtime.tracing.spans import Seldom, Spans
+from edge_runtime.tracing.startup import start
 
 Two = Any
 Collected = Any

@@ -22,9 +22,9 @@ from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried, TrialCrash
 from edge_runtime.inference.memory import Memory
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
-from edge_runtime.trials import processes
+from edge_runtime.trials import child_process
+from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.child import MODULE
-from edge_runtime.trials.judging import Subject, Trials
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import Outcome
 from misbehaving import crashing, crashing_on_ones, endless, greedy, harmless
@@ -184,7 +184,7 @@ def test_when_the_node_goes_down_by_a_trial_the_next_start_does_not_begin_with_i
     script = (
         "import pathlib, sys\n"
         "from edge_runtime.tensors import Tensor\n"
-        "from edge_runtime.trials.judging import Subject, Trials\n"
+        "from edge_runtime.trials.admission import Subject, Trials\n"
         "from edge_runtime.trials.records import Records\n"
         "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
         "t = (Tensor('x', 'FP32', (-1, 8)),), (Tensor('y', 'FP32', (-1, 8)),)\n"
@@ -256,7 +256,7 @@ def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
 
 def test_a_process_that_is_not_wanted_any_more_before_it_is_up_is_no_fault_of_its_own() -> None:
     with pytest.raises(NotTried, match="not wanted any more"):
-        processes.Child(MODULE, lambda: True)
+        child_process.Child(MODULE, lambda: True)
 
 
 def test_where_no_process_can_be_started_that_is_said_and_no_verdict(
@@ -273,10 +273,10 @@ def test_where_no_process_can_be_started_that_is_said_and_no_verdict(
 
 def _kill_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernel does when the node has no memory left."""
-    ask = processes.Child.ask
+    ask = child_process.Child.ask
 
-    def asked(self: processes.Child, *arguments: Any) -> processes.Document:
+    def asked(self: child_process.Child, *arguments: Any) -> child_process.Document:
         os.kill(self.pid, signal.SIGKILL)
         return ask(self, *arguments)
 
-    monkeypatch.setattr(processes.Child, "ask", asked)
+    monkeypatch.setattr(child_process.Child, "ask", asked)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.tensors import Tensor
-from edge_runtime.trials.examiners import proven
+from edge_runtime.trials.findings import proven
 from edge_runtime.trials.verdicts import (
     MEMORY,
     STOP,

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.json_values import shown
 from edge_runtime.tensors import Array, Tensor, width
-from edge_runtime.words import shown
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.json_values import Json, shown
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
-from edge_runtime.protocol.requests import InferRequest, check_output, stream_of, timeout_of
+from edge_runtime.protocol.requests import DecodedRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
-from edge_runtime.words import shown
 
 # The generated messages have no types.
 Message = Any
@@ -33,7 +32,7 @@ _CONTENTS: Final[Mapping[str, str]] = {
 }
 
 
-def read_request(request: Message, contract: Contract) -> InferRequest:
+def read_request(request: Message, contract: Contract) -> DecodedRequest:
     """Reads a request for a model of this contract; BadRequest with a sentence."""
     wanted: dict[str, bool] = {}
     for i, entry in enumerate(request.outputs):
@@ -44,7 +43,7 @@ def read_request(request: Message, contract: Contract) -> InferRequest:
         wanted = dict.fromkeys(contract.outputs_by_name, True)
     timeout = timeout_of(_parameter(request, "timeout"))
     stream = stream_of(_parameter(request, "sequence_id"))
-    return InferRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout, stream)
+    return DecodedRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout, stream)
 
 
 def _parameter(request: Message, name: str) -> Json:

@@ -9,7 +9,6 @@ from typing import Final
 import grpc
 from tritonclient.grpc import service_pb2 as pb
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
@@ -20,9 +19,10 @@ from edge_runtime.errors import (
 )
 from edge_runtime.grpc.messages import Message, read_request
 from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stream_response
-from edge_runtime.protocol.plans import Plans, plan_of
-from edge_runtime.protocol.requests import InferRequest
-from edge_runtime.questions import Question
+from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
+from edge_runtime.protocol.requests import DecodedRequest
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
@@ -46,7 +46,7 @@ class Servicer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._plans = Plans()
+        self._header_cache = HeaderCache()
 
     async def server_live(self, request: Message) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -73,12 +73,12 @@ class Servicer:
     async def model_infer(self, message: bytes, within: float | None = None) -> bytes:
         known = self._known(message)
         if known is not None:
-            model, contract, asked = known
+            model, contract, decoded = known
         else:
             request = parse(message, pb.ModelInferRequest)
-            model, contract, asked = self._read(request)
-            self._keep(message, request, contract, asked)
-        return write_response(model, asked, contract, await self._answer(model, asked, within))
+            model, contract, decoded = self._read(request)
+            self._keep(message, request, contract, decoded)
+        return write_response(model, decoded, contract, await self._infer(model, decoded, within))
 
     async def model_stream_infer(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
@@ -90,51 +90,59 @@ class Servicer:
             try:
                 request = parse(message, pb.ModelInferRequest)
                 identity = request.id
-                model, contract, asked = self._read(request)
-                answer = await self._answer(model, asked)
+                model, contract, decoded = self._read(request)
+                response = await self._infer(model, decoded)
                 if "triton_enable_empty_final_response" in request.parameters:
-                    answer = Answer(answer.outputs, {**answer.parameters, "triton_final_response": True})
-                yield write_stream_response(write_response(model, asked, contract, answer))
+                    response = InferenceResponse(
+                        response.outputs, {**response.parameters, "triton_final_response": True}
+                    )
+                yield write_stream_response(write_response(model, decoded, contract, response))
             except EdgeError as error:
                 yield _stream_error(identity, str(error))
             except Exception:
                 _log.exception("gRPC ModelStreamInfer")
                 yield _stream_error(identity, _FAILED)
 
-    def _read(self, request: Message) -> tuple[str, Contract, InferRequest]:
+    def _read(self, request: Message) -> tuple[str, Contract, DecodedRequest]:
         contract = self._service.contract(request.model_name, request.model_version)
         return request.model_name, contract, read_request(request, contract)
 
-    async def _answer(self, model: str, asked: InferRequest, within: float | None = None) -> Answer:
+    async def _infer(
+        self, model: str, decoded: DecodedRequest, within: float | None = None
+    ) -> InferenceResponse:
         """Within the caller's own time: the request's parameter or the call's deadline, whichever is less."""
-        wanted = [name for name, _ in asked.outputs]
-        limits = [limit for limit in (asked.timeout, within) if limit is not None]
+        wanted = [name for name, _ in decoded.outputs]
+        limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        question = Question(asked.inputs, wanted, within, asked.stream)
-        answer = await self._service.ask(model, question)
-        current.get().answered(answer.parameters)
-        return answer
+        inference_request = InferenceRequest(decoded.inputs, wanted, within, decoded.stream)
+        response = await self._service.ask(model, inference_request)
+        current.get().answered(response.parameters)
+        return response
 
-    def _known(self, message: bytes) -> tuple[str, Contract, InferRequest] | None:
+    def _known(self, message: bytes) -> tuple[str, Contract, DecodedRequest] | None:
         """A request whose header was seen before, read without the generated classes."""
         contract = self._service.backend.contract
         parts = take_apart(message)
         if contract is None or parts is None or not parts.id.isascii():
             return None
-        plan = self._plans.find(contract, parts.header)
-        arrays = plan.arrays(parts.raw) if plan is not None else None
-        if plan is None or arrays is None:
+        layout = self._header_cache.find(contract, parts.header)
+        arrays = layout.arrays(parts.raw) if layout is not None else None
+        if layout is None or arrays is None:
             return None
-        request = InferRequest(arrays, plan.outputs, parts.id.decode("ascii"), plan.timeout, plan.stream)
+        request = DecodedRequest(
+            arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream
+        )
         return self._service.name, contract, request
 
-    def _keep(self, message: bytes, request: Message, contract: Contract, asked: InferRequest) -> None:
+    def _keep(self, message: bytes, request: Message, contract: Contract, decoded: DecodedRequest) -> None:
         parts = take_apart(message)
         if parts is not None:
             order = [entry.name for entry in request.inputs]
-            plan = plan_of(asked.inputs, order, contract, asked.outputs, "", asked.timeout, asked.stream)
-            if plan is not None:
-                self._plans.keep(contract, parts.header, plan)
+            layout = layout_of(
+                decoded.inputs, order, contract, decoded.outputs, "", decoded.timeout, decoded.stream
+            )
+            if layout is not None:
+                self._header_cache.keep(contract, parts.header, layout)
 
 
 def _stream_error(identity: str, sentence: str) -> bytes:

@@ -16,11 +16,11 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from edge_runtime.answers import Answer
 from edge_runtime.errors import BadRequest
 from edge_runtime.grpc.messages import Message
 from edge_runtime.protocol.contents import to_raw
-from edge_runtime.protocol.requests import InferRequest
+from edge_runtime.protocol.requests import DecodedRequest
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
 from edge_runtime.tensors import Contract
 
@@ -30,7 +30,7 @@ _TAGS: Final = frozenset((0x0A, 0x12, _ID, 0x22, 0x2A, 0x32, _RAW))
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class MessageParts:
     """A request in pieces: all but id and raw contents as a message of its own, the id, the raw contents."""
 
     header: bytes
@@ -38,7 +38,7 @@ class Parts:
     raw: Sequence[memoryview]
 
 
-def take_apart(message: bytes) -> Parts | None:
+def take_apart(message: bytes) -> MessageParts | None:
     """The pieces of a request whose raw contents come last, as every client sends it; else None."""
     at, end = 0, len(message)
     found_id: tuple[int, int, int] | None = None
@@ -82,9 +82,9 @@ def take_apart(message: bytes) -> Parts | None:
     if not raw:
         return None
     if found_id is None:
-        return Parts(message[:first_raw], b"", raw)
+        return MessageParts(message[:first_raw], b"", raw)
     start, begin, stop = found_id
-    return Parts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
+    return MessageParts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
 
 
 def parse(message: bytes, kind: Message) -> Message:
@@ -95,18 +95,20 @@ def parse(message: bytes, kind: Message) -> Message:
         raise BadRequest(f"body: {len(message)} bytes that are no {kind.DESCRIPTOR.name}") from error
 
 
-def write_response(model: str, request: InferRequest, contract: Contract, answer: Answer) -> bytes:
+def write_response(
+    model: str, request: DecodedRequest, contract: Contract, response: InferenceResponse
+) -> bytes:
     """A ModelInferResponse whose outputs are raw, as Triton's are; without any where the answer has none."""
     parts: list[bytes | memoryview] = [_names(model)]
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
-    for key, value in answer.parameters.items():
+    for key, value in response.parameters.items():
         # A confidence is a new number each time: nothing to keep.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value))
     raw: list[bytes | memoryview] = []
-    wanted = request.outputs if answer.outputs else ()
-    for (name, _), array in zip(wanted, answer.outputs, strict=True):
+    wanted = request.outputs if response.outputs else ()
+    for (name, _), array in zip(wanted, response.outputs, strict=True):
         datatype = contract.outputs_by_name[name].datatype
         parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)

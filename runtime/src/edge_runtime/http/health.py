@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.asgi import App, Receive, Scope, Send, answer
+from edge_runtime.asgi import App, Receive, Scope, Send, respond
 
 _PATHS: Final = ("/v2/health/live", "/v2/health/ready", "/metrics")
 
@@ -23,6 +23,6 @@ class HealthApp:
             said = (
                 f"{scope['path'][:200]}: this port has {', '.join(self._paths)} alone; ask the service's own"
             )
-            await answer(send, 404, orjson.dumps({"error": said}))
+            await respond(send, 404, orjson.dumps({"error": said}))
         else:
             await self._app(scope, receive, send)

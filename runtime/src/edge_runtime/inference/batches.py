@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from edge_runtime.inference.paces import Pace
+from edge_runtime.inference.latency_stats import LatencyStats
 
 LARGEST: Final = 8
 # A run of several that takes more than this share of what its parts take one by one is not worth their wait.
@@ -40,8 +40,8 @@ class Experience:
         """`seconds` is what one row takes, as far as is known."""
         self.proven = proven
         self.unclear = 0
-        self._paces = {1: Pace(seconds)} if seconds > 0 else {}
-        self._sizes = sorted(self._paces)
+        self._stats = {1: LatencyStats(seconds)} if seconds > 0 else {}
+        self._sizes = sorted(self._stats)
 
     @property
     def largest(self) -> int:
@@ -51,49 +51,49 @@ class Experience:
     def add(self, rows: int, seconds: float) -> None:
         """One more measured run."""
         size = _size(rows)
-        pace = self._paces.get(size)
-        if pace is None:
+        stats = self._stats.get(size)
+        if stats is None:
             # How much runs differ is not known from one of them: as much as those of other sizes do.
-            spread = max((p.deviation / p.seconds for p in self._paces.values() if p.seconds), default=0.0)
-            self._paces[size] = Pace(seconds, spread * seconds)
-            self._sizes = sorted(self._paces)
+            spread = max((p.deviation / p.seconds for p in self._stats.values() if p.seconds), default=0.0)
+            self._stats[size] = LatencyStats(seconds, spread * seconds)
+            self._sizes = sorted(self._stats)
         else:
-            pace.add(min(seconds, _STALLED * (pace.seconds or seconds)))
+            stats.add(min(seconds, _STALLED * (stats.seconds or seconds)))
 
-    def pace(self, rows: int) -> Pace:
+    def stats(self, rows: int) -> LatencyStats:
         """How long runs of so many rows take; 0 while nothing is known."""
-        return self._paces.get(_size(rows)) or self._estimate(rows)
+        return self._stats.get(_size(rows)) or self._estimate(rows)
 
     def mean(self, rows: int) -> float:
         """What a run of so many rows should take."""
-        return self.pace(rows).seconds
+        return self.stats(rows).seconds
 
     def most(self, rows: int) -> float:
         """What it should not take longer than."""
-        return self.pace(rows).most
+        return self.stats(rows).most
 
     def pays(self, parts: Sequence[int]) -> bool:
         """Whether one run of all these rows takes clearly less than a run for each part.
 
         Half a deviation, which is about what a mean over a few runs is wrong by, must not be what it saves.
         """
-        pace = self.pace(sum(parts))
-        return pace.seconds + _DOUBT * pace.deviation < _WORTH * sum(map(self.mean, parts))
+        stats = self.stats(sum(parts))
+        return stats.seconds + _DOUBT * stats.deviation < _WORTH * sum(map(self.mean, parts))
 
-    def _estimate(self, rows: int) -> Pace:
+    def _estimate(self, rows: int) -> LatencyStats:
         """Between two measured sizes on the line between them; beyond the largest in proportion to it."""
         if not self._sizes:
-            return Pace()
+            return LatencyStats()
         at = bisect_left(self._sizes, rows)
         if at == 0:
-            return self._paces[self._sizes[0]]
+            return self._stats[self._sizes[0]]
         low = self._sizes[at - 1]
-        before = self._paces[low]
+        before = self._stats[low]
         if at == len(self._sizes):
-            return Pace(before.seconds * rows / low, before.deviation * rows / low)
+            return LatencyStats(before.seconds * rows / low, before.deviation * rows / low)
         high = self._sizes[at]
-        after, share = self._paces[high], (rows - low) / (high - low)
-        return Pace(
+        after, share = self._stats[high], (rows - low) / (high - low)
+        return LatencyStats(
             before.seconds + share * (after.seconds - before.seconds),
             before.deviation + share * (after.deviation - before.deviation),
         )

@@ -19,19 +19,19 @@ Outcome = list[Array] | Exception
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One inference and who waits for its answer, on an event loop."""
+    """One inference and the future that its caller awaits."""
 
     session: Session
     feeds: Mapping[str, Array]
     names: Sequence[str] | None
     halt: Halt
-    answer: asyncio.Future[list[Array]]
+    future: asyncio.Future[list[Array]]
     asked: Waiting
 
     @property
     def left(self) -> bool:
         """Whether nobody needs it any more."""
-        return self.answer.cancelled() or self.halt.wanted
+        return self.future.cancelled() or self.halt.wanted
 
     @property
     def wanted(self) -> list[str]:
@@ -39,15 +39,15 @@ class Job:
         return list(self.names or (t.name for t in self.session.outputs))
 
 
-def answer(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+def resolve(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     """Gives everyone who still waits the outcome; on their event loop."""
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.answer.done():
+        if job.future.done():
             continue
         if isinstance(outcome, Exception):
-            job.answer.set_exception(outcome)
+            job.future.set_exception(outcome)
         else:
-            job.answer.set_result(outcome)
+            job.future.set_result(outcome)
 
 
 def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:

@@ -19,9 +19,9 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from edge_runtime.errors import ModelFailed, NotReady, QueueFull
+from edge_runtime.inference.batch_check import counterpart, same_results
 from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
-from edge_runtime.inference.jobs import Job, Outcome, answer, joint_halt, shapes, split, stacked, wanted
-from edge_runtime.inference.proofs import alike, counterpart
+from edge_runtime.inference.jobs import Job, Outcome, joint_halt, resolve, shapes, split, stacked, wanted
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.tensors import Array
 
@@ -138,7 +138,7 @@ class Runner:
         if idle:
             self._executor.submit(self._work)
         try:
-            return await job.answer
+            return await job.future
         except asyncio.CancelledError:
             job.halt.now()
             raise
@@ -294,7 +294,7 @@ class Runner:
                 start = self._clock()
                 together = job.session.run(stacked([job.feeds, other]), None, halt)
             known.add(2 * job.asked.rows, self._clock() - start)
-            known.proven = alike(apart, together)
+            known.proven = same_results(apart, together)
         except Exception as error:  # then neither would a batch go well
             known.proven = False
             _log.info("requests run alone: two of them failed together: %s", error)
@@ -313,7 +313,7 @@ class Runner:
             outcomes = [_going_down() if isinstance(o, ModelFailed) else o for o in outcomes]
         if jobs:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
-                jobs[0].answer.get_loop().call_soon_threadsafe(answer, jobs, outcomes)
+                jobs[0].future.get_loop().call_soon_threadsafe(resolve, jobs, outcomes)
 
 
 def _going_down() -> NotReady:

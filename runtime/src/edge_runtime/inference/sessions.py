@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
-from edge_runtime.inference.operators import takes_as_long_as_its_shapes_say
-from edge_runtime.rows.proven import Proven
+from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Session:
         inputs: Sequence[Tensor] | None = None,
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
-        proven: Proven | None = None,
+        proven: ProvenProperties | None = None,
     ) -> None:
         """Raises CannotLoad when onnxruntime refuses the model, or it does not fit the contract.
 
@@ -318,8 +318,8 @@ class Session:
         return inputs, kept
 
 
-def _proven_of(model: Model) -> Proven:
-    from edge_runtime.rows.analysis import proven_of  # onnx is needed by this only
+def _proven_of(model: Model) -> ProvenProperties:
+    from edge_runtime.graph_analysis.analysis import proven_of  # onnx is needed by this only
 
     return proven_of(model)
 
@@ -394,9 +394,9 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
 
 def _steady(model: Model) -> bool:
     if not isinstance(model, Path):
-        return takes_as_long_as_its_shapes_say(model)
+        return shapes_determine_duration(model)
     with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return takes_as_long_as_its_shapes_say(data)
+        return shapes_determine_duration(data)
 
 
 def _run_options() -> Untyped:

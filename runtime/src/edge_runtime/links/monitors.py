@@ -17,15 +17,22 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-from edge_planning.links.estimates import Estimate, Sample, add, contradicts, growth_at, low_at
+from edge_planning.links.estimates import Estimate, RateSample, add, contradicts, growth_at, low_at
 from edge_planning.routing.routes import LinkView
-from edge_runtime.assignment import Link
+from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes
-from edge_runtime.links.measurements import POLL, SEGMENTS, Passed, between, passed, tight
 from edge_runtime.links.probe_budgets import Why
-from edge_runtime.links.sockets import TcpInfo, Transfer, pace, tcp_info
+from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
+from edge_runtime.links.transfer_rates import (
+    POLL,
+    SEGMENTS,
+    FinishedTransfer,
+    sample_between,
+    sample_of_transfer,
+    tight,
+)
 from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)
@@ -52,7 +59,7 @@ class LinkMonitor:
 
     def __init__(
         self,
-        spec: Link,
+        spec: LinkSettings,
         resolver: Resolver,
         on_change: Callable[[bool, bool], None],
         clock: Callable[[], float] = time.perf_counter,
@@ -134,7 +141,7 @@ class LinkMonitor:
         out how much faster the link has become.
         """
         if paced:
-            pace(sock, self._estimate.rate)
+            limit_pacing_rate(sock, self._estimate.rate)
         transfer = Transfer(sock, size, self._clock(), self._moved())
         self._transfers.add(transfer)
         self._moving.set()
@@ -154,8 +161,10 @@ class LinkMonitor:
             return
         arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
         after = info or TcpInfo(transfer.size, 0.0)
-        said = Passed(transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived)
-        self._heard(now, passed(said, now))
+        said = FinishedTransfer(
+            transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived
+        )
+        self._heard(now, sample_of_transfer(said, now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
         """The request was given up for taking too long; without a transfer not even the
@@ -172,13 +181,13 @@ class LinkMonitor:
         hurried = now - transfer.start < max(_LEAST_PATIENCE, 2 * (self._round_trip or 0.0))
         if (
             moved >= transfer.size or hurried
-        ):  # it arrived: perhaps the far server is late, perhaps a relay took it
+        ):  # it arrived: perhaps the far server is late, perhaps a proxy took it
             self._ask_soon()
         elif not everything:
             self._down("nothing of a request arrived")
         else:
             most = everything - moved + transfer.size
-            self._heard(now, between(everything, now - transfer.start, now, most))
+            self._heard(now, sample_between(everything, now - transfer.start, now, most))
 
     def broke(self, transfer: Transfer | None) -> None:
         """The connection was refused or closed: a probe will tell whether it is the link."""
@@ -204,7 +213,7 @@ class LinkMonitor:
     def _moved(self) -> int:
         return self._finished_bytes + sum(t.moved() for t in self._transfers)
 
-    def _heard(self, now: float, sample: Sample | None) -> None:
+    def _heard(self, now: float, sample: RateSample | None) -> None:
         """The peer answered: the link is up, and perhaps its rate is known better."""
         recovered = not self._up
         self._up = True
@@ -285,7 +294,7 @@ class LinkMonitor:
             self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
-                    self._heard(now, between(total - window[1], now - window[0], now))
+                    self._heard(now, sample_between(total - window[1], now - window[0], now))
                 window = (now, total)
 
     async def _probe_when_idle(self) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 
 import orjson
 
-from edge_planning.links.estimates import Sample, sample_of
-from edge_runtime.links.measurements import JITTER, fastest
+from edge_planning.links.estimates import RateSample, sample_of
 from edge_runtime.links.probe_budgets import LEAST, MOST
+from edge_runtime.links.transfer_rates import JITTER, fastest
 
 _FAR_JITTER: Final = 0.0005
 _SECONDS, _BUSY_SECONDS = 0.15, 0.03
@@ -29,7 +29,7 @@ def wanted(rate: float | None, busy: bool, window: int, round_trip: float | None
 
 def measured(
     body: bytes, size: int, seconds: float | None, window: int, round_trip: float, at: float
-) -> Sample | None:
+) -> RateSample | None:
     """The sink's own times, which nothing here delayed; else the seconds from here, where they are known."""
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
         said = orjson.loads(body)
@@ -37,5 +37,5 @@ def measured(
         rest = size - first
         if rest >= size // 2 and took > 2 * _FAR_JITTER:
             most = fastest(rest, took - _FAR_JITTER, max(window - first, 1) if window else 0, round_trip)
-            return Sample(at, 8.0 * rest / took, most, took)
+            return RateSample(at, 8.0 * rest / took, most, took)
     return sample_of(size, seconds, JITTER, at) if seconds is not None else None

@@ -65,7 +65,7 @@ def _raw(sock: socket.socket) -> bytes | None:
     return raw if len(raw) >= _LEAST_LENGTH else None
 
 
-def pace(sock: socket.socket, rate: float | None) -> None:
+def limit_pacing_rate(sock: socket.socket, rate: float | None) -> None:
     """Has the kernel send no faster than twice a rate in bit/s (None: as it likes).
 
     Else a whole activation is sent at once where the window is large enough, the queue before the link drops

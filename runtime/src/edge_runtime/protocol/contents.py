@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadTensor
+from edge_runtime.json_values import Json, shown
 from edge_runtime.protocol.nonfinite import Constant, written
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
-from edge_runtime.words import shown
 
 LARGEST_REQUEST: Final = 64 << 20
 _LENGTH: Final = 4

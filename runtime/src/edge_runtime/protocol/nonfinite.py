@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest
+from edge_runtime.json_values import Json
 from edge_runtime.tensors import Array
 
 

@@ -13,13 +13,12 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, BadTensor
+from edge_runtime.json_values import Json, shown
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, to_raw
+from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.nonfinite import read
-from edge_runtime.protocol.plans import Plans, plan_of
 from edge_runtime.tensors import Array, Contract, Tensor, width
-from edge_runtime.words import shown
 
 HEADER_LENGTH: Final = "inference-header-content-length"
 _LONGEST_STREAM: Final = 128
@@ -27,10 +26,10 @@ _DIGITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class InferRequest:
-    """A request as it was asked.
+class DecodedRequest:
+    """A request as decoded from the wire.
 
-    inputs: checked arrays by name.
+    inputs: validated arrays by name.
     outputs: the names that are wanted, each with whether it goes out as raw bytes; all of the model's when
       the caller names none.
     timeout: seconds within which the caller wants the answer; None when it does not say.
@@ -45,22 +44,22 @@ class InferRequest:
 
 
 def decode_request(
-    body: bytes, header_length: str | None, contract: Contract, plans: Plans | None = None
-) -> InferRequest:
+    body: bytes, header_length: str | None, contract: Contract, header_cache: HeaderCache | None = None
+) -> DecodedRequest:
     """Reads a request for a model of this contract; BadRequest with a sentence.
 
-    A header length of 0 says that the body is nothing but the raw bytes of the only input. `plans` keeps
-    what was found out about a header for the next request with the same.
+    A header length of 0 says that the body is only the raw bytes of the single input. `header_cache` keeps
+    the layout of the header for the next request with the same one.
     """
     if header_length == "0":
         return _raw_request(body, contract)
     length = _length(header_length, len(body))
     raw = memoryview(body)[length:]
-    plans = plans if length < len(body) else None
-    if plans is not None and (plan := plans.find(contract, body[:length])) is not None:
-        parts = plan.split(raw)
-        if parts is not None and (arrays := plan.arrays(parts)) is not None:
-            return InferRequest(arrays, plan.outputs, plan.id, plan.timeout, plan.stream)
+    header_cache = header_cache if length < len(body) else None
+    if header_cache is not None and (layout := header_cache.find(contract, body[:length])) is not None:
+        parts = layout.split(raw)
+        if parts is not None and (arrays := layout.arrays(parts)) is not None:
+            return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
     header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: a JSON object is expected, not {shown(header)}")
@@ -73,14 +72,14 @@ def decode_request(
     wanted = _wanted(header.get("outputs"), parameters, contract)
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
-    if plans is not None and all(
+    if header_cache is not None and all(
         "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
     ):
         order = [entry["name"] for entry in header.get("inputs") or ()]
-        plan = plan_of(arrays, order, contract, wanted, identity, timeout, stream)
-        if plan is not None:
-            plans.keep(contract, body[:length], plan)
-    return InferRequest(arrays, wanted, identity, timeout, stream)
+        layout = layout_of(arrays, order, contract, wanted, identity, timeout, stream)
+        if layout is not None:
+            header_cache.keep(contract, body[:length], layout)
+    return DecodedRequest(arrays, wanted, identity, timeout, stream)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -175,7 +174,7 @@ def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
         )
 
 
-def _raw_request(body: bytes, contract: Contract) -> InferRequest:
+def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
     if len(contract.inputs) != 1:
         raise BadRequest(
             f"{HEADER_LENGTH}: 0, but a body of raw bytes alone can only be read for a model with one input; "
@@ -189,7 +188,7 @@ def _raw_request(body: bytes, contract: Contract) -> InferRequest:
             f"body: empty, but {HEADER_LENGTH} is 0, so it must hold the values of {tensor.name}; send a "
             f"JSON header to say that there are none"
         )
-    return InferRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
+    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 
 
 def _shape_for(tensor: Tensor, size: int) -> list[int]:

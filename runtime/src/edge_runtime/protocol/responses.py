@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from edge_runtime.documents import Json
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.contents import to_json, to_raw
-from edge_runtime.protocol.requests import InferRequest, decode_tensors, split
+from edge_runtime.protocol.requests import DecodedRequest, decode_tensors, split
 from edge_runtime.tensors import Array, Contract, Tensor
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -17,7 +17,7 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 def encode_response(
     model: str,
     version: str,
-    request: InferRequest,
+    request: DecodedRequest,
     contract: Contract,
     arrays: Sequence[Array],
     parameters: Mapping[str, Json],

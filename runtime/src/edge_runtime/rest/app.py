@@ -9,8 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import orjson
 
-from edge_runtime.asgi import JSON, Message, Receive, Scope, Send, answer, parse_json, read_body, reply
-from edge_runtime.documents import Json
+from edge_runtime.asgi import JSON, Message, Receive, Scope, Send, parse_json, read_body, reply, respond
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
@@ -27,12 +26,13 @@ from edge_runtime.errors import (
     UnsupportedEncoding,
 )
 from edge_runtime.http.heads import STATUS
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.protocol.plans import Plans
+from edge_runtime.protocol.header_layouts import HeaderCache
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
-from edge_runtime.questions import Question
+from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
 from edge_runtime.tracing.contexts import NOTHING, carry, current
@@ -70,7 +70,7 @@ class RestApp:
     ) -> None:
         self._service, self._exposition = service, exposition
         self._infer_path = f"/v2/models/{service.name}/infer"
-        self._plans, self._relay_plans = Plans(), Plans()
+        self._header_cache, self._intermediate_header_cache = HeaderCache(), HeaderCache()
         self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,27 +91,27 @@ class RestApp:
             await refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await answer(send, 500, b'{"error":"the server failed on this request; its log says why"}')
+            await respond(send, 500, b'{"error":"the server failed on this request; its log says why"}')
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], tuple(scope["path"].rstrip("/").split("/")[1:])
         match path:
             case ("metrics",):
                 _only("GET", method, path)
-                await answer(send, 200, self._exposition(), [_TEXT])
+                await respond(send, 200, self._exposition(), [_TEXT])
             case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
                 _only("POST", method, path)
                 await self._infer(scope, receive, send, name, _version(version, path))
             case ("v2", "repository", "index"):
                 _only("POST", method, path)
-                await answer(send, 200, orjson.dumps(self._index(await read_body(receive, _SMALL))))
+                await respond(send, 200, orjson.dumps(self._index(await read_body(receive, _SMALL))))
             case ("v2", "repository", "models", _, "load" | "unload" as verb):
                 _only("POST", method, path)
                 raise BadRequest(f"{verb}: models come and go with the placement here, not by request")
             case _:
                 status, document = self._look_up(path)
                 _only("GET", method, path)
-                await answer(send, status, orjson.dumps(document))
+                await respond(send, status, orjson.dumps(document))
 
     def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
         """What is only read: health, readiness and metadata."""
@@ -174,14 +174,14 @@ class RestApp:
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
         """The response's body in parts, and its headers."""
         contract = self._service.contract(model, version)
-        plans = self._plans if model == self._service.name else self._relay_plans
-        request = decode_request(body, header_length, contract, plans)
-        wanted = [name for name, _ in request.outputs]
-        question = Question(request.inputs, wanted, request.timeout, request.stream)
-        result = await self._service.ask(model, question)
+        header_cache = self._header_cache if model == self._service.name else self._intermediate_header_cache
+        decoded = decode_request(body, header_length, contract, header_cache)
+        wanted = [name for name, _ in decoded.outputs]
+        inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
+        result = await self._service.ask(model, inference_request)
         current.get().answered(result.parameters)
         parts, length = encode_response(
-            model, MODEL_VERSION, request, contract, result.outputs, result.parameters
+            model, MODEL_VERSION, decoded, contract, result.outputs, result.parameters
         )
         headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
         return parts, headers
@@ -240,4 +240,4 @@ async def refuse(send: Send, error: EdgeError) -> None:
         headers.append((b"allow", error.allowed.encode()))
     elif isinstance(error, TooSlow):
         headers.append((b"connection", b"close"))
-    await answer(send, status, orjson.dumps({"error": str(error)}), headers)
+    await respond(send, status, orjson.dumps({"error": str(error)}), headers)

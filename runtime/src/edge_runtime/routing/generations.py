@@ -14,22 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge_runtime.assignment import Placement, Slice, Stage
-from edge_runtime.cheap.settings import OFF, Cheap
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.inference.sessions import Session
-from edge_runtime.links import LinkMonitor
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
-from edge_runtime.routing.completions import Completions
-from edge_runtime.routing.guards import Guards
-from edge_runtime.routing.loading import Loader
-from edge_runtime.routing.relays import RelayBackend
-from edge_runtime.routing.repeats import Repeats
-from edge_runtime.routing.tables import Table, load_table
-from edge_runtime.routing.upstream import Hop
+from edge_runtime.routing.background_loading import BackgroundLoader
+from edge_runtime.routing.breaker_registry import BreakerRegistry
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.intermediate import IntermediateBackend
+from edge_runtime.routing.loaded_tables import LoadedTable, load_table
+from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.routing.slice_loading import SliceLoader
 
 _log = logging.getLogger(__name__)
 
@@ -47,29 +47,29 @@ class Generations:
 
     def __init__(
         self,
-        loader: Loader,
+        loader: SliceLoader,
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
-        completions: Completions | None = None,
-        repeats: Repeats | None = None,
+        background: BackgroundLoader | None = None,
+        repeatability: Repeatability | None = None,
         max_batch: int = LARGEST,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
-        self.table: Table | None = None
-        self.relays: Mapping[str, RelayBackend] = {}
+        self.table: LoadedTable | None = None
+        self.intermediates: Mapping[str, IntermediateBackend] = {}
         self.link: LinkMonitor | None = None
-        self.cheap = OFF
+        self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
         self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
         metrics.running(lambda: self.runner.running)
-        self.guards = Guards(clock, self._reachable, self.changed.set)
-        self.active_route = ActiveRoute(clock, self.guards, metrics, self.changed.set)
+        self.breakers = BreakerRegistry(clock, self._reachable, self.changed.set)
+        self.active_route = ActiveRoute(clock, self.breakers, metrics, self.changed.set)
         self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
         self._tls = tls
-        self._completions, self._repeats = completions, repeats
+        self._background, self._repeatability = background, repeatability
         self._unrepeatable: dict[str, str] = {}  # by the digest of a model, as the store said
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
@@ -115,7 +115,7 @@ class Generations:
 
     async def close(self) -> None:
         """Ends measuring and closes connections; what is in flight is the caller's to await first."""
-        self.guards.close()
+        self.breakers.close()
         self.runner.close()
         if self._completing is not None:
             self._completing.cancel()
@@ -125,15 +125,15 @@ class Generations:
             client.close()
         self._loader.close()
 
-    def _take_over(self, table: Table, link: LinkMonitor | None) -> None:
+    def _take_over(self, table: LoadedTable, link: LinkMonitor | None) -> None:
         """From here on requests begin with this table; those in flight end with theirs."""
         before, self.table = self.table, table
         placement, spec = table.placement, table.placement.spec
-        self.relays = {
-            r.relay.model: RelayBackend(r, self.runner, self._metrics, self._clock, spec.slo.latency)
-            for r in table.relays
+        self.intermediates = {
+            i.slice.model: IntermediateBackend(i, self.runner, self._metrics, self._clock, spec.slo.latency)
+            for i in table.intermediates
         }
-        self.cheap = self._cheap(table)
+        self.memoization = self._memoization(table)
         self._switch_link(link)
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
@@ -141,47 +141,49 @@ class Generations:
         self._forget_clients(table)
         self._count(table)
 
-    def _count(self, table: Table) -> None:
+    def _count(self, table: LoadedTable) -> None:
         self._metrics.sessions(table.bytes)
         self._metrics.joins(session.proven for session in table.sessions.values())
 
-    def _cheap(self, table: Table) -> Cheap:
+    def _memoization(self, table: LoadedTable) -> MemoizationSettings:
         """What is switched on, and why answers may not be given again."""
         spec, why = table.placement.spec, table.unrepeatable
         if why is None:
             why = self._unrepeatable.get(spec.model.digest, _NOT_KNOWN)
-        return Cheap(spec.input_filter, spec.result_cache, spec.model.digest, why)
+        return MemoizationSettings(spec.input_filter, spec.result_cache, spec.model.digest, why)
 
-    async def _complete(self, table: Table) -> None:
+    async def _complete(self, table: LoadedTable) -> None:
         async def load(slice_: Slice) -> Session:
             return await self._loader.session(slice_, table.sessions)
 
         learning = asyncio.ensure_future(self._learn(table))
         try:
-            if self._completions is not None:
+            if self._background is not None:
                 with self._loader.one_process():
-                    await self._completions.complete(table, load)
+                    await self._background.complete(table, load)
                 self._count(table)
                 self._refresh(table)  # an exit on the way may be one that draws at random
             await learning
         finally:
             learning.cancel()
 
-    async def _learn(self, table: Table) -> None:
+    async def _learn(self, table: LoadedTable) -> None:
         """Asks the store what the slices here do not tell, until it answers."""
         spec = table.placement.spec
-        if self._repeats is None or (spec.input_filter, spec.result_cache) == (None, None):
+        if self._repeatability is None or (spec.input_filter, spec.result_cache) == (None, None):
             return
         while table.unrepeatable is None and spec.model.digest not in self._unrepeatable:
             try:
-                self._unrepeatable[spec.model.digest] = await self._repeats.unrepeatable(spec.model.digest)
+                self._unrepeatable[spec.model.digest] = await self._repeatability.unrepeatable(
+                    spec.model.digest
+                )
             except Unreachable:
                 await asyncio.sleep(_ASK_AGAIN)
         self._refresh(table)
 
-    def _refresh(self, table: Table) -> None:
-        if table is self.table and (found := self._cheap(table)) != self.cheap:
-            self.cheap = found
+    def _refresh(self, table: LoadedTable) -> None:
+        if table is self.table and (found := self._memoization(table)) != self.memoization:
+            self.memoization = found
 
     def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
         remote, *beyond = stages
@@ -193,10 +195,10 @@ class Generations:
         # Between edge nodes there is another link than the measured one.
         return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
 
-    def _forget_clients(self, table: Table) -> None:
+    def _forget_clients(self, table: LoadedTable) -> None:
         hops = [hop for hop in table.hops if hop is not None]
-        self.guards.keep_only({hop.address for hop in hops})
-        needed = {hop.url for hop in (*hops, *(r.hop for r in table.relays if r.hop is not None))}
+        self.breakers.keep_only({hop.address for hop in hops})
+        needed = {hop.url for hop in (*hops, *(i.hop for i in table.intermediates if i.hop is not None))}
         for address in self._clients.keys() - needed:
             self._clients.pop(address).close()
 
@@ -226,10 +228,10 @@ class Generations:
 
     def _link_changed(self, recovered: bool, notable: bool) -> None:
         if recovered:
-            self.guards.recovered()
+            self.breakers.recovered()
         if self.link is not None:
             bandwidth, told = self.link.view().bandwidth, self.link.report()
-            self.guards.measured(bandwidth)
+            self.breakers.measured(bandwidth)
             level, low = (value or 0.0 if told.up else 0.0 for value in (bandwidth, told.bandwidth_low))
             measured = told.measured_at.timestamp() if told.measured_at is not None else None
             self._metrics.link(self.link.spec.peer, level, low, measured)

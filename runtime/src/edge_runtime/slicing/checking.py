@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_runtime.errors import NotOnnx
-from edge_runtime.rows.nodes import everywhere
+from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.ordering import put_in_order
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import Fetch, take_in

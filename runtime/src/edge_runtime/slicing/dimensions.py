@@ -17,7 +17,7 @@ from typing import Final
 Size = int | str
 # As it was inferred: None is a dimension that is not known.
 Inferred = Sequence[Size | None]
-Sample = Mapping[str, int]
+DimensionSizes = Mapping[str, int]
 
 _BATCHES: Final = (211, 100_003)
 # Other open dimensions are multiples of this: networks that halve pictures five times add the halves up.
@@ -72,7 +72,7 @@ class OpenDimensions:
         """All of them."""
         return (*self.batches, *self.others, *self.claimed)
 
-    def alike(self) -> list[Sample]:
+    def same_results(self) -> list[DimensionSizes]:
         """Sizes where one number stands for all batches, as in a request, and claims are believed."""
         found: list[dict[str, int]] = [dict.fromkeys(self.names, 1)]
         for batch, sizes in zip(_BATCHES, self.distinct(), strict=False):
@@ -80,7 +80,7 @@ class OpenDimensions:
             found.append(known | {name: known[word] for name, word in self.claimed.items() if word in known})
         return _each_once(found)
 
-    def distinct(self) -> list[Sample]:
+    def distinct(self) -> list[DimensionSizes]:
         """Sizes of which each stands for one open dimension only."""
         found: list[dict[str, int]] = []
         for batch, other in zip(_BATCHES, _OTHERS, strict=True):
@@ -103,7 +103,7 @@ def own_name(tensor: str, axis: int, taken: Collection[str]) -> str:
 def joined(
     tensor: str,
     symbolic: Inferred | None,
-    sampled: Sequence[tuple[Sample, Inferred | None]],
+    sampled: Sequence[tuple[DimensionSizes, Inferred | None]],
     known: OpenDimensions,
 ) -> tuple[Size, ...] | None:
     """The dimensions of a tensor by its shape as inferred with names, and with each sample.
@@ -126,7 +126,7 @@ def joined(
 
 
 def _size(
-    said: Size | None, seen: Sequence[tuple[Sample, Size | None]], known: OpenDimensions
+    said: Size | None, seen: Sequence[tuple[DimensionSizes, Size | None]], known: OpenDimensions
 ) -> Size | None:
     """A fixed size, or the input's dimension that this one is; None when it is neither."""
     numbers = [(sample, size) for sample, size in seen if isinstance(size, int)]
@@ -143,7 +143,7 @@ def _size(
     return same[0] if len(same) == 1 else None
 
 
-def _each_once(samples: Sequence[dict[str, int]]) -> list[Sample]:
+def _each_once(samples: Sequence[dict[str, int]]) -> list[DimensionSizes]:
     return [sample for i, sample in enumerate(samples) if sample not in samples[:i]]
 
 

@@ -15,12 +15,12 @@ from onnx import ValueInfoProto
 
 from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
-from edge_runtime.rows.nodes import everywhere
+from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
 from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of
-from edge_runtime.slicing.writing import Part, write
+from edge_runtime.slicing.writing import SliceParts, write
 from edge_runtime.tensors import Tensor
 
 # onnxruntime folds these into the operator before them: a cut in front of one costs a fusion and saves no
@@ -168,7 +168,7 @@ class Graph:
         if missing:
             raise self._not_separated(inputs, outputs)
         self._check_draws(wanted, inputs)
-        part = Part(tuple(sorted(wanted)), ins, outs, decode, encode)
+        part = SliceParts(tuple(sorted(wanted)), ins, outs, decode, encode)
         if not wanted and not part.has_codec():
             raise BadRequest(f"a slice from {', '.join(inputs)} to {', '.join(outputs)} holds no operator")
         needed = {name for i in wanted for name in self._structure.reads[i]} | set(outputs)

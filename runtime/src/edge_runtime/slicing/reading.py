@@ -8,7 +8,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from edge_runtime.errors import NotOnnx
-from edge_runtime.rows.nodes import bodies, everywhere, is_random
+from edge_runtime.graph_analysis.nodes import bodies, everywhere, is_random
 
 
 def parse(data: bytes) -> ModelProto:

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing.checking import MIN_IR, missing_domains
-from edge_runtime.slicing.dimensions import Inferred, OpenDimensions, Sample, Size, joined
+from edge_runtime.slicing.dimensions import DimensionSizes, Inferred, OpenDimensions, Size, joined
 from edge_runtime.tensors import Tensor, width
 
 DATATYPES: Final = {
@@ -100,12 +100,12 @@ class _Seen:
     """Every tensor's datatype and shape as inferred with names for open dimensions, and with numbers."""
 
     symbolic: _Shapes
-    sampled: Sequence[tuple[Sample, _Shapes]]
+    sampled: Sequence[tuple[DimensionSizes, _Shapes]]
 
     @classmethod
     def of(cls, light: ModelProto, open_: OpenDimensions) -> _Seen:
-        alike = open_.alike() if open_.names else []
-        samples = [*alike, *(s for s in open_.distinct() if s not in alike and s)]
+        same_results = open_.same_results() if open_.names else []
+        samples = [*same_results, *(s for s in open_.distinct() if s not in same_results and s)]
         return cls(_shapes(light, open_, {}), [(s, _shapes(light, open_, s)) for s in samples])
 
     @property
@@ -114,7 +114,7 @@ class _Seen:
         shapes = (self.symbolic, *(shapes for _, shapes in self.sampled))
         return {name: datatype for found in shapes for name, (datatype, _) in found.items()}
 
-    def samples_of(self, name: str) -> list[tuple[Sample, Inferred | None]]:
+    def samples_of(self, name: str) -> list[tuple[DimensionSizes, Inferred | None]]:
         """A tensor's shape with each sample."""
         return [(sample, shapes[name][1] if name in shapes else None) for sample, shapes in self.sampled]
 
@@ -132,14 +132,14 @@ def _known(
     return Known(tensor, dimensions, batched, in_items)
 
 
-def _follows(seen: Sequence[tuple[Sample, Inferred | None]], open_: OpenDimensions) -> bool:
+def _follows(seen: Sequence[tuple[DimensionSizes, Inferred | None]], open_: OpenDimensions) -> bool:
     """Whether the first dimension is the batch where all inputs have one size of it."""
-    ones, *alike = open_.alike()
+    ones, *same_results = open_.same_results()
     sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
     return bool(open_.batches) and all(
         size == sample[open_.batches[0]] or (size is None and sample == ones)
         for sample, size in sizes
-        if sample == ones or sample in alike
+        if sample == ones or sample in same_results
     )
 
 
@@ -186,7 +186,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     return light
 
 
-def _shapes(light: ModelProto, open_: OpenDimensions, sample: Sample) -> _Shapes:
+def _shapes(light: ModelProto, open_: OpenDimensions, sample: DimensionSizes) -> _Shapes:
     """Every tensor's shape with the sizes of a sample, and with names where it has none."""
     sized = ModelProto()
     sized.CopyFrom(light)

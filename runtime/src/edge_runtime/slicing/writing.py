@@ -20,7 +20,7 @@ _OPSET: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SliceParts:
     """What a slice consists of: operators by number, the tensors at its ends and their codecs."""
 
     operators: tuple[int, ...]
@@ -46,7 +46,7 @@ class Part:
 
 def write(
     model: ModelProto,
-    part: Part,
+    part: SliceParts,
     needed: Collection[str],
     taken: Collection[str],
     known: Mapping[str, Known],
@@ -93,11 +93,11 @@ def _ends(
             yield value_info(wire, known[tensor.name].dimensions)
 
 
-def _decoders(part: Part, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
+def _decoders(part: SliceParts, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
     for tensor in part.decoded():
         yield from decoder(tensor, wire_name(tensor.name, part.decode, taken), part.decode, opset)
 
 
-def _encoders(part: Part, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
+def _encoders(part: SliceParts, taken: Collection[str], opset: int) -> Iterator[NodeProto]:
     for tensor in part.encoded():
         yield from encoder(tensor, wire_name(tensor.name, part.encode, taken), part.encode, opset)

@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.asgi import Receive, Scope, Send, answer, chunks, parse_json, read_body
+from edge_runtime.asgi import Receive, Scope, Send, chunks, parse_json, read_body, respond
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
@@ -23,9 +23,9 @@ from edge_runtime.errors import (
     Unreachable,
 )
 from edge_runtime.http.heads import STATUS
+from edge_runtime.json_values import shown
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
-from edge_runtime.words import shown
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
@@ -83,40 +83,40 @@ class StoreApp:
             parts = path.split("/", 3)[1:]
         match [method, *parts]:
             case ["GET", "v1", "health", "ready" | "live"]:
-                await answer(send, 200, b'{"ready":true}')
+                await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:
                 await _sink(receive, send)
             case ["POST", "v1", "models"]:
                 request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await answer(
+                await respond(
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_model, request))
                 )
             case ["GET", "v1", "models", digest]:
-                await answer(send, 200, orjson.dumps(self._catalogue.model(digest)))
+                await respond(send, 200, orjson.dumps(self._catalogue.model(digest)))
             case ["POST", "v1", "slices"]:
                 request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await answer(
+                await respond(
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_slice, request))
                 )
             case ["POST", "v1", "codecs"]:
                 request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await answer(
+                await respond(
                     send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
                 )
             case ["PUT", "v1", "files", name]:
                 await self._receive(self._blobs.file_path(name), None, scope, receive, send)
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(self._blobs.read_file, name)
-                await answer(send, 200, data, [(b"content-type", b"application/octet-stream")])
+                await respond(send, 200, data, [(b"content-type", b"application/octet-stream")])
             case ["PUT", "v1", "blobs", digest]:
                 await self._receive(None, check_digest(digest), scope, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
             case ["PUT", "v1", "profiles", digest, name]:
                 profile = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await answer(send, 200, orjson.dumps(self._catalogue.put_profile(digest, name, profile)))
+                await respond(send, 200, orjson.dumps(self._catalogue.put_profile(digest, name, profile)))
             case ["GET", "v1", "profiles", digest, name]:
-                await answer(send, 200, self._catalogue.profile(digest, name))
+                await respond(send, 200, self._catalogue.profile(digest, name))
             case _:
                 raise NotFound(
                     f"{method} {path}: no such resource; see docs/model-store.md for those there are"
@@ -129,12 +129,12 @@ class StoreApp:
         with self._blobs.receive(target, digest, size=_announced(scope)) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
-        await answer(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
+        await respond(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
 
     async def _send_blob(self, method: str, digest: str, send: Send) -> None:
         kind = (b"content-type", b"application/octet-stream")
         if method == "GET":
-            await answer(send, 200, await asyncio.to_thread(self._blobs.read_blob, digest), [kind])
+            await respond(send, 200, await asyncio.to_thread(self._blobs.read_blob, digest), [kind])
             return
         path = self._blobs.blob_path(digest)
         size = path.stat().st_size if path.is_file() else None
@@ -173,7 +173,7 @@ async def _sink(receive: Receive, send: Send) -> None:
         if not size:
             first, opening = last, len(chunk)
         size += len(chunk)
-    await answer(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
+    await respond(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
 
 
 async def refuse(send: Send, error: EdgeError) -> None:
@@ -182,4 +182,4 @@ async def refuse(send: Send, error: EdgeError) -> None:
 
 
 async def _say(send: Send, status: int, reason: str, message: str) -> None:
-    await answer(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))
+    await respond(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))

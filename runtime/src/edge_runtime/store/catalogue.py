@@ -1,4 +1,4 @@
-"""What the store knows of its models: cards, slices and device profiles. Blocking: call it off the event
+"""What the store knows of its models: metadata, slices and device profiles. Blocking: call it off the event
 loop.
 """
 
@@ -13,15 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from edge_runtime.cards import card_of
 from edge_runtime.codecs.contracts import FORM, FP32, check_codec
-from edge_runtime.documents import Json
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
+from edge_runtime.json_values import Json, shown
+from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
-from edge_runtime.store.measurements import Measurements
+from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.sources import fetch, fetch_data
-from edge_runtime.words import shown
 
 # Of what is kept about a slice: another number makes it again.
 _FORM: Final = 2
@@ -38,7 +37,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._complete: set[str] = set()  # models whose data outside their file was fetched, too
         self._graph = lru_cache(maxsize=4)(self._read_graph)
-        self._measurements = Measurements(blobs, self._locked_graph)
+        self._measurements = CodecMeasurements(blobs, self._locked_graph)
 
     def close(self) -> None:
         """Breaks off what is being measured."""
@@ -59,15 +58,13 @@ class Catalogue:
             fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs)
             self._complete.add(stored.digest)
         with self._lock:
-            card = card_of(self._graph(stored.digest), stored.size, exits).document()
-            self._remember(card)
-        return card
+            metadata = metadata_of(self._graph(stored.digest), stored.size, exits).document()
+            self._remember(metadata)
+        return metadata
 
     def model(self, digest: str) -> dict[str, Any]:
-        """The card of a model by digest with every exit that anyone asked for so far: what has to be
-        profiled.
-        """
-        path = self._card_path(digest)
+        """The metadata of a model by digest, with every exit that anyone asked for: what must be profiled."""
+        path = self._metadata_path(digest)
         known = _parsed(path)
         if known is None:
             raise NotFound(
@@ -75,16 +72,16 @@ class Catalogue:
             )
         return known
 
-    def _remember(self, card: dict[str, Any]) -> None:
+    def _remember(self, metadata: dict[str, Any]) -> None:
         """Services that name different exits of one file share its profile, so their exits are joined."""
-        path = self._card_path(card["digest"])
+        path = self._metadata_path(metadata["digest"])
         known = _parsed(path) or {"exits": [], "segments": []}
-        named = {(e["name"], e["output"]) for e in card["exits"]}
-        exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + card["exits"]
-        segments = [s for s in known["segments"] if s not in card["segments"]] + card["segments"]
-        self._blobs.put(json.dumps({**card, "exits": exits, "segments": segments}).encode(), path)
+        named = {(e["name"], e["output"]) for e in metadata["exits"]}
+        exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + metadata["exits"]
+        segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
+        self._blobs.put(json.dumps({**metadata, "exits": exits, "segments": segments}).encode(), path)
 
-    def _card_path(self, digest: str) -> Path:
+    def _metadata_path(self, digest: str) -> Path:
         return self._blobs.root / "models" / f"{check_digest(digest).removeprefix('sha256:')}.json"
 
     def add_slice(self, request: Json) -> dict[str, Any]:
@@ -115,7 +112,7 @@ class Catalogue:
         return made
 
     def codecs(self, request: Json) -> dict[str, Any]:
-        """What each codec costs each exit at each cut, measured on labelled samples: see `Measurements`."""
+        """The accuracy of each exit with each codec at each cut; see `CodecMeasurements`."""
         return self._measurements.ask(request)
 
     def _locked_graph(self, digest: str) -> Graph:

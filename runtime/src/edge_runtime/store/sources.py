@@ -6,12 +6,12 @@ import contextlib
 from pathlib import Path
 
 from edge_runtime.errors import DigestMismatch, NotFound, Unreachable
+from edge_runtime.json_values import shown
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import inside, pins
 from edge_runtime.store.addresses import Address, address_of
 from edge_runtime.store.blobs import Blobs, Incoming, Stored
 from edge_runtime.store.downloads import download
-from edge_runtime.words import shown
 
 _CHUNK = 1 << 20
 

@@ -1,23 +1,17 @@
 """The trace that a request is part of: W3C Trace Context (https://www.w3.org/TR/trace-context/).
 
-Off by default: then what a caller sent goes on to the next hop as it came, and nothing of OpenTelemetry is
-imported. `edge_runtime.tracing.spans` is what makes spans where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+Without spans, valid headers are forwarded to the next hop unchanged. `edge_runtime.tracing.startup` decides
+whether spans are made.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
-
-if TYPE_CHECKING:
-    from edge_runtime.tracing.spans import Spans
-
-_log = logging.getLogger(__name__)
+from typing import Final, Self
 
 _PARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
 _MEMBER: Final = re.compile(r"([a-z0-9][a-z0-9_\-*/@]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
@@ -130,36 +124,6 @@ def read(headers: Iterable[tuple[bytes | str, bytes | str]]) -> TraceContext | N
         elif name in (b"tracestate", "tracestate"):
             states.append(_text(value))
     return parse(parents, states) if parents else None
-
-
-def wanted(environment: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's variables ask for spans by OTLP over HTTP; says so where they ask otherwise."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    exporters = environment.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
-    if not any(environment.get(name, "").strip() for name in names) or exporters == "none":
-        return False
-    if "otlp" not in exporters.split(","):
-        _log.warning("OTEL_TRACES_EXPORTER: %s is not offered: no spans; write otlp", exporters)
-        return False
-    both = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    protocol = next((found for name in both if (found := environment.get(name, "").strip())), "")
-    if protocol not in ("", "http/protobuf"):
-        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: %s is not offered: http/protobuf is used", protocol)
-    return True
-
-
-def start(service: str, environment: Mapping[str, str]) -> Spans | None:
-    """What makes and exports spans, where that is asked for; a service is never held up by it."""
-    if not wanted(environment):
-        return None
-    try:
-        from edge_runtime.tracing.spans import Spans
-    except ImportError as error:
-        _log.warning("no spans: %s; install edge-runtime[tracing]", error)
-        return None
-    return Spans.exporting(service, environment)
 
 
 def _text(value: bytes | str) -> str:

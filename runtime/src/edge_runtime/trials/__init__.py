@@ -1,1 +1,1 @@
-"""Slices and models are tried in a process of their own before they may run in this one."""
+"""Trials of slices and models in a separate process, before they may run in this one."""

@@ -20,7 +20,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from edge_runtime.inference.sessions import engine_version
-    from edge_runtime.trials.confined import serve
+    from edge_runtime.trials.child_server import serve
 
     engine_version()  # loads onnxruntime's library, which is not the first slice's to pay for
     serve(_tried, int(sys.argv[1]))
@@ -59,7 +59,7 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     from edge_runtime.inference.sessions import Session
     from edge_runtime.samples.flags import NOTHING, Given
     from edge_runtime.samples.making import make
-    from edge_runtime.trials.examiners import EXAMINERS, Examined
+    from edge_runtime.trials.findings import EXAMINERS, Examined
     from edge_runtime.trials.verdicts import out_of_memory
 
     stage("loading it")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from edge_runtime.documents import Json
 from edge_runtime.errors import CannotLoad, EdgeError, NotTried, TrialCrashed, TrialHung, TrialOverran
+from edge_runtime.json_values import Json
 from edge_runtime.tensors import Tensor
 
 FORMAT: Final = 1

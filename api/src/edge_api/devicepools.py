@@ -1,0 +1,182 @@
+"""DevicePool: the nodes and Triton servers that services can use."""
+
+import ipaddress
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from edge_api.objects import (
+    AGE,
+    Column,
+    Conditions,
+    KubernetesObject,
+    Part,
+    Resource,
+    StatusPart,
+    condition_column,
+)
+from edge_api.quantities import Duration, Quantity
+from edge_api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
+from edge_api.selectors import NodeSelector
+from edge_api.words import shown
+
+_HOST_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ADDRESS = matching(
+    rf"^({_HOST_LABEL}(\.{_HOST_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT}$",
+    "is not an address: write host:port without a scheme or a path and an IPv6 address in brackets, e.g. "
+    "triton.triton.svc.cluster.local:8000 or [fd00::1]:8000",
+)
+DeviceClass = Label
+
+
+def _whole_address(address: str) -> str:
+    """What the pattern cannot tell: whether the digits in brackets are an IPv6 address."""
+    if address.startswith("["):
+        literal = address[1 : address.index("]")]
+        try:
+            ipaddress.IPv6Address(literal)
+        except ValueError:
+            raise ValueError(
+                f"{shown(literal)} is not an IPv6 address: write one, e.g. [fd00::1]:8000"
+            ) from None
+    return address
+
+
+class NodeGroup(Part):
+    """Nodes with the same compute performance."""
+
+    tier: Literal["device", "edge"] = Field(
+        default="edge",
+        description="Tier of the nodes. Both tiers can be entry nodes. Nodes of tier device can offload "
+        "slices to edge nodes of the pool and to Triton, nodes of tier edge only to Triton. Default: edge.",
+    )
+    device_class: DeviceClass = Field(
+        description="Device class of the nodes. Each model is profiled once per class, on one of its nodes, "
+        "so nodes of different speed need different classes. Required."
+    )
+    node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
+
+
+class TritonServer(Part):
+    """A Triton server that runs the tails of models."""
+
+    name: Label = Field(
+        description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
+    )
+    http_address: Annotated[str, Field(max_length=260), _ADDRESS, AfterValidator(_whole_address)] = Field(
+        description="Address of Triton's HTTP endpoint as host:port, with IPv6 addresses in brackets. "
+        "Triton must run with --model-control-mode=explicit. Required."
+    )
+    scheme: Literal["HTTP", "HTTPS"] = Field(
+        default="HTTP",
+        description="Protocol of httpAddress. HTTPS requires a proxy that terminates TLS in front of "
+        "Triton. The operator and the runtimes present the certificates of operator.tlsSecret and "
+        "runtime.tlsSecret of the chart; the certificate of the proxy must name the host of httpAddress and "
+        "be signed by their ca.crt. Default: HTTP.",
+    )
+    device_class: DeviceClass = Field(
+        description="Device class of the server, for which models are profiled. Required."
+    )
+    backend: Literal["onnxruntime", "python"] = Field(
+        default="onnxruntime",
+        description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
+        "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
+    )
+    node_selector: NodeSelector = Field(
+        description="Labels of the nodes on which the server's device class is profiled. A node must have "
+        "all of them. Required."
+    )
+
+    @property
+    def url(self) -> str:
+        """The URL of its HTTP endpoint."""
+        return f"{self.scheme.lower()}://{self.http_address}"
+
+
+class LocalLinks(Part):
+    """Links between nodes of the pool. They are declared, not measured."""
+
+    bandwidth: PositiveQuantity = Field(
+        default=Quantity(1_000_000_000), description="Bandwidth in bit/s, above 0. Default: 1G."
+    )
+    round_trip: PositiveDuration = Field(
+        default=Duration(0.001), description="Round-trip time, a duration above 0. Default: 1ms."
+    )
+
+
+class Links(Part):
+    """How links to Triton servers are measured, and what links between nodes are assumed to be."""
+
+    probe_interval: PositiveDuration = Field(
+        default=Duration(2.0),
+        description="Time between two bandwidth probes of an idle link, a duration above 0. Links in use "
+        "are measured by their own traffic. Default: 2s.",
+    )
+    probe_budget: Quantity = Field(
+        default=Quantity(16 << 20),
+        description="Maximum traffic of probes in bytes per hour, for each service and entry node, e.g. 1Mi "
+        "for a metered link. When it runs low, probes become smaller, then less frequent, down to 512 bytes "
+        "every 30s. Default: 16Mi.",
+    )
+    local: LocalLinks = Field(
+        default=LocalLinks(),
+        description="Links from nodes of tier device to nodes of tier edge, as declared; they are not "
+        "measured.",
+    )
+
+
+class DevicePoolSpec(Part):
+    """Nodes, Triton servers and the links between them."""
+
+    nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1, max_length=32)] = Field(
+        description="Groups of nodes, 1 to 32. A node that several groups select belongs to the first of "
+        "them. Required."
+    )
+    triton_servers: Annotated[
+        tuple[TritonServer, ...], Field(max_length=16), one_of_each("name", "tritonServers")
+    ] = Field(
+        default=(),
+        description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "
+        "local.",
+    )
+    links: Links = Field(default=Links(), description="How links are measured, or declared.")
+
+
+class PoolNode(StatusPart):
+    """A node of the pool."""
+
+    name: str = Field(description="Name of the node.")
+    device_class: str = Field(description="Device class of the node.")
+
+
+class DevicePoolStatus(StatusPart):
+    """Observed state of a pool."""
+
+    observed_generation: int = Field(
+        default=0, description="The metadata.generation that this status describes."
+    )
+    conditions: Conditions = Field(default=(), description="Ready, with a reason and a message.")
+    node_count: int = Field(default=0, description="Number of nodes that the groups select.")
+    nodes: tuple[PoolNode, ...] = Field(default=(), description="The nodes that the groups select.")
+
+
+class DevicePool(KubernetesObject):
+    """A pool of nodes by device class and of Triton servers, with the links between them."""
+
+    resource: ClassVar[Resource] = Resource(
+        plural="devicepools",
+        short_names=("dp",),
+        namespaced=False,
+        columns=(
+            condition_column("Ready", "Ready", "status", "Whether every selector selects a node."),
+            Column("Nodes", ".status.nodeCount", "Number of nodes that the groups select.", "integer"),
+            Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the Triton server in use."),
+            condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
+            AGE,
+        ),
+    )
+
+    kind: Literal["DevicePool"] = "DevicePool"
+    spec: DevicePoolSpec = Field(description="Desired state.")
+    status: DevicePoolStatus | None = Field(default=None, description="Observed state.")

@@ -1,0 +1,258 @@
+"""InferenceService: a model, its SLO and where it runs."""
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from edge_api.objects import (
+    AGE,
+    Column,
+    Conditions,
+    KubernetesObject,
+    Part,
+    Resource,
+    StatusPart,
+    condition_column,
+)
+from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.quantities import Duration, Quantity, Share
+from edge_api.rules import (
+    Accuracy,
+    Digest,
+    ObjectName,
+    PositiveDuration,
+    Rule,
+    Text,
+    between,
+    formatted,
+    matching,
+    one_of_each,
+)
+from edge_api.selectors import NodeSelector
+from edge_api.tensors import Exit
+from edge_api.words import shown
+
+Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
+
+_STORAGE_URI = matching(
+    r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
+    "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
+    "file://…",
+)
+
+
+class Validation(Part):
+    """Labeled inputs on which the accuracy of codecs is measured."""
+
+    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
+        description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
+        "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
+        "of which at most 1000 are used. Required."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
+        "is refused. Default: any file is accepted.",
+    )
+
+
+class ModelSource(Part):
+    """Where the model is, and its exits."""
+
+    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
+        description="Address of the ONNX file: store://<path> for a file in the model store, or an "
+        "https://, http:// or file:// address that the model store can read. Required."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of the ONNX file, as sha256: and 64 hex digits. A file with another "
+        "digest is refused. Default: any file is accepted.",
+    )
+    exits: (
+        Annotated[tuple[Exit, ...], Field(min_length=1, max_length=64), one_of_each("name", "exits")] | None
+    ) = Field(
+        default=None,
+        description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
+        "metadata entry edge.exits of the ONNX file. Default: that entry.",
+    )
+    validation: Validation | None = Field(
+        default=None,
+        description="Data on which the accuracy with the codecs fp16 and int8 is measured at every cut and "
+        "exit, so that activations can be sent with them. Default: none, hops use fp32.",
+    )
+
+
+class Slo(Part):
+    """The service level objective: latency, percentile, accuracy."""
+
+    latency: PositiveDuration = Field(
+        description="Maximum time in which the entry node answers a request, as a duration above 0 such as "
+        "100ms. Required."
+    )
+    percentile: Annotated[
+        float,
+        Field(strict=True),
+        between(1, 99.9, "is not a percentile from 1 to 99.9: write e.g. 95"),
+    ] = Field(
+        default=95,
+        description="Percentile of the request latency that the plan keeps below latency, from 1 to 99.9. "
+        "Compute times are planned at this percentile of the profile. Default: 95.",
+    )
+    objective: Annotated[
+        float,
+        Field(strict=True),
+        between(0, 1, "is not a share of requests above 0 and below 1: write e.g. 0.95", open_ends=True),
+    ] = Field(
+        default=0.95,
+        description="Minimum share of requests answered within latency for the condition SLOMet to be True, "
+        "above 0 and below 1. Default: 0.95.",
+    )
+    min_accuracy: Accuracy | None = Field(
+        default=None,
+        description="Minimum accuracy of an exit that answers, between 0 and 1. If no such exit meets "
+        "latency, the condition Planned is False with reason Infeasible. Default: any exit can answer; if "
+        "nothing meets the SLO, the fastest route is used.",
+    )
+
+
+class EntryNodes(Part):
+    """The nodes of the pool that take requests."""
+
+    node_selector: NodeSelector = Field(
+        description="Labels that an entry node must have, all of them. Required."
+    )
+
+
+class InferenceServiceSpec(Part):
+    """A model, its SLO, and where it runs."""
+
+    model: ModelSource = Field(description="The model to serve. Required.")
+    slo: Slo = Field(description="The service level objective. Required.")
+    device_pool: ObjectName = Field(
+        description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
+    )
+    entry_nodes: EntryNodes | None = Field(
+        default=None, description="Nodes at which requests arrive. Default: every node of the pool."
+    )
+    mode: Mode = Field(
+        default="Auto",
+        description="How exit and cut are chosen. Auto: the most accurate exit whose fastest cut meets the "
+        "SLO at the current bandwidth. LocalOnly: the full model at the entry node. CloudOnly: the full "
+        "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
+        "accurate exit that meets the SLO at the entry node. Default: Auto.",
+    )
+    early_exit: AnyEarlyExit = Field(
+        default=EarlyExit(),
+        description="Whether inputs may exit early once confidence reaches the threshold.",
+    )
+    deadline: Deadline = Field(default=Deadline(), description="What to do if a remote response is late.")
+    autonomy: PositiveDuration | None = Field(
+        default=None,
+        description="How long an entry node keeps serving without contact to the API server, as a duration "
+        "such as 24h; after that it refuses requests. Default: no limit.",
+    )
+    input_filter: InputFilter | None = Field(
+        default=None, description="Skips inference on inputs that hardly change. Default: no filter."
+    )
+    result_cache: ResultCache | None = Field(
+        default=None, description="Caches the results of identical inputs. Default: no cache."
+    )
+
+
+class SloStatus(StatusPart):
+    """SLO attainment in the last minute over all entry nodes."""
+
+    attainment: Share | None = Field(
+        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    )
+    p95: Duration | None = Field(
+        default=None, description="Measured 95th percentile of the latency at the slowest entry node."
+    )
+
+
+class EntryStatus(StatusPart):
+    """Observed state of an entry node."""
+
+    node: str = Field(description="Name of the node.")
+    exit: str | None = Field(default=None, description="Exit of the active route.")
+    cut: str | None = Field(
+        default=None, description="Tensors of the cut of the active route, joined by +, or local."
+    )
+    predicted_latency: Duration | None = Field(
+        default=None, description="Latency that the plan predicts for the active route."
+    )
+    measured_latency: Duration | None = Field(
+        default=None, description="Measured 95th percentile of the latency in the last minute."
+    )
+    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth of the uplink in bit/s.")
+    attainment: Share | None = Field(
+        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    )
+    reason: Text | None = Field(
+        default=None, description="Why this route is active, or what is wrong at this node."
+    )
+
+
+class InferenceServiceStatus(StatusPart):
+    """Observed state of an InferenceService."""
+
+    observed_generation: int = Field(
+        default=0, description="The metadata.generation that this status describes."
+    )
+    conditions: Conditions = Field(
+        default=(),
+        description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with a reason and a "
+        "message.",
+    )
+    url: str | None = Field(
+        default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
+    )
+    exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
+    cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
+    slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")
+    entries: tuple[EntryStatus, ...] = Field(default=(), description="State of each entry node.")
+
+
+_NAME_FIX = (
+    "is not a valid name of a Service: start with a lower-case letter, use letters, digits and hyphens, "
+    "at most 40 characters"
+)
+
+
+def _check_name(service: "InferenceService") -> str | None:
+    name = service.metadata.name
+    good = len(name) <= 40 and re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name)
+    return None if good else f"metadata.name: {shown(name)} {_NAME_FIX}"
+
+
+_NAME = Rule(
+    cel="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40",
+    message=f"metadata.name {_NAME_FIX}",
+    sentence=formatted(f'metadata.name: "%s" {_NAME_FIX}', "self.metadata.name"),
+    check=_check_name,
+)
+
+
+class InferenceService(KubernetesObject):
+    """A model with an SLO on a DevicePool; the operator chooses the exit and the cut."""
+
+    resource: ClassVar[Resource] = Resource(
+        plural="inferenceservices",
+        short_names=("eis",),
+        columns=(
+            Column("URL", ".status.url", "URL of the service."),
+            condition_column("Ready", "Ready", "status", "Whether every entry node serves the current spec."),
+            Column("SLO", ".spec.slo.latency", "Latency of the SLO."),
+            Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency in the last minute."),
+            Column("Cut", ".status.cut", "Cuts in use."),
+            Column("Exit", ".status.exit", "Exits in use."),
+            condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
+            AGE,
+        ),
+        rules=(_NAME,),
+    )
+
+    kind: Literal["InferenceService"] = "InferenceService"
+    spec: InferenceServiceSpec = Field(description="Desired state.")
+    status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")

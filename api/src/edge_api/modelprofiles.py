@@ -1,0 +1,151 @@
+"""ModelProfile: measurements of a model on each device class."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource
+from edge_api.quantities import Duration, Share
+from edge_api.rules import Digest, ExitName, Label, Name, TensorName
+from edge_api.tensors import Exit, Tensors
+
+
+class Cut(Part):
+    """Tensors at which a model can be cut."""
+
+    tensor: TensorName = Field(
+        description="Name of the tensor that crosses the link; several are joined by +."
+    )
+    tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
+        default=None, description="The tensors that cross the link, if several. Default: the one in tensor."
+    )
+    bytes: int = Field(ge=0, description="Bytes of the tensors for a batch of one.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that cross the link."""
+        return self.tensors or (self.tensor,)
+
+
+class ProfiledExit(Exit):
+    """An exit with its cuts."""
+
+    cuts: Annotated[tuple[Cut, ...], Field(max_length=4096)] = Field(
+        description="Cuts of this exit, from the input to the deepest."
+    )
+
+
+class ProfiledModel(Part):
+    """Metadata of the model in the model store."""
+
+    digest: Digest = Field(description="SHA-256 digest of the ONNX file.")
+    inputs: Tensors = Field(description="Inputs of the model.")
+    exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64)] = Field(
+        description="Exits ordered by depth; the last one is the full model."
+    )
+
+
+class SegmentCost(Part):
+    """Compute time between two consecutive cuts."""
+
+    start: TensorName = Field(alias="from", description="Cut (or input) at which the segment starts.")
+    end: TensorName = Field(alias="to", description="Cut (or output of the exit) at which it ends.")
+    mean: Duration = Field(description="Mean duration of a run with a batch of one.")
+    p95: Duration = Field(description="95th percentile of the duration of a run.")
+    runs: int = Field(ge=1, description="Number of runs that were measured.")
+
+
+class ExitCost(Part):
+    """Compute time from the input to an exit as one slice."""
+
+    exit: ExitName = Field(description="Name of the exit.")
+    mean: Duration = Field(description="Mean duration of a run with a batch of one.")
+    p95: Duration = Field(description="95th percentile of the duration of a run.")
+    runs: int | None = Field(default=None, ge=1, description="Number of runs that were measured.")
+
+
+class AssumedSize(Part):
+    """A dynamic dimension of an input, and the size that was used for it."""
+
+    input: TensorName = Field(description="Name of the input.")
+    dimension: int = Field(ge=0, le=15, description="Index of the dimension, from 0.")
+    symbol: TensorName | None = Field(
+        default=None, description="Name of the dimension in the ONNX file. Default: no name."
+    )
+    size: int = Field(ge=0, description="Size with which the model was measured.")
+
+
+class ClassCosts(Part):
+    """Measurements on one device class."""
+
+    name: Label = Field(description="Name of the device class.")
+    node: Name = Field(description="Node on which it was measured.")
+    threads: int = Field(ge=1, description="Number of threads of a run.")
+    segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(
+        description="Compute times between neighboring cuts of all exits; shared segments appear once."
+    )
+    exits: Annotated[tuple[ExitCost, ...], Field(min_length=1, max_length=64)] = Field(
+        description="Compute time from the input to each exit as one slice."
+    )
+    relative_error: Share | None = Field(
+        default=None,
+        description="Largest relative difference, over the exits, between the sum of an exit's segments and "
+        "the exit as one slice. Default: not measured.",
+    )
+    assumed: Annotated[tuple[AssumedSize, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Dynamic dimensions of the inputs, and the sizes that were used for them. Default: none.",
+    )
+
+
+MOST_CODEC_ACCURACIES = 4096
+
+
+class CodecAccuracy(Part):
+    """Accuracy of an exit on the validation data with one codec at one cut."""
+
+    codec: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="Name of the codec, e.g. int8."
+    )
+    exit: Name = Field(description="Name of the exit.")
+    cut: TensorName = Field(description="Tensors of the cut, several joined by +.")
+    bytes: int = Field(ge=0, description="Bytes that cross the link for a batch of one.")
+    # Not Accuracy: a rule of CEL in a list of this length costs the API server too much.
+    accuracy: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        description="Measured accuracy, between 0 and 1."
+    )
+
+
+class ModelProfileSpec(Part):
+    """Exits and cuts of a model, and their measurements."""
+
+    service: Name | None = Field(
+        default=None, description="Name of the InferenceService that the profile belongs to."
+    )
+    model: ProfiledModel = Field(description="Metadata of the model.")
+    device_classes: Annotated[tuple[ClassCosts, ...], Field(max_length=64)] = Field(
+        default=(), description="Measurements by device class."
+    )
+    codecs: Annotated[tuple[CodecAccuracy, ...], Field(max_length=MOST_CODEC_ACCURACIES)] | None = Field(
+        default=None,
+        description="Accuracies with each codec, measured on spec.model.validation of the service. "
+        "Default: not measured, or more than 4096.",
+    )
+
+
+class ModelProfile(KubernetesObject):
+    """The exits and cuts of a model and what it costs on each device class; written by the operator."""
+
+    resource: ClassVar[Resource] = Resource(
+        plural="modelprofiles",
+        short_names=("mp",),
+        status=False,
+        columns=(
+            Column("Service", ".spec.service", "InferenceService that it belongs to."),
+            Column("Model", ".spec.model.digest", "SHA-256 digest of the ONNX file."),
+            AGE,
+        ),
+    )
+
+    kind: Literal["ModelProfile"] = "ModelProfile"
+    spec: ModelProfileSpec = Field(description="Measurements; written by the operator.")

@@ -1,0 +1,241 @@
+"""Placement: the route table of an entry node; written by the operator, executed by the runtime."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from edge_api.inferenceservices import Mode
+from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
+from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.quantities import Duration, Quantity, Share
+from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
+from edge_api.tensors import Slice, Tensor, Tensors
+
+Codec = Literal["fp32", "fp16", "int8"]
+Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
+
+
+class PlacedModel(Part):
+    """Inputs and output of the model."""
+
+    digest: Digest = Field(description="SHA-256 digest of the whole model's ONNX file.")
+    inputs: Tensors = Field(description="Inputs of the model.")
+    output: Tensor = Field(description="Output of the full model; every exit uses its name.")
+
+
+class PlacedSlo(Part):
+    """The part of the SLO that the entry node needs."""
+
+    latency: Duration = Field(description="Maximum time in which a request is answered.")
+    percentile: Annotated[float, Field(strict=True, ge=1, le=99.9)] = Field(
+        default=95, description="Percentile that the plan keeps below latency, from 1 to 99.9. Default: 95."
+    )
+    min_accuracy: Accuracy | None = Field(
+        default=None, description="Minimum accuracy of an exit that answers, between 0 and 1. Default: any."
+    )
+
+
+class PlacedLink(Part):
+    """The link whose bandwidth selects the route."""
+
+    peer: Label = Field(description="Name of the Triton server at the other end.")
+    probe: Url = Field(description="URL to which probes are POSTed.")
+    interval: Duration = Field(
+        default=Duration(2.0), description="Time between two probes of an idle link. Default: 2s."
+    )
+    budget: Quantity = Field(
+        default=Quantity(16 << 20),
+        description="Maximum traffic of probes in bytes per hour. Default: 16Mi.",
+    )
+
+
+class Stage(Part):
+    """A slice at a place."""
+
+    place: Name = Field(description="Name of the node or of the Triton server.")
+    runtime: Literal["Edge", "Triton"] = Field(
+        description="What runs the slice. Edge: a runtime, on this node if there is no address. Triton: a "
+        "Triton server."
+    )
+    slice: Slice = Field(description="The slice that runs here.")
+    address: Url | None = Field(
+        default=None,
+        description="URL of Triton, or of the runtime on an intermediate node. Required for Triton. "
+        "Default: this node.",
+    )
+    model: Name | None = Field(
+        default=None, description="Model name of the slice at the address. Required with an address."
+    )
+    predicted_compute: Duration | None = Field(
+        default=None, description="Compute time that the plan predicts. Default: unknown."
+    )
+
+    @model_validator(mode="after")
+    def _triton_can_be_reached(self) -> Self:
+        if self.runtime == "Triton" and (self.address is None or self.model is None):
+            raise ValueError("a stage with runtime Triton requires address and model")
+        if self.address is not None and self.model is None:
+            raise ValueError("a stage with an address requires model: write the model name at the address")
+        return self
+
+
+class Route(Part):
+    """An exit and the stages that compute it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=600)] = Field(
+        description="Name of the route: <exit>@<cut>, or <exit>@local."
+    )
+    exit: ExitName = Field(description="Exit that answers.")
+    cut: TensorName = Field(description="Tensors that leave this node, joined by +, or local if none does.")
+    cut_tensors: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="The tensors in cut, as a list. Default: the one tensor in cut."
+    )
+    codecs: Annotated[tuple[Codec, ...], Field(min_length=1, max_length=7)] | None = Field(
+        default=None,
+        description="Codec of each hop, in order. Default: fp32 on every hop.",
+    )
+    accuracy: Accuracy = Field(description="Accuracy of the route, between 0 and 1.")
+    min_bandwidth: Quantity = Field(
+        description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."
+    )
+    predicted_latency: Duration = Field(
+        description="Latency at minBandwidth that the plan predicts, at the percentile of the SLO."
+    )
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=8)] = Field(
+        description="Stages in the order in which they run."
+    )
+
+
+class Relay(Part):
+    """A slice that this node runs for other entry nodes, and the stages after it."""
+
+    model: Name = Field(description="Model name that other runtimes request.")
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=7)] = Field(
+        description="The stage on this node, then those that follow it. The result of the last one is the "
+        "response."
+    )
+
+
+class PlacementSpec(Part):
+    """Route table and policies of the runtime at an entry node."""
+
+    service: Name = Field(description="Name of the InferenceService.")
+    node: Name = Field(description="Name of the entry node.")
+    mode: Mode = Field(default="Auto", description="Mode in which the routes were chosen. Default: Auto.")
+    model: PlacedModel = Field(description="Inputs and output of the model.")
+    slo: PlacedSlo = Field(description="The SLO to meet.")
+    link: PlacedLink | None = Field(
+        default=None, description="Link to measure. Default: none, all routes are local."
+    )
+    early_exit: AnyEarlyExit = Field(
+        default=EarlyExit(),
+        description="Whether inputs may exit early once confidence reaches the threshold.",
+    )
+    deadline: Deadline = Field(default=Deadline(), description="What to do if a remote response is late.")
+    autonomy: Duration | None = Field(
+        default=None,
+        description="How long to keep serving without contact to the API server. Default: no limit.",
+    )
+    input_filter: InputFilter | None = Field(
+        default=None, description="Skips inference on inputs that hardly change. Default: no filter."
+    )
+    result_cache: ResultCache | None = Field(
+        default=None, description="Caches the results of identical inputs. Default: no cache."
+    )
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Routes by falling minBandwidth, 1 to 16. The runtime uses the first whose minBandwidth "
+        "does not exceed the measured bandwidth. The last one is local, except in mode CloudOnly."
+    )
+    relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Slices that this node runs for other entry nodes of the service. Default: none.",
+    )
+
+    @model_validator(mode="after")
+    def _routes_are_in_order(self) -> Self:
+        bandwidths = [route.min_bandwidth for route in self.routes]
+        if bandwidths != sorted(bandwidths, reverse=True):
+            raise ValueError("routes are not ordered by minBandwidth: put the highest first")
+        return self
+
+
+class LinkStatus(StatusPart):
+    """The link as measured by the entry node."""
+
+    state: Literal["Up", "Down"] = Field(description="Whether the peer responds.")
+    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth in bit/s.")
+    bandwidth_low: Quantity | None = Field(
+        default=None,
+        description="20th percentile of the bandwidth in bit/s: four of five transfers exceed it.",
+    )
+    round_trip: Duration | None = Field(default=None, description="Measured round-trip time.")
+    measured_at: AwareDatetime | None = Field(default=None, description="Time of the last measurement.")
+
+
+class LatencyStatus(StatusPart):
+    """Measured latency in the last minute."""
+
+    p50: Duration = Field(description="Median.")
+    p95: Duration = Field(description="95th percentile.")
+
+
+class PlacementStatus(StatusPart):
+    """Observed state, reported by the runtime."""
+
+    observed_generation: int = Field(
+        default=0, description="The metadata.generation that this status describes."
+    )
+    loaded: bool = Field(
+        default=False, description="Whether the routes of this generation are loaded and warmed up."
+    )
+    reason: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Reason in CamelCase why the routes are not loaded, e.g. TrialCrashed if a slice "
+        "crashed the process of its trial.",
+    )
+    message: Text = Field(
+        default="", description="Why the routes are not loaded; the previous generation keeps serving."
+    )
+    active_route: str | None = Field(default=None, description="Name of the active route.")
+    exit: str | None = Field(default=None, description="Exit of the active route.")
+    cut: str | None = Field(default=None, description="Cut of the active route, or local.")
+    link: LinkStatus | None = Field(default=None, description="State of the link.")
+    latency: LatencyStatus | None = Field(
+        default=None, description="Latency of the requests in the last minute."
+    )
+    requests: int = Field(default=0, description="Number of requests in the last minute.")
+    attainment: Share | None = Field(
+        default=None, description="Share of them answered within slo.latency, from 0 to 1."
+    )
+    last_updated: AwareDatetime | None = Field(
+        default=None, description="Time at which the runtime wrote this status."
+    )
+
+
+class Placement(KubernetesObject):
+    """The route table of an entry node; written by the operator, its status by the runtime."""
+
+    resource: ClassVar[Resource] = Resource(
+        plural="placements",
+        short_names=(),
+        columns=(
+            Column("Service", ".spec.service", "Name of the InferenceService."),
+            Column("Node", ".spec.node", "Name of the entry node."),
+            Column("Route", ".status.activeRoute", "Active route."),
+            Column("Loaded", ".status.loaded", "Whether the routes are loaded.", "boolean"),
+            Column("Link", ".status.link.state", "Whether the peer responds."),
+            Column("Bandwidth", ".status.link.bandwidth", "Measured bandwidth in bit/s."),
+            Column(
+                "P95", ".status.latency.p95", "Measured 95th percentile of the latency in the last minute."
+            ),
+            Column(
+                "Attainment", ".status.attainment", "Share of requests answered within the SLO.", wide=True
+            ),
+            AGE,
+        ),
+    )
+
+    kind: Literal["Placement"] = "Placement"
+    spec: PlacementSpec = Field(description="Desired state.")
+    status: PlacementStatus | None = Field(default=None, description="Observed state.")

@@ -1,0 +1,219 @@
+"""Numbers with units in the notation of the API: `100ms`, `10M`, `512Mi`, `"0.993"`.
+
+Inside the code they are plain numbers (seconds as float, bytes and bit/s as int), so arithmetic needs no
+conversion; only where an object is read or written do they become text.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from edge_api.words import shown
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+SUFFIXES = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    **{s: Decimal(1000) ** n for n, s in enumerate(["k", "M", "G", "T", "P", "E"], start=1)},
+    **{s: Decimal(1024) ** n for n, s in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"], start=1)},
+}
+LONGEST = 32
+"""Characters of a quantity or a duration. Both are bounded by their text before anything is computed."""
+# As Go's time.ParseDuration, without a sign: no duration of this API is negative.
+DURATION_PATTERN = r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$"
+# As in k8s.io/apimachinery/pkg/api/resource, without a minus: no quantity of this API is negative. More than
+# two digits of an exponent are beyond every quantity, and would be a number of so many digits.
+QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE])?$"
+SHARE_PATTERN = r"^(0(\.[0-9]+)?|1(\.0+)?)$"
+
+_DURATION = re.compile(DURATION_PATTERN.strip("^$"))
+_TERM = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
+_NANOSECONDS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6,
+    "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+}  # fmt: skip
+_QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)((?:[KMGTPE]i|[numkMGTPE])?|[eE]([+-]?)([0-9]+))")
+_LARGEST = 2**63 - 1
+_FIXES = {
+    "Duration": "a duration: write a number and a unit (ns, us, ms, s, m, h), e.g. 100ms or 1m30s",
+    "Quantity": "a quantity: write a number with at most one suffix, e.g. 3100000, 10M or 512Mi",
+    "Share": 'a share: write a decimal between 0 and 1 as text, e.g. "0.993"',
+}
+"""By the name of the class, how to write what a value is not."""
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration as Go and Kubernetes write it (`100ms`, `1m30s`), to the nanosecond.
+
+    ValueError with a message otherwise.
+    """
+    if len(text) <= LONGEST and _DURATION.fullmatch(text):
+        terms = _TERM.findall(text)
+        nanoseconds = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in terms)
+        if nanoseconds <= _LARGEST:
+            return nanoseconds / 1e9
+        raise ValueError(f"{shown(text)} is too long: a duration is at most 2562047h, which is 292 years")
+    if len(text) <= LONGEST and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise ValueError(f"{text} has no unit: write {text}ms or {text}s")
+    raise _not(Duration, text)
+
+
+def format_duration(seconds: float) -> str:
+    """`seconds` as a duration with four significant digits in the unit that reads best (`87ms`, `24h`)."""
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{seconds} s cannot be written as a duration: it must be finite and not negative")
+    if seconds < 0.5e-9:
+        return "0s"  # a duration is read to the nanosecond
+    if whole := next((u for u in ("h", "m") if seconds % UNITS[u] == 0), None):
+        return f"{seconds / UNITS[whole]:.0f}{whole}"
+    unit = next((u for u in ("s", "ms") if seconds >= UNITS[u]), "us")
+    number = Decimal(f"{seconds / UNITS[unit]:.4g}")
+    return f"{number:f}{unit}"
+
+
+def parse_quantity(text: str) -> int:
+    """The whole number of a Kubernetes quantity, with what is beyond the point rounded up as there.
+
+    ValueError with a message for anything else, for more than 2^63 - 1 and for a fraction of one.
+    """
+    match = _QUANTITY.fullmatch(text) if len(text) <= LONGEST else None
+    if match is None:
+        raise _not(Quantity, text)
+    number, suffix, sign, exponent = match.groups()
+    if exponent is not None and len(exponent) > 2:
+        value = Decimal(_LARGEST + 1) if sign != "-" else Decimal("1e-99")
+    else:
+        value = Decimal(number) * (SUFFIXES[suffix] if exponent is None else Decimal(f"1{suffix}"))
+    if value > _LARGEST:
+        raise ValueError(f"{shown(text)} is too large: a quantity is at most 2^63 - 1")
+    if 0 < value < 1:
+        raise ValueError(
+            f"{shown(text)} is a fraction of one, and there are no fractions of a byte or a bit: "
+            f"write a whole number (m is a thousandth, M a million)"
+        )
+    return math.ceil(value)
+
+
+def format_quantity(value: int) -> str:
+    """`value` as a quantity, exactly: the largest suffix that leaves a whole number, decimal ones first."""
+    for suffix in ("G", "M", "k", "Gi", "Mi", "Ki"):
+        if value and value % int(SUFFIXES[suffix]) == 0:
+            return f"{value // int(SUFFIXES[suffix])}{suffix}"
+    return str(int(value))  # a Quantity's own str() comes back here
+
+
+def parse_share(text: str) -> float:
+    """A share between 0 and 1 written as text; ValueError with a message otherwise."""
+    if len(text) <= LONGEST and re.fullmatch(SHARE_PATTERN.strip("^$"), text):
+        return float(text)
+    raise _not(Share, text)
+
+
+def _whole(number: float) -> int:
+    """A quantity given as a number; ValueError with a message if it cannot be a quantity."""
+    if not 0 <= number < math.inf or number != int(number):
+        raise ValueError(
+            f"{shown(number)} is not a quantity: write a whole number from 0 up, or text, e.g. 10M"
+        )
+    if number > _LARGEST:
+        raise ValueError(f"{shown(number)} is too large: a quantity is at most 2^63 - 1")
+    return int(number)
+
+
+def _unitless(number: float) -> float:
+    if not number >= 0:
+        raise _not(Duration, number)
+    raise ValueError(f"{number} has no unit: write {number}ms or {number / 1000:g}s")
+
+
+def _not(kind: type, value: object) -> ValueError:
+    return ValueError(f"{shown(value)} is not {_FIXES[kind.__name__]}")
+
+
+def _core(
+    kind: type, parse: Callable[[str], Any], number: Callable[[float], Any] | None = None
+) -> CoreSchema:
+    """number: reads a number that is not text, or raises ValueError."""
+
+    def read(value: object) -> object:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, str):
+            return kind(parse(value))
+        if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
+            return kind(number(value))
+        raise _not(kind, value)
+
+    return core_schema.no_info_plain_validator_function(
+        read, serialization=core_schema.to_string_ser_schema()
+    )
+
+
+class Duration(float):
+    """Seconds; written as one number and a unit (us, ms, s, m, h), e.g. `100ms`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(parse_duration(text))
+
+    def __str__(self) -> str:
+        return format_duration(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _core(cls, parse_duration, _unitless)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "maxLength": LONGEST, "pattern": DURATION_PATTERN}
+
+
+class Quantity(int):
+    """Bytes or bit/s; written as a Kubernetes quantity, e.g. `3100000`, `10M`, `512Mi`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(parse_quantity(text))
+
+    def __str__(self) -> str:
+        return format_quantity(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _core(cls, parse_quantity, _whole)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"x-kubernetes-int-or-string": True, "maxLength": LONGEST, "pattern": QUANTITY_PATTERN}
+
+
+class Share(float):
+    """A part of a whole; written as a decimal between 0 and 1 in text, e.g. `"0.993"`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(parse_share(text))
+
+    def __str__(self) -> str:
+        return f"{Decimal(f'{round(float(self), 16):.4g}'):f}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _core(cls, parse_share)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "maxLength": LONGEST, "pattern": SHARE_PATTERN}

@@ -1,0 +1,84 @@
+"""An explanation as text for a terminal. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from edge_api.quantities import Quantity
+from edge_operator.explanations import EntryExplanation, Explanation
+from edge_planning.choosing.sentences import bandwidth_text, seconds_text
+
+SHOWN = 15
+"""How many of the rejected candidates of an entry node are printed."""
+
+
+def explanation_text(found: Explanation) -> str:
+    """Returns the service, its open conditions, and each entry node."""
+    accuracy = "" if found.min_accuracy is None else f", accuracy of at least {found.min_accuracy:g}"
+    lines = [
+        f"InferenceService {found.namespace}/{found.service}",
+        f"  SLO: {seconds_text(found.latency)} at p{found.percentile:g}{accuracy}; mode {found.mode}",
+    ]
+    for condition in found.conditions:
+        lines += [
+            f"  {condition.type} is {condition.status}, {condition.reason}: {condition.message}",
+            *([f"    {condition.meaning} {condition.fix}"] if condition.meaning else []),
+        ]
+    lines += [f"  note: {note}" for note in found.notes]
+    for entry in found.entries:
+        lines += ["", *_entry(entry)]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(entry: EntryExplanation) -> Iterable[str]:
+    link = (
+        f"{bandwidth_text(entry.bandwidth)} {'measured' if entry.measured else 'assumed, not measured yet'}"
+    )
+    yield f"Entry node {entry.node} (device class {entry.device_class}), link: {link}"
+    for limit in entry.limits:
+        yield f"  {limit}"
+    if entry.nearest_feasible_latency is not None:
+        yield f"  nearest feasible latency: {seconds_text(entry.nearest_feasible_latency)}"
+    if entry.routes:
+        yield "  route table:"
+        head = ("", "route", "accuracy", "used from", "latency there", "meets the SLO from")
+        rows = [
+            (
+                "*" if route.name == entry.active_route else "",
+                route.name,
+                f"{route.accuracy:.3f}",
+                bandwidth_text(route.min_bandwidth),
+                seconds_text(route.predicted_latency),
+                _from(route.meets_from),
+            )
+            for route in entry.routes
+        ]
+        yield from _columns([head, *rows])
+    else:
+        yield "  no route table"
+    remedies = [remedy for remedy in entry.remedies if remedy not in entry.limits]
+    if remedies:
+        yield f"  at {bandwidth_text(entry.bandwidth)}:"
+        yield from (f"    {remedy}" for remedy in remedies)
+    yield from _rejected(entry)
+
+
+def _rejected(entry: EntryExplanation) -> Iterable[str]:
+    if not entry.rejected:
+        return
+    best = sorted(
+        entry.rejected,
+        key=lambda each: (each.meets_from is None, -each.accuracy, each.meets_from or 0),
+    )
+    yield "  not in the table:"
+    yield from _columns([(each.name, each.reason) for each in best[:SHOWN]])
+    if len(best) > SHOWN:
+        yield f"    and {len(best) - SHOWN} more: -o json lists all"
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        yield "    " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+
+
+def _from(bandwidth: Quantity | None) -> str:
+    return "never" if bandwidth is None else "always" if bandwidth == 0 else bandwidth_text(bandwidth)

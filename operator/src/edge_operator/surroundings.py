@@ -1,0 +1,67 @@
+"""Where a service can run: its pool, the nodes of the pool, its entry nodes; or why there are none."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from edge_api import DevicePool, reasons
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.problems import sentences
+from edge_operator import pools
+from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster
+from edge_operator.conditions import Blocked
+from edge_operator.pools import Node, PoolMember, entries, group_members, node_of
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """nodes: of the cluster. members: the nodes of the pool. entries: those that take requests."""
+
+    pool: DevicePool
+    nodes: tuple[Node, ...]
+    members: tuple[PoolMember, ...]
+    entries: tuple[PoolMember, ...]
+
+
+def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surroundings | Blocked:
+    """Reads the pool and the nodes."""
+    name = service.device_pool
+    body = cluster.get(DEVICE_POOLS, None, name)
+    if body is None:
+        names = sorted(pool["metadata"]["name"] for pool in cluster.find(DEVICE_POOLS))
+        fix = f"use one of {', '.join(names)}" if names else "create a DevicePool with this name"
+        message = f'spec.devicePool: "{name}" does not exist: {fix}'
+        return Blocked(reasons.PLANNED, reasons.DEVICE_POOL_NOT_FOUND, message)
+    try:
+        pool = DevicePool.model_validate({**body, "status": None})
+    except ValidationError as error:
+        wrong = "; ".join(sentences(DevicePool, error))
+        return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
+    nodes = tuple(node_of(node) for node in cluster.find(NODES))
+    members = group_members(pool.spec, nodes)
+    return Surroundings(pool, nodes, members, entries(service, members))
+
+
+def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
+    """Returns why nothing can be planned there, if so. Pure."""
+    name = service.device_pool
+    taken = pools.taken_names(found.pool.spec.triton_servers[:1], found.entries)
+    if taken:
+        return Blocked(reasons.PLANNED, reasons.NAME_TAKEN, f"DevicePool {name}: {taken}")
+    if found.entries:
+        return None
+    if not found.members:
+        return Blocked(
+            reasons.PLANNED,
+            reasons.NO_NODES,
+            f"DevicePool {name}: no node has the labels in spec.nodes[*].nodeSelector: label nodes, or "
+            "change the selectors",
+        )
+    labels = pools.labels_text(service.entry_nodes.node_selector if service.entry_nodes else {})
+    inside = ", ".join(member.node.name for member in found.members)
+    return Blocked(
+        reasons.PLANNED,
+        reasons.NO_ENTRY_NODES,
+        f'spec.entryNodes.nodeSelector: "{labels}" selects no node of DevicePool {name}: use the labels of '
+        f"some of {inside}",
+    )

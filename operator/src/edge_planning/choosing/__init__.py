@@ -1,1 +1,0 @@
-"""The choice for one service at one entry node: candidates, objectives, route tables, explanations."""

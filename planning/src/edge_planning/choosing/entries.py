@@ -1,0 +1,150 @@
+"""Planning for one service at one entry node."""
+
+import math
+
+import numpy as np
+
+from edge_planning.choosing.candidates import LOCAL, NONE, Candidates
+from edge_planning.choosing.enumeration import candidates
+from edge_planning.choosing.sentences import (
+    bandwidth_text,
+    nothing_allowed,
+    rejections,
+    seconds_text,
+    shortfall,
+)
+from edge_planning.choosing.tables import best_table, full_map, full_value, limited_map, useful, value
+from edge_planning.errors import require
+from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
+from edge_planning.problems import EntryProblem, Objective
+
+
+def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
+    """The route table for one entry node.
+
+    Where nothing keeps the SLO, the plan holds the fastest candidates and says so (met is False), unless the
+    problem asks for a lowest accuracy: then an answer that is late is no answer, and the problem is
+    infeasible. BadValueError: an objective other than accuracy, for which there are no tables.
+    """
+    require(
+        problem.objective is Objective.ACCURACY,
+        f"objective {problem.objective}: route tables are made for Accuracy; choose() knows the others",
+    )
+    every = candidates(problem)
+    if not len(every):
+        return Infeasible((nothing_allowed(problem),), nearest_slo=None)
+    top = problem.tables.high
+    nearest = float(every.latencies(top).min())
+    short = shortfall(problem, every, top)
+    if short and problem.min_accuracy is not None:
+        return Infeasible((short,), nearest)
+    table = route_table(problem, useful(every))
+    met_from = min((r.met_from for r in table.routes if r.met_from is not None), default=None)
+    return Plan(
+        table=table,
+        met=met_from is not None,
+        met_from=met_from,
+        nearest_slo=nearest,
+        reasons=_reasons(problem, every, table, short, met_from),
+    )
+
+
+def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejection, ...]:
+    """Every candidate that is not in the answer's table, with what beat it.
+
+    A function of its own: with many candidates the sentences cost more than the plan.
+    """
+    return rejections(problem, candidates(problem), answer.table.routes if isinstance(answer, Plan) else ())
+
+
+def explain_at(problem: EntryProblem, bandwidth: float) -> str | None:
+    """Why the SLO is missed at a bandwidth (bit/s, 0: no link), and what would do; None when it is kept."""
+    every = candidates(problem)
+    return shortfall(problem, every, bandwidth) if len(every) else nothing_allowed(problem)
+
+
+def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
+    """At most problem.tables.routes routes among the options, highest bandwidth first."""
+    deadline, limits = problem.slo.latency, problem.tables
+    chosen = best_table(options, deadline, limits)
+    accuracy, _ = value(options, chosen, deadline, limits)
+    ranges = limited_map(options, chosen, deadline).merged()
+    routes = _routes(problem, options, ranges)
+    home = [index for index in chosen if options.local[index]]
+    if home and routes[-1].cut is not None:
+        # A helper may be the better answer at any bandwidth; without it there is the entry node alone.
+        routes += (_route(problem, options, home[0], 0.0),)
+    return RouteTable(
+        routes=routes,
+        accuracy=accuracy,
+        loss=max(full_value(options, deadline, limits)[0] - accuracy, 0.0),
+    )
+
+
+def unlimited_table(problem: EntryProblem) -> RouteTable:
+    """Every range of bandwidth with Edgent's choice in it; a candidate may answer in several."""
+    options = useful(candidates(problem))
+    deadline = problem.slo.latency
+    ranges = full_map(options, deadline).merged()
+    routes = _routes(problem, options, ranges)
+    return RouteTable(routes, full_value(options, deadline, problem.tables)[0], 0.0)
+
+
+def _routes(problem: EntryProblem, options: Candidates, ranges: list[tuple[int, float]]) -> tuple[Route, ...]:
+    routes: list[Route] = []
+    for index, start in reversed(ranges):
+        route = _route(problem, options, index, start)
+        if not routes or route.min_bandwidth < routes[-1].min_bandwidth:  # else less than 1 bit/s wide
+            routes.append(route)
+    return tuple(routes)
+
+
+def _route(problem: EntryProblem, options: Candidates, index: int, start: float) -> Route:
+    limits = problem.tables
+    threshold = float(options.thresholds(problem.slo.latency)[index])
+    met_from = threshold if threshold <= limits.high else None
+    min_bandwidth = math.ceil(start * limits.safety)
+    shown_at = min_bandwidth or (limits.high if met_from is None else met_from * limits.safety)
+    return Route(
+        exit=options.exits[int(options.exit[index])].name,
+        cut=options.tensor(index),
+        accuracy=float(options.accuracy[index]),
+        min_bandwidth=min_bandwidth,
+        met_from=met_from,
+        latency=options.latency(index, shown_at).total,
+        head=None if options.cut[index] == 0 else float(options.head[index]),
+        tail=float(options.tail[index]) if _reaches_triton(options, index) else None,
+        bits=int(options.bits[index]),
+        codec=options.codec_name(index),
+        helper=options.helper_name(index),
+        second_cut=options.second_tensor(index),
+        middle=None if options.helper[index] == NONE else float(options.middle[index]),
+        threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
+    )
+
+
+def _reaches_triton(options: Candidates, index: int) -> bool:
+    last = options.cut[index] if options.helper[index] == NONE else options.second[index]
+    return bool(last != LOCAL)
+
+
+def _reasons(
+    problem: EntryProblem, every: Candidates, table: RouteTable, short: str | None, met_from: float | None
+) -> tuple[str, ...]:
+    if short:
+        return (short,)
+    reasons = []
+    last = table.routes[-1]
+    if met_from:
+        home = every.latencies(0.0).min()
+        reasons.append(
+            f"{seconds_text(problem.slo.latency)} is met from {bandwidth_text(met_from)}; below, "
+            + (
+                f"{last.name} takes {seconds_text(last.latency)}"
+                if np.isfinite(home)
+                else "no route meets it"
+            )
+        )
+    if problem.bandwidth is not None and (now := shortfall(problem, every, problem.bandwidth)):
+        reasons.append(now)
+    return tuple(reasons)

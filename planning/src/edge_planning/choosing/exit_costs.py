@@ -1,0 +1,177 @@
+"""The costs of one exit at each place, cumulated over its cuts, and rows of candidates computed from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_planning.choosing.candidates import LOCAL, NONE, Floats, Integers
+from edge_planning.costs.profiles import ClassProfile
+from edge_planning.graphs.models import Exit
+from edge_planning.problems import Codec, EntryProblem
+
+Rows = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """The costs of one exit with n cuts; all arrays [n + 1], the last entry is the output.
+
+    Attributes:
+        entry, helpers: Seconds of the layers before a cut.
+        remote: Seconds of the layers behind it.
+        size: Bytes that cross there (0 at the output).
+        memory: Bytes needed by the layers before it.
+        extras: Seconds that the margin adds per second at the entry node and at the remote end.
+        helper_extras: The same at each intermediate node.
+    """
+
+    problem: EntryProblem
+    number: int
+    exit: Exit
+    entry: Floats
+    remote: Floats
+    helpers: tuple[Floats, ...]
+    size: Floats
+    memory: Floats
+    extras: tuple[float, float]
+    helper_extras: tuple[float, ...]
+
+    @property
+    def end(self) -> int:
+        """The index of the output."""
+        return len(self.exit.cuts)
+
+
+def work_of(problem: EntryProblem, number: int) -> Work:
+    """Returns the work of an exit; raises BadValueError for a segment that is not measured on a class."""
+    exit_ = problem.model.exits[number]
+    percentile = problem.slo.percentile
+    entry = before(problem.entry, exit_) * problem.load.scale
+    nothing = np.zeros_like(entry)
+    if problem.remote is not None:
+        means = problem.remote.means(exit_)
+        remote = np.append(np.cumsum(means[::-1])[::-1] * problem.remote_load.scale, 0.0)
+    return Work(
+        problem=problem,
+        number=number,
+        exit=exit_,
+        entry=entry,
+        remote=remote if problem.remote is not None else nothing,
+        helpers=tuple(before(h.profile, exit_) * h.load.scale for h in problem.helpers),
+        size=np.array([*(cut.size for cut in exit_.cuts), 0.0], dtype=np.float64),
+        memory=np.cumsum([0.0, *(problem.model.memory.get(pair, 0.0) for pair in exit_.segments())]),
+        extras=(
+            problem.entry.margin(exit_, percentile) - 1,
+            problem.remote.margin(exit_, percentile) - 1 if problem.remote is not None else 0.0,
+        ),
+        helper_extras=tuple(h.profile.margin(exit_, percentile) - 1 for h in problem.helpers),
+    )
+
+
+def before(profile: ClassProfile, exit_: Exit) -> Floats:
+    """Returns the mean seconds before each cut and, last, of the exit in one piece."""
+    means: Floats = np.concatenate(([0.0], np.cumsum(profile.means(exit_))))
+    means[-1] = profile.whole(exit_)
+    return means
+
+
+def rows(
+    work: Work,
+    cut: Integers,
+    helper: int = NONE,
+    second: Integers | None = None,
+    first: int = 0,
+    codec: int = 0,
+) -> dict[str, npt.NDArray[Any]]:
+    """Returns columns of candidates cut at `cut` (LOCAL: none) and, after an intermediate node, `second`."""
+    problem, end = work.problem, work.end
+    at = np.where(cut == LOCAL, end, cut)
+    second = np.full(len(cut), NONE) if second is None else second
+    last = at if helper == NONE else np.where(second == NONE, end, second)
+    remote = last < end
+    head, tail = work.entry[at], work.remote[last]
+    sender, receiver = problem.codecs[first], problem.codecs[codec]
+    bits = work.size[last] * 8.0 * receiver.ratio
+    fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
+    fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
+    queue = (head > 0) * problem.load.wait + remote * problem.remote_load.wait
+    margin = head * work.extras[0] + tail * work.extras[1]
+    loss = loss_of(receiver, work.exit)[last]
+    radio = problem.radio
+    joules = head * problem.active_power
+    middle, hop = np.zeros(len(cut)), np.zeros(len(cut))
+    sent = bits
+    if helper != NONE:
+        place, seconds = problem.helpers[helper], work.helpers[helper]
+        middle = seconds[last] - seconds[at]
+        sent = work.size[at] * 8.0 * sender.ratio
+        hop = sent / place.bandwidth
+        fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
+        queue = queue + place.load.wait
+        margin = margin + middle * work.helper_extras[helper]
+        loss = loss + loss_of(sender, work.exit)[at]
+    joules_per_second = np.zeros(len(cut))
+    if radio is not None:
+        joules = joules + sent * radio.watts_per_bit + hop * radio.base
+        joules_per_second = np.full(len(cut), radio.base if helper == NONE else 0.0)
+
+    def whole(number: int) -> Integers:
+        return np.full(len(cut), number, dtype=np.int64)
+
+    return {
+        "exit": whole(work.number),
+        "cut": cut,
+        "helper": whole(helper),
+        "second": second,
+        "first_codec": whole(first),
+        "codec": whole(codec),
+        "accuracy": accuracy_after(work.exit.accuracy, loss),
+        "head": head,
+        "middle": middle,
+        "tail": tail,
+        "fixed": fixed,
+        "hop": hop,
+        "queue": queue,
+        "margin": margin,
+        "bits": bits,
+        "joules": joules,
+        "joules_per_second": joules_per_second,
+        "mean_head": head,
+        "mean_tail": tail,
+        "mean_bits": bits,
+        "threshold": np.full(len(cut), np.nan),
+        "memory": work.memory[at],
+    }
+
+
+def loss_of(codec: Codec, exit_: Exit) -> Floats:
+    """Returns the accuracy that an exit loses by a codec at each of its cuts, and 0 at the output.
+
+    It is infinite where the codec cannot be used.
+    """
+    if codec.at is not None:
+        losses = [codec.at.get((exit_.name, cut.name), np.inf) for cut in exit_.cuts]
+    else:
+        losses = [0.0 if codec.losses is None else codec.losses[exit_.name]] * len(exit_.cuts)
+    return np.array([*losses, 0.0])
+
+
+def accuracy_after(accuracy: Floats | float, loss: Floats) -> Floats:
+    """Returns the accuracy minus the loss; below any valid accuracy if the loss is infinite."""
+    left: Floats = np.where(np.isinf(loss), -np.inf, np.maximum(accuracy - loss, 0.0))
+    return left
+
+
+def usable_codecs(work: Work) -> list[int]:
+    """Returns the codecs whose loss at the exit is known."""
+    codecs = enumerate(work.problem.codecs)
+    return [n for n, codec in codecs if _usable(codec, work.exit.name)]
+
+
+def _usable(codec: Codec, exit_: str) -> bool:
+    if codec.at is not None:
+        return any(name == exit_ for name, _ in codec.at)
+    return codec.losses is None or exit_ in codec.losses

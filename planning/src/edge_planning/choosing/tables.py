@@ -1,0 +1,262 @@
+"""Route tables: Edgent's configuration map with exact breakpoints.
+
+A candidate's latency is intercept + bits / bandwidth, so the bandwidths at which the choice can change are
+known in closed form: where a candidate starts to meet the deadline, bits / (deadline - intercept), and where
+two candidates are equally fast. Between two such points the choice is constant, so one evaluation per range
+gives the whole map.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_planning.choosing.candidates import Candidates, Floats, Integers, Mask
+from edge_planning.choosing.choices import choose
+from edge_planning.problems import Tables
+
+Line = tuple[float, float, float]  # intercept, bits, accuracy
+Columns = tuple[Floats, Floats, Floats]  # the same
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """The candidate of each range of bandwidth (bit/s), lowest first; starts[0] is 0."""
+
+    starts: Floats
+    index: Integers
+    met: Mask
+
+    def merged(self) -> list[tuple[int, float]]:
+        """Returns (candidate, lowest bandwidth of its range), lowest first, with adjacent ranges joined."""
+        keep = np.append(True, self.index[1:] != self.index[:-1])
+        return [(int(i), float(start)) for i, start in zip(self.index[keep], self.starts[keep], strict=True)]
+
+
+def full_map(options: Candidates, deadline: float) -> Map:
+    """Returns Edgent's choice among all candidates at every bandwidth above 0."""
+    return _mapped(options, deadline)
+
+
+def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> Map:
+    """Returns the choice among a few candidates, each in one contiguous range.
+
+    Where the deadline is met, this is Edgent's choice. Below, the candidate that met it down to the lowest
+    bandwidth stays in use, and others that are useful only there can follow, down to the fastest.
+    """
+    return _limited(_lines(options), chosen, deadline)
+
+
+def _lines(options: Candidates) -> list[Line]:
+    columns = (options.intercept, options.bits, options.accuracy)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> Map:
+    """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
+    points = {0.0}
+    for n, i in enumerate(chosen):
+        seconds, bits, _ = lines[i]
+        if bits > 0 and deadline > seconds:
+            points.add(bits / (deadline - seconds))
+        for j in chosen[:n]:
+            more, less = bits - lines[j][1], lines[j][0] - seconds
+            if more * less > 0:
+                points.add(more / less)
+    starts = np.array(sorted(points))
+    middles = _middles(starts).tolist()
+    picked = [_pick(lines, chosen, deadline, middle) for middle in middles]
+    in_time = [met for _, met in picked]
+    index = [i for i, _ in picked]
+    if any(in_time) and not all(in_time):
+        first = index[in_time.index(True)]  # of the lowest range in which the deadline is met
+        spent = {i for i, met in picked if met and i != first}
+        left = [i for i in chosen if i not in spent]
+        for n, middle in enumerate(middles):
+            if not in_time[n]:
+                index[n] = _pick(lines, left, 0.0, middle)[0]
+    return Map(starts, np.array(index, dtype=np.int64), np.array(in_time))
+
+
+def _pick(
+    lines: Sequence[Line], chosen: Sequence[int], deadline: float, bandwidth: float
+) -> tuple[int, bool]:
+    best, index = (True, 0.0, math.inf), chosen[0]
+    for i in chosen:
+        seconds, bits, accuracy = lines[i]
+        latency = seconds + bits / bandwidth
+        late = latency > deadline
+        key = (late, 0.0 if late else -accuracy, latency)
+        if key < best:
+            best, index = key, i
+    return index, not best[0]
+
+
+def useful(options: Candidates) -> Candidates:
+    """Returns the local candidates, and those that are the fastest of their exit and accuracy somewhere."""
+    kept: list[int] = list(np.flatnonzero(options.local))
+    intercept, bits = options.intercept.tolist(), options.bits.tolist()
+    alike: dict[tuple[int, float], list[int]] = {}
+    for i in np.lexsort((options.bits, options.intercept)).tolist():
+        if not options.local[i]:
+            alike.setdefault((int(options.exit[i]), float(options.accuracy[i])), []).append(i)
+    for indices in alike.values():
+        kept += _envelope(intercept, bits, indices)
+    return options.select(np.array(sorted(kept), dtype=np.int64))
+
+
+def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int]:
+    """Returns the indices of the best table: at most limits.routes candidates, including the local one.
+
+    The best table has the highest expected accuracy of responses in time over the distribution of bandwidth.
+    This part is exact (a dynamic program over the exits' thresholds) among the tables whose thresholds differ
+    by a factor of at least limits.safety, except that routes that add less than limits.least_accuracy are
+    left out. Among equals, the mean latency decides; a local search adds and exchanges candidates.
+    """
+    local = _local(options, deadline)
+    room = limits.routes - len(local)
+    chosen = _most_accurate(options, local, deadline, room, limits)
+    if not local and not chosen:
+        chosen = [int(np.argmin(options.latencies(limits.high)))]
+    others = [i for i in range(len(options)) if not options.local[i]]
+    lines, columns = _lines(options), _columns(options)
+    best = _value(columns, _limited(lines, [*local, *chosen], deadline), limits)
+    improved = True
+    while improved:
+        improved = False
+        for least_gain, trial in _neighbours(chosen, others, room, limits.least_gain):
+            accuracy, latency = _value(columns, _limited(lines, [*local, *trial], deadline), limits)
+            if accuracy >= best[0] - 1e-12 and latency < best[1] * (1 - least_gain):
+                best, chosen, improved = (accuracy, latency), trial, True
+    return [*local, *chosen]
+
+
+def value(options: Candidates, chosen: Sequence[int], deadline: float, limits: Tables) -> tuple[float, float]:
+    """Returns (expected accuracy of responses in time, mean latency in s) over the bandwidth distribution."""
+    return _value(_columns(options), limited_map(options, chosen, deadline), limits)
+
+
+def full_value(options: Candidates, deadline: float, limits: Tables) -> tuple[float, float]:
+    """Returns the same for a table of unlimited size."""
+    return _value(_columns(options), full_map(options, deadline), limits)
+
+
+def _columns(options: Candidates) -> Columns:
+    return options.intercept, options.bits, options.accuracy
+
+
+def _value(columns: Columns, found: Map, limits: Tables) -> tuple[float, float]:
+    high = np.append(found.starts[1:], np.inf)
+    share = limits.bandwidths.share(found.starts, high)
+    accuracy = float(np.sum(share * np.where(found.met, columns[2][found.index], 0.0)))
+    inverse = limits.bandwidths.inverse(found.starts, high)
+    seconds = share * columns[0][found.index] + columns[1][found.index] * inverse
+    return accuracy, float(np.sum(seconds))
+
+
+def _local(options: Candidates, deadline: float) -> list[int]:
+    at_home = np.flatnonzero(options.local)
+    chosen = choose(options.select(at_home), deadline, 0.0)
+    return [int(at_home[chosen.index])] if chosen else []
+
+
+def _most_accurate(
+    options: Candidates, local: list[int], deadline: float, room: int, limits: Tables
+) -> list[int]:
+    """Returns the exact best set of at most `room` candidates, by expected accuracy in time."""
+    floor = max((float(options.accuracy[i]) for i in local if options.intercept[i] <= deadline), default=0.0)
+    steps = _staircase(options, floor, deadline, limits.high)
+    accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: before the first step
+    low = limits.low if limits.distribution is None else 0.0  # a given distribution can reach below
+    starts = [max(float(start), low) for start in options.thresholds(deadline)[steps]]
+    share = limits.bandwidths.share(np.array(starts), np.full(len(starts), np.inf)).tolist()
+    starts.append(0.0)  # [-1]
+    apart = limits.safety
+    ways: dict[int, tuple[float, list[int]]] = {-1: (0.0, [])}  # by last step: (gain, steps), of one length
+    best = ways[-1]
+    for _ in range(room):
+        longer = {
+            n: max(
+                (gain + (accuracy[n] - accuracy[last]) * share[n], [*way, n]) for last, (gain, way) in before
+            )
+            for n in range(len(steps))
+            if (before := [(m, way) for m, way in ways.items() if m < n and starts[m] * apart <= starts[n]])
+        }
+        top = max(longer.values(), key=lambda way: way[0], default=best)
+        if top[0] > best[0] + limits.least_accuracy:
+            best = top
+        ways = longer
+    return [steps[n] for n in best[1]]
+
+
+def _staircase(options: Candidates, floor: float, deadline: float, high: float) -> list[int]:
+    """Returns candidates by rising threshold (below high), each more accurate than floor and those before."""
+    thresholds = options.thresholds(deadline)
+    steps: list[int] = []
+    for i in np.lexsort((options.intercept, -options.accuracy, thresholds)):
+        if thresholds[i] < high and options.accuracy[i] > floor:
+            steps.append(int(i))
+            floor = float(options.accuracy[i])
+    return steps
+
+
+def _neighbours(
+    chosen: list[int], others: list[int], room: int, least_gain: float
+) -> Iterator[tuple[float, list[int]]]:
+    """Yields every exchange and every addition of one candidate, with the gain that it must bring."""
+    for other in others:
+        if other not in chosen:
+            yield from ((1e-9, [other if c == old else c for c in chosen]) for old in chosen)
+            if len(chosen) < room:
+                yield least_gain, [*chosen, other]
+
+
+def _mapped(options: Candidates, deadline: float) -> Map:
+    points = np.concatenate((options.thresholds(deadline), _crossings(options)))
+    starts = np.concatenate(([0.0], np.unique(points[np.isfinite(points) & (points > 0)])))
+    latencies = _latencies(options, _middles(starts))
+    met = latencies <= deadline
+    accuracy = np.where(met, options.accuracy, -1.0)
+    top = accuracy.max(axis=1, keepdims=True)
+    index = np.argmin(np.where((accuracy == top), latencies, np.inf), axis=1)
+    return Map(starts, index, np.any(met, axis=1))
+
+
+def _latencies(options: Candidates, bandwidths: Floats) -> Floats:
+    return options.intercept + options.bits / bandwidths[:, None]
+
+
+def _middles(starts: Floats) -> Floats:
+    if len(starts) == 1:
+        return np.array([1.0])
+    inner = np.sqrt(starts[1:-1] * starts[2:])
+    return np.concatenate(([starts[1] / 2], inner, [starts[-1] * 2]))
+
+
+def _crossings(options: Candidates) -> Floats:
+    """Returns the bandwidths at which two candidates are equally fast."""
+    first, second = np.triu_indices(len(options), 1)
+    bits = options.bits[first] - options.bits[second]
+    seconds = options.intercept[second] - options.intercept[first]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(bits * seconds > 0, bits / seconds, np.inf)
+
+
+def _envelope(intercept: list[float], bits: list[float], indices: list[int]) -> list[int]:
+    """Returns those of `indices` (by rising intercept) on the lower envelope: the fastest somewhere."""
+    kept: list[int] = []
+    for i in indices:
+        if kept and bits[i] >= bits[kept[-1]]:
+            continue  # slower at every bandwidth
+        while len(kept) > 1 and _crossing(intercept, bits, kept[-2], i) <= _crossing(
+            intercept, bits, kept[-2], kept[-1]
+        ):
+            kept.pop()
+        kept.append(i)
+    return kept
+
+
+def _crossing(intercept: list[float], bits: list[float], fast: int, small: int) -> float:
+    """Returns the transfer time per bit from which the smaller candidate is faster."""
+    return (intercept[small] - intercept[fast]) / (bits[fast] - bits[small])

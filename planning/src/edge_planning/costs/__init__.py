@@ -1,0 +1,12 @@
+"""The cost of running a model: compute time, waiting time and energy, with their uncertainty.
+
+- classes: device classes, and the two that Edgent published
+- profiles: costs of a model on a device class, as measured
+- variables: independent variables of a layer's latency regression
+- regressions, fitting: linear models of latency, and their fit to measurements
+- estimates: seconds of layers, measured, regressed or from FLOPs; profiles of unmeasured models
+- queueing: waiting times at shared nodes, uplinks and Triton servers
+- margins: factors from a predicted mean to a percentile
+- energy: joules of a request
+- edgent: Edgent's AlexNet with five exits
+"""

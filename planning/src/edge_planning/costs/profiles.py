@@ -1,0 +1,116 @@
+"""Measured compute times of a model on a device class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf, isfinite
+from statistics import NormalDist
+
+from edge_planning.costs.margins import conformal_quantile, ratios_needed
+from edge_planning.errors import BadProfileError, require
+from edge_planning.graphs.models import Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Mean and 95th percentile of the time of a run, in seconds."""
+
+    mean: float
+    p95: float
+
+    def __post_init__(self) -> None:
+        for name, value in (("mean", self.mean), ("p95", self.p95)):
+            require(
+                isfinite(value) and value >= 0,
+                f"timing: {name} {value} s must be finite and >= 0",
+                BadProfileError,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProfile:
+    """Timings of a model on one device class.
+
+    Attributes:
+        segments: By (tensor from, tensor to).
+        exits: By exit name, from the input to the exit in one piece, where measured. It is the time of the
+            local route, which runs in one piece, and the exit's segments are scaled to sum to it. Measured
+            alone, each segment includes the overhead of a call, and other load during its measurement would
+            make one cut look better than another.
+        residuals: By exit name, ratios of measured to predicted compute time from serving. The margin is
+            derived from them if there are enough for the percentile.
+        before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
+            replaces `segments` for cuts that are sets of tensors.
+    """
+
+    name: str
+    segments: Mapping[tuple[str, str], Timing]
+    exits: Mapping[str, Timing] = field(default_factory=dict)
+    residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    before: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def means(self, exit_: Exit) -> list[float]:
+        """Returns the mean seconds of each segment of an exit; BadProfileError if one is not measured."""
+        if (before := self._before(exit_)) is not None:
+            return [later - earlier for earlier, later in pairwise(before)]
+        means = [timing.mean for timing in self._timings(exit_)]
+        whole, total = self.exits.get(exit_.name), sum(means)
+        return [mean * whole.mean / total for mean in means] if whole and total > 0 else means
+
+    def whole(self, exit_: Exit) -> float:
+        """Returns the mean seconds from the input to the exit in one piece."""
+        if (before := self._before(exit_)) is not None:
+            return before[-1]
+        timing = self.exits.get(exit_.name)
+        return timing.mean if timing else sum(t.mean for t in self._timings(exit_))
+
+    def margin(self, exit_: Exit, percentile: float) -> float:
+        """Returns the factor from the mean to the percentile of the compute time on this class, at least 1.
+
+        With enough residuals of the exit (19 for the 95th percentile) this is their conformal quantile (see
+        costs.margins). Otherwise it follows from the profile's mean and 95th percentile: other percentiles
+        scale the distance from the mean like the quantiles of a normal distribution. Below the median the
+        factor is 1.
+
+        Raises:
+            BadValueError: The percentile is not between 0 and 100, or a residual is not above 0.
+        """
+        needed, residuals = ratios_needed(percentile), self.residuals.get(exit_.name, ())
+        if len(residuals) >= needed:
+            return max(conformal_quantile(residuals, percentile), 1.0)
+        timing = self.exits.get(exit_.name) or self._summed(exit_)
+        ratio = max(timing.p95 / timing.mean, 1.0) if timing.mean > 0 else 1.0
+        normal = NormalDist()
+        return 1 + (ratio - 1) * max(normal.inv_cdf(percentile / 100) / normal.inv_cdf(0.95), 0.0)
+
+    def _before(self, exit_: Exit) -> Sequence[float] | None:
+        before = self.before.get(exit_.name)
+        require(
+            before is None
+            or (
+                len(before) == len(exit_.cuts) + 1
+                and before[0] == 0
+                and before[-1] < inf
+                and all(earlier <= later for earlier, later in pairwise(before))
+            ),
+            f"device class {self.name}: {before} must be the seconds before each of the "
+            f"{len(exit_.cuts)} cuts of exit {exit_.name}, rising from 0, and of all layers",
+            BadProfileError,
+        )
+        return before
+
+    def _summed(self, exit_: Exit) -> Timing:
+        if (before := self._before(exit_)) is not None:
+            return Timing(before[-1], before[-1])
+        timings = self._timings(exit_)
+        return Timing(sum(t.mean for t in timings), sum(t.p95 for t in timings))
+
+    def _timings(self, exit_: Exit) -> list[Timing]:
+        try:
+            return [self.segments[segment] for segment in exit_.segments()]
+        except KeyError as missing:
+            start, end = missing.args[0]
+            raise BadProfileError(
+                f"device class {self.name}: the segment from {start} to {end} of exit {exit_.name} is not "
+                f"measured"
+            ) from None

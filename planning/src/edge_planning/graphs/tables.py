@@ -1,0 +1,52 @@
+"""A graph as a text table."""
+
+from collections.abc import Sequence
+
+from edge_planning.graphs.cuts import crossing_cuts
+from edge_planning.graphs.values import Graph
+
+HEADINGS = ("", "layer", "kind", "output", "MFLOP", "weights KiB", "output KiB")
+
+
+def layer_table(graph: Graph, output: str | None = None) -> str:
+    """Returns the layers as text, one line each, with their totals and the graph's warnings.
+
+    A bar before a line marks a layer whose output tensor is a cut before `output` (by default the last output
+    of the graph).
+    """
+    cuts = {names[0] for names in crossing_cuts(graph, output or graph.outputs[-1]) if len(names) == 1}
+    rows = [
+        (
+            "|" if not cuts.isdisjoint(layer.outputs) else "",
+            layer.name,
+            layer.kind,
+            ", ".join("x".join(map(str, graph.tensors[name].shape)) or "1" for name in layer.outputs),
+            f"{layer.flops / 1e6:.2f}",
+            f"{layer.parameters / 1024:.1f}",
+            f"{layer.activations / 1024:.1f}",
+        )
+        for layer in graph.layers
+    ]
+    total = (
+        "",
+        f"{len(graph.layers)} layers",
+        "",
+        "",
+        f"{sum(layer.flops for layer in graph.layers) / 1e6:.2f}",
+        f"{sum(layer.parameters for layer in graph.layers) / 1024:.1f}",
+        f"{sum(layer.activations for layer in graph.layers) / 1024:.1f}",
+    )
+    lines = _aligned([HEADINGS, *rows, total])
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in graph.warnings)])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligns columns: text to the left, the last three columns (numbers) to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number >= len(widths) - 3 else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,31 @@
+"""The joint choice: services x entry nodes x options within the capacities of nodes, uplinks and servers."""
+
+from edge_planning.sharing.building import sharing_problem
+from edge_planning.sharing.exact import Exact, share_exactly
+from edge_planning.sharing.incremental import replan_pool
+from edge_planning.sharing.options import options_of
+from edge_planning.sharing.problems import SharingProblem, from_arrays
+from edge_planning.sharing.reasons import Reason, reason, reasons
+from edge_planning.sharing.results import Shared
+from edge_planning.sharing.solving import references_of, share
+from edge_planning.sharing.values import Demand, Option, Resource, Tenant
+
+__all__ = [
+    "Demand",
+    "Exact",
+    "Option",
+    "Reason",
+    "Resource",
+    "Shared",
+    "SharingProblem",
+    "Tenant",
+    "from_arrays",
+    "options_of",
+    "reason",
+    "reasons",
+    "references_of",
+    "replan_pool",
+    "share",
+    "share_exactly",
+    "sharing_problem",
+]

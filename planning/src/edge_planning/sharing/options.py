@@ -1,0 +1,51 @@
+"""Converts the candidates of one service at one entry node to its options in a pool."""
+
+import numpy as np
+
+from edge_planning.choosing.candidates import Candidates
+from edge_planning.errors import require
+from edge_planning.sharing.arrays import Floats, Integers, Mask
+from edge_planning.sharing.values import Option
+
+
+def options_of(
+    candidates: Candidates, *, bandwidth: float, deadline: float, rate: float, node: str, triton: str
+) -> tuple[tuple[Option, ...], Integers]:
+    """Returns the options that are not dominated, and the index of each in the candidates.
+
+    A candidate whose latency at the bandwidth (bit/s) meets the deadline (seconds) is an option, unless
+    another one is at least as accurate and uses no more of any resource. Uses are those of a mean request
+    times the rate (requests per second). The resources are named `cpu of NODE` (also for an intermediate
+    node), `memory of NODE`, `uplink of NODE` and `busy time of TRITON`. If no candidate is in time, there is
+    no option.
+    """
+    require(np.isfinite(rate) and rate > 0, f"rate {rate} must be finite and > 0")
+    require(deadline > 0, f"deadline {deadline} s must be > 0")
+    timely = np.flatnonzero(candidates.latencies(bandwidth) <= deadline).astype(np.int64)
+    some = candidates.select(timely)
+    names = [f"cpu of {node}", f"memory of {node}", f"uplink of {node}", f"busy time of {triton}"]
+    columns = [rate * some.mean_head, some.memory, rate * some.mean_bits, rate * some.mean_tail]
+    for number, helper in enumerate(candidates.helpers):
+        names.append(f"cpu of {helper.name}")
+        columns.append(np.where(some.helper == number, rate * some.middle, 0.0))
+    uses = np.stack(columns, axis=1)
+    front = np.flatnonzero(_front(some.accuracy, uses))
+    options = tuple(
+        Option(
+            float(some.accuracy[index]),
+            {name: float(use) for name, use in zip(names, uses[index], strict=True) if use > 0},
+            some.name(index),
+        )
+        for index in front.tolist()
+    )
+    return options, timely[front]
+
+
+def _front(accuracy: Floats, uses: Floats) -> Mask:
+    """Returns the mask of rows that no other row dominates in accuracy and uses; of equals, the first."""
+    no_worse = accuracy[:, None] >= accuracy
+    for column in uses.T:
+        no_worse &= column[:, None] <= column
+    equal = no_worse & no_worse.T
+    first = np.tri(len(accuracy), k=-1, dtype=np.bool_).T
+    return np.asarray(~(no_worse & (~equal | first)).any(axis=0))

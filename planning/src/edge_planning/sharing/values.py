@@ -1,0 +1,82 @@
+"""Tenants, resources, options and demands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+from edge_planning.errors import require
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant of the pool.
+
+    Attributes:
+        weight: Its weight relative to the other tenants.
+        reference: Utility of level 1. Default: the utility that the tenant could have with the whole pool.
+    """
+
+    name: str
+    weight: float = 1.0
+    reference: float | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            isfinite(self.weight) and self.weight > 0,
+            f"tenant {self.name}: weight {self.weight} must be finite and > 0",
+        )
+        require(
+            self.reference is None or (isfinite(self.reference) and self.reference >= 0),
+            f"tenant {self.name}: reference {self.reference} must be finite and >= 0",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A limited resource: a node's CPU seconds per second or bytes, an uplink's bit/s, Triton's busy time."""
+
+    name: str
+    capacity: float
+
+    def __post_init__(self) -> None:
+        require(
+            isfinite(self.capacity) and self.capacity >= 0,
+            f"resource {self.name}: capacity {self.capacity} must be finite and >= 0",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A candidate of a demand.
+
+    Attributes:
+        value: Accuracy of the responses in time (0: late).
+        uses: Amount of each resource, for all requests of the demand together, in the resource's unit.
+    """
+
+    value: float
+    uses: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A service at an entry node: exactly one option serves it, or it is refused.
+
+    Attributes:
+        rate: Requests per second.
+        priority: Higher priorities are refused last and weigh more.
+        current: Position of the option in use, or None.
+    """
+
+    service: str
+    node: str
+    tenant: str
+    options: tuple[Option, ...]
+    rate: float = 1.0
+    priority: int = 100
+    current: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}@{self.node}"

@@ -1,0 +1,85 @@
+"""Policies that know the trace, as bounds for those that do not."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from edge_planning.choosing.candidates import Floats
+from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.policies import Answer, Measurement, Request
+
+
+class Link(Protocol):
+    """A link whose future is known."""
+
+    def finish(self, start: float, bits: float) -> float: ...
+
+    def finish_many(self, starts: Floats, bits: Floats | float) -> Floats: ...
+
+
+def alone(link: Link, options: Options, arrivals: Floats) -> Floats:
+    """Returns the latency of each request in seconds if it were the only one [candidates, requests]."""
+    rows = [
+        link.finish_many(arrivals + options.head[i], float(options.bits[i]))
+        + options.tail[i]
+        + options.fixed[i]
+        - arrivals
+        for i in range(len(options))
+    ]
+    return np.array(rows)
+
+
+def worth(link: Link, options: Options, arrivals: Floats) -> Floats:
+    """Returns the accuracy if that latency is in time, otherwise 0 [candidates, requests]."""
+    in_time = alone(link, options, arrivals) <= options.deadline
+    return np.where(in_time, options.accuracy[:, None], 0.0)
+
+
+def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats, Floats]:
+    """Returns (utility, candidate index) of each request with the best candidate and without queues.
+
+    This is an upper bound for every policy with the same candidates: a request that waits for others, or that
+    gets the fallback's response, is never faster than the same candidate alone.
+    """
+    values = worth(link, options, arrivals)
+    best = values.argmax(axis=0)
+    return values.max(axis=0), best
+
+
+def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[int]:
+    """Returns all candidates, ordered by decreasing mean utility over the whole trace."""
+    values = worth(link, options, arrivals).mean(axis=1)
+    return [int(i) for i in np.lexsort((options.intercept, -values))]
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """Chooses for each request the most accurate candidate that will be in time, the fastest of equals.
+
+    It knows the link's future and its own queue, but not future requests. Under load it is therefore not a
+    bound; `clairvoyant` is.
+    """
+
+    link: Link
+    name: str = "oracle"
+    probes: bool = False
+
+    def start(self, options: Options) -> None:
+        return None
+
+    def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
+        options = request.options
+        best, key = 0, (-1.0, 0.0)
+        for i in range(len(options)):
+            head, bits = float(options.head[i]), float(options.bits[i])
+            ready = now + (request.wait if head > 0 else 0.0) + head
+            behind = self.link.finish(now, request.backlog) if bits and request.backlog else ready
+            done = self.link.finish(max(ready, behind), bits) + options.tail[i] + options.fixed[i] - now
+            accuracy = float(options.accuracy[i]) if done <= options.deadline else 0.0
+            if (accuracy, -done) > key:
+                best, key = i, (accuracy, -done)
+        return Answer(best), None
+
+    def observe(self, measurement: Measurement, state: None, now: float) -> None:
+        return None

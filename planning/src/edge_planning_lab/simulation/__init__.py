@@ -1,0 +1,47 @@
+"""Discrete-event simulation of policies on nodes, links and servers."""
+
+from edge_planning_lab.simulation.arrivals import constant, poisson
+from edge_planning_lab.simulation.change_points import ChangePoints
+from edge_planning_lab.simulation.events import simulate
+from edge_planning_lab.simulation.links import Bandwidth
+from edge_planning_lab.simulation.product import ProductPolicy
+from edge_planning_lab.simulation.records import Outcome, Records, Run
+from edge_planning_lab.simulation.results import (
+    Fairness,
+    Summary,
+    by_service,
+    fairness,
+    summary,
+    table,
+    tenants,
+)
+from edge_planning_lab.simulation.scenarios import Broken, Fault, Scenario, Server, Stream, Uplink
+from edge_planning_lab.simulation.traces import LognormalProcess, OutageProcess, read_trace
+
+__all__ = [
+    "Bandwidth",
+    "Broken",
+    "ChangePoints",
+    "Fairness",
+    "Fault",
+    "LognormalProcess",
+    "OutageProcess",
+    "Outcome",
+    "ProductPolicy",
+    "Records",
+    "Run",
+    "Scenario",
+    "Server",
+    "Stream",
+    "Summary",
+    "Uplink",
+    "by_service",
+    "constant",
+    "fairness",
+    "poisson",
+    "read_trace",
+    "simulate",
+    "summary",
+    "table",
+    "tenants",
+]

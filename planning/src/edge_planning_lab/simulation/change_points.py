@@ -1,0 +1,126 @@
+"""Routes by Bayesian change-point forecasts: what the product was simulated with before; no part runs it."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edge_planning.plans import RouteTable
+from edge_planning.replanning.choices import prospects
+from edge_planning.replanning.decisions import Settings, Switch
+from edge_planning.replanning.observations import NoReply, Nothing, Observation, Sample
+from edge_planning.replanning.replans import observed, replan
+from edge_planning.replanning.routes import Routes, routes_of
+from edge_planning.replanning.states import State
+from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.policies import Answer, Measurement, Request
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Serving:
+    """State: the table's routes as re-planning sees them, and what that remembers.
+
+    index: candidates of the routes. insurance: for each route the local candidate that stands in, if any.
+    active: which route.
+    """
+
+    routes: Routes
+    index: tuple[int, ...]
+    insurance: tuple[int | None, ...]
+    memory: State
+    active: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangePoints:
+    """Chooses from a route table as `replan` says.
+
+    insured: deadline.action is LocalExit: behind every remote route the table's local exit is computed from
+    the activation that is already there, when the reply is not back in time. It begins at once when the reply
+    will be in time with a probability below `sure`, else at the last moment. guard: seconds that it needs to
+    be ready before the deadline. waste: accuracy by which an answer of the insurance is worth less than the
+    same one by the local route: the link and the node have worked for nothing.
+    """
+
+    table: RouteTable
+    insured: bool = True
+    settings: Settings = field(default_factory=Settings)
+    guard: float = 0.005
+    sure: float = 0.8
+    waste: float = 0.01
+    name: str = "change_points"
+    probes: bool = True
+
+    def start(self, options: Options) -> Serving:
+        index = tuple(options.find(route.name) for route in self.table.routes)
+        local = next((i for i in reversed(index) if options.bits[i] == 0), None)
+        insurance = tuple(self._stand_in(options, i, local) for i in index)
+        picked = np.array(index)
+        routes = routes_of(
+            [options.names[i] for i in index],
+            options.intercept[picked].tolist(),
+            options.bits[picked].tolist(),
+            options.accuracy[picked].tolist(),
+            deadline=options.deadline,
+            fallback=[0.0 if i is None else float(options.accuracy[i]) - self.waste for i in insurance],
+        )
+        return Serving(routes, index, insurance, State(), len(index) - 1)
+
+    def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
+        state = self._replanned(state, Nothing(), now)
+        route = state.active
+        if request.wait > 0 or request.backlog > 0:
+            route = self._behind(request, state, now)
+        insurance = state.insurance[route]
+        eager = insurance is not None and self._likely_late(request, state, route, now)
+        return Answer(state.index[route], insurance, 0.0 if eager else None), state
+
+    def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
+        if measurement.seconds <= 0:
+            return state
+        seen: Observation = NoReply(1.0, measurement.seconds)
+        if measurement.bits > 0:
+            seen = Sample(measurement.rate)
+        return replace(state, memory=observed(state.memory, seen, now, self.settings))
+
+    def _replanned(self, state: Serving, observation: Observation, now: float) -> Serving:
+        decision, memory = replan(state.routes, observation, state.memory, now, self.settings)
+        active = decision.index if isinstance(decision, Switch) else state.active
+        return replace(state, memory=memory, active=active)
+
+    def _behind(self, request: Request, state: Serving, now: float) -> int:
+        """The best route for a request that waits: others at the node are before it, or on the link."""
+        options, routes = request.options, state.routes
+        picked = np.array(state.index)
+        wait = np.where(options.head[picked] > 0, request.wait, 0.0)
+        seconds = routes.seconds + wait
+        slack = options.deadline - self.guard
+        spare = [
+            j is not None and request.wait + options.head[i] + options.rest[i, j] <= slack
+            for i, j in zip(state.index, state.insurance, strict=True)
+        ]
+        queued = replace(
+            routes,
+            seconds=seconds,
+            bits=np.where(routes.bits > 0, routes.bits + request.backlog, 0.0),
+            fallback=np.where(spare, routes.fallback, 0.0),
+        )
+        forecast = state.memory.forecast(now) if state.memory.up else None
+        return prospects(queued, forecast, price=self.settings.price, objective=self.settings.objective).best
+
+    def _likely_late(self, request: Request, state: Serving, route: int, now: float) -> bool:
+        """Whether the reply is likelier than not to miss the deadline."""
+        if not state.memory.up:
+            return True
+        routes = state.routes
+        wait = request.wait if request.options.head[state.index[route]] > 0 else 0.0
+        slack = routes.deadline - float(routes.seconds[route]) - wait
+        if slack <= 0:
+            return True
+        needed = (float(routes.bits[route]) + request.backlog) / slack
+        return float(state.memory.forecast(now).probability_above(needed)) < self.sure
+
+    def _stand_in(self, options: Options, index: int, local: int | None) -> int | None:
+        if not self.insured or local is None or options.bits[index] == 0:
+            return None
+        seconds = options.head[index] + options.rest[index, local] + options.fixed[local] + self.guard
+        return local if seconds <= options.deadline else None

@@ -1,1 +1,0 @@
-"""Inputs that need no inference: nearly the one before, or one whose result is known."""

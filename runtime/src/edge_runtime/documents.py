@@ -1,5 +1,0 @@
-"""JSON as it came: unchecked until a reader has looked at it."""
-
-from typing import Any
-
-Json = Any

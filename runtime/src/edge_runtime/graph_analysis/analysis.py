@@ -1,0 +1,170 @@
+"""Derives the proven properties of a model from its bytes. Pure: nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from mmap import mmap
+from pathlib import Path
+from typing import Final
+
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from edge_runtime.graph_analysis.nodes import everywhere, is_random
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.graph_analysis.reading import Model, Operator, Unreadable, constant, standard
+from edge_runtime.graph_analysis.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
+from edge_runtime.graph_analysis.sizes import ROWS, Size, Unknowns
+from edge_runtime.graph_analysis.values import Mixes, Value
+
+from edge_runtime.graph_analysis import rules  # noqa: F401 # isort: skip - fills the table
+
+# What the rules say of an operator was read in these versions of the standard.
+_OLDEST: Final = 7
+_NEWEST: Final = 28
+# Of onnxruntime's own those that files of it have most, and that no rule is for.
+_REPEATABLE: Final = frozenset(
+    [
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "GatherBlockQuantized",
+        "GroupNorm",
+        "GroupQueryAttention",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "NhwcMaxPool",
+        "QAttention",
+        "QEmbedLayerNormalization",
+        "RotaryEmbedding",
+    ]
+)
+# Outputs that are measurements: floats, and bytes as quantised networks and codecs make of them.
+_MEASURES: Final = (
+    *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16),
+    *(TensorProto.INT8, TensorProto.UINT8),
+)
+_NOTHING: Final = Size(0)
+_KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
+
+
+def proven_of(model: bytes | mmap | Path) -> ProvenProperties:
+    """What a model, or a slice of one, is proven to do; of data outside its file nothing is read."""
+    try:
+        if isinstance(model, Path):
+            with model.open("rb") as file:
+                return _proven(Model(file, model.stat().st_size))
+        if isinstance(model, mmap):  # which need not be copied to be read like a file
+            model.seek(0)
+            return _proven(Model(model, len(model)))
+        return _proven(Model(BytesIO(model), len(model)))
+    except (Unreadable, OSError) as error:
+        return ProvenProperties(str(error), str(error))
+
+
+def _proven(model: Model) -> ProvenProperties:
+    try:
+        alone = _alone(model)
+    except RecursionError:
+        alone = "its graph is too deep"
+    return ProvenProperties(alone, unrepeatable(model.proto))
+
+
+def unrepeatable(model: ModelProto) -> str:
+    """Why a model may answer the same inputs otherwise; empty where it does not."""
+    own = {(standard(f.domain), f.name) for f in model.functions}
+    for node in everywhere([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        operator = Operator(node)
+        key = operator.domain, operator.kind
+        if key in own:
+            continue
+        if operator.domain in _KNOWN_DOMAINS:
+            if is_random(node):
+                return f"{operator.title} draws at random"
+        elif key not in TABLE and (operator.domain != MICROSOFT or operator.kind not in _REPEATABLE):
+            return f"it is not known whether {operator.title} answers the same again"
+    return ""
+
+
+def _alone(model: Model) -> str:
+    version = model.versions.get("", _OLDEST)
+    if not _OLDEST <= version <= _NEWEST:
+        return f"its opset {version} is none of {_OLDEST} to {_NEWEST}, which are known"
+    try:
+        known = tensors(model)
+    except Mixes as error:
+        return str(error)
+    return next((reason for o in model.proto.graph.output if (reason := _apart(o, known))), "")
+
+
+def tensors(model: Model) -> Mapping[str, Result]:
+    """What is known of every tensor, or why its rows are not kept apart; Mixes for inputs without rows."""
+    unknowns = Unknowns()
+    graph = model.proto.graph
+    known: dict[str, Result] = {i.name: constant(i, unknowns) for i in graph.initializer}
+    for sparse in graph.sparse_initializer:
+        known[sparse.values.name] = Value(tuple(Size(d) for d in sparse.dims))
+    for value in graph.input:
+        if value.name not in known:
+            known[value.name] = _input(value, unknowns)
+    for operator in model.operators:
+        known.update(zip(operator.node.output, _outputs(operator, known, unknowns), strict=False))
+    return known
+
+
+def _input(value: ValueInfoProto, unknowns: Unknowns) -> Value:
+    tensor = value.type.tensor_type
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise Mixes(f"input {value.name} is no tensor")
+    if tensor.elem_type == TensorProto.STRING:
+        raise Mixes(f"input {value.name} is of strings")
+    dims = tensor.shape.dim
+    if not tensor.HasField("shape") or not dims:
+        raise Mixes(f"input {value.name} has no dimension for the rows")
+    sizes = [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
+    if sizes[0] is not None:
+        raise Mixes(f"the first dimension of input {value.name} is always {sizes[0]}")
+    return Value((ROWS, *unknowns.shape(sizes[1:])), 0)
+
+
+def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -> Sequence[Result]:
+    names = operator.node.output
+    inputs: list[Value | None] = []
+    for name in operator.node.input:
+        found = known.get(name, Mixes(f'tensor "{name}" comes after who reads it')) if name else None
+        if isinstance(found, Mixes):
+            return [found] * len(names)
+        inputs.append(found)
+    entry = TABLE.get((operator.domain, operator.kind))
+    try:
+        if entry is None:
+            raise Mixes("it is not known to keep rows apart")
+        if not entry.counting and any(v is not None and v.counts for v in inputs):
+            raise Mixes("it reads how many rows there are")
+        made = list(entry.apply(Step(operator, inputs, unknowns)))
+    except Mixes as error:
+        return [Mixes(f"{operator.title}: {error}")] * len(names)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        return [Mixes(f"{operator.title}: its inputs or attributes do not fit it")] * len(names)
+    made += [Mixes("it is not known what its last outputs are")] * (len(names) - len(made))
+    # Reductions of nothing have shapes of their own in onnxruntime.
+    if any(isinstance(m, Value) and m.elements is None and _NOTHING in m.shape for m in made):
+        return [Mixes(f"{operator.title}: it makes a tensor without elements")] * len(names)
+    exact = entry.exact and all(v is None or v.exact for v in inputs)
+    return [
+        Mixes(f"{operator.title}: {m}")
+        if isinstance(m, Mixes)
+        else replace(m, exact=exact or m.axis is None)  # what all runs have in common is computed alike
+        for m in made
+    ]
+
+
+def _apart(output: ValueInfoProto, known: Mapping[str, Result]) -> str:
+    found = known.get(output.name, Mixes(f"output {output.name} is not computed"))
+    if isinstance(found, Mixes):
+        return str(found)
+    if found.axis != 0 or found.shape[0] != ROWS:
+        return f"output {output.name} does not have one row for each row of the inputs"
+    if not found.exact and output.type.tensor_type.elem_type not in _MEASURES:
+        return f"output {output.name} is of whole numbers made of sums that the number of rows may change"
+    return ""

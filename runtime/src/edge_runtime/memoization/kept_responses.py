@@ -1,0 +1,28 @@
+"""Responses as the filter and the cache keep them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from edge_runtime.responses import InferenceResponse
+from edge_runtime.tensors import Array
+
+_OVERHEAD: Final = 512  # bytes of what is kept beside the arrays, about
+
+
+def owned(response: InferenceResponse, outputs: bool = True) -> InferenceResponse:
+    """The response with arrays of its own: a view would keep the whole batch or body that it refers to."""
+    kept = [a if a.base is None else a.copy() for a in response.outputs] if outputs else []
+    return replace(response, outputs=kept)
+
+
+def size_of_response(response: InferenceResponse) -> int:
+    """About how many bytes it holds."""
+    return _OVERHEAD + sum(map(_size, response.outputs))
+
+
+def _size(array: Array) -> int:
+    if array.dtype.kind != "O":
+        return array.nbytes
+    return sum(64 + len(value) for value in array.ravel())

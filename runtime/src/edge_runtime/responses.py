@@ -1,0 +1,51 @@
+"""An inference response: its outputs, how they were computed, and how confident they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from edge_runtime.tensors import Array
+
+_MOST_CLASSES: Final = 4096
+_SUM_ERROR: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """Arrays in the order of the requested outputs, and the response's parameters.
+
+    accuracy: a cached response may replace a computation whose accuracy is no higher than this.
+    """
+
+    outputs: Sequence[Array]
+    parameters: Mapping[str, str | bool | float]
+    accuracy: float = 1.0
+
+
+def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
+    """Whether an output has as many rows as an input, as that of a batch has."""
+    return output.shape[:1] in {array.shape[:1] for array in inputs}
+
+
+def confidence(output: Array, items: bool = True) -> float | None:
+    """The share of belief in the likeliest class, of the least certain item of a batch.
+
+    output: [batch, classes], logits or probabilities. None for what is not of this form: whole numbers,
+    scalars, no items at all. `items`: whether its rows are known to be those of the batch, which those of
+    boxes are not; None then, too.
+    """
+    if not items or output.ndim != 2 or output.dtype.kind != "f":
+        return None
+    if not output.shape[0] or not 2 <= output.shape[1] <= _MOST_CLASSES:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = output.astype(np.float32, copy=False)
+        if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
+            return round(float(wide.max(axis=1).min()), 4)
+        # The likeliest class's share is 1 over the sum of e^(others - it).
+        least = 1 / float(np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1).max())
+    return round(least, 4) if np.isfinite(least) else None

@@ -1,0 +1,1 @@
+"""What answers in place of a hop that is late or failed."""

@@ -1,0 +1,54 @@
+"""A fallback computation that starts at the last moment and is discarded if the hop answers in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from edge_runtime.tensors import Array
+
+Work = Callable[[], Coroutine[Any, Any, Array]]
+
+
+class DeferredFallback:
+    """A computation that may never be needed. `work` creates it; it may be cancelled."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Array] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether it has started."""
+        return self._task is not None
+
+    def start_in(self, seconds: float) -> None:
+        """Starts it after `seconds`, unless it has started or was cancelled before."""
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
+
+    async def result(self) -> Array:
+        """Its output; starts it now if it has not started yet."""
+        return await self._start()
+
+    def cancel(self) -> None:
+        """Cancels it: what waits is dropped, what runs stops at the next operator."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> asyncio.Task[Array]:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+            self._task.add_done_callback(_consume_error)
+        return self._task
+
+
+def _consume_error(task: asyncio.Task[Array]) -> None:
+    """Marks the error of a discarded computation as seen, so asyncio does not log it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,138 @@
+"""Hops to the next stage: a slice elsewhere, called with the binary form of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from edge_runtime.assignment import Stage
+from edge_runtime.connections import Connection, HttpClient
+from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
+from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.links.sockets import Transfer
+from edge_runtime.protocol.requests import HEADER_LENGTH, encode_request
+from edge_runtime.protocol.responses import decode_response
+from edge_runtime.tensors import Array, rows
+from edge_runtime.tracing.contexts import Trace, current
+
+
+class Hop:
+    """One remote stage over a client that all hops to its address share.
+
+    link: the measured link that it crosses, None for one between edge nodes. beyond: the stages that the next
+    one asks in its turn; the answer is the last one's.
+    """
+
+    def __init__(
+        self, stage: Stage, client: HttpClient, link: LinkMonitor | None, beyond: Sequence[Stage] = ()
+    ) -> None:
+        self._stage, self._client, self._link = stage, client, link
+        self._inputs, self._outputs = stage.slice.inputs, [stage, *beyond][-1].slice.outputs
+        self._beyond = [behind.address or "" for behind in beyond]
+        self._names = [t.name for t in self._outputs]
+        self._path = f"/v2/models/{stage.model}/infer"
+
+    @property
+    def address(self) -> str:
+        """Where it goes, all the way: hops to one address fail together."""
+        return " > ".join([self._client.url, *self._beyond])
+
+    @property
+    def url(self) -> str:
+        """Where the next stage is."""
+        return self._client.url
+
+    @property
+    def linked(self) -> bool:
+        """Whether it crosses the measured link itself."""
+        return self._link is not None
+
+    async def healthy(self, within: float) -> bool:
+        """Whether the next stage says, `within` so many seconds, that it would answer."""
+        try:
+            response = await self._client.request(
+                "GET", f"/v2/models/{self._stage.model}/ready", within=within
+            )
+        except (TimeoutError, ConnectionFailed):
+            return False
+        return response.status == 200
+
+    async def infer(self, arrays: Sequence[Array], within: float, only: bool = False) -> list[Array]:
+        """The outputs for `arrays`, which were checked before, in at most `within` seconds.
+
+        only: nothing else can answer in time, so a link that seems too slow is tried while nobody else needs
+        it. Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
+        closed, so that what is stuck in it cannot hold up the next request.
+        """
+        with current.get().hop(self._client.url, self._stage.place, self._stage.model or "") as trace:
+            return await self._infer(arrays, within, only, trace)
+
+    async def _infer(self, arrays: Sequence[Array], within: float, only: bool, trace: Trace) -> list[Array]:
+        size = sum(array.nbytes for array in arrays)
+        wait = self._link.wait_for(size) if self._link is not None else None
+        late = wait is not None and wait + self._stage.predicted_compute > within
+        if within <= 0 or (late and not (only and self._link is not None and self._link.idle)):
+            raise LinkBusy(
+                f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
+                f"{within:.3f} s are left"
+            )
+        # The next stage's time begins when all of the request is there.
+        body = encode_request(self._inputs, arrays, self._names, within - min(wait or 0.0, within / 2))
+        headers = (
+            f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
+        )
+        size = sum(len(part) for part in body)
+        transfer: Transfer | None = None
+
+        def begin(connection: Connection) -> None:
+            nonlocal transfer
+            if self._link is not None and connection.socket is not None:
+                self._link.forget(transfer)  # it went to a connection that turned out closed
+                transfer = self._link.begin(connection.socket, size)
+
+        try:
+            response = await self._client.request(
+                "POST", self._path, body, headers, within=within, on_start=begin
+            )
+        except TimeoutError as error:
+            if self._link is not None:
+                self._link.gave_up(transfer)
+            raise HopLate(
+                f"{self._stage.place}: no answer from {self._client.url} within {within * 1e3:.0f} ms"
+            ) from error
+        except ConnectionFailed as error:
+            if self._link is not None:
+                self._link.broke(transfer)
+            raise HopFailed(f"{self._stage.place}: {error}") from error
+        except BaseException:
+            if self._link is not None:
+                self._link.forget(transfer)
+            raise
+        if self._link is not None and transfer is not None:
+            self._link.finish(transfer, self._stage.predicted_compute)
+        trace.status(response.status)
+        if response.status == HTTPStatus.GATEWAY_TIMEOUT:
+            raise HopLate(f"{self._stage.place}: {self._stage.model} had no answer within its time")
+        if response.status != 200:
+            said = response.body[:200].decode("utf-8", "replace")
+            raise HopFailed(f"{self._stage.place}: {self._stage.model} answered {response.status} {said}")
+        try:
+            results = decode_response(response.body, response.headers.get(HEADER_LENGTH), self._outputs)
+        except BadRequest as error:
+            raise HopFailed(
+                f"{self._stage.place}: {self._stage.model} answered nonsense ({error})"
+            ) from error
+        self._check_rows(arrays, results)
+        return results
+
+    def _check_rows(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """What is known to have the batch has to have that of the request; all else is as it came."""
+        batch = rows(self._inputs, arrays)
+        if batch is None:
+            return
+        for tensor, result in zip(self._outputs, results, strict=True):
+            if tensor.has_batch and result.shape[0] != batch:
+                raise HopFailed(
+                    f"{self._stage.place}: {self._stage.model} answered {tensor.name} with "
+                    f"{result.shape[0]} rows, the request has {batch}"
+                )

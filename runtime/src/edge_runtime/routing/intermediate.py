@@ -1,0 +1,78 @@
+"""Slices that this node runs as the intermediate node of other entry nodes, and the next hop behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edge_runtime.codecs.contracts import without_range
+from edge_runtime.errors import HopFailed, HopLate, LinkBusy
+from edge_runtime.inference.runners import Runner
+from edge_runtime.metrics import Metrics
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.loaded_tables import LoadedIntermediate
+from edge_runtime.tensors import Array, Contract
+
+
+class IntermediateBackend:
+    """One intermediate slice, served as a model of the Open Inference Protocol.
+
+    It shares the inference queue with this node's own service. It has neither fallback nor breaker: the entry
+    node has both, and knows what else could answer.
+    """
+
+    platform = "edge-intelligence"
+    message = ""
+
+    def __init__(
+        self,
+        loaded: LoadedIntermediate,
+        runner: Runner,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        latency: float,
+    ) -> None:
+        """latency: the deadline in seconds of requests without a timeout."""
+        self._loaded, self._runner, self._metrics = loaded, runner, metrics
+        self._clock, self._latency = clock, latency
+
+    @property
+    def contract(self) -> Contract | None:
+        """The inputs of the slice at this node and the outputs of the last stage."""
+        return self._loaded.contract
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        """The last stage's outputs, within what is left of the request's time.
+
+        Raises QueueFull before anything is run, CannotAnswer when the next hop cannot or is late.
+        """
+        loaded, start = self._loaded, self._clock()
+        until = start + (self._latency if request.within is None else request.within)
+        self._runner.admit(loaded.stats.seconds)
+        try:
+            results = await self._runner.run(loaded.session, dict(request.inputs), None, until)
+        finally:
+            self._runner.leave()
+        seconds = self._clock() - start
+        loaded.stats.add(seconds)
+        self._metrics.stage(loaded.slice.model, seconds)
+        if loaded.hop is not None:
+            results = await self._on(loaded.hop, results, until)
+        by_name = {t.name: array for t, array in zip(loaded.contract.outputs, results, strict=True)}
+        return InferenceResponse([by_name[name] for name in request.outputs], {"relay": loaded.slice.model})
+
+    async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
+        begin, outcome = self._clock(), "failed"
+        unfit = without_range(self._loaded.session.outputs, activations)
+        if unfit is not None:
+            raise HopFailed(f"{self._loaded.slice.model}: {unfit} has values that are not finite")
+        try:
+            results = await hop.infer(activations, until - begin)
+            outcome = "ok"
+            return results
+        except (HopLate, LinkBusy) as error:
+            outcome = "late" if isinstance(error, HopLate) else "busy"
+            raise
+        finally:
+            self._metrics.hop(self._loaded.slice.model, outcome, self._clock() - begin)

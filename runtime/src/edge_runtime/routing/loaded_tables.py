@@ -1,0 +1,229 @@
+"""Route tables with every slice loaded and warm and every hop addressed before the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_planning.routing.deadlines import DeadlineAction
+from edge_planning.routing.routes import RouteRequirement
+from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
+from edge_runtime.errors import CannotLoad, EdgeError
+from edge_runtime.inference.latency_stats import LatencyStats
+from edge_runtime.inference.sessions import Session
+from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.slice_loading import SliceLoader
+from edge_runtime.tensors import Contract, Tensor
+
+HopTo = Callable[[Sequence[Stage]], Hop]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRoute:
+    """A route with its session here, its hop away, or both. `stats` is that of the session."""
+
+    route: Route
+    session: Session | None
+    hop: Hop | None
+    stats: LatencyStats = field(default_factory=LatencyStats)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedIntermediate:
+    """An intermediate slice with its session, and its next hop if it has one."""
+
+    slice: IntermediateSlice
+    session: Session
+    hop: Hop | None
+    contract: Contract
+    stats: LatencyStats = field(default_factory=LatencyStats)
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPoint:
+    """An early exit: the trunk up to its branch point, and its branch."""
+
+    trunk: LoadedRoute
+    branch: LoadedRoute
+
+
+@dataclass(frozen=True, slots=True)
+class BranchedRoute:
+    """A local route divided at its early exits, nearest first, and the rest behind the last of them."""
+
+    points: tuple[BranchPoint, ...]
+    rest: LoadedRoute
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTable:
+    """One generation of the route table: everything that a request needs.
+
+    fallbacks: the local tails that may answer in place of a route's hop, by the route's name.
+    branched_routes: the local routes with early exits, by name. Both are loaded after the table.
+    missing: which routes are left out, and why.
+    """
+
+    placement: Placement
+    routes: tuple[LoadedRoute, ...]
+    requirements: tuple[RouteRequirement, ...]
+    sessions: dict[str, Session]
+    local: LoadedRoute | None
+    contract: Contract
+    hops: tuple[Hop | None, ...]
+    missing: str = ""
+    intermediates: tuple[LoadedIntermediate, ...] = ()
+    fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
+    branched_routes: dict[str, BranchedRoute] = field(default_factory=dict)
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a local route answers when a hop is late."""
+        return self.local is not None and self.placement.spec.deadline.action is DeadlineAction.LOCAL_EXIT
+
+    @property
+    def bytes(self) -> int:
+        """Of the slices that are loaded here, each once."""
+        return sum(session.size for session in self.sessions.values())
+
+    @property
+    def unrepeatable(self) -> str | None:
+        """Why what this node computes may differ from run to run; None where it depends on what others do."""
+        found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
+        return found or (None if any(self.hops) else "")
+
+    def fallback(self, loaded: LoadedRoute) -> LoadedRoute | None:
+        """What answers in place of this route's hop: its local tail, else the local route."""
+        return self.fallbacks.get(loaded.route.name, self.local)
+
+
+async def load_table(
+    placement: Placement,
+    loader: SliceLoader,
+    hop_to: HopTo,
+    before: LoadedTable | None,
+    at_hand: bool = False,
+) -> LoadedTable:
+    """A table ready to serve, sharing sessions with the one `before` it; CannotLoad says which route and why,
+    with its `reason` where a slice failed its trial.
+
+    `at_hand`: from the disk alone, without the routes that it lacks as long as a local one is there.
+    """
+    sessions: dict[str, Session] = {}
+    loaded: list[LoadedRoute] = []
+    missing: list[str] = []
+    shared = before.sessions if before is not None else {}
+    new = {s.digest: s for _, s in _slices_here(placement) if s.digest not in shared}
+    failures = await loader.admit(new.values(), not at_hand)
+    if not at_hand:
+        _refuse(placement, failures)
+
+    async def session_of(slice_: Slice) -> Session:
+        if slice_.digest in failures:
+            raise failures[slice_.digest]
+        if slice_.digest in shared:
+            sessions[slice_.digest] = shared[slice_.digest]
+        return await loader.session(slice_, sessions, not at_hand)
+
+    for route in placement.spec.routes:
+        try:
+            _check(route.stages, placement.spec.model.inputs, placement)
+            session = None
+            if route.local is not None:
+                session = await session_of(route.local.slice)
+            remote = [stage for stage in route.stages if stage.address is not None]
+            hop = hop_to(remote) if remote else None
+        except (EdgeError, ValueError) as error:
+            missing.append(f"route {route.name}: {error}")
+            if not at_hand:
+                raise _because(error, missing[0]) from error
+            continue
+        loaded.append(LoadedRoute(route, session, hop, LatencyStats(session.seconds if session else 0.0)))
+    if missing and all(r.hop is not None for r in loaded):
+        raise CannotLoad("; ".join(missing))
+    intermediates: list[LoadedIntermediate] = []
+    for relay in placement.spec.relays:
+        here, *beyond = relay.stages
+        try:
+            _check(relay.stages, here.slice.inputs, placement)
+            session = await session_of(here.slice)
+            hop = hop_to(beyond) if beyond else None
+        except (EdgeError, ValueError) as error:
+            missing.append(f"relay {relay.model}: {error}")
+            if not at_hand:
+                raise _because(error, missing[-1]) from error
+            continue
+        gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
+        intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
+    requirements = tuple(RouteRequirement(r.route.min_bandwidth, r.route.crosses) for r in loaded)
+    local = next((r for r in loaded if r.hop is None), None)
+    model = placement.spec.model
+    contract = Contract(model.inputs, (model.output,))  # whichever exit answers
+    return LoadedTable(
+        placement,
+        tuple(loaded),
+        requirements,
+        sessions,
+        local,
+        contract,
+        tuple(r.hop for r in loaded),
+        "; ".join(missing),
+        tuple(intermediates),
+    )
+
+
+def _choice(route: Route) -> Choice:
+    """What the decision has to know; of a hop whose tensors have open sizes nobody knows the bytes before."""
+    first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
+    sent = () if first is None else route.stages[first].slice.inputs
+    known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
+    bits = 8.0 * sum(t.item_bytes() for t in sent) if known else 0.0
+    here = route.local.predicted_compute if route.local is not None else 0.0
+    beyond = sum(stage.predicted_compute for stage in route.stages if stage.address is not None)
+    if bits and route.min_bandwidth:
+        beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
+    latency = route.predicted_latency
+    return Choice(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
+
+
+def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
+    """The slices that run at this node, each with the route or relay that it is part of."""
+    named = [(f"route {route.name}", route.stages) for route in placement.spec.routes]
+    named += [(f"relay {relay.model}", relay.stages) for relay in placement.spec.relays]
+    for name, stages in named:
+        yield from ((name, stage.slice) for stage in stages if stage.address is None)
+
+
+def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:
+    """Says of all slices that may not join why; of each once, with the first that it is part of."""
+    said: dict[str, str] = {}
+    for name, slice_ in _slices_here(placement):
+        if slice_.digest in failures:
+            said.setdefault(slice_.digest, f"{name}: {failures[slice_.digest]}")
+    if said:
+        raise _because(failures[next(iter(said))], "; ".join(said.values()))
+
+
+def _because(error: Exception, said: str) -> CannotLoad:
+    """Of the same kind where it is one that says what became of a slice."""
+    return type(error)(said) if isinstance(error, CannotLoad) else CannotLoad(said)
+
+
+def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:
+    """The stages fit each other and the model, so that no request finds out."""
+    output = placement.spec.model.output
+    whole = given = _described(inputs)
+    for stage in stages:
+        wanted = _described(stage.slice.inputs)
+        if not wanted <= given:
+            raise CannotLoad(f"the stage at {stage.place} reads {wanted}, before it there is {given}")
+        given = _described(stage.slice.outputs)
+        if stage.address is None:  # beyond the first hop there is only what was sent
+            given |= whole
+    last = stages[-1].slice.outputs
+    if len(last) != 1 or (last[0].datatype, last[0].shape) != (output.datatype, output.shape):
+        raise CannotLoad(f"it ends in {last}, the model's output is {output}")
+
+
+def _described(tensors: Sequence[Tensor]) -> set[tuple[str, str, tuple[int, ...]]]:
+    return {(t.name, t.datatype, t.shape) for t in tensors}

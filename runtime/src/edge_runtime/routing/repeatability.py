@@ -1,0 +1,38 @@
+"""Whether a model gives the same outputs for the same inputs, as the model store knows from the whole model.
+
+A node that has only the head cannot tell whether the tail draws random numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_runtime.errors import StorageError, Unreachable
+from edge_runtime.json_values import Json
+from edge_runtime.model_store import ModelStore
+from edge_runtime.routing.disk_cache import DiskCache
+
+_UNKNOWN: Final = "the model store does not say whether the model answers the same again"
+
+
+class Repeatability:
+    """What the store says about models, cached on disk for a start without the store."""
+
+    def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
+        self._disk_cache, self._store = disk_cache, store
+
+    async def unrepeatable(self, model: str) -> str:
+        """Why the same inputs may give other outputs next time; empty if not. Raises Unreachable."""
+
+        async def ask() -> Json:
+            try:
+                metadata = await self._store.metadata(model)
+            except Unreachable:
+                raise
+            except StorageError as error:
+                return {"unrepeatable": f"{_UNKNOWN}: {error}"}
+            return {"unrepeatable": metadata.get("unrepeatable")}
+
+        found = await self._disk_cache.get(["unrepeatable", model], ask)
+        said = found.get("unrepeatable") if isinstance(found, dict) else None
+        return said if isinstance(said, str) else _UNKNOWN

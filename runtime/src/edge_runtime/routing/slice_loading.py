@@ -1,0 +1,203 @@
+"""Loads slices: fetched from disk or store, tried in another process, then loaded into this one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from mmap import mmap
+from pathlib import Path
+
+from edge_runtime.assignment import Slice
+from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.inference.memory import UNLIMITED, Memory
+from edge_runtime.inference.sessions import Session
+from edge_runtime.model_store import SliceCache
+from edge_runtime.trials.admission import Subject, Trials
+from edge_runtime.trials.findings import proven
+
+_log = logging.getLogger(__name__)
+
+Failures = dict[str, EdgeError]
+
+
+class SliceLoader:
+    """Loads one slice after the other, on a thread; tries those that never ran here, on another.
+
+    Without `trials` all are trusted, as what a benchmark made itself.
+    """
+
+    def __init__(
+        self, cache: SliceCache, trials: Trials | None, threads: int = 1, memory: Memory = UNLIMITED
+    ) -> None:
+        self._cache, self._trials, self._threads, self._memory = cache, trials, threads, memory
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
+        self._sharing = 0
+
+    async def admit(self, slices: Iterable[Slice], fetch: bool = True) -> Failures:
+        """Why some of these slices may not join, by digest; those that were never tried are tried, in turn.
+
+        fetch: whether what is not on the disk is asked for in the model store.
+        """
+        if self._trials is None:
+            return {}
+        run = asyncio.get_running_loop().run_in_executor
+        # Not on the thread that tries: what is known does not wait for what is not.
+        failures, untried = await run(self._loading, _known, self._trials, tuple(slices))
+        subjects: list[Subject] = []
+        for slice_ in untried:
+            try:
+                subjects.append(await self._at_hand(slice_, fetch))
+            except EdgeError as error:
+                failures[slice_.digest] = error
+        if not subjects:
+            return failures
+        failures |= await run(self._trying, self._judge, self._trials, tuple(subjects))
+        damaged = [s for s in untried if isinstance(failures.get(s.digest), DigestMismatch)]
+        for slice_ in damaged if fetch else ():
+            try:
+                data = await self._cache.fetch(slice_.digest)
+            except EdgeError as error:
+                failures[slice_.digest] = error
+                continue
+            del failures[slice_.digest]
+            failures |= await run(
+                self._trying, self._judge, self._trials, (_subject(slice_, data, len(data)),)
+            )
+        return failures
+
+    async def session(
+        self, slice_: Slice, sessions: MutableMapping[str, Session], fetch: bool = True
+    ) -> Session:
+        """The slice's session, warm, kept in `sessions`; the one that is there already when there is one.
+
+        Raises EdgeError for one that may not join, is nowhere to be had, or cannot be loaded.
+        """
+        known = sessions.get(slice_.digest)
+        if known is not None:
+            return known
+        failure = (await self.admit([slice_], fetch)).get(slice_.digest)
+        if failure is not None:
+            raise failure
+        run = asyncio.get_running_loop().run_in_executor
+        known = await run(self._loading, self._load_from_disk, slice_)
+        if known is None and not fetch:
+            raise NotFound(f"slice {slice_.digest} is not on this node's disk, or is damaged there")
+        if known is None:
+            data = await self._cache.fetch(slice_.digest)
+            known = await run(self._loading, self._load, slice_, data)
+        sessions[slice_.digest] = known
+        return known
+
+    @contextlib.contextmanager
+    def one_process(self) -> Iterator[None]:
+        """What is tried meanwhile is tried in one process: to start one takes longer than most trials."""
+        self._sharing += 1
+        try:
+            yield
+        finally:
+            self._sharing -= 1
+            if not self._sharing and self._trials is not None:
+                with contextlib.suppress(RuntimeError):  # closed, and the process is gone
+                    self._trying.submit(self._trials.rest)
+
+    def break_off(self) -> None:
+        """Ends the trials that are under way: what they are for is not wanted any more."""
+        if self._trials is not None:
+            self._trials.break_off()
+
+    async def keep_only(self, digests: Collection[str]) -> None:
+        """Removes from the disk what only older placements needed."""
+        if self._trials is not None:
+            await asyncio.to_thread(self._trials.keep_only, digests)
+        await asyncio.to_thread(self._cache.keep_only, digests)
+
+    def close(self) -> None:
+        """Breaks off what is being tried; what is being loaded is not awaited."""
+        if self._trials is not None:
+            self._trials.break_off(for_good=True)
+            with contextlib.suppress(RuntimeError):  # closed before
+                self._trying.submit(self._trials.rest)  # behind what waits, which is refused at once
+        self._trying.shutdown(wait=False)
+        self._loading.shutdown(wait=False)
+
+    async def _at_hand(self, slice_: Slice, fetch: bool) -> Subject:
+        digest = slice_.digest
+        size = self._cache.size(digest)
+        if size is None and not fetch:
+            raise NotFound(f"slice {digest} is not on this node's disk")
+        if size is None:
+            data = await self._cache.fetch(digest)
+            size = len(data)
+            if self._cache.size(digest) is None:  # the disk did not take it
+                return _subject(slice_, data, size)
+        return _subject(slice_, self._cache.path(digest), size)
+
+    def _load_from_disk(self, slice_: Slice) -> Session | None:
+        """Blocking, nearly all of it without the interpreter's lock."""
+        size = self._cache.size(slice_.digest)
+        if size is not None:
+            self._memory.check(f"slice {slice_.digest}", size)
+        data = self._cache.read(slice_.digest)
+        if data is None:
+            return None
+        with data:
+            return self._load(slice_, data)
+
+    def _load(self, slice_: Slice, data: bytes | mmap) -> Session:
+        self._memory.check(f"slice {slice_.digest}", len(data))
+        known = self._proven(slice_)
+        session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
+        try:
+            session.warm(several=known is None)  # its trial has run several
+        except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+            _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
+        if session.proven.alone:
+            _log.info("slice %s: requests run alone: %s", slice_.digest, session.proven.alone)
+        return session
+
+    def _judge(self, trials: Trials, subjects: Sequence[Subject]) -> Failures:
+        """Tries them one after the other in one process, which is gone when this returns, or waits for more
+        within `one_process`.
+        """
+        failures: Failures = {}
+        trials.begin()
+        try:
+            for subject in subjects:
+                try:
+                    trials.check_room(subject)
+                    verdict = trials.admit(subject)
+                    _log.info("%s passed its trial: %s", subject.what, dict(verdict.findings))
+                except EdgeError as error:
+                    failures[subject.digest] = error
+        finally:
+            if not self._sharing:
+                trials.rest()
+        return failures
+
+    def _proven(self, slice_: Slice) -> ProvenProperties | None:
+        """What its trial found out about its graph; None leaves it to the session."""
+        if self._trials is None:
+            return None
+        verdict = self._trials.known(slice_.digest, slice_.inputs, slice_.outputs)
+        return None if verdict is None else proven(verdict.findings)
+
+
+def _known(trials: Trials, slices: Sequence[Slice]) -> tuple[Failures, list[Slice]]:
+    failures: Failures = {}
+    untried: dict[str, Slice] = {}
+    for slice_ in slices:
+        verdict = trials.known(slice_.digest, slice_.inputs, slice_.outputs)
+        if verdict is None:
+            untried[slice_.digest] = slice_
+        elif (error := verdict.error(f"slice {slice_.digest}")) is not None:
+            failures[slice_.digest] = error
+    return failures, list(untried.values())
+
+
+def _subject(slice_: Slice, source: bytes | Path, size: int) -> Subject:
+    return Subject(f"slice {slice_.digest}", source, size, slice_.digest, slice_.inputs, slice_.outputs)

@@ -1,0 +1,453 @@
+"""Serves one ONNX file without a cluster: no placement, no link."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from edge_planning.routing.deadlines import usable
+from edge_runtime.errors import (
+    BadRequest,
+    BadTensor,
+    CannotLoad,
+    EdgeError,
+    ModelFailed,
+    NotTried,
+)
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
+from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
+from edge_runtime.inference.batches import LARGEST
+from edge_runtime.inference.gc_tuning import tune_for_serving
+from edge_runtime.inference.memory import Memory, cgroup_limit
+from edge_runtime.inference.output_subsets import Admit, OutputSubsets
+from edge_runtime.inference.runners import STUCK_AFTER, Runner
+from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.memoization.settings import OFF, MemoizationSettings
+from edge_runtime.metrics import Metrics
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse, confidence, rowwise
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.making import make
+from edge_runtime.serving import Service
+from edge_runtime.shutdown import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
+from edge_runtime.tensors import Contract, Tensor
+from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tracing.startup import start
+from edge_runtime.transports import Transports
+from edge_runtime.trials.admission import SECONDS, Subject, Trials
+from edge_runtime.trials.findings import proven
+
+if TYPE_CHECKING:
+    from edge_runtime.tracing.spans import Spans
+
+_log = logging.getLogger(__name__)
+
+EXITS_KEY: Final = "edge.exits"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_INLINE_VALUES: Final = 32
+_SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0.0", "BF16": "0.0"}
+
+
+class StandaloneModel:
+    """A session as a backend: every output by name, among them the exits that the file declares."""
+
+    platform = "onnxruntime_onnx"
+    message = ""
+    accuracy = 1.0
+    target = None
+
+    def __init__(
+        self,
+        session: Session,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.perf_counter,
+        max_batch: int = LARGEST,
+        memoization: MemoizationSettings = OFF,
+        subsets: OutputSubsets | None = None,
+        batched: Collection[str] = (),
+        stuck_after: float = STUCK_AFTER,
+    ) -> None:
+        """batched: the outputs that are known to have the batch, which alone have a confidence."""
+        self.memoization, self._subsets = (
+            replace(memoization, unrepeatable=session.proven.unrepeatable),
+            subsets,
+        )
+        self._batched = frozenset(batched)
+        self._session, self._metrics, self._clock = session, metrics, clock
+        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
+        metrics.joins([session.proven])
+        metrics.running(lambda: self._runner.running)
+        self.exits = read_exits(session)
+
+    @property
+    def contract(self) -> Contract:
+        """What the file says."""
+        return self._session.contract
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
+        start = self._clock() if request.since is None else request.since
+        inputs, outputs, within = request.inputs, request.outputs, request.within
+        exit_ = ""
+        if self.exits:
+            exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
+        self._runner.admit(self._session.seconds)
+        try:
+            due = None if within is None else start + usable(within)
+            session, feeds = self._session, inputs
+            if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
+                session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
+            results = await self._runner.run(session, feeds, outputs, due)
+        except (EdgeError, asyncio.CancelledError) as error:
+            if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
+                raise  # the caller left early: that says nothing
+            self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
+            raise
+        finally:
+            self._runner.leave()
+        seconds = self._clock() - start
+        met = within is None or seconds <= within
+        self._metrics.request(exit_, "local", "ok", seconds, met)
+        parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
+        if exit_:
+            parameters["exit"] = exit_
+            output = self.exits[exit_]
+            result = results[outputs.index(output)]
+            items = output in self._batched and rowwise(result, inputs.values())
+            if (sure := confidence(result, items)) is not None:
+                parameters["confidence"] = sure
+        return InferenceResponse(results, parameters)
+
+    def repeated(
+        self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
+    ) -> None:
+        """Counts a request that was answered by an answer given before."""
+        exit_ = str(response.parameters.get("exit", ""))
+        self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
+
+    @property
+    def stuck(self) -> str:
+        """Why requests wait for too long; empty while they do not."""
+        return self._runner.stuck
+
+    def end(self) -> None:
+        """Ends what runs; whoever waits for it is told."""
+        self._runner.end()
+
+    def close(self) -> None:
+        """Takes no more work."""
+        self._runner.close()
+        if self._subsets is not None:
+            self._subsets.close()
+
+
+def read_exits(session: Session) -> dict[str, str]:
+    """Outputs by the name of their exit, first to last, as the file's metadata tells; else none."""
+    found = session.metadata.get(EXITS_KEY)
+    if found is None:
+        return {}
+    try:
+        exits = {str(entry["name"]): str(entry["output"]) for entry in json.loads(found)}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        _log.warning("the metadata %s is no list of exits: %s", EXITS_KEY, found[:200])
+        return {}
+    return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
+
+
+def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
+    """Those of a file's outputs whose rows are those of its inputs, as far as inference shows it.
+
+    The names that the file gives to sizes do not: exporters call the number of boxes that were found like
+    the batch.
+    """
+    if not names:
+        return frozenset()
+    from edge_runtime.slicing import Graph  # onnx takes a while to import
+
+    found = set()
+    try:
+        graph = Graph(path.read_bytes())
+        found = {name for name in names if graph.tensor(name).batched}
+    except (EdgeError, OSError) as error:
+        _log.info("answers have no confidence: %s", error)
+    return frozenset(found)
+
+
+def check_file(path: Path) -> None:
+    """CannotLoad for what is no file, or none that may be read."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise CannotLoad(f"{path} {what}; name an .onnx file")
+    if not os.access(path, os.R_OK):
+        raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
+
+
+def load_model(path: Path, threads: int, known: ProvenProperties | None = None) -> Session:
+    """The model in a file; CannotLoad says what is wrong with the file. `known` is what is proven of it."""
+    check_file(path)
+    try:
+        session = Session(path, threads=threads, proven=known)
+    except CannotLoad as error:
+        raise CannotLoad(f"{path}: {error}") from error
+    for name, kind in session.left_out.items():
+        _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
+    return session
+
+
+def open_model(
+    path: Path,
+    threads: int,
+    given: Given = NOTHING,
+    halt: Halt | None = None,
+    known: ProvenProperties | None = None,
+) -> Session:
+    """The model in a file, warm where it takes the inputs that are given or made.
+
+    `halt` ends the runs on them, `known` is what is proven of the model. Raises CannotLoad, and BadRequest
+    for what is given and is not the model's.
+    """
+    session = load_model(path, threads, known)
+    samples = make(session.inputs, session.dimensions, given)
+    try:
+        for feeds in samples.feeds:
+            session.warm(feeds, halt)
+    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+        _log.warning(
+            "%s serves without a warm-up, so its first requests take longer: %s; %s",
+            path,
+            error,
+            samples.advice(),
+        )
+    except CannotLoad as error:  # nor need shapes in a file be right
+        _log.info("%s", error)
+    if session.proven.alone:
+        _log.info("requests run alone: %s", session.proven.alone)
+    return session
+
+
+def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> ProvenProperties | None:
+    """Returns when the model in a file may be loaded here and run on what is given, what its trial proved;
+    CannotLoad, or one of its kinds, says why it may not.
+    """
+    check_file(path)
+    with trials:
+        verdict = trials.admit(Subject(str(path), path, path.stat().st_size, must_fit=False, given=given))
+    return proven(verdict.findings)
+
+
+def subset_admission(path: Path, trials: Trials) -> Admit:
+    """What tries a part of a file."""
+
+    def admit(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        with trials:
+            trials.admit(Subject(f"a part of {path}", data, len(data), "", tuple(inputs), tuple(outputs)))
+
+    return admit
+
+
+def name_of(path: Path, given: str | None) -> str:
+    """The name that callers use; BadRequest for one that does not fit into a path."""
+    name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f'--name: "{name}" is not a name; use letters, digits, "-", "_" and "."')
+    return name
+
+
+def example(name: str, inputs: Sequence[Tensor], address: str, tls: Path | None = None) -> str:
+    """A command that a reader can paste: zeros for every input; `tls` is a folder of certificates."""
+    url = f"http://{address}/v2/models/{name}/infer"
+    if tls is not None:
+        files = f"--cacert {tls}/ca.crt --cert {tls}/tls.crt --key {tls}/tls.key"
+        url = f"{files} https://{address}/v2/models/{name}/infer"
+    entries = []
+    for tensor in inputs:
+        shape = [1 if d < 0 else d for d in tensor.shape]
+        count = 1
+        for dim in shape:
+            count *= dim
+        value = _SAMPLES.get(tensor.datatype, "0.0" if tensor.datatype.startswith("FP") else "0")
+        entries.append((tensor, shape, count, value))
+    if all(count <= _INLINE_VALUES for _, _, count, _ in entries):
+        document = {
+            "inputs": [
+                {"name": t.name, "shape": s, "datatype": t.datatype, "data": [_value(v)] * n}
+                for t, s, n, v in entries
+            ]
+        }
+        return f"curl -s {url} -d '{json.dumps(document)}'"
+    listed = ", ".join(
+        f'{{"name": "{t.name}", "shape": {s}, "datatype": "{t.datatype}", "data": [{v}] * {n}}}'
+        for t, s, n, v in entries
+    )
+    return f"python3 -c 'import json; print(json.dumps({{\"inputs\": [{listed}]}}))' | curl -s {url} -d @-"
+
+
+def _value(text: str) -> object:
+    return {"False": False, '""': "", "0.0": 0.0, "0": 0}[text]
+
+
+async def serve_standalone(
+    path: Path,
+    stop: asyncio.Event,
+    *,
+    name: str,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    threads: int,
+    uds: Path | None = None,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
+    memoization: MemoizationSettings = OFF,
+    max_batch: int = LARGEST,
+    spans: Spans | None = None,
+    given: Given = NOTHING,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
+    trial_seconds: float = SECONDS,
+    keepalive: KeepAlive = DEFAULT,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serves the model in a file until `stop`, then finishes what is in flight.
+
+    `given` is what it is warmed up on. Raises CannotLoad, BadRequest and CannotListen before it says that it
+    serves.
+    """
+    metrics = spans.metrics() if spans is not None else Metrics(name)
+    trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
+    stopping = asyncio.create_task(stop.wait())
+    stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
+    try:
+        known = await asyncio.to_thread(admit_file, path, trials, given)
+    except CannotLoad as error:
+        if isinstance(error, NotTried) and stop.is_set():
+            return
+        stopping.cancel()
+        raise
+    halt = Halt()
+    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt, known))
+    if whole is None:
+        halt.now()
+        return
+    exits = read_exits(whole)
+    subsets = OutputSubsets(path, whole, threads, subset_admission(path, trials)) if exits else None
+    model = StandaloneModel(
+        whole,
+        metrics,
+        max_batch=max_batch,
+        memoization=memoization,
+        subsets=subsets,
+        batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
+        stuck_after=stuck_after,
+    )
+    memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
+    service = Service(name, memoizing, stuck=lambda: model.stuck)
+    if certificates is not None:
+        metrics.certificate(lambda: certificates.current.expires)
+    transports = Transports(
+        service,
+        metrics.exposition,
+        host,
+        http_port,
+        grpc_port,
+        uds,
+        certificates,
+        health_port,
+        spans,
+        model.end,
+        grace,
+        keepalive,
+    )
+    serving = asyncio.create_task(transports.serve())
+    tune_for_serving()
+    everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
+    shown = "127.0.0.1" if everywhere else bracketed(transports.host)
+    contract, folder = model.contract, certificates.folder if certificates is not None else None
+    takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
+    plain = transports.health_port
+    health = f"health on {shown}:{plain} without TLS, " if plain is not None else ""
+    say(
+        f"serving {name}: {takes} -> {gives}; "
+        f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
+        f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
+        f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
+    )
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    service.draining = True
+    await transports.stop()
+    stopping.cancel()
+    await serving
+    model.close()
+
+
+def serve_file(
+    path: Path,
+    *,
+    name: str | None,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    threads: int,
+    uds: Path | None,
+    certificates: Certificates | None = None,
+    health_port: int | None = None,
+    max_batch: int = LARGEST,
+    memoization: MemoizationSettings = OFF,
+    given: Given = NOTHING,
+    stuck_after: float = STUCK_AFTER,
+    grace: float = GRACE,
+    trial_seconds: float = SECONDS,
+    keepalive: KeepAlive = DEFAULT,
+) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    check_file(path)
+    known_as = name_of(path, name)
+
+    async def main() -> None:
+        spans = start(known_as, os.environ)
+        stop = asyncio.Event()
+        stop_on_signals(stop, grace + GOODBYE)
+        await serve_standalone(
+            path,
+            stop,
+            name=known_as,
+            host=host,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            threads=threads,
+            uds=uds,
+            certificates=certificates,
+            health_port=health_port,
+            memoization=memoization,
+            max_batch=max_batch,
+            spans=spans,
+            given=given,
+            stuck_after=stuck_after,
+            grace=grace,
+            trial_seconds=trial_seconds,
+            keepalive=keepalive,
+            say=lambda text: print(text, flush=True),
+        )
+        if spans is not None:
+            spans.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    leave_threads_behind()
+
+
+def _say(tensor: Tensor) -> str:
+    return f"{tensor.name} {tensor.datatype}{'' if tensor.any_rank else list(tensor.shape)}"

@@ -1,0 +1,109 @@
+"""Whether a cut can carry a codec: its slices run at several batch sizes, and held to what they must give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from edge_runtime.codecs.contracts import FP16, FP32, is_encoded
+from edge_runtime.codecs.decoding import decoded
+from edge_runtime.errors import BadRequest
+from edge_runtime.inference.sessions import Session
+from edge_runtime.slicing.graphs import Graph
+from edge_runtime.tensors import Array, Tensor
+
+_SIZES: Final = (1, 2, 3, 4)
+# Of the range. What onnxruntime itself rounds in a quantized model hangs on what follows.
+_CLOSE: Final = 0.05
+
+
+def check_values(tensors: Sequence[Tensor], codec: str, values: Mapping[str, Array]) -> None:
+    """BadRequest when a codec cannot carry what the samples give at a cut."""
+    for tensor in tensors:
+        if not is_encoded(tensor, codec):
+            continue
+        found = values[tensor.name]
+        if not np.isfinite(found).all():
+            raise BadRequest(f"{tensor.name} has values that are not finite, which {codec} cannot carry")
+        largest = float(np.abs(found).max(initial=0.0))
+        limit = float(np.finfo(np.float16 if codec == FP16 else np.float32).max)
+        if largest > limit:
+            raise BadRequest(f"{tensor.name} has values up to {largest:g}, {codec} ends at {limit:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class CutSlices:
+    """The slices on both sides of a cut, loaded: with a codec, and as they are without.
+
+    maker: gives the tensors of the cut that are no inputs of the model; None where there are none.
+    """
+
+    head: Session
+    tail: Session
+    maker: Session | None
+    plain: Session
+
+    def check(self, cut: Sequence[Tensor], codec: str, samples: Mapping[str, Array]) -> None:
+        """BadRequest when they do not give, at some batch size, what they give without the codec.
+
+        samples: of every input. The head may be off by no more than a few steps, the tail by no more than
+        that or than the codec itself costs there. Raises what sessions raise.
+        """
+        start = 0
+        for size in _SIZES:
+            rows = np.arange(start, start + size)
+            start += size
+            self._check({name: array[rows % len(array)] for name, array in samples.items()}, cut, codec, size)
+
+    def _check(self, items: Mapping[str, Array], cut: Sequence[Tensor], codec: str, size: int) -> None:
+        sent = run_named(self.head, items)
+        before = {**items, **(run_named(self.maker, items) if self.maker is not None else {})}
+        arrived = decoded(cut, codec, list(sent.values()))
+        for tensor in cut:
+            if is_encoded(tensor, codec):
+                off = difference(arrived[tensor.name], before[tensor.name])
+                if not off <= _CLOSE:
+                    raise BadRequest(
+                        f"at batch {size} {tensor.name} comes out of the head off by {off:.3g} of its range "
+                        f"in {codec}"
+                    )
+        answers, wanted, exact = (
+            run_named(self.tail, sent),
+            run_named(self.plain, arrived),
+            run_named(self.plain, before),
+        )
+        for output, answer in answers.items():
+            off = difference(answer, wanted[output])
+            if not off <= max(_CLOSE, difference(wanted[output], exact[output])):
+                raise BadRequest(
+                    f"at batch {size} {output} is off by {off:.3g} of its range behind the decoder of {codec}"
+                )
+
+
+def run_named(session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
+    """A session's outputs by name, for values of which some may be of other sessions."""
+    results = session.run({t.name: values[t.name] for t in session.inputs})
+    return {t.name: result for t, result in zip(session.outputs, results, strict=True)}
+
+
+def slice_session(
+    graph: Graph, start: Sequence[str], end: Sequence[str], *, decode: str = FP32, encode: str = FP32
+) -> Session:
+    """A slice as it is served."""
+    data = graph.slice(start, end, decode=decode, encode=encode)
+    return Session(data, *graph.contract(start, end, decode=decode, encode=encode))
+
+
+def difference(found: Array, right: Array) -> float:
+    """The greatest one as a share of the range; infinite where there is no telling."""
+    if found.shape != right.shape:
+        return float("inf")
+    with np.errstate(invalid="ignore"):
+        same = (found == right) | (np.isnan(found) & np.isnan(right))
+        apart = np.abs(np.where(same, 0.0, found.astype(np.float64) - right))
+    if not apart.any():
+        return 0.0
+    return float(apart.max()) / max(float(np.ptp(right)), float(np.finfo(np.float32).tiny))

@@ -1,0 +1,174 @@
+"""What codecs do to a model, measured in a process of its own: a model that ends it ends no store."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any, Final
+
+from edge_runtime.codecs.contracts import CODECS, FP32
+from edge_runtime.codecs.nodes import check_opset
+from edge_runtime.errors import BadRequest, EdgeError
+from edge_runtime.inference.sessions import Session
+from edge_runtime.model_metadata import MOST_TENSORS, Exit, worthwhile
+from edge_runtime.slicing import Graph
+from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
+from edge_runtime.store.validation_data import LEAST, read_validation, spread
+from edge_runtime.tensors import Array
+from edge_runtime.trials.child_server import ReportStage, serve
+
+MODULE: Final = "edge_runtime.store.measuring_process"
+_MOST_SAMPLES: Final = 1000
+_TRIAL: Final = 16
+_PASSES: Final = 20  # of the whole model that should fit into the budget
+_DOUBT: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be measured: digests of a model and of its validation data in a folder of blobs.
+
+    limit: bytes that the data may have unpacked. budget: seconds after which no further cut is begun.
+    """
+
+    blobs: str
+    model: str
+    validation: str
+    exits: tuple[Exit, ...]
+    limit: int
+    budget: float
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Order:
+        """From its document."""
+        fields = {name: document[name] for name in cls.__dataclass_fields__}
+        return cls(**fields | {"exits": tuple(Exit(**entry) for entry in document["exits"])})
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    graph: Graph
+    exits: tuple[Exit, ...]
+    inputs: Array
+    labels: Array
+    budget: float
+
+
+def main() -> None:
+    """Answers one order on standard input."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    serve(answer, int(sys.argv[1]))
+
+
+def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str, Any]:
+    """What was found, or why nothing was: `reason` and `message`."""
+    try:
+        stage("reading the model")
+        task = _read(Order.of(request))
+        stage("measuring it")
+        return {"found": _measure(task)}
+    except EdgeError as error:
+        return {"reason": error.reason, "message": str(error)}
+    except MemoryError:  # which the parent knows the bound of
+        raise
+    except Exception as error:  # whatever a model does to onnxruntime
+        return {
+            "reason": BadRequest.__name__,
+            "message": f"validation: the codecs cannot be measured: {error!r}",
+        }
+
+
+def _read(order: Order) -> _Task:
+    def blob(digest: str) -> bytes:
+        return Path(order.blobs, digest.removeprefix("sha256:")).read_bytes()
+
+    graph = Graph(blob(order.model), blob)
+    inputs, labels = read_validation(blob(order.validation), graph.tensor(graph.input), order.limit)
+    return _Task(graph, order.exits, inputs, labels, order.budget)
+
+
+def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
+    begun = clock()
+    graph, exits = task.graph, {exit_.name: exit_.output for exit_ in task.exits}
+    chosen = spread(len(task.labels), _affordable(task, clock))
+    inputs, labels = task.inputs[chosen], task.labels[chosen]
+    check_claims(task, inputs, labels)
+    refused: list[Refusal] = []
+    measured = measure_codecs(
+        graph,
+        exits,
+        {graph.input: inputs},
+        labels,
+        cuts={
+            e.name: [c.tensors for c in worthwhile(graph.cuts(e.output, MOST_TENSORS))] for e in task.exits
+        },
+        codecs=[codec for codec in CODECS if _possible(graph, codec)],
+        enough=lambda: clock() - begun > task.budget,
+        refused=refused.append,
+    )
+    return {
+        "complete": True,
+        "samples": len(labels),
+        "measured": [found.document() for found in measured],
+        "refused": [found.document() for found in refused],
+    }
+
+
+def _affordable(task: _Task, clock: Callable[[], float]) -> int:
+    """How many samples the whole model can take several times within the budget; no fewer than LEAST."""
+    feeds = {task.graph.input: task.inputs[:_TRIAL]}
+    session = _whole(task)
+    session.run(feeds)
+    begun = clock()
+    session.run(feeds)
+    each = max(clock() - begun, 1e-9) / _TRIAL
+    return int(min(_MOST_SAMPLES, max(LEAST, task.budget / _PASSES / each)))
+
+
+def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
+    """BadRequest when the model is so far from what is said of its last exit that the data must be wrong."""
+    last = task.exits[-1]
+    answers = in_batches(_whole(task), {task.graph.input: inputs})[last.output]
+    if answers.ndim != 2:
+        raise BadRequest(
+            f"validation: exit {last.name} gives {list(answers.shape)}; accuracies of codecs are measured "
+            f"for models that give one number for each class"
+        )
+    found = float((answers.argmax(1) == labels).mean())
+    doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
+    if found < last.accuracy - doubt:
+        raise BadRequest(
+            f"validation: exit {last.name} gets {found:.3f} of {len(labels)} samples right and is said "
+            f"to have {last.accuracy:g}; inputs must be as the model takes them, "
+            f"labels the numbers of its classes"
+        )
+
+
+def _possible(graph: Graph, codec: str) -> bool:
+    """Whether the model's opset has what a codec is made of."""
+    opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    try:
+        if codec != FP32:
+            check_opset(codec, opset)
+    except BadRequest:
+        return False
+    return True
+
+
+def _whole(task: _Task) -> Session:
+    outputs = [exit_.output for exit_ in task.exits]
+    start = [task.graph.input]
+    return Session(task.graph.slice(start, outputs), *task.graph.contract(start, outputs))
+
+
+if __name__ == "__main__":
+    main()

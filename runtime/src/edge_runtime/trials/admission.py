@@ -1,0 +1,249 @@
+"""Decides which slices may run in this process: by recorded verdicts, or by a trial in a child process.
+
+Blocking: one thread at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from mmap import mmap
+from pathlib import Path
+from typing import Any, Final, Self
+
+from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried
+from edge_runtime.inference.memory import PEAK, UNLIMITED, Memory
+from edge_runtime.inference.sessions import PROVIDER, engine_version
+from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.tensors import Tensor
+from edge_runtime.trials.child import MODULE
+from edge_runtime.trials.child_process import Child, Ended
+from edge_runtime.trials.findings import EXAMINERS
+from edge_runtime.trials.records import Records
+from edge_runtime.trials.verdicts import (
+    Bounds,
+    Engine,
+    Outcome,
+    Verdict,
+    judged,
+    key_of,
+    out_of_memory,
+    overran,
+)
+
+_log = logging.getLogger(__name__)
+
+SECONDS: Final = 60.0
+"""For which one slice may be loaded and run: by the clock, since one that only waits takes no processor, less
+what it waited for a processor."""
+OWN: Final = 96 << 20
+"""Bytes that the trial process takes before it has a slice, and some for what a small one does."""
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A slice, or a whole file, that is to be tried as it will be used.
+
+    source: its bytes, or the file in which they lie. size: of it in bytes. digest: by which the verdict is
+    kept; without one it is tried each time. must_fit: whether its outputs have to be what is said of them.
+    given: of the inputs that it is run on; the rest is zeros.
+    """
+
+    what: str
+    source: bytes | mmap | Path
+    size: int
+    digest: str = ""
+    inputs: tuple[Tensor, ...] | None = None
+    outputs: tuple[Tensor, ...] | None = None
+    must_fit: bool = True
+    given: Given = NOTHING
+
+
+class Trials:
+    """One trial process at most, and what it found. `started` counts the processes."""
+
+    def __init__(
+        self,
+        records: Records | None = None,
+        memory: Memory = UNLIMITED,
+        threads: int = 1,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.time,
+        version: Callable[[], str] = engine_version,
+    ) -> None:
+        self._records, self._memory, self._threads = records or Records(), memory, threads
+        self._seconds, self._clock, self._version = seconds, clock, version
+        self._child: Child | None = None
+        self._trying = ""
+        self._closed = self._broken_off = False
+        self.started = 0
+
+    def begin(self) -> None:
+        """What was broken off before is no matter of what is tried from here on."""
+        self._broken_off = False
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rest()
+
+    @property
+    def engine(self) -> Engine:
+        """What verdicts hold for."""
+        return Engine(self._version(), PROVIDER, self._threads, tuple(EXAMINERS))
+
+    def known(self, digest: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Verdict | None:
+        """The verdict on a slice; None when it is to be tried, for the first time or again.
+
+        From any thread: one that is being tried just now has no verdict yet.
+        """
+        key = key_of(digest, inputs, outputs, self.engine)
+        verdict = self._records.get(key) if key != self._trying else None
+        return None if verdict is None or verdict.stale(self._clock(), self._bounds()) else verdict
+
+    def admit(self, subject: Subject) -> Verdict:
+        """Returns when a subject may be used here; CannotLoad, or one of its kinds, says why it may not."""
+        verdict = self.judge(subject)
+        error = verdict.error(subject.what)
+        if error is not None:
+            raise error
+        return verdict
+
+    def judge(self, subject: Subject) -> Verdict:
+        """The verdict, by a trial where there is none; the process waits for the next one after it.
+
+        Raises NotTried when there can be no trial now, DigestMismatch when the file is not its digest's.
+        """
+        key, earlier = "", None
+        if subject.digest:
+            key = key_of(subject.digest, subject.inputs or (), subject.outputs or (), self.engine)
+            earlier = self._records.get(key)
+            if earlier is not None and not earlier.stale(self._clock(), self._bounds()):
+                return earlier
+        if self._stopped():
+            raise NotTried(f"{subject.what} was not tried: it is not wanted any more")
+        self._trying = key
+        try:
+            return self._judge_anew(subject, key, earlier)
+        finally:
+            self._trying = ""
+
+    def _judge_anew(self, subject: Subject, key: str, earlier: Verdict | None) -> Verdict:
+        attempts = 1 + (earlier.attempts if earlier is not None else 0)
+        if key:  # should the node go down by it, the next start does not begin with the same
+            begun = Verdict(
+                Outcome.BROKEN_OFF,
+                "the runtime ended while it was tried; it is tried again by itself",
+                self._clock(),
+                attempts,
+            )
+            self._records.put(key, subject.digest, begun)
+        try:
+            verdict = replace(self._try(subject), at=self._clock(), attempts=attempts)
+        except BaseException:
+            if key:
+                self._restore(key, subject.digest, earlier)
+            raise
+        if key and self._stopped():
+            self._restore(key, subject.digest, earlier)
+        elif key:
+            self._records.put(key, subject.digest, verdict)
+        return verdict
+
+    def check_room(self, subject: Subject) -> None:
+        """CannotLoad where the trial would not fit beside what is in use; it says nothing about the slice."""
+        self._memory.check(subject.what, subject.size)
+        room, needed = self._memory.room(), OWN + PEAK * subject.size
+        if needed > room:
+            raise CannotLoad(
+                f"{subject.what} cannot be tried: a process of its own takes {OWN / _MIB:.0f} MiB and {PEAK} "
+                f"times the slice's {subject.size / _MIB:.0f} MiB, and {room / _MIB:.0f} MiB are free; raise "
+                f"the memory limit or plan less here"
+            )
+
+    def rest(self) -> None:
+        """Ends the process, if there is one: nothing more is to be tried for now."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Removes old verdicts of other slices."""
+        self._records.keep_only(digests)
+
+    def break_off(self, for_good: bool = False) -> None:
+        """From any thread: ends what is being tried, and has the rest of it raise NotTried."""
+        self._broken_off = True
+        self._closed = self._closed or for_good
+
+    def _stopped(self) -> bool:
+        return self._broken_off or self._closed
+
+    def _restore(self, key: str, digest: str, earlier: Verdict | None) -> None:
+        if earlier is None:
+            self._records.remove(key)
+        else:
+            self._records.put(key, digest, earlier)
+
+    def _try(self, subject: Subject) -> Verdict:
+        fresh = self._child is None
+        verdict = self._try_once(subject)
+        if not fresh and verdict.outcome in (Outcome.CRASHED, Outcome.OVERRAN):
+            # What was tried before it may have left the process so: only what it does alone counts.
+            self.rest()
+            verdict = self._try_once(subject)
+        return verdict
+
+    def _try_once(self, subject: Subject) -> Verdict:
+        if self._child is None:
+            self._child = Child(MODULE, self._stopped)
+            self.started += 1
+            _log.debug("trying new slices in process %d", self._child.pid)
+        bounds = self._bounds()
+        path = subject.source if isinstance(subject.source, Path) else None
+        request: dict[str, Any] = {
+            "path": None if path is None else str(path),
+            "digest": subject.digest,
+            "inputs": _documents(subject.inputs),
+            "outputs": _documents(subject.outputs),
+            "threads": self._threads,
+            "mustFit": subject.must_fit,
+            "given": subject.given.document(),
+        }
+        start = time.perf_counter()
+        try:
+            payload = b"" if isinstance(subject.source, Path) else subject.source
+            answer = self._child.ask(request, bounds, payload)
+        except Ended as ended:
+            self._child = None
+            verdict = judged(ended.end, self.engine, bounds)
+            _log.debug("%s: %s", subject.what, verdict.said)
+            return verdict
+        except BaseException:
+            self._child = None
+            raise
+        return self._read(subject, answer, bounds, time.perf_counter() - start)
+
+    def _read(self, subject: Subject, answer: Mapping[str, Any], bounds: Bounds, seconds: float) -> Verdict:
+        if answer.get("damaged"):
+            raise DigestMismatch(f"{subject.what}: {subject.source!s} is not what its digest says")
+        refused = answer.get("refused")
+        if refused is None:
+            findings = answer["findings"]
+            _log.debug("%s passed its trial in %.2f s: %s", subject.what, seconds, findings)
+            return Verdict(Outcome.PASSED, findings=findings)
+        if out_of_memory(refused):
+            return overran("trying it", bounds)
+        return Verdict(Outcome.REFUSED, str(refused))
+
+    def _bounds(self) -> Bounds:
+        return Bounds(self._seconds, self._memory.room())
+
+
+def _documents(tensors: tuple[Tensor, ...] | None) -> list[dict[str, Any]] | None:
+    return None if tensors is None else [tensor.document() for tensor in tensors]

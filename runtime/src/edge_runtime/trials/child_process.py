@@ -1,0 +1,215 @@
+"""The parent's side of a child process: a crash, a hang or excessive memory ends the child alone.
+
+Both sides write one JSON object a line; a request may be followed by bytes. `child_server` is the other side.
+Blocking: the child lives no longer than the thread that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from mmap import mmap
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from edge_runtime.errors import NotTried
+from edge_runtime.inference.memory import resident
+from edge_runtime.trials.verdicts import MEMORY, STOP, TIME, Bounds, End
+
+Document = dict[str, Any]
+
+PATIENCE: Final = 10.0
+"""How many times its seconds a child may take when it waits for a processor for most of them."""
+STARTING: Final = 120.0
+"""Seconds until a child has to be ready; on a node with a tenth of a core its imports alone take several."""
+_LOOK: Final = 0.02  # between two looks at the child's memory
+_WORDS: Final = 2000
+_LINE: Final = 16 << 20
+_GRACE: Final = 2.0
+_NICE: Final = 5
+
+
+class Ended(Exception):  # noqa: N818 - it is what happened to the child, no error of this side
+    """The child ended before it answered."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(repr(end))
+        self.end = end
+
+
+class Child:
+    """A Python process that runs `module`; `asked` counts its answers.
+
+    stop: asked several times a second; once it says so the child is ended. idle: whether it runs only where
+    nobody else wants a processor.
+    """
+
+    def __init__(self, module: str, stop: Callable[[], bool] = lambda: False, *, idle: bool = True) -> None:
+        """Raises NotTried when there can be no process, or it does not come up."""
+        self._stop, self._stage, self._words, self._lines = stop, "", b"", b""
+        self.asked = 0
+        try:
+            self._process = subprocess.Popen(
+                # Without the working directory on its path: what lies there is nobody's to import.
+                [sys.executable, "-P", "-m", module, str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                process_group=0,  # a Ctrl-C in a terminal is for this process to answer
+            )
+        except OSError as error:
+            raise NotTried(f"there can be no process to try it in: {error}") from error
+        # Before its imports, which are most of its work: requests come first wherever processors are few.
+        with contextlib.suppress(OSError):
+            if idle:
+                os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
+            else:
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+        for pipe in self._pipes():
+            os.set_blocking(pipe, False)
+        try:
+            self._converse(b"", Bounds(STARTING, float("inf")))
+        except Ended as ended:
+            self.end()
+            if ended.end.cut == STOP:
+                raise NotTried("it was not tried: it is not wanted any more") from None
+            raise NotTried(
+                f"the process to try it in did not come up: {ended.end.words or ended.end}"
+            ) from None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, request: Mapping[str, Any], bounds: Bounds, payload: bytes | mmap = b"") -> Document:
+        """The answer; Ended when there is none. Then, and after an error of any kind, the child is gone."""
+        head = {**request, "size": len(payload), "seconds": bounds.seconds, "room": bounds.room}
+        if head["room"] == float("inf"):
+            head["room"] = None
+        line = orjson.dumps(head) + b"\n"
+        self._stage, self._words = "", b""
+        try:
+            answer = self._converse(line, bounds, payload)
+        except BaseException:
+            self.end()
+            raise
+        self.asked += 1
+        return answer
+
+    def end(self) -> None:
+        """Ends it, whatever it is doing."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _converse(self, line: bytes, bounds: Bounds, payload: bytes | mmap = b"") -> Document:
+        """Writes and reads at once, so that neither side waits for the other; looks at time and memory."""
+        stdin, stdout, stderr = self._pipes()
+        began, waited = time.monotonic(), self._waited()
+        statm = Path(f"/proc/{self.pid}/statm")
+        with selectors.DefaultSelector() as waiting, memoryview(payload) as view:
+            waiting.register(stdout, selectors.EVENT_READ)
+            waiting.register(stderr, selectors.EVENT_READ)
+            left = [memoryview(line), view]
+            waiting.register(stdin, selectors.EVENT_WRITE)
+            try:
+                while True:
+                    for key, _ in waiting.select(_LOOK):
+                        if key.fd == stdin:
+                            left = self._write(left)
+                            if not left:
+                                waiting.unregister(stdin)
+                        elif key.fd == stderr:
+                            if not self._hear(stderr):
+                                waiting.unregister(stderr)
+                        elif (answer := self._read(stdout)) is not None:
+                            return answer
+                    if self._stop():
+                        raise self._cut(STOP)
+                    took = time.monotonic() - began
+                    if took > bounds.seconds and (
+                        took > PATIENCE * bounds.seconds or took - self._waited() + waited > bounds.seconds
+                    ):
+                        raise self._cut(TIME)
+                    with contextlib.suppress(OSError, ValueError, IndexError):
+                        if resident(statm) > bounds.room:
+                            raise self._cut(MEMORY)
+            finally:
+                for part in left:
+                    part.release()
+
+    def _waited(self) -> float:
+        """Seconds that its main thread was ready to run and had no processor, as far as the kernel tells."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        return 0.0
+
+    def _write(self, left: list[memoryview]) -> list[memoryview]:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # how it ended is read from the others
+            while left:
+                written = os.write(self._pipes()[0], left[0]) if left[0] else 0
+                left = [part for part in (left[0][written:], *left[1:]) if part]
+            return []
+        return left
+
+    def _hear(self, pipe: int) -> bool:
+        """Whether there may be more to hear."""
+        with contextlib.suppress(BlockingIOError):
+            heard = os.read(pipe, 1 << 16)
+            self._words = (self._words + heard)[-_WORDS:]
+            return bool(heard)
+        return True
+
+    def _read(self, pipe: int) -> Document | None:
+        """An answer, where one is complete; notes the stages on the way to it."""
+        try:
+            found = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            return None
+        if not found or len(self._lines) > _LINE:
+            raise self._cut("")
+        *whole, self._lines = (self._lines + found).split(b"\n")
+        for line in whole:
+            told = orjson.loads(line)
+            if "stage" not in told:
+                return dict(told)
+            self._stage = str(told["stage"])
+        return None
+
+    def _cut(self, why: str) -> Ended:
+        """What the child's end was; with `why` this side ends it."""
+        if why:
+            self._process.kill()
+        try:
+            self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:  # its output is closed, but it lives
+            self._process.kill()
+            self._process.wait()
+        while self._hear_rest():
+            pass
+        said = [text.strip() for text in self._words.decode(errors="replace").splitlines() if text.strip()]
+        return Ended(End(self._process.returncode, self._stage, said[-1][:300] if said else "", why))
+
+    def _hear_rest(self) -> bool:
+        with contextlib.suppress(BlockingIOError, OSError):
+            heard = os.read(self._pipes()[2], 1 << 16)
+            self._words = (self._words + heard)[-_WORDS:]
+            return bool(heard)
+        return False
+
+    def _pipes(self) -> tuple[int, int, int]:
+        pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        first, second, third = (pipe.fileno() for pipe in pipes if pipe is not None)
+        return first, second, third

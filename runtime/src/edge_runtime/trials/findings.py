@@ -1,0 +1,67 @@
+"""The findings of a trial about a slice that runs: a registry with one entry per finding, in order.
+
+An examiner runs in the trial's process, so it may import and take what the runtime itself should not. What it
+returns is kept with the verdict, under its name, as JSON; one that says nothing returns None. A slice is
+tried again when the names here change: another meaning needs another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.inference.sessions import Session
+from edge_runtime.json_values import Json
+
+_ROWS: Final = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A slice that was loaded and has run: its session, and its file as bytes or where it lies."""
+
+    session: Session
+    source: bytes | Path
+
+    def data(self) -> bytes:
+        """The file's bytes."""
+        return self.source.read_bytes() if isinstance(self.source, Path) else self.source
+
+
+def _peak(_: Examined) -> Json:
+    """Bytes that the process had in memory at most, from its start: an upper bound for this slice."""
+    status = Path("/proc/self/status")  # getrusage would tell the parent's from before the exec
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "")
+    return None if found is None else int(found[1]) << 10
+
+
+def _seconds(examined: Examined) -> Json:
+    """What one run took here."""
+    return examined.session.seconds
+
+
+def _rows(examined: Examined) -> Json:
+    """What is proven of the graph, for which onnx is needed; see `proven`."""
+    return examined.session.proven.document()
+
+
+EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
+    {"peakBytes": _peak, "runSeconds": _seconds, _ROWS: _rows}
+)
+
+
+def proven(findings: Mapping[str, Json]) -> ProvenProperties | None:
+    """What a trial's findings say of the slice's graph; None where they say nothing or are damaged."""
+    found = findings.get(_ROWS)
+    if not isinstance(found, dict):
+        return None
+    said = {name: text for name, text in found.items() if isinstance(text, str)}
+    try:
+        return ProvenProperties.of(said)
+    except KeyError:
+        return None

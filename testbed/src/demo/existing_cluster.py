@@ -1,0 +1,114 @@
+"""Runs the demo on an existing cluster: kubectl and helm from PATH, the cluster of KUBECONFIG."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from demo.clusters import Entrance, Images, Say, Step, TritonAddress
+from demo.errors import NotSuited, StepFailed
+
+EXAMPLE = "examples/01-digits"
+CLASS_LABEL = "edge-intelligence.io/device-class"
+FORWARDED = re.compile(r"^Forwarding from 127\.0\.0\.1:(?P<local>\d+) -> (?P<remote>\d+)")
+
+
+def images_from(environment: Mapping[str, str]) -> Images:
+    """The images of OPERATOR_IMAGE and RUNTIME_IMAGE; NotSuited names what is missing."""
+    missing = [name for name in ("OPERATOR_IMAGE", "RUNTIME_IMAGE") if not environment.get(name)]
+    if missing:
+        raise NotSuited(
+            f"{' and '.join(missing)} not set: push the images of the Dockerfile's targets operator and "
+            "runtime to where the cluster can pull them, and name them there"
+        )
+    return Images(environment["OPERATOR_IMAGE"], environment["RUNTIME_IMAGE"])
+
+
+@dataclass
+class ExistingCluster:
+    """Links are left as they are, and the client reaches the entry nodes through `kubectl port-forward`."""
+
+    images: Images
+    triton: TritonAddress | None
+    # Operator and model store belong beyond the link, on the node that is labelled for it.
+    cloud_selector: Mapping[str, str] = field(
+        default_factory=lambda: {"edge-intelligence.io/device-class": "cloud"}
+    )
+    shaped: bool = False
+    _forwards: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, step: Step, say: Say) -> None:
+        with step("cluster"):
+            for program in ("kubectl", "helm"):
+                if shutil.which(program) is None:
+                    raise NotSuited(
+                        f"{program} is not on PATH: install it, or run the demo without --cluster"
+                    )
+            names = self.kubectl("get", "nodes", "-l", CLASS_LABEL, "-o", "name").split()
+            if not names:
+                raise NotSuited(
+                    f"no node has the label {CLASS_LABEL}: give one to every entry node, e.g. "
+                    f"`kubectl label node NAME {CLASS_LABEL}=gateway`, and cloud to the one beside Triton"
+                )
+            say(f"{len(names)} labelled nodes; their links are left as they are and no phase is shaped")
+
+    def set_speeds(self, speeds: Mapping[str, float]) -> None:
+        """Nothing: the nodes of an existing cluster are as fast as they are."""
+
+    def kubectl(self, *args: str, text: str | None = None) -> str:
+        return run("kubectl", args, text)
+
+    def helm(self, *args: str) -> str:
+        return run("helm", args)
+
+    def entrance(self, node: str, namespace: str, service: str) -> Entrance:
+        argv = ["kubectl", "port-forward", "-n", namespace, f"service/{service}", ":8080", ":8081"]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        self._forwards.append(process)
+        ports: dict[str, int] = {}
+        for line in process.stdout or ():
+            if found := FORWARDED.match(line):
+                ports[found["remote"]] = int(found["local"])
+            if len(ports) == 2:
+                return Entrance((), "127.0.0.1", ports["8080"], ports["8081"])
+        raise StepFailed(f"kubectl port-forward to service {namespace}/{service} ended with {process.wait()}")
+
+    def set_links(self, bps: float | None) -> None:
+        """Nothing: the links of an existing cluster are not the demo's to set."""
+
+    def stop(self) -> None:
+        while self._forwards:
+            process = self._forwards.pop()
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+
+    def where_to_look(self) -> Sequence[str]:
+        return (
+            "kubectl describe inferenceservice digits",
+            "kubectl get pods,placements -A -o wide",
+            "kubectl logs -n edge-intelligence deploy/edge-operator",
+        )
+
+    def try_next(self) -> Sequence[str]:
+        return (
+            "kubectl get inferenceservices -A",
+            "kubectl get placements -w",
+            f"kubectl delete -f {EXAMPLE}",
+        )
+
+
+def run(program: str, args: Sequence[str], text: str | None = None) -> str:
+    """What the program printed; StepFailed holds what it said when it fails."""
+    argv = [program, *args]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=os.environ, check=False)
+    if done.returncode:
+        raise StepFailed(
+            f"`{' '.join(argv)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}"
+        )
+    return done.stdout

@@ -1,0 +1,19 @@
+"""Waits for a condition with a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from demo.errors import NotInTime
+
+
+def wait_for(
+    what: str, ready: Callable[[], bool], seconds: float, state: Callable[[], str], every: float = 1.0
+) -> None:
+    """Polls `ready` until it holds; NotInTime shows the state at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise NotInTime(f"{what}: not within {seconds:g} s. {state()}")
+        time.sleep(every)

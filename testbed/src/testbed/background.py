@@ -1,0 +1,26 @@
+"""Work on a thread that ends with the block that it accompanies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def in_background(work: Callable[[], object], abort: Callable[[], object]) -> Iterator[None]:
+    """Runs `work` on a thread while the block runs; both have ended when this returns.
+
+    When the block fails or is interrupted, `abort` is called, which has to make `work` end soon, and the
+    block's error is raised. When `work` fails, its error is raised at the end of the block.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
+        running = pool.submit(work)
+        try:
+            yield
+        except BaseException:
+            abort()
+            with suppress(Exception):
+                running.result()
+            raise
+        running.result()

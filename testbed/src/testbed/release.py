@@ -1,0 +1,199 @@
+"""Builds everything that a release would publish into build/release, and uploads nothing.
+
+Distributions (sdist and wheel), a CycloneDX bill of materials and the licenses of each image's packages, the
+text of the tag from CHANGELOG.md, checksums, and with --images the container images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from testbed.errors import BadValueError, TestbedError
+from testbed.layout import Layout
+from testbed.processes import run
+from testbed.progress import print_line, step
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+OUT: Final = ROOT / "build" / "release"
+UV: Final = ROOT / ".cache" / "uv" / "bin" / "uv"
+TOOLS: Final = ROOT / ".cache" / "release"
+# The testbed is for a checkout only.
+UNPUBLISHED: Final = frozenset({"testbed"})
+IMAGES: Final = ("operator", "runtime")
+_SECTION: Final = re.compile(r"^## \[(?P<name>[^\]]+)\].*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE)
+_REQUIREMENT: Final = re.compile(r"edge-[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A folder with a pyproject.toml; needs: the distributions of this checkout that it depends on."""
+
+    folder: str
+    name: str
+    version: str
+    needs: tuple[str, ...]
+
+
+def distributions(root: Path) -> tuple[str, tuple[Distribution, ...]]:
+    """Returns the version of the release and what it publishes. Raises BadValueError if versions differ."""
+    project = _pyproject(root)
+    version = str(project["project"]["version"])
+    folders = [name for name in project["tool"]["uv"]["workspace"]["members"] if name not in UNPUBLISHED]
+    found = tuple(_distribution(folder, _pyproject(root / folder)["project"]) for folder in folders)
+    for each in found:
+        if each.version != version:
+            raise BadValueError(
+                f'{each.folder}/pyproject.toml: version "{each.version}" differs from "{version}" in '
+                "pyproject.toml: write the same version into both"
+            )
+    return version, found
+
+
+def closure(name: str, found: Sequence[Distribution]) -> set[str]:
+    """A distribution and all those of this checkout that it needs."""
+    by_name = {each.name: each for each in found}
+    names, left = set[str](), [name]
+    while left:
+        names.add(current := left.pop())
+        left += [need for need in by_name[current].needs if need not in names]
+    return names
+
+
+def notes(changelog: str, version: str, date: datetime.date) -> str:
+    """The section of a version, from `Unreleased` until the version has one of its own."""
+    sections = {match["name"]: match["body"].strip() for match in _SECTION.finditer(changelog)}
+    body = sections.get(version) or sections.get("Unreleased")
+    if not body:
+        raise BadValueError(f'CHANGELOG.md: no entries under "## [{version}]" or "## [Unreleased]": add some')
+    return f"## [{version}] - {date.isoformat()}\n\n{body}\n"
+
+
+def checksums(files: Sequence[Path]) -> str:
+    """The lines of SHA256SUMS."""
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def _pyproject(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text())
+
+
+def _distribution(folder: str, project: dict[str, Any]) -> Distribution:
+    named = (_REQUIREMENT.match(line) for line in project.get("dependencies", ()))
+    needs = tuple(match[0] for match in named if match)
+    return Distribution(folder, project["name"], project["version"], needs)
+
+
+def _environment(folder: Path, lock: str, wheels: Sequence[Path] = ()) -> Path:
+    """A virtual environment with a lock's packages and some wheels; returns its interpreter."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        run([str(UV), "venv", "--quiet", "--python", sys.executable, str(folder)])
+    install = [str(UV), "pip", "{}", "--quiet", "--python", str(python)]
+    sync = [part.format("sync") for part in install]
+    run([*sync, "--require-hashes", str(ROOT / "requirements" / f"{lock}.lock")])
+    if wheels:
+        run([*(part.format("install") for part in install), "--no-deps", "--no-index", *map(str, wheels)])
+        run([str(UV), "pip", "check", "--quiet", "--python", str(python)])
+    return python
+
+
+def _build(found: Sequence[Distribution], out: Path) -> None:
+    """An sdist of each distribution, and a wheel from it; the same bytes for the same commit."""
+    epoch = run(["git", "log", "-1", "--format=%ct"], cwd=ROOT).strip()
+    for each in found:
+        with step(print_line, f"build {each.name}"):
+            command = [str(UV), "build", "--quiet", "--no-build-isolation", "--python", sys.executable]
+            run([*command, "--out-dir", str(out), str(ROOT / each.folder)], env={"SOURCE_DATE_EPOCH": epoch})
+    (out / ".gitignore").unlink(missing_ok=True)
+
+
+def _describe(each: Distribution, found: Sequence[Distribution], out: Path) -> None:
+    """The bill of materials and the licenses of what an image of a distribution holds."""
+    wheels = [
+        file
+        for name in sorted(closure(each.name, found))
+        for file in out.glob(f"{name.replace('-', '_')}-*.whl")
+    ]
+    folder = OUT / "environments" / each.folder
+    with step(print_line, f"describe {each.name}"):
+        python = _environment(folder, each.folder, wheels)
+        target = out / f"{each.name}-{each.version}"
+        tools = TOOLS / "bin"
+        run(
+            [
+                str(tools / "cyclonedx-py"),
+                "environment",
+                "--output-reproducible",
+                f"--pyproject={ROOT / each.folder / 'pyproject.toml'}",
+                f"--output-file={target}.cdx.json",
+                str(python),
+            ]
+        )
+        run(
+            [
+                str(tools / "pip-licenses"),
+                f"--python={python}",
+                "--format=markdown",
+                "--order=license",
+                f"--output-file={target}.licenses.md",
+            ]
+        )
+
+
+def _images(version: str, out: Path) -> None:
+    run([sys.executable, "-m", "testbed.cli", "build"], cwd=ROOT)
+    for name in IMAGES:
+        [archive] = Layout.of_checkout(ROOT).images.glob(f"{name}-*.oci.tar")
+        shutil.copyfile(archive, out / f"edge-{name}-{version}.oci.tar")
+
+
+def release(*, images: bool) -> Iterator[str]:
+    """Builds everything; yields the lines of the report. Raises TestbedError."""
+    version, found = distributions(ROOT)
+    text = notes((ROOT / "CHANGELOG.md").read_text(), version, datetime.datetime.now(datetime.UTC).date())
+    shutil.rmtree(OUT, ignore_errors=True)
+    out = OUT / "files"
+    out.mkdir(parents=True)
+    _build(found, out)
+    _environment(TOOLS, "release")
+    for each in found:
+        if (ROOT / "requirements" / f"{each.folder}.lock").exists():
+            _describe(each, found, out)
+    shutil.rmtree(OUT / "environments", ignore_errors=True)
+    if images:
+        _images(version, out)
+    files = sorted(out.iterdir())
+    (out / "SHA256SUMS").write_text(checksums(files))
+    (OUT / "tag.md").write_text(text)
+    yield from (f"{file.stat().st_size:>12,}  {file.relative_to(ROOT)}" for file in files)
+    yield f"\nText of the tag v{version} ({(OUT / 'tag.md').relative_to(ROOT)}):\n\n{text}"
+    # Without --cleanup, git takes the headings for comments.
+    command = f"git tag -a v{version} --cleanup=whitespace -F {(OUT / 'tag.md').relative_to(ROOT)}"
+    yield f"Nothing was tagged or uploaded. To tag: {command}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 1 if a part cannot be built."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.release", description=__doc__)
+    parser.add_argument("--images", action="store_true", help="also build the container images (needs root)")
+    try:
+        for line in release(images=parser.parse_args(arguments).images):
+            print(line)
+    except TestbedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import yaml
+from pydantic import AfterValidator, Field
+
+from edge_api import KINDS
+from edge_api.generate import files, main
+from edge_api.objects import Part
+from edge_api.schemas import NotStructuralError, definition, structural
+
+ROOT = Path(__file__).parents[2]
+
+
+def schema(kind: str) -> dict[str, Any]:
+    made: dict[str, Any] = definition(KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return made
+
+
+def parts(part: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield where, part
+    for name, value in part.get("properties", {}).items():
+        yield from parts(value, f"{where}.{name}")
+    for name in ("items", "additionalProperties"):
+        if name in part:
+            yield from parts(part[name], f"{where}[]")
+
+
+@pytest.mark.parametrize("folder", ["crds", "charts/edge-intelligence/crds"])
+def test_the_committed_definitions_are_as_generated(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", str(ROOT / folder)]) == 0, capsys.readouterr().err
+
+
+def test_check_names_what_differs_what_is_missing_and_what_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 0
+    assert main(["--check", str(tmp_path)]) == 0
+    (tmp_path / "edge-intelligence.io_placements.yaml").write_text("edited by hand")
+    (tmp_path / "edge-intelligence.io_devicepools.yaml").unlink()
+    (tmp_path / "edge-intelligence.io_tenants.yaml").write_text("of another version")
+    assert main(["--check", str(tmp_path)]) == 1
+    named = [Path(line.split(":")[0]).name for line in capsys.readouterr().err.splitlines()]
+    assert sorted(named) == [
+        f"edge-intelligence.io_{kind}.yaml" for kind in ("devicepools", "placements", "tenants")
+    ]
+
+
+def test_generating_twice_gives_the_same_text_with_a_header_that_says_how() -> None:
+    assert files() == files()
+    assert all("make generate" in text.splitlines()[0] for text in files().values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_default_holds_a_null_which_the_api_server_would_refuse(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        assert "null" not in json.dumps(part.get("default", "")), where
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_described_in_a_sentence(kind: str) -> None:
+    for where, part in parts({"properties": {"spec": schema(kind)["properties"]["spec"]}}, kind):
+        if where != kind and not where.endswith("[]"):
+            assert part.get("description", "").endswith("."), f"{where} has no description"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_text_with_a_rule_has_a_greatest_length_so_that_its_cost_is_bounded(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        if part.get("type") == "string" and "x-kubernetes-validations" in part:
+            assert part["maxLength"] <= 2048, where
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_list_and_map_around_a_rule_has_a_greatest_size_so_that_its_cost_is_bounded(kind: str) -> None:
+    for where, part in parts(schema(kind), kind):
+        for inner, most in (("items", "maxItems"), ("additionalProperties", "maxProperties")):
+            if "x-kubernetes-validations" in json.dumps(part.get(inner, {})):
+                assert part[most] <= 256, where
+
+
+@pytest.mark.parametrize(
+    ("path", "default"),
+    [
+        ("InferenceService spec.mode", "Auto"),
+        ("InferenceService spec.slo.percentile", 95),
+        ("InferenceService spec.slo.objective", 0.95),
+        (
+            "DevicePool spec.links",
+            {
+                "probeInterval": "2s",
+                "probeBudget": "16Mi",
+                "local": {"bandwidth": "1G", "roundTrip": "1ms"},
+            },
+        ),
+        ("DevicePool spec.links.probeInterval", "2s"),
+    ],
+)
+def test_defaults_stand_in_the_schema(path: str, default: object) -> None:
+    kind, fields = path.split()
+    part = schema(kind)
+    for name in fields.split("."):
+        part = part["properties"][name]
+    assert part["default"] == default
+
+
+def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
+    version = definition(KINDS["InferenceService"])["spec"]["versions"][0]
+    names = [column["name"].upper() for column in version["additionalPrinterColumns"]]
+    assert names == ["URL", "READY", "SLO", "P95", "CUT", "EXIT", "REASON", "AGE"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "short", "status"),
+    [
+        ("InferenceService", "Namespaced", ["eis"], True),
+        ("DevicePool", "Cluster", ["dp"], True),
+        ("ModelProfile", "Namespaced", ["mp"], False),
+        ("Placement", "Namespaced", None, True),
+    ],
+)
+def test_each_kind_is_served_as_agreed(kind: str, scope: str, short: list[str] | None, status: bool) -> None:
+    spec = definition(KINDS[kind])["spec"]
+    assert spec["group"] == "edge-intelligence.io"
+    assert spec["scope"] == scope
+    assert spec["names"].get("shortNames") == short
+    assert ("subresources" in spec["versions"][0]) is status
+
+
+def test_what_a_structural_schema_cannot_hold_is_named() -> None:
+    class Ambiguous(Part):
+        size: int | str
+
+    with pytest.raises(NotStructuralError, match=r"Ambiguous\.size: a union of 2 types cannot be written"):
+        structural(Ambiguous.model_json_schema(), {}, "Ambiguous")
+
+
+def test_a_bound_that_means_nothing_for_its_type_is_named() -> None:
+    labels = Annotated[dict[str, str], AfterValidator(lambda found: found), Field(max_length=16)]
+
+    class Selecting(Part):
+        chosen: labels
+
+    with pytest.raises(NotStructuralError, match=r"Selecting\.chosen: maxLength .* object"):
+        structural(Selecting.model_json_schema(), {}, "Selecting")
+
+
+def test_definitions_hold_no_references_and_no_titles() -> None:
+    for text in files().values():
+        assert "$ref" not in text
+        assert "\ntitle:" not in text
+        assert yaml.safe_load(text)["kind"] == "CustomResourceDefinition"
+
+
+def spec_fields(kind: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Each field below spec: its path, its schema, whether it is required."""
+
+    def below(part: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        for name, field in part.get("properties", {}).items():
+            yield f"{where}.{name}", field, name in part.get("required", [])
+            yield from below(field.get("items", field), f"{where}.{name}")
+
+    yield from below(schema(kind)["properties"]["spec"], f"{kind}.spec")
+
+
+@pytest.mark.parametrize("kind", ["InferenceService", "DevicePool"])
+def test_every_description_says_what_is_required_and_what_is_the_default(kind: str) -> None:
+    lacking = []
+    for where, field, required in spec_fields(kind):
+        said = field["description"]
+        assert said.endswith("."), where
+        default = field.get("default")
+        if required:
+            stated = "Required." in said
+        elif isinstance(default, dict):  # its own fields state their defaults
+            stated = True
+        else:
+            shown = "" if default is None else f"{default:g}" if isinstance(default, float) else f"{default}"
+            stated = f"Default: {shown}" in said or "Required in mode" in said
+        lacking += [] if stated else [f"{where}: {said}"]
+    assert lacking == []

@@ -1,0 +1,153 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_api.quantities import (
+    Duration,
+    Quantity,
+    Share,
+    format_duration,
+    format_quantity,
+    parse_duration,
+    parse_quantity,
+    parse_share,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("100ms", 0.1),
+        ("0.1s", 0.1),
+        ("250us", 0.00025),
+        ("1.5m", 90.0),
+        ("24h", 86400.0),
+        ("0s", 0.0),
+        ("2s", 2.0),
+        ("1m30s", 90.0),
+        ("1h2m3.5s", 3723.5),
+        (".5s", 0.5),
+        ("1.s", 1.0),
+        ("100ns", 1e-7),
+        ("100µs", 1e-4),  # the micro sign
+        ("100μs", 1e-4),  # the Greek letter, as Go has both
+        ("0.9ns", 0.0),  # to the nanosecond, as Go
+        ("2562047h", 2562047 * 3600.0),
+    ],
+)
+def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ms",
+        "1 ms",
+        "-1ms",
+        "+1ms",
+        "1m 30s",
+        ".s",
+        "1m30",
+        "1e3ms",
+        "100MS",
+        "1d",
+        "inf",
+        "١ms",
+        "1s\n",
+        "0" * 32 + "1ms",
+    ],
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration: write a number and a unit"):
+        parse_duration(text)
+
+
+@given(st.floats(min_value=1e-6, max_value=1e6))
+def test_a_duration_survives_being_written_to_four_digits(seconds: float) -> None:
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=5.1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0871, "87.1ms"), (0.15, "150ms"), (2.0, "2s"), (0.00041, "410us"), (0.0, "0s"), (4e-8, "0.04us")],
+)
+def test_durations_are_written_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+    assert str(Duration(seconds)) == text
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
+def test_what_is_no_time_cannot_be_written(seconds: float) -> None:
+    with pytest.raises(ValueError, match="must be finite and not negative"):
+        format_duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3100000", 3_100_000),
+        ("10M", 10_000_000),
+        ("512Mi", 536_870_912),
+        ("3.1M", 3_100_000),
+        (".5k", 500),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("1E", 10**18),
+        ("1Ei", 2**60),
+        ("+5k", 5000),
+        ("1e-0", 1),
+        ("1000m", 1),
+        ("1.1Ki", 1127),  # rounded up, as Kubernetes' Value() does
+        ("1500m", 2),
+        ("0", 0),
+        ("5.", 5),
+    ],
+)
+def test_quantities_follow_kubernetes(text: str, value: int) -> None:
+    assert parse_quantity(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "M", "10 M", "-1", "10mb", "1MiB", "0x10", "1e", "1.2.3", "nan", "10K"])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a quantity"):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9223372036854775808", "10E", "16E", "1e999999", "1e999999999", "8Ei", "9" * 32]
+)
+def test_quantities_beyond_64_bits_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"too large: a quantity is at most 2\^63 - 1"):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize("text", ["1.5m", "100m", "1u", "999n", "0.5", "1e-1", "1e-999999", "1e-9999999999"])
+def test_a_fraction_of_a_byte_or_a_bit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no fractions of a byte or a bit: write a whole number"):
+        parse_quantity(text)
+
+
+@given(st.integers(min_value=0, max_value=2**63 - 1))
+def test_a_quantity_survives_being_written_exactly(value: int) -> None:
+    assert parse_quantity(format_quantity(value)) == value
+    assert Quantity.parse(str(Quantity(value))) == value
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.993", 0.993), ("1", 1.0), ("1.0", 1.0), ("0", 0.0)])
+def test_shares_are_decimals_in_text(text: str, share: float) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.1", "99%", "", "1e-3"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a share"):
+        parse_share(text)
+
+
+@given(st.floats(min_value=0, max_value=1))
+def test_a_share_survives_being_written_to_four_digits(share: float) -> None:
+    assert parse_share(str(Share(share))) == pytest.approx(share, rel=5.1e-4)

@@ -1,0 +1,17 @@
+"""A pod of the runtime has more time to end than the runtime takes, whatever runs in it."""
+
+from __future__ import annotations
+
+from edge_operator.settings import Settings
+from edge_operator.workloads import entry_objects
+from edge_runtime.server import DRAIN
+from edge_runtime.shutdown import GOODBYE, GRACE
+
+
+def test_a_pod_is_not_killed_before_the_runtime_has_ended_by_itself() -> None:
+    service = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
+    settings = Settings("http://store:8080", "edge-runtime:1")
+    objects = entry_objects(service, "edge-a", "host-a", settings)
+    pod = next(o for o in objects if o["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert "--grace" not in pod["containers"][0]["args"]
+    assert pod["terminationGracePeriodSeconds"] > DRAIN + GRACE + 2 * GOODBYE

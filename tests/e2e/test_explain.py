@@ -1,0 +1,75 @@
+"""`edge-operator explain` on the cluster: from the operator's pod, with its own permissions."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_api import reasons
+from edge_api.quantities import parse_duration
+from testbed.errors import KubectlFailed
+from trials import Trial
+
+NAME = "strict"
+
+
+def explain(trial: Trial, name: str) -> dict[str, Any]:
+    """Runs the command in the operator's pod; raises KubectlFailed with what it wrote to stderr."""
+    command = ("edge-operator", "explain", name, "-n", "default", "-o", "json")
+    found: dict[str, Any] = json.loads(
+        trial.cluster.kubectl("exec", "deploy/edge-operator", "-n", "edge-intelligence", "--", *command)
+    )
+    return found
+
+
+def service(**slo: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": NAME, "namespace": "default"},
+        "spec": {"model": {"storageUri": "store://digits/digits.onnx"}, "slo": slo, "devicePool": "factory"},
+    }
+
+
+def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:
+    published = trial.placements()
+    found = explain(trial, "digits")
+    assert {entry["node"] for entry in found["entries"]} == set(published)
+    for entry in found["entries"]:
+        routes = published[entry["node"]]["spec"]["routes"]
+        assert [route["name"] for route in entry["routes"]] == [route["name"] for route in routes]
+        assert entry["rejected"]
+        assert all(each["reason"] for each in entry["rejected"])
+
+
+def test_an_infeasible_slo_is_explained_as_the_condition_says_and_the_nearest_is_feasible(
+    trial: Trial,
+) -> None:
+    trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(service(latency="1us", minAccuracy=0.9)))
+    try:
+        trial.wait(
+            reasons.INFEASIBLE,
+            lambda: trial.condition(NAME, reasons.PLANNED).get("reason") == reasons.INFEASIBLE,
+        )
+        condition = trial.condition(NAME, reasons.PLANNED)
+        assert condition["message"].startswith('spec.slo.latency: "1us"')
+        found = explain(trial, NAME)
+        assert [c["reason"] for c in found["conditions"] if c["type"] == reasons.PLANNED] == [
+            reasons.INFEASIBLE
+        ]
+        nearest = max((entry["nearestFeasibleLatency"] for entry in found["entries"]), key=parse_duration)
+        assert parse_duration(nearest) > 1e-6
+        assert condition["message"].endswith(f" {nearest}")
+        feasible = service(latency=nearest, minAccuracy=0.9)
+        trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(feasible))
+        trial.wait("the plan", lambda: trial.condition(NAME, reasons.PLANNED).get("status") == "True")
+    finally:
+        trial.cluster.kubectl("delete", "inferenceservice", NAME, "--wait", "--timeout=60s")
+
+
+def test_a_service_that_does_not_exist_is_answered_with_those_that_do(trial: Trial) -> None:
+    with pytest.raises(KubectlFailed) as failed:
+        explain(trial, "digit")
+    assert "InferenceService default/digit" in str(failed.value)
+    assert "digits" in str(failed.value)

@@ -1,0 +1,196 @@
+"""`edge-operator explain`: the operator's own plan with what it rejected, from what the API server has."""
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_api import reasons
+from edge_api.quantities import parse_duration, parse_quantity
+from edge_operator.cli import main
+from edge_operator.cluster import MODEL_PROFILES, ApiServer
+from edge_operator.errors import ExplanationError
+from edge_operator.explanation_text import SHOWN, explanation_text
+from edge_operator.explanations import EntryExplanation, Lost, explain_service
+
+World = Any  # tests/operator/conftest.py
+
+
+def explained(world: World) -> Any:
+    return explain_service(world.cluster, "default", "digits")
+
+
+@pytest.fixture
+def command(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command against the world's cluster; returns status, output and errors."""
+    monkeypatch.setattr(ApiServer, "from_environment", classmethod(lambda cls: world.cluster))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(["explain", *arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_the_routes_are_those_that_the_operator_published(world: World) -> None:
+    world.settle()
+    for entry in explained(world).entries:
+        published = world.placements()[entry.node]["spec"]["routes"]
+        assert [(r.name, str(r.min_bandwidth)) for r in entry.routes] == [
+            (r["name"], r["minBandwidth"]) for r in published
+        ]
+        assert [str(r.predicted_latency) for r in entry.routes] == [r["predictedLatency"] for r in published]
+        assert (entry.feasible, entry.meets_slo) == (True, True)
+
+
+def test_the_routes_are_those_published_where_codecs_were_measured_too(world: World) -> None:
+    from edge_operator.store import CodecAccuracies
+
+    card = world.store.card
+    measured = [
+        {
+            "exit": e.name,
+            "cut": [c.tensor],
+            "codec": name,
+            "bytes": int(c.bytes * ratio),
+            "accuracy": e.accuracy,
+        }
+        for e in card.exits
+        for c in e.cuts
+        for name, ratio in (("fp32", 1.0), ("int8", 0.25))
+    ]
+    world.store.accuracies = CodecAccuracies.model_validate(
+        {"complete": True, "samples": 500, "measured": measured}
+    )
+    world.change(
+        model={
+            "storageUri": "store://digits/digits.onnx",
+            "validation": {"storageUri": "store://digits/heldout.npz"},
+        }
+    )
+    world.settle()
+    found = explained(world)
+    assert found.notes == ()
+    names = {entry.node: [route.name for route in entry.routes] for entry in found.entries}
+    assert names == {
+        node: [route["name"] for route in body["spec"]["routes"]] for node, body in world.placements().items()
+    }
+    assert any(":int8" in name for routes in names.values() for name in routes)
+
+
+def test_what_lost_is_named_with_what_beat_it(world: World) -> None:
+    world.settle()
+    entry = explained(world).entries[0]
+    routes = {route.name for route in entry.routes}
+    lost = {each.name: each.reason for each in entry.rejected}
+    assert lost
+    assert not routes & set(lost)
+    assert "122ms" in lost["final@local"]  # 120 ms and the overhead of a request; the SLO is 90 ms
+    assert {each.name for each in entry.weighed} == routes | set(lost)
+    assert [each.name for each in entry.weighed if each.reason is None] == [entry.routes[0].name]
+
+
+def test_an_slo_out_of_reach_is_told_the_nearest_that_is_feasible_and_the_condition_agrees(
+    world: World,
+) -> None:
+    world.change(slo={"latency": "3ms", "minAccuracy": 0.9})
+    world.reconcile()
+    found = explained(world)
+    assert [entry.feasible for entry in found.entries] == [False] * 3
+    nearest = max(entry.nearest_feasible_latency for entry in found.entries)
+    condition = next(c for c in found.conditions if c.type == reasons.PLANNED)
+    assert condition.reason == reasons.INFEASIBLE
+    assert condition.meaning == reasons.REASONS[reasons.INFEASIBLE].meaning
+    said = condition.message.rpartition(" is ")[2]
+    assert parse_duration(said) == pytest.approx(nearest)
+    world.change(slo={"latency": said, "minAccuracy": 0.9})
+    assert all(entry.feasible for entry in explained(world).entries)
+
+
+def test_the_bandwidth_and_the_active_route_of_an_entry_node_are_shown(world: World) -> None:
+    world.settle()
+    world.runtimes_report(link={"state": "Up", "bandwidth": "3920000", "roundTrip": "2ms"})
+    entry = explained(world).entries[0]
+    assert (entry.bandwidth, entry.measured) == (3_920_000, True)
+    assert entry.active_route == entry.routes[0].name
+
+
+def test_it_only_reads(world: World) -> None:
+    world.settle()
+    before, log = dict(world.cluster.objects), list(world.log)
+    explained(world)
+    assert (world.cluster.objects, world.log) == (before, log)
+
+
+def test_a_service_that_does_not_exist_is_answered_with_those_that_do(world: World) -> None:
+    with pytest.raises(ExplanationError, match=r"InferenceService default/digit: .*digits"):
+        explain_service(world.cluster, "default", "digit")
+    with pytest.raises(ExplanationError, match="InferenceService other/digits"):
+        explain_service(world.cluster, "other", "digits")
+
+
+def test_a_service_that_is_not_profiled_yet_is_answered_with_the_condition_that_says_so(world: World) -> None:
+    with pytest.raises(ExplanationError, match="default/digits: not profiled yet: no condition"):
+        explained(world)
+    world.store.profiles.clear()
+    world.reconcile()
+    with pytest.raises(ExplanationError, match=f"Profiled is Unknown, {reasons.PROFILING}: .*camera"):
+        explained(world)
+
+
+def test_a_device_class_that_is_not_profiled_yet_is_named(world: World) -> None:
+    del world.store.profiles["gateway"]
+    world.reconcile()
+    with pytest.raises(ExplanationError, match=f"device class gateway .*{reasons.PROFILING}"):
+        explained(world)
+
+
+def test_a_pool_that_does_not_exist_is_answered_as_the_condition_does(world: World) -> None:
+    world.settle()
+    world.change(devicePool="fabric")
+    world.reconcile()
+    with pytest.raises(ExplanationError) as raised:
+        explained(world)
+    assert str(raised.value).endswith(world.condition("Planned")["message"])
+
+
+def test_a_profile_that_lacks_a_segment_is_a_bad_profile_here_too(world: World) -> None:
+    world.settle()
+    profile = world.cluster.get(MODEL_PROFILES, "default", "digits")
+    del profile["spec"]["deviceClasses"][0]["segments"][0]
+    world.cluster.put(profile)
+    with pytest.raises(ExplanationError, match=r"default/digits: .*delete ModelProfile digits"):
+        explained(world)
+
+
+def test_the_command_prints_text_or_json(world: World, command: Any) -> None:
+    world.settle()
+    status, out, err = command("digits")
+    assert (status, err) == (0, "")
+    assert out.startswith("InferenceService default/digits\n")
+    for entry in explained(world).entries:
+        assert f"Entry node {entry.node} " in out
+        assert all(route.name in out for route in entry.routes)
+    status, out, _ = command("digits", "-n", "default", "-o", "json")
+    found = json.loads(out)
+    assert status == 0
+    assert (found["service"], found["latency"]) == ("digits", "90ms")
+    assert [entry["node"] for entry in found["entries"]] == ["cam-1", "cam-2", "gate"]
+    assert parse_quantity(found["entries"][0]["routes"][-1]["minBandwidth"]) == 0
+
+
+def test_the_command_ends_with_one_and_a_sentence(command: Any) -> None:
+    status, out, err = command("nothing")
+    assert (status, out) == (1, "")
+    assert err.startswith("edge-operator: InferenceService default/nothing: ")
+
+
+def test_text_lists_the_most_useful_of_many_rejections_and_counts_the_rest(world: World) -> None:
+    world.settle()
+    found = explained(world)
+    many = tuple(Lost(name=f"c{n}", accuracy=n / 100, reason="why") for n in range(50))
+    entry: EntryExplanation = found.entries[0].model_copy(update={"rejected": many})
+    text = explanation_text(found.model_copy(update={"entries": (entry,)}))
+    assert sum(line.startswith("    c") for line in text.splitlines()) == SHOWN
+    assert "c49" in text
+    assert f"{50 - SHOWN} more" in text

@@ -1,0 +1,92 @@
+"""The breakers of a node's hops, with a hop that is made up and a clock that is set."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge_runtime.routing.breaker_registry import BreakerRegistry
+
+
+class _Hop:
+    """A hop that is as healthy as it is told to be."""
+
+    linked = True
+
+    def __init__(self, address: str = "http://far") -> None:
+        self.address, self.well, self.asked, self.most = address, False, 0, 0
+        self._asking = 0
+
+    async def healthy(self, within: float) -> bool:
+        self.asked += 1
+        self._asking += 1
+        self.most = max(self.most, self._asking)
+        await asyncio.sleep(0)
+        self._asking -= 1
+        return self.well
+
+
+def _breakers(hop: _Hop) -> tuple[BreakerRegistry, asyncio.Event]:
+    changed = asyncio.Event()
+    return BreakerRegistry(lambda: 10.0, lambda: True, changed.set), changed
+
+
+async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through() -> None:
+    hop = _Hop()
+    breakers, changed = _breakers(hop)
+    assert not breakers.shut([hop, None])
+    assert breakers.ended(hop, "failed", trial=False, fair=True) is True
+    assert breakers.shut([hop, None]) == {0}
+    changed.clear()
+    async with asyncio.timeout(5):
+        await changed.wait()  # that it was silent
+        assert breakers.may_try(hop) is False
+        hop.well = True
+        changed.clear()
+        await changed.wait()  # that it answers again
+    assert [breakers.may_try(hop) for _ in range(5)] == [True, False, False, False, False]
+    breakers.ended(hop, "ok", trial=True, fair=True)
+    assert not breakers.shut([hop])
+    assert hop.most == 1
+    breakers.close()
+
+
+async def test_those_who_wait_are_released_one_after_the_other_when_it_opens() -> None:
+    hop, waited = _Hop(), []
+    breakers, _ = _breakers(hop)
+
+    async def wait(number: int) -> None:
+        try:
+            async with asyncio.timeout(None) as limit:
+                with breakers.patient(hop, limit, 0.0):
+                    await asyncio.Event().wait()  # of a hop that never answers
+        except TimeoutError:
+            waited.append(number)
+
+    tasks = [asyncio.create_task(wait(i)) for i in range(4)]
+    await asyncio.sleep(0)
+    breakers.ended(hop, "failed", trial=False, fair=True)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks)
+    assert waited == [0, 1, 2, 3]
+    breakers.close()
+
+
+async def test_being_late_where_there_was_no_time_is_not_the_hops_fault() -> None:
+    hop = _Hop()
+    breakers, _ = _breakers(hop)
+    for _ in range(10):
+        breakers.ended(hop, "late", trial=False, fair=False)
+    assert not breakers.shut([hop])
+
+
+async def test_a_hop_that_no_table_has_any_more_is_not_asked_again() -> None:
+    hop = _Hop()
+    breakers, _ = _breakers(hop)
+    breakers.ended(hop, "failed", trial=False, fair=True)
+    breakers.keep_only(set())
+    assert not breakers.shut([hop])
+    await asyncio.sleep(0)
+    asked = hop.asked
+    await asyncio.sleep(0.01)
+    assert hop.asked == asked
+    breakers.close()

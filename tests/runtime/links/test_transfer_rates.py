@@ -1,0 +1,99 @@
+"""What a transfer says of the link, with all taken out that was not the link."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from edge_planning.links.estimates import RateSample
+from edge_runtime.links.sockets import TcpInfo
+from edge_runtime.links.transfer_rates import (
+    JITTER,
+    FinishedTransfer,
+    fastest,
+    sample_between,
+    sample_of_transfer,
+    tight,
+)
+
+KNOWN = TcpInfo(0, 0.0)
+
+
+def test_the_round_trip_and_the_mean_compute_are_taken_out() -> None:
+    after = TcpInfo(0, 0.05)
+    sample = sample_of_transfer(FinishedTransfer(100_000, 0.05 + 0.1 + 0.2, 0.1, KNOWN, after), 7.0)
+    assert sample is not None
+    assert sample.at == 7.0
+    assert sample.low == pytest.approx(8e5 / (0.2 + 0.03))
+    assert sample.high == pytest.approx(8e5 / (0.2 - 0.03 - JITTER))
+
+
+def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> None:
+    sample = sample_of_transfer(FinishedTransfer(100_000, 1.0, 0.0, KNOWN, KNOWN, arrived=0.1), 0.0)
+    assert sample is not None
+    assert sample.low == 8e5
+    assert not sample.plain
+    assert sample.high == pytest.approx(8e5 / (0.1 - JITTER - 0.01))
+
+
+def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_is_slower_by_it() -> None:
+    """210 ms until the answer, of which the kernel had something on its way for 160."""
+    before, after = TcpInfo(0, 0.0, busy=1.0), TcpInfo(20_000, 0.0, busy=1.16)
+    sample = sample_of_transfer(FinishedTransfer(20_000, 0.21, 0.0, before, after), 0.0)
+    assert sample is not None
+    assert sample.high < 1.3 * sample.low
+    assert not tight(sample)
+    plain = sample_of_transfer(
+        FinishedTransfer(20_000, 0.21, 0.0, before, TcpInfo(20_000, 0.0, busy=1.2)), 0.0
+    )
+    assert plain is not None
+    assert tight(plain)
+
+
+def test_other_requests_count_with_what_of_them_arrived_meanwhile() -> None:
+    sample = sample_of_transfer(FinishedTransfer(100_000, 0.4, 0.0, KNOWN, KNOWN, others=100_000), 0.0)
+    assert sample is not None
+    assert sample.low == pytest.approx(4e6)
+
+
+def test_a_time_that_the_round_trip_explains_says_nothing() -> None:
+    assert sample_of_transfer(FinishedTransfer(3000, 0.049, 0.0, KNOWN, TcpInfo(0, 0.05)), 0.0) is None
+
+
+def test_time_for_acknowledgements_alone_says_little_of_a_fast_link() -> None:
+    """64 KB over 100 ms: windows of 14, 28 and 22 KB, so two round trips pass in waiting."""
+    assert fastest(64_000, 0.2, 14_000, 0.1) == inf
+    assert fastest(64_000, 0.25, 14_000, 0.1) == pytest.approx(3.52e6)
+
+
+def test_a_link_so_slow_that_the_window_is_never_used_up_is_measured_as_it_is() -> None:
+    assert fastest(64_000, 1.0, 14_000, 0.1) == pytest.approx(8 * 64_000)
+    assert fastest(64_000, 0.25, 64_000, 0.1) == 8 * 64_000 / 0.25
+    assert fastest(64_000, 0.25, 0, 0.1) == 8 * 64_000 / 0.25
+
+
+@pytest.mark.parametrize("rate", [0.5e6, 2e6, 10e6, 100e6])
+@pytest.mark.parametrize("round_trip", [0.001, 0.02, 0.1])
+def test_the_greatest_rate_is_never_below_the_links_own(rate: float, round_trip: float) -> None:
+    """Slow start over a link of a known rate, window by window."""
+    size, window = 100_000, 14_000
+    seconds, sent, allowed = 0.0, 0, window
+    while sent < size:
+        part = min(allowed, size - sent)
+        sent += part
+        seconds += 8 * part / rate
+        if sent < size:
+            seconds += max(round_trip - 8 * part / rate, 0.0)
+        allowed *= 2
+    assert fastest(size, seconds, window, round_trip) >= 0.999 * rate
+
+
+def test_a_request_that_was_given_up_cannot_have_had_the_rate_at_which_it_had_arrived() -> None:
+    assert sample_between(9_000, 0.1, 1.0, most=10_000) == RateSample(1.0, 8 * 90_000, 8 * 100_000, 0.1)
+    assert sample_between(9_000, 0.1, 1.0) == RateSample(1.0, 8 * 90_000, 8 * 120_000, 0.1)
+
+
+@pytest.mark.parametrize(("high", "yes"), [(1.0e6, True), (1.6e6, True), (1.7e6, False), (inf, False)])
+def test_a_wide_interval_is_no_measurement(high: float, yes: bool) -> None:
+    assert tight(RateSample(0.0, 1e6, high)) is yes

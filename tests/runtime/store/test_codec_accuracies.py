@@ -1,0 +1,142 @@
+"""The accuracy of each codec, measured on a made-up task and on the trained model of the example."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from edge_runtime.codecs.contracts import CODECS
+from edge_runtime.errors import BadRequest
+from edge_runtime.slicing import Graph
+from edge_runtime.store import codec_accuracies
+from edge_runtime.store.codec_accuracies import Refusal, measure_codecs
+from edge_runtime.trials.verdicts import out_of_memory
+from networks import info, model_of
+
+ROOT = Path(__file__).resolve().parents[3]
+SIDES = 8
+
+
+def _signs(spread: float) -> Graph:
+    """Which half of 8 numbers has the larger sum, told from a hidden layer with one number `spread` times as
+    large as the others, which nothing reads: what a range for the whole tensor is worst at.
+    """
+    wide = np.eye(SIDES, SIDES + 1, dtype=np.float32)
+    wide[:, SIDES] = spread / SIDES
+    halves = np.zeros((SIDES + 1, 2), np.float32)
+    halves[: SIDES // 2, 0] = halves[SIDES // 2 : SIDES, 1] = 1
+    nodes = [
+        helper.make_node("MatMul", ["x", "wide"], ["hidden"]),
+        helper.make_node("Tanh", ["x"], ["unused"]),
+        helper.make_node("MatMul", ["hidden", "halves"], ["y"]),
+    ]
+    weights = [numpy_helper.from_array(wide, "wide"), numpy_helper.from_array(halves, "halves")]
+    return Graph(model_of(nodes, [info("x", "N", SIDES)], [info("y", "N", 2)], weights))
+
+
+SAMPLES = np.random.default_rng(5).uniform(0.5, 1, size=(400, SIDES)).astype(np.float32)
+LABELS = (SAMPLES[:, SIDES // 2 :].sum(1) > SAMPLES[:, : SIDES // 2].sum(1)).astype(np.int64)
+
+
+def test_a_cut_with_values_of_one_size_loses_next_to_nothing() -> None:
+    measured = measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS)
+    by = {(m.cut, m.codec): m for m in measured}
+    assert len(by) == 6
+    for cut in (("x",), ("hidden",)):
+        assert by[cut, "fp32"].accuracy == 1.0
+        assert by[cut, "fp32"].agreement == 1.0
+        assert by[cut, "fp16"].agreement >= 0.995
+        assert by[cut, "int8"].agreement >= 0.97
+        assert by[cut, "fp32"].error <= by[cut, "fp16"].error < by[cut, "int8"].error < 0.02
+    assert [by[("hidden",), codec].bytes for codec in CODECS] == [36, 18, 9 + 5]
+
+
+def test_a_cut_with_one_large_value_loses_where_int8_has_no_steps_left_and_fp16_does_not() -> None:
+    measured = measure_codecs(
+        _signs(1000), {"final": "y"}, {"x": SAMPLES}, LABELS, cuts={"final": [["hidden"]]}
+    )
+    accuracy = {m.codec: m.accuracy for m in measured}
+    assert accuracy["fp32"] == 1.0
+    assert accuracy["fp16"] >= 0.99
+    assert accuracy["int8"] < 0.7
+
+
+def test_samples_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(BadRequest, match=r"x is \[400, 8\] for 3 labels"):
+        measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS[:3])
+    with pytest.raises(BadRequest, match=r"samples: they are for \['z'\], the model's inputs are"):
+        measure_codecs(_signs(1), {"final": "y"}, {"z": SAMPLES}, LABELS)
+
+
+def test_the_trained_model_keeps_its_accuracy_with_every_codec() -> None:
+    found = sorted((ROOT / ".cache/models").glob("*/digits.onnx"))
+    if not found:
+        pytest.skip("no trained model in .cache/models; make demo trains one")
+    graph = Graph(found[-1].read_bytes())
+    told = {p.key: p.value for p in graph.model.metadata_props}["edge.exits"]
+    exits = {e["name"]: e["output"] for e in json.loads(told)}
+    accuracies = {e["name"]: e["accuracy"] for e in json.loads(told)}
+    with np.load(found[-1].with_name("heldout.npz")) as held_out:
+        images, labels = held_out["images"][:100].astype(np.float32) / 255, held_out["labels"][:100]
+    last = list(exits)[-1]
+    cuts = {last: [["pool1"], ["reduce2"]]}
+    for m in measure_codecs(graph, {last: exits[last]}, {graph.input: images}, labels, cuts=cuts):
+        assert m.agreement >= {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}[m.codec], m
+        assert abs(m.accuracy - accuracies[last]) < 0.08, m
+
+
+def _widened(times: int) -> Graph:
+    """8 numbers, `times` as many in the middle, and 2 classes."""
+    rng = np.random.default_rng(6)
+    weights = {
+        "wide": rng.normal(size=(SIDES, SIDES * times)).astype(np.float32),
+        "narrow": rng.normal(size=(SIDES * times, 2)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "wide"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "narrow"], ["y"]),
+    ]
+    made = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    return Graph(model_of(nodes, [info("x", "N", SIDES)], [info("y", "N", 2)], made))
+
+
+def test_values_that_are_not_held_give_the_same_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS)
+    monkeypatch.setattr(codec_accuracies, "_HELD", 0)
+    assert measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS) == held
+
+
+def test_more_samples_take_no_more_memory_than_a_batch_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = 4096
+    a_batch = codec_accuracies._BATCH * SIDES * times * 4
+    monkeypatch.setattr(codec_accuracies, "_HELD", a_batch)
+    graph = _widened(times)
+    tracemalloc.start()
+    try:
+        measured = measure_codecs(graph, {"final": "y"}, {"x": SAMPLES}, LABELS, cuts={"final": [["hidden"]]})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {m.codec for m in measured} == set(CODECS)
+    assert peak < len(SAMPLES) * SIDES * times * 4 * 0.8, peak / a_batch
+
+
+def test_a_cut_for_which_memory_does_not_suffice_leaves_the_others_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(tensors: Any, *_: Any) -> None:
+        if tensors[0].name == "hidden":
+            raise MemoryError("no 25 MiB")
+
+    monkeypatch.setattr(codec_accuracies, "check_values", lacking)
+    refused: list[Refusal] = []
+    measured = measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS, refused=refused.append)
+    assert {(r.cut, r.codec) for r in refused} == {(("hidden",), "fp16"), (("hidden",), "int8")}
+    assert all(out_of_memory(r.why) and "no 25 MiB" in r.why for r in refused)
+    assert len(measured) == 4

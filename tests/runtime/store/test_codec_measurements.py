@@ -1,0 +1,229 @@
+"""Accuracies of codecs over the store's API: measured on labelled samples, kept, refused where they say
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from edge_runtime.errors import CannotLoad
+from edge_runtime.inference.memory import Memory
+from edge_runtime.slicing import Graph
+from edge_runtime.store import codec_measurements, measuring_process
+from edge_runtime.store.app import StoreApp
+from misbehaving import crashing, endless
+from networks import run
+
+IMAGES = np.random.default_rng(3).normal(size=(120, 1, 16, 16)).astype(np.float32)
+
+
+def packed(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def labels(chain_model: bytes) -> Any:
+    """What the model itself answers: it is then right about all of them."""
+    return run(chain_model, {"image": IMAGES})["logits"].argmax(1)
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", 1 << 20))
+    async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
+        yield client
+
+
+async def _model(store: httpx.AsyncClient, chain_model: bytes) -> str:
+    await store.put("/v1/files/chain.onnx", content=chain_model)
+    digest: str = (await store.post("/v1/models", json={"storageUri": "store://chain.onnx"})).json()["digest"]
+    return digest
+
+
+async def _ask(
+    store: httpx.AsyncClient, model: str, data: bytes | None, exits: Any = None, **more: Any
+) -> httpx.Response:
+    if data is not None:
+        assert (await store.put("/v1/files/heldout.npz", content=data)).status_code == 200
+    validation = {"storageUri": "store://heldout.npz", **more}
+    while True:
+        asked = {"model": model, "validation": validation} | ({"exits": exits} if exits else {})
+        answer = await store.post("/v1/codecs", json=asked)
+        if answer.status_code != 200 or answer.json()["complete"]:
+            return answer
+        await asyncio.sleep(0.05)
+
+
+async def test_every_codec_is_measured_at_every_cut_and_the_answer_is_kept(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, tmp_path: Path
+) -> None:
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    assert found["samples"] == 120
+    at = {(m["exit"], *m["cut"], m["codec"]): m for m in found["measured"]}
+    whole = at["final", "pool1", "fp32"]
+    assert (whole["accuracy"], whole["agreement"]) == (1.0, 1.0)
+    assert at["final", "pool1", "int8"]["bytes"] == pytest.approx(whole["bytes"] / 4, abs=8)
+    assert at["final", "pool1", "fp16"]["bytes"] == whole["bytes"] / 2
+    assert 0.9 < at["final", "pool1", "int8"]["accuracy"] <= 1.0
+    again = httpx.ASGITransport(StoreApp(tmp_path / "store", 1 << 20))
+    async with httpx.AsyncClient(transport=again, base_url="http://store") as other:
+        validation = {"storageUri": "store://heldout.npz"}
+        known = await other.post("/v1/codecs", json={"model": model, "validation": validation})
+    assert known.json() == found
+
+
+async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Graph.slice
+
+    def cut(graph: Graph, start: Any, end: Any, **codecs: str) -> bytes:
+        if "pool1" in start and codecs.get("decode") == "int8":
+            raise CannotLoad("that one is broken")
+        return whole(graph, start, end, **codecs)
+
+    def here(_: object, order: measuring_process.Order) -> Any:
+        return measuring_process.answer(order.document(), b"", lambda _: None)["found"]
+
+    monkeypatch.setattr(Graph, "slice", cut)
+    monkeypatch.setattr(codec_measurements.CodecMeasurements, "_measure", here)
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    assert found["complete"]
+    assert found["refused"] == [{"cut": ["pool1"], "codec": "int8", "why": "that one is broken"}]
+    at = {(m["exit"], *m["cut"], m["codec"]) for m in found["measured"]}
+    assert ("final", "pool1", "int8") not in at
+    assert {("final", "pool1", "fp16"), ("final", "image", "int8"), ("exit1", "image", "fp32")} <= at
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": None}, "labels is not a file in the archive"),
+        (
+            {"inputs": IMAGES[:50], "labels": np.zeros(50, np.int64)},
+            "50 samples tell nothing; give at least 100",
+        ),
+        (
+            {"inputs": IMAGES.astype(np.float64)},
+            "inputs are float64 [120, 1, 16, 16], the model takes image FP32",
+        ),
+        ({"inputs": IMAGES[:, :, :8]}, "inputs are float32 [120, 1, 8, 16], the model takes image FP32"),
+        ({"labels": np.zeros((120, 10), np.int64)}, "labels are int64 [120, 10] for 120 inputs"),
+        ({"labels": np.zeros(120, np.float32)}, "labels are float32 [120] for 120 inputs"),
+        ({"inputs": np.full_like(IMAGES, np.nan)}, "some inputs are no finite numbers"),
+        ({"labels": np.full(120, 77)}, "gets 0.000 of 120 samples right and is said to have"),
+    ],
+)
+async def test_data_that_tells_nothing_is_refused_with_a_sentence(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, change: dict[str, Any], words: str
+) -> None:
+    model = await _model(store, chain_model)
+    arrays = {k: v for k, v in {"inputs": IMAGES, "labels": labels, **change}.items() if v is not None}
+    answer = await _ask(store, model, packed(**arrays))
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "BadRequest")
+    assert answer.json()["error"]["message"].startswith("validation: ")
+    assert words in answer.json()["error"]["message"]
+
+
+async def test_a_file_that_is_none_is_refused_and_objects_are_not_read(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    pickled = packed(inputs=np.array([{}] * 120, dtype=object), labels=np.zeros(120, np.int64))
+    for data in (b"not a zip", pickled):
+        answer = await _ask(store, model, data)
+        assert answer.status_code == 400
+        assert "it is no .npz file of plain arrays" in answer.json()["error"]["message"]
+
+
+async def test_what_unpacks_to_more_than_the_store_takes_is_refused(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    data = packed(inputs=np.zeros((4000, 1, 16, 16), np.float32), labels=np.zeros(4000, np.int64))
+    assert len(data) < 1 << 17
+    answer = await _ask(store, model, data)
+    assert "bytes unpacked, at most 1048576; give fewer samples" in answer.json()["error"]["message"]
+
+
+async def test_where_the_data_lies_is_checked_as_a_models_is(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    answers = {
+        "ftp://x/y.npz": 'validation.storageUri: "ftp://x/y.npz" has scheme "ftp"',
+        "store://none.npz": 'no file "none.npz" in this store',
+    }
+    for uri, words in answers.items():
+        answer = await _ask(store, model, None, storageUri=uri)
+        assert words in answer.json()["error"]["message"]
+    wrong = await _ask(store, model, packed(inputs=IMAGES, labels=IMAGES), digest="sha256:" + "0" * 64)
+    assert (wrong.status_code, wrong.json()["error"]["reason"]) == (422, "DigestMismatch")
+    assert wrong.json()["error"]["message"].startswith("validation.digest")
+
+
+@pytest.mark.parametrize(("misbehaves", "reason"), [(crashing, "TrialCrashed"), (endless, "TrialHung")])
+async def test_a_model_that_ends_the_process_that_measures_it_ends_no_store(
+    store: httpx.AsyncClient,
+    chain_model: bytes,
+    labels: Any,
+    misbehaves: Any,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(codec_measurements, "_MORE", 5.0 - 2 * codec_measurements.BUDGET)
+    await store.put("/v1/files/bad.onnx", content=misbehaves())
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    metadata = await store.post("/v1/models", json={"storageUri": "store://bad.onnx", "exits": exits})
+    data = packed(inputs=np.zeros((120, 8), np.float32), labels=np.zeros(120, np.int64))
+    refused = await _ask(store, metadata.json()["digest"], data, exits=exits)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["reason"] == reason
+    assert metadata.json()["digest"] in refused.json()["error"]["message"]
+    monkeypatch.undo()
+    model = await _model(store, chain_model)
+    assert (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()["complete"]
+
+
+async def test_what_lacked_memory_is_said_so_and_measured_again_when_there_is_more(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = await _model(store, chain_model)
+    data = packed(inputs=IMAGES, labels=labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "room", lambda _: 1.0)
+        refused = await _ask(store, model, data)
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "TrialOverran")
+    assert "raise the memory limit" in refused.json()["error"]["message"]
+    assert (await _ask(store, model, data)).json()["complete"]
+
+
+async def test_an_answer_that_lacks_a_cut_for_want_of_memory_is_not_kept(
+    store: httpx.AsyncClient,
+    chain_model: bytes,
+    labels: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(_: object, order: measuring_process.Order) -> Any:
+        refused = [{"cut": ["pool1"], "codec": "int8", "why": "not enough memory: no 25 MiB"}]
+        return {"complete": True, "samples": 120, "measured": [], "refused": refused}
+
+    monkeypatch.setattr(codec_measurements.CodecMeasurements, "_measure", lacking)
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    assert found["refused"]
+    assert not list((tmp_path / "store/codecs").glob("*.json"))

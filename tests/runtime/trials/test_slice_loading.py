@@ -1,0 +1,192 @@
+"""Loading slices: those of tables, early exits and fallbacks all come in one way."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_runtime.assignment import Slice
+from edge_runtime.errors import DigestMismatch, NotFound, NotTried, TrialCrashed, TrialHung, Unreachable
+from edge_runtime.inference.memory import Memory
+from edge_runtime.inference.sessions import Session
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.routing.slice_loading import SliceLoader
+from edge_runtime.trials.admission import Trials
+from edge_runtime.trials.records import Records
+from misbehaving import crashing, endless, harmless
+
+
+class Shelf(ModelStore):
+    """A model store that has some slices, and counts who asks for them."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.blobs = {digest_of(data): data for data in blobs}
+        self.asked: list[str] = []
+
+    async def blob(self, digest: str) -> bytes:
+        self.asked.append(digest)
+        if digest not in self.blobs:
+            raise Unreachable("nobody is there")
+        return self.blobs[digest]
+
+
+class Node:
+    """A node's disk, its trials and its loader."""
+
+    def __init__(self, folder: Path, store: Shelf, **more: Any) -> None:
+        self.cache = SliceCache(folder / "slices", store)
+        self.trials = Trials(Records(folder / "trials"), **more)
+        self.loader = SliceLoader(self.cache, self.trials)
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def slice_of(data: bytes, columns: int = 6) -> Slice:
+    tensors = [
+        {"name": name, "datatype": "FP32", "shape": [-1, size]} for name, size in (("x", 8), ("y", columns))
+    ]
+    return Slice.model_validate(
+        {"digest": digest_of(data), "size": len(data), "inputs": tensors[:1], "outputs": tensors[1:]}
+    )
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Any]:
+    made: list[Node] = []
+
+    def node(*blobs: bytes, **more: Any) -> tuple[Node, Shelf]:
+        store = Shelf(*blobs)
+        made.append(Node(tmp_path, store, **more))
+        return made[-1], store
+
+    yield node
+    for one in made:
+        one.loader.close()
+
+
+async def test_a_slice_that_comes_later_passes_the_same_gate(nodes: Any) -> None:
+    node, _ = nodes(crashing(), harmless())
+    sessions: dict[str, Session] = {}
+    with pytest.raises(TrialCrashed):
+        await node.loader.session(slice_of(crashing()), sessions)
+    session = await node.loader.session(slice_of(harmless()), sessions)
+    assert await node.loader.session(slice_of(harmless()), sessions) is session
+    assert list(sessions) == [digest_of(harmless())]
+
+
+async def test_all_of_a_table_are_tried_by_one_process_which_is_gone_then(nodes: Any) -> None:
+    blobs = [harmless(seed) for seed in range(4)]
+    node, _ = nodes(*blobs)
+    assert await node.loader.admit(map(slice_of, blobs)) == {}
+    assert node.trials.started == 1
+    assert node.trials._child is None
+
+
+async def test_each_that_fails_is_told_with_its_own_reason_and_the_others_are_tried(nodes: Any) -> None:
+    gone = harmless(7)
+    node, store = nodes(crashing(), endless(), harmless(), seconds=5.0)
+    asked = [slice_of(crashing()), slice_of(gone), slice_of(endless(), 8), slice_of(harmless())]
+    failures = await node.loader.admit(asked)
+    kinds = {digest: type(error) for digest, error in failures.items()}
+    assert kinds == {
+        digest_of(crashing()): TrialCrashed,
+        digest_of(gone): Unreachable,
+        digest_of(endless()): TrialHung,
+    }
+    assert node.trials.known(*_parts(slice_of(harmless()))) is not None
+    store.asked.clear()
+    assert {d: type(e) for d, e in (await node.loader.admit(asked)).items()} == kinds
+    assert store.asked == [digest_of(gone)], "what is known to fail is not fetched again"
+
+
+async def test_a_damaged_file_is_fetched_anew_and_tried(nodes: Any) -> None:
+    node, store = nodes(harmless())
+    file = node.cache.path(digest_of(harmless()))
+    file.parent.mkdir()
+    file.write_bytes(crashing())
+    with pytest.raises((DigestMismatch, NotFound)):
+        await node.loader.session(slice_of(harmless()), {}, fetch=False)
+    assert store.asked == []
+    await node.loader.session(slice_of(harmless()), {})
+    assert file.read_bytes() == harmless()
+
+
+async def test_what_the_disk_does_not_take_is_tried_all_the_same(nodes: Any, tmp_path: Path) -> None:
+    node, _ = nodes(harmless(), crashing())
+    for folder in ("slices", "trials"):
+        (tmp_path / folder).write_text("no folder can be made here")
+    with pytest.raises(TrialCrashed):
+        await node.loader.session(slice_of(crashing()), {})
+    assert (await node.loader.session(slice_of(harmless()), {})).size == len(harmless())
+
+
+async def test_where_there_is_no_room_for_a_trial_nothing_is_loaded_and_nothing_is_written_down(
+    nodes: Any, tmp_path: Path
+) -> None:
+    mib = 1 << 20
+    node, _ = nodes(harmless(), memory=Memory(200 * mib, lambda: 150 * mib))
+    failures = await node.loader.admit([slice_of(harmless())])
+    assert "30 MiB are free" in str(failures[digest_of(harmless())])
+    assert node.trials.started == 0
+    assert not list((tmp_path / "trials").glob("*"))
+
+
+async def test_closing_ends_a_trial_that_hangs_and_leaves_no_verdict(nodes: Any, tmp_path: Path) -> None:
+    node, _ = nodes(endless())
+    asking = asyncio.create_task(node.loader.admit([slice_of(endless(), 8)]))
+    while node.trials.started == 0:  # noqa: ASYNC110 - another thread starts it
+        await asyncio.sleep(0.02)
+    node.loader.close()
+    failures = await asking
+    assert list(failures) == [digest_of(endless())]
+    assert not list((tmp_path / "trials").glob("*"))
+
+
+async def test_closing_ends_a_process_that_waits_for_the_next_trial(nodes: Any) -> None:
+    node, _ = nodes(harmless())
+    with node.loader.one_process():
+        await node.loader.admit([slice_of(harmless())])
+        child = node.trials._child
+        node.loader.close()
+    node.loader.close()
+    await asyncio.to_thread(node.loader._trying.shutdown)
+    assert node.trials._child is None
+    assert child._process.returncode is not None
+    assert all(pipe.closed for pipe in (child._process.stdin, child._process.stdout, child._process.stderr))
+
+
+async def test_a_table_of_known_slices_does_not_wait_for_what_is_being_tried(nodes: Any) -> None:
+    node, _ = nodes(endless(), harmless())
+    assert await node.loader.admit([slice_of(harmless())]) == {}
+    asking = asyncio.create_task(node.loader.admit([slice_of(endless(), 8)]))
+    while node.trials.started == 1:  # noqa: ASYNC110 - another thread starts it
+        await asyncio.sleep(0.02)
+    await node.loader.session(slice_of(harmless()), {})
+    await node.loader.keep_only({digest_of(harmless())})
+    assert node.trials.known(*_parts(slice_of(endless(), 8))) is None, "there is no verdict yet"
+    assert not asking.done()
+    node.loader.break_off()
+    assert [type(error) for error in (await asking).values()] == [NotTried]
+
+
+async def test_old_verdicts_go_with_the_slices(nodes: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("edge_runtime.trials.records.MOST", 0)
+    node, _ = nodes(harmless(1), harmless(2))
+    await node.loader.admit([slice_of(harmless(1)), slice_of(harmless(2))])
+    await node.loader.keep_only({digest_of(harmless(2))})
+    (verdict,) = (tmp_path / "trials").iterdir()
+    assert json.loads(verdict.read_bytes())["digest"] == digest_of(harmless(2))
+    assert [path.name for path in (tmp_path / "slices").iterdir()] == [digest_of(harmless(2))[7:]]
+
+
+def _parts(slice_: Slice) -> tuple[str, Any, Any]:
+    return slice_.digest, slice_.inputs, slice_.outputs

@@ -1,0 +1,84 @@
+import datetime
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from testbed import release
+from testbed.errors import BadValueError
+
+ROOT = Path(__file__).resolve().parents[2]
+DATE = datetime.date(2026, 12, 1)
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+### Added
+- A codec.
+
+## [0.1.0] - 2026-11-01
+
+### Fixed
+- A cut.
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "all"\nversion = "0.2.0"\n'
+        '[tool.uv.workspace]\nmembers = ["api", "operator", "testbed"]\n'
+    )
+    projects = {
+        "api": ("0.2.0", ["pydantic>=2"]),
+        "operator": ("0.2.0", ["edge-api==0.2.0", "kopf"]),
+        "testbed": ("0.2.0", []),
+    }
+    for name, (version, needs) in projects.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(
+            f'[project]\nname = "edge-{name}"\nversion = "{version}"\ndependencies = {needs}\n'
+        )
+    return tmp_path
+
+
+def test_a_release_holds_every_distribution_but_the_testbed(checkout: Path) -> None:
+    version, found = release.distributions(checkout)
+
+    assert version == "0.2.0"
+    assert [each.name for each in found] == ["edge-api", "edge-operator"]
+    assert release.closure("edge-operator", found) == {"edge-operator", "edge-api"}
+
+
+def test_a_distribution_of_another_version_is_named(checkout: Path) -> None:
+    page = checkout / "api" / "pyproject.toml"
+    page.write_text(page.read_text().replace("0.2.0", "0.1.9"))
+
+    with pytest.raises(BadValueError, match=r'api/pyproject\.toml: version "0\.1\.9".*"0\.2\.0"'):
+        release.distributions(checkout)
+
+
+@pytest.mark.parametrize(
+    ("version", "body"), [("0.2.0", "### Added\n- A codec."), ("0.1.0", "### Fixed\n- A cut.")]
+)
+def test_the_tag_has_the_versions_entries_or_those_not_released_yet(version: str, body: str) -> None:
+    assert release.notes(CHANGELOG, version, DATE) == f"## [{version}] - 2026-12-01\n\n{body}\n"
+
+
+def test_a_changelog_without_entries_is_refused() -> None:
+    with pytest.raises(BadValueError, match=r"CHANGELOG\.md: .*Unreleased"):
+        release.notes("# Changelog\n\n## [Unreleased]\n", "0.2.0", DATE)
+
+
+def test_checksums_are_those_that_sha256sum_reads(tmp_path: Path) -> None:
+    (tmp_path / "a.whl").write_bytes(b"wheel")
+
+    assert release.checksums([tmp_path / "a.whl"]) == f"{hashlib.sha256(b'wheel').hexdigest()}  a.whl\n"
+
+
+def test_this_checkout_can_be_released() -> None:
+    version, found = release.distributions(ROOT)
+
+    assert found
+    assert all(release.closure(each.name, found) <= {other.name for other in found} for each in found)
+    assert release.notes((ROOT / "CHANGELOG.md").read_text(), version, DATE)
