@@ -26,6 +26,7 @@ from edge_planning.choosing.tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning_lab.baselines import (
     AtMeasured,
     EdgentDynamic,
@@ -43,7 +44,6 @@ from edge_planning_lab.baselines import (
     ranked_splits,
     right_sizing_only,
 )
-from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning_lab.simulation import (
     Bandwidth,
     ChangePoints,
@@ -147,7 +147,7 @@ def link_of(job: Job) -> Bandwidth:
 def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
     """Everyone but the two that need hindsight."""
     yield ProductPolicy(found.table)
-    yield ProductPolicy(found.table, Action.WAIT, name="ours_wait")
+    yield ProductPolicy(found.table, DeadlineAction.WAIT, name="ours_wait")
     yield ChangePoints(found.table)
     yield AtMeasured("edgent_static", edgent)
     yield EdgentDynamic()

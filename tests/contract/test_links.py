@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from edge_planning.links.estimates import LOW, Estimate, Sample, add, low_at
+from edge_planning.links.estimates import LOW, Estimate, LinkView, RateSample, add, low_at
 from edge_planning.replanning import Sample as PlannedSample
 from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
-from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, LinkView, RouteState, decide
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess
 
@@ -45,7 +45,7 @@ class Runtime:
     def __call__(self, at: float, rate: float) -> int:
         self.estimate = add(self.estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
         believed = self.estimate.rate if self.insured else low_at(self.estimate, at)
-        requirements = [RouteRequirement(need, need > 0) for _, need, _ in TABLE]
+        requirements = [RouteRequirement(need, need > 0, accuracy) for _, need, accuracy in TABLE]
         chosen, self.state = decide(requirements, LinkView(True, believed), self.state, at)
         return chosen
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from edge_planning.links import estimates
-from edge_planning.links.estimates import LOW, Estimate, Sample, low_at
+from edge_planning.links.estimates import LOW, Estimate, RateSample, low_at
 from edge_planning.replanning import Sample as Planned
 from edge_planning.replanning import State, observed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from enum import Enum
 from typing import Annotated, Final, Literal
 
 from pydantic import (

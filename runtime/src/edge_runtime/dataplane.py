@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_planning.routing.deadlines import DeadlineAction, Allowance, Times, allowance, head_due, usable
+from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
-from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.early_exits import run_until_confident
@@ -168,13 +167,13 @@ class Dataplane:
     async def _run_split(
         self,
         table: LoadedTable,
-        loaded: LoadedRoute,
+        chosen: Chosen,
         inputs: Mapping[str, Array],
         start: float,
         deadline: float,
     ) -> tuple[Array, LoadedRoute, str]:
         """By the hop, or by a fallback at this node; the result is that of `_respond`."""
-        known = inputs
+        loaded, trial, known = chosen.loaded, chosen.trial, inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
             try:
@@ -241,7 +240,7 @@ class Dataplane:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
                 with self._breakers.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds))[0]
+                    output = (await hop.infer(activations, allowed.seconds, allowed.only))[0]
             outcome = "ok"
             return output
         except TimeoutError:

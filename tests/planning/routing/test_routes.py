@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.routing.routes import DWELL, RouteRequirement, LinkView, RouteState, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import DWELL, RouteRequirement, RouteState, decide
 
 TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)

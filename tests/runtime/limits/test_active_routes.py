@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge_planning.routing.routes import RouteRequirement, LinkView
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import RouteRequirement
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
@@ -60,7 +61,7 @@ def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
         route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7)
         near: Any = session if name == "near" else None
         hop: Any = None if name == "near" else _Hop()
-        routes.append(LoadedRoute(route, None, hop, LatencyStats(0.02)))
+        routes.append(LoadedRoute(route, near, hop, LatencyStats(0.02)))
     placement: Any = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(latency=1.0)))
     contract: Any = None
 
@@ -72,7 +73,12 @@ def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
     return Told(
         placement,
         tuple(routes),
-        tuple(RouteRequirement(need, name != "near") for name, need in needs.items()),
+        tuple(
+            RouteRequirement(
+                need, name != "near", 0.7 if name == "near" else 0.9, 0.0 if name == "near" else 0.5
+            )
+            for name, need in needs.items()
+        ),
         {},
         next((r for r in routes if r.hop is None), None),
         contract,

@@ -12,13 +12,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_planning.routing.routes import LinkView
+from edge_planning.links.estimates import LinkView
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.inference.sessions import Halt, Session
-from edge_planning.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest

@@ -13,6 +13,8 @@ quantile of the ratios by which the samples of late fell short of what was foret
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 from typing import Final
@@ -35,15 +37,37 @@ _SETTLING: Final = 0.15  # share of the way to a sample's lower end that an esti
 _SHORT: Final = 0.25  # the same for the low quantile
 _LOWER: Final = 0.8
 _HIGHER: Final = 1.25
+_TAIL: Final = 0.5  # scale of the logistic distribution that counts as one more surprise
 _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
+    """The link as estimated.
+
+    bandwidth: bit/s, None before anything was measured. surprises: natural logarithms, ascending, of how much
+    more or less than the estimate recent transfers got; none: the estimate is taken for certain. growth: by
+    how much they have grown with the age of the estimate. backlog: bits of requests that are on their way.
+    """
 
     up: bool
     bandwidth: float | None
+    surprises: Sequence[float] = ()
+    growth: float = 1.0
+    backlog: float = 0.0
+
+    def chance(self, need: float) -> float:
+        """That the next transfer gets at least `need` bit/s."""
+        if need <= 0:
+            return 1.0
+        if not self.up or not self.bandwidth or need == inf:
+            return 0.0
+        if not self.surprises:
+            return 1.0 if need <= self.bandwidth else 0.0
+        ratio = log(need / self.bandwidth)
+        count = len(self.surprises)
+        enough = count - bisect_left(self.surprises, ratio / self.growth)
+        return (enough + 1 / (1 + exp(min(max(ratio / _TAIL, -50.0), 50.0)))) / (count + 1)
 
 
 @dataclass(frozen=True, slots=True)

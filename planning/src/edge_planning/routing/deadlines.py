@@ -55,7 +55,8 @@ class Allowance:
 
     seconds: how long it may take. fallback_in: after how many seconds the fallback starts; None: only
     once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
-    take; more than that only while other requests' hops go well.
+    take; more than that only while other requests' hops go well. only: no fallback can be in time, so the
+    hop is tried even if it will probably be late.
     """
 
     seconds: float
@@ -92,7 +93,8 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
         return Allowance(most, None, True, most)
     left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
-    fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
+    likely = times.chance >= _LIKELY
+    fair = likely and left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
     if action is DeadlineAction.FAIL:
         return Allowance(left, None, fair, left)
     if local.most <= left:

@@ -7,12 +7,12 @@ carried the request's bytes in the time that is left.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, log
+from math import inf
 from typing import Final
 
+from edge_planning.links.estimates import LinkView
 from edge_planning.routing.deadlines import usable
 
 HYSTERESIS: Final = (
@@ -25,7 +25,6 @@ LEAST_GAIN: Final = 0.01  # of expected worth, for which the active route is lef
 HOPELESS: Final = 0.05  # a chance below is none while other requests need the link
 _AS_FAST: Final = 1.1
 _EQUAL: Final = 1e-9
-_TAIL: Final = 0.5  # scale of the logistic distribution that counts as one more surprise
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +45,6 @@ class RouteRequirement:
     here: float = 0.0
     beyond: float = 0.0
     bits: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class LinkView:
-    """The link as estimated.
-
-    bandwidth: bit/s, None before anything was measured. surprises: natural logarithms, ascending, of how much
-    more or less than the estimate recent transfers got; none: the estimate is taken for certain. growth: by
-    how much they have grown with the age of the estimate. backlog: bits of requests that are on their way.
-    """
-
-    up: bool
-    bandwidth: float | None
-    surprises: Sequence[float] = ()
-    growth: float = 1.0
-    backlog: float = 0.0
-
-    def chance(self, need: float) -> float:
-        """That the next transfer gets at least `need` bit/s."""
-        if need <= 0:
-            return 1.0
-        if not self.up or not self.bandwidth or need == inf:
-            return 0.0
-        if not self.surprises:
-            return 1.0 if need <= self.bandwidth else 0.0
-        ratio = log(need / self.bandwidth)
-        count = len(self.surprises)
-        enough = count - bisect_left(self.surprises, ratio / self.growth)
-        return (enough + 1 / (1 + exp(min(max(ratio / _TAIL, -50.0), 50.0)))) / (count + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_planning import RouteTable
-from edge_planning_lab.baselines.options import Options
-from edge_planning_lab.baselines.policies import Answer, Hop, Measurement, Request
-from edge_planning.links.estimates import Estimate, RateSample, add, growth_at
+from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, growth_at
 from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
 from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
-from edge_planning.routing.routes import Asked, RouteRequirement, LinkView, RouteState, best, chance, decide
+from edge_planning.routing.routes import Asked, RouteRequirement, RouteState, best, chance, decide
+from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.policies import Answer, Hop, Measurement, Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Serving:
-    """What the policy remembers. index: candidates of the routes; local_routes: local ones behind each, if any."""
+    """What the policy remembers. index: candidates of the routes; local_routes: the local candidate
+    behind each, if any.
+    """
 
     options: Options
     index: tuple[int, ...]

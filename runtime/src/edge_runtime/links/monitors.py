@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-from edge_planning.links.estimates import Estimate, RateSample, add, contradicts, growth_at, low_at
-from edge_planning.routing.routes import LinkView
+from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, contradicts, growth_at, low_at
 from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed

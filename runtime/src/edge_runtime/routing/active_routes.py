@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from edge_planning.routing.routes import Asked, LinkView, RouteState, best, chance, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import Asked, RouteState, best, chance, decide
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
@@ -27,7 +28,11 @@ class ActiveRoute:
     """Which of a table's routes is active, and since when. `on_switch` is called when it is another one."""
 
     def __init__(
-        self, clock: Callable[[], float], breakers: BreakerRegistry, metrics: Metrics, on_switch: Callable[[], None]
+        self,
+        clock: Callable[[], float],
+        breakers: BreakerRegistry,
+        metrics: Metrics,
+        on_switch: Callable[[], None],
     ) -> None:
         self._clock, self._breakers, self._metrics, self._on_switch = clock, breakers, metrics, on_switch
         self._state = RouteState()
@@ -36,7 +41,9 @@ class ActiveRoute:
         """What the next request would take, as far as is known now."""
         return table.routes[self._decide(table, link)[0]]
 
-    def choose(self, table: LoadedTable, link: LinkMonitor | None, deadline: float, wait: float = 0.0) -> Chosen:
+    def choose(
+        self, table: LoadedTable, link: LinkMonitor | None, deadline: float, wait: float = 0.0
+    ) -> Chosen:
         """The route for one request, which can begin here after `wait` seconds."""
         index, shut, view, asked = self._decide(table, link)
         if table.local is None:
@@ -56,7 +63,9 @@ class ActiveRoute:
         same = next((i for i, r in enumerate(table.routes) if r.route.name == name), None)
         self._state = RouteState(active=same)
 
-    def _decide(self, table: LoadedTable, link: LinkMonitor | None) -> tuple[int, Collection[int], LinkView, Asked]:
+    def _decide(
+        self, table: LoadedTable, link: LinkMonitor | None
+    ) -> tuple[int, Collection[int], LinkView, Asked]:
         """The index of the active route, those of the routes whose breaker is open, and what led there."""
         now, shut, before = self._clock(), self._breakers.shut(table.hops), self._state.active
         view = LinkView(True, None) if link is None else link.view()

@@ -155,7 +155,7 @@ async def load_table(
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
         intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
-    requirements = tuple(RouteRequirement(r.route.min_bandwidth, r.route.crosses) for r in loaded)
+    requirements = tuple(_requirement(r.route) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
@@ -172,7 +172,7 @@ async def load_table(
     )
 
 
-def _choice(route: Route) -> Choice:
+def _requirement(route: Route) -> RouteRequirement:
     """What the decision has to know; of a hop whose tensors have open sizes nobody knows the bytes before."""
     first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
     sent = () if first is None else route.stages[first].slice.inputs
@@ -183,7 +183,7 @@ def _choice(route: Route) -> Choice:
     if bits and route.min_bandwidth:
         beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
     latency = route.predicted_latency
-    return Choice(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
+    return RouteRequirement(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
