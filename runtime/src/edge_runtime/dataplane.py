@@ -19,6 +19,7 @@ from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
+from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
