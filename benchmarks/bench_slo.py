@@ -26,6 +26,7 @@ from edge_planning.choosing.tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning_lab.baselines import (
     AtMeasured,
     EdgentDynamic,
@@ -45,10 +46,11 @@ from edge_planning_lab.baselines import (
 )
 from edge_planning_lab.simulation import (
     Bandwidth,
+    ChangePoints,
     LognormalProcess,
     OutageProcess,
     Outcome,
-    Production,
+    ProductPolicy,
     Scenario,
     Server,
     Stream,
@@ -110,7 +112,7 @@ def case(deadline: float, pixels: float = 4) -> Case:
     """Returns the candidates and the product's route table; pixels: bytes sent per color of a pixel.
 
     As published the image crosses the link in fp32. CIFAR-10's pixels have 8 bits, so sent as int8 nothing
-    is lost. The table has no safety factor, since the forecast includes the uncertainty of the bandwidth.
+    is lost.
     """
     model = alexnet()
     exits = tuple(
@@ -121,11 +123,15 @@ def case(deadline: float, pixels: float = 4) -> Case:
     )
     model = replace(model, exits=exits)
     device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
-    problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables(safety=1.0))
+    problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables())
     plan = plan_entry(problem)
     assert not isinstance(plan, Infeasible), plan.reasons
     every = candidates(problem)
-    return Case(options_of(useful(every), deadline, POWER), options_of(every, deadline, POWER), plan.table)
+    return Case(
+        options_of(useful(every), deadline, POWER),
+        options_of(every, deadline, POWER),
+        plan.table,
+    )
 
 
 def link_of(job: Job) -> Bandwidth:
@@ -140,8 +146,9 @@ def link_of(job: Job) -> Bandwidth:
 
 def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
     """Returns all policies except the two that need hindsight."""
-    yield Production(found.table)
-    yield Production(found.table, insured=False, name="ours_wait")
+    yield ProductPolicy(found.table)
+    yield ProductPolicy(found.table, DeadlineAction.WAIT, name="ours_wait")
+    yield ChangePoints(found.table)
     yield AtMeasured("edgent_static", edgent)
     yield EdgentDynamic()
     yield EdgentDynamic(rewarded=False, name="edgent_dynamic_accuracy")
@@ -183,7 +190,7 @@ def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
 
         figures = {policy.name: run(policy, this.options) for policy in policies(this, 1 / job.every)}
         small = case(deadline, 1)
-        figures["ours_int8"] = run(Production(small.table, name="ours_int8"), small.options)
+        figures["ours_int8"] = run(ProductPolicy(small.table, name="ours_int8"), small.options)
         splits = ranked_splits(link, this.every, arrivals)[:STATICS]
         statics = [run(Fixed("best_static", i), this.every) for i in splits]
         figures["best_static"] = max(statics, key=lambda f: f["utility"])
@@ -292,7 +299,7 @@ def draw(answer: Mapping[str, Any], job: Job, folder: Path) -> None:
     (folder / "slo-comparison.svg").write_text(comparison(figures, DRAWN))
     this, link = case(0.2), link_of(job)
     arrivals = constant(1 / job.every, 200.0)
-    stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, Production(this.table), arrivals)
+    stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, ProductPolicy(this.table), arrivals)
     run = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], 210.0))
     (folder / "slo-timeline.svg").write_text(timeline(run))
 

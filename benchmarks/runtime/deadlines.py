@@ -20,7 +20,7 @@ from benchmarks.runtime.commands import Say, described, reported, say
 from benchmarks.runtime.deployments import Deployment, Plan, deployed
 from benchmarks.runtime.switches import beyond, most_within
 from benchmarks.runtime.verdicts import Document, excuses, verdict
-from edge_runtime.routing.routes import DWELL
+from edge_planning.routing.routes import DWELL
 
 AIM: Final = 0.999
 SLO: Final = 0.150

@@ -145,8 +145,10 @@ class PlacementSpec(Part):
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
-        description="Routes by falling minBandwidth, 1 to 16. The runtime uses the first whose minBandwidth "
-        "does not exceed the measured bandwidth. The last one is local, except in mode CloudOnly."
+        description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "
+        "route with the highest expected accuracy, given the probability that it meets the deadline on the "
+        "measured link; a minBandwidth above the measured bandwidth lowers this probability. The last "
+        "route is local, except in mode CloudOnly."
     )
     relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
         default=None,

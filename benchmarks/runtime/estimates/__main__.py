@@ -31,10 +31,10 @@ from benchmarks.runtime.commands import described, say
 from benchmarks.runtime.estimates import decisions
 from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
 from benchmarks.runtime.estimates.streams import Transfer, transfers
+from edge_planning.links import estimates
+from edge_planning.links.estimates import LOW, Estimate, RateSample
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
-from edge_runtime.links import estimates
-from edge_runtime.links.estimates import LOW, Estimate, RateSample
 
 GAPS = (0.1, 0.5, 2.0, 10.0)  # mean seconds between two transfers
 ERRORS = (0.0, 0.1)

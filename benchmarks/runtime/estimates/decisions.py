@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
+from edge_planning.links.estimates import LinkView, RateSample, contradicts, sample_of
 from edge_planning.replanning import Settings
+from edge_planning.routing.routes import RouteRequirement, RouteState, decide
 from edge_planning_lab.simulation.links import Bandwidth
-from edge_runtime.links.estimates import LinkView, RateSample, contradicts, sample_of
-from edge_runtime.routing.routes import RouteRequirement, RouteState, decide
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
 SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
@@ -26,7 +26,7 @@ MOST_SECONDS = 600.0
 PRICE = Settings().price  # cost of a missed request in addition to its lost response, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
-CHOICES: Final = [RouteRequirement(need, need > 0) for need, _ in TABLE]
+CHOICES: Final = [RouteRequirement(need, need > 0, accuracy) for need, accuracy in TABLE]
 LOCAL: Final = TABLE[-1][1]
 
 

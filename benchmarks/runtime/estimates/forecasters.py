@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from edge_planning.links import estimates
+from edge_planning.links.estimates import LOW, Estimate, RateSample, low_at
 from edge_planning.replanning import Sample as Planned
 from edge_planning.replanning import State, observed
-from edge_runtime.links import estimates
-from edge_runtime.links.estimates import LOW, Estimate, RateSample, low_at
 
 _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a sample for a measurement
 
@@ -143,7 +143,7 @@ class Planner:
 
 
 class Runtime:
-    """The runtime's method: `edge_runtime.links.estimates`, with its filter of samples."""
+    """The runtime's method: `edge_planning.links.estimates`, with the runtime's filter of samples."""
 
     def __init__(self) -> None:
         self._estimate = Estimate()

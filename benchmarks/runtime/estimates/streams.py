@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_planning.links.estimates import RateSample, sample_of
 from edge_planning_lab.simulation.links import Bandwidth
-from edge_runtime.links.estimates import RateSample, sample_of
 from edge_runtime.links.transfer_rates import JITTER
 
 SMALLEST, LARGEST = 4e3, 256e3  # bytes: what cuts send

@@ -189,7 +189,7 @@ class Tables:
     routes: int = 4
     low: float = 50e3
     high: float = 1e9
-    safety: float = 1.15
+    safety: float = 1.0
     least_accuracy: float = 1e-4
     least_gain: float = 0.02
     distribution: Distribution | None = None

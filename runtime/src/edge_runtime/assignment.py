@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from copy import deepcopy
-from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -21,13 +21,13 @@ from pydantic_core import CoreSchema, core_schema
 
 from edge_api import placements, tensors
 from edge_api.placements import PlacedLink as LinkSettings
+from edge_planning.routing.deadlines import DeadlineAction
 from edge_runtime.errors import BadPlacement
 from edge_runtime.json_values import Json, shown
 from edge_runtime.tensors import Tensor
 from edge_runtime.validation_errors import describe
 
 __all__ = [
-    "DeadlineAction",
     "IntermediateSlice",
     "LinkSettings",
     "Model",
@@ -71,6 +71,11 @@ class Stage(placements.Stage):
     """A slice running at a place; one that has an address is a hop away."""
 
     slice: Slice
+
+    @property
+    def compute(self) -> float:
+        """The compute time in seconds that the plan predicts; 0 if unknown."""
+        return self.predicted_compute or 0.0
 
 
 class Route(placements.Route):
@@ -138,20 +143,17 @@ class Model(placements.PlacedModel):
     output: AnyTensor  # type: ignore[assignment]
 
 
-class DeadlineAction(StrEnum):
-    """What happens when a hop does not answer in time, as `spec.deadline.action` says it."""
-
-    LOCAL_EXIT = "LocalExit"
-    WAIT = "Wait"
-    FAIL = "Fail"
-
-
 class Spec(placements.PlacementSpec):
     """The spec of a Placement. autonomy: seconds without a word from the API server; None: without end."""
 
     model: Model
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)]
     relays: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
+
+    @cached_property
+    def deadline_action(self) -> DeadlineAction:
+        """What to send if a hop is late."""
+        return DeadlineAction(self.deadline.action)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from edge_planning.routing.deadlines import usable
 from edge_runtime.errors import (
     BadRequest,
     BadTensor,
@@ -38,7 +39,6 @@ from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
-from edge_runtime.routing.deadlines import usable
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service

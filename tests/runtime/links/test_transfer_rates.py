@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.links.estimates import RateSample
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import TcpInfo
 from edge_runtime.links.transfer_rates import (
     JITTER,

@@ -1,7 +1,8 @@
 """The interface of a policy: requests, its choices, and its measurements."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from enum import StrEnum
+from typing import Protocol, TypeVar, runtime_checkable
 
 from edge_planning_lab.baselines.options import Options
 
@@ -22,13 +23,15 @@ class Request:
 class Answer:
     """The chosen candidate, and the local one for the fallback if its response would be late (None: none).
 
-    eager: the node computes the fallback as early as possible; otherwise at the latest possible time, if no
-    response has arrived by then.
+    begin: seconds after the request's arrival at which the node starts the fallback if no response has
+    arrived; None: the latest possible time. within: seconds after the arrival at which the hop is aborted and
+    the fallback's response is sent; None: the deadline.
     """
 
     index: int
     insurance: int | None = None
-    eager: bool = False
+    begin: float | None = None
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Measurement:
 State = TypeVar("State")
 
 
+class Hop(StrEnum):
+    """How a hop ended: answered, given up for taking too long, or never begun."""
+
+    OK = "ok"
+    LATE = "late"
+    NOTHING = "nothing"
+
+
 class Policy(Protocol[State]):
     """How a service decides at one entry node. Pure: the state is passed in and returned.
 
@@ -73,3 +84,10 @@ class Policy(Protocol[State]):
     def decide(self, request: Request, state: State, now: float) -> tuple[Answer, State]: ...
 
     def observe(self, measurement: Measurement, state: State, now: float) -> State: ...
+
+
+@runtime_checkable
+class HearsHops(Protocol[State]):
+    """A policy that is told how each of its hops ended."""
+
+    def ended(self, answer: Answer, hop: Hop, state: State, now: float) -> State: ...

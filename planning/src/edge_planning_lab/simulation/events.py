@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_planning_lab.baselines.options import Options
-from edge_planning_lab.baselines.policies import Answer, Measurement, Policy, Request
+from edge_planning_lab.baselines.policies import Answer, HearsHops, Hop, Measurement, Policy, Request
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.queues import Link, Node
 from edge_planning_lab.simulation.records import Outcome, Records, Run
@@ -51,6 +51,7 @@ class _Source:
         "head",
         "index",
         "link",
+        "listener",
         "monitor",
         "node",
         "options",
@@ -70,6 +71,7 @@ class _Source:
         self.options: Options = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
+        self.listener: HearsHops[Any] | None = stream.policy if isinstance(stream.policy, HearsHops) else None
         self.deadline = options.deadline
         self.patience = options.deadline if stream.patience is None else stream.patience
         self.head, self.tail = options.head.tolist(), options.tail.tolist()
@@ -81,11 +83,11 @@ class _Source:
 class _Job:
     """A request in progress."""
 
-    __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source")
+    __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source", "until")
 
     def __init__(self, source: _Source, arrived: float) -> None:
         self.source, self.arrived = source, arrived
-        self.due = arrived + source.patience
+        self.due = self.until = arrived + source.patience
         self.answered, self.choice, self.by = inf, -1, -1
         self.bits = self.joules = 0.0
         self.insured = False
@@ -189,17 +191,21 @@ class _Loop:
             return
         if answer.insurance is not None:
             rest = source.rest[job.choice][answer.insurance]
-            latest = now if answer.eager else job.arrived + source.deadline - rest - self.guard
+            after = source.deadline - rest - self.guard if answer.begin is None else answer.begin
             if isfinite(rest):
-                self._at(max(latest, now), self._insure, (job, answer.insurance, rest))
-        begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.due)
+                self._at(max(job.arrived + after, now), self._insure, (job, answer, rest))
+        job.until = job.due if answer.within is None else min(job.arrived + answer.within, job.due)
+        begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.until)
         if end > begin:
             job.bits += crossed
             job.joules += source.watts.sending * (end - begin)
-            self._at(end, self._crossed, (job, Measurement(end - begin, crossed, complete)))
+            self._at(end, self._crossed, (job, answer, Measurement(end - begin, crossed, complete)))
+        if not complete and source.listener is not None:
+            hop = Hop.LATE if job.until > now else Hop.NOTHING
+            self._at(max(job.until, now), self._ended, (job, answer, hop))
 
-    def _crossed(self, now: float, subject: tuple[_Job, Measurement]) -> None:
-        job, measurement = subject
+    def _crossed(self, now: float, subject: tuple[_Job, Answer, Measurement]) -> None:
+        job, answer, measurement = subject
         source = job.source
         if source.node.down and source.node.gone(job.arrived, now):
             return
@@ -217,11 +223,23 @@ class _Loop:
                     return
             heappush(instances, done)
         reply = source.link.reply_at(done + source.fixed[job.choice])
+        if answer.within is not None and reply > job.until:
+            reply = inf
+        if source.listener is not None:
+            hop = Hop.OK if reply <= job.until else Hop.LATE
+            self._at(min(reply, job.until), self._ended, (job, answer, hop))
         if reply < job.answered:
             job.answered, job.by = reply, job.choice
 
-    def _insure(self, now: float, subject: tuple[_Job, int, float]) -> None:
-        job, index, rest = subject
+    def _ended(self, now: float, subject: tuple[_Job, Answer, Hop]) -> None:
+        job, answer, hop = subject
+        source = job.source
+        if source.listener is None or (source.node.down and source.node.gone(job.arrived, now)):
+            return
+        source.state = source.listener.ended(answer, hop, source.state, now)
+
+    def _insure(self, now: float, subject: tuple[_Job, Answer, float]) -> None:
+        job, answer, rest = subject
         source, node = job.source, job.source.node
         if job.answered <= now or (node.down and node.gone(job.arrived, now)):
             return
@@ -232,8 +250,8 @@ class _Loop:
         node.free_at = done
         job.insured = True
         job.joules += source.watts.computing * rest
-        held = max(done, job.arrived + source.deadline - self.guard)
-        self._at(held, self._stand_in, (job, index))
+        held = max(done, min(job.until, job.arrived + source.deadline - self.guard))
+        self._at(held, self._stand_in, (job, answer.insurance))
 
     def _stand_in(self, now: float, subject: tuple[_Job, int]) -> None:
         """Sends the fallback's response, delayed so far since the remote one would be more accurate."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from edge_runtime.routing.breakers import (
+from edge_planning.routing.breakers import (
     CHECK_EVERY,
     CHECK_WITHIN,
     CLOSED,

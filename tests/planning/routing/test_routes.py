@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import LinkView
-from edge_runtime.routing.routes import DWELL, RouteRequirement, RouteState, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import DWELL, RouteRequirement, RouteState, decide
 
-TABLE = (RouteRequirement(8e6, True), RouteRequirement(1e6, True), RouteRequirement(0, False))
+TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)
 # By way of Triton, by way of another edge node alone, local.
-NEAR = (RouteRequirement(8e6, True), RouteRequirement(0, False), RouteRequirement(0, False))
+NEAR = (RouteRequirement(8e6, True, 0.9), RouteRequirement(0, False, 0.8), RouteRequirement(0, False, 0.7))
 
 
 def _decide(

@@ -1,4 +1,4 @@
-"""The product's decisions as a policy: the planner's route table, re-planning, and the fallback."""
+"""Routes by Bayesian change-point forecasts, for comparison: no part of the product uses them."""
 
 from dataclasses import dataclass, field, replace
 
@@ -31,7 +31,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Production:
+class ChangePoints:
     """Chooses from a route table by `replan`.
 
     Attributes:
@@ -50,7 +50,7 @@ class Production:
     guard: float = 0.005
     sure: float = 0.8
     waste: float = 0.01
-    name: str = "ours"
+    name: str = "change_points"
     probes: bool = True
 
     def start(self, options: Options) -> Serving:
@@ -75,7 +75,7 @@ class Production:
             route = self._behind(request, state, now)
         insurance = state.insurance[route]
         eager = insurance is not None and self._likely_late(request, state, route, now)
-        return Answer(state.index[route], insurance, eager), state
+        return Answer(state.index[route], insurance, 0.0 if eager else None), state
 
     def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
         if measurement.seconds <= 0:

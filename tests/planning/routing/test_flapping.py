@@ -7,14 +7,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import LinkView
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 
 TABLE = (
-    RouteRequirement(8e6, True),
-    RouteRequirement(4e6, True),
-    RouteRequirement(1e6, True),
-    RouteRequirement(0, False),
+    RouteRequirement(8e6, True, 0.9),
+    RouteRequirement(4e6, True, 0.85),
+    RouteRequirement(1e6, True, 0.8),
+    RouteRequirement(0, False, 0.7),
 )
 LOCAL = len(TABLE) - 1
 

@@ -13,6 +13,8 @@ quantile of the ratios by which the samples of late fell short of what was foret
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 from typing import Final
@@ -35,15 +37,37 @@ _SETTLING: Final = 0.15  # share of the way to a sample's lower end that an esti
 _SHORT: Final = 0.25  # the same for the low quantile
 _LOWER: Final = 0.8
 _HIGHER: Final = 1.25
+_TAIL: Final = 0.5  # scale of the logistic distribution that counts as one more surprise
 _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """The link as estimated: `bandwidth` in bit/s, None before anything was measured."""
+    """The link as estimated.
+
+    bandwidth: bit/s, None before anything was measured. surprises: natural logarithms, ascending, of how much
+    more or less than the estimate recent transfers got; none: the estimate is taken for certain. growth: by
+    how much they have grown with the age of the estimate. backlog: bits of requests that are on their way.
+    """
 
     up: bool
     bandwidth: float | None
+    surprises: Sequence[float] = ()
+    growth: float = 1.0
+    backlog: float = 0.0
+
+    def chance(self, need: float) -> float:
+        """That the next transfer gets at least `need` bit/s."""
+        if need <= 0:
+            return 1.0
+        if not self.up or not self.bandwidth or need == inf:
+            return 0.0
+        if not self.surprises:
+            return 1.0 if need <= self.bandwidth else 0.0
+        ratio = log(need / self.bandwidth)
+        count = len(self.surprises)
+        enough = count - bisect_left(self.surprises, ratio / self.growth)
+        return (enough + 1 / (1 + exp(min(max(ratio / _TAIL, -50.0), 50.0)))) / (count + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +89,9 @@ class Estimate:
 
     rate, low: the level and the low quantile in bit/s, None before the first sample. at: when that ended (s).
     last, average: the forecasters, as natural logarithms of bit/s. ahead: by how much the moving average's
-    losses are less than the last value's. surprises: logarithms of sample over forecast, newest last. gap:
-    mean seconds between samples. held: the sample before this one was much slower (-1) or faster (1) than the
-    estimate and is not believed yet.
+    losses are less than the last value's. surprises: logarithms of sample over forecast, newest last. ranked:
+    the same, ascending. gap: mean seconds between samples. held: the sample before this one was much slower
+    (-1) or faster (1) than the estimate and is not believed yet.
     """
 
     rate: float | None = None
@@ -77,6 +101,7 @@ class Estimate:
     average: float = 0.0
     ahead: float = 0.0
     surprises: tuple[float, ...] = ()
+    ranked: tuple[float, ...] = ()
     gap: float = 0.0
     held: int = 0
 
@@ -124,11 +149,20 @@ def low_at(estimate: Estimate, now: float) -> float | None:
     """The low quantile (bit/s) for a transfer that starts `now`: the older the estimate, the lower."""
     if estimate.rate is None or estimate.low is None:
         return None
+    growth = growth_at(estimate, now)
+    if growth == 1.0:
+        return estimate.low
+    short: float = (estimate.low / estimate.rate) ** growth
+    return estimate.rate * short
+
+
+def growth_at(estimate: Estimate, now: float) -> float:
+    """By how much the surprises of a transfer that starts `now` are larger than those that were seen."""
     age = min(now - estimate.at, _OLDEST)
     if age <= estimate.gap or not estimate.gap:
-        return estimate.low
-    short: float = (estimate.low / estimate.rate) ** ((age / estimate.gap) ** _AGEING)
-    return estimate.rate * short
+        return 1.0
+    growth: float = (age / estimate.gap) ** _AGEING
+    return growth
 
 
 def contradicts(sample: RateSample, rate: float) -> bool:
@@ -149,5 +183,6 @@ def _estimate(
 ) -> Estimate:
     share = 1 / (1 + exp(-_SHARPNESS * ahead))  # of the moving average
     level = exp(last + share * (average - last))
-    short = sorted(surprises)[int(LOW * len(surprises))]
-    return Estimate(level, level * exp(min(short, 0.0)), at, last, average, ahead, surprises, gap, 0)
+    ranked = tuple(sorted(surprises))
+    low = level * exp(min(ranked[int(LOW * len(ranked))], 0.0))
+    return Estimate(level, low, at, last, average, ahead, surprises, ranked, gap, 0)

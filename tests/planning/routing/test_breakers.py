@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.breakers import CLOSED, Breaker, abandoned, checked, failed, may_try, seen, tried
+from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, checked, failed, may_try, seen, tried
 
 
 def _opened(now: float = 10.0) -> Breaker:
