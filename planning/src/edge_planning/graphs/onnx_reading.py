@@ -14,9 +14,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
 
+from edge_planning.declared_exits import EXITS_KEY
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.assembling import assemble
-from edge_planning.graphs.exits import EXITS_KEY, ExitDocument, read_exits
+from edge_planning.graphs.exits import ExitDocument, read_exits
 from edge_planning.graphs.models import Model
 from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
 from edge_planning.graphs.operations import Attribute, Network, Operation, TensorType

@@ -74,7 +74,7 @@ class CodecMeasurements:
             running = self._running.get(key)
         if running is None:
             graph = self._graph(model)
-            exits = tuple(read_exits(graph, request.get("exits")))
+            exits = read_exits(graph, request.get("exits"))
             data = self._blobs.read_blob(stored.digest)
             read_validation(data, graph.tensor(graph.input), self._blobs.limit)
             running = self._begin(
