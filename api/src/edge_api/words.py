@@ -20,14 +20,13 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def shown(value: object) -> str:
-    """A value as YAML and JSON write it, at most 80 characters of it."""
-    if isinstance(value, str):  # a lone surrogate cannot be encoded
-        value = value.encode("utf-8", "backslashreplace").decode()
-    text = value if isinstance(value, str) else None
-    if text is not None and len(text) > _LONGEST:
-        return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'
-    written = _written(value, _DEPTH).encode("utf-8", "backslashreplace").decode()
-    return written if len(written) <= _LONGEST else f"{written[: _LONGEST - 1]}…"
+    """A value of a manifest as YAML writes it, at most 80 characters of it."""
+    return _shown(value, yaml=True)
+
+
+def shown_json(value: object) -> str:
+    """A value of a request as JSON writes it, with NaN and Infinity, at most 80 characters of it."""
+    return _shown(value, yaml=False)
 
 
 def kind_of(value: object) -> str:
@@ -37,18 +36,29 @@ def kind_of(value: object) -> str:
     return next((word for kinds, word in _KINDS if isinstance(value, kinds)), "binary data")
 
 
-def _written(value: object, depth: int) -> str:
+def _shown(value: object, *, yaml: bool) -> str:
+    if isinstance(value, str):  # a lone surrogate cannot be encoded
+        value = value.encode("utf-8", "backslashreplace").decode()
+    text = value if isinstance(value, str) else None
+    if text is not None and len(text) > _LONGEST:
+        return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'
+    written = _written(value, _DEPTH, yaml).encode("utf-8", "backslashreplace").decode()
+    return written if len(written) <= _LONGEST else f"{written[: _LONGEST - 1]}…"
+
+
+def _written(value: object, depth: int, yaml: bool) -> str:
     if isinstance(value, dict | list | tuple) and not depth:
         return "…"
-    if isinstance(value, float) and not math.isfinite(value):
+    if yaml and isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, dict):
         first = islice(value.items(), _ITEMS)
-        return "{" + ", ".join(f"{_key(key)}: {_written(item, depth - 1)}" for key, item in first) + "}"
+        items = (f"{_key(key, yaml)}: {_written(item, depth - 1, yaml)}" for key, item in first)
+        return "{" + ", ".join(items) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_written(item, depth - 1) for item in value[:_ITEMS]) + "]"
+        return "[" + ", ".join(_written(item, depth - 1, yaml) for item in value[:_ITEMS]) + "]"
     if isinstance(value, int) and abs(value) >= 10**_LONGEST:
         return "a number of more than 80 digits"
     if isinstance(value, str):
@@ -58,5 +68,5 @@ def _written(value: object, depth: int) -> str:
     return kind_of(value)
 
 
-def _key(key: object) -> str:
-    return key[:_LONGEST] if isinstance(key, str) else _written(key, 1)
+def _key(key: object, yaml: bool) -> str:
+    return key[:_LONGEST] if yaml and isinstance(key, str) else _written(key, 1, yaml)

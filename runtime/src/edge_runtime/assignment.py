@@ -21,9 +21,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from edge_api import placements, tensors
 from edge_api.placements import PlacedLink as LinkSettings
+from edge_api.words import shown
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_runtime.errors import BadPlacement
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.tensors import Tensor
 from edge_runtime.validation_errors import describe
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from edge_api.words import shown
 from edge_planning.declared_exits import (
     EXITS_KEY,
     BadAccuracyError,
@@ -18,7 +19,6 @@ from edge_planning.declared_exits import (
 )
 from edge_runtime.errors import BadAccuracy, BadRequest, EdgeError, NoExits, UnknownOutput
 from edge_runtime.graph_analysis.analysis import unrepeatable
-from edge_runtime.json_values import shown
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 

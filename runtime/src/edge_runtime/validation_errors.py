@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic_core import ErrorDetails
 
-from edge_runtime.json_values import shown
+from edge_api.words import shown
 
 _KINDS: Final[Mapping[str, str]] = {
     "string_type": "text",

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
+from edge_api.words import shown
 from edge_runtime.errors import BadRequest
-from edge_runtime.json_values import shown
 from edge_runtime.tensors import Array, Tensor, width
 
 FP32: Final = "fp32"

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
+from edge_api.words import shown
 from edge_runtime import errors
 from edge_runtime.codecs.contracts import FORM
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
