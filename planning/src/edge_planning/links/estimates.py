@@ -1,14 +1,13 @@
-"""The bandwidth of a link from the transfers that crossed it. Pure: every moment comes in as an argument.
+"""Estimates the bandwidth of a link from transfers over it. Pure: times are arguments.
 
-A measured time is the link's plus whatever delayed this process: on a throttled node several milliseconds,
-always too long, never too short. So each sample is an interval of rates, and an estimate that lies inside it
-was right.
+A measured time includes delays of this process, several milliseconds on a throttled node, so it can be too
+long but not too short. A sample is therefore an interval of rates, and an estimate inside it was right.
 
-Two forecasters follow the samples, the last value and a moving average; the level is their mean in the
-logarithm, weighed by how well each foretold the samples of late (exponential weights: Cesa-Bianchi and Lugosi
-2006, "Prediction, Learning, and Games", section 2). So a link that holds its rate between steps is followed
-as by the last value, and one whose samples scatter is smoothed. The low quantile is the level times the
-quantile of the ratios by which the samples of late fell short of what was foretold of them.
+Two forecasters follow the samples: the last value and a moving average. The level is their mean in the
+logarithm, weighted by exponentially decayed recent error (exponential weights: Cesa-Bianchi and Lugosi 2006,
+"Prediction, Learning, and Games", section 2). The level follows the last value on a link that changes in
+steps, and the average on one whose samples scatter. The low quantile is the level times a quantile of the
+ratios of recent samples to their forecasts.
 """
 
 from __future__ import annotations
@@ -43,11 +42,15 @@ _LEAST: Final = 1.0  # bit/s; the logarithm of less says nothing
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """The link as estimated.
+    """The estimated link.
 
-    bandwidth: bit/s, None before anything was measured. surprises: natural logarithms, ascending, of how much
-    more or less than the estimate recent transfers got; none: the estimate is taken for certain. growth: by
-    how much they have grown with the age of the estimate. backlog: bits of requests that are on their way.
+    Attributes:
+        up: Whether the peer responds.
+        bandwidth: Estimate in bit/s; None before the first measurement.
+        surprises: Natural logarithms, ascending, of the ratios of recent transfers to the estimate.
+            Empty: the estimate is certain.
+        growth: Factor by which they have grown with the age of the estimate.
+        backlog: Bits of requests in transfer.
     """
 
     up: bool
@@ -57,7 +60,7 @@ class LinkView:
     backlog: float = 0.0
 
     def chance(self, need: float) -> float:
-        """That the next transfer gets at least `need` bit/s."""
+        """Returns the probability that the next transfer gets at least `need` bit/s."""
         if need <= 0:
             return 1.0
         if not self.up or not self.bandwidth or need == inf:
@@ -72,8 +75,14 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class RateSample:
-    """One transfer: when it ended (s), the least and greatest rate (bit/s) that it may have had, how long it
-    took (s, 0 when that is not known), and whether its time is the link's but for what this node added.
+    """A transfer.
+
+    Attributes:
+        at: Time of its end in seconds.
+        low: Lowest rate in bit/s that it may have had.
+        high: Highest rate in bit/s that it may have had.
+        seconds: Its duration; 0 if unknown.
+        plain: Whether its duration contains only the link's time and delays of this node.
     """
 
     at: float
@@ -85,13 +94,20 @@ class RateSample:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is known of a link.
+    """The state of the estimate.
 
-    rate, low: the level and the low quantile in bit/s, None before the first sample. at: when that ended (s).
-    last, average: the forecasters, as natural logarithms of bit/s. ahead: by how much the moving average's
-    losses are less than the last value's. surprises: logarithms of sample over forecast, newest last. ranked:
-    the same, ascending. gap: mean seconds between samples. held: the sample before this one was much slower
-    (-1) or faster (1) than the estimate and is not believed yet.
+    Attributes:
+        rate: Level in bit/s; None before the first sample.
+        low: Low quantile in bit/s; None before the first sample.
+        at: Time of the last sample's end in seconds.
+        last: Forecast of the last value, as the natural logarithm of bit/s.
+        average: Forecast of the moving average, likewise.
+        ahead: Difference of the losses of the last value and the moving average.
+        surprises: Logarithms of sample over forecast, newest last.
+        ranked: The same, ascending.
+        gap: Mean seconds between samples.
+        held: Whether the previous sample was much slower (-1) or faster (1) than the estimate and still needs
+            to be confirmed; otherwise 0.
     """
 
     rate: float | None = None
@@ -107,9 +123,9 @@ class Estimate:
 
 
 def sample_of(size: int, seconds: float, jitter: float, at: float) -> RateSample | None:
-    """A sample of `size` bytes that took at most `seconds`, of which up to `jitter` may not be the link's.
+    """Returns the sample of a transfer of `size` bytes in `seconds`, up to `jitter` of which is delay.
 
-    None when the time is too short to say anything.
+    Returns None if the time is not positive.
     """
     if seconds <= 0 or size <= 0:
         return None
@@ -118,10 +134,10 @@ def sample_of(size: int, seconds: float, jitter: float, at: float) -> RateSample
 
 
 def add(estimate: Estimate, sample: RateSample) -> Estimate:
-    """The estimate with one more sample.
+    """Returns the estimate with one more sample.
 
-    One that differs by more than a factor of two, right after another, is believed when the next one says the
-    same: a transfer may have been held up by this node, but not for longer than it ever is.
+    A sample that differs by more than a factor of two shortly after another has to be confirmed by the next
+    one, because this node may have delayed the transfer; the delay has an upper bound.
     """
     bottom = log(max(sample.low, _LEAST))
     top = max(log(sample.high), bottom) if sample.high < inf else inf
@@ -146,7 +162,7 @@ def add(estimate: Estimate, sample: RateSample) -> Estimate:
 
 
 def low_at(estimate: Estimate, now: float) -> float | None:
-    """The low quantile (bit/s) for a transfer that starts `now`: the older the estimate, the lower."""
+    """Returns the low quantile in bit/s for a transfer that starts `now`; it falls with the age."""
     if estimate.rate is None or estimate.low is None:
         return None
     growth = growth_at(estimate, now)
@@ -157,7 +173,7 @@ def low_at(estimate: Estimate, now: float) -> float | None:
 
 
 def growth_at(estimate: Estimate, now: float) -> float:
-    """By how much the surprises of a transfer that starts `now` are larger than those that were seen."""
+    """Returns the factor by which the surprises of a transfer that starts `now` exceed the recorded ones."""
     age = min(now - estimate.at, _OLDEST)
     if age <= estimate.gap or not estimate.gap:
         return 1.0
@@ -166,12 +182,12 @@ def growth_at(estimate: Estimate, now: float) -> float:
 
 
 def contradicts(sample: RateSample, rate: float) -> bool:
-    """Whether the sample cannot come from a link of this rate."""
+    """Whether the sample is impossible on a link of this rate."""
     return sample.high < _LOWER * rate or sample.low > _HIGHER * rate
 
 
 def _moved(forecast: float, bottom: float, top: float, settling: float = _SETTLING) -> float:
-    """To the nearest end of a sample; from inside a little towards the lower end, which is the likeliest."""
+    """Moves a forecast to the nearest end of a sample, or from inside it towards its lower, likelier end."""
     if forecast <= bottom:
         return bottom
     inside = min(forecast, top)

@@ -1,4 +1,4 @@
-"""How long a hop may take, and when the answer in its place has to be begun. Pure: times are arguments."""
+"""The time limit of a hop, and the latest start of its fallback. Pure: times are arguments."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-# Of the deadline, for what lies between an answer and its arrival at the caller, which does not grow with it.
+# Share of the deadline that is reserved for returning the response to the client. That time does not grow
+# with the deadline, so the reserve is limited.
 _RESERVE: Final = 0.08
 _LEAST_RESERVE, _MOST_RESERVE = 0.001, 0.015
-_LEAST_SHARE: Final = 0.25  # of the deadline: less than this is no fair try for a hop
-_FAIR: Final = 1.1  # of the planned latency, which is one for the 95th percentile already
-_LIKELY: Final = 0.5  # a hop with less of a chance is expected to be late
+_LEAST_SHARE: Final = 0.25  # of the deadline: with less, being late is not the hop's fault
+_FAIR: Final = 1.1  # times the predicted latency, which is the 95th percentile
+_LIKELY: Final = 0.5  # below this probability, a hop is expected to be late
 _ALONE_FACTOR: Final = 2.0
 _ALONE_LEAST: Final = 1.0
 
 
 class ComputeTime(Protocol):
-    """How long a computation takes here lately: on average, and what it should not take longer than."""
+    """Recent compute time at this node in seconds: the mean and an upper bound."""
 
     @property
     def seconds(self) -> float: ...
@@ -36,10 +37,14 @@ class DeadlineAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A request as its hop begins: all in seconds.
+    """A request when its hop starts; times in seconds.
 
-    elapsed: since the request came. predicted: what the plan says of the route, from end to end. chance:
-    that the hop's answer is in time, as far as the link is known.
+    Attributes:
+        slo: The SLO's latency.
+        deadline: The time that the request has.
+        elapsed: Time since the request arrived.
+        predicted: Latency of the route that the plan predicts, from end to end.
+        chance: Probability that the hop's response is in time.
     """
 
     slo: float
@@ -51,12 +56,14 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a hop gets.
+    """The limits of a hop; times in seconds.
 
-    seconds: how long it may take. fallback_in: after how many seconds the fallback starts; None: only
-    once the hop has failed. fair: whether being late is the hop's fault. expected: how long it should
-    take; more than that only while other requests' hops go well. only: no fallback can be in time, so the
-    hop is tried even if it will probably be late.
+    Attributes:
+        seconds: Maximum time of the hop.
+        fallback_in: Time after which the fallback starts; None: only when the hop has failed.
+        fair: Whether being late counts as a failure of the hop.
+        expected: Expected time of the hop. It may take longer only while the hops of other requests succeed.
+        only: Whether no fallback can be in time, so the hop is tried even if it will probably be late.
     """
 
     seconds: float
@@ -67,25 +74,26 @@ class Allowance:
 
 
 def usable(deadline: float) -> float:
-    """What of a request's time may pass before its answer is there: the rest is its way to the caller."""
+    """Returns the part of a deadline before which the response must be ready: without the reserve."""
     return deadline - min(max(_RESERVE * deadline, _LEAST_RESERVE), _MOST_RESERVE)
 
 
 def head_due(deadline: float, behind: float) -> float:
-    """After how much of a request's time its head should be done, so that what is `behind` it fits; where
-    little fits, half of the time.
+    """Returns the time in seconds at which the head is due, so that the `behind` seconds after it still fit.
+
+    If they leave less than half of the usable time, the head gets half.
     """
     left = usable(deadline)
     return max(left - max(behind, 0.0), left / 2)
 
 
 def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -> Allowance:
-    """The time for a hop beside a local computation (None without one).
+    """Returns the limits of a hop with a local fallback (None: without one).
 
-    With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the
-    other is begun at the last moment at which it is still in time, or at once. When it can no longer be, the
-    hop gets what its route is planned to take, since it is the only chance; where it is a small one, the
-    other is begun at once, so that the answer is no later than without the hop. Alone, twice the SLO.
+    If the fallback can be in time, the hop gets the remaining time without the reserve, and the fallback
+    starts at the latest possible time, or immediately. If it cannot, the hop gets its route's predicted
+    latency, and if the hop will probably be late, the fallback starts immediately, so that the response is
+    not later than without the hop. Without a fallback, the hop gets twice the SLO's latency.
     """
     expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
     if local is None or action is DeadlineAction.WAIT:

@@ -55,8 +55,8 @@ class Measurement:
 State = TypeVar("State")
 
 
-class Hop(StrEnum):
-    """How a hop ended: answered, given up for taking too long, or never begun."""
+class HopOutcome(StrEnum):
+    """How a hop ended: with a response, aborted after its time limit, or not started."""
 
     OK = "ok"
     LATE = "late"
@@ -87,7 +87,7 @@ class Policy(Protocol[State]):
 
 
 @runtime_checkable
-class HearsHops(Protocol[State]):
-    """A policy that is told how each of its hops ended."""
+class ObservesHops(Protocol[State]):
+    """A policy that observes how each of its hops ended."""
 
-    def ended(self, answer: Answer, hop: Hop, state: State, now: float) -> State: ...
+    def ended(self, answer: Answer, hop: HopOutcome, state: State, now: float) -> State: ...

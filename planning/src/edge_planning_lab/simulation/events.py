@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from edge_planning_lab.baselines.options import Options
-from edge_planning_lab.baselines.policies import Answer, HearsHops, Hop, Measurement, Policy, Request
+from edge_planning_lab.baselines.policies import (
+    Answer,
+    HopOutcome,
+    Measurement,
+    ObservesHops,
+    Policy,
+    Request,
+)
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.queues import Link, Node
 from edge_planning_lab.simulation.records import Outcome, Records, Run
@@ -71,7 +78,9 @@ class _Source:
         self.options: Options = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
-        self.listener: HearsHops[Any] | None = stream.policy if isinstance(stream.policy, HearsHops) else None
+        self.listener: ObservesHops[Any] | None = (
+            stream.policy if isinstance(stream.policy, ObservesHops) else None
+        )
         self.deadline = options.deadline
         self.patience = options.deadline if stream.patience is None else stream.patience
         self.head, self.tail = options.head.tolist(), options.tail.tolist()
@@ -201,7 +210,7 @@ class _Loop:
             job.joules += source.watts.sending * (end - begin)
             self._at(end, self._crossed, (job, answer, Measurement(end - begin, crossed, complete)))
         if not complete and source.listener is not None:
-            hop = Hop.LATE if job.until > now else Hop.NOTHING
+            hop = HopOutcome.LATE if job.until > now else HopOutcome.NOTHING
             self._at(max(job.until, now), self._ended, (job, answer, hop))
 
     def _crossed(self, now: float, subject: tuple[_Job, Answer, Measurement]) -> None:
@@ -226,12 +235,12 @@ class _Loop:
         if answer.within is not None and reply > job.until:
             reply = inf
         if source.listener is not None:
-            hop = Hop.OK if reply <= job.until else Hop.LATE
+            hop = HopOutcome.OK if reply <= job.until else HopOutcome.LATE
             self._at(min(reply, job.until), self._ended, (job, answer, hop))
         if reply < job.answered:
             job.answered, job.by = reply, job.choice
 
-    def _ended(self, now: float, subject: tuple[_Job, Answer, Hop]) -> None:
+    def _ended(self, now: float, subject: tuple[_Job, Answer, HopOutcome]) -> None:
         job, answer, hop = subject
         source = job.source
         if source.listener is None or (source.node.down and source.node.gone(job.arrived, now)):

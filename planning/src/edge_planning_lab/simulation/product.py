@@ -1,7 +1,7 @@
 """The product's decisions as a policy: the functions that the runtime calls, on simulated measurements.
 
-What the runtime has and this has not: what the kernel says of a transfer under way, the early release of
-requests that wait for a hop whose breaker opened, and health checks.
+Not simulated: what the kernel reports about a transfer in progress, the early release of requests that wait
+for a hop whose breaker opens, and health checks.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,15 +11,18 @@ from edge_planning import RouteTable
 from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, growth_at
 from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
 from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
-from edge_planning.routing.routes import Asked, RouteRequirement, RouteState, best, chance, decide
+from edge_planning.routing.routes import RouteRequest, RouteRequirement, RouteState, best, chance, decide
 from edge_planning_lab.baselines.options import Options
-from edge_planning_lab.baselines.policies import Answer, Hop, Measurement, Request
+from edge_planning_lab.baselines.policies import Answer, HopOutcome, Measurement, Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Serving:
-    """What the policy remembers. index: candidates of the routes; local_routes: the local candidate
-    behind each, if any.
+    """State.
+
+    Attributes:
+        index: Candidates of the routes.
+        local_routes: Local candidate for the fallback of each, if any.
     """
 
     options: Options
@@ -34,8 +37,8 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
-    """How long a computation takes, and what the runtime gives it where its times do not vary."""
+class ConstantTime:
+    """A compute time that does not vary, with the upper bound that the runtime assumes for it."""
 
     seconds: float
 
@@ -45,8 +48,8 @@ class Usual:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent(Answer):
-    """With what the breaker has to know of the request."""
+class SentAnswer(Answer):
+    """An answer with the fields that the breaker needs."""
 
     trial: bool = False
     fair: bool = False
@@ -54,7 +57,7 @@ class Sent(Answer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProductPolicy:
-    """Chooses from a route table as a runtime does that was given it."""
+    """Chooses from a route table by the functions that the runtime calls."""
 
     table: RouteTable
     action: DeadlineAction = DeadlineAction.LOCAL_EXIT
@@ -87,37 +90,38 @@ class ProductPolicy:
     def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
         options, requirements = state.options, state.requirements
         view = LinkView(state.up, state.estimate.rate, state.estimate.ranked, growth_at(state.estimate, now))
-        asked = Asked(options.deadline, fallbacks=state.fallbacks)
-        shut = set() if state.breaker.closed else {i for i, c in enumerate(requirements) if c.remote}
-        chosen, route = decide(requirements, view, state.route, now, shut, asked)
+        route_request = RouteRequest(options.deadline, fallbacks=state.fallbacks)
+        blocked = set() if state.breaker.closed else {i for i, c in enumerate(requirements) if c.remote}
+        chosen, route = decide(requirements, view, state.route, now, blocked, route_request)
         if request.wait or request.backlog:
-            asked, view = replace(asked, wait=request.wait), replace(view, backlog=request.backlog)
-            chosen = best(requirements, view, asked, shut)
+            route_request = replace(route_request, wait=request.wait)
+            view = replace(view, backlog=request.backlog)
+            chosen = best(requirements, view, route_request, blocked)
         state, trial = replace(state, route=route), False
-        if shut:
-            tempting = best(requirements, view, asked)
-            if tempting != chosen and requirements[tempting].remote and may_try(state.breaker, now):
-                chosen, trial = tempting, True
+        if blocked:
+            preferred = best(requirements, view, route_request)
+            if preferred != chosen and requirements[preferred].remote and may_try(state.breaker, now):
+                chosen, trial = preferred, True
                 state = replace(state, breaker=tried(state.breaker))
-        index, cover = state.index[chosen], state.local_routes[chosen]
+        index, fallback = state.index[chosen], state.local_routes[chosen]
         if options.bits[index] == 0:
             return Answer(index), state
         head = float(options.head[index])
         elapsed = (request.wait if head > 0 else 0.0) + head
-        likely = chance(requirements[chosen], chosen, view, asked)
+        likely = chance(requirements[chosen], chosen, view, route_request)
         planned = self.table.routes[chosen].latency
         times = Times(options.deadline, options.deadline, elapsed, planned, likely)
-        pace = None if cover is None else Usual(float(options.rest[index, cover]))
-        allowed = allowance(self.action, times, pace)
+        compute_time = None if fallback is None else ConstantTime(float(options.rest[index, fallback]))
+        allowed = allowance(self.action, times, compute_time)
         wait = 0.0
         if state.up and view.bandwidth and state.estimate.rate:
             wait = (options.bits[index] + request.backlog) / state.estimate.rate
         busy = wait + float(options.tail[index]) > allowed.seconds and (request.backlog or not allowed.only)
         if allowed.seconds <= 0 or busy:
-            return Sent(index, cover, elapsed, elapsed, trial), state  # LinkBusy
+            return SentAnswer(index, fallback, elapsed, elapsed, trial), state  # LinkBusy
         within = elapsed + allowed.seconds
         begin = within if allowed.fallback_in is None else elapsed + allowed.fallback_in
-        return Sent(index, cover, begin, within, trial, allowed.fair), state
+        return SentAnswer(index, fallback, begin, within, trial, allowed.fair), state
 
     def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
         if measurement.seconds <= 0:
@@ -130,11 +134,11 @@ class ProductPolicy:
         state = replace(state, estimate=add(state.estimate, RateSample(now, rate, rate, measurement.seconds)))
         return replace(state, breaker=seen(state.breaker, state.estimate.rate or inf, now))
 
-    def ended(self, answer: Answer, hop: Hop, state: Serving, now: float) -> Serving:
-        """The hop's breaker, as the runtime keeps it."""
-        assert isinstance(answer, Sent)
-        if hop is Hop.OK:
+    def ended(self, answer: Answer, hop: HopOutcome, state: Serving, now: float) -> Serving:
+        """Updates the hop's breaker as the runtime does."""
+        assert isinstance(answer, SentAnswer)
+        if hop is HopOutcome.OK:
             return replace(state, breaker=CLOSED)
-        if hop is Hop.NOTHING or not answer.fair:
+        if hop is HopOutcome.NOTHING or not answer.fair:
             return replace(state, breaker=abandoned(state.breaker)) if answer.trial else state
         return replace(state, breaker=failed(state.breaker, now, late=True, trial=answer.trial))

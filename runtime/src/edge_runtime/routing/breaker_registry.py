@@ -66,7 +66,7 @@ class BreakerRegistry:
         finally:
             del waiting[limit]
 
-    def shut(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
+    def blocked(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
         """The indexes of the hops whose breaker is not closed."""
         if not self._breakers:
             return _NONE
