@@ -1,9 +1,7 @@
-"""The runtime's estimate and choice of routes, held to the planner's.
+"""The product's estimate and choice of routes, compared with re-planning by change points.
 
-The runtime may not import edge_planning, so it has equals of its change points, hysteresis and dwell time
-(`links.estimates`, `routes`). Both are driven here by the same samples, over the same table, with the same
-dwell time; where a late answer is insured by a local one, and where it is not. Nothing here opens a socket or
-reads a clock.
+Both are driven by the same samples, over the same table, with the same dwell time; where a late answer is
+insured by a local one, and where it is not. Nothing here opens a socket or reads a clock.
 """
 
 import math
@@ -15,12 +13,12 @@ from typing import Protocol
 import numpy as np
 import pytest
 
+from edge_planning.links.estimates import LOW, Estimate, LinkView, RateSample, add, low_at
 from edge_planning.replanning import Sample as PlannedSample
 from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess
-from edge_runtime.links.estimates import LOW, Estimate, LinkView, RateSample, add, low_at
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 
 # (name, bit/s from which it is in time, accuracy); the deadline leaves 0.2 s for a transfer.
 TABLE = (("full", 4e6, 0.95), ("middle", 1e6, 0.85), ("local", 0.0, 0.70))
@@ -39,7 +37,7 @@ class Chooser(Protocol):
 
 
 class Runtime:
-    """edge_runtime: a sample is an interval as wide as its error."""
+    """What the runtime calls: a sample is an interval as wide as its error."""
 
     def __init__(self, insured: bool) -> None:
         self.insured, self.estimate, self.state = insured, Estimate(), RouteState()
@@ -47,7 +45,7 @@ class Runtime:
     def __call__(self, at: float, rate: float) -> int:
         self.estimate = add(self.estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
         believed = self.estimate.rate if self.insured else low_at(self.estimate, at)
-        requirements = [RouteRequirement(need, need > 0) for _, need, _ in TABLE]
+        requirements = [RouteRequirement(need, need > 0, accuracy) for _, need, accuracy in TABLE]
         chosen, self.state = decide(requirements, LinkView(True, believed), self.state, at)
         return chosen
 

@@ -1,6 +1,6 @@
 """Placement: the route table of an entry node; written by the operator, executed by the runtime."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -12,6 +12,8 @@ from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, 
 from edge_api.tensors import Slice, Tensor, Tensors
 
 Codec = Literal["fp32", "fp16", "int8"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+"""Every codec of a hop: runtime and operator must know these, and no others."""
 Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 
@@ -143,8 +145,10 @@ class PlacementSpec(Part):
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
-        description="Routes by falling minBandwidth, 1 to 16. The runtime uses the first whose minBandwidth "
-        "does not exceed the measured bandwidth. The last one is local, except in mode CloudOnly."
+        description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "
+        "route with the highest expected accuracy, given the probability that it meets the deadline on the "
+        "measured link; a minBandwidth above the measured bandwidth lowers this probability. The last "
+        "route is local, except in mode CloudOnly."
     )
     relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
         default=None,

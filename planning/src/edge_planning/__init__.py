@@ -4,33 +4,40 @@
 
 No clock, no randomness, no I/O; usable without Kubernetes. docs/planning.md documents the formulas and their
 sources.
+
+A name of this package is imported when it is first used, so that `edge_planning.links` and
+`edge_planning.routing`, which the runtime calls for each request, load neither numpy nor the planner.
 """
 
-from edge_planning.choosing.candidates import Candidates, Latency
-from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
-from edge_planning.choosing.entries import explain_at, plan_entry, rejected, route_table, unlimited_table
-from edge_planning.choosing.enumeration import candidates
-from edge_planning.choosing.explanations import Explanation, explain
-from edge_planning.costs.profiles import ClassProfile, Timing
-from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
-from edge_planning.errors import BadValueError, PlanningError
-from edge_planning.graphs.models import Cut, Exit, Model
-from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
-from edge_planning.problems import (
-    FP32,
-    Codec,
-    Confidence,
-    EntryProblem,
-    Helper,
-    Load,
-    Mode,
-    Objective,
-    Privacy,
-    Slo,
-    Tables,
-    fp16,
-    int8,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_planning.choosing.candidates import Candidates, Latency
+    from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
+    from edge_planning.choosing.entries import explain_at, plan_entry, rejected, route_table, unlimited_table
+    from edge_planning.choosing.enumeration import candidates
+    from edge_planning.choosing.explanations import Explanation, explain
+    from edge_planning.costs.profiles import ClassProfile, Timing
+    from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
+    from edge_planning.errors import BadValueError, PlanningError
+    from edge_planning.graphs.models import Cut, Exit, Model
+    from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
+    from edge_planning.problems import (
+        FP32,
+        Codec,
+        Confidence,
+        EntryProblem,
+        Helper,
+        Load,
+        Mode,
+        Objective,
+        Privacy,
+        Slo,
+        Tables,
+        fp16,
+        int8,
+    )
 
 __all__ = [
     "FP32",
@@ -77,3 +84,45 @@ __all__ = [
     "route_table",
     "unlimited_table",
 ]
+
+_MODULES = {
+    "choosing.candidates": ("Candidates", "Latency"),
+    "choosing.choices": ("Choice", "Chooser", "choose", "chooser"),
+    "choosing.entries": ("explain_at", "plan_entry", "rejected", "route_table", "unlimited_table"),
+    "choosing.enumeration": ("candidates",),
+    "choosing.explanations": ("Explanation", "explain"),
+    "costs.profiles": ("ClassProfile", "Timing"),
+    "distributions": ("Distribution", "LogUniform", "Weighted", "lognormal"),
+    "errors": ("BadValueError", "PlanningError"),
+    "graphs.models": ("Cut", "Exit", "Model"),
+    "plans": ("Infeasible", "Plan", "Rejection", "Route", "RouteTable"),
+    "problems": (
+        "FP32",
+        "Codec",
+        "Confidence",
+        "EntryProblem",
+        "Helper",
+        "Load",
+        "Mode",
+        "Objective",
+        "Privacy",
+        "Slo",
+        "Tables",
+        "fp16",
+        "int8",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this package
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

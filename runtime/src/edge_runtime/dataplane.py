@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_runtime.assignment import DeadlineAction
+from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
-from edge_runtime.routing.deadlines import Allowance, Times, allowance, head_due, usable
+from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
@@ -124,12 +124,13 @@ class Dataplane:
         self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """The output, the route that it came by and how that went; CannotAnswer when none can."""
-        chosen, trial = self._active_route.choose(table, self._generations.link, deadline)
+        found = self._active_route.choose(table, self._generations.link, deadline, self._runner.wait)
+        chosen = found.loaded
         try:
             if chosen.hop is None:
                 due = start + usable(deadline)
                 return *await self._run_here(table, chosen, inputs, start + deadline, due), "ok"
-            return await self._run_split(table, chosen, inputs, start, deadline, trial)
+            return await self._run_split(table, found, inputs, start, deadline)
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
@@ -167,16 +168,15 @@ class Dataplane:
     async def _run_split(
         self,
         table: LoadedTable,
-        loaded: LoadedRoute,
+        chosen: Chosen,
         inputs: Mapping[str, Array],
         start: float,
         deadline: float,
-        trial: bool,
     ) -> tuple[Array, LoadedRoute, str]:
         """By the hop, or by a fallback at this node; the result is that of `_respond`."""
-        known = inputs
+        loaded, trial, known = chosen.loaded, chosen.trial, inputs
         if loaded.session is not None and loaded.route.local is not None:
-            behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
+            behind = loaded.route.predicted_latency - loaded.route.local.compute
             try:
                 made = await self._run_stage(loaded, inputs, start + head_due(deadline, behind))
             except BaseException:
@@ -194,9 +194,10 @@ class Dataplane:
             deadline,
             self._clock() - start,
             loaded.route.predicted_latency,
+            chosen.chance,
         )
         spec = table.placement.spec
-        action, leave_at = spec.deadline.action, spec.early_exit.leave_at
+        action, leave_at = spec.deadline_action, spec.early_exit.leave_at
         allowed = allowance(action, times, fallback.stats if fallback is not None else None)
         if fallback is None:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
@@ -240,7 +241,7 @@ class Dataplane:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
                 with self._breakers.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds))[0]
+                    output = (await hop.infer(activations, allowed.seconds, allowed.only))[0]
             outcome = "ok"
             return output
         except TimeoutError:

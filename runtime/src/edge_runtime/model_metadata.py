@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
 from typing import Any
 
-from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, UnknownOutput
+from edge_api.words import shown
+from edge_planning.declared_exits import (
+    EXITS_KEY,
+    BadAccuracyError,
+    BadExitError,
+    DeclaredExit,
+    UnknownOutputError,
+    check_exits,
+    parse_exits,
+)
+from edge_runtime.errors import BadAccuracy, BadRequest, EdgeError, NoExits, UnknownOutput
 from edge_runtime.graph_analysis.analysis import unrepeatable
-from edge_runtime.json_values import Json, shown
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 
-EXITS_KEY = "edge.exits"
+_ERRORS: Mapping[type[BadExitError], type[EdgeError]] = {
+    BadAccuracyError: BadAccuracy,
+    UnknownOutputError: UnknownOutput,
+}
 MOST_TENSORS = 4
 """Tensors of a cut that the metadata lists; each further tensor means another round of slices to profile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """An output of the graph with a known accuracy; the last exit is the full model."""
-
-    name: str
-    output: str
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ModelMetadata:
     digest: str
     size: int
     input: Tensor
-    exits: tuple[tuple[Exit, Tensor, tuple[Cut, ...]], ...]
+    exits: tuple[tuple[DeclaredExit, Tensor, tuple[Cut, ...]], ...]
     unrepeatable: str
 
     def segments(self) -> list[tuple[str, str]]:
@@ -94,56 +95,17 @@ def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
     return tuple(kept)
 
 
-def read_exits(graph: Graph, given: Sequence[Any] | None) -> list[Exit]:
+def read_exits(graph: Graph, given: Sequence[Any] | None) -> tuple[DeclaredExit, ...]:
     """The given exits, else those of the file's metadata, each checked against the graph."""
-    entries: Any = given
-    if not entries:
-        found = {p.key: p.value for p in graph.model.metadata_props}.get(EXITS_KEY)
-        if found is None:
-            raise NoExits(
-                f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit; "
-                f"give at least {{name: final, output: {(graph.computed or graph.outputs)[-1]}, "
-                f"accuracy: <share of right answers on held-out data>}}"
-            )
-        try:
-            entries = json.loads(found)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(
-                f"model: the metadata {EXITS_KEY} is not JSON ({error}); write a list of exits"
-            ) from error
-    if not isinstance(entries, list) or not entries:
-        raise BadRequest(
-            f"model.exits: {shown(entries)} is not a list of exits; write [{{name, output, accuracy}}, …]"
+    stated = {p.key: p.value for p in graph.model.metadata_props}.get(EXITS_KEY)
+    if not given and stated is None:
+        raise NoExits(
+            f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit; "
+            f"give at least {{name: final, output: {(graph.computed or graph.outputs)[-1]}, "
+            f"accuracy: <share of right answers on held-out data>}}"
         )
-    exits = [_read_exit(graph, f"model.exits[{i}]", entry) for i, entry in enumerate(entries)]
-    for field in ("name", "output"):
-        values = [getattr(e, field) for e in exits]
-        twice = next((i for i, v in enumerate(values) if v in values[:i]), None)
-        if twice is not None:
-            raise BadRequest(
-                f'model.exits[{twice}].{field}: "{values[twice]}" is given twice; each exit needs its own'
-            )
-    return exits
-
-
-def _read_exit(graph: Graph, field: str, entry: Json) -> Exit:
-    if not isinstance(entry, dict):
-        raise BadRequest(f"{field}: {shown(entry)} is not an exit; write {{name, output, accuracy}}")
-    for key in ("name", "output"):
-        if not isinstance(entry.get(key), str) or not entry[key]:
-            raise BadRequest(
-                f"{field}.{key}: {shown(entry.get(key))} is not a name; write a non-empty string"
-            )
-    accuracy = entry.get("accuracy")
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float):
-        raise BadAccuracy(
-            f"{field}.accuracy: {shown(accuracy)} is not a number; write a share between 0 and 1"
-        )
-    if not isfinite(accuracy) or not 0 <= accuracy <= 1:
-        raise BadAccuracy(f"{field}.accuracy: {accuracy} is not between 0 and 1; write a share such as 0.93")
-    if entry["output"] not in graph.outputs:
-        raise UnknownOutput(
-            f'{field}.output: "{entry["output"]}" is not an output of the graph; its outputs are '
-            f"{', '.join(graph.outputs)}"
-        )
-    return Exit(entry["name"], entry["output"], float(accuracy))
+    try:
+        return check_exits(given, graph.outputs) if given else parse_exits(stated or "", graph.outputs)
+    except BadExitError as error:
+        kind = _ERRORS.get(type(error), BadRequest)
+        raise kind(f"model.exits{error.path}: {shown(error.value)} {error.problem}: {error.fix}") from error

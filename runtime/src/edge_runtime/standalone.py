@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from edge_planning.declared_exits import EXITS_KEY, BadExitError, parse_exits
+from edge_planning.routing.deadlines import usable
 from edge_runtime.errors import (
     BadRequest,
     BadTensor,
@@ -38,7 +40,6 @@ from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
-from edge_runtime.routing.deadlines import usable
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-EXITS_KEY: Final = "edge.exits"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _INLINE_VALUES: Final = 32
 _SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0.0", "BF16": "0.0"}
@@ -160,11 +160,11 @@ def read_exits(session: Session) -> dict[str, str]:
     if found is None:
         return {}
     try:
-        exits = {str(entry["name"]): str(entry["output"]) for entry in json.loads(found)}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        _log.warning("the metadata %s is no list of exits: %s", EXITS_KEY, found[:200])
+        exits = parse_exits(found)
+    except BadExitError as error:
+        _log.warning("the exits in the metadata %s are ignored: %s", EXITS_KEY, error)
         return {}
-    return {name: output for name, output in exits.items() if output in session.contract.outputs_by_name}
+    return {e.name: e.output for e in exits if e.output in session.contract.outputs_by_name}
 
 
 def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:

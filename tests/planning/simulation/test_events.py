@@ -1,4 +1,4 @@
-"""What happens to requests, against numbers made by hand and formulas of queueing."""
+"""Simulated requests against results computed by hand and formulas of queueing."""
 
 from dataclasses import replace
 from typing import Any
@@ -55,7 +55,7 @@ class Insured:
         return None
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
-        return Answer(4, 0, self.eager), None
+        return Answer(4, 0, 0.0 if self.eager else None), None
 
     def observe(self, measurement: Measurement, state: None, now: float) -> None:
         return None

@@ -1,4 +1,4 @@
-"""The breakers of a node's hops, with a hop that is made up and a clock that is set."""
+"""The breakers of a node's hops, with a simulated hop and clock."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _breakers(hop: _Hop) -> tuple[BreakerRegistry, asyncio.Event]:
 async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through() -> None:
     hop = _Hop()
     breakers, changed = _breakers(hop)
-    assert not breakers.shut([hop, None])
+    assert not breakers.blocked([hop, None])
     assert breakers.ended(hop, "failed", trial=False, fair=True) is True
-    assert breakers.shut([hop, None]) == {0}
+    assert breakers.blocked([hop, None]) == {0}
     changed.clear()
     async with asyncio.timeout(5):
         await changed.wait()  # that it was silent
@@ -45,7 +45,7 @@ async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through()
         await changed.wait()  # that it answers again
     assert [breakers.may_try(hop) for _ in range(5)] == [True, False, False, False, False]
     breakers.ended(hop, "ok", trial=True, fair=True)
-    assert not breakers.shut([hop])
+    assert not breakers.blocked([hop])
     assert hop.most == 1
     breakers.close()
 
@@ -76,7 +76,7 @@ async def test_being_late_where_there_was_no_time_is_not_the_hops_fault() -> Non
     breakers, _ = _breakers(hop)
     for _ in range(10):
         breakers.ended(hop, "late", trial=False, fair=False)
-    assert not breakers.shut([hop])
+    assert not breakers.blocked([hop])
 
 
 async def test_a_hop_that_no_table_has_any_more_is_not_asked_again() -> None:
@@ -84,7 +84,7 @@ async def test_a_hop_that_no_table_has_any_more_is_not_asked_again() -> None:
     breakers, _ = _breakers(hop)
     breakers.ended(hop, "failed", trial=False, fair=True)
     breakers.keep_only(set())
-    assert not breakers.shut([hop])
+    assert not breakers.blocked([hop])
     await asyncio.sleep(0)
     asked = hop.asked
     await asyncio.sleep(0.01)

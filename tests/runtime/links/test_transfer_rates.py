@@ -1,4 +1,4 @@
-"""What a transfer says of the link, with all taken out that was not the link."""
+"""The bandwidth that a transfer implies, without delays outside the link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.links.estimates import RateSample
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import TcpInfo
 from edge_runtime.links.transfer_rates import (
     JITTER,

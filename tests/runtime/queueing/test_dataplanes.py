@@ -48,7 +48,7 @@ def _placement(folder: Path, model: bytes, item: tuple[int, ...] = (1024,), outp
                 "service": "m",
                 "node": "a",
                 "mode": "PartitionOnly",
-                "model": {"digest": "sha256:0", "inputs": [x], "output": y},
+                "model": {"digest": f"sha256:{0:064}", "inputs": [x], "output": y},
                 "slo": {"latency": "50s"},
                 "routes": [route],
             },
@@ -109,7 +109,7 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     await plane.infer(InferenceRequest({"x": row}, ["logits"]))
     await plane.infer(InferenceRequest({"x": row}, ["logits"], within=1.0))
     await generations.close()
-    assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back
+    assert given == [pytest.approx(1049.985), pytest.approx(1000.985)]  # less what is kept for the way back
 
 
 @pytest.mark.parametrize("parts", [["found"], ["less the most over 0"], ["attention in a row"]], ids=str)

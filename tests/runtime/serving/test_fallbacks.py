@@ -1,4 +1,4 @@
-"""What answers in place of a hop: from the activation that is there, and thrown away when not needed."""
+"""Fallbacks of a hop: computed from the existing activation, and dropped if not needed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from edge_planning.links.estimates import LinkView
 from edge_runtime.assignment import parse_placement
 from edge_runtime.connections import Resolver
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import HopLate, ModelFailed
 from edge_runtime.inference.sessions import Halt, Session
-from edge_runtime.links.estimates import LinkView
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
@@ -117,7 +117,7 @@ def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
 class _Link:
     """A link that is up and fast, as far as anyone knows."""
 
-    def view(self, cautious: bool = False) -> LinkView:
+    def view(self) -> LinkView:
         return LinkView(True, 1e8)
 
     async def stop(self) -> None:

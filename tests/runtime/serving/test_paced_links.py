@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_runtime.links.estimates import RateSample
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import tcp_info
 from edge_runtime.links.transfer_rates import FinishedTransfer, sample_of_transfer, tight
 

@@ -86,13 +86,13 @@ def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: byt
     ("change", "error", "sentence"),
     [
         ({"output": "exit1_logitz"}, UnknownOutput,
-         ('model.exits[0].output: "exit1_logitz" is not an output of the graph; '
+         ('model.exits[0].output: "exit1_logitz" is not an output of the graph: '
           "its outputs are exit1_logits, exit2_logits, logits")),
         ({"accuracy": 1.3}, BadAccuracy,
-         "model.exits[0].accuracy: 1.3 is not between 0 and 1; write a share such as 0.93"),
+         "model.exits[0].accuracy: 1.3 is not between 0 and 1: write a share such as 0.93"),
         ({"accuracy": "high"}, BadAccuracy,
-         "model.exits[0].accuracy: \"high\" is not a number; write a share between 0 and 1"),
-        ({"name": ""}, BadRequest, "model.exits[0].name: \"\" is not a name; write a non-empty string"),
+         "model.exits[0].accuracy: \"high\" is not a number: write a share between 0 and 1"),
+        ({"name": ""}, BadRequest, "model.exits[0].name: \"\" is not a name: write a non-empty string"),
     ],
 )  # fmt: skip
 def test_a_wrong_exit_is_refused_by_field_value_and_fix(
@@ -104,7 +104,7 @@ def test_a_wrong_exit_is_refused_by_field_value_and_fix(
 
 
 def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
-    with pytest.raises(BadRequest, match=r'model\.exits\[1\]\.name: "exit1" is given twice'):
+    with pytest.raises(BadRequest, match=r'model\.exits\[1\]\.name: "exit1" is listed twice'):
         metadata_of(Graph(chain_model), 1, [*EXITS, {**EXITS[0], "output": "logits"}])
 
 

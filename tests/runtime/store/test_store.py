@@ -166,7 +166,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
     ("change", "reason", "words"),
     [
         ({"exits": [{"name": "e", "output": "nope", "accuracy": 0.9}]}, "UnknownOutput",
-         ('model.exits[0].output: "nope" is not an output of the graph; '
+         ('model.exits[0].output: "nope" is not an output of the graph: '
           "its outputs are exit1_logits, exit2_logits, logits")),
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
          "model.exits[0].accuracy: 1.3 is not between 0 and 1"),

@@ -93,7 +93,7 @@ async def test_all_of_a_table_are_tried_by_one_process_which_is_gone_then(nodes:
 
 async def test_each_that_fails_is_told_with_its_own_reason_and_the_others_are_tried(nodes: Any) -> None:
     gone = harmless(7)
-    node, store = nodes(crashing(), endless(), harmless(), seconds=5.0)
+    node, store = nodes(crashing(), endless(), harmless(), seconds=2.0)
     asked = [slice_of(crashing()), slice_of(gone), slice_of(endless(), 8), slice_of(harmless())]
     failures = await node.loader.admit(asked)
     kinds = {digest: type(error) for digest, error in failures.items()}

@@ -1,18 +1,14 @@
 """The exits of a model, as passed or as declared in its file, with the cuts before each."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 
-from edge_planning.errors import BadValueError, require
+from edge_planning.declared_exits import BadExitError, DeclaredExit, check_exits, parse_exits
+from edge_planning.errors import BadModelError, require
 from edge_planning.graphs.cuts import crossing_cuts, on_the_way
 from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
-
-EXITS_KEY = "edge.exits"
-"""Key in a file's metadata; the value is a JSON list of {"name", "output", "accuracy"}."""
 
 ExitDocument = Mapping[str, object]
 
@@ -35,20 +31,17 @@ def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str |
             warning += f", except {', '.join(left)}, which no input leads to"
         graph = replace(graph, warnings=(*graph.warnings, warning))
         outputs = sorted(computed, key=lambda output: _flops(graph, output))
-        entries: Sequence[object] = [{"name": o, "output": o, "accuracy": 1.0} for o in outputs]
+        declared = tuple(DeclaredExit(output, output, 1.0) for output in outputs)
     else:
-        entries = given if given is not None else _listed(graph, stated or "")
-    require(bool(entries), f"model {graph.name}: exits: the list is empty")
-    exits = tuple(_exit(graph, number, entry) for number, entry in enumerate(entries))
+        declared = _declared(graph, given, stated or "")
+    exits = tuple(Exit(e.name, e.output, e.accuracy, _cuts(graph, e.output)) for e in declared)
     _require_order(graph, exits)
     return Model(graph.name, exits, graph)
 
 
 def _require_order(graph: Graph, exits: Sequence[Exit]) -> None:
-    outputs = [exit_.output for exit_ in exits]
     where = f"model {graph.name}: exits"
-    require(len(set(outputs)) == len(outputs), f"{where}: an output is listed twice: {', '.join(outputs)}")
-    costs = [_flops(graph, output) for output in outputs]
+    costs = [_flops(graph, exit_.output) for exit_ in exits]
     dearest = costs.index(max(costs))
     require(
         costs[-1] == costs[dearest],
@@ -61,30 +54,11 @@ def _flops(graph: Graph, output: str) -> float:
     return sum(layer.flops for layer in layers_between(graph, (), (output,)))
 
 
-def _listed(graph: Graph, stated: str) -> Sequence[object]:
+def _declared(graph: Graph, given: Sequence[ExitDocument] | None, stated: str) -> tuple[DeclaredExit, ...]:
     try:
-        entries = json.loads(stated)
-    except ValueError as error:
-        raise BadValueError(f"model {graph.name}: the metadata {EXITS_KEY} is not JSON: {error}") from error
-    require(
-        isinstance(entries, list), f"model {graph.name}: the metadata {EXITS_KEY} is not a list: {stated}"
-    )
-    return list(entries)
-
-
-def _exit(graph: Graph, number: int, entry: object) -> Exit:
-    where = f"model {graph.name}: exits[{number}]"
-    if not isinstance(entry, Mapping):
-        raise BadValueError(f"{where}: {entry!r} is not {{name, output, accuracy}}")
-    name, output, accuracy = (entry.get(key) for key in ("name", "output", "accuracy"))
-    if not isinstance(name, str) or not name:
-        raise BadValueError(f"{where}.name: {name!r} is not a name")
-    if not isinstance(output, str) or output not in graph.outputs:
-        outputs = ", ".join(graph.outputs)
-        raise BadValueError(f"{where}.output: {output!r} is not an output of the graph; those are {outputs}")
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not isfinite(accuracy):
-        raise BadValueError(f"{where}.accuracy: {accuracy!r} must be a number between 0 and 1")
-    return Exit(name, output, float(accuracy), _cuts(graph, output))
+        return parse_exits(stated, graph.outputs) if given is None else check_exits(given, graph.outputs)
+    except BadExitError as error:
+        raise BadModelError(f"model {graph.name}: {error}") from error
 
 
 def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:

@@ -14,9 +14,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
 
+from edge_planning.declared_exits import EXITS_KEY
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.assembling import assemble
-from edge_planning.graphs.exits import EXITS_KEY, ExitDocument, read_exits
+from edge_planning.graphs.exits import ExitDocument, read_exits
 from edge_planning.graphs.models import Model
 from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
 from edge_planning.graphs.operations import Attribute, Network, Operation, TensorType
@@ -59,7 +60,7 @@ def read_graph(data: bytes | ModelProto, *, name: str, bounds: Mapping[str, int]
     A symbolic first dimension of an input is the batch and is set to 1. Other symbolic dimensions take the
     value in `bounds`, by name, or by tensor and axis (`image.2`) for those without a name. Parts that cannot
     be analyzed (control flow, operators that ONNX does not define, unknown shapes) become part of an opaque
-    layer, with a sentence in the graph's warnings.
+    layer, with a message in the graph's warnings.
 
     Raises:
         BadValueError: The data is not an ONNX file, the graph has a cycle or reads a tensor without a

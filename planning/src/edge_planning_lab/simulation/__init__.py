@@ -1,9 +1,10 @@
 """Discrete-event simulation of policies on nodes, links and servers."""
 
 from edge_planning_lab.simulation.arrivals import constant, poisson
+from edge_planning_lab.simulation.change_points import ChangePoints
 from edge_planning_lab.simulation.events import simulate
 from edge_planning_lab.simulation.links import Bandwidth
-from edge_planning_lab.simulation.production import Production
+from edge_planning_lab.simulation.product import ProductPolicy
 from edge_planning_lab.simulation.records import Outcome, Records, Run
 from edge_planning_lab.simulation.results import (
     Fairness,
@@ -20,12 +21,13 @@ from edge_planning_lab.simulation.traces import LognormalProcess, OutageProcess,
 __all__ = [
     "Bandwidth",
     "Broken",
+    "ChangePoints",
     "Fairness",
     "Fault",
     "LognormalProcess",
     "OutageProcess",
     "Outcome",
-    "Production",
+    "ProductPolicy",
     "Records",
     "Run",
     "Scenario",

@@ -1,9 +1,9 @@
 """The event loop: from arrivals to records.
 
-Queues are first come, first served and nobody overtakes, so when something joins a queue, its beginning and
-end are known at once (Lindley's recursion; for the link in the bits that it carries, not in seconds). Only
-what other parties may learn, and when, is an event: the end of a head, of a transfer, the moment at which the
-insurance must begin. A policy hears of a transfer when it ends, never before.
+Queues are first come, first served without overtaking, so the start and end of an entry are known when it
+joins (Lindley's recursion; for the link in bits carried, not in seconds). Events are only the times at which
+other parties learn something: the end of a head or of a transfer, the time at which the fallback must start.
+A policy observes a transfer when it ends, not earlier.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from edge_planning_lab.baselines.options import Options
-from edge_planning_lab.baselines.policies import Answer, Measurement, Policy, Request
+from edge_planning_lab.baselines.policies import (
+    Answer,
+    HopOutcome,
+    Measurement,
+    ObservesHops,
+    Policy,
+    Request,
+)
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.queues import Link, Node
 from edge_planning_lab.simulation.records import Outcome, Records, Run
@@ -24,15 +31,15 @@ Event = tuple[float, int, Callable[[float, Any], None], Any]
 
 
 def simulate(scenario: Scenario) -> Run:
-    """Runs until nothing more can happen; answers behind the scenario's duration count as open.
+    """Runs until there are no more events; responses after the scenario's duration count as open.
 
-    Deterministic: what is random comes in with arrivals, bandwidths and policies.
+    Deterministic: all randomness is in the arrivals, bandwidths and policies.
     """
     return _Loop(scenario).run()
 
 
 class _Monitor:
-    """The measurements that one node makes on one link, and the streams that hear of them."""
+    """The measurements of one node on one link, and the streams that observe them."""
 
     __slots__ = ("last", "link", "listeners", "node")
 
@@ -51,6 +58,7 @@ class _Source:
         "head",
         "index",
         "link",
+        "listener",
         "monitor",
         "node",
         "options",
@@ -70,6 +78,9 @@ class _Source:
         self.options: Options = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
+        self.listener: ObservesHops[Any] | None = (
+            stream.policy if isinstance(stream.policy, ObservesHops) else None
+        )
         self.deadline = options.deadline
         self.patience = options.deadline if stream.patience is None else stream.patience
         self.head, self.tail = options.head.tolist(), options.tail.tolist()
@@ -79,13 +90,13 @@ class _Source:
 
 
 class _Job:
-    """A request on its way."""
+    """A request in progress."""
 
-    __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source")
+    __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source", "until")
 
     def __init__(self, source: _Source, arrived: float) -> None:
         self.source, self.arrived = source, arrived
-        self.due = arrived + source.patience
+        self.due = self.until = arrived + source.patience
         self.answered, self.choice, self.by = inf, -1, -1
         self.bits = self.joules = 0.0
         self.insured = False
@@ -189,17 +200,21 @@ class _Loop:
             return
         if answer.insurance is not None:
             rest = source.rest[job.choice][answer.insurance]
-            latest = now if answer.eager else job.arrived + source.deadline - rest - self.guard
+            after = source.deadline - rest - self.guard if answer.begin is None else answer.begin
             if isfinite(rest):
-                self._at(max(latest, now), self._insure, (job, answer.insurance, rest))
-        begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.due)
+                self._at(max(job.arrived + after, now), self._insure, (job, answer, rest))
+        job.until = job.due if answer.within is None else min(job.arrived + answer.within, job.due)
+        begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.until)
         if end > begin:
             job.bits += crossed
             job.joules += source.watts.sending * (end - begin)
-            self._at(end, self._crossed, (job, Measurement(end - begin, crossed, complete)))
+            self._at(end, self._crossed, (job, answer, Measurement(end - begin, crossed, complete)))
+        if not complete and source.listener is not None:
+            hop = HopOutcome.LATE if job.until > now else HopOutcome.NOTHING
+            self._at(max(job.until, now), self._ended, (job, answer, hop))
 
-    def _crossed(self, now: float, subject: tuple[_Job, Measurement]) -> None:
-        job, measurement = subject
+    def _crossed(self, now: float, subject: tuple[_Job, Answer, Measurement]) -> None:
+        job, answer, measurement = subject
         source = job.source
         if source.node.down and source.node.gone(job.arrived, now):
             return
@@ -217,11 +232,23 @@ class _Loop:
                     return
             heappush(instances, done)
         reply = source.link.reply_at(done + source.fixed[job.choice])
+        if answer.within is not None and reply > job.until:
+            reply = inf
+        if source.listener is not None:
+            hop = HopOutcome.OK if reply <= job.until else HopOutcome.LATE
+            self._at(min(reply, job.until), self._ended, (job, answer, hop))
         if reply < job.answered:
             job.answered, job.by = reply, job.choice
 
-    def _insure(self, now: float, subject: tuple[_Job, int, float]) -> None:
-        job, index, rest = subject
+    def _ended(self, now: float, subject: tuple[_Job, Answer, HopOutcome]) -> None:
+        job, answer, hop = subject
+        source = job.source
+        if source.listener is None or (source.node.down and source.node.gone(job.arrived, now)):
+            return
+        source.state = source.listener.ended(answer, hop, source.state, now)
+
+    def _insure(self, now: float, subject: tuple[_Job, Answer, float]) -> None:
+        job, answer, rest = subject
         source, node = job.source, job.source.node
         if job.answered <= now or (node.down and node.gone(job.arrived, now)):
             return
@@ -232,11 +259,11 @@ class _Loop:
         node.free_at = done
         job.insured = True
         job.joules += source.watts.computing * rest
-        held = max(done, job.arrived + source.deadline - self.guard)
-        self._at(held, self._stand_in, (job, index))
+        held = max(done, min(job.until, job.arrived + source.deadline - self.guard))
+        self._at(held, self._stand_in, (job, answer.insurance))
 
     def _stand_in(self, now: float, subject: tuple[_Job, int]) -> None:
-        """The insurance's answer goes out, held back until then: the reply would be the better one."""
+        """Sends the fallback's response, delayed so far since the remote one would be more accurate."""
         job, index = subject
         reply = now + job.source.fixed[index]
         if reply < job.answered:
@@ -267,7 +294,7 @@ class _Loop:
             source.state = source.policy.observe(measurement, source.state, now)
 
     def _restart(self, now: float, node: Node) -> None:
-        """The node is back and remembers nothing."""
+        """Restarts the node without its previous state."""
         node.free_at = now
         for source in self.sources:
             if source.node is node:

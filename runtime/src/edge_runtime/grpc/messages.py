@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
+from edge_api.words import shown
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
 from edge_runtime.protocol.requests import DecodedRequest, check_output, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor

@@ -97,6 +97,15 @@ class Runner:
         return self._clock() - run.since if run is not None else 0.0
 
     @property
+    def wait(self) -> float:
+        """For how many seconds the thread is busy with what was asked for before, about."""
+        run = self._run
+        if run is None and not self._jobs:
+            return 0.0
+        begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
+        return begun + sum(job.session.seconds for job in self._jobs)
+
+    @property
     def stuck(self) -> str:
         """Why what waits for the thread is not going to be answered soon; empty while it is."""
         if self.running <= self._stuck_after:

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
+from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, contradicts, growth_at, low_at
 from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes
-from edge_runtime.links.estimates import Estimate, LinkView, RateSample, add, contradicts, low_at
 from edge_runtime.links.probe_budgets import Why
 from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
 from edge_runtime.links.transfer_rates import (
@@ -86,12 +86,14 @@ class LinkMonitor:
         self._tasks: list[asyncio.Task[None]] = []
         self._wake, self._moving = asyncio.Event(), asyncio.Event()
 
-    def view(self, cautious: bool = False) -> LinkView:
-        """The link as a routing decision sees it: by its level, or by its low quantile."""
-        rate = low_at(self._estimate, self._clock()) if cautious else self._estimate.rate
+    def view(self) -> LinkView:
+        """The link as a routing decision sees it."""
+        estimate = self._estimate
+        rate = estimate.rate
         if rate is not None and self._cap is not None:
             rate = min(rate, self._cap)
-        return LinkView(self._up, rate)
+        backlog = 8.0 * sum(t.size - t.moved() for t in self._transfers) if self._transfers else 0.0
+        return LinkView(self._up, rate, estimate.ranked, growth_at(estimate, self._clock()), backlog)
 
     def report(self) -> LinkReport:
         """The link as the status shows it."""
@@ -116,6 +118,11 @@ class LinkMonitor:
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._transfers
+
     def wait_for(self, size: int) -> float | None:
         """Seconds until `size` more bytes would have arrived behind those on their way; None when not known.
 
@@ -126,8 +133,7 @@ class LinkMonitor:
             return inf if self._transfers else None
         if not view.bandwidth:
             return None
-        backlog = sum(t.size - t.moved() for t in self._transfers)
-        return 8.0 * (backlog + size) / view.bandwidth
+        return (view.backlog + 8.0 * size) / view.bandwidth
 
     def begin(self, sock: socket.socket, size: int, paced: bool = True) -> Transfer:
         """A request of `size` bytes is about to be written to `sock`; a probe is not `paced`: it is to find

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from edge_runtime.links.estimates import RateSample, sample_of
+from edge_planning.links.estimates import RateSample, sample_of
 from edge_runtime.links.probe_budgets import LEAST, MOST
 from edge_runtime.links.transfer_rates import JITTER, fastest
 

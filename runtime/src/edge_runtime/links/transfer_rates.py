@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from edge_runtime.links.estimates import RateSample
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import TcpInfo
 
 JITTER: Final = (

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from edge_api.words import shown_json
 from edge_runtime.errors import BadTensor
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.nonfinite import Constant, written
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
 
@@ -35,15 +36,17 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
     A shape whose values could not be sent in one request is refused too.
     """
     if datatype != tensor.datatype:
-        raise BadTensor(f"{where}.datatype: {shown(datatype)}, but {tensor.name} has {tensor.datatype}")
+        raise BadTensor(f"{where}.datatype: {shown_json(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
         hint = f", where {_open_sizes(tensor)}" if -1 in tensor.shape else ""
-        raise BadTensor(f"{where}.shape: {shown(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}")
+        raise BadTensor(
+            f"{where}.shape: {shown_json(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}"
+        )
     # A size of 0 makes no other one possible that could not be sent.
     if prod(max(d, 1) for d in dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
-            f"{where}.shape: {shown(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
+            f"{where}.shape: {shown_json(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
             f"{tensor.name} has {list(tensor.shape)}"
         )
     return dims
@@ -67,7 +70,7 @@ def from_bytes(tensor: Tensor, shape: tuple[int, ...], raw: bytes | memoryview, 
 def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) -> Array:
     """An array of JSON values, flat or nested; BadTensor when they are not exactly the datatype's."""
     if not isinstance(data, list):
-        raise BadTensor(f"{where}.data: a list of values is expected, not {shown(data)}")
+        raise BadTensor(f"{where}.data: a list of values is expected, not {shown_json(data)}")
     flat = _flat(data, tensor, where)
     if len(flat) != prod(shape):
         raise BadTensor(f"{where}.data: {len(flat)} values, but {list(shape)} takes {prod(shape)}")
@@ -86,7 +89,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
     found = set(map(type, values))
     if not found <= _ALLOWED[kind]:
         wrong = next(v for v in values if type(v) not in _ALLOWED[kind])
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)})")
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown_json(wrong)})")
     try:
         if kind == "O":
             return _texts(values, shape, where)
@@ -100,7 +103,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
     except (FloatingPointError, OverflowError) as error:
         wrong = _beyond(values, dtype)
         how = "too small" if wrong < 0 and kind != "f" else "too large"
-        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown(wrong)} is {how})") from error
+        raise BadTensor(f"{where}: not {tensor.datatype} values ({shown_json(wrong)} is {how})") from error
 
 
 def to_raw(datatype: str, array: Array) -> bytes | memoryview:

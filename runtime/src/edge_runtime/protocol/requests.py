@@ -13,8 +13,9 @@ from typing import Final
 
 import orjson
 
+from edge_api.words import shown_json
 from edge_runtime.errors import BadRequest, BadTensor
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, to_raw
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.nonfinite import read
@@ -62,11 +63,11 @@ def decode_request(
             return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
     header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
-        raise BadRequest(f"body: a JSON object is expected, not {shown(header)}")
+        raise BadRequest(f"body: a JSON object is expected, not {shown_json(header)}")
     identity = header.get("id")
     identity = "" if identity is None else identity
     if not isinstance(identity, str):
-        raise BadRequest(f"id: {shown(identity)} is not a string")
+        raise BadRequest(f"id: {shown_json(identity)} is not a string")
     parameters = _parameters(header, "")
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
     wanted = _wanted(header.get("outputs"), parameters, contract)
@@ -88,7 +89,7 @@ def timeout_of(microseconds: Json) -> float | None:
         return None
     if type(microseconds) is not int or not 0 <= microseconds < 1 << 64:
         raise BadRequest(
-            f"parameters.timeout: {shown(microseconds)} is not a number of microseconds; "
+            f"parameters.timeout: {shown_json(microseconds)} is not a number of microseconds; "
             f"write a whole number from 1 up, or 0 for none"
         )
     return microseconds * 1e-6 or None
@@ -103,7 +104,7 @@ def stream_of(sequence: Json) -> str:
     if isinstance(sequence, str) and len(sequence) <= _LONGEST_STREAM:
         return sequence
     raise BadRequest(
-        f"parameters.sequence_id: {shown(sequence)} is neither a number from 0 up "
+        f"parameters.sequence_id: {shown_json(sequence)} is neither a number from 0 up "
         f"nor a text of at most {_LONGEST_STREAM} characters"
     )
 
@@ -124,7 +125,7 @@ def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BadRequest(f"{where}parameters: a JSON object is expected, not {shown(found)}")
+        raise BadRequest(f"{where}parameters: a JSON object is expected, not {shown_json(found)}")
     return found
 
 
@@ -133,7 +134,7 @@ def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool
     if value is None:
         return otherwise
     if not isinstance(value, bool):
-        raise BadRequest(f"{where}parameters.{name}: {shown(value)} is neither true nor false")
+        raise BadRequest(f"{where}parameters.{name}: {shown_json(value)} is neither true nor false")
     return value
 
 
@@ -142,7 +143,7 @@ def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -
     if entries is None or entries == []:
         return [(t.name, binary) for t in contract.outputs]
     if not isinstance(entries, list):
-        raise BadRequest(f"outputs: {shown(entries)} is not a list")
+        raise BadRequest(f"outputs: {shown_json(entries)} is not a list")
     wanted: dict[str, bool] = {}
     for i, entry in enumerate(entries):
         where = f"outputs[{i}]"
@@ -159,7 +160,7 @@ def check_output(name: Json, before: Mapping[str, bool], contract: Contract, whe
     """The name; BadTensor for an output that the model lacks or that is asked for twice."""
     if not isinstance(name, str) or name not in contract.outputs_by_name:
         raise BadTensor(
-            f"{where}.name: {shown(name)} is not an output of the model; "
+            f"{where}.name: {shown_json(name)} is not an output of the model; "
             f"it has {', '.join(contract.outputs_by_name)}"
         )
     if name in before:
@@ -253,16 +254,18 @@ def decode_tensors(
     if entries is None:
         entries = []
     if not isinstance(entries, list):
-        raise BadRequest(f"{field}: a list of tensors is expected, not {shown(entries)}")
+        raise BadRequest(f"{field}: a list of tensors is expected, not {shown_json(entries)}")
     arrays: dict[str, Array] = {}
     for i, entry in enumerate(entries):
         where = f"{field}[{i}]"
         if not isinstance(entry, dict):
-            raise BadTensor(f"{where}: {shown(entry)} is not a tensor; write name, shape, datatype and data")
+            raise BadTensor(
+                f"{where}: {shown_json(entry)} is not a tensor; write name, shape, datatype and data"
+            )
         tensor = expected.get(entry["name"]) if isinstance(entry.get("name"), str) else None
         if tensor is None:
             raise BadTensor(
-                f"{where}.name: {shown(entry.get('name'))} is not one of the model's; "
+                f"{where}.name: {shown_json(entry.get('name'))} is not one of the model's; "
                 f"it has {', '.join(expected)}"
             )
         if tensor.name in arrays:
@@ -278,7 +281,7 @@ def decode_tensors(
             raise BadTensor(f"{where}.data: given beside binary_data_size; send one of the two")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(raw):
             raise BadTensor(
-                f"{where}: binary_data_size {shown(size)}, but {len(raw)} bytes are left in the body"
+                f"{where}: binary_data_size {shown_json(size)}, but {len(raw)} bytes are left in the body"
             )
         arrays[tensor.name], raw = from_bytes(tensor, shape, raw[:size], where), raw[size:]
     if len(arrays) != len(expected):

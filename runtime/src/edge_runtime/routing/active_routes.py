@@ -1,19 +1,35 @@
-"""The route that requests take now, decided again for each and whenever the link was measured."""
+"""The active route of a table, decided for each request and after each measurement of the link."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
-from edge_runtime.links.estimates import LinkView
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import RouteRequest, RouteState, best, chance, decide
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
-from edge_runtime.routing.routes import RouteState, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A request's route.
+
+    Attributes:
+        loaded: The route.
+        trial: Whether the request tests a hop whose breaker is open.
+        chance: Probability that the route's own response is in time.
+    """
+
+    loaded: LoadedRoute
+    trial: bool = False
+    chance: float = 1.0
 
 
 class ActiveRoute:
-    """Which of a table's routes is active, and since when. `on_switch` is called when it is another one."""
+    """The active route of a table and the state of the decision. Calls `on_switch` when the route changes."""
 
     def __init__(
         self,
@@ -26,54 +42,69 @@ class ActiveRoute:
         self._state = RouteState()
 
     def of(self, table: LoadedTable, link: LinkMonitor | None) -> LoadedRoute:
-        """What the next request would take, as far as is known now."""
+        """Returns the route that the next request would take."""
         return table.routes[self._decide(table, link)[0]]
 
     def choose(
-        self, table: LoadedTable, link: LinkMonitor | None, deadline: float
-    ) -> tuple[LoadedRoute, bool]:
-        """The route for one request, and whether it is the one that finds out about a hop that failed."""
-        index, shut = self._decide(table, link)
-        chosen, local = table.routes[index], table.local
-        if local is None:
-            return chosen, False
-        if shut and (tried := self._to_be_tried(table, link, index, shut)) is not None:
-            return tried, True
-        hurried = deadline < min(table.placement.spec.slo.latency, chosen.route.predicted_latency)
-        return (local if hurried and local.stats.most <= deadline else chosen), False
+        self, table: LoadedTable, link: LinkMonitor | None, deadline: float, wait: float = 0.0
+    ) -> Chosen:
+        """Returns the route for one request, which this node can start after `wait` seconds."""
+        index, blocked, view, request = self._decide(table, link)
+        if table.local is None:
+            return Chosen(table.routes[index])
+        if wait > 0 or view.backlog > 0 or deadline < request.deadline:
+            request = replace(request, deadline=deadline, wait=wait)
+            index = best(table.requirements, view, request, blocked)
+        trial = self._to_be_tried(table, view, request, index, blocked) if blocked else None
+        index = index if trial is None else trial
+        likely = chance(table.requirements[index], index, view, request)
+        return Chosen(table.routes[index], trial is not None, likely)
 
     def hand_over(self, before: LoadedTable | None, table: LoadedTable) -> None:
-        """A table takes over: the route of the same name stays active, where it has one."""
+        """Switches to another table. If it has a route with the active one's name, that stays active."""
         active = self._state.active
         name = before.routes[active].route.name if before is not None and active is not None else None
         same = next((i for i, r in enumerate(table.routes) if r.route.name == name), None)
         self._state = RouteState(active=same)
 
-    def _decide(self, table: LoadedTable, link: LinkMonitor | None) -> tuple[int, Collection[int]]:
-        """The index of the route, and those of the routes whose breaker is open."""
-        now, shut, before = self._clock(), self._breakers.shut(table.hops), self._state.active
-        index, self._state = decide(table.requirements, _view(table, link), self._state, now, shut)
+    def _decide(
+        self, table: LoadedTable, link: LinkMonitor | None
+    ) -> tuple[int, Collection[int], LinkView, RouteRequest]:
+        """Returns the index of the active route, those of blocked routes, and the inputs of the decision."""
+        now, blocked, before = self._clock(), self._breakers.blocked(table.hops), self._state.active
+        view = LinkView(True, None) if link is None else link.view()
+        request = _request(table)
+        alone = replace(view, backlog=0.0) if view.backlog else view
+        index, self._state = decide(table.requirements, alone, self._state, now, blocked, request)
         if index != before:
             route = table.routes[index].route
             self._metrics.active(route.name, route.exit, before is not None)
             self._on_switch()
-        return index, shut
+        return index, blocked, view, request
 
     def _to_be_tried(
-        self, table: LoadedTable, link: LinkMonitor | None, index: int, shut: Collection[int]
-    ) -> LoadedRoute | None:
-        """The best of the routes that would be taken but for a breaker which may be tried."""
+        self, table: LoadedTable, view: LinkView, request: RouteRequest, index: int, blocked: Collection[int]
+    ) -> int | None:
+        """Returns the best blocked route that would be selected otherwise and whose breaker may be tried."""
         passed = set[int]()
         while True:
-            best = decide(table.requirements, _view(table, link), RouteState(), 0.0, passed)[0]
-            hop = table.routes[best].hop
-            if best == index or hop is None or best in passed:
+            found = best(table.requirements, view, request, passed)
+            hop = table.routes[found].hop
+            if found == index or hop is None or found in passed:
                 return None
-            if best in shut and self._breakers.may_try(hop):
-                return table.routes[best]
-            passed.add(best)
+            if found in blocked and self._breakers.may_try(hop):
+                return found
+            passed.add(found)
 
 
-def _view(table: LoadedTable, link: LinkMonitor | None) -> LinkView:
-    """The link's estimated bandwidth if a fallback answers for a late hop, else its low quantile."""
-    return LinkView(True, None) if link is None else link.view(cautious=not table.has_fallback)
+def _request(table: LoadedTable) -> RouteRequest:
+    """Returns a request with the SLO's latency as its deadline and no wait."""
+    here = [r.session.seconds if r.session is not None else 0.0 for r in table.routes]
+    fallbacks: list[tuple[float, float] | None] = []
+    if table.has_fallback:
+        found = [table.fallback(r) if r.hop is not None else None for r in table.routes]
+        fallbacks = [
+            (c.route.accuracy, c.session.seconds) if c is not None and c.session is not None else None
+            for c in found
+        ]
+    return RouteRequest(table.placement.spec.slo.latency, 0.0, here, fallbacks)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from edge_runtime.routing.breakers import (
+from edge_planning.routing.breakers import (
     CHECK_EVERY,
     CHECK_WITHIN,
     CLOSED,
@@ -66,7 +66,7 @@ class BreakerRegistry:
         finally:
             del waiting[limit]
 
-    def shut(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
+    def blocked(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
         """The indexes of the hops whose breaker is not closed."""
         if not self._breakers:
             return _NONE

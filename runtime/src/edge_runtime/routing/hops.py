@@ -57,25 +57,27 @@ class Hop:
             return False
         return response.status == 200
 
-    async def infer(self, arrays: Sequence[Array], within: float) -> list[Array]:
+    async def infer(self, arrays: Sequence[Array], within: float, only: bool = False) -> list[Array]:
         """The outputs for `arrays`, which were checked before, in at most `within` seconds.
 
-        Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
+        only: nothing else can answer in time, so a link that seems too slow is tried while nobody else needs
+        it. Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
         closed, so that what is stuck in it cannot hold up the next request.
         """
         with current.get().hop(self._client.url, self._stage.place, self._stage.model or "") as trace:
-            return await self._infer(arrays, within, trace)
+            return await self._infer(arrays, within, only, trace)
 
-    async def _infer(self, arrays: Sequence[Array], within: float, trace: Trace) -> list[Array]:
+    async def _infer(self, arrays: Sequence[Array], within: float, only: bool, trace: Trace) -> list[Array]:
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
-        if within <= 0 or (wait is not None and wait + self._stage.predicted_compute > within):
+        late = wait is not None and wait + self._stage.compute > within
+        if within <= 0 or (late and not (only and self._link is not None and self._link.idle)):
             raise LinkBusy(
                 f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
                 f"{within:.3f} s are left"
             )
         # The next stage's time begins when all of the request is there.
-        body = encode_request(self._inputs, arrays, self._names, within - (wait or 0.0))
+        body = encode_request(self._inputs, arrays, self._names, within - min(wait or 0.0, within / 2))
         headers = (
             f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
         )
@@ -107,7 +109,7 @@ class Hop:
                 self._link.forget(transfer)
             raise
         if self._link is not None and transfer is not None:
-            self._link.finish(transfer, self._stage.predicted_compute)
+            self._link.finish(transfer, self._stage.compute)
         trace.status(response.status)
         if response.status == HTTPStatus.GATEWAY_TIMEOUT:
             raise HopLate(f"{self._stage.place}: {self._stage.model} had no answer within its time")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_runtime.assignment import DeadlineAction, IntermediateSlice, Placement, Route, Slice, Stage
+from edge_planning.routing.deadlines import DeadlineAction
+from edge_planning.routing.routes import RouteRequirement
+from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
-from edge_runtime.routing.routes import RouteRequirement
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.tensors import Contract, Tensor
 
@@ -78,7 +79,7 @@ class LoadedTable:
     @property
     def has_fallback(self) -> bool:
         """Whether a local route answers when a hop is late."""
-        return self.local is not None and self.placement.spec.deadline.action is DeadlineAction.LOCAL_EXIT
+        return self.local is not None and self.placement.spec.deadline_action is DeadlineAction.LOCAL_EXIT
 
     @property
     def bytes(self) -> int:
@@ -154,7 +155,7 @@ async def load_table(
             continue
         gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
         intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
-    requirements = tuple(RouteRequirement(r.route.min_bandwidth, r.route.crosses) for r in loaded)
+    requirements = tuple(_requirement(r.route) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # whichever exit answers
@@ -169,6 +170,20 @@ async def load_table(
         "; ".join(missing),
         tuple(intermediates),
     )
+
+
+def _requirement(route: Route) -> RouteRequirement:
+    """What the decision has to know; of a hop whose tensors have open sizes nobody knows the bytes before."""
+    first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
+    sent = () if first is None else route.stages[first].slice.inputs
+    known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
+    bits = 8.0 * sum(t.item_bytes() for t in sent) if known else 0.0
+    here = route.local.compute if route.local is not None else 0.0
+    beyond = sum(stage.compute for stage in route.stages if stage.address is not None)
+    if bits and route.min_bandwidth:
+        beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
+    latency = route.predicted_latency
+    return RouteRequirement(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:

@@ -16,8 +16,8 @@ from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from edge_api.words import shown
 from edge_runtime.errors import BadRequest, DigestMismatch
-from edge_runtime.json_values import shown
 
 DATA_KEY: Final = "edge.data"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
+from edge_api.words import shown
 from edge_runtime.errors import BadRequest, UnsupportedScheme
-from edge_runtime.json_values import shown
 
 SCHEMES: Final = ("store", "https", "http", "file")
 _LONGEST: Final = 2048

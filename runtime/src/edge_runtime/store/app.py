@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 
+from edge_api.words import shown
 from edge_runtime.asgi import Receive, Scope, Send, chunks, parse_json, read_body, respond
 from edge_runtime.errors import (
     BadRequest,
@@ -23,7 +24,6 @@ from edge_runtime.errors import (
     Unreachable,
 )
 from edge_runtime.http.heads import STATUS
-from edge_runtime.json_values import shown
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from edge_api.words import shown
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, TooLarge
-from edge_runtime.json_values import shown
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -13,9 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from edge_api.words import shown
 from edge_runtime.codecs.contracts import FORM, FP32, check_codec
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
+from edge_api.words import shown
 from edge_runtime import errors
 from edge_runtime.codecs.contracts import FORM
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
-from edge_runtime.json_values import Json, shown
+from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
@@ -74,7 +75,7 @@ class CodecMeasurements:
             running = self._running.get(key)
         if running is None:
             graph = self._graph(model)
-            exits = tuple(read_exits(graph, request.get("exits")))
+            exits = read_exits(graph, request.get("exits"))
             data = self._blobs.read_blob(stored.digest)
             read_validation(data, graph.tensor(graph.input), self._blobs.limit)
             running = self._begin(

@@ -11,11 +11,12 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
+from edge_planning.declared_exits import DeclaredExit
 from edge_runtime.codecs.contracts import CODECS, FP32
 from edge_runtime.codecs.nodes import check_opset
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
-from edge_runtime.model_metadata import MOST_TENSORS, Exit, worthwhile
+from edge_runtime.model_metadata import MOST_TENSORS, worthwhile
 from edge_runtime.slicing import Graph
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
@@ -39,7 +40,7 @@ class Order:
     blobs: str
     model: str
     validation: str
-    exits: tuple[Exit, ...]
+    exits: tuple[DeclaredExit, ...]
     limit: int
     budget: float
 
@@ -51,13 +52,13 @@ class Order:
     def of(cls, document: Mapping[str, Any]) -> Order:
         """From its document."""
         fields = {name: document[name] for name in cls.__dataclass_fields__}
-        return cls(**fields | {"exits": tuple(Exit(**entry) for entry in document["exits"])})
+        return cls(**fields | {"exits": tuple(DeclaredExit(**entry) for entry in document["exits"])})
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     graph: Graph
-    exits: tuple[Exit, ...]
+    exits: tuple[DeclaredExit, ...]
     inputs: Array
     labels: Array
     budget: float

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from edge_api.words import shown
 from edge_runtime.errors import DigestMismatch, NotFound, Unreachable
-from edge_runtime.json_values import shown
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import inside, pins
 from edge_runtime.store.addresses import Address, address_of

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import LinkView
-from edge_runtime.routing.routes import DWELL, RouteRequirement, RouteState, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import DWELL, RouteRequirement, RouteState, decide
 
-TABLE = (RouteRequirement(8e6, True), RouteRequirement(1e6, True), RouteRequirement(0, False))
+TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)
 # By way of Triton, by way of another edge node alone, local.
-NEAR = (RouteRequirement(8e6, True), RouteRequirement(0, False), RouteRequirement(0, False))
+NEAR = (RouteRequirement(8e6, True, 0.9), RouteRequirement(0, False, 0.8), RouteRequirement(0, False, 0.7))
 
 
 def _decide(
@@ -51,7 +51,7 @@ def test_noise_of_a_few_percent_around_a_threshold_causes_one_switch() -> None:
     assert set(seen) == {1}
 
 
-def test_routes_whose_hop_is_shut_are_passed_over() -> None:
+def test_routes_whose_breaker_is_open_are_skipped() -> None:
     assert decide(TABLE, LinkView(True, 20e6), RouteState(active=0), 0.0, {0, 1})[0] == 2
     assert decide(TABLE, LinkView(True, 20e6), RouteState(active=0), 0.0, {0})[0] == 1
 
@@ -82,10 +82,10 @@ def test_over_time_there_is_no_more_than_one_switch_in_each_dwell_time(
     steps: list[tuple[float, bool, float, set[int]]],
 ) -> None:
     state, now, switches = RouteState(active=0), 0.0, 0
-    for pause, up, bandwidth, shut in steps:
+    for pause, up, bandwidth, blocked in steps:
         now += pause
         before = state.active
-        _, state = decide(TABLE, LinkView(up, bandwidth), state, now, shut)
+        _, state = decide(TABLE, LinkView(up, bandwidth), state, now, blocked)
         switches += state.active != before
     # Downward switches may run ahead of their time, by as many as there are routes below.
     assert switches <= now / DWELL + len(TABLE)

@@ -1,4 +1,4 @@
-"""How long a hop may take, and when the answer in its place is begun."""
+"""The time limit of a hop, and when the fallback starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.assignment import DeadlineAction
+from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
 from edge_runtime.inference.latency_stats import LatencyStats
-from edge_runtime.routing.deadlines import Times, allowance
 
 
 def _about(seconds: float, fallback_in: float | None, fair: bool) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import LOW, Estimate, RateSample, add, contradicts, low_at, sample_of
+from edge_planning.links.estimates import LOW, Estimate, RateSample, add, contradicts, low_at, sample_of
 
 JITTER = 0.006
 RATES = [20e6, 4e6, 1e6, 0.25e6]

@@ -1,8 +1,8 @@
-"""A circuit breaker for each next hop. Pure: every moment comes in as an argument.
+"""A circuit breaker for each next hop. Pure: times are arguments.
 
-Closed, all requests may take the hop. Open, none may. Half open, from `retry_at` on, one request at a time
-may: its outcome closes the breaker or opens it for twice as long. It is half open before its time once the
-hop answers a health check after leaving one unanswered, or the link is clearly faster.
+While it is closed, all requests may take the hop; while it is open, none. From `retry_at` on it is half open:
+one request at a time may take the hop, and its outcome closes the breaker or opens it for twice as long. It
+is half open earlier if the hop responds to a health check after missing one, or if the link got faster.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
-LATES: Final = 2  # one late answer may be chance; a refusal or a broken connection is none
+LATES: Final = 2  # one late response can be chance; a refusal or a broken connection opens it at once
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 8.0
 FASTER: Final = 1.4
@@ -22,12 +22,15 @@ _MOST_TRIPS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """One hop's state.
+    """The state of one hop.
 
-    lates: late answers in a row while closed. trips: how often in a row it opened; 0 while closed.
-    retry_at: when (seconds) it is half open. trying: whether the one request is under way.
-    silent: whether a health check went unanswered since it opened.
-    slowest: the least bandwidth (bit/s) seen since it opened.
+    Attributes:
+        lates: Number of consecutive late responses while closed.
+        trips: How often it opened in succession; 0 while closed.
+        retry_at: Time in seconds from which it is half open.
+        trying: Whether the one request of the half-open state is in progress.
+        silent: Whether a health check got no response since it opened.
+        slowest: Lowest bandwidth in bit/s measured since it opened.
     """
 
     lates: int = 0
@@ -47,22 +50,22 @@ CLOSED: Final = Breaker()
 
 
 def may_try(breaker: Breaker, now: float) -> bool:
-    """Whether it is half open and the one request that may take the hop is not under way yet."""
+    """Whether it is half open and no request tests the hop yet."""
     return not breaker.closed and not breaker.trying and now >= breaker.retry_at
 
 
 def tried(breaker: Breaker) -> Breaker:
-    """The one request sets out."""
+    """Returns the state while a request tests the hop."""
     return replace(breaker, trying=True)
 
 
 def abandoned(breaker: Breaker) -> Breaker:
-    """The one request ended without having asked the hop."""
+    """Returns the state after the test ended without a request to the hop."""
     return replace(breaker, trying=False)
 
 
 def failed(breaker: Breaker, now: float, *, late: bool, trial: bool) -> Breaker:
-    """After a hop that failed, or was late. What set out before the breaker opened says nothing new."""
+    """Returns the state after a failed or late hop. Requests sent before it opened do not count."""
     if breaker.closed:
         if late and breaker.lates + 1 < LATES:
             return replace(breaker, lates=breaker.lates + 1)
@@ -75,7 +78,7 @@ def failed(breaker: Breaker, now: float, *, late: bool, trial: bool) -> Breaker:
 
 
 def checked(breaker: Breaker, healthy: bool, now: float) -> Breaker:
-    """After a health check. An answer after silence means that the hop is back; one without says nothing."""
+    """Returns the state after a health check. Only a response after a missed one shows that it is back."""
     if breaker.closed:
         return breaker
     if not healthy:
@@ -84,7 +87,7 @@ def checked(breaker: Breaker, healthy: bool, now: float) -> Breaker:
 
 
 def seen(breaker: Breaker, bandwidth: float, now: float) -> Breaker:
-    """After a measurement of the link: what was late on a slow link is worth another try on a faster one."""
+    """Returns the state after a measurement of the link: on a faster link, a late hop is tried again."""
     if breaker.closed:
         return breaker
     if bandwidth > FASTER * breaker.slowest:

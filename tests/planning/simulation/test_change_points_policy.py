@@ -1,4 +1,4 @@
-"""The product's own decisions in the simulator: route table, re-planning, insurance."""
+"""Routes by change-point forecasts in the simulator: route table, re-planning, fallback."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from edge_planning_lab.baselines import Measurement, Options, Request, clairvoya
 from edge_planning_lab.simulation import (
     Bandwidth,
     Broken,
+    ChangePoints,
     Fault,
     LognormalProcess,
     Outcome,
-    Production,
     Run,
     constant,
     simulate,
@@ -37,14 +37,14 @@ def planned(deadline: float) -> tuple[Options, RouteTable]:
     return options_of(candidates(problem), deadline), plan.table
 
 
-def run(policy: Production, options: Options, link: Bandwidth, seconds: float = 60.0, **more: Any) -> Run:
+def run(policy: ChangePoints, options: Options, link: Bandwidth, seconds: float = 60.0, **more: Any) -> Run:
     arrivals = constant(1.0, seconds, 0.3).tolist()
     return simulate(make_scenario(policy, arrivals, options, link, duration=seconds + 5, **more))
 
 
 def test_on_a_steady_fast_link_every_answer_is_the_full_models() -> None:
     options, table = planned(0.2)
-    found = summary(run(Production(table), options, Bandwidth.constant(5e6)).records)
+    found = summary(run(ChangePoints(table), options, Bandwidth.constant(5e6)).records)
     assert found.attainment == 1.0
     assert found.accuracy > 0.775  # the first request meets an unknown link
     assert found.switches <= 1
@@ -52,7 +52,7 @@ def test_on_a_steady_fast_link_every_answer_is_the_full_models() -> None:
 
 def test_without_a_link_the_local_exit_answers_everything() -> None:
     options, table = planned(0.2)
-    found = summary(run(Production(table), options, Bandwidth.constant(0.0)).records)
+    found = summary(run(ChangePoints(table), options, Bandwidth.constant(0.0)).records)
     assert [found.attainment, found.accuracy] == pytest.approx([1.0, 0.68])
 
 
@@ -61,25 +61,25 @@ def test_with_the_insurance_no_request_is_missed_when_the_far_end_goes_away(kind
     options, table = planned(0.2)
     name = {Broken.LINK: "up", Broken.SERVER: "triton"}[kind]
     fault = Fault(kind, name, 20.4, 40.4)
-    insured = run(Production(table), options, Bandwidth.constant(5e6), faults=[fault]).records
+    insured = run(ChangePoints(table), options, Bandwidth.constant(5e6), faults=[fault]).records
     assert set(insured.outcome.tolist()) == {Outcome.IN_TIME}
     assert summary(insured).insured >= 1
-    waiting = Production(table, insured=False, name="ours_wait")
+    waiting = ChangePoints(table, insured=False, name="ours_wait")
     plain = run(waiting, options, Bandwidth.constant(5e6), faults=[fault]).records
     assert int((plain.outcome != Outcome.IN_TIME).sum()) >= 1
 
 
 def test_where_the_local_exit_is_too_slow_there_is_no_insurance() -> None:
     options, table = planned(0.1)
-    state = Production(table).start(options)
+    state = ChangePoints(table).start(options)
     assert set(state.insurance) == {None}
-    state = Production(planned(0.3)[1]).start(planned(0.3)[0])
+    state = ChangePoints(planned(0.3)[1]).start(planned(0.3)[0])
     assert {planned(0.3)[0].names[i] for i in state.insurance if i is not None} == {"exit2@local"}
 
 
 def test_one_who_waits_behind_others_is_decided_by_what_is_left_of_its_time() -> None:
     options, table = planned(0.3)
-    policy = Production(table)
+    policy = ChangePoints(table)
     state = policy.start(options)
     for moment in range(10):
         state = policy.observe(Measurement(0.1, 3e5), state, float(moment))
@@ -98,8 +98,8 @@ def test_the_insurance_never_lowers_utility_and_nobody_beats_the_clairvoyant(
 ) -> None:
     options, table = planned(deadline)
     link = LognormalProcess().sample(np.random.default_rng(seed), 60.0)
-    insured = run(Production(table), options, link)
-    waiting = run(Production(table, insured=False), options, link)
+    insured = run(ChangePoints(table), options, link)
+    waiting = run(ChangePoints(table, insured=False), options, link)
     bound, _ = clairvoyant(link, options, insured.scenario.streams[0].arrivals)
     assert insured.records.utility.sum() >= waiting.records.utility.sum() - 1e-9
     assert insured.records.utility.sum() <= bound.sum() + 1e-9

@@ -1,11 +1,11 @@
-"""The circuit breaker: a function of what happened to a hop and when."""
+"""The circuit breaker as a function of a hop's results and their times."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.routing.breakers import CLOSED, Breaker, abandoned, checked, failed, may_try, seen, tried
+from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, checked, failed, may_try, seen, tried
 
 
 def _opened(now: float = 10.0) -> Breaker:

@@ -7,14 +7,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.links.estimates import LinkView
-from edge_runtime.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
 
 TABLE = (
-    RouteRequirement(8e6, True),
-    RouteRequirement(4e6, True),
-    RouteRequirement(1e6, True),
-    RouteRequirement(0, False),
+    RouteRequirement(8e6, True, 0.9),
+    RouteRequirement(4e6, True, 0.85),
+    RouteRequirement(1e6, True, 0.8),
+    RouteRequirement(0, False, 0.7),
 )
 LOCAL = len(TABLE) - 1
 
@@ -32,10 +32,10 @@ FLAPS = st.tuples(
 def _moves(steps: list[Step], start: int | None = None) -> list[tuple[float, int, int]]:
     """The switches: (second, from, to)."""
     state, now, moves = RouteState(active=start), 0.0, []
-    for pause, up, bandwidth, shut in steps:
+    for pause, up, bandwidth, blocked in steps:
         now += pause
         before = state.active
-        _, state = decide(TABLE, LinkView(up, bandwidth), state, now, shut)
+        _, state = decide(TABLE, LinkView(up, bandwidth), state, now, blocked)
         if before is not None and state.active is not None and state.active != before:
             moves.append((now, before, state.active))
     return moves
@@ -63,9 +63,9 @@ def test_while_no_hop_fails_upward_switches_wait_out_the_dwell_time_of_the_one_b
 @given(st.lists(FLAPS, max_size=150), st.integers(0, LOCAL))
 def test_no_route_is_kept_whose_need_the_estimate_does_not_cover(steps: list[Step], start: int) -> None:
     state, now = RouteState(active=start), 0.0
-    for pause, up, bandwidth, shut in steps:
+    for pause, up, bandwidth, blocked in steps:
         now += pause
-        index, state = decide(TABLE, LinkView(up, bandwidth), state, now, shut)
+        index, state = decide(TABLE, LinkView(up, bandwidth), state, now, blocked)
         assert TABLE[index].min_bandwidth <= bandwidth
 
 

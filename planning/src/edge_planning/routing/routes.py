@@ -1,0 +1,198 @@
+"""Selects the route of the next request. Pure: time and link state are arguments.
+
+The value of a route is its accuracy times the probability that its response is in time, plus the value of the
+fallback times the probability that it is not. The probability is the share of recent transfers that would
+have carried the request's bytes in the remaining time, given their deviations from the link's estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+from edge_planning.links.estimates import LinkView
+from edge_planning.routing.deadlines import usable
+
+HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
+DWELL: Final = 0.5
+MISS_PRICE: Final = 0.5  # cost of a missed deadline in addition to the lost response, in units of accuracy
+WASTE: Final = 0.01  # by which a fallback is worth less than the same response by the local route
+LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving the active route if it is as fast
+LEAST_CHANCE: Final = 0.05  # below it, a request does not use a link that other requests need
+_AS_FAST: Final = 1.1
+_EQUAL: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequirement:
+    """The properties of a route that the decision needs.
+
+    Attributes:
+        min_bandwidth: Bandwidth in bit/s from which the plan uses the route.
+        remote: Whether a hop crosses the measured link. Hops between edge nodes do not.
+        accuracy: Accuracy of its response.
+        latency: Predicted latency in seconds at min_bandwidth.
+        here: Predicted compute time in seconds at this node.
+        beyond: Predicted seconds that are neither this node's nor the measured link's.
+        bits: Size of the transfer over that link. 0 if unknown; then min_bandwidth decides.
+    """
+
+    min_bandwidth: float
+    remote: bool
+    accuracy: float = 0.0
+    latency: float = 0.0
+    here: float = 0.0
+    beyond: float = 0.0
+    bits: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """The state between decisions.
+
+    Attributes:
+        active: Index of the route; None before the first decision.
+        settled_at: Time in seconds from which a switch to a route with a higher need is allowed.
+    """
+
+    active: int | None = None
+    settled_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """A request when it arrives.
+
+    Attributes:
+        deadline: Time that it has, in seconds.
+        wait: Seconds until this node can start it.
+        here: Recent compute time of this node in seconds, for each route. Default: as predicted.
+        fallbacks: For each route, the accuracy of its fallback and the seconds that it takes after this
+            node's part; None if there is no fallback.
+    """
+
+    deadline: float = inf
+    wait: float = 0.0
+    here: Sequence[float] = ()
+    fallbacks: Sequence[tuple[float, float] | None] = ()
+
+    def head_done(self, index: int, requirement: RouteRequirement) -> float:
+        """Seconds until this node has computed its part."""
+        here = self.here[index] if self.here else requirement.here
+        return self.wait + here if here else 0.0
+
+
+WITHOUT_DEADLINE: Final = RouteRequest()
+
+
+def decide(
+    table: Sequence[RouteRequirement],
+    link: LinkView,
+    state: RouteState,
+    now: float,
+    blocked: Collection[int] = (),
+    request: RouteRequest = WITHOUT_DEADLINE,
+) -> tuple[int, RouteState]:
+    """Returns the index of the route for a request at `now`, and the next state.
+
+    The route with the highest value is selected, the fastest of equals. A switch to a route with a higher
+    need has to exceed the hysteresis and waits for the dwell time; a switch to a lower need is immediate. If
+    the table has a route that is not remote, remote routes are skipped while the link is down or unmeasured,
+    and so are `blocked` routes, whose breaker is open.
+    """
+    chosen = best(table, link, request, blocked, state, now)
+    return chosen, state if chosen == state.active else _switched(state, chosen, now)
+
+
+def best(
+    table: Sequence[RouteRequirement],
+    link: LinkView,
+    request: RouteRequest,
+    blocked: Collection[int] = (),
+    state: RouteState = RouteState(),
+    now: float = 0.0,
+) -> int:
+    """Returns the index of the route that `decide` would select."""
+    avoidable = any(not requirement.remote for requirement in table)
+    known = link.up and link.bandwidth is not None
+    active, settled = state.active, now >= state.settled_at
+    top, quickest, found, kept = -inf, inf, -1, (-inf, inf)
+    for index, requirement in enumerate(table):
+        if avoidable and (index in blocked or (requirement.remote and not known)):
+            continue
+        upward = active is not None and index < active
+        if upward and not settled and active not in blocked:
+            continue
+        value, seconds = expected_value(requirement, index, link, request, HYSTERESIS if upward else 1.0)
+        if index == active:
+            kept = value, seconds
+        if value > top + _EQUAL or (value >= top - _EQUAL and seconds < quickest - _EQUAL):
+            top, quickest, found = max(value, top), seconds, index
+    if found < 0:
+        return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
+    if active is not None and kept[0] >= top - LEAST_GAIN and kept[1] <= _AS_FAST * quickest:
+        return active
+    return found
+
+
+def expected_value(
+    requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest, factor: float = 1.0
+) -> tuple[float, float]:
+    """Returns the expected value of a route's response, and its latency at the estimated bandwidth.
+
+    A fallback is worth its accuracy minus WASTE. Without a fallback in time, a late response costs
+    MISS_PRICE. factor: multiplies the bandwidth that the route needs.
+    """
+    fallback = _fallback(requirement, index, request)
+    likely, seconds = _chance_and_latency(requirement, index, link, request, fallback is not None, factor)
+    otherwise = -MISS_PRICE if fallback is None else fallback[0] - WASTE
+    return requirement.accuracy * likely + otherwise * (1 - likely), seconds
+
+
+def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:
+    """Returns the probability that a route's own response is in time."""
+    insured = _fallback(requirement, index, request) is not None
+    return _chance_and_latency(requirement, index, link, request, insured, 1.0)[0]
+
+
+def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) -> tuple[float, float] | None:
+    """Returns the route's fallback if it would be in time."""
+    found = request.fallbacks[index] if request.fallbacks else None
+    if found is None or request.head_done(index, requirement) + found[1] > usable(request.deadline):
+        return None
+    return found
+
+
+def _chance_and_latency(
+    requirement: RouteRequirement,
+    index: int,
+    link: LinkView,
+    request: RouteRequest,
+    insured: bool,
+    factor: float,
+) -> tuple[float, float]:
+    """Returns the probability that a route's own response is in time, and its latency in seconds."""
+    seconds = request.head_done(index, requirement) + requirement.beyond
+    if not requirement.remote:
+        return 1.0 if seconds <= request.deadline else 0.0, seconds
+    until = usable(request.deadline) if insured else request.deadline
+    if not requirement.bits:
+        need = requirement.min_bandwidth if requirement.latency <= until else inf
+    else:
+        bits = requirement.bits + link.backlog
+        need = max(bits / (until - seconds), requirement.min_bandwidth) if until > seconds else inf
+        seconds += bits / link.bandwidth if link.bandwidth else inf
+    found = link.chance(factor * need)
+    return 0.0 if link.backlog and found < LEAST_CHANCE else found, seconds
+
+
+def _switched(state: RouteState, chosen: int, now: float) -> RouteState:
+    """Returns the state after a switch, which adds a dwell time: on average at most one switch in each.
+
+    Only a switch to a higher need waits for it, since one to a lower need keeps deadlines.
+    """
+    if state.active is None:
+        return replace(state, active=chosen)
+    return RouteState(chosen, max(state.settled_at, now) + DWELL)
