@@ -18,7 +18,6 @@ from edge_planning.routing.deadlines import usable
 HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
 DWELL: Final = 0.5
 MISS_PRICE: Final = 0.5  # cost of a missed deadline in addition to the lost response, in units of accuracy
-WASTE: Final = 0.01  # by which a fallback is worth less than the same response by the local route
 LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving the active route if it is as fast
 LEAST_CHANCE: Final = 0.05  # below it, a request does not use a link that other requests need
 _AS_FAST: Final = 1.1
@@ -118,7 +117,7 @@ def best(
     avoidable = any(not requirement.remote for requirement in table)
     known = link.up and link.bandwidth is not None
     active, settled = state.active, now >= state.settled_at
-    top, quickest, found, kept = -inf, inf, -1, (-inf, inf)
+    found: list[tuple[float, float, int]] = []  # value, seconds, index
     for index, requirement in enumerate(table):
         if avoidable and (index in blocked or (requirement.remote and not known)):
             continue
@@ -126,15 +125,15 @@ def best(
         if upward and not settled and active not in blocked:
             continue
         value, seconds = expected_value(requirement, index, link, request, HYSTERESIS if upward else 1.0)
-        if index == active:
-            kept = value, seconds
-        if value > top + _EQUAL or (value >= top - _EQUAL and seconds < quickest - _EQUAL):
-            top, quickest, found = max(value, top), seconds, index
-    if found < 0:
+        found.append((value, seconds, index))
+    if not found:
         return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
-    if active is not None and kept[0] >= top - LEAST_GAIN and kept[1] <= _AS_FAST * quickest:
-        return active
-    return found
+    top = max(found)[0]
+    seconds, fastest = min((s, i) for v, s, i in found if v >= top - _EQUAL)
+    kept = next((f for f in found if f[2] == active), None)
+    if kept is not None and kept[0] >= top - LEAST_GAIN and kept[1] <= _AS_FAST * seconds:
+        return kept[2]
+    return fastest
 
 
 def expected_value(
@@ -142,12 +141,12 @@ def expected_value(
 ) -> tuple[float, float]:
     """Returns the expected value of a route's response, and its latency at the estimated bandwidth.
 
-    A fallback is worth its accuracy minus WASTE. Without a fallback in time, a late response costs
-    MISS_PRICE. factor: multiplies the bandwidth that the route needs.
+    A fallback is worth its accuracy. Without a fallback in time, a late response costs MISS_PRICE.
+    factor: multiplies the bandwidth that the route needs.
     """
     fallback = _fallback(requirement, index, request)
     likely, seconds = _chance_and_latency(requirement, index, link, request, fallback is not None, factor)
-    otherwise = -MISS_PRICE if fallback is None else fallback[0] - WASTE
+    otherwise = -MISS_PRICE if fallback is None else fallback[0]
     return requirement.accuracy * likely + otherwise * (1 - likely), seconds
 
 
