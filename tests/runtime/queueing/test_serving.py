@@ -99,7 +99,7 @@ async def test_what_a_request_allows_is_the_deadline_in_the_queue(monkeypatch: p
 
 
 def test_a_head_is_due_so_that_what_lies_behind_it_fits() -> None:
-    assert usable(1.0) == pytest.approx(0.985)
+    assert usable(1.0) == pytest.approx(0.92)
     assert usable(0.004) == pytest.approx(0.003)
     assert head_due(0.1, 0.03) == pytest.approx(0.062)
     assert head_due(0.1, 0.2) == pytest.approx(0.046)  # that cannot fit: half

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-# Share of the deadline that is reserved for returning the response to the client. That time does not grow
-# with the deadline, so the reserve is limited.
+# Share of the deadline that is reserved for returning the response to the client, at least 1 ms.
 _RESERVE: Final = 0.08
-_LEAST_RESERVE, _MOST_RESERVE = 0.001, 0.015
+_LEAST_RESERVE: Final = 0.001
 _LEAST_SHARE: Final = 0.25  # of the deadline: with less, being late is not the hop's fault
 _FAIR: Final = 1.1  # times the predicted latency, which is the 95th percentile
 _LIKELY: Final = 0.5  # below this probability, a hop is expected to be late
@@ -75,7 +74,7 @@ class Allowance:
 
 def usable(deadline: float) -> float:
     """Returns the part of a deadline before which the response must be ready: without the reserve."""
-    return deadline - min(max(_RESERVE * deadline, _LEAST_RESERVE), _MOST_RESERVE)
+    return deadline - max(_RESERVE * deadline, _LEAST_RESERVE)
 
 
 def head_due(deadline: float, behind: float) -> float:

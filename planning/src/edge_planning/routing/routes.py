@@ -17,10 +17,9 @@ from edge_planning.routing.deadlines import usable
 
 HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
 DWELL: Final = 0.5
-MISS_PRICE: Final = 0.5  # cost of a missed deadline in addition to the lost response, in units of accuracy
-LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving the active route if it is as fast
+MISS_PRICE: Final = 10.0  # cost of a missed deadline in addition to the lost response, in units of accuracy
+LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving a route whose need the estimate covers
 LEAST_CHANCE: Final = 0.05  # below it, a request does not use a link that other requests need
-_AS_FAST: Final = 1.1
 _EQUAL: Final = 1e-9
 
 
@@ -96,10 +95,11 @@ def decide(
 ) -> tuple[int, RouteState]:
     """Returns the index of the route for a request at `now`, and the next state.
 
-    The route with the highest value is selected, the fastest of equals. A switch to a route with a higher
-    need has to exceed the hysteresis and waits for the dwell time; a switch to a lower need is immediate. If
-    the table has a route that is not remote, remote routes are skipped while the link is down or unmeasured,
-    and so are `blocked` routes, whose breaker is open.
+    The route with the highest value is selected; of equals, the first whose need the estimate covers, which
+    the plan prefers at this bandwidth. A switch to a route with a higher need has to exceed the hysteresis
+    and waits for the dwell time; a switch to a lower need is immediate. If the table has a route that is not
+    remote, remote routes are skipped while the link is down or unmeasured, and so are `blocked` routes, whose
+    breaker is open.
     """
     chosen = best(table, link, request, blocked, state, now)
     return chosen, state if chosen == state.active else _switched(state, chosen, now)
@@ -117,43 +117,44 @@ def best(
     avoidable = any(not requirement.remote for requirement in table)
     known = link.up and link.bandwidth is not None
     active, settled = state.active, now >= state.settled_at
-    found: list[tuple[float, float, int]] = []  # value, seconds, index
+    found: dict[int, tuple[float, bool]] = {}  # value, and whether the estimate covers its need
     for index, requirement in enumerate(table):
         if avoidable and (index in blocked or (requirement.remote and not known)):
             continue
         upward = active is not None and index < active
         if upward and not settled and active not in blocked:
             continue
-        value, seconds = expected_value(requirement, index, link, request, HYSTERESIS if upward else 1.0)
-        found.append((value, seconds, index))
+        factor = HYSTERESIS if upward else 1.0
+        covered = not requirement.remote or (link.bandwidth or 0.0) >= factor * requirement.min_bandwidth
+        found[index] = expected_value(requirement, index, link, request, factor), covered
     if not found:
         return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
-    top = max(found)[0]
-    seconds, fastest = min((s, i) for v, s, i in found if v >= top - _EQUAL)
-    kept = next((f for f in found if f[2] == active), None)
-    if kept is not None and kept[0] >= top - LEAST_GAIN and kept[1] <= _AS_FAST * seconds:
-        return kept[2]
-    return fastest
+    top = max(value for value, _ in found.values())
+    equals = [i for i, (value, _) in found.items() if value >= top - _EQUAL]
+    first = next((i for i in equals if found[i][1]), equals[-1])
+    if active in found and active < first and found[active][1] and found[active][0] >= top - LEAST_GAIN:
+        return active
+    return first
 
 
 def expected_value(
     requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest, factor: float = 1.0
-) -> tuple[float, float]:
-    """Returns the expected value of a route's response, and its latency at the estimated bandwidth.
+) -> float:
+    """Returns the expected value of a route's response.
 
     A fallback is worth its accuracy. Without a fallback in time, a late response costs MISS_PRICE.
     factor: multiplies the bandwidth that the route needs.
     """
     fallback = _fallback(requirement, index, request)
-    likely, seconds = _chance_and_latency(requirement, index, link, request, fallback is not None, factor)
+    likely = _chance(requirement, index, link, request, fallback is not None, factor)
     otherwise = -MISS_PRICE if fallback is None else fallback[0]
-    return requirement.accuracy * likely + otherwise * (1 - likely), seconds
+    return requirement.accuracy * likely + otherwise * (1 - likely)
 
 
 def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:
     """Returns the probability that a route's own response is in time."""
     insured = _fallback(requirement, index, request) is not None
-    return _chance_and_latency(requirement, index, link, request, insured, 1.0)[0]
+    return _chance(requirement, index, link, request, insured, 1.0)
 
 
 def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) -> tuple[float, float] | None:
@@ -164,27 +165,27 @@ def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) 
     return found
 
 
-def _chance_and_latency(
+def _chance(
     requirement: RouteRequirement,
     index: int,
     link: LinkView,
     request: RouteRequest,
     insured: bool,
     factor: float,
-) -> tuple[float, float]:
-    """Returns the probability that a route's own response is in time, and its latency in seconds."""
+) -> float:
+    """Returns the probability that a route's own response is in time."""
     seconds = request.head_done(index, requirement) + requirement.beyond
     if not requirement.remote:
-        return 1.0 if seconds <= request.deadline else 0.0, seconds
+        return 1.0 if seconds <= request.deadline else 0.0
     until = usable(request.deadline) if insured else request.deadline
     if not requirement.bits:
         need = requirement.min_bandwidth if requirement.latency <= until else inf
+    elif until > seconds:
+        need = max((requirement.bits + link.backlog) / (until - seconds), requirement.min_bandwidth)
     else:
-        bits = requirement.bits + link.backlog
-        need = max(bits / (until - seconds), requirement.min_bandwidth) if until > seconds else inf
-        seconds += bits / link.bandwidth if link.bandwidth else inf
+        need = inf
     found = link.chance(factor * need)
-    return 0.0 if link.backlog and found < LEAST_CHANCE else found, seconds
+    return 0.0 if link.backlog and found < LEAST_CHANCE else found
 
 
 def _switched(state: RouteState, chosen: int, now: float) -> RouteState:
