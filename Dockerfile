@@ -1,16 +1,16 @@
 # The operator and the runtime: `docker build --target operator .`, `docker build --target runtime .`
-# Three layers by how often they change: the base, the dependencies, the project's distributions.
+# Three layers, ordered by how often they change: base, dependencies, the project's distributions.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS builder
-# Only names: the values of whoever builds behind a mirror or a proxy; none of them stays in an image.
+# For builds behind a mirror or a proxy; the values are not stored in the images.
 ARG PIP_CERT PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_WARN_SCRIPT_LOCATION=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv /opt/venv
 COPY requirements/build.lock /build/requirements/
 RUN python3 -m venv /build/venv && /build/venv/bin/pip install --quiet --require-hashes -r /build/requirements/build.lock
 
-# What both images have: the API's kinds and the planner, without what only research runs.
+# In both images: the API's kinds and the planner, without the research code.
 FROM builder AS libraries
 COPY api /build/api
 COPY planning /build/planning
@@ -40,7 +40,7 @@ ENTRYPOINT ["edge-operator"]
 
 FROM builder AS runtime-dependencies
 COPY requirements/runtime.lock /build/requirements/
-# onnx brings the test data of its backends, four fifths of its size.
+# The test data of onnx's backends is four fifths of its size.
 RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/runtime.lock \
  && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
  && find /opt/venv -depth -type d \( -name tests -o -path '*/onnx/backend/test' \) -path '*/site-packages/*' -exec rm -rf {} +
@@ -52,7 +52,7 @@ RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir
  && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl \
  && rm -r /opt/app/lib/python3.11/site-packages/edge_planning_lab
 
-# onnxruntime's text operators take this locale where a model names none, as scikit-learn's do.
+# onnxruntime's text operators use this locale if a model names none, such as scikit-learn's.
 FROM ${BASE} AS locale
 RUN if [ ! -d /usr/lib/locale/en_US.utf8 ]; then apt-get update -qq \
  && apt-get install -qq -y --no-install-recommends locales \

@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything they need lands in .venv, .cache, .testbed and build, which git ignores.
+# `make help` lists the targets. They write to .venv, .cache, .testbed and build, which git ignores.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ help: ## Lists the targets
 
 ##@ The two commands
 .PHONY: demo test
-demo: $(VENV)/.synced ## A real cluster, one model, a link that sags and drops: compares the modes (KEEP=1, CLUSTER=existing)
+demo: $(VENV)/.synced ## Compares the modes of a service on a real cluster while bandwidth changes (KEEP=1, CLUSTER=existing)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)
 
 test: $(VENV)/.synced ## Lint, types, contracts, unit and chart tests, and the end-to-end test on a real cluster
@@ -27,10 +27,10 @@ test: $(VENV)/.synced ## Lint, types, contracts, unit and chart tests, and the e
 
 ##@ Parts of them
 .PHONY: test-fast lint types e2e coverage
-test-fast: $(VENV)/.synced ## Everything that needs no cluster
+test-fast: $(VENV)/.synced ## All checks that do not need a cluster
 	@$(BIN)/python -m testbed.checks fast
 
-lint: $(VENV)/.synced ## ruff, and the import contracts
+lint: $(VENV)/.synced ## ruff, import contracts and the prose linter
 	@$(BIN)/python -m testbed.checks lint
 
 types: $(VENV)/.synced ## mypy, strict
@@ -40,34 +40,34 @@ e2e: $(VENV)/.synced ## The end-to-end test alone
 	@$(BIN)/python -m testbed.checks e2e
 
 # Not part of `test-fast`: Python 3.11's tracer slows the tests down.
-coverage: $(VENV)/.synced ## Branch coverage of the fast tests, which must reach the floor (TESTS=folder: no floor)
+coverage: $(VENV)/.synced ## Branch coverage of the fast tests; fails below the floor (TESTS=folder: no floor)
 	@mkdir -p build/coverage
 	@$(BIN)/python -m coverage run -m pytest -q -m "not e2e" $(TESTS)
 	@$(BIN)/python -m coverage report $(if $(TESTS),--fail-under=0)
 
 ##@ Benchmarks: each prints one JSON object as its last line
 .PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime fuzz-runtime
-bench-planner: $(VENV)/.synced ## How right and how fast the planner decides (ARGS=--quick: a short check)
+bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
-bench-slo: $(VENV)/.synced ## The planner against Edgent, Neurosurgeon, DADS and an oracle on bandwidth traces (TRACES=dir)
+bench-slo: $(VENV)/.synced ## Compares the planner with Edgent, Neurosurgeon, DADS and an oracle on bandwidth traces (TRACES=dir)
 	@$(BIN)/python -m benchmarks.bench_slo $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
-bench-forecasting: $(VENV)/.synced ## How well the bandwidth is forecast (TRACES=dir)
+bench-forecasting: $(VENV)/.synced ## Accuracy of bandwidth forecasts (TRACES=dir)
 	@$(BIN)/python -m benchmarks.forecasting $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
-bench-links: $(VENV)/.synced ## How well the runtime estimates the link and chooses routes by it (TRACES=dir)
+bench-links: $(VENV)/.synced ## Accuracy of the runtime's link estimate and of routes chosen by it (TRACES=dir)
 	@$(BIN)/python -m benchmarks.runtime.estimates $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
-bench-runtime: $(VENV)/.synced ## The runtime beside KServe, MLServer and Triton (ARGS="--only PART …"; shaped links need root)
+bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and Triton (ARGS="--only PART …"; shaped links need root)
 	@$(BIN)/python -m benchmarks.bench_runtime $(ARGS)
 
-fuzz-runtime: $(VENV)/.synced ## Damaged requests against a live server for ten minutes (ARGS="--seconds 60")
+fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m benchmarks.runtime.fuzzing $(ARGS)
 
-##@ While working
+##@ Development
 .PHONY: setup format generate figures lock up down release-dry-run clean
-setup: $(VENV)/.synced ## Makes .venv with everything that the other targets need
+setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets
 
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
@@ -77,11 +77,11 @@ generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, all versions
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 
-figures: $(VENV)/.synced ## Draws the pictures of docs/ again that do not depend on the machine
+figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent
 	@$(BIN)/python -m benchmarks.replanning_plot
 
-lock: $(UV) ## Resolves requirements/*.lock again (UPGRADE=1: to the newest versions)
+lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
@@ -95,26 +95,26 @@ lock: $(UV) ## Resolves requirements/*.lock again (UPGRADE=1: to the newest vers
 up: $(VENV)/.synced ## Boots the testbed's cluster
 	@$(BIN)/testbed up
 
-down: $(VENV)/.synced ## Removes the testbed's cluster
+down: $(VENV)/.synced ## Tears the testbed's cluster down
 	@$(BIN)/testbed down
 
-release-dry-run: $(VENV)/.synced ## Builds what a release publishes into build/release, uploads nothing (IMAGES=1: images too)
+release-dry-run: $(VENV)/.synced ## Builds a release into build/release without uploading anything (IMAGES=1: images too)
 	@$(BIN)/python -m testbed.release $(if $(IMAGES),--images)
 
-clean: ## Removes the cluster and everything that was made, the cache of built binaries included
+clean: ## Tears the cluster down and removes all generated files, including cached binaries
 	@if [ -x $(BIN)/testbed ]; then $(BIN)/testbed down; fi
 	@rm -rf .venv .cache .testbed build
 
 $(UV): requirements/bootstrap.lock
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "Python 3.11 or newer with venv is needed: install it (Debian: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	  { echo "python3: Python 3.11 or newer with venv is required: install it (Debian: apt-get install python3 python3-venv) or pass one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "setup: installing uv into .cache/uv"
 	@rm -rf .cache/uv && $(PYTHON) -m venv .cache/uv
 	@.cache/uv/bin/pip install --quiet --require-hashes -r requirements/bootstrap.lock
 	@touch $@
 
 $(VENV)/.synced: $(UV) requirements/dev.lock $(PROJECTS)
-	@echo "setup: making $(VENV) from requirements/dev.lock"
+	@echo "setup: creating $(VENV) from requirements/dev.lock"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %)

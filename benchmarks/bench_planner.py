@@ -1,7 +1,7 @@
-"""How right and how fast the planner decides: `make bench-planner`.
+"""Measures the planner's correctness and speed: `make bench-planner`.
 
-Prints what it is doing to stderr and one JSON object as its last line. --quick takes fewer instances: a
-check that everything runs, not a measurement. --only names parts.
+Prints progress to stderr and one JSON object as its last line. --quick takes fewer instances: a check that
+everything runs, not a measurement. --only selects parts.
 """
 
 import argparse
@@ -24,7 +24,7 @@ PARTS: Mapping[str, Measure] = {
 
 
 def say(line: str) -> None:
-    """Prints past the JSON that the output is for."""
+    """Prints progress to stderr; standard output is for the JSON."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""What the runtime costs beside KServe's Python server, MLServer and Triton: `make bench-runtime`.
+"""Compares the runtime with KServe's Python server, MLServer and Triton: `make bench-runtime`.
 
-All serve the same model with one thread, run side by side and are asked by the same client. Prints what it is
-doing to stderr and one JSON object as its last line. --quick asks each a few times: a check that everything
-runs, not a measurement. --peers names the servers; the others are not installed. The last two parts shape
-links between network namespaces and need root; without it they say so and are left out.
+All serve the same model with one thread, run in parallel and receive requests of the same client. Prints
+progress to stderr and one JSON object as its last line. --quick sends few requests: a check that everything
+runs, not a measurement. --peers selects the servers; the others are not installed. The last two parts shape
+links between network namespaces and need root; without it they are left out with a message.
 """
 
 import os
@@ -45,7 +45,7 @@ PARTS: dict[str, Part] = {
 
 
 def indented(line: str) -> None:
-    """One line of what goes on in a part."""
+    """Prints a line about the progress of a part."""
     say(f"  {line}")
 
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--before",
         type=Path,
         metavar="CHECKOUT",
-        help="measure the runtime of another checkout (after its `make setup`) beside this one, as `before`",
+        help="also measure the runtime of another checkout (after its `make setup`), as `before`",
     )
     given = parser.parse_args(argv)
     names = list(given.peers)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(folder: Path, parts: Sequence[str], names: Sequence[str], quick: bool) -> dict[str, object]:
-    """The machine, and what the named parts found; `left_out` with the reason where this machine cannot."""
+    """Returns the machine and the results of the parts; `left_out` has the reasons of skipped ones."""
     machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
     found: dict[str, object] = {"quick": quick, "machine": machine}
     for name in parts:

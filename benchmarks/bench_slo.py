@@ -1,8 +1,8 @@
-"""The planner against what was published before, on bandwidth traces: `make bench-slo TRACES=dir`.
+"""Compares the planner with published methods on bandwidth traces: `make bench-slo TRACES=dir`.
 
 Edgent's AlexNet with five exits on a Raspberry Pi 3 and a desktop (both as published), deadlines of 100 to
 1,000 ms, one request every three seconds. Prints one JSON object as its last line; the figures of each trace
-and deadline go to a file beside it (--out). Progress goes to stderr.
+and deadline are written to a file (--out). Progress is printed to stderr.
 """
 
 import argparse
@@ -65,7 +65,7 @@ SLOS = tuple(n / 10 for n in range(1, 11))
 QUICK_SLOS = (0.1, 0.2, 0.5)
 RTT = 0.005
 POWER = Power(computing=1.8, sending=0.7)  # watts; an assumption, the sources of latency have none
-STATICS = 3  # of the best splits in hindsight so many are simulated, queues and all
+STATICS = 3  # number of the best candidates in hindsight that are simulated with queues
 SYNTHETIC = 40
 SECONDS = 900.0
 DRAWN = (
@@ -85,7 +85,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trace: its name, its text or its seed, and what is asked."""
+    """One trace: its name, its text or its seed, and the requested figures."""
 
     name: str
     text: str | None
@@ -98,7 +98,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What one deadline fixes. every: all candidates, for those who know the trace."""
+    """The setting of one deadline. every: all candidates, for policies that know the trace."""
 
     options: Options
     every: Options
@@ -107,10 +107,10 @@ class Case:
 
 @cache
 def case(deadline: float, pixels: float = 4) -> Case:
-    """The candidates and the product's route table; pixels: bytes that a colour of a pixel is sent as.
+    """Returns the candidates and the product's route table; pixels: bytes sent per color of a pixel.
 
     As published the image crosses the link in fp32. CIFAR-10's pixels have 8 bits, so sent as int8 nothing
-    is lost. The table's safety factor is left out: the forecast has the uncertainty of the bandwidth already.
+    is lost. The table has no safety factor, since the forecast includes the uncertainty of the bandwidth.
     """
     model = alexnet()
     exits = tuple(
@@ -139,7 +139,7 @@ def link_of(job: Job) -> Bandwidth:
 
 
 def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
-    """Everyone but the two that need hindsight."""
+    """Returns all policies except the two that need hindsight."""
     yield Production(found.table)
     yield Production(found.table, insured=False, name="ours_wait")
     yield AtMeasured("edgent_static", edgent)
@@ -153,7 +153,7 @@ def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
 
 
 def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
-    """Figures by deadline and policy of one trace."""
+    """Returns the figures of one trace by deadline and policy."""
     link = link_of(job)
     period = link.period or job.seconds
     rng = np.random.default_rng(zlib.crc32(job.name.encode()))
@@ -196,7 +196,7 @@ def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
 
 
 def pooled(cells: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """Sums over cells (a trace and a deadline), by policy, with the shares that they make."""
+    """Returns sums over cells (a trace and a deadline) by policy, and their shares."""
     totals: dict[str, Figures] = {}
     for cell in cells:
         for policy, figures in cell.items():
@@ -207,7 +207,7 @@ def pooled(cells: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
 
 
 def shares(total: Figures) -> Figures:
-    """Attainment, accuracy and utility of summed figures; per request also bytes and joules."""
+    """Returns attainment, accuracy and utility of summed figures, and bytes and joules per request."""
     requests, kept = max(total["requests"], 1.0), total["in_time"]
     found = {
         "attainment": kept / requests,
@@ -224,12 +224,12 @@ def shares(total: Figures) -> Figures:
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """None where there is nothing to compare with."""
+    """Returns None if there is nothing to compare with."""
     return round(part / whole, 4) if whole > 0 else None
 
 
 def verdict(results: Mapping[str, Mapping[float, Mapping[str, Figures]]], source: str) -> dict[str, Any]:
-    """The object that is printed."""
+    """Returns the object that is printed."""
     cells = [cell for trace in results.values() for cell in trace.values()]
     total = pooled(cells)
     slos = sorted({slo for trace in results.values() for slo in trace})
@@ -272,7 +272,7 @@ def verdict(results: Mapping[str, Mapping[float, Mapping[str, Figures]]], source
 
 
 def text(answer: Mapping[str, Any]) -> str:
-    """The policies as a table for people, best utility first."""
+    """Returns the policies as a text table, best utility first."""
     policies: Mapping[str, Figures] = answer["policies"]
     names = sorted(policies, key=lambda name: -policies[name]["utility"])
     lines = [f"{'policy':24} attainment accuracy utility switches bytes/request J/request"]
@@ -298,7 +298,7 @@ def draw(answer: Mapping[str, Any], job: Job, folder: Path) -> None:
 
 
 def bar(done: int, total: int, started: float) -> None:
-    """A line on stderr that overwrites itself."""
+    """Prints a progress bar to stderr."""
     filled = 30 * done // total
     seconds = time.perf_counter() - started
     end = "\n" if done == total else ""
@@ -312,7 +312,7 @@ def pool_of(processes: int) -> Pool:
 
 
 def jobs_of(arguments: argparse.Namespace) -> tuple[list[Job], str]:
-    """One for each trace, and where they come from."""
+    """Returns one job for each trace, and the source of the traces."""
     slos = QUICK_SLOS if arguments.quick else SLOS
     more = (slos, arguments.every, arguments.arrivals, 120.0 if arguments.quick else SECONDS)
     if arguments.traces is None:
@@ -325,7 +325,7 @@ def jobs_of(arguments: argparse.Namespace) -> tuple[list[Job], str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures all traces, in as many processes as there are processors."""
+    """Measures all traces, in one process per CPU."""
     parser = argparse.ArgumentParser(prog="bench_slo", description=__doc__)
     parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
     parser.add_argument("--out", type=Path, default=Path("build/bench-slo.json"), help="figures by trace")

@@ -1,14 +1,14 @@
-"""How well the next transfer's bandwidth is forecast: `python -m benchmarks.forecasting --traces DIR`.
+"""Measures forecasts of the next transfer's bandwidth: `python -m benchmarks.forecasting --traces DIR`.
 
 Transfers of random size (10 kB to 1 MB, log-uniform) start at random times (exponential gaps) on each trace.
-Before each, the forecast is made from the transfers before it; compared are the last value, a moving average
-(EWMA, weight 0.3), the harmonic mean of the last five, and the median of `edge_planning.replanning`. Errors
-are absolute differences of natural logarithms. Prints one JSON object as its last line.
+Before each, it is forecast from the previous transfers by the last value, a moving average (EWMA, weight
+0.3), the harmonic mean of the last five, and the median of `edge_planning.replanning`. Errors are absolute
+differences of natural logarithms. Prints one JSON object as its last line.
 
-A trace holds each rate for 1 or 5 s, so that the last value is often exact, which no real measurement is: so
-each setting is run without and with a measurement error of 10 % (log-normal), which only what is forecast
-from sees, never what is forecast. The parameters were developed on every second trace by name (the even
-ones); --half odd, the default, measures on the others.
+A trace keeps each rate for 1 or 5 s, so the last value is often exact, unlike real measurements. Each setting
+is therefore run without and with a measurement error of 10 % (log-normal) in the samples, but not in the
+forecast bandwidth. The parameters were tuned on every second trace by name (the even ones); --half odd, the
+default, measures on the others.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Transfer:
 
 @dataclass(slots=True)
 class Errors:
-    """Of one trace, one entry for each transfer."""
+    """The transfers of one trace."""
 
     ours: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Errors:
 
 
 def transfers(link: Bandwidth, rng: np.random.Generator, gap: float, most: int) -> Iterator[Transfer]:
-    """Random transfers over one period of a trace."""
+    """Returns random transfers over one period of a trace."""
     now, end = 0.0, link.period or 0.0
     for _ in range(most):
         now += float(rng.exponential(gap))
@@ -102,7 +102,7 @@ def errors_of(many: Sequence[Transfer], rng: np.random.Generator, error: float, 
 def setting(
     links: Sequence[tuple[str, Bandwidth]], gap: float, error: float, most: int, spent: list[float]
 ) -> dict[str, object]:
-    """One gap and one measurement error over all traces; every trace counts the same."""
+    """Measures one gap and one measurement error over all traces; all traces have equal weight."""
     every = []
     for name, link in links:
         rng = np.random.default_rng(zlib.crc32(f"{name} {gap} {error}".encode()))
@@ -130,8 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures all gaps and measurement errors."""
     parser = argparse.ArgumentParser(prog="forecasting", description=__doc__)
     parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
-    parser.add_argument("--half", choices=("odd", "even", "both"), default="odd", help="by place in the list")
-    parser.add_argument("--transfers", type=int, default=150, help="the most for each trace")
+    parser.add_argument(
+        "--half", choices=("odd", "even", "both"), default="odd", help="traces by index in the list"
+    )
+    parser.add_argument("--transfers", type=int, default=150, help="maximum number of transfers per trace")
     parser.add_argument("--quick", action="store_true", help="few traces")
     arguments = parser.parse_args(argv)
     if arguments.traces is None:

@@ -1,7 +1,7 @@
 """Draws docs/images/replanning.svg: `python -m benchmarks.replanning_plot`.
 
-A trace of the synthetic process with an outage, the forecast's band before each transfer, and the route that
-answers. The same picture on every run.
+Shows a trace of the synthetic process with an outage, the forecast's band before each transfer, and the
+active route. The plot is the same on every run.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ROUTES = routes_of(
 
 
 def draw(path: Path) -> int:
-    """Writes the picture; returns the number of switches."""
+    """Writes the plot; returns the number of switches."""
     link = LognormalProcess(spread=0.25, change=0.03).sample(np.random.default_rng(SEED), SECONDS)
     seconds = np.arange(SECONDS)
     rates = np.array([0.0 if second in OUTAGE else link.rate(float(second)) for second in seconds])

@@ -16,7 +16,7 @@ from benchmarks.edgent.plots import draw
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the files and prints the stated figures."""
     parser = argparse.ArgumentParser(prog="edgent", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="output folder")
     folder: Path = parser.parse_args(argv).out
     found = findings()
     for path in draw(found, folder):

@@ -50,7 +50,7 @@ def problem(
 
 
 def findings() -> dict[str, object]:
-    """Everything that is drawn or stated, by name; times in seconds, bandwidths in bit/s."""
+    """Returns all numbers that are plotted or stated, by name; times in seconds, bandwidths in bit/s."""
     return {
         "bandwidths": _rounded(BANDWIDTHS),
         "deadlines": _rounded(DEADLINES),
@@ -71,7 +71,7 @@ def findings() -> dict[str, object]:
 
 
 def partitions(loading: bool) -> dict[str, list[float]]:
-    """Seconds of the full model at each bandwidth, by the tensor that crosses the link (or `device only`)."""
+    """Returns seconds of the full model at each bandwidth, by the cut's tensor (or `device only`)."""
     options = candidates(problem(loading=loading, mode=Mode.PARTITION_ONLY))
     rows = np.array([options.latencies(float(bandwidth)) for bandwidth in BANDWIDTHS])
     return {
@@ -81,7 +81,7 @@ def partitions(loading: bool) -> dict[str, list[float]]:
 
 
 def fastest_by_exit(loading: bool) -> dict[str, list[float]]:
-    """Seconds of each exit with its fastest cut (or none) at each bandwidth."""
+    """Returns seconds of each exit with its fastest cut (or none) at each bandwidth."""
     options = candidates(problem(loading=loading))
     rows = np.array([options.latencies(float(bandwidth)) for bandwidth in BANDWIDTHS])
     return {
@@ -91,7 +91,7 @@ def fastest_by_exit(loading: bool) -> dict[str, list[float]]:
 
 
 def exits_by_bandwidth(loading: bool) -> dict[str, list[int]]:
-    """Edgent's exit (1 to 5; 0: none keeps the deadline) at each bandwidth, by deadline."""
+    """Returns Edgent's exit (1 to 5; 0: none meets the deadline) at each bandwidth, by deadline."""
     asked = problem(loading=loading)
     return {
         f"{deadline:g}": [chosen_exit(asked, deadline, float(bandwidth)) for bandwidth in BANDWIDTHS]
@@ -117,7 +117,7 @@ def methods(loading: bool) -> dict[str, list[int]]:
 
 
 def first_deadlines(loading: bool) -> dict[str, float]:
-    """The shortest deadline that each method keeps at 400 kbit/s: its fastest candidate."""
+    """Returns the shortest deadline that each method meets at 400 kbit/s: that of its fastest candidate."""
     asked = problem(loading=loading)
     return {
         name: round(float(candidates(replace(asked, mode=mode)).latencies(COMPARISON_BANDWIDTH).min()), 4)
@@ -126,14 +126,14 @@ def first_deadlines(loading: bool) -> dict[str, float]:
 
 
 def chosen_exit(asked: EntryProblem, deadline: float, bandwidth: float) -> int:
-    """The number of the exit that Edgent's rule takes, 0 where none keeps the deadline."""
+    """Returns the number of the exit that Edgent's rule chooses, 0 if none meets the deadline."""
     options = candidates(asked)
     choice = choose(options, deadline, bandwidth)
     return int(options.exit[choice.index]) + 1 if choice and choice.met else 0
 
 
 def published(widths: Widths, framing: float) -> dict[str, float]:
-    """The figures that Edgent states, under one reading of what it does not state."""
+    """Returns the figures that Edgent states, under one assumption about what it does not state."""
 
     def fastest(mode: Mode, bandwidth: float, *, loading: bool) -> float:
         options = candidates(problem(loading=loading, mode=mode, widths=widths, framing=framing))
@@ -149,16 +149,16 @@ def published(widths: Widths, framing: float) -> dict[str, float]:
 
 
 def server_compute_by_exit() -> list[float]:
-    """Seconds of each exit when all of it runs at the server."""
+    """Returns seconds of each exit if all of it runs at the server."""
     options = candidates(problem(loading=False))
     return _rounded(options.tail[options.cut == 0])
 
 
 def _rounded(values: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float]:
-    """Six significant digits: what the plots show, and the same on every machine."""
+    """Rounds to six significant digits, so that the result is the same on every machine."""
     return [float(f"{value:.6g}") for value in values]
 
 
 def summary(found: Mapping[str, object]) -> dict[str, object]:
-    """What the command prints: the stated figures without the curves."""
+    """Returns what the command prints: the stated figures without the curves."""
     return {name: found[name] for name in ("published", "other_readings", "first_deadline_kept", "methods")}

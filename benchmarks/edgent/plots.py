@@ -22,7 +22,7 @@ NAMED = {
     "lrn2": ("#7c3aed", "cut behind lrn2"),
     "pool5": ("#a16207", "cut behind pool5"),
 }
-"""The partitions that are named, with their colours; all others are thin grey lines."""
+"""The named partitions with their colors; all others are thin gray lines."""
 DEADLINE_COLOURS = ("#93c5fd", "#3b82f6", "#1e3a8a")
 EXIT_COLOURS = ("#ffffff", "#bfdbfe", "#93c5fd", "#60a5fa", "#2563eb", "#1e3a8a")
 STYLE: Any = {
@@ -69,7 +69,7 @@ def draw(found: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
 
 
 def _panels(found: Mapping[str, Any], key: str, height: float) -> tuple[Figure, list[tuple[Axes, Any]]]:
-    """Two panels side by side: with the model loaded for each request, and with it loaded already."""
+    """Returns two panels: with the model loaded for each request, and with it kept loaded."""
     figure, axes = plt.subplots(1, 2, figsize=(9.0, height), sharey=True, layout="constrained")
     panels = []
     for axis, (name, data) in zip(axes, found[key].items(), strict=True):

@@ -1,4 +1,4 @@
-"""The networks that tests and benchmarks plan with, by name."""
+"""The networks of tests and benchmarks, by name."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -23,5 +23,5 @@ BUILDERS: Mapping[str, Callable[[], ModelProto]] = {
 
 @cache
 def build(name: str) -> ModelProto:
-    """The network of that name as ONNX; the same object each time, so do not write to it."""
+    """Returns the network of that name as ONNX; the same object each time, so do not modify it."""
     return BUILDERS[name]()

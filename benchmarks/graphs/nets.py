@@ -1,7 +1,7 @@
-"""Writing a network as ONNX, layer by layer.
+"""Builds a network as ONNX, layer by layer.
 
 Parameters are ConstantOfShape: the files are small (a shape and one value for each), and still run in
-onnxruntime, where each weight is one over its fan-in, so that activations neither vanish nor grow.
+onnxruntime. Each weight is one over its fan-in, so that activations neither vanish nor grow.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ OPSET = 18
 
 
 class Net:
-    """An ONNX graph as it grows. Activations are known by name; `channels` has their second dimension."""
+    """An ONNX graph under construction. Activations have names; `channels` has their second dimension."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -23,18 +23,18 @@ class Net:
         self.channels: dict[str, int] = {}
 
     def input(self, name: str, shape: Sequence[int | str | None], kind: int = TensorProto.FLOAT) -> str:
-        """A tensor from outside; a name or None as a dimension leaves it open."""
+        """Adds an input; a name or None as a dimension makes it symbolic."""
         self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
         if len(shape) > 1 and isinstance(shape[1], int):
             self.channels[name] = shape[1]
         return name
 
     def output(self, tensor: str, shape: Sequence[int | str | None], kind: int = TensorProto.FLOAT) -> None:
-        """Makes a tensor a result of the graph."""
+        """Makes a tensor an output of the graph."""
         self.outputs.append(helper.make_tensor_value_info(tensor, kind, shape))
 
     def node(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: object) -> str:
-        """A node with one output; its channels are those of its first input unless set after."""
+        """Adds a node with one output; its channels are those of its first input unless set later."""
         output = output or f"{kind.lower()}_{len(self.nodes)}"
         node = helper.make_node(kind, inputs, [output], name=output)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
@@ -44,7 +44,7 @@ class Net:
         return output
 
     def constant(self, values: Sequence[int] | Sequence[float] | float, name: str = "") -> str:
-        """A small constant: int64 for whole numbers, float32 else; a list is a vector."""
+        """Adds a small constant: int64 for integers, otherwise float32; a list is a vector."""
         flat = list(values) if isinstance(values, Sequence) else [values]
         kind = TensorProto.INT64 if all(isinstance(v, int) for v in flat) else TensorProto.FLOAT
         shape = [len(flat)] if isinstance(values, Sequence) else []
@@ -55,7 +55,7 @@ class Net:
         return name
 
     def weight(self, name: str, shape: Sequence[int], value: float) -> str:
-        """A parameter of that shape, the same value everywhere."""
+        """Adds a parameter of that shape with one value."""
         filled = helper.make_tensor("value", TensorProto.FLOAT, [1], [value])
         return self.node("ConstantOfShape", [self.constant(list(shape), f"{name}.shape")], name, value=filled)
 
@@ -69,7 +69,7 @@ class Net:
         group: int = 1,
         name: str = "",
     ) -> str:
-        """Conv with a bias: batch normalisation is folded into it, as exporters for inference do."""
+        """Adds a Conv with a bias; batch normalization is folded into it, as exporters for inference do."""
         name = name or f"conv_{len(self.nodes)}"
         size = kernel if isinstance(kernel, tuple) else (kernel, kernel)
         pads = pad if isinstance(pad, tuple) else (pad, pad)
@@ -89,17 +89,17 @@ class Net:
         return output
 
     def pool(self, tensor: str, kind: str, kernel: int, stride: int, pad: int = 0) -> str:
-        """MaxPool or AveragePool over squares."""
+        """Adds a MaxPool or AveragePool over squares."""
         return self.node(kind, [tensor], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
 
     def concat(self, tensors: Sequence[str]) -> str:
-        """Joins along the channels."""
+        """Concatenates along the channels."""
         output = self.node("Concat", tensors, axis=1)
         self.channels[output] = sum(self.channels[tensor] for tensor in tensors)
         return output
 
     def connected(self, tensor: str, inputs: int, outputs: int, name: str = "") -> str:
-        """Gemm with a bias on [n, inputs]."""
+        """Adds a Gemm with a bias on [n, inputs]."""
         name = name or f"gemm_{len(self.nodes)}"
         weight = self.weight(f"{name}.weight", (outputs, inputs), 1 / inputs)
         bias = self.weight(f"{name}.bias", (outputs,), 0.01)
@@ -108,12 +108,12 @@ class Net:
         return output
 
     def classifier(self, tensor: str, classes: int) -> str:
-        """Global average pooling and one fully connected layer, named logits."""
+        """Adds global average pooling and one fully connected layer, named logits."""
         features = self.channels[tensor]
         flat = self.node("Flatten", [self.node("GlobalAveragePool", [tensor])])
         return self.connected(flat, features, classes, "logits")
 
     def model(self) -> ModelProto:
-        """What was written so far."""
+        """Returns the model built so far."""
         graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

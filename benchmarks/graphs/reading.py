@@ -1,4 +1,4 @@
-"""What is read of the real networks, and how long it takes.
+"""Prints what the planner reads from real networks, and the time that it takes.
 
 .venv/bin/python -m benchmarks.graphs.reading              a table, and one JSON object as the last line
 .venv/bin/python -m benchmarks.graphs.reading --layers X   the layers of one network
@@ -33,7 +33,7 @@ HEADINGS = (
 
 
 def measured(name: str) -> tuple[Graph, float]:
-    """The graph, and the median time of reading it, in seconds."""
+    """Returns the graph, and the median time to read it in seconds."""
     data = build(name).SerializeToString()
     times = []
     for _ in range(RUNS):

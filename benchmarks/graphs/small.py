@@ -53,7 +53,7 @@ def _raised(net: Net, x: str, filters: int) -> str:
 
 
 def camera_and_sensors(size: int = 64, sensors: int = 12) -> ModelProto:
-    """A picture and readings, joined: what it is (label) and where (box)."""
+    """A network with two inputs (image, readings) and two outputs (label, box)."""
     net = Net("camera_and_sensors")
     x = net.input("picture", ("batch", 3, size, size))
     readings = net.input("readings", ("batch", sensors))

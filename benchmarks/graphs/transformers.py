@@ -10,7 +10,7 @@ VOCABULARY, POSITIONS = 30522, 512
 def transformer(
     blocks: int = 12, width: int = 768, heads: int = 12, sequence: int | str = 128, classes: int = 2
 ) -> ModelProto:
-    """Token numbers [batch, sequence] to logits; `sequence` may be a name: then its length is open."""
+    """Token numbers [batch, sequence] to logits; a name as `sequence` makes the length symbolic."""
     net = Net(f"transformer{blocks}")
     tokens = net.input("tokens", ("batch", sequence), TensorProto.INT64)
     words = net.weight("words", (VOCABULARY, width), 0.01)

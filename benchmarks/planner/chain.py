@@ -1,7 +1,7 @@
-"""How right and how fast one entry node's choice is: `python -m benchmarks.planner.chain [--quick]`.
+"""Measures correctness and speed of one entry node's choice: `python -m benchmarks.planner.chain [--quick]`.
 
-Random instances are compared with enumeration in plain Python; the time is that of one decision at a new
-bandwidth, and beside it that of everything before.
+Random instances are compared with enumeration in plain Python. The times are those of one decision at a new
+bandwidth, and of the preparation.
 """
 
 import json
@@ -37,7 +37,7 @@ from edge_planning.costs.energy import LTE
 
 
 def instance(rng: np.random.Generator) -> EntryProblem:
-    """A random chain with up to 4 exits, 5 cuts, three codecs and a helper, or without."""
+    """Returns a random chain with up to 4 exits, 5 cuts, three codecs and an intermediate node."""
     cuts = tuple(Cut(f"t{n}", int(rng.integers(100, 200_000))) for n in range(rng.integers(1, 6)))
     depths = sorted(rng.integers(1, len(cuts) + 1, rng.integers(1, 5)).tolist())
     accuracy = rng.choice([0.5, 0.7, 0.8, 0.9, 0.95], len(depths)).tolist()
@@ -72,7 +72,7 @@ Way = tuple[float, float, float, float]  # latency, accuracy, joules, bottleneck
 
 
 def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
-    """Every way to answer, one after the other, in the most direct manner."""
+    """Yields every candidate, enumerated in the most direct way."""
     remote, radio = problem.remote, problem.radio
     assert remote is not None
     assert radio is not None
@@ -113,7 +113,7 @@ def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
 
 
 def equal(problem: EntryProblem, bandwidth: float) -> bool:
-    """Whether the engine's choice is as good as the best of all ways, by the objective and its tie-breaks."""
+    """Whether the engine's choice equals the best candidate by the objective and its tie-breaks."""
     deadline, objective = problem.slo.latency, problem.objective
     options = candidates(problem)
     choice = choose(options, deadline, bandwidth, objective)

@@ -1,8 +1,8 @@
-"""How well latency is predicted for networks that were not measured: `python -m benchmarks.planner.costs`.
+"""Measures latency predictions for unmeasured networks: `python -m benchmarks.planner.costs`.
 
 Every layer of real networks is measured on this machine (onnxruntime's profiler, one thread, no graph
-optimisation, so that layers stay what they are). Each network in turn is left out: a device class is fitted
-to the others and predicts it. The last line is a JSON object.
+optimization, so that layers are not fused). For each network, a device class is fitted to the others and
+predicts it. The last line is a JSON object.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""How right and how fast networks are cut over tiers: `python -m benchmarks.planner.dags [--quick]`.
+"""Measures correctness and speed of partitioning over tiers: `python -m benchmarks.planner.dags [--quick]`.
 
-Costs are compared with a mixed integer program of its own (referees.py); times are those of networks of 1,000
-layers (networks.py describes both), a new bandwidth each.
+Costs are compared with those of a separate mixed integer program (referees.py). Times are those of networks
+of 1,000 layers (described in networks.py), each at a new bandwidth.
 """
 
 import argparse
@@ -48,7 +48,7 @@ OTHERS = ("unet", "camera_and_sensors")
 
 
 def equal(graph: Graph, problem: PartitionProblem) -> bool:
-    """Whether the planner's partition costs what the referee's does, by the definition, within 1e-6 of it."""
+    """Whether the planner's partition has the cost of the reference solution within 1e-6 of it."""
     found, best = partition(problem), by_milp(graph, problem)
     if isinstance(found, Unpartitionable) or best is None:
         return isinstance(found, Unpartitionable) and best is None
@@ -60,11 +60,11 @@ def equal(graph: Graph, problem: PartitionProblem) -> bool:
 def measure(progress: Progress, quick: bool) -> dict[str, object]:
     """The part `dags` of bench-planner; milliseconds by the wall clock unless a name says otherwise.
 
-    dag_1000_layers_ms: one partition over two tiers, everything that the solver builds from the structure
-    included; dag_structure_ms: the structure, once per model; …_again_ms: at a further bandwidth;
+    dag_1000_layers_ms: one partition over two tiers, including all that the solver builds from the structure;
+    dag_structure_ms: the structure, once per model; …_again_ms: at a further bandwidth;
     …_from_graph_ms: with the structure.
     …_split: share of the bandwidths at which more than one tier computes. dag_gain_over_chain: by which share
-    the best cut of one tensor costs more than the best of all, at the bandwidth where that is the most.
+    the best cut of one tensor costs more than the best of all cuts, at the bandwidth with the largest share.
     """
     count = 200 if quick else 10_000
     names = REAL[:1] if quick else REAL
@@ -102,7 +102,7 @@ def _share(progress: Progress, what: str, instances: Instances) -> tuple[int, in
         right += equal(graph, problem)
         if count % 1000 == 0:
             progress(f"{right} of {count} equal")
-    progress(f"{what}: {right} of {count} partitions cost what the integer program's do")
+    progress(f"{what}: {right} of {count} partitions have the cost of the integer program's")
     return right, count
 
 
@@ -149,7 +149,7 @@ def _at_edgents(name: str) -> tuple[Graph, Floats]:
 
 
 def _gain(name: str, bandwidths: int) -> float:
-    """By which share the best cut of one tensor (or of all inputs, or none) costs more than the best one."""
+    """Returns by which share the best cut of one tensor (or of all inputs, or none) exceeds the best cost."""
     graph, seconds = _at_edgents(name)
     numbers = {layer.outputs[0]: n for n, layer in enumerate(graph.layers)}
     lines = [(float(seconds[0].sum()), 0)]
@@ -167,14 +167,14 @@ def _gain(name: str, bandwidths: int) -> float:
 
 
 def _problem(structure: Structure, seconds: Floats, bandwidth: float) -> PartitionProblem:
-    """The last hop has the bandwidth, one before it ten times as much."""
+    """The last hop has the bandwidth, an earlier one ten times as much."""
     hops = len(seconds) - 1
     rates: Floats = 8 / bandwidth * 0.1 ** np.arange(hops, dtype=np.float64)[::-1]
     return PartitionProblem(structure, seconds, rates, np.full(hops, 0.001))
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds by the wall clock and of the CPU."""
+    """Milliseconds of wall-clock and CPU time."""
     started, busy = time.perf_counter(), time.process_time()
     work()
     return (time.perf_counter() - started) * 1e3, (time.process_time() - busy) * 1e3
@@ -187,7 +187,7 @@ def _times(progress: Progress, name: str, graph: Graph, tiers: int, runs: int) -
     partition(_problem(kept, seconds, 1e6))
     bandwidths = np.random.default_rng(3).uniform(np.log(5e5), np.log(1e7), runs)
     gc.collect()
-    gc.freeze()  # what the benchmark itself holds is not searched for garbage while it measures
+    gc.freeze()  # excludes the benchmark's own objects from garbage collections during the measurement
     for bandwidth in np.exp(bandwidths).tolist():
         made = list[Structure]()
         whole.append(_timed(lambda: made.append(structure_of(graph)))[0])  # noqa: B023
@@ -218,7 +218,7 @@ def _structures(graph: Graph, runs: int) -> list[float]:
 
 
 def _against_networkx(progress: Progress, name: str, graph: Graph, runs: int) -> dict[str, object]:
-    """Two tiers without fixed costs; both start from the same arrays and build their network again.
+    """Two tiers without fixed costs; both start from the same arrays and rebuild their network.
 
     …_from_graph: the time for these arrays (and what the planner prepares with them) is added to both.
     """

@@ -1,7 +1,7 @@
-"""Which engine finds the minimum cut of 1,000 layers fastest: `python -m benchmarks.planner.flows [--quick]`.
+"""Compares engines on minimum cuts of 1,000 layers: `python -m benchmarks.planner.flows [--quick]`.
 
-Two tiers, the same network and capacities for every engine; milliseconds with the engine's own construction
-and without it. Beside them `partition`, which reduces the network first.
+Two tiers, with the same network and capacities for every engine; milliseconds with and without the engine's
+construction. For comparison `partition`, which reduces the network first.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from edge_planning.partitioning.flows import Floats, Ints, minimum_cut, network
 from edge_planning.partitioning.structures import Structure
 
 LEAST = 1e-9  # of the cut, for the error of scipy's passes
-MIDDLE = 0.3  # seconds to send a median tensor, over what the server saves in all
+MIDDLE = 0.3  # seconds to send a median tensor, relative to the server's total saving
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Arcs:
 
 
 def graph_of(reads: list[tuple[int, ...]], sizes: list[int]) -> Graph:
-    """Layer i makes tensor i + 1 from the tensors of these numbers; tensor 0 is the input."""
+    """Layer i produces tensor i + 1 from the tensors of these numbers; tensor 0 is the input."""
     names = [f"t{n}" for n in range(len(reads) + 1)]
     layers = tuple(
         Layer(f"l{n}", "conv", tuple(names[i] for i in ins), (names[n + 1],), 1.0, 0, sizes[n + 1], 1)
@@ -72,7 +72,7 @@ def _sizes(reads: list[tuple[int, ...]], widths: tuple[float, ...]) -> list[int]
 
 
 def dense(layers: int) -> Graph:
-    """Every layer reads up to four of the sixteen tensors before it, none of which is of no use."""
+    """Every layer reads up to four of the sixteen tensors before it; every tensor has a reader."""
     rng = np.random.default_rng(5)
     reads = []
     unread: list[int] = []
@@ -80,7 +80,7 @@ def dense(layers: int) -> Graph:
         near = np.arange(max(0, n - 15), n + 1)
         some = rng.choice(near, min(len(near), int(rng.integers(1, 5))), replace=False).tolist()
         unread.append(n)
-        due = [t for t in unread if t <= n - 15 or n == layers - 1]  # what nobody read yet must lead on
+        due = [t for t in unread if t <= n - 15 or n == layers - 1]  # a tensor without a reader must get one
         reads.append(tuple(sorted({*some, *due})))
         unread = [t for t in unread if t not in reads[-1]]
     fall = np.geomspace(3_000_000, 20_000, layers + 1) * rng.uniform(0.2, 1.8, layers + 1)
@@ -110,7 +110,9 @@ def arcs_of(structure: Structure, seconds: Floats, rate: float) -> Arcs:
     return Arcs(2 + count + tensors, np.concatenate(tails), np.concatenate(heads), capacity)
 
 
-Engine = Callable[[Arcs], Callable[[], float]]  # builds, and gives back what solves and tells the cut's size
+Engine = Callable[
+    [Arcs], Callable[[], float]
+]  # builds the network, and returns a function that solves it and returns the cut's size
 
 
 def _scipy(arcs: Arcs) -> Callable[[], float]:
@@ -183,7 +185,7 @@ def timed(engine: Engine, arcs: Arcs, repeats: int) -> dict[str, float]:
 
 
 def reduced(graph: Graph, seconds: Floats, rates: Floats, repeats: int) -> dict[str, object]:
-    """Milliseconds of `partition` at new bandwidths, all networks built again, and of the structure."""
+    """Milliseconds of `partition` at new bandwidths, with all networks rebuilt, and of the structure."""
     begun = time.perf_counter()
     structure = structure_of(graph)
     made = time.perf_counter() - begun

@@ -1,9 +1,9 @@
-"""Networks to cut: random ones of many shapes, and large ones that look like real ones.
+"""Networks to partition: random ones of many shapes, and large ones similar to real ones.
 
 The seeded processes. `random_network`: one of four shapes (a series of residual and inception-like blocks;
 rows of a given width, each layer reading some of the row before; layers that read any of the last few
-tensors; layers that read anything, so that some tensors have many readers), 5 to 40 layers, one to three
-inputs and results, now and then a layer with two outputs. `random_problem`: log-normal seconds, some of them
+tensors; layers that read any tensor, so that some tensors have many readers), 5 to 40 layers, one to three
+inputs and results, sometimes a layer with two outputs. `random_problem`: log-normal seconds, some of them
 0, later tiers mostly faster; rates at which sending a typical tensor costs from a thousandth of all computing
 to more than it; fixed seconds for hops, results that travel back and fixed layers in a part of the problems.
 """
@@ -29,9 +29,9 @@ def network(
     outputs: Sequence[str] = (),
     double: frozenset[int] = frozenset(),
 ) -> Graph:
-    """Layer i makes the tensor ti (one of `double` makes ui too). sizes: of inputs, then of layers.
+    """Layer i produces the tensor ti (a layer in `double` also ui). sizes: of inputs, then of layers.
 
-    outputs: by default all that nothing reads.
+    outputs: by default all tensors without readers.
     """
     made = [(f"t{i}", f"u{i}") if i in double else (f"t{i}",) for i in range(len(reads))]
     names = [*((name,) for name in inputs), *made]
@@ -66,7 +66,7 @@ def random_network(rng: np.random.Generator, most: int = 40, work: float = 1.0) 
     for n, name in enumerate(inputs):
         if not any(name in one for one in reads):
             reads[n].append(name)
-    for i in range(count):  # the second output is read now and then, else it is a result
+    for i in range(count):  # the second output is sometimes read, otherwise it is a result
         reads[i] = [
             f"u{name[1:]}" if name[0] == "t" and int(name[1:]) in double and rng.random() < 0.4 else name
             for name in reads[i]
@@ -78,7 +78,7 @@ def random_network(rng: np.random.Generator, most: int = 40, work: float = 1.0) 
     graph = network(reads, sizes.astype(int).tolist(), flops.tolist(), inputs, double=double)
     made = [layer.outputs[0] for layer in graph.layers[count // 3 :]]
     inner = [name for name in made if name not in graph.outputs]
-    if inner and rng.random() < 0.25:  # an early exit: a result that is read on, too
+    if inner and rng.random() < 0.25:  # an early exit: a result that is also read
         return replace(graph, outputs=(*graph.outputs, str(rng.choice(inner))))
     return graph
 
@@ -125,7 +125,7 @@ def large_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
 
 
 def tangled_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
-    """Two chains that read each other at random and meet in the last layer: no tensor is a cut alone."""
+    """Two chains that read each other at random and meet in the last layer: no single tensor is a cut."""
     reads: Reads = []
     for i in range(layers - 1):
         ins = [f"t{i - 2}" if i > 1 else "x"]
@@ -134,7 +134,10 @@ def tangled_network(rng: np.random.Generator, layers: int = 1000) -> Graph:
         reads.append(list(dict.fromkeys(ins)))
     reads.append([f"t{layers - 2}", f"t{layers - 3}"])
     sizes, flops = _shrinking(rng, layers)
-    narrow = [sizes[0], *(max(size // 8, 4) for size in sizes[1:])]  # several of them are alive at a time
+    narrow = [
+        sizes[0],
+        *(max(size // 8, 4) for size in sizes[1:]),
+    ]  # several of them are alive at the same time
     return network(reads, narrow, flops, outputs=[f"t{layers - 1}"])
 
 
@@ -154,7 +157,7 @@ def speeds(graph: Graph, tiers: int) -> Floats:
 
 
 def blocks(rng: np.random.Generator, count: int, inputs: Sequence[str]) -> Reads:
-    """Residual and inception-like blocks one after the other, and single layers up to the count."""
+    """Residual and inception-like blocks in sequence, and single layers up to the count."""
     reads: Reads = [list(inputs)]
     while len(reads) < count:
         last, left = f"t{len(reads) - 1}", count - len(reads)

@@ -1,13 +1,13 @@
-"""Random pools to share: services at entry nodes, contended as real ones are.
+"""Random pools to share: services at entry nodes with realistic contention.
 
 The seeded process: every service has a tenant (Zipf-like sizes, weights of 1, 1 or 1.1), a priority
 (50, 100 or 200), a rate (log-normal, median 2 requests/s, sigma 0.6) and a network with four accuracies of
-its own; every node has a relative speed. Ten options for each service and node: four exits on it alone, the
+its own; every node has a relative speed. Each service and node has ten candidates: four local exits, the
 full network behind an early or a middle cut to either of two Triton servers, with fp32 or int8 (a third exit
 too). Each takes CPU time and memory at the node, bits of its uplink, busy time and memory at Triton. A
-capacity lies at a share, drawn between 0.3 and 0.8, of the way from what all would take with the options that
-take least (by the sum of shares of total use) to what all would take with the most accurate ones: everybody
-can be served, not everybody well.
+capacity lies at a share, drawn between 0.3 and 0.8, of the way from the use of all with the candidates that
+use least (by the sum of shares of total use) to the use of all with the most accurate ones. All services can
+be served, but not all well.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ OPTIONS = 10
 def pool(
     services: int, nodes: int, seed: int, tenants: int = 8, tightness: tuple[float, float] = (0.3, 0.8)
 ) -> SharingProblem:
-    """A contended pool of services x nodes demands with ten options each."""
+    """Returns a contended pool of services x nodes demands with ten candidates each."""
     rng = np.random.default_rng(seed)
     weight = rng.choice([1.0, 1.0, 1.1], tenants)
     share = 1 / np.arange(1, tenants + 1) ** 0.5
@@ -41,7 +41,7 @@ def pool(
     count = services * nodes
     service, node = np.divmod(np.arange(count), nodes)
     value = np.repeat(accuracy[:, exits] * (1 - lossy), nodes, axis=0)
-    value *= rng.uniform(0.93, 1.0, (count, OPTIONS))  # the share of the answers that are in time
+    value *= rng.uniform(0.93, 1.0, (count, OPTIONS))  # the share of responses in time
     uses = np.zeros((count, 7, OPTIONS))
     each = rate.reshape(-1, 1)
     uses[:, 0] = each * work[service][:, exits] * head / speed[node][:, None]

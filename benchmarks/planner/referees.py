@@ -1,7 +1,7 @@
-"""The partition of a network once more, written straight from its definition, to compare with.
+"""Reference solutions of partitioning, implemented directly from its definition.
 
-`price` sums up what given tiers cost, in plain Python. `by_milp` finds the best ones as a mixed integer
-program in HiGHS. Both read the graph and nothing that the planner derived from it.
+`price` computes the cost of given tiers in plain Python. `by_milp` finds the best ones as a mixed integer
+program in HiGHS. Both read only the graph, nothing that the planner derived from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from edge_planning.partitioning import PartitionProblem
 
 
 def price(graph: Graph, problem: PartitionProblem, tiers: Sequence[int]) -> float:
-    """Seconds; infinite where data would flow back, a fixed layer is elsewhere or memory is short."""
+    """Returns seconds; infinite if data would flow back, a fixed layer is elsewhere or memory lacks."""
     made = dict.fromkeys(graph.inputs, 0)
     made |= {name: tiers[v] for v, layer in enumerate(graph.layers) for name in layer.outputs}
     read = dict(made)
@@ -43,7 +43,7 @@ def price(graph: Graph, problem: PartitionProblem, tiers: Sequence[int]) -> floa
 
 
 def by_milp(graph: Graph, problem: PartitionProblem) -> tuple[int, ...] | None:
-    """The best tier of each layer; None where no assignment is allowed. RuntimeError: HiGHS gave up.
+    """Returns the best tier of each layer; None if no assignment is allowed. RuntimeError: HiGHS failed.
 
     HiGHS 1.15.1 is wrong about a few of these programs in a thousand where memory or the bottleneck counts:
     with its presolve it calls feasible ones infeasible (as in its issue 3090), without it a partition optimal

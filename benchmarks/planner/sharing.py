@@ -1,4 +1,4 @@
-"""Choosing for all: gaps to proven bounds, times, HiGHS on the same problems, fairness and growth.
+"""Measures the joint choice: gaps to proven bounds, times, HiGHS on the same problems, fairness, scaling.
 
 python -m benchmarks.planner.sharing [--quick]
 """

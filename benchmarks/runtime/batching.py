@@ -1,7 +1,7 @@
-"""What running together brings: a server that runs one request at a time beside one that batches up to 8.
+"""Measures batching: a server that runs one request at a time, and one that batches up to 8.
 
 Run alone: `.venv/bin/python -m benchmarks.runtime.batching [--quick]`. Both serve the same model with one
-thread on the same processor, and are asked in turn, a block of requests each, by a client on another one.
+thread on the same CPU, and alternately receive blocks of requests from a client on another CPU.
 Prints one JSON object as its last line.
 """
 
@@ -31,15 +31,15 @@ _CLIENTS: Final = 16
 _CONNECTIONS: Final = 200
 _SIZES: Final = (1, 8)
 _LOADS: Final = (0.9, 1.3)
-_DEADLINE: Final = 10.0  # times an answer to one caller alone
+_DEADLINE: Final = 10.0  # multiple of the latency of a single caller
 
 Request = Callable[[float | None], bytes]
 
 
 def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """By model: `alone_ms`; `throughput_rps` and `p99_ms` of 16 callers who never pause, and `gain`, the
-    median over the rounds of the ratio of both; `in_time`, the share of requests answered within
-    `deadline_ms` when they come at random moments at 0.9 and 1.3 times what one at a time can answer.
+    median over the rounds of the ratio of both; `in_time`, the share of responses within `deadline_ms` for
+    Poisson arrivals at 0.9 and 1.3 times the capacity without batching.
     """
     processors = len(os.sched_getaffinity(0))
     found: dict[str, object] = {"threads": 1, "clients": _CLIENTS, "processors": processors}
@@ -97,7 +97,7 @@ def _compare(name: str, path: Path, request: Request, say: Say, quick: bool) -> 
 
 
 def _saturated(port: int, request: bytes, seconds: float) -> tuple[float, list[float]]:
-    """Answers a second, and the seconds of each, with callers who ask again at once."""
+    """Responses per second and their latencies, with callers in a closed loop without pauses."""
     found: list[float] = []
     with selectors.DefaultSelector() as selector:
         asked: dict[HttpConnection, float] = {}
@@ -120,7 +120,7 @@ def _saturated(port: int, request: bytes, seconds: float) -> tuple[float, list[f
 
 
 def _request(model: ModelProto) -> Request:
-    """What asks for one row, with as many seconds to answer in as are given."""
+    """Returns a request for one row with this timeout in seconds."""
     (given,) = model.graph.input
     shape = [1, *(d.dim_value for d in given.type.tensor_type.shape.dim[1:])]
     data = np.random.default_rng(1).normal(size=shape).astype(np.float32).tobytes()
@@ -146,7 +146,7 @@ def _request(model: ModelProto) -> Request:
 
 @contextmanager
 def _served(path: Path, size: int) -> Iterator[int]:
-    """A server in a process of its own, on the last processor that there is; its HTTP port."""
+    """Runs a server in a process of its own on the last CPU; yields its HTTP port."""
     command = [
         sys.executable,
         "-m",
@@ -170,7 +170,7 @@ def _served(path: Path, size: int) -> Iterator[int]:
 
 
 def _perceptron() -> ModelProto:
-    """Eight dense layers of 2048: each run reads 128 MiB of weights, however many rows it has."""
+    """Eight dense layers of 2048: each run reads 128 MiB of weights, for any number of rows."""
     net = Net("perceptron")
     x = net.input("x", ("batch", 2048))
     for depth in range(8):

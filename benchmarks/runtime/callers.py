@@ -1,7 +1,7 @@
-"""A caller at a node: asks one request after the other, or at a steady rate whatever comes of them.
+"""A caller at a node: sends requests in a closed loop, or at a constant rate (open loop).
 
-It runs in the node's network (`python -m benchmarks.runtime.callers`), takes one JSON order a line and
-answers each with one JSON line. Its clock is the machine's monotonic one.
+It runs in the node's network (`python -m benchmarks.runtime.callers`), reads one JSON command per line and
+writes one JSON line for each. Times are those of the machine's monotonic clock.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _SAMPLE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. due: when it was to be asked; seconds: from then to the answer; status: 0 for none."""
+    """A response. due: planned time of the request; seconds: from then to the response; status: 0 if none."""
 
     due: float
     seconds: float
@@ -41,7 +41,7 @@ class Reply:
 
 
 class Caller:
-    """Asks one model of one server for one input again and again."""
+    """Sends one input to one model of one server repeatedly."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Caller:
         self._parts = [header, array.tobytes()]
 
     async def ask(self, due: float | None = None) -> Reply:
-        """One request, now or when it is due by the monotonic clock."""
+        """Sends one request, now or at a time of the monotonic clock."""
         if due is None:
             due = time.monotonic()
         else:
@@ -74,7 +74,9 @@ class Caller:
         try:
             found = await self._client.request("POST", self._path, self._parts, self._lines, within=_WITHIN)
         except (TimeoutError, ConnectionFailed) as error:
-            return Reply(due, time.monotonic() - due, 0, {}, str(error) or f"no answer in {_WITHIN:g} s")
+            return Reply(
+                due, time.monotonic() - due, 0, {}, str(error) or f"no response within {_WITHIN:g} s"
+            )
         seconds = time.monotonic() - due
         length = int(found.headers.get(_LENGTH, len(found.body)))
         said = json.loads(found.body[:length])
@@ -83,7 +85,7 @@ class Caller:
         )
 
     async def in_turn(self, count: int, pause: float) -> list[Reply]:
-        """So many, each a while after the answer to the one before."""
+        """Sends `count` requests, each some time after the previous response."""
         found = []
         for _ in range(count):
             found.append(await self.ask())
@@ -91,7 +93,7 @@ class Caller:
         return found
 
     async def steadily(self, count: int, rate: float) -> list[Reply]:
-        """So many, one each 1/rate seconds whether or not earlier ones are answered."""
+        """Sends `count` requests, one every 1/rate seconds, without waiting for responses."""
         begin = time.monotonic() + 0.05
         return await asyncio.gather(*[self.ask(begin + i / rate) for i in range(count)])
 
@@ -101,7 +103,7 @@ class Caller:
 
 
 class Hand:
-    """Carries out orders; callers are kept, so that their connections are."""
+    """Executes commands; keeps callers, and with them their connections."""
 
     def __init__(self) -> None:
         self._callers: dict[str, Caller] = {}
@@ -110,7 +112,7 @@ class Hand:
         watch(lambda *delay: self._delays.append(delay))
 
     async def obey(self, order: dict[str, Any]) -> Any:  # noqa: ANN401 - what an order gives
-        """One order: {"do": …} and what it needs."""
+        """Executes one command: {"do": …} with its arguments."""
         match order["do"]:
             case "ask":
                 return _told(await self._caller(order).in_turn(order["count"], order["pause"]))
@@ -132,7 +134,7 @@ class Hand:
             case "delays":
                 return self._delays
             case unknown:
-                raise ValueError(f"no such order: {unknown}")
+                raise ValueError(f"unknown command: {unknown}")
 
     def _caller(self, order: dict[str, Any]) -> Caller:
         known = self._callers.get(order["url"])
@@ -148,7 +150,7 @@ def _told(replies: list[Reply]) -> list[dict[str, Any]]:
 
 
 async def _run(file: str, tensor: str, shape: list[int], count: int, pause: float) -> list[float]:
-    """Seconds of each run of a slice, with a pause after it as a request's transfer is one."""
+    """Seconds of each run of a slice, with pauses as long as a request's transfer."""
     session = Session(Path(file))
     feeds = {tensor: np.random.default_rng(1).normal(size=shape).astype(np.float32)}
     session.run(feeds)
@@ -162,7 +164,7 @@ async def _run(file: str, tensor: str, shape: list[int], count: int, pause: floa
 
 
 async def _connect(host: str, port: int) -> float:
-    """Seconds of a TCP handshake: one round trip."""
+    """Seconds of a TCP handshake, which is one round trip."""
     begin = time.monotonic()
     _, writer = await asyncio.open_connection(host, port)
     seconds = time.monotonic() - begin
@@ -171,7 +173,7 @@ async def _connect(host: str, port: int) -> float:
 
 
 async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each message, whose first four bytes are its length, with one byte."""
+    """Replies with one byte to each message, whose first four bytes are its length."""
     try:
         while True:
             await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
@@ -181,7 +183,7 @@ async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def _send(host: str, port: int, size: int, count: int, pause: float) -> list[float]:
-    """Seconds of each of so many messages to a sink, until its answer."""
+    """Seconds of each of `count` messages to a sink, until its reply."""
     reader, writer = await asyncio.open_connection(host, port)
     found = []
     for _ in range(count):
@@ -195,7 +197,7 @@ async def _send(host: str, port: int, size: int, count: int, pause: float) -> li
 
 
 async def _get(url: str) -> list[Any]:
-    """Status and body; [0, why] when there is no answer."""
+    """Returns status and body, or [0, error] without a response."""
     client = HttpClient(url)
     try:
         found = await client.request("GET", "", within=2.0)
@@ -207,7 +209,7 @@ async def _get(url: str) -> list[Any]:
 
 
 async def _switches(url: str, seconds: float) -> list[tuple[float, float]]:
-    """(moment, switches so far) as the runtime's metrics say, every 50 ms."""
+    """Returns (time, switches so far) from the runtime's metrics, every 50 ms."""
     client, found = HttpClient(url), []
     end = time.monotonic() + seconds
     while (now := time.monotonic()) < end:
@@ -220,7 +222,7 @@ async def _switches(url: str, seconds: float) -> list[tuple[float, float]]:
 
 
 async def main() -> None:
-    """Obeys until standard input closes."""
+    """Executes commands until standard input closes."""
     hand, reader = Hand(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

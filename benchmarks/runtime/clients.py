@@ -1,7 +1,7 @@
-"""The clients that every server is asked with: as little of their own as can be.
+"""The clients of all servers, with minimal overhead.
 
-HTTP is a socket with one prepared request; gRPC is grpcio with the request serialised beforehand and the
-response left as bytes.
+HTTP is a socket with one prepared request; gRPC is grpcio with a serialized request and the response left as
+bytes.
 """
 
 import json
@@ -22,7 +22,7 @@ _LARGEST: Final = 64 << 20
 
 
 def http_request(model: str, values: int, binary: bool = True) -> bytes:
-    """A request in the binary form that asks for a binary answer, or all of it in JSON."""
+    """Returns a request with binary data for input and outputs, or all in JSON."""
     given = _input(values)
     tensor: dict[str, object] = {"name": "x", "shape": [1, values], "datatype": "FP32"}
     if binary:
@@ -43,7 +43,7 @@ def http_request(model: str, values: int, binary: bool = True) -> bytes:
 
 
 def grpc_request(model: str, values: int) -> bytes:
-    """The same over gRPC, with raw contents."""
+    """Returns the same request for gRPC, with raw contents."""
     request = pb.ModelInferRequest(model_name=model)
     request.inputs.add(name="x", datatype="FP32", shape=[1, values])
     request.outputs.add(name="y")
@@ -56,8 +56,9 @@ def _input(values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 class HttpConnection:
-    """One kept-alive connection; `feed` returns True when a response is complete. `late`: the last one was
-    that the time which the request gave is over.
+    """One kept-alive connection; `feed` returns True when a response is complete.
+
+    `late`: the last response was that the request's timeout has passed.
     """
 
     def __init__(self, port: int) -> None:
@@ -67,7 +68,7 @@ class HttpConnection:
         self.late = False
 
     def feed(self, data: bytes) -> bool:
-        """Takes what came; raises when the answer is neither 200 nor 504."""
+        """Reads received bytes. Raises an error if the status is neither 200 nor 504."""
         self._found += data
         end = self._found.find(b"\r\n\r\n")
         if end < 0:
@@ -85,7 +86,7 @@ class HttpConnection:
         return True
 
     def ask(self, request: bytes) -> None:
-        """One request and its answer."""
+        """Sends one request and waits for the response."""
         self.socket.sendall(request)
         while not self.feed(self.socket.recv(_RECEIVE)):
             pass
@@ -111,7 +112,7 @@ def latencies(ask: Callable[[], object], count: int) -> list[float]:
 
 
 def closed_loop(port: int, request: bytes, clients: int, seconds: float) -> float:
-    """Answers a second, with `clients` connections that each ask again at once."""
+    """Responses per second, with `clients` connections in a closed loop without pauses."""
     with selectors.DefaultSelector() as selector:
         connections = [HttpConnection(port) for _ in range(clients)]
         for connection in connections:
@@ -130,9 +131,7 @@ def closed_loop(port: int, request: bytes, clients: int, seconds: float) -> floa
 
 
 def open_loop(port: int, request: bytes, arrivals: Sequence[float], connections: int) -> list[float]:
-    """Seconds from each planned arrival to its answer, infinite for one that was too late to be given: a slow
-    server does not slow the callers down.
-    """
+    """Seconds from each planned arrival to its response, infinite if it timed out: an open loop."""
     with selectors.DefaultSelector() as selector:
         idle: deque[HttpConnection] = deque(HttpConnection(port) for _ in range(connections))
         for connection in idle:

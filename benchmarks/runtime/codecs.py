@@ -1,4 +1,4 @@
-"""What the codecs cost in accuracy, bytes and time, beside other ways to quantize.
+"""Compares the codecs with other ways to quantize, by accuracy, bytes and time.
 
 `.venv/bin/python -m benchmarks.runtime.codecs --model digits.onnx --samples heldout.npz` (what
 examples/01-digits/train.py writes). Prints a table, then one JSON object.
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _summary(measured: tuple[CodecAccuracy, ...]) -> dict[str, dict[str, float]]:
-    """Over all exits and cuts: how many lose any answer, the least agreement, the change of accuracy."""
+    """Over all exits and cuts: how many change any result, the lowest agreement, the change of accuracy."""
     plain = {(m.exit, m.cut): m.accuracy for m in measured if m.codec == "fp32"}
     found = {}
     for codec in dict.fromkeys(m.codec for m in measured):
@@ -77,7 +77,7 @@ def _summary(measured: tuple[CodecAccuracy, ...]) -> dict[str, dict[str, float]]
 
 
 def _mean_errors(ways: dict[str, dict[str, float]], source: str) -> dict[str, float]:
-    """By way, the mean over the cuts behind the input."""
+    """By method, the mean over the cuts behind the input."""
     cuts = [said for cut, said in ways.items() if cut != source]
     keys = [key for key in cuts[0] if key.endswith("_error")]
     return {key: round(float(np.mean([said[key] for said in cuts])), 6) for key in keys}
@@ -99,7 +99,7 @@ def _table(measured: tuple[CodecAccuracy, ...]) -> list[str]:
 
 
 def _ways(graph: Graph, output: str, images: Array, labels: Array) -> dict[str, dict[str, float]]:
-    """Accuracy of the last exit on the second half of the samples, by cut and way to find the range.
+    """Accuracy of the last exit on the second half of the samples, by cut and method to find the range.
 
     item: one range for each item (the codec). batch: one for a batch of 32, as DynamicQuantizeLinear.
     calibrated: one for all, the extremes of the samples' first half. calibrated_999: the same without the

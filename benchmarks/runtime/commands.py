@@ -1,4 +1,4 @@
-"""The benchmarks as commands: what they are told, and how they tell what they found."""
+"""The benchmarks as commands: their flags, progress lines and results."""
 
 import argparse
 import json
@@ -13,29 +13,29 @@ Say = Callable[[str], None]
 
 
 def say(line: str) -> None:
-    """One line of what is going on, to stderr."""
+    """Prints a progress line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def described(name: str, doc: str | None) -> argparse.ArgumentParser:
-    """What reads the flags of a benchmark: --quick, and those that it adds."""
+    """Returns the parser of a benchmark's flags: --quick, and those that it adds."""
     parser = argparse.ArgumentParser(
         prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="little of each: a check, not a measurement")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: a check, not a measurement")
     return parser
 
 
 def command(name: str, doc: str | None, measure: Callable[[Path, Say, bool], dict[str, object]]) -> int:
-    """A benchmark that takes nothing but --quick; the status with which it ends."""
+    """Runs a benchmark whose only flag is --quick; returns the exit status."""
     quick = described(name, doc).parse_args().quick
     return reported(name, lambda folder: measure(folder, say, quick))
 
 
 def reported(name: str, work: Callable[[Path], dict[str, object]]) -> int:
-    """Does the work in a folder of its own and prints one JSON object as the last line.
+    """Runs the work in a temporary folder and prints one JSON object as the last line.
 
-    The status: 1 where the machine cannot do it, 130 when it was interrupted.
+    Returns the exit status: 1 if the machine cannot run it, 130 if it was interrupted.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
@@ -44,7 +44,7 @@ def reported(name: str, work: Callable[[Path], dict[str, object]]) -> int:
         say(f"{name}: {error}")
         return 1
     except KeyboardInterrupt:
-        say(f"{name}: interrupted; nothing is left behind")
+        say(f"{name}: interrupted; everything is removed")
         return 130
     print(json.dumps(found))
     return 0

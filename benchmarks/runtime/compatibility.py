@@ -1,4 +1,4 @@
-"""Whether KServe's own Python clients are content with our server."""
+"""Checks whether KServe's Python clients work with our server."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from benchmarks.runtime.peers import SERVERS, install, started
 
 
 def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
-    """`kserve_client`: what each call of KServe's REST and gRPC clients found, all of it true."""
+    """Returns `kserve_client`: the results of calls by KServe's REST and gRPC clients, all of them true."""
     if "kserve" not in names:
         return {}
     model = write_models(folder / "models")["1KB"]

@@ -1,11 +1,11 @@
-"""Requests at a steady rate while the link or Triton fails: how many are answered, and how many in time.
+"""Measures responses, and those in time, at a constant request rate while the link or Triton fails.
 
-Run: `.venv/bin/python -m benchmarks.runtime.deadlines [--quick] [--only FAULT …]`, as root on Linux. Five
-faults, each again and again while requests come in an open loop: a request's time counts from the moment at
-which it was due. The deadline is the SLO. Before and after them the same requests go to a runtime that has
-nothing but a local route: what is late there is the machine's doing. `late_only_for_the_machine` are those
-that would have been in time if caller and runtime had had a core whenever they could have run, as the kernel
-counts it.
+Run: `.venv/bin/python -m benchmarks.runtime.deadlines [--quick] [--only FAULT …]`, as root on Linux. Each of
+five faults is injected repeatedly during requests in an open loop: a request's latency counts from its
+planned time. The deadline is the SLO. Before and after the faults, a runtime with a local route alone
+receives the same requests, to measure the machine's own delays. `late_only_for_the_machine` counts the
+requests that would have been in time if caller and runtime had always had a core when runnable, by the
+kernel's accounting.
 """
 
 import random
@@ -32,7 +32,7 @@ Steps = Iterator[tuple[str, float]]
 
 
 def cut(deployment: Deployment, rng: random.Random) -> Steps:
-    """The cable is pulled at any moment of a request, and plugged in again."""
+    """Cuts the link at a random time of a request, and restores it."""
     while True:
         deployment.site.plug(False)
         yield "cut", rng.uniform(0.3, 2.0)
@@ -41,18 +41,18 @@ def cut(deployment: Deployment, rng: random.Random) -> Steps:
 
 
 def hung(deployment: Deployment, rng: random.Random) -> Steps:
-    """Triton takes connections and answers nothing. Sometimes it ends when it goes on: then it is started."""
+    """Suspends Triton: it accepts connections without responding. Restarts it if it ends when resumed."""
     while True:
         deployment.triton.send(signal.SIGSTOP)
         yield "hung", rng.uniform(1.0, 5.0)
         deployment.triton.send(signal.SIGCONT)
         if deployment.triton.process.poll() is not None:
             deployment.start_triton()
-        yield "goes on", rng.uniform(2.0, 4.0)
+        yield "resumed", rng.uniform(2.0, 4.0)
 
 
 def killed(deployment: Deployment, rng: random.Random) -> Steps:
-    """Triton is gone, and started again."""
+    """Kills Triton and starts it again."""
     while True:
         deployment.triton.kill()
         yield "killed", rng.uniform(0.5, 2.0)
@@ -61,7 +61,7 @@ def killed(deployment: Deployment, rng: random.Random) -> Steps:
 
 
 def slow(deployment: Deployment, rng: random.Random) -> Steps:
-    """The link falls to 50 kbit/s, and is fast again for a while."""
+    """Limits the link to 50 kbit/s, and removes the limit for a while."""
     while True:
         deployment.site.shape(_SLOW)
         yield "slow", rng.uniform(5.0, 10.0)
@@ -70,7 +70,7 @@ def slow(deployment: Deployment, rng: random.Random) -> Steps:
 
 
 def flapping(deployment: Deployment, rng: random.Random) -> Steps:
-    """The link is away and there again several times a second."""
+    """Cuts and restores the link several times per second."""
     while True:
         deployment.site.plug(False)
         yield "away", rng.uniform(0.1, 0.6)
@@ -88,7 +88,7 @@ FAULTS: Final[Mapping[str, Callable[[Deployment, random.Random], Steps]]] = {
 
 
 def measure(folder: Path, say: Say, quick: bool, only: Sequence[str] = tuple(FAULTS)) -> dict[str, object]:
-    """`deadlines`: what became of the requests under each fault, and of those of the control."""
+    """Returns `deadlines`: the results of the requests under each fault, and those of the control."""
     plan = Plan(slo=SLO, needed=5e6, predicted=0.12)
     count = _COUNTS[quick]
     faults: dict[str, Document] = {}
@@ -124,7 +124,7 @@ def _control(deployment: Deployment, count: int) -> Document:
 
 
 def _under(deployment: Deployment, name: str, count: int) -> Document:
-    """One fault, until so many requests were answered; everything is whole again after it."""
+    """Injects one fault until `count` requests have completed, then restores everything."""
     deployment.await_cut_route()
     seconds = count / _RATE
     moments: list[tuple[float, str]] = []

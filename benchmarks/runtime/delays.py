@@ -1,4 +1,4 @@
-"""How long this machine keeps a process that wants to run from running."""
+"""Measures how long this machine delays a runnable process."""
 
 import gc
 import threading
@@ -9,19 +9,19 @@ from typing import Final, Literal
 
 _SLEEP: Final = 0.002
 _LOOK: Final = 0.02
-LEAST: Final = 0.004  # shorter ones are an everyday affair on a machine with work on it
+LEAST: Final = 0.004  # shorter ones are normal on a busy machine
 
 Kind = Literal["stall", "starved", "collection"]
 Hear = Callable[[Kind, float, float], None]
 
 
 def watch(hear: Hear) -> None:
-    """From now on calls `hear` with each long delay of this process: kind, end (monotonic) and seconds.
+    """Calls `hear` with each long delay of this process from now on: kind, end (monotonic) and seconds.
 
-    A stall: a thread that sleeps 2 ms woke that much too late, because the machine was busy or this process
-    held on to its interpreter. Starved: of the last 20 ms or more, a thread of this process that could have
-    run waited that long for a core, as the kernel counts it. A collection: the garbage collector ran that
-    long.
+    Stall: a thread that sleeps for 2 ms woke this much too late, because the machine was busy or another
+    thread held the interpreter lock. Starved: within the last 20 ms or more, a runnable thread of this
+    process waited this long for a core, by the kernel's accounting. Collection: the garbage collector ran
+    this long.
     """
     threading.Thread(target=_look, args=(hear,), name="delays", daemon=True).start()
     began = 0.0
@@ -54,7 +54,7 @@ def _look(hear: Hear) -> None:
 
 
 def _waited() -> dict[str, float]:
-    """Seconds that each thread has waited for a core so far (proc(5), schedstat)."""
+    """Returns the seconds that each thread has waited for a core so far (proc(5), schedstat)."""
     found = {}
     for task in Path("/proc/self/task").iterdir():
         try:

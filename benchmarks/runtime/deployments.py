@@ -1,6 +1,4 @@
-"""A network in two halves on a site: the runtime at the edge node; a real Triton and the model store beyond
-the link.
-"""
+"""A network in two slices on a site: the runtime at the edge node, a real Triton at the cloud node."""
 
 import json
 import os
@@ -66,7 +64,7 @@ def network() -> bytes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the planner would say of the cut's route: SLO and latency in seconds, bandwidth in bit/s.
+    """What the planner would write for the cut's route: SLO and latency in seconds, bandwidth in bit/s.
 
     interval: seconds after which the runtime probes an idle link.
     """
@@ -79,20 +77,20 @@ class Plan:
 
 
 class Hand:
-    """The process at a node that asks on our behalf."""
+    """The process at a node that sends requests."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     def begin(self, **order: object) -> None:
-        """Gives an order without waiting for what comes of it."""
+        """Sends a command without waiting for its result."""
         stdin = self._process.process.stdin
         assert stdin is not None
         stdin.write(json.dumps(order) + "\n")
         stdin.flush()
 
     def end(self) -> Any:  # noqa: ANN401 - what the order gives
-        """What came of the order."""
+        """Returns the result of the command."""
         stdout = self._process.process.stdout
         assert stdout is not None
         line = stdout.readline()
@@ -101,15 +99,13 @@ class Hand:
         return json.loads(line)
 
     def do(self, **order: object) -> Any:  # noqa: ANN401
-        """An order, and what came of it."""
+        """Sends a command and returns its result."""
         self.begin(**order)
         return self.end()
 
 
 class Deployment:
-    """The running parts. The runtime with the cut's route answers at `url`, the one that has only the local
-    route at `control_url`.
-    """
+    """The running parts. url: of the runtime with the cut's route; control_url: of that without it."""
 
     def __init__(self, site: Site, plan: Plan, stack: ExitStack, say: Say) -> None:
         self.site, self._plan, self._stack = site, plan, stack
@@ -130,7 +126,7 @@ class Deployment:
         self.start_triton()
 
     def start_triton(self) -> None:
-        """Starts the server of the far half, and waits until it answers."""
+        """Starts the tail's server, and waits until it is ready."""
         shape = ", ".join(map(str, CUT[1:]))
         config = (
             f'input [{{name: "cut", data_type: TYPE_FP32, dims: [-1, {shape}]}}]\n'
@@ -144,25 +140,25 @@ class Deployment:
         self._await(self.far_hand, f"{self.triton_url}/v2/models/{MODEL}/ready", "Triton", self.triton)
 
     def _end_triton(self, process: Process) -> None:
-        process.kill()  # asked to end, it would wait for callers who stay connected
+        process.kill()  # on SIGTERM it would wait for connected callers
         for path in Path("/dev/shm").glob(f"bench-triton-{os.getpid()}*"):
             path.unlink(missing_ok=True)
 
     def start_runtime(self) -> None:
-        """Starts the runtime with both routes, and waits until requests take the cut's."""
+        """Starts the runtime with both routes, and waits until requests use the cut's."""
         self.runtime = self._run("runtime", self._routes(), (HTTP, _GRPC))
         self.await_cut_route()
 
     def stop_runtime(self) -> None:
-        """Ends it, and with it its probes."""
+        """Ends the runtime and its probes."""
         self.runtime.end()
 
     def start_control(self) -> None:
-        """Starts the runtime that has nothing but the local route."""
+        """Starts the runtime with the local route alone."""
         self._run("control", self._routes()[1:], (_CONTROL, _CONTROL_GRPC))
 
     def start_bare(self) -> None:
-        """Starts the bare server at the edge node, and waits until it answers."""
+        """Starts the bare server at the edge node, and waits until it is ready."""
         model = self.site.folder / "mean.onnx"
         model.write_bytes(mean(prod(IMAGE)))
         ports = (str(_BARE), str(_BARE_GRPC))
@@ -170,39 +166,39 @@ class Deployment:
         deadline = time.monotonic() + _READY
         while (found := self.ask_bare(1, 0.1)[0])["status"] != 200:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the bare server does not answer: {found}")
+                raise RuntimeError(f"the bare server does not respond: {found}")
 
     def await_cut_route(self) -> None:
-        """Waits until requests take the cut's route."""
+        """Waits until requests use the cut's route."""
         deadline = time.monotonic() + _READY
         while (found := self.ask(1)[0])["parameters"].get("route") != CUT_ROUTE:
             if time.monotonic() > deadline:
                 log = (self.site.folder / "runtime.log").read_text()
                 metrics = self.hand.do(do="get", url=f"{self.url}/metrics")[1]
                 told = [line for line in metrics.splitlines() if line.startswith("edge_link")]
-                raise RuntimeError(f"no request takes the cut's route: {found}\n{log[-2000:]}\n{told}")
+                raise RuntimeError(f"no request uses the cut's route: {found}\n{log[-2000:]}\n{told}")
             time.sleep(0.1)
 
     def ask(self, count: int, pause: float = 0.0) -> list[Document]:
-        """Requests at the runtime, one after the other."""
+        """Sends requests to the runtime, one after the other."""
         found: list[Document] = self.hand.do(do="ask", count=count, pause=pause, **self.asked(self.url))
         return found
 
     def ask_triton(self, count: int, pause: float) -> list[Document]:
-        """The far half alone, asked where it runs."""
+        """Measures the tail alone, from a caller on its node."""
         target = {"url": self.triton_url, "model": MODEL, "tensor": "cut", "shape": CUT}
         found: list[Document] = self.far_hand.do(do="ask", count=count, pause=pause, **target)
         return found
 
     def ask_bare(self, count: int, pause: float) -> list[Document]:
-        """As many bytes as a request's image, asked of the bare server by who asks the runtime."""
+        """Sends as many bytes as a request's image to the bare server, from the runtime's caller."""
         url = f"http://127.0.0.1:{_BARE}"
         target = {"url": url, "model": MODEL, "tensor": "x", "shape": (1, prod(IMAGE))}
         found: list[Document] = self.hand.do(do="ask", count=count, pause=pause, **target)
         return found
 
     def run_head(self, count: int, pause: float) -> list[float]:
-        """Seconds of the near half alone."""
+        """Seconds of the head alone."""
         order = {"file": str(self.slice_file("head")), "tensor": "image", "shape": IMAGE}
         found: list[float] = self.hand.do(do="run", count=count, pause=pause, **order)
         return found
@@ -213,14 +209,14 @@ class Deployment:
         return float(found[10])
 
     def send_plainly(self, wire: int, count: int, pause: float) -> list[float]:
-        """Seconds of messages that are as many bytes on the wire, to a bare socket beyond the link."""
+        """Seconds of messages with as many bytes on the wire, to a bare socket across the link."""
         size = wire - _HEADERS * ceil(wire / (MTU + _ETHERNET))
         order = {"host": self._cloud, "port": _SINK, "size": size}
         found: list[float] = self.hand.do(do="send", count=count, pause=pause, **order)
         return found
 
     def asked(self, url: str) -> Document:
-        """Whom and what to ask."""
+        """The server and the input of requests."""
         return {"url": url, "model": "links", "tensor": "image", "shape": IMAGE}
 
     def slice_file(self, name: str) -> Path:
@@ -229,12 +225,12 @@ class Deployment:
         return self.site.folder / "store" / "blobs" / digest.removeprefix("sha256:")
 
     def delays(self, name: str) -> list[Document]:
-        """The delays of a runtime's process so far."""
+        """Returns the delays of a runtime's process so far."""
         lines = (self.site.folder / f"{name}.delays").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
     def _start(self, name: str, node: str, module: str, *argv: str, talking: bool = False) -> Process:
-        # A program that enters the site's mounts begins in the root folder.
+        # A program that enters the site's mount namespace starts in the root folder.
         env = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         process = self.site.start(name, node, [sys.executable, "-m", module, *argv], env, talking)
         self._stack.callback(process.end)
@@ -246,7 +242,7 @@ class Deployment:
             ended = process is not None and process.process.poll() is not None
             if ended or time.monotonic() > deadline:
                 log = process.log.read_text()[-2000:] if process is not None else ""
-                raise RuntimeError(f"{what} does not answer at {url}: {said}\n{log}")
+                raise RuntimeError(f"{what} does not respond at {url}: {said}\n{log}")
             time.sleep(0.1)
 
     def _cut(self) -> dict[str, Document]:
@@ -324,7 +320,7 @@ class Deployment:
 
 @contextmanager
 def deployed(folder: Path, plan: Plan, say: Say) -> Iterator[Deployment]:
-    """A deployment on a site of its own; nothing of it is left after the block."""
+    """A deployment on a site of its own, which is removed after the block."""
     with site(folder, say) as where, ExitStack() as stack:
         say("the model store and Triton start ...")
         yield Deployment(where, plan, stack, say)

@@ -1,7 +1,7 @@
-"""The same requests, good and bad, to `edge-runtime serve` and to a real Triton: what each answers.
+"""Compares the responses of `edge-runtime serve` and of a real Triton to valid and invalid requests.
 
-`python -m benchmarks.runtime.differences` prints a table of those that differ, then how many are the same.
-Triton's answers come from the wheel nvidia-pytriton, with a python-backend model that runs the same file.
+`python -m benchmarks.runtime.differences` prints a table of differences, then the number of equal responses.
+Triton is that of the wheel nvidia-pytriton, with a python-backend model that runs the same file.
 """
 
 import gzip
@@ -51,7 +51,7 @@ def _infer(what: str, *inputs: Any, headers: dict[str, str] | None = None, **mor
 
 
 def http_cases() -> Iterator[Ask]:
-    """What is asked over HTTP."""
+    """Returns the HTTP requests."""
     good = json.dumps({"inputs": [A, K]}).encode()
     for what, path in {
         "live": "/v2/health/live",
@@ -126,7 +126,7 @@ def http_cases() -> Iterator[Ask]:
 
 
 def grpc_cases() -> Iterator[tuple[str, bytes]]:
-    """What is asked of ModelInfer over gRPC."""
+    """Returns the gRPC requests to ModelInfer."""
 
     def request(**more: Any) -> Any:  # noqa: ANN401
         made = pb.ModelInferRequest(model_name="m", **more)
@@ -153,7 +153,7 @@ def grpc_cases() -> Iterator[tuple[str, bytes]]:
     yield "no contents", request().SerializeToString()
     yield "unknown model", raw(*good, model_version="").SerializeToString() + b"\x0a\x05other"
     yield "unknown version", raw(*good, model_version="9").SerializeToString()
-    yield "version that is no number", raw(*good, model_version="x").SerializeToString()
+    yield "version that is not a number", raw(*good, model_version="x").SerializeToString()
     made = raw(*good)
     made.inputs[0].shape[:] = [3, 1]
     yield "wrong shape", made.SerializeToString()
@@ -170,7 +170,7 @@ def grpc_cases() -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> int:
-    """Asks both everything and prints the table."""
+    """Sends all requests to both and prints the table."""
     with tempfile.TemporaryDirectory(prefix="differences-") as name, ExitStack() as stack:
         folder = Path(name)
         model = folder / "model.onnx"
@@ -185,12 +185,12 @@ def main() -> int:
         for what, data in grpc_cases():
             asked += 1
             same += _row(f"gRPC: {what}", ours.grpc(data), triton.grpc(data))
-        sys.stdout.write(f"\n{same} of {asked} requests are answered with the same code.\n")
+        sys.stdout.write(f"\n{same} of {asked} requests return the same code.\n")
     return 0
 
 
 def _row(what: str, ours: tuple[str, str], triton: tuple[str, str]) -> bool:
-    """Writes a row where the codes differ; whether they are the same."""
+    """Writes a row if the codes differ; returns whether they are equal."""
     if ours[0] == triton[0]:
         return True
     sys.stdout.write(f"| {what} | {' '.join(ours).strip()} | {' '.join(triton).strip()} |\n")
@@ -198,7 +198,7 @@ def _row(what: str, ours: tuple[str, str], triton: tuple[str, str]) -> bool:
 
 
 class _One:
-    """One of the two servers, started again when a request ended it."""
+    """One of the two servers, restarted if a request ends it."""
 
     def __init__(self, stack: ExitStack, folder: Path, model: Path, triton: bool) -> None:
         self._stack, self._folder, self._model, self._triton = stack, folder, model, triton
@@ -244,7 +244,7 @@ class _One:
         try:
             self._server.process.wait(5)
         except Exception:
-            return "no answer", _short(repr(error))
+            return "no response", _short(repr(error))
         self._start()
         return "the server ends", ""
 

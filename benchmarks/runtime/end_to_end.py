@@ -1,24 +1,23 @@
-"""A request over a shaped link beside the least that it can take: compute, transfer and round trip.
+"""Compares requests over a shaped link with the minimum: compute, transfer and round trip.
 
 Run: `.venv/bin/python -m benchmarks.runtime.end_to_end [--quick]`, as root on Linux. The runtime at one node
-cuts a network in two; a real Triton beyond the link computes the rest. Requests come one after the other, at
-each of five link rates, and each one's time at the caller is divided by
+runs the head of a network, and a real Triton across the link the tail. Requests are sent one after the other
+at each of five link rates, and the latency of each at the caller is divided by
 
     head + tail + (bytes on the wire - burst) / rate + round trip
 
-head: the median of the near half's session alone, paced like the requests. tail: the median of Triton asked
-for the far half where it runs. Both are measured in turn with the requests, a block each. Bytes on the wire
-are those of one request as the node's interface counts them on the unshaped link: payload, HTTP, TCP, IP and
-Ethernet headers. The shaper lets a burst of little more than one frame pass at once, which is no transfer at
-the rate and is left out; so is the answer, which is smaller than a burst. The round trip is that of a TCP
-handshake.
+head: the median of the head's session alone, paced like the requests. tail: the median of requests for the
+tail to Triton on its own node. Blocks of both alternate with blocks of requests. Bytes on the wire are those
+of one request as counted by the node's interface on the unshaped link: payload, HTTP, TCP, IP and Ethernet
+headers. The shaper passes a burst of slightly more than one frame immediately; the burst is subtracted, and
+the response, which is smaller than a burst, is not counted. The round trip is that of a TCP handshake.
 
-`above_ms` is what the median, `p50_ms`, has above this ideal. Of it two parts are no runtime's to save.
-`plain_transfer_ms - transfer_ms`: the first is what as many bytes take from a bare socket to another over the
-same link once the runtime has ended. And `plain_server_ms`: the median of what the least that can answer
-(`benchmarks.runtime.servers.bare`, with a model that takes means) takes at the same node for a request of the
-same size, from the same caller at the same pace, in turn with the others. A caller that pauses finds all
-caches cold, so this is several times what the same server takes without pauses.
+`above_ms` is the median, `p50_ms`, minus this ideal. It has two parts that a runtime cannot avoid. The first
+is `plain_transfer_ms - transfer_ms`, where `plain_transfer_ms` is the time for as many bytes between two
+sockets over the same link after the runtime has ended. The second is `plain_server_ms`: the median latency of
+a minimal server (`benchmarks.runtime.servers.bare`, with a model that computes means) at the same node for a
+request of the same size, from the same caller at the same pace, alternating with the others. After a pause
+all caches are cold, so this is several times the latency without pauses.
 """
 
 import sys
@@ -35,16 +34,16 @@ from benchmarks.runtime.sites import burst_bytes
 
 RATES: Final = (1e6, 2e6, 5e6, 10e6, 50e6)
 AIM_P50, AIM_P99 = 1.05, 1.25
-_PAUSE: Final = 0.05  # between requests: more than the emptied bucket needs to fill at the slowest rate
+_PAUSE: Final = 0.05  # between requests: longer than the empty bucket needs to fill at the slowest rate
 _ROUNDS: Final = {False: 10, True: 2}
 _BLOCK: Final = {False: 30, True: 3}  # requests in a round
 _PLAIN: Final = {False: 30, True: 3}
-_SETTLING: Final = 5  # requests after a change of the rate, which the runtime has to notice first
+_SETTLING: Final = 5  # requests after a change of the rate, until the runtime has detected it
 
 
 @dataclass(frozen=True, slots=True)
 class Ideal:
-    """The least that a request can take: seconds, bytes and bit/s."""
+    """The minimum that a request can take: seconds, bytes and bit/s."""
 
     head: float
     tail: float
@@ -65,15 +64,15 @@ class Ideal:
 
 
 def ratios(latencies: Sequence[float], ideal: Ideal) -> dict[str, float]:
-    """The 50th, 99th and greatest of the latencies over the ideal."""
+    """The 50th and 99th percentile and the maximum of the latencies over the ideal."""
     ordered = sorted(latencies)
     found = {"p50": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "most": ordered[-1]}
     return {name: round(seconds / ideal.seconds, 4) for name, seconds in found.items()}
 
 
 def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
-    """`end_to_end`: the ratios at each rate with what they are made of, and the worst of each."""
-    # While the compute alone is measured the link is idle, which in use it would not be.
+    """Returns `end_to_end`: the ratios at each rate with their parts, and the worst of each."""
+    # While compute alone is measured the link is idle, unlike in normal use.
     plan = Plan(slo=10.0, needed=1e5, predicted=8.0, interval=30.0)
     rows: dict[str, dict[str, float]] = {}
     with deployed(folder, plan, say) as deployment:
@@ -98,7 +97,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 def bytes_on_the_wire(deployment: Deployment) -> int:
-    """The least that the interface counted for one request: others had a probe beside them."""
+    """The minimum that the interface counted for one request; others include a probe."""
     found = []
     for _ in range(10):
         before = deployment.site.sent()
@@ -122,7 +121,7 @@ def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, quick
         bares += [reply["seconds"] for reply in deployment.ask_bare(block // 3, gap)]
         for reply in deployment.ask(block, _PAUSE):
             if reply["status"] != 200 or reply["parameters"].get("route") != CUT_ROUTE:
-                raise RuntimeError(f"at {rate:g} bit/s a request was not answered over the link: {reply}")
+                raise RuntimeError(f"at {rate:g} bit/s a request got no response over the link: {reply}")
             latencies.append(reply["seconds"])
     ideal = Ideal(median(heads), median(tails), wire, burst_bytes(rate), rate, round_trip)
     p50 = quantile(sorted(latencies), 0.5)

@@ -1,8 +1,8 @@
-"""Damaged requests against `edge-runtime serve` for a while: does it crash, fail or grow?
+"""Sends damaged requests to `edge-runtime serve`, to find crashes, errors and memory leaks.
 
-`python -m benchmarks.runtime.fuzzing --seconds 600` prints one JSON object: how many requests got which
-answer, and the server's memory after a tenth of the time and at the end. It ends with 1 when the server
-ended, answered with 5xx (but 501 and 505), INTERNAL or UNKNOWN, or wrote a traceback.
+`python -m benchmarks.runtime.fuzzing --seconds 600` prints one JSON object: the number of requests by status,
+and the server's memory after a tenth of the time and at the end. It exits with 1 if the server ended,
+returned 5xx (except 501 and 505), INTERNAL or UNKNOWN, or wrote a traceback.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fuzzed(folder: Path, seconds: float, rng: random.Random) -> dict[str, object]:
-    """What became of a server that was asked damaged requests for so long."""
+    """Returns the state of a server after damaged requests for `seconds`."""
     answers: collections.Counter[str] = collections.Counter()
     model = write_models(folder / "models")["1KB"]
     with started("ours", "1KB", model, folder, say) as server:
@@ -94,7 +94,7 @@ def _http(server: Server, rng: random.Random) -> list[str]:
             data = _damaged(rng.choice(_FORMS).request("POST", "/v2/models/m/infer", body), rng)
         elif number % 3 == 1:
             data = _damaged(whole, rng)
-        else:  # the lengths are right, so that it is the JSON that is looked at
+        else:  # with correct lengths, so that the JSON is parsed
             header = _damaged(body[:length], rng)
             size = len(header) + len(body) - length
             lines = f"Inference-Header-Content-Length: {len(header)}\r\nContent-Length: {size}\r\n\r\n"
@@ -130,7 +130,7 @@ def _grpc(server: Server, rng: random.Random) -> list[str]:
 
 
 def _damaged(whole: bytes, rng: random.Random) -> bytes:
-    """Up to four places replaced, half of the time near the start, where the header is."""
+    """Replaces up to four bytes, half of the time near the start, where the header is."""
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(min(len(whole), 400) if rng.random() < 0.5 else len(whole))
         piece = rng.choice(_PIECES) if rng.random() < 0.5 else rng.randbytes(rng.randint(0, 8))

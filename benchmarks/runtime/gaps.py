@@ -1,4 +1,4 @@
-"""Gaps between answers, with switches and without. Pure: moments in seconds, and places among them."""
+"""Gaps between responses, with and without switches. Pure: times in seconds, and indices of them."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from itertools import pairwise
 
 from benchmarks.runtime.quantiles import in_ms, quantile
 
-Span = tuple[int, int]  # the places of its first and its last answer
+Span = tuple[int, int]  # the indices of its first and its last response
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A time with switches, and the time without that followed.
+    """A period with switches, and the following one without.
 
-    switches: of each the last answer before it was asked for, and the one by which it was over.
+    switches: of each, the last response before its request, and the first one after its end.
     """
 
     switching: Span
@@ -46,14 +46,14 @@ def described(moments: Sequence[float], turns: Sequence[Turn]) -> dict[str, obje
 
 
 def gaps(moments: Sequence[float], span: Span) -> list[float]:
-    """Seconds between the answers of a span that follow one another."""
+    """Seconds between consecutive responses of a span."""
     return [b - a for a, b in pairwise(moments[span[0] : span[1] + 1])]
 
 
 def spans_like(moments: Sequence[float], within: Span, lengths: Sequence[float]) -> list[Span]:
-    """Spans one behind the other, each until the first answer that makes it at least as long as is asked.
+    """Consecutive spans, each until the first response with which it has the requested length.
 
-    As many as there are answers for.
+    As many as the responses allow.
     """
     found, (first, end) = [], within
     for seconds in lengths:

@@ -1,10 +1,10 @@
-"""What the input filter and the result cache cost, and what they spare where a camera sees little news.
+"""Measures cost and savings of the input filter and the result cache with a mostly static camera stream.
 
 Run alone: `.venv/bin/python -m benchmarks.runtime.memoizing [--quick]`; the last line is one JSON object.
-Costs are the medians of single calls on one thread, those of the inferences too. The camera's stream is made
-up: a picture with noise, the same frame again now and then, and an object that crosses it. It is asked of
-the same model in one process with the filter and the cache off and on, in turns, without a transport. Age is
-by a clock that every frame moves on by 1/25 s, so what is computed does not depend on the machine.
+Costs are medians of single calls on one thread, also for inferences. The camera's stream is synthetic: an
+image with noise, sometimes a repeated frame, and an object that crosses it. The same model in one process
+receives it with filter and cache off and on, alternately, without a transport. Age is measured by a clock
+that each frame advances by 1/25 s, so the results do not depend on the machine's speed.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ _SETTINGS: Final[dict[str, MemoizationSettings]] = {
 
 
 def digits_network() -> Net:
-    """As large a network as that of examples/01-digits, without its early exits."""
+    """A network as large as that of examples/01-digits, without early exits."""
     net = Net("digits")
     x = net.input("image", ("batch", 1, 64, 64))
     x = net.pool(_convolved(net, x, 4, 7, stride=2), "MaxPool", 3, 2, 1)
@@ -65,7 +65,7 @@ def _convolved(net: Net, x: str, filters: int, kernel: int, stride: int = 1) -> 
 
 
 def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
-    """Frames of [1, 3, 224, 224], and where the object is in each: -1 where there is none."""
+    """Frames of [1, 3, 224, 224], and the object's position in each: -1 if there is none."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:224, 0:224] / 224
     room = np.stack([0.5 + 0.4 * np.sin(a * x + b * y) for a, b in rng.uniform(1, 9, (3, 2))])[None]
@@ -118,7 +118,7 @@ def _median_us(call: Callable[[], object], count: int) -> float:
 
 
 class Front:
-    """The model behind one of the settings; frames are counted and timed."""
+    """The model with one of the settings; counts and times frames."""
 
     def __init__(self, model: Path, settings: MemoizationSettings) -> None:
         metrics = Metrics("bench")
@@ -129,7 +129,7 @@ class Front:
         self.told: list[tuple[bool, bool, float]] = []
 
     async def show(self, frames: Sequence[Image]) -> None:
-        """One frame after the other, each when the one before is answered."""
+        """Sends one frame after the other, each after the previous response."""
         for frame in frames:
             self._now += 1 / _RATE
             begin = time.perf_counter()
@@ -140,10 +140,10 @@ class Front:
 
 
 async def stream(model: Path, quick: bool) -> dict[str, object]:
-    """Frames a second with and without, and what the filter did not see."""
+    """Frames per second with and without, and the objects that the filter missed."""
     frames, places = camera(100 if quick else FRAMES)
     fronts = {name: Front(model, settings) for name, settings in _SETTINGS.items()}
-    step = 25  # in turns, so that what else the machine does meets all
+    step = 25  # alternately, so that other load on the machine affects all
     for begin in range(0, len(frames), step):
         for front in fronts.values():
             await front.show(frames[begin : begin + step])
@@ -165,7 +165,7 @@ async def stream(model: Path, quick: bool) -> dict[str, object]:
 
 
 def _missed(front: Front, places: Sequence[int]) -> int:
-    """Frames that got the result of a frame with the object elsewhere."""
+    """Frames that got the result of a frame with another position of the object."""
     missed, reference = 0, -1
     for (filtered, _, _), place in zip(front.told, places, strict=True):
         if filtered:

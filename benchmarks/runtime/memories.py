@@ -1,12 +1,11 @@
-"""What a session takes in memory beside its file.
+"""Measures a session's memory relative to its file.
 
 Run alone: `.venv/bin/python -m benchmarks.runtime.memories [--quick]`. A file of convolutions and one of
 dense layers are loaded as a runtime loads slices, several times, each in a process of its own in which
-onnxruntime has loaded something before. In MB, as medians: the `file`; what the process takes more than
-before, at most `while_loading`, once the session is `loaded` and was run, with three of them
-`loaded_thrice`, and what is `left` a while after all three were freed. `peak_ratio` is the most that was
-taken while loading over the file: the runtime loads a slice only where `edge_runtime.inference.memory.PEAK`
-times its size is free.
+onnxruntime has loaded another one before. Medians in MB: the `file`; the additional memory of the process at
+most `while_loading`, once the session is `loaded` and was run, with three of them `loaded_thrice`, and what
+is `left` some time after all three were freed. `peak_ratio` is the maximum while loading divided by the file:
+the runtime loads a slice only if `edge_runtime.inference.memory.PEAK` times its size is free.
 """
 
 import ctypes
@@ -37,7 +36,7 @@ _ENDS: Final = {
 
 
 def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
-    """`memory`: by kind of layer, what the module says."""
+    """Returns `memory`: the figures of the module's docstring by kind of layer."""
     found: dict[str, object] = {}
     for kind in _ENDS:
         data = model(kind) if kind == "conv" else network(1, *(HEAVY if quick else _DENSE))
@@ -58,12 +57,12 @@ def _told(argv: list[str]) -> dict[str, float]:
 
 
 def taken(folder: Path, kind: str, digest: str) -> dict[str, float]:
-    """What the sessions of a slice take in this process."""
+    """Measures the memory of a slice's sessions in this process."""
     cache = SliceCache(folder / "slices", ModelStore("http://127.0.0.1:9", Resolver()))
     Session(network(1), _ROWS[:1], _ROWS[1:]).warm()
     ctypes.CDLL(None).malloc_trim(0)
     before = resident()
-    Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM is the most since now
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     sessions: list[Session] = []
 
     def load() -> int:

@@ -1,4 +1,4 @@
-"""Models that compute next to nothing, so that what is measured is the server."""
+"""Models with almost no compute, so that only the server is measured."""
 
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ def write_models(folder: Path) -> dict[str, Path]:
 
 
 def mean(values: int) -> bytes:
-    """The means of the eighths of so many values, [N, values] -> [N, 8]."""
+    """The means of the eighths of `values` values, [N, values] -> [N, 8]."""
     eighths = helper.make_tensor("eighths", TensorProto.INT64, [3], [0, OUTPUTS, values // OUTPUTS])
     graph = helper.make_graph(
         [

@@ -1,4 +1,4 @@
-"""What each server adds to the session's own time, for one caller who asks again once it is answered."""
+"""Measures each server's overhead over the session's time, for one caller in a closed loop."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,8 +21,8 @@ _WARM: Final = 100
 def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`overhead_ms`, `session_ms` and `memory_mb` of the named servers.
 
-    The servers of a size run side by side and are asked in turn, a block of requests each, several times
-    over: what else the machine does meets them all.
+    The servers of a size run in parallel and receive alternating blocks of requests, so that other load on
+    the machine affects all of them.
     """
     models = write_models(folder / "models")
     overhead: dict[str, dict[str, dict[str, object]]] = {"http": {}, "grpc": {}}
@@ -47,7 +47,7 @@ def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[s
 
 
 def _ask(servers: Mapping[str, Server], size: str, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
-    """Milliseconds by transport and server: p50 and p99 of the answers, cpu of the server for each."""
+    """Milliseconds by transport and server: p50 and p99 of the latency, and the server's CPU time."""
     count = 20 if quick else 200
     asks: dict[tuple[str, str], Callable[[int], list[float]]] = {}
     grpc = grpc_request("m", SIZES[size])
@@ -75,7 +75,7 @@ def _ask(servers: Mapping[str, Server], size: str, quick: bool) -> dict[str, dic
 
 
 def _http_block(port: int, request: bytes) -> Callable[[int], list[float]]:
-    """Asks on a new connection each time: some servers close those that are idle for a while."""
+    """Uses a new connection each time, since some servers close idle ones."""
 
     def block(count: int) -> list[float]:
         connection = HttpConnection(port)

@@ -1,6 +1,6 @@
-"""The servers that are compared, each in a process and an environment of its own, all with one thread.
+"""The compared servers, each in a process and an environment of its own, all with one thread.
 
-Environments lie in .cache/peers, made by version and hash from the locks in requirements/.
+Environments are in .cache/peers, built from the locks in requirements/ by version and hash.
 """
 
 import filecmp
@@ -24,13 +24,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SERVERS: Final = ROOT / "benchmarks" / "runtime" / "servers"
 PEERS: Final = ROOT / ".cache" / "peers"
 NAMES: Final = ("ours", "bare", "kserve", "mlserver", "triton")
-# The runtime of another checkout, for comparing a change with what was there before it.
+# The runtime of another checkout, to compare a change with the previous state of the project.
 BEFORE: Final = "before"
-# What reads no binary tensors over HTTP is asked in the form that it reads.
+# Servers that do not support binary tensors over HTTP receive JSON.
 JSON_ONLY: Final = frozenset(["mlserver"])
 _LOCKS: Final = {"kserve": "peers-kserve.lock", "mlserver": "peers-mlserver.lock", "triton": "triton.lock"}
 _START: Final = 120.0
-# Nor does onnxruntime report to anybody meanwhile, in ours or in theirs.
+# Disables ONNX Runtime's telemetry in all servers.
 ONE_THREAD: Final = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -38,17 +38,17 @@ ONE_THREAD: Final = {
     "ORT_DISABLE_TELEMETRY": "1",
 }
 
-Command = tuple[list[str], dict[str, str]]  # the arguments, and what the environment gets besides
+Command = tuple[list[str], dict[str, str]]  # the arguments, and additional environment variables
 
 
 class Server:
-    """One started server: its ports, and what its processes have used."""
+    """A started server: its ports, and the resources that its processes used."""
 
     def __init__(self, process: subprocess.Popen[bytes], http: int, grpc: int) -> None:
         self.process, self.http, self.grpc = process, http, grpc
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process and its children, the ended ones included."""
+        """User and system time of the process and its children, including ended ones."""
         ticks = 0
         for pid in family(self.process.pid):
             with_name = Path(f"/proc/{pid}/stat").read_text()
@@ -65,7 +65,7 @@ class Server:
 
 
 def family(pid: int) -> list[int]:
-    """A process and what descends from it, as far as it has not ended."""
+    """A process and its descendants that have not ended."""
     found, todo = [], [pid]
     while todo:
         pid = todo.pop()
@@ -80,15 +80,15 @@ _before: list[Path] = []
 
 
 def use_before(checkout: Path) -> None:
-    """Names the checkout of BEFORE. Raises SystemExit when it has no environment."""
+    """Sets the checkout of BEFORE. Raises SystemExit if it has no environment."""
     python = checkout.resolve() / ".venv" / "bin" / "python"
     if not python.is_file():
-        raise SystemExit(f"--before {checkout}: no .venv there; run `make setup` in it first")
+        raise SystemExit(f"--before {checkout}: has no .venv: run `make setup` there first")
     _before[:] = [python]
 
 
 def install(name: str, say: Say) -> Path:
-    """The environment's python, installed when it is not there yet."""
+    """Returns the environment's python; installs it if it is missing."""
     if name == BEFORE:
         return _before[0]
     if name in ("ours", "bare"):
@@ -111,7 +111,7 @@ def install(name: str, say: Say) -> Path:
 
 @contextmanager
 def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterator[Server]:
-    """A server of the model, ready to answer; ended with the block."""
+    """A server of the model that is ready; terminated after the block."""
     python = install(name, say)
     http, grpc = free_port(), free_port()
     folder = folder / f"{name}-{size}"
@@ -125,7 +125,7 @@ def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterat
 def running(
     name: str, command: tuple[list[str], dict[str, str]], folder: Path, http: int, grpc: int
 ) -> Iterator[Server]:
-    """A process that listens on both ports; ended with the block."""
+    """A process that listens on both ports; terminated after the block."""
     argv, extra = command
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
@@ -162,7 +162,7 @@ def _answers(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -216,10 +216,10 @@ def triton_command(
     packages = next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
     server = packages / "pytriton" / "tritonserver"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    # Triton looks for its backend's stub beside the backend.
+    # Triton looks for its backend's stub next to the backend.
     stub = server / "backends" / "python" / "triton_python_backend_stub"
     ours = server / "python_backend_stubs" / version / stub.name
-    if not stub.exists() or not filecmp.cmp(ours, stub):  # one that runs cannot be written to
+    if not stub.exists() or not filecmp.cmp(ours, stub):  # a running program cannot be overwritten
         shutil.copy2(ours, stub)
     where = folder / "models" / "m" / "1"
     where.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""For how long another thread stands still while a slice is loaded, by either interface of onnxruntime.
+"""Measures how long loading a slice blocks another thread, with both interfaces of onnxruntime.
 
 Run alone: `.venv/bin/python -m benchmarks.runtime.preparing`. A slice of 2 MB and one of 48 MB. The time for
-which the kernel gave the processor to others is taken off, so a busy machine may be used.
+which the kernel gave the CPU to others is subtracted, so the machine can be busy.
 """
 
 import os
@@ -39,7 +39,7 @@ def measure(_: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 def _stall(work: Callable[[], object]) -> float:
-    """The longest time for which a thread that wakes every 0.2 ms could have run and did not."""
+    """Returns the longest time that a thread that wakes every 0.2 ms was runnable but did not run."""
     longest, stop, ready = 0.0, threading.Event(), threading.Event()
 
     def watch() -> None:

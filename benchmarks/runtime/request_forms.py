@@ -1,7 +1,7 @@
-"""One request in many forms, right and wrong, after RFC 9112: what a server must make of each.
+"""One request in many valid and invalid forms by RFC 9112, and the required responses.
 
-A form that is right is answered once and leaves the connection to the next request. A wrong one is refused
-once and ends the connection, since who sent it and who reads it may disagree about where it ends.
+A valid form gets one response and leaves the connection open. An invalid one is rejected once and closes the
+connection, since client and server may disagree about where it ends.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ _SETTINGS: Final = b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """build: what stands behind the first line, from the body.
+    """build: returns the bytes after the first line, from the body.
 
-    status: the refusal's; 0 for a request that is right, whose body is then the one that was given.
+    status: of the rejection; 0 for a valid request, whose body is then the given one.
     start: the first line, where {line} is method and target, {address} method and the target's whole address.
     """
 
@@ -113,7 +113,7 @@ WRONG: Final[Mapping[str, Form]] = {
     "a length beyond 64 bits": Form(_sized(length=b"18446744073709551616"), 400),
     "a length beyond 63 bits": Form(_sized(length=b"18446744073709551615"), 400),
     "a length beyond all bits": Form(_sized(length=b"9" * 400), 400),
-    "a coding that nobody knows": Form(_chunked(coding=b"Transfer-Encoding: xchunked\r\n"), 400),
+    "an unknown coding": Form(_chunked(coding=b"Transfer-Encoding: xchunked\r\n"), 400),
     "a coding with a vertical tab": Form(_chunked(coding=b"Transfer-Encoding: \x0bchunked\r\n"), 400),
     "a coding in quotes": Form(_chunked(coding=b'Transfer-Encoding: "chunked"\r\n'), 400),
     "a coding with a parameter": Form(_chunked(coding=b"Transfer-Encoding: chunked;q=1\r\n"), 400),
@@ -174,7 +174,7 @@ WRONG: Final[Mapping[str, Form]] = {
     "another protocol": Form(_sized(), 400, b"{line} HTCPCP/1.0\r\n"),
     "no protocol": Form(_sized(), 400, b"{line} 1.1\r\n"),
     "a space in the target": Form(_sized(), 400, b"{line} x HTTP/1.1\r\n"),
-    "a target that is none": Form(_sized(), 400, b"POST v2 HTTP/1.1\r\n"),
+    "an invalid target": Form(_sized(), 400, b"POST v2 HTTP/1.1\r\n"),
     "a target of another protocol": Form(_sized(), 400, b"POST http: HTTP/1.1\r\n"),
     "a star as the target": Form(_sized(), 400, b"POST * HTTP/1.1\r\n"),
     "a method in small letters": Form(_sized(), 400, b"post / HTTP/1.1\r\n"),
@@ -182,7 +182,7 @@ WRONG: Final[Mapping[str, Form]] = {
     "the start of TLS": Form(lambda _: b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n", 400, b""),
 }
 
-# Without a body; the methods that need none are read by the same rules.
+# Without a body; methods that need none follow the same rules.
 BODILESS: Final[Mapping[str, Form]] = {
     "nothing": Form(_bare()),
     **{name: Form(_bare(lines)) for name, lines in _OFFERS.items()},

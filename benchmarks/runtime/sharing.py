@@ -1,12 +1,12 @@
-"""What sharing weights between sessions saves in memory: `.venv/bin/python -m benchmarks.runtime.sharing`.
+"""Measures memory saved by sharing weights of sessions: `.venv/bin/python -m benchmarks.runtime.sharing`.
 
-Loads the slices of a route table (several heads and the whole model) in a process of its own for each way,
-and prints the process's resident memory over what onnxruntime takes without a model. Prints one JSON object.
+Loads the slices of a route table (several heads and the full model) in a process of its own for each method,
+and prints the process's resident memory minus that of onnxruntime without a model. Prints one JSON object.
 
 alone: every session has its own weights. shared: each weight is one array outside the sessions
-(add_initializer). plain: as alone, without packed copies and layouts of the weights' own. shared_plain: both.
-onnxruntime's PrepackedWeightsContainer, which would share the packed copies, is not in its Python interface.
-Beside it: milliseconds of a run of the largest slice.
+(add_initializer). plain: as alone, without packed copies and special layouts of the weights. shared_plain:
+both. onnxruntime's PrepackedWeightsContainer, which would share the packed copies, is not in its Python
+interface. Also prints milliseconds of a run of the largest slice.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def model(kind: str) -> bytes:
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """By kind of layer `slices_mb`, and by way, each in a process of its own, `resident_mb` and `run_ms`."""
+    """By kind of layer `slices_mb`; by method, each in its own process, `resident_mb` and `run_ms`."""
     result: dict[str, object] = {}
     for kind in ("conv", "dense"):
         graph = Graph(model(kind))

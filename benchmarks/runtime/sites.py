@@ -1,7 +1,7 @@
-"""Two nodes and the shaped link between them: the testbed's network without its cluster.
+"""Two nodes with a shaped link: the testbed's network without its cluster.
 
-Its namespaces are known by name only inside a mount namespace of their own, so they meet no running testbed.
-All that runs in it ends with the block, and within a second of the end of who made it, however that comes.
+Its namespaces have names only inside a mount namespace of their own, so they do not conflict with a running
+testbed. All of its processes end with the block, and within a second after its creator ends for any reason.
 """
 
 import json
@@ -36,19 +36,19 @@ class Process:
         self.process, self.log = process, log
 
     def pids(self) -> list[int]:
-        """The program's own processes, without the one that led them into the network."""
+        """The program's processes, without the nsenter process."""
         return family(self.process.pid)[1:]
 
     def send(self, number: int) -> None:
-        """A signal to all of them."""
-        # nsenter stops with what it leads; the rest is not its business.
+        """Sends a signal to all of them."""
+        # nsenter forwards only stop signals to its child.
         pids = family(self.process.pid) if number == signal.SIGCONT else self.pids()
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def end(self) -> None:
-        """Asks it to end, and ends it when it does not."""
+        """Terminates it, and kills it if it does not end."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
@@ -57,33 +57,33 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """Ends it as a crash does."""
+        """Kills it."""
         self.send(signal.SIGKILL)
         self.send(signal.SIGCONT)
         self.process.wait(_END)
 
 
 class Site:
-    """An edge node and a cloud node; the link is the edge node's way to the cloud, in both directions."""
+    """An edge node and a cloud node; the link is shaped in both directions."""
 
     def __init__(self, machine: ProcessRecord, topology: Topology, folder: Path) -> None:
         self._machine, self._topology, self._network = machine, topology, Network(machine)
         self.folder = folder
 
     def address(self, node: str) -> str:
-        """The node's address on the link."""
+        """Returns the node's address on the link."""
         return self._topology.address(node)
 
     def shape(self, rate: float | None) -> None:
-        """The link's rate in bit/s; None takes the shaping away."""
+        """Sets the link's rate in bit/s; None removes the limit."""
         self._network.set_rate(EDGE, rate)
 
     def plug(self, plugged: bool) -> None:
-        """Plugs the edge node's cable in, or pulls it."""
+        """Restores or cuts the link."""
         self._network.set_up(EDGE, plugged)
 
     def sent(self) -> int:
-        """Bytes that the edge node has put on the link so far, with all headers."""
+        """Returns the bytes that the edge node has sent so far, with all headers."""
         shown = run([*entering(self._machine, EDGE), "ip", "-j", "-s", "link", "show", "eth0"])
         return int(json.loads(shown)[0]["stats64"]["tx"]["bytes"])
 
@@ -111,13 +111,13 @@ class Site:
 
 
 def burst_bytes(rate: float) -> int:
-    """What the shaper lets pass at once after a pause, at a rate in bit/s."""
+    """Returns the bytes that the shaper passes immediately after a pause, at a rate in bit/s."""
     words = shaping(rate)
     return int(words[words.index("burst") + 1])
 
 
 def check(say: Say) -> None:
-    """Raises MachineUnfitError with what to do when this machine cannot have a site."""
+    """Raises MachineUnfitError with the fix if this machine cannot have a site."""
     missing = sorted({PACKAGES[program] for program in PROGRAMS if not present(program)})
     if sentence := refusal(sys.platform, os.geteuid(), missing, present("apt-get")):
         raise MachineUnfitError(sentence)
@@ -126,11 +126,11 @@ def check(say: Say) -> None:
 
 
 def refusal(platform: str, user: int, missing: Sequence[str], may_install: bool) -> str | None:
-    """The sentence that says why a machine cannot have a site and what to do, or None."""
+    """Returns why a machine cannot have a site, with the fix; None if it can."""
     if not platform.startswith("linux"):
         return f"shaped links need Linux (this is {platform}): run it there"
     if user != 0:
-        return "shaped links need root, to make networks: run it as root, e.g. with sudo"
+        return "shaped links need root to create networks: run it as root, e.g. with sudo"
     if missing and not may_install:
         return f"shaped links need {', '.join(missing)}: install them"
     return None
@@ -138,7 +138,7 @@ def refusal(platform: str, user: int, missing: Sequence[str], may_install: bool)
 
 @contextmanager
 def site(folder: Path, say: Say) -> Iterator[Site]:
-    """A site whose logs lie in `folder`; nothing of it is left after the block."""
+    """A site whose logs are in `folder`; removed after the block."""
     check(say)
     topology = Topology.with_cloud([NodeSpec(EDGE, "gateway")])
     machine = Machine("site", folder, folder, ())
@@ -150,7 +150,7 @@ def site(folder: Path, say: Say) -> Iterator[Site]:
 
 
 def _begun(machine: Machine, topology: Topology) -> ProcessRecord:
-    # Who is killed cannot clean up: the site itself sees that its maker is gone.
+    # A killed process cannot clean up, so the site itself checks whether its creator still runs.
     alone = f"while [ -d {HOST_PROC}/{os.getpid()} ]; do sleep 0.5; done; kill -TERM 1"
     record = machine.start([Daemon("watch", ["sh", "-c", alone])])
     try:
@@ -159,15 +159,15 @@ def _begun(machine: Machine, topology: Topology) -> ProcessRecord:
         Network(record).set_rate(EDGE, None)
     except CommandFailedError as error:
         raise MachineUnfitError(
-            f"this machine does not let us shape links ({error.output.strip()[-300:]}): "
-            "run it where root may make network namespaces and the kernel has sch_tbf"
+            f"this machine cannot shape links ({error.output.strip()[-300:]}): "
+            "run it where root can create network namespaces and the kernel has sch_tbf"
         ) from error
     return record
 
 
 @contextmanager
 def interrupted_when_terminated() -> Iterator[None]:
-    """SIGTERM takes things away as Ctrl-C does."""
+    """Handles SIGTERM like Ctrl-C, so that everything is removed."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(f"signal {number}")

@@ -1,10 +1,9 @@
-"""How long `edge-runtime run` takes from its start to its first answer, with its slices on the disk.
+"""Measures the time from the start of `edge-runtime run` to its first response, with slices on disk.
 
-Run alone: `.venv/bin/python -m benchmarks.runtime.startup [--quick]`. With a quota of one core and of a fifth
-of one, where this machine lets a control group be made, else without a quota. Nobody else is there: neither
-an API server nor a model store. Two routes, one slice of 2 MB and one of 48 MB. Times in seconds; `cpu_s` is
-the processor time that it took, which a busy machine changes least. `untried_s` is the first start of all,
-which tries both slices in a process of their own.
+Run alone: `.venv/bin/python -m benchmarks.runtime.startup [--quick]`. Uses quotas of one core and of a fifth
+of one if control groups can be created, otherwise no quota. There is neither an API server nor a model store.
+Two routes, one slice of 2 MB and one of 48 MB. Times in seconds; `cpu_s` is the CPU time, which depends least
+on other load. `untried_s` is the very first start, which tries both slices in a process of their own.
 """
 
 import contextlib
@@ -31,7 +30,7 @@ _GIVE_UP: Final = 60.0
 
 
 def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
-    """`startup`: by cores, the median and the longest time to the first answer, and the processor time."""
+    """Returns `startup`: by cores, the median and maximum time to the first response, and the CPU time."""
     _fill(folder)
     found: dict[str, object] = {}
     for cores in _CORES:
@@ -54,7 +53,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 def _fill(folder: Path) -> None:
-    """The cache of a node that served before."""
+    """The cache of a node that has served before."""
     slices = put(folder, network(1)), put(folder, network(2, *HEAVY))
     placed = document(1, route("heavy", slices[1], "1G"), route("light", slices[0]))
     (folder / "placement.json").write_text(json.dumps(placed))
@@ -75,7 +74,7 @@ def _start(folder: Path, group: Path | None) -> tuple[float, float]:
         try:
             while not _answers(port):
                 if process.poll() is not None or time.perf_counter() - begin > _GIVE_UP:
-                    raise RuntimeError(f"no answer from {' '.join(command)}")
+                    raise RuntimeError(f"no response from {' '.join(command)}")
                 time.sleep(0.005)
             return time.perf_counter() - begin, _spent(process.pid)
         finally:
@@ -98,7 +97,7 @@ def _answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def _quota(cores: float) -> Iterator[Path | None]:
-    """The folder of a control group with so many cores; None where there can be none."""
+    """Returns the folder of a control group with this quota; None if it cannot be created."""
     groups = ControlGroups.of_machine(_GROUP)
     folder = next(
         (

@@ -1,12 +1,12 @@
-"""Whether routes change too often. Pure: counts over time in, numbers out."""
+"""Checks whether routes change too often, from counts over time. Pure."""
 
 from collections.abc import Sequence
 
-Counts = Sequence[tuple[float, float]]  # (moment, switches so far), in order
+Counts = Sequence[tuple[float, float]]  # (time, switches so far), in order
 
 
 def most_within(counts: Counts, seconds: float) -> int:
-    """The most switches within any span of so many seconds that begins and ends with a count."""
+    """Returns the maximum of switches within any span of `seconds` that begins and ends with a count."""
     most = 0.0
     first = 0
     for moment, total in counts:
@@ -17,7 +17,7 @@ def most_within(counts: Counts, seconds: float) -> int:
 
 
 def beyond(counts: Counts, dwell: float) -> int:
-    """How many more switches than one in each dwell time and the first one there were, in the worst span."""
+    """Returns how many switches exceed the first one and one per dwell time, in the worst span."""
     worst = 0
     for i, (begin, before) in enumerate(counts):
         for end, total in counts[i + 1 :]:

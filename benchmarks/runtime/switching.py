@@ -1,15 +1,15 @@
-"""Tables are switched under continuous load; a link falls: what that costs, and how soon it is followed.
+"""Measures the cost of switching tables under load, and the delay of a switch after a bandwidth drop.
 
 Run alone: `.venv/bin/python -m benchmarks.runtime.switching [--quick]`. Two tables, each of one real
-onnxruntime model, take turns; callers in this process ask without a pause. An answer that is not, bit by bit,
-that of the table whose name it carries is counted as mixed. Times with switches and as long without take
-turns too. `heavy` is the same with a second route of 48 MB in each table.
+onnxruntime model, alternate; callers in this process send requests without pauses. A response that differs in
+any bit from that of the table that it names counts as mixed. Periods with switches alternate with equally
+long ones without. `heavy` is the same with a second route of 48 MB in each table.
 
-`longest_gap_ms` is the one longest gap between two answers of all the switches, and what of it they cause is
-the difference to that of the times without: on a machine that does other things a matter of luck. What does
-not hang on one moment is `gap_of_a_switch_ms`: of each switch the longest gap from the last answer before it
-was asked for until the new table has given its answers, as quantiles over the switches. Beside it,
-`gap_without_a_switch_ms`: the same of spans that are as long, in the times without.
+`longest_gap_ms` is the longest gap between two responses over all switches. Compare it with that of the
+periods without switches; on a busy machine it is random. `gap_of_a_switch_ms` does not depend on a single
+event: for each switch the longest gap from the last response before its request until the new table responds,
+as quantiles over the switches. `gap_without_a_switch_ms` is the same for spans of equal length without
+switches.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ _SLOW, _FAST = 0.5e6, 20e6
 
 def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
     """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
-    say("tables take turns under load ...")
+    say("switching tables under load ...")
     found = asyncio.run(switch_under_load(folder, 50 if quick else 1000))
-    say("tables of 48 MB take turns under load ...")
+    say("switching tables of 48 MB under load ...")
     found["heavy"] = asyncio.run(switch_under_load(folder, 4 if quick else 50, heavy=True))
-    say("the link takes steps ...")
+    say("changing the link rate in steps ...")
     try:
         found["link_step_p99_ms"] = asyncio.run(_step(folder, 5 if quick else 100))
     except RuntimeError as error:
@@ -59,7 +59,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 async def switch_under_load(
     folder: Path, switches: int, answers: int = 20, heavy: bool = False
 ) -> dict[str, object]:
-    """Tables take turns, each for so many answers of its own; counts, gaps (ms) and memory (a ratio)."""
+    """Alternates tables, each for a number of responses; returns counts, gaps (ms) and memory (a ratio)."""
     plane, generations, store = dataplane(folder)
     slices = [put(folder, network(seed)) for seed in (1, 2)]
     large = [put(folder, network(seed, *HEAVY)) for seed in (1, 2)] if heavy else []
@@ -135,7 +135,7 @@ async def switch_under_load(
 
 
 class _SlowReader:
-    """The next hop and the probe's sink behind a link of `rate` bit/s: it reads no faster, into no buffer."""
+    """The next hop and the probe's sink behind a link of `rate` bit/s, which they read unbuffered."""
 
     def __init__(self) -> None:
         self.rate = _FAST
@@ -143,7 +143,7 @@ class _SlowReader:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self) -> socket.socket:
-        """A socket whose connections hold hardly anything that was not read."""
+        """A socket whose connections buffer almost nothing."""
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listening.setblocking(False)
@@ -187,9 +187,9 @@ class _SlowReader:
 
 
 async def _step(folder: Path, steps: int) -> float:
-    """From the moment at which the link falls to a fortieth until the local route is active: p99, in ms.
+    """Returns the p99 in ms from the drop of the link to a fortieth until the local route is active.
 
-    Requests of 32 KiB come every 15 ms: one is on its way when the link falls, or comes soon after.
+    Requests of 32 KiB arrive every 15 ms: one is in flight during the drop or arrives soon after.
     """
     plane, generations, store = dataplane(folder)
     far = _SlowReader()
@@ -220,7 +220,7 @@ async def _step(folder: Path, steps: int) -> float:
     for step in range(steps):
         far.rate = _FAST
         await ask_until("far")
-        for _ in range(20):  # the fast link is well known
+        for _ in range(20):  # the estimate of the fast link has settled
             await plane.infer(InferenceRequest({"x": x}, ["y"]))
             await asyncio.sleep(0.005 + 0.0007 * (step % 7))
         far.rate = _SLOW

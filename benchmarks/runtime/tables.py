@@ -1,4 +1,4 @@
-"""Tables of dense layers for a node that nobody else looks after: slices, placements and what serves them."""
+"""Tables of dense layers for a node without a cluster: slices, Placements and their runtime."""
 
 import hashlib
 from itertools import pairwise
@@ -48,7 +48,7 @@ def network(seed: int, hidden: int = WIDTH, layers: int = _LAYERS) -> bytes:
 
 
 def put(folder: Path, data: bytes) -> dict[str, Any]:
-    """Puts a slice into the node's cache; how a placement names it."""
+    """Puts a slice into the node's cache; returns its reference for a Placement."""
     digest = hashlib.sha256(data).hexdigest()
     (folder / "slices").mkdir(parents=True, exist_ok=True)
     (folder / "slices" / digest).write_bytes(data)
@@ -60,7 +60,7 @@ def put(folder: Path, data: bytes) -> dict[str, Any]:
 
 
 def document(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> dict[str, Any]:
-    """A placement of these routes, first to last, as the API server has it."""
+    """Returns a Placement of these routes, first to last, as a Kubernetes object."""
     interval = "1h" if probe == _NOWHERE else "200ms"
     last = routes[-1]["stages"][0]["slice"]
     spec = {
@@ -76,12 +76,12 @@ def document(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) ->
 
 
 def placement(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) -> Placement:
-    """A placement of these routes, first to last."""
+    """Returns a Placement of these routes, first to last."""
     return parse_placement(document(generation, *routes, probe=probe))
 
 
 def route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> dict[str, Any]:
-    """A route that ends here, or with `far` beyond the link; `need` is its least bandwidth."""
+    """Returns a local route, or with `far` one across the link; `need` is its minimum bandwidth."""
     stage: dict[str, Any] = {"place": "here", "runtime": "Edge", "slice": slice_}
     if far:
         stage = {"place": "cloud", "runtime": "Triton", "slice": slice_, "address": far, "model": "m"}
@@ -99,7 +99,7 @@ def route(name: str, slice_: dict[str, Any], need: str = "0", far: str = "") -> 
 def dataplane(
     folder: Path, memory: Memory = UNLIMITED, metrics: Metrics | None = None
 ) -> tuple[Dataplane, Generations, ModelStore]:
-    """One whose generations find their slices in the folder, beside a store that is away."""
+    """Returns one whose generations find their slices in the folder, with an unreachable store."""
     resolver = Resolver()
     store = ModelStore(_NOWHERE, resolver)
     cache = SliceCache(folder / "slices", store)

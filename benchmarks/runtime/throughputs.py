@@ -1,4 +1,4 @@
-"""How many requests a second each server answers, and how late it is at 70 % of that, over HTTP."""
+"""Measures each server's throughput over HTTP, and its latency at 70 % of it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ _CONNECTIONS: Final = 64
 
 
 def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
-    """`throughput_rps` with 16 callers that ask without a pause, and `p99_at_70_ms` at 70 % of it.
+    """Returns `throughput_rps` with 16 callers without pauses, and `p99_at_70_ms` at 70 % of it.
 
-    The second is an open loop: requests come at random moments, whether or not earlier ones are answered, and
-    each one's time counts from the moment at which it was due.
+    The second is an open loop: requests arrive at random times, independent of earlier responses, and the
+    latency of each counts from its planned time.
     """
     model = write_models(folder / "models")[_SIZE]
     seconds = 1.0 if quick else 5.0

@@ -1,16 +1,16 @@
-"""What became of requests, and why the late ones were late. Pure: replies and delays in, counts out."""
+"""Counts the results of requests and why they were late, from replies and delays. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-_TOLD: Final = 10  # late requests that are told of one by one
+_TOLD: Final = 10  # late requests that are listed one by one
 
 Document = dict[str, Any]
 
 
 def verdict(replies: Sequence[Document], slo: float) -> Document:
-    """How many were in time, late, refused with a 5xx or not answered at all; and by what answered."""
+    """Counts requests in time, late, with status 5xx or without a response; and the routes."""
     answered = [r for r in replies if r["status"] == 200]
     in_time = sum(r["seconds"] <= slo for r in answered)
     return {
@@ -26,8 +26,9 @@ def verdict(replies: Sequence[Document], slo: float) -> Document:
 
 
 def held_up(delays: Sequence[Document], start: float, end: float) -> float:
-    """Seconds between start and end for which the machine kept a process from running: its longest stall, or
-    all the time for which its threads waited for a core, whichever is more.
+    """Returns the seconds between start and end in which the machine delayed a process.
+
+    This is the larger of its longest stall and the time that its threads waited for a core.
     """
     found = [d for d in delays if d["at"] >= start and d["at"] - d["seconds"] <= end]
     stall: float = max((d["seconds"] for d in found if d["kind"] == "stall"), default=0.0)
@@ -42,8 +43,9 @@ def excuses(
     runtime: Sequence[Document],
     moments: Sequence[tuple[float, str]],
 ) -> Document:
-    """How many of the late would have been in time had caller and runtime never been held up, and the first
-    of the others and of these one by one: with what was done to the link or Triton last before their end.
+    """Counts late requests that would have been in time without delays of caller and runtime.
+
+    Lists the first of these and of the others, with the last change of the link or Triton before their end.
     """
     late = [r for r in replies if r["seconds"] > slo]
     told: list[tuple[bool, Document]] = []

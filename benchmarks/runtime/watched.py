@@ -1,4 +1,4 @@
-"""`edge-runtime` as it is, beside a thread that writes down how long the machine kept it from running.
+"""Runs `edge-runtime` unchanged, with a thread that records how long the machine delayed it.
 
     python -m benchmarks.runtime.watched FILE run --service …
 
@@ -15,7 +15,7 @@ from edge_runtime.cli import main
 
 
 def run(file: Path, argv: list[str]) -> int:
-    """Runs the command; its status."""
+    """Runs the command; returns its status."""
     with file.open("a", buffering=1) as lines:
 
         def write(kind: Kind, at: float, seconds: float) -> None:

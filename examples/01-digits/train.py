@@ -2,14 +2,14 @@
 
     python examples/01-digits/train.py --out build/digits
 
-The network is AlexNet (Krizhevsky et al. 2012: five convolutions, local response normalisation) with the
+The network is AlexNet (Krizhevsky et al. 2012: five convolutions, local response normalization) with the
 side branches of BranchyNet (Teerapittayanon et al. 2016), trained jointly on the weighted sum of the exits'
-losses. It is narrow where a cut is wanted (`pool1`: 16 KiB, `reduce2`: 4 KiB, after an input of 64 KiB) and
-costs most at its end, so that where to cut it and which exit to use depend on the link and on the node.
+losses. It is narrow at useful cuts (`pool1`: 16 KiB, `reduce2`: 4 KiB, after an input of 64 KiB) and its last
+layers cost most, so that the best cut and exit depend on the link and on the node.
 
-The digits are 8x8. Each is drawn on a 128x128 canvas turned, scaled, shifted, dimmed and with noise, as a
-camera would see it: that makes depth worth having. Every draw comes from a fixed seed. The split is
-stratified and made before any drawing; the held-out digits are drawn once and saved as `heldout.npz`.
+The digits are 8x8. Each is drawn on a 128x128 canvas with rotation, scale, shift, brightness and noise, as in
+a camera image, so that deeper exits are more accurate. All draws use a fixed seed. The split is stratified
+and made before any drawing; the held-out digits are drawn once and saved as `heldout.npz`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_BIAS = 5, 1.0, 0.75, 1.0
 
 
 def split_digits() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices into scikit-learn's 1797 digits: those to train on, and the 360 held out (about 36 of each)."""
+    """Splits scikit-learn's 1797 digits into indices to train on and 360 held out (about 36 of each)."""
     labels = load_digits().target
     training, held_out = train_test_split(
         np.arange(len(labels)), test_size=HELD_OUT, stratify=labels, random_state=SEED
@@ -63,7 +63,7 @@ def split_digits() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 def draw(digits: npt.NDArray[np.float32], size: int, random: np.random.Generator) -> Images:
-    """Digits of 8x8 in 0..1, each in a random pose on a canvas: uint8 [n, 1, size, size]."""
+    """Draws digits of 8x8 in 0..1, each in a random pose on a canvas: uint8 [n, 1, size, size]."""
     count = len(digits)
     angle = random.uniform(-0.15, 0.15, (count, 1, 1))
     scale = random.uniform(1.05, 1.30, (count, 1, 1))
@@ -87,7 +87,7 @@ def draw(digits: npt.NDArray[np.float32], size: int, random: np.random.Generator
 def bilinear(
     grid: npt.NDArray[Any], rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Values of grid [n, h, w] at fractional pixel positions [n, H, W], the edge repeated outwards."""
+    """Interpolates grid [n, h, w] at fractional pixel positions [n, H, W], with repeated edges."""
     height, width = grid.shape[1:]
     rows, columns = np.clip(rows, 0, height - 1.001), np.clip(columns, 0, width - 1.001)
     top, left = rows.astype(int), columns.astype(int)
@@ -128,7 +128,7 @@ def initial(random: np.random.Generator) -> Params:
 
 
 def convolve(p: Params, moments: Moments, name: str, x: jax.Array, stride: int = 1) -> jax.Array:
-    """Convolution, batch normalisation (Ioffe & Szegedy 2015; its moments are noted), rectification."""
+    """Convolution, batch normalization (Ioffe & Szegedy 2015; its moments are recorded), rectification."""
     weight = p[f"{name}_w"]
     pad = weight.shape[0] // 2
     y = jax.lax.conv_general_dilated(
@@ -144,7 +144,7 @@ def convolve(p: Params, moments: Moments, name: str, x: jax.Array, stride: int =
 
 
 def fold(p: Params, moments: Moments) -> Params:
-    """The same network without batch normalisation: scale and moments multiplied into weights and biases."""
+    """Returns the network without batch normalization: folds scale and moments into weights and biases."""
     folded = dict(p)
     for name, (mean, variance) in moments.items():
         scale = folded.pop(f"{name}_scale") * jax.lax.rsqrt(variance + EPSILON)
@@ -154,20 +154,20 @@ def fold(p: Params, moments: Moments) -> Params:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """The largest of each 2x2 cell: [n, h, w, c] to [n, h/2, w/2, c]."""
+    """Max pooling over 2x2 cells: [n, h, w, c] to [n, h/2, w/2, c]."""
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
 
 
 def average_to(x: jax.Array, grid: int) -> jax.Array:
-    """Averages [n, h, w, c] to a grid x grid of cells and flattens in the order of ONNX (c, h, w)."""
+    """Averages [n, h, w, c] to grid x grid cells and flattens in ONNX order (c, h, w)."""
     n, h, w, c = x.shape
     cells = x.reshape(n, grid, h // grid, grid, w // grid, c).mean((2, 4))
     return cells.transpose(0, 3, 1, 2).reshape(n, -1)
 
 
 def normalise(x: jax.Array) -> jax.Array:
-    """Local response normalisation over neighbouring channels (Krizhevsky et al. 2012, section 3.3)."""
+    """Local response normalization over neighboring channels (Krizhevsky et al. 2012, section 3.3)."""
     half = LRN_SIZE // 2
     squares = jnp.pad(x * x, ((0, 0),) * 3 + ((half, half),))
     total = sum(squares[..., i : i + x.shape[-1]] for i in range(LRN_SIZE))
@@ -206,7 +206,7 @@ def forward(p: Params, image: jax.Array) -> tuple[list[jax.Array], Moments]:
 
 @dataclass(frozen=True)
 class Stage:
-    """A span of training at one image size: small images first because they are cheap."""
+    """A stage of training at one image size: small images first, since they are fast."""
 
     size: int
     steps: int
@@ -246,7 +246,7 @@ def adam_step(
 
 
 def train(digits: npt.NDArray[np.float32], labels: Labels, say: Callable[[str], None]) -> Params:
-    """Trains on digits [n, 8, 8] in 0..1, each drawn anew whenever it is used."""
+    """Trains on digits [n, 8, 8] in 0..1, each drawn again for every use."""
     random = np.random.default_rng(SEED)
     p = initial(random)
     mean = jax.tree.map(jnp.zeros_like, p)
@@ -358,7 +358,7 @@ def export(params: Params) -> onnx.ModelProto:
 
 
 def measure(model: onnx.ModelProto, images: Images, labels: Labels) -> list[float]:
-    """Accuracy of every exit with onnxruntime, as it will be served."""
+    """Returns the accuracy of every exit with onnxruntime, as in serving."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
@@ -373,7 +373,7 @@ def measure(model: onnx.ModelProto, images: Images, labels: Labels) -> list[floa
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trains, exports, measures, writes; ends with 1 if the accuracies do not rise with depth."""
+    """Trains, exports, measures, writes; exits with 1 if accuracies do not increase with depth."""
     parser = argparse.ArgumentParser(description="Trains the five-exit digits model and writes it as ONNX.")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for digits.onnx, heldout.npz, digits.json"
@@ -392,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, output, accuracy in zip(EXITS, OUTPUTS, accuracies, strict=True)
     ]
     if any(before >= after for before, after in pairwise(accuracies)):
-        print(f"train: the exits' accuracies do not rise with depth: {accuracies}", file=sys.stderr)
+        print(f"train: the exits' accuracies do not increase with depth: {accuracies}", file=sys.stderr)
         return 1
     helper.set_model_props(model, {"edge.exits": json.dumps(exits)})
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the API server refuses is refused in the same words where no server is at hand."""
+"""What the API server rejects is rejected with the same messages without a server."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every fault of a manifest is told in the words of YAML, whatever is written wherever."""
+"""Every error in a manifest is reported with the names and values of the YAML."""
 
 import copy
 import datetime

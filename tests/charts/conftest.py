@@ -1,4 +1,4 @@
-"""The chart as the real helm renders it."""
+"""The chart as rendered by helm."""
 
 import subprocess
 from collections.abc import Callable

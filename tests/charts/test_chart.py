@@ -1,4 +1,4 @@
-"""What an installation consists of, and which values it refuses."""
+"""The objects of an installation, and the values that the chart rejects."""
 
 import json
 import subprocess

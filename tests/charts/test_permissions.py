@@ -1,4 +1,4 @@
-"""The chart grants what the operator does, and no more."""
+"""The chart grants exactly the permissions that the operator uses."""
 
 import importlib.util
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A model with two exits and a real model store: what both distributions are held to the same words with."""
+"""A model with two exits and a real model store, for tests of both distributions."""
 
 import socket
 import subprocess

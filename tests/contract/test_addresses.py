@@ -1,4 +1,4 @@
-"""A Triton server at an IPv6 address is asked by both distributions, as the pool writes the address."""
+"""Both distributions connect to a Triton server at an IPv6 address as written in the pool."""
 
 import json
 import socket

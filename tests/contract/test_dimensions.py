@@ -1,4 +1,4 @@
-"""Slicing, metadata and planner read one file alike, and as onnxruntime does: shapes, bytes, cuts."""
+"""Slicing, metadata and planner agree with onnxruntime on the shapes, bytes and cuts of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime's estimate and choice of routes, held to the planner's.
+"""The runtime's estimate and choice of routes, checked against the planner's.
 
 The runtime may not import edge_planning, so it has equals of its change points, hysteresis and dwell time
 (`links.estimates`, `routes`). Both are driven here by the same samples, over the same table, with the same

@@ -1,4 +1,4 @@
-"""What the operator writes, the runtime carries out: both ends of the Placement and of the store."""
+"""The runtime executes what the operator writes: both ends of the Placement and of the store."""
 
 import asyncio
 from collections.abc import Iterator

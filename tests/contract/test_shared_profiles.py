@@ -1,4 +1,4 @@
-"""What a runtime measures for several services is read by the operator for each of them."""
+"""The operator reads the measurements of a runtime for each of several services."""
 
 import asyncio
 

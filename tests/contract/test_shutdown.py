@@ -1,4 +1,4 @@
-"""A pod of the runtime has more time to end than the runtime takes, whatever runs in it."""
+"""A pod's termination grace period exceeds the time that its runtime needs to shut down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model store with certificates: operator, runtimes and the link's probe by TLS, the kubelet without."""
+"""A model store with TLS for operator, runtimes and probes, and without TLS for the kubelet."""
 
 from __future__ import annotations
 

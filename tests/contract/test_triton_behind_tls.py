@@ -1,6 +1,6 @@
-"""A Triton server with scheme HTTPS: the operator's model control and a runtime's hop by the same proxy.
+"""A Triton server with scheme HTTPS: the operator's model control and a runtime's hop through one proxy.
 
-Each shows its certificate, each checks the proxy's.
+Both present their certificate and verify the proxy's.
 """
 
 from __future__ import annotations

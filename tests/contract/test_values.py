@@ -1,11 +1,14 @@
-"""Quantities and durations mean the same to both distributions, which share no code."""
+"""Quantities and durations have one grammar in the Placement, in flags and at the API server."""
 
+import argparse
+import copy
 import math
 import re
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,8 +16,34 @@ from hypothesis import strategies as st
 
 from edge_api import KINDS, quantities
 from edge_api.schemas import definition
-from edge_runtime import units
+from edge_runtime.assignment import parse_placement
+from edge_runtime.errors import BadPlacement
+from edge_runtime.memoization.flags import add_flags
 
+_IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
+_SLICE = {"digest": f"sha256:{0:064}", "size": 1, "inputs": [_IMAGE], "outputs": [_IMAGE]}
+PLACEMENT: dict[str, Any] = {
+    "metadata": {"name": "p"},
+    "spec": {
+        "service": "s",
+        "node": "n",
+        "mode": "Auto",
+        "model": {"digest": f"sha256:{0:064}", "inputs": [_IMAGE], "output": _IMAGE},
+        "slo": {"latency": "1s"},
+        "link": {"peer": "cloud", "probe": "http://store/v1/probe"},
+        "routes": [
+            {
+                "name": "e@local",
+                "exit": "e",
+                "cut": "local",
+                "accuracy": 0.9,
+                "minBandwidth": "0",
+                "predictedLatency": "1ms",
+                "stages": [{"place": "n", "runtime": "Edge", "slice": _SLICE}],
+            }
+        ],
+    },
+}
 SUFFIXES = {
     "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": Fraction(1),
     "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
@@ -41,20 +70,49 @@ anything = st.text("0123456789.+-eEnumkKMGTPEisµhx_ \n\0١", max_size=40)
 def outcome(parse: Callable[[str], float], text: str) -> float | None:
     try:
         return parse(text)
-    except ValueError:
+    except (ValueError, BadPlacement):
         return None
 
 
-def both_quantities(text: str) -> float | None:
-    found = {outcome(quantities.parse_quantity, text), outcome(units.parse_quantity, text)}
-    assert len(found) == 1, (text, found)
-    return found.pop()
+def spec_with(part: str, field: str, text: object) -> Any:
+    """The part of a Placement's spec that the runtime reads with the text in one field."""
+    placement = copy.deepcopy(PLACEMENT)
+    placement["spec"][part] = {**placement["spec"].get(part, {}), field: text}
+    return getattr(parse_placement(placement).spec, part)
 
 
-def both_durations(text: str) -> float | None:
-    found = {outcome(quantities.parse_duration, text), outcome(units.parse_duration, text)}
+def of_a_flag(flag: str, text: str) -> float:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_flags(parser)
+    try:
+        found: float = vars(parser.parse_args([f"{flag}={text}"]))[flag.strip("-").replace("-", "_")]
+        return found
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+
+
+def one_quantity(text: str) -> float | None:
+    found = {
+        outcome(quantities.parse_quantity, text),
+        outcome(lambda written: spec_with("link", "budget", written).budget, text),
+    }
     assert len(found) == 1, (text, found)
-    return found.pop()
+    number = found.pop()
+    if number != 0:  # a flag's must be greater
+        assert outcome(lambda written: of_a_flag("--cache-bytes", written), text) == number
+    return number
+
+
+def one_duration(text: str) -> float | None:
+    found = {
+        outcome(quantities.parse_duration, text),
+        outcome(lambda written: spec_with("slo", "latency", written).latency, text),
+    }
+    assert len(found) == 1, (text, found)
+    seconds = found.pop()
+    if seconds != 0:
+        assert outcome(lambda written: of_a_flag("--cache-max-age", written), text) == seconds
+    return seconds
 
 
 @settings(deadline=None)
@@ -62,7 +120,7 @@ def both_durations(text: str) -> float | None:
 def test_a_quantity_is_its_number_times_its_suffix(sign: str, number: str, suffix: str) -> None:
     exact = Fraction(Decimal(number)) * SUFFIXES[suffix]
     right = math.ceil(exact) if (exact == 0 or exact >= 1) and exact <= 2**63 - 1 else None
-    assert both_quantities(sign + number + suffix) == right
+    assert one_quantity(sign + number + suffix) == right
 
 
 @settings(deadline=None)
@@ -70,7 +128,7 @@ def test_a_quantity_is_its_number_times_its_suffix(sign: str, number: str, suffi
 def test_a_quantity_may_have_an_exponent_instead(number: str, exponent: str) -> None:
     exact = Fraction(Decimal(number + exponent))
     right = math.ceil(exact) if (exact == 0 or exact >= 1) and exact <= 2**63 - 1 else None
-    assert both_quantities(number + exponent) == right
+    assert one_quantity(number + exponent) == right
 
 
 @settings(deadline=None)
@@ -78,7 +136,7 @@ def test_a_quantity_may_have_an_exponent_instead(number: str, exponent: str) -> 
 def test_a_duration_is_the_sum_of_its_terms_to_the_nanosecond(terms: list[tuple[str, str]]) -> None:
     text = "".join(number + unit for number, unit in terms)
     exact = sum((Fraction(Decimal(number)) * SECONDS[unit] for number, unit in terms), Fraction())
-    found = both_durations(text)
+    found = one_duration(text)
     if len(text) > quantities.LONGEST or exact > (2**63 - 1) / Fraction(10**9):
         assert found is None
     else:
@@ -103,17 +161,17 @@ def test_a_duration_is_the_sum_of_its_terms_to_the_nanosecond(terms: list[tuple[
 @example("1e-100")
 @example("0e999999999")
 @example("１")
-def test_whatever_the_text_both_read_it_alike(text: str) -> None:
-    both_quantities(text)
-    both_durations(text)
+def test_whatever_the_text_all_read_it_alike(text: str) -> None:
+    one_quantity(text)
+    one_duration(text)
 
 
 @settings(deadline=None)
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.lists(st.integers())))
 def test_a_number_that_is_no_text_is_a_quantity_when_it_is_whole(value: object) -> None:
     try:
-        theirs: int | None = units.parse_quantity(value)
-    except ValueError:
+        theirs: int | None = spec_with("link", "budget", value).budget
+    except BadPlacement:
         theirs = None
     body = {
         "metadata": {"name": "p"},
@@ -135,8 +193,8 @@ def test_a_number_that_is_no_text_is_a_quantity_when_it_is_whole(value: object) 
 )
 def test_no_text_is_worth_computing_for_long(text: str) -> None:
     began = time.process_time()
-    assert both_quantities(text) is None
-    assert both_durations(text + "s") is None
+    assert one_quantity(text) is None
+    assert one_duration(text + "s") is None
     assert time.process_time() - began < 0.5
 
 

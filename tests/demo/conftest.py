@@ -1,4 +1,4 @@
-"""What several of the demo's tests need: the example's training script as a module, and a made-up result."""
+"""Shared fixtures of the demo's tests: the training script as a module, and a synthetic result."""
 
 import importlib.util
 import sys

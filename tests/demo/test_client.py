@@ -70,7 +70,7 @@ async def test_a_request_that_stalls_holds_no_other_up_and_is_lost_at_its_timeou
     said = await played(entry, 9)
     results = [event for event in said if event["event"] == "answer"]
     lost = [result for result in results if "error" in result]
-    assert {result["error"] for result in lost} == {"no answer in 0.5 s"}
+    assert all("0.5 s" in result["error"] for result in lost)
     assert len(lost) == entry.asked.count(0) >= 3
     assert results.index(lost[0]) > 0  # others were answered while it waited
 

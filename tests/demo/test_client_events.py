@@ -29,7 +29,7 @@ def test_signals_are_read() -> None:
     "line", ["Traceback (most recent call last):", '{"event": "hello"}', "[]", '{"sent": 1}']
 )
 def test_a_line_that_is_no_event_is_shown_in_the_error(line: str) -> None:
-    with pytest.raises(LoadFailed, match="the client at edge-a said"):
+    with pytest.raises(LoadFailed, match="the client at edge-a"):
         read("edge-a", line)
 
 

@@ -143,7 +143,9 @@ def test_placements_that_are_behind_are_named_with_the_reason() -> None:
         "digits-c is at generation 2 of 3",
     ]
     switching = [placement("a", "LocalOnly", active="exit5@image")]
-    assert not_carried_out(switching, "LocalOnly") == ["digits-a still answers by exit5@image"]
+    (behind,) = not_carried_out(switching, "LocalOnly")
+    assert "digits-a" in behind
+    assert "exit5@image" in behind
     assert not_carried_out([], "Auto") == ["there are no placements"]
 
 

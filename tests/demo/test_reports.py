@@ -78,5 +78,7 @@ def test_a_request_lost_in_auto_is_named_with_its_phase(result: DemoResult) -> N
 
 def test_a_mode_that_could_not_run_is_a_failure_with_its_reason(result: DemoResult) -> None:
     broken = replace(result, modes=[*result.modes, ModeResult("LocalOnly", (), error="no node has memory")])
-    found = complaints(document(broken), ["Auto", "CloudOnly", "LocalOnly", "RightSizingOnly"])
-    assert found == ["LocalOnly did not run to its end: no node has memory", "RightSizingOnly did not run"]
+    failed, missing = complaints(document(broken), ["Auto", "CloudOnly", "LocalOnly", "RightSizingOnly"])
+    assert failed.startswith("LocalOnly")
+    assert failed.endswith("no node has memory")
+    assert missing.startswith("RightSizingOnly")

@@ -17,7 +17,7 @@ def answered(
     return RequestResult("edge-a", 0.0, latency, right, *route)
 
 
-LOST = RequestResult("edge-a", 0.0, 5.0, error="no answer in 5 s")
+LOST = RequestResult("edge-a", 0.0, 5.0, error="no response within 5 s")
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:

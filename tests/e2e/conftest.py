@@ -1,6 +1,6 @@
 """One cluster for all end-to-end tests, with the operator, Triton and the example on it; removed at the end.
 
-EDGE_KEEP_CLUSTER=1 leaves it running, so that the next run while working begins at once.
+EDGE_KEEP_CLUSTER=1 leaves it running, so that the next run starts immediately.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Whatever the link and Triton do, requests at an entry node are answered, and before their deadline."""
+"""Requests at an entry node get responses before their deadline, whatever faults link and Triton have."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The demo itself, with shorter phases: what it must show holds, and its report says so."""
+"""The demo with shorter phases: its results hold, and its report shows them."""
 
 import json
 import subprocess

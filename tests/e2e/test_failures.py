@@ -1,4 +1,4 @@
-"""Things are killed; the entry nodes serve on, and everything comes back by itself."""
+"""Processes are killed; the entry nodes keep serving, and everything recovers by itself."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The route follows the link, and no request is lost on the way."""
+"""The route follows the bandwidth, and no request is lost."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""What the runtimes count arrives in Prometheus, over the links that the requests use."""
+"""Prometheus receives the runtimes' metrics over the links that requests use."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A mode is changed on a live service, a service is deleted: no request is lost, nothing is left behind."""
+"""Changing the mode of a live service and deleting a service lose no request and leave no objects."""
 
 import json
 import time

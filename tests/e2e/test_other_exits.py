@@ -1,4 +1,4 @@
-"""Services name exits of one model as they like; what is missing is measured; pools have any name."""
+"""Services can name different exits of one model; missing ones are measured; pools can have any name."""
 
 import copy
 from collections.abc import Iterator, Mapping

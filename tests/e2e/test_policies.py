@@ -1,4 +1,4 @@
-"""What a service may ask of its entry nodes beyond routes: early exits, a cache, a bound on life alone."""
+"""Policies of a service beyond routes: early exits, a cache, a limit on serving while disconnected."""
 
 import json
 from collections.abc import Iterator

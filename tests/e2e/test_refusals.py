@@ -1,4 +1,4 @@
-"""Bad input is refused with a sentence, by the API server or by a condition; what ran before serves on."""
+"""Invalid input is rejected with a message, by the API server or a condition; active routes keep serving."""
 
 import copy
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A service on the cluster answers what the uncut model answers, and says what it chose."""
+"""A service on the cluster returns the results of the uncut model, and reports its choice."""
 
 import numpy as np
 import pytest

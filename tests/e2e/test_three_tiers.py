@@ -1,4 +1,4 @@
-"""Cameras hand on to the gateway, the gateway to Triton; codecs by what was measured on held-out digits."""
+"""Cameras send to the gateway, the gateway to Triton; codecs are chosen by accuracy on held-out digits."""
 
 import json
 import math

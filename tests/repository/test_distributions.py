@@ -1,4 +1,4 @@
-"""What `pip install` makes of each distribution, built from the checkout and without network.
+"""`pip install` of each distribution, built from the checkout without network access.
 
 An installation sees the standard library, itself and the libraries that it asks for, and nothing else of
 this environment.

@@ -1,4 +1,4 @@
-"""The rules of the tree that no other tool checks."""
+"""Rules of the source tree that no other tool checks."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Sends held-out images to a service with tritonclient and prints the answer: runs in a node's network."""
+"""Sends held-out images to a service with tritonclient and prints the response; runs in a node's network."""
 
 import argparse
 import json

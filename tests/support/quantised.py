@@ -1,4 +1,4 @@
-"""Networks of quantised operators, in any order: QDQ, QOperator, quantised as they run, and weights alone."""
+"""Networks of quantized operators, in any order: QDQ, QOperator, quantized as they run, and weights alone."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Network:
         return self.one("DequantizeLinear", *self.quantised(value))
 
     def whole(self, *shape: int, axis: int | None = None, kind: str = "") -> tuple[str, str, str]:
-        """A quantised weight, its scale and its zero point: one, or one of each along an axis."""
+        """A quantized weight, its scale and its zero point: one, or one of each along an axis."""
         kind = kind or self.pick("uint8", "int8")
         low, zero = (0, np.uint8(100)) if kind == "uint8" else (-100, np.int8(0))
         weight = self.constant(self.random.integers(low, low + 200, shape).astype(zero.dtype))
@@ -87,7 +87,7 @@ Block = Callable[[Network, str], str]
 
 
 def weight_only(net: Network, x: str) -> str:
-    """A MatMul, its weight quantised, with a bias or without."""
+    """A MatMul, its weight quantized, with a bias or without."""
     made = net.one("MatMul", x, net.weight(WIDTH, WIDTH, axis=net.pick(None, 1)))
     return net.one("Add", made, net.noise(WIDTH)) if net.pick(True, False) else made
 
@@ -226,7 +226,7 @@ def gelu(net: Network, x: str) -> str:
 
 
 def turned(net: Network, x: str) -> str:
-    """Reshape and Transpose, quantised or not."""
+    """Reshape and Transpose, quantized or not."""
     value, scale, zero = net.quantised(x) if net.pick(True, False) else (x, "", "")
     value = net.one("Reshape", value, net.constant(np.array([0, 4, WIDTH // 4])))
     value = net.one("Transpose", value, perm=[0, 2, 1])
@@ -235,7 +235,7 @@ def turned(net: Network, x: str) -> str:
 
 
 def convolution(net: Network, x: str) -> str:
-    """In float, its weight quantised, or between DequantizeLinear and QuantizeLinear."""
+    """In float, its weight quantized, or between DequantizeLinear and QuantizeLinear."""
     shape, pads = (PLANES, PLANES, 3, 3), [1, 1, 1, 1]
     weight = net.pick(net.noise, lambda *s: net.weight(*s, axis=net.pick(None, 0)))(*shape)
     made = net.one("Conv", net.rounded(x) if net.pick(True, False) else x, weight, pads=pads)
@@ -262,7 +262,7 @@ def dynamic_convolution(net: Network, x: str) -> str:
 
 
 def pooled(net: Network, x: str) -> str:
-    """A pool, quantised or not."""
+    """A pool, quantized or not."""
     before = net.rounded(x) if net.pick(True, False) else x
     made = net.one(net.pick("MaxPool", "AveragePool"), before, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     return net.rounded(made) if net.pick(True, False) else made

@@ -1,4 +1,4 @@
-"""What the end-to-end tests do to the cluster and see of it."""
+"""Actions of the end-to-end tests on the cluster, and their observations."""
 
 import json
 import subprocess

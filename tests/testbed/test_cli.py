@@ -90,5 +90,5 @@ def test_the_checkout_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
     inside.mkdir(parents=True)
 
     assert checkout(inside) == tmp_path
-    with pytest.raises(BadValueError, match="is in no checkout of this project"):
+    with pytest.raises(BadValueError, match="--root"):
         checkout(Path("/"))

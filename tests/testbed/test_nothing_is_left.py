@@ -1,4 +1,4 @@
-"""Whatever happens to `testbed up`, nothing of it is left after `down`."""
+"""However `testbed up` ends, `down` removes everything."""
 
 import os
 import signal

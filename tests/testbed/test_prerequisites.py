@@ -16,29 +16,19 @@ def test_what_is_missing_becomes_packages_named_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "user", "may_apt", "missing", "sentence"),
+    ("platform", "user", "may_apt", "missing", "named"),
     [
-        ("darwin", 0, False, [], "the testbed needs Linux (this is darwin): "),
-        (
-            "linux",
-            1000,
-            True,
-            [],
-            "the testbed needs root, to make networks and containers: run it as root, or ",
-        ),
-        (
-            "linux",
-            0,
-            False,
-            ["buildah", "runc"],
-            "the testbed needs buildah, runc, and installs packages only on Debian: install them, or ",
-        ),
+        ("darwin", 0, False, [], "darwin"),
+        ("linux", 1000, True, [], "as root"),
+        ("linux", 0, False, ["buildah", "runc"], "buildah, runc"),
     ],
 )
 def test_a_machine_that_cannot_host_is_told_what_to_use_instead(
-    platform: str, user: int, may_apt: bool, missing: list[str], sentence: str
+    platform: str, user: int, may_apt: bool, missing: list[str], named: str
 ) -> None:
-    assert refusal(platform, user, may_apt, missing) == sentence + INSTEAD
+    message = refusal(platform, user, may_apt, missing) or ""
+    assert named in message
+    assert message.endswith(INSTEAD)
 
 
 def test_a_machine_that_has_everything_or_may_install_it_is_fit() -> None:

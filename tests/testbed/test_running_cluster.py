@@ -1,4 +1,4 @@
-"""A real cluster of one edge node: what link, speed, power and servers do to what runs on it."""
+"""A real cluster of one edge node: effects of link, speed, power and servers on its pods."""
 
 import json
 import subprocess

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from edge_api import KINDS, reasons
+from edge_api import reasons
+from edge_api.kinds import KINDS
 from edge_api.objects import GROUP
 from edge_api.schemas import definition
 

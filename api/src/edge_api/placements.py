@@ -1,6 +1,6 @@
 """Placement: the route table of an entry node; written by the operator, executed by the runtime."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -12,6 +12,8 @@ from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, 
 from edge_api.tensors import Slice, Tensor, Tensors
 
 Codec = Literal["fp32", "fp16", "int8"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+"""Every codec of a hop: runtime and operator must know these, and no others."""
 Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 

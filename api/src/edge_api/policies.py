@@ -52,6 +52,11 @@ class EarlyExit(Part):
         "1. Required in mode Confidence.",
     )
 
+    @property
+    def leave_at(self) -> float | None:
+        """The confidence from which an input leaves early; None: never."""
+        return self.threshold if self.mode == "Confidence" else None
+
 
 AnyEarlyExit = Annotated[EarlyExit, _THRESHOLD]
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from edge_api import KINDS
+from edge_api.kinds import KINDS
 from edge_api.objects import KubernetesObject
 from edge_api.schemas import definition
 from edge_api.words import kind_of, shown

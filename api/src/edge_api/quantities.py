@@ -4,16 +4,19 @@ Inside the code they are plain numbers (seconds as float, bytes and bit/s as int
 conversion; only where an object is read or written do they become text.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Self
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from typing import TYPE_CHECKING, Any, Self
 
 from edge_api.words import shown
+
+if TYPE_CHECKING:  # a command that reads a flag does without pydantic
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 SUFFIXES = {
@@ -141,6 +144,7 @@ def _core(
     kind: type, parse: Callable[[str], Any], number: Callable[[float], Any] | None = None
 ) -> CoreSchema:
     """number: reads a number that is not text, or raises ValueError."""
+    from pydantic_core import core_schema
 
     def read(value: object) -> object:
         if isinstance(value, kind):

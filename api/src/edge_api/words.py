@@ -1,10 +1,14 @@
-"""Values of a manifest in the words of YAML, for sentences that people read."""
+"""How messages quote values of manifests and requests: as YAML and JSON write them."""
 
 import datetime
 import json
 import math
+from itertools import islice
 
 _LONGEST = 80
+_DEPTH = 4
+_ITEMS = 40
+"""Bounds of what is written of a value before it is cut: a request can be megabytes."""
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
     ((int, float), "a number"),
@@ -22,7 +26,7 @@ def shown(value: object) -> str:
     text = value if isinstance(value, str) else None
     if text is not None and len(text) > _LONGEST:
         return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'
-    written = _written(value)
+    written = _written(value, _DEPTH).encode("utf-8", "backslashreplace").decode()
     return written if len(written) <= _LONGEST else f"{written[: _LONGEST - 1]}…"
 
 
@@ -33,21 +37,26 @@ def kind_of(value: object) -> str:
     return next((word for kinds, word in _KINDS if isinstance(value, kinds)), "binary data")
 
 
-def _written(value: object) -> str:
+def _written(value: object, depth: int) -> str:
+    if isinstance(value, dict | list | tuple) and not depth:
+        return "…"
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)}: {_written(item)}" for key, item in value.items()) + "}"
+        first = islice(value.items(), _ITEMS)
+        return "{" + ", ".join(f"{_key(key)}: {_written(item, depth - 1)}" for key, item in first) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_written(item) for item in value) + "]"
+        return "[" + ", ".join(_written(item, depth - 1) for item in value[:_ITEMS]) + "]"
     if isinstance(value, int) and abs(value) >= 10**_LONGEST:
         return "a number of more than 80 digits"
-    if value is None or isinstance(value, bool | int | float | str):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return json.dumps(value[:_LONGEST], ensure_ascii=False)
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
     return kind_of(value)
 
 
 def _key(key: object) -> str:
-    return key if isinstance(key, str) else _written(key)
+    return key[:_LONGEST] if isinstance(key, str) else _written(key, 1)

@@ -1,19 +1,19 @@
-"""How well the runtime's estimate foretells, and which routes it leads to.
+"""Measures the runtime's bandwidth estimate: its forecasts, and the routes chosen by it.
 
     python -m benchmarks.runtime.estimates --traces DIR
 
-Two replays of bandwidth traces by the runtime's pure functions, no socket and no clock.
+Replays bandwidth traces twice with the runtime's pure functions, without sockets or clocks.
 
 forecasts: transfers of random size (4 to 256 kB, log-uniform) start at random times (exponential gaps). Each
-is measured as a throttled node measures it: two in three are held up by up to 5 ms, of which nobody knows; in
-half of the settings also with a relative error of 10 % (log-normal), since traces hold each rate for 1 or 5 s
-and so the last value is exact more often than on any real link. What is foretold is the true rate. `error` is
-the mean absolute difference of natural logarithms, `pinball` the loss of the low quantile, `below` the share
-of transfers that were slower than it.
+is measured as on a throttled node: two in three are delayed by up to 5 ms, unknown to the estimate; in half
+of the settings also with a relative error of 10 % (log-normal), since traces keep each rate for 1 or 5 s and
+the last value is therefore exact more often than on a real link. The true rate is forecast. `error` is the
+mean absolute difference of natural logarithms, `pinball` the loss of the low quantile, `below` the share of
+transfers that were slower than it.
 
-decisions: `decisions.py` says how. `late`, `insured` and `missed` are means over all requests.
+decisions: described in `decisions.py`. `late` and the other figures are means over all requests.
 
-Every trace counts the same. Prints one JSON object as its last line. The constants were chosen on every
+All traces have equal weight. Prints one JSON object as its last line. The constants were tuned on every
 second trace by name (the even ones); --half odd, the default, measures on the others.
 """
 
@@ -63,7 +63,7 @@ def foretold(name: str, many: Sequence[Transfer]) -> tuple[float, float, float]:
 
 
 def forecasts(links: Sequence[tuple[str, Bandwidth]], gap: float, error: float) -> dict[str, object]:
-    """One gap and one measurement error over all traces."""
+    """Measures one gap and one measurement error over all traces."""
     rows = []
     for name, link in links:
         rng = np.random.default_rng(zlib.crc32(f"{name} {gap} {error}".encode()))
@@ -86,7 +86,7 @@ def forecasts(links: Sequence[tuple[str, Bandwidth]], gap: float, error: float) 
 
 
 def routes(links: Sequence[tuple[str, Bandwidth]], error: float) -> dict[str, object]:
-    """What each forecaster's level and low quantile lead to."""
+    """Returns the results of decisions by each forecaster's level and low quantile."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for method, make in FORECASTERS.items():
         found[method] = {}
@@ -116,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures all gaps and measurement errors."""
     parser = described("estimates", __doc__)
     parser.add_argument("--traces", type=Path, help="a folder of files with lines `seconds Mbit/s`")
-    parser.add_argument("--half", choices=("odd", "even", "both"), default="odd", help="by place in the list")
+    parser.add_argument(
+        "--half", choices=("odd", "even", "both"), default="odd", help="traces by index in the list"
+    )
     arguments = parser.parse_args(argv)
     if arguments.traces is None:
         process = LognormalProcess()

@@ -1,8 +1,8 @@
-"""Routes chosen by an estimate, over a bandwidth trace: how many are late, how accurate the answers are.
+"""Routes chosen by an estimate over a bandwidth trace: late requests and accuracy.
 
-A loop that is closed: only what was sent was measured. A request comes every PERIOD; its transfer has BUDGET
-seconds, after which it is given up (what arrived by then is the sample). While the local route answers, the
-link is probed every PROBE seconds, and again at once, at most twice, when a probe contradicts the estimate.
+A closed loop: only sent transfers are measured. A request arrives every PERIOD seconds; its transfer is
+aborted after BUDGET seconds (the bytes until then are the sample). While the local route is active, the link
+is probed every PROBE seconds, and again immediately, at most twice, if a probe contradicts the estimate.
 """
 
 import math
@@ -23,7 +23,7 @@ SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
 FAR_JITTER = 0.0005
 PROBE_WITHIN = 2.0
 MOST_SECONDS = 600.0
-PRICE = Settings().price  # what a missed request costs beside its answer, in units of accuracy
+PRICE = Settings().price  # cost of a missed request in addition to its lost response, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
 CHOICES: Final = [RouteRequirement(need, need > 0) for need, _ in TABLE]
@@ -32,8 +32,9 @@ LOCAL: Final = TABLE[-1][1]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of all requests: the share that was late, the mean accuracy when a late one is answered by the local
-    exit, and the mean utility when it is missed; switches a minute.
+    """Share of requests that were late, and mean accuracy if the local exit replaces their responses.
+
+    Also the mean utility if late requests are missed, and switches per minute.
     """
 
     late: float
@@ -43,7 +44,7 @@ class Outcome:
 
 
 class _Watched:
-    """A link of which only what was sent is known."""
+    """A link of which only own transfers are known."""
 
     def __init__(self, link: Bandwidth, seed: int, error: float, forecaster: Forecaster) -> None:
         self.link, self.forecaster = link, forecaster
@@ -52,7 +53,7 @@ class _Watched:
         self.last = -math.inf
 
     def believed(self, now: float, low: bool) -> float | None:
-        """What decides."""
+        """The state of the decisions."""
         if not self._heard:
             return None
         return self.forecaster.low(now) if low else self.forecaster.level(now)
@@ -68,7 +69,7 @@ class _Watched:
         return False
 
     def probe(self, now: float) -> float:
-        """When the probes that are due have ended."""
+        """Returns when the due probes have ended."""
         for _ in range(3):
             rate = self.forecaster.level(now) if self._heard else 0.0
             size = min(max(round(rate * 0.03 / 8), 8 << 10), 32 << 10)
@@ -90,7 +91,7 @@ class _Watched:
         return RateSample(begun + seconds, min(max(8 * moved, 1.0) / seconds, most), most, seconds)
 
     def _hear(self, sample: RateSample | None) -> bool:
-        """Whether it contradicts what was believed."""
+        """Whether the sample contradicts the estimate."""
         if sample is None:
             return False
         surprised = self._heard and contradicts(sample, self.forecaster.level(sample.at))
@@ -125,7 +126,7 @@ def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: b
 
 
 def clairvoyant(link: Bandwidth) -> float:
-    """The mean accuracy when the bandwidth of each transfer is known beforehand."""
+    """Returns the mean accuracy if the bandwidth of each transfer is known in advance."""
     moments = np.arange(0.0, min(link.period or 0.0, MOST_SECONDS) - PERIOD, PERIOD)
     found = []
     for moment in moments:

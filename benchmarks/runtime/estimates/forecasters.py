@@ -1,8 +1,8 @@
-"""What follows the samples of a link: the runtime's estimate, the planner's forecast, and the usual others.
+"""Forecasters of a link's bandwidth: the runtime's estimate, the planner's forecast, and common baselines.
 
-Each is given the intervals of rates that the runtime measures, and is asked before the next transfer for a
-level and a low quantile in bit/s. Those that know only points take the lower ends, which is what bytes over
-seconds gives.
+Each receives the intervals of rates that the runtime measures, and returns a level and a low quantile in
+bit/s before the next transfer. Methods that use single values take the lower ends, which are bytes over
+seconds.
 """
 
 import math
@@ -20,16 +20,16 @@ _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a 
 
 
 class Forecaster(Protocol):
-    """level and low are asked only after the first sample."""
+    """A forecaster; level and low are called only after the first sample."""
 
     def add(self, sample: RateSample) -> None:
-        """One more sample."""
+        """Adds a sample."""
 
     def level(self, now: float) -> float:
-        """What the next transfer will see."""
+        """Returns the forecast rate of the next transfer."""
 
     def low(self, now: float) -> float:
-        """What it will see at least, but for a share of LOW."""
+        """Returns the rate below which a share LOW of the transfers is expected."""
 
 
 class Last:
@@ -87,8 +87,9 @@ class Harmonic:
 
 
 class Quartile:
-    """The upper quartile of the lower ends of the last 4 s, at least three; two contradictions in a row begin
-    again. low: their lower quintile.
+    """The upper quartile of the lower ends of the last 4 s, at least three. low: their lower quintile.
+
+    Two consecutive contradictions reset it.
     """
 
     def __init__(self) -> None:
@@ -136,13 +137,13 @@ class Planner:
         return self._state.forecast(now).quantile(LOW)
 
     def both(self, now: float) -> tuple[float, float]:
-        """Level and low, at the price of one forecast."""
+        """Returns level and low from one forecast."""
         found = self._state.forecast(now).quantiles(np.array([0.5, LOW]))
         return float(found[0]), float(found[1])
 
 
 class Runtime:
-    """What the runtime does: `edge_runtime.links.estimates`, and which samples it leaves out."""
+    """The runtime's method: `edge_runtime.links.estimates`, with its filter of samples."""
 
     def __init__(self) -> None:
         self._estimate = Estimate()

@@ -1,10 +1,10 @@
-"""How near the measured rate of a shaped link is: `python -m benchmarks.runtime.estimates.shaped` (root).
+"""Compares estimated and true rates of shaped links: `python -m benchmarks.runtime.estimates.shaped` (root).
 
 Two network namespaces with a token bucket between them (`benchmarks.runtime.sites`), the runtime's
 LinkMonitor in one, the store's sink in the other. At each rate: an idle link, which is measured by probes,
-and requests of 20 and 100 kB that come 0.15 s after the answer before, the small ones also to a far server
-that takes 50 ms of which nobody was told. Reported is the estimate over the rate, of all moments but the
-first two seconds, and the bytes of the probes. The shaper counts Ethernet frames, so 0.96 is what can be had.
+and requests of 20 and 100 kB that follow 0.15 s after the previous response, the small ones also to a remote
+server that takes 50 ms, unknown to the runtime. The output has the estimate divided by the rate, without the
+first two seconds, and the bytes of probes. The shaper counts Ethernet frames, so the best ratio is 0.96.
 Prints one JSON object as its last line.
 """
 
@@ -43,7 +43,7 @@ PAUSE, LOOK, SETTLED = 0.15, 0.2, 2.0
 
 
 class Far:
-    """The store's sink, and an echo that thinks for a while."""
+    """The store's sink, and an echo with a delay."""
 
     def __init__(self, folder: Path) -> None:
         self._store = StoreApp(folder, 1 << 20)
@@ -60,7 +60,7 @@ class Far:
 
 
 async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, Any]:
-    """Uses a link for so long, by requests or not at all, and says what its monitor thought of it."""
+    """Uses a link for some time, with or without requests; returns its monitor's estimates."""
     cost, looks = 0, []
 
     def paid(size: int) -> None:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(folder: Path, seconds: float) -> dict[str, object]:
-    """All cases at all rates, for so many seconds each."""
+    """Runs all cases at all rates, for `seconds` each."""
     with site(folder, say) as place:
         far = [sys.executable, "-m", "benchmarks.runtime.estimates.shaped", "--serve", place.address("cloud")]
         place.start("far", "cloud", far, HERE)

@@ -1,4 +1,4 @@
-"""Transfers over a bandwidth trace, as the runtime would measure them."""
+"""Simulates the runtime's measurements of transfers over a bandwidth trace."""
 
 import math
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from edge_runtime.links.estimates import RateSample, sample_of
 from edge_runtime.links.transfer_rates import JITTER
 
 SMALLEST, LARGEST = 4e3, 256e3  # bytes: what cuts send
-LONGEST = 10.0  # seconds; a transfer that takes longer is broken off and left out
-LATE, LATEST = 0.66, 0.005  # share of the transfers that a throttled node holds up, and for how long at most
+LONGEST = 10.0  # seconds; a transfer that takes longer is aborted and left out
+LATE, LATEST = 0.66, 0.005  # share of the transfers that a throttled node delays, and the maximum delay
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """start (s), the rate that it saw (bit/s), and what was measured of it."""
+    """start (s), true rate (bit/s), and the measured interval."""
 
     start: float
     rate: float
@@ -27,7 +27,7 @@ class Transfer:
 def measured(
     size: float, seconds: float, at: float, error: float, rng: np.random.Generator
 ) -> RateSample | None:
-    """What a throttled node measures of a transfer: held up by up to LATEST, and off by a relative error."""
+    """A throttled node's measurement of a transfer: delayed by up to LATEST, with a relative error."""
     late = rng.uniform(0.0, LATEST) if rng.random() < LATE else 0.0
     return sample_of(round(size), seconds * math.exp(error * rng.standard_normal()) + late, JITTER, at)
 
@@ -35,8 +35,9 @@ def measured(
 def transfers(
     link: Bandwidth, rng: np.random.Generator, gap: float, error: float, most: int
 ) -> Iterator[Transfer]:
-    """Transfers of random size (log-uniform) that start `gap` seconds after the one before ended, on average
-    (exponential), over one period of a trace.
+    """Returns transfers of random size (log-uniform) over one period of a trace.
+
+    Each starts `gap` seconds, on average (exponential), after the end of the previous one.
     """
     now, end = 0.0, link.period or 0.0
     for _ in range(most):

@@ -1,6 +1,6 @@
-"""The least that can answer: what no server on uvicorn or grpcio with these messages can be faster than.
+"""A minimal server: a lower bound for servers on uvicorn or grpcio with these messages.
 
-It trusts its callers in everything. Run with the model's file, an HTTP port and a gRPC port.
+It validates nothing. Run with the model's file, an HTTP port and a gRPC port.
 """
 
 import asyncio

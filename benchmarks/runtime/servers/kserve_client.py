@@ -1,6 +1,6 @@
-"""KServe's Python clients against a server of ours; runs in KServe's environment.
+"""Calls our server with KServe's Python clients; runs in KServe's environment.
 
-Run with an HTTP port and a gRPC port that serve the 1KB model; prints what was answered.
+Run with an HTTP port and a gRPC port that serve the 1KB model; prints the responses.
 """
 
 import asyncio

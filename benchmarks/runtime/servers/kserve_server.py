@@ -23,7 +23,7 @@ class Mean(kserve.Model):  # type: ignore[misc]
         self.ready = True
 
     def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ANN401
-        """One answer, raw where the caller's protocol has it."""
+        """Returns one response, raw if the caller's protocol supports it."""
         (result,) = self._session.run(["y"], {"x": payload.inputs[0].as_numpy()})
         output = InferOutput(name="y", shape=list(result.shape), datatype="FP32")
         output.set_data_from_numpy(result.astype(np.float32), binary_data=True)

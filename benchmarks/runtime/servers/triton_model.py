@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.environ["BENCH_PACKAGES"])  # the stub's Python looks at no PYTHONPATH
+sys.path.insert(0, os.environ["BENCH_PACKAGES"])  # the stub's Python ignores PYTHONPATH
 
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]

@@ -24,7 +24,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ ternary "https" "http" (ne .Values.store.tlsSecret "") }}://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
 {{- end -}}
 
-{{/* Name of cluster-scoped objects: two installations do not meet. */}}
+{{/* Name of cluster-scoped objects, unique per installation. */}}
 {{- define "edge.clusterName" -}}
 {{ .Release.Namespace }}-edge-operator
 {{- end -}}

@@ -20,7 +20,7 @@ _PAGE = 500
 
 
 class Kind(NamedTuple):
-    """How a kind is addressed at the API server."""
+    """Path of a kind in the Kubernetes API."""
 
     api_version: str
     kind: str
@@ -52,7 +52,7 @@ KINDS = {
 
 
 class Cluster(Protocol):
-    """What a reconcile needs of the API server."""
+    """The API server as a reconcile uses it."""
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]: ...
@@ -80,15 +80,17 @@ class ApiServer:
             try:
                 kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             except kubernetes.config.ConfigException as error:
-                raise ClusterError(f"kubeconfig: {error}: set KUBECONFIG to the path of one") from error
+                raise ClusterError(
+                    f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig"
+                ) from error
         return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
-        """The object, or None where there is none."""
+        """Returns the object, or None if it does not exist."""
         return self._call("GET", _path(kind, namespace, name), f"reading {_noun(kind, namespace, name)}")
 
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
-        """Every object of a kind, page by page; a kind that is not installed has none."""
+        """Returns all objects of a kind, read page by page; empty if the kind is not installed."""
         items: list[Object] = []
         query = [("limit", str(_PAGE))] + ([("labelSelector", labels)] if labels else [])
         token = ""
@@ -101,14 +103,14 @@ class ApiServer:
             )
             if page is None:
                 return items
-            # Items of a list carry no kind of their own.
+            # The items of a list lack apiVersion and kind.
             items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
             token = page.get("metadata", {}).get("continue") or ""
             if not token:
                 return items
 
     def apply(self, wanted: Object) -> Object:
-        """Server-side apply: the object holds what `wanted` says, and nothing that an earlier apply left."""
+        """Applies `wanted` on the server side, which removes fields that only an earlier apply has set."""
         kind = KINDS[wanted["kind"]]
         metadata = wanted["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
@@ -128,7 +130,7 @@ class ApiServer:
         return applied
 
     def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
-        """The whole status, as this operator's; an object that is gone needs none."""
+        """Replaces the status under this operator's field manager; ignores an object that is gone."""
         metadata = {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
         self._call(
             "PATCH",
@@ -152,7 +154,7 @@ class ApiServer:
         )
 
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
-        """Deletes the object and, in the background, what it owns; one that is gone is fine."""
+        """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
         self._call(
             "DELETE",
             _path(kind, namespace, name),
@@ -162,7 +164,7 @@ class ApiServer:
         )
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
-        """An Event that `kubectl describe` shows. Never worth failing for: a refusal is only logged."""
+        """Records an Event, which `kubectl describe` shows. Only logs a failure."""
         metadata = regarding["metadata"]
         namespace = metadata.get("namespace") or "default"
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -199,7 +201,7 @@ class ApiServer:
             logging.getLogger(__name__).warning("%s", error)
 
     def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        """The last lines a pod wrote; empty where there are none to be had."""
+        """Returns the last lines of a pod's log; empty if they cannot be read."""
         try:
             return self._text(
                 _path(PODS, namespace, pod, "log"),
@@ -262,9 +264,9 @@ class ApiServer:
 
 
 def covers(live: object, wanted: object) -> bool:
-    """Whether `live` already says all that `wanted` says, so that applying it would change nothing.
+    """Whether `live` has all fields of `wanted` with equal values, so that applying it changes nothing.
 
-    What the API server adds by default may be there besides; lists count as equal element by element.
+    `live` can have more fields, such as defaults of the API server. Lists are compared element by element.
     """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(

@@ -1,4 +1,4 @@
-"""Turns what the steps of a reconcile found into Knative-style conditions. Pure."""
+"""Computes Knative-style conditions from the results of the steps of a reconcile. Pure."""
 
 import datetime
 from collections.abc import Iterable, Mapping
@@ -25,9 +25,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why a step failed; the steps after it were not tried, and what already serves was left alone.
+    """Why a step failed; later steps were skipped and the active routes are unchanged.
 
-    transient: the service itself is fine (a server does not answer, a measurement is running).
+    transient: it will pass without a change to the service: a server does not respond, a measurement runs.
     again: seconds after which to retry even if nothing changes.
     """
 
@@ -38,7 +38,7 @@ class Blocked:
     again: float = 30.0
 
     def finding(self) -> Finding:
-        """Returns the condition; its status is Unknown if it will settle by itself."""
+        """Returns the condition; its status is Unknown if the cause is transient."""
         return Finding(
             self.step, "Unknown" if self.reason in _UNDERWAY else "False", self.reason, self.message
         )
@@ -54,7 +54,7 @@ def conditions(
     generation: int,
     now: datetime.datetime,
 ) -> tuple[Condition, ...]:
-    """Returns the conditions in `order`: as found now, else as before, else Unknown.
+    """Returns the conditions in `order`: the new one, else the previous one, else Unknown.
 
     lastTransitionTime changes only if the status does.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong around the operator. The decisions themselves answer with values, not with these.
+"""Errors of the systems around the operator. Decisions return values instead of raising these.
 
 OperatorError
 ├── SettingsError        the operator's own flags or environment
@@ -6,26 +6,26 @@ OperatorError
 ├── CertificatesError    a file of the operator's certificates
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
-│   ├── ObjectRefusedError      it says no: schema, permission, quota
-│   └── WriteConflictError      somebody else wrote in between
+│   ├── ObjectRefusedError      it rejects the object: schema, permission, quota
+│   └── WriteConflictError      the object changed since it was read
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
 └── TritonError            Triton's model control
     ├── TritonUnreachableError
-    │   └── TritonUntrustedError    TLS fails: its certificate, the operator's, or the files of the operator's
+    │   └── TritonUntrustedError    TLS fails because of a certificate of the server or of the operator
     └── TailRefusedError        it could not load or unload a model
 """
 
 
 class OperatorError(Exception):
-    """Root of the tree; its text is a sentence for a condition or a log line."""
+    """Base class; its text is the message of a condition or a log line."""
 
 
 class SettingsError(OperatorError):
-    """A flag or an environment variable names something impossible."""
+    """A flag or an environment variable is missing or has an invalid value."""
 
 
 class ExplanationError(OperatorError):
-    """There is no plan to explain: no such service, no pool, not profiled yet."""
+    """There is no plan to explain: the service or its pool does not exist, or the model is not profiled."""
 
 
 class CertificatesError(OperatorError):
@@ -33,15 +33,15 @@ class CertificatesError(OperatorError):
 
 
 class ClusterError(OperatorError):
-    """The API server could not do what was asked."""
+    """A request to the API server failed."""
 
 
 class ApiUnreachableError(ClusterError):
-    """No answer from the API server, or one that says it is not itself at the moment."""
+    """The API server does not respond, or responds that it is unavailable."""
 
 
 class ObjectRefusedError(ClusterError):
-    """The API server understood and said no."""
+    """The API server rejected the request."""
 
 
 class WriteConflictError(ClusterError):
@@ -49,7 +49,7 @@ class WriteConflictError(ClusterError):
 
 
 class StoreError(OperatorError):
-    """The model store's answer; `reason` is the store's own, or `Unreachable`."""
+    """A request to the model store failed; `reason` is the store's, or `Unreachable`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -57,16 +57,16 @@ class StoreError(OperatorError):
 
 
 class TritonError(OperatorError):
-    """Triton's model control could not do what was asked."""
+    """A request to Triton's model control failed."""
 
 
 class TritonUnreachableError(TritonError):
-    """Nobody answers at the Triton server's address."""
+    """The Triton server does not respond."""
 
 
 class TritonUntrustedError(TritonUnreachableError):
-    """TLS with the Triton server's address fails for a certificate."""
+    """TLS with the Triton server fails because of a certificate."""
 
 
 class TailRefusedError(TritonError):
-    """Triton answered and could not load or unload the model."""
+    """Triton responded that it cannot load or unload the model."""

@@ -1,6 +1,6 @@
-"""Why a service is planned as it is: its route tables, what lost and why, the nearest feasible latency.
+"""Explains the plan of a service: route tables, rejected candidates and why, nearest feasible latency.
 
-Planned again from what the API server has, by the functions that the operator uses. Reads only.
+Repeats the plan from the objects at the API server, with the operator's functions. Changes nothing.
 """
 
 import math
@@ -51,7 +51,7 @@ class PlannedRoute(Part):
 
 
 class Lost(Part):
-    """A candidate that is not in the route table, and what beat it. meets_from as in PlannedRoute."""
+    """A candidate outside the route table, and the route that beat it. meets_from as in PlannedRoute."""
 
     name: str
     accuracy: float
@@ -72,7 +72,8 @@ class Weighed(Part):
 class EntryExplanation(Part):
     """One entry node. bandwidth (bit/s): measured now, or the top of the range that was planned for.
 
-    limits: what keeps the plan from meeting the SLO at every bandwidth. remedies: what would at `bandwidth`.
+    limits: why the plan does not meet the SLO at every bandwidth. remedies: changes with which it would at
+    `bandwidth`.
     """
 
     node: str
@@ -105,7 +106,7 @@ class Explanation(Part):
 
 
 def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
-    """Raises ExplanationError where there is nothing to explain yet, ClusterError where it cannot be read."""
+    """Raises ExplanationError if there is no plan yet, ClusterError if objects cannot be read."""
     service = _service(cluster, namespace, name)
     spec, where = service.spec, f"InferenceService {namespace}/{name}"
     found = surroundings(cluster, spec)
@@ -228,7 +229,7 @@ def _placements(cluster: Cluster, namespace: str, name: str) -> dict[str, Placem
 
 
 def _classes(found: Surroundings) -> set[str]:
-    """Returns the device classes without which nothing can be planned."""
+    """Returns the device classes that planning requires."""
     servers = found.pool.spec.triton_servers[:1]
     return {member.device_class for member in found.entries} | {server.device_class for server in servers}
 

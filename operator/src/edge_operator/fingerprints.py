@@ -1,4 +1,4 @@
-"""The parts of objects whose change matters; heartbeats and the operator's own writes cost nothing. Pure."""
+"""Fingerprints of the fields that matter, so that heartbeats and the operator's writes are ignored. Pure."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -7,13 +7,13 @@ Body = Mapping[str, Any]
 
 
 class Seen:
-    """The last fingerprint of every object that an event came for."""
+    """The last fingerprint of every object that had an event."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str, str], Hashable] = {}
 
     def changed(self, event: str | None, kind: str, body: Body, fingerprint: Hashable) -> bool:
-        """Whether the event says something new; a deletion always does."""
+        """Whether the event changes the fingerprint; always True for a deletion."""
         key = (kind, body["metadata"].get("namespace") or "", body["metadata"]["name"])
         if event == "DELETED":
             self._last.pop(key, None)
@@ -23,12 +23,12 @@ class Seen:
         return before != fingerprint
 
     def names(self, kind: str) -> list[str]:
-        """Names of the objects of a kind that are there."""
+        """Names of the existing objects of a kind."""
         return [name for seen, _, name in self._last if seen == kind]
 
 
 def generation(body: Body) -> Hashable:
-    """The spec, of kinds that count its changes."""
+    """The spec, by its generation."""
     meta = body["metadata"]
     return (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"))
 
@@ -46,7 +46,7 @@ def node(body: Body) -> Hashable:
 
 
 def placement(body: Body) -> Hashable:
-    """What the runtime says besides measurements."""
+    """The runtime's report without measurements."""
     status = body.get("status") or {}
     fields = ("observedGeneration", "loaded", "message", "activeRoute")
     return (
@@ -62,7 +62,7 @@ def deployment(body: Body) -> Hashable:
 
 
 def job(body: Body) -> Hashable:
-    """Whether it ended."""
+    """Whether the Job ended."""
     return (generation(body), tuple(c.get("type") for c in _conditions(body) if c.get("status") == "True"))
 
 

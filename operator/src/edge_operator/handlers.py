@@ -1,8 +1,7 @@
-"""What kopf calls: watches that make services and pools dirty. All work is done level-triggered by the queue.
+"""kopf's handlers: they mark services and pools as dirty; a level-triggered queue does all work.
 
-Only raw events are used (`kopf.on.event`): kopf then keeps nothing in the objects, no annotation and no
-finalizer of its own, and a restart starts from the list of what there is. Events that cannot matter are
-told by a fingerprint.
+Only raw events are used (`kopf.on.event`): kopf then adds neither annotations nor finalizers to objects, and
+a restart begins with a list of all objects. Events that do not change an object's fingerprint are ignored.
 """
 
 import asyncio
@@ -36,12 +35,12 @@ Result = TypeVar("Result")
 _THREADS = 4
 _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
-"""Seconds by which events that only bring new measurements are collected."""
+"""Seconds for which events with new measurements alone are collected."""
 _OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
 class Operator:
-    """What is remembered while the process lives, and the tasks that run in it."""
+    """State and tasks of the process."""
 
     def __init__(self, clients: Clients, settings: Settings, scope: str | None) -> None:
         self.clients, self.settings, self.scope = clients, settings, scope
@@ -59,7 +58,7 @@ class Operator:
         self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self.watch_tritons())]
 
     async def stop(self) -> None:
-        """Ends both; a reconcile under way is left to end by itself."""
+        """Ends both; a running reconcile is not interrupted."""
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -67,13 +66,13 @@ class Operator:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check(self) -> None:
-        """Raises RuntimeError when a task that runs for ever has ended."""
+        """Raises RuntimeError if a task that should run until shutdown has ended."""
         for task in self._tasks:
             if task.done():
                 raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
 
     async def work(self, key: ServiceKey | PoolKey) -> float | None:
-        """One reconcile in a thread."""
+        """Runs one reconcile in a thread."""
         kind = "service" if isinstance(key, ServiceKey) else "pool"
         try:
             with metrics.RECONCILE_SECONDS.labels(kind).time():
@@ -85,19 +84,19 @@ class Operator:
         return again
 
     def dirty_pool(self, name: str) -> None:
-        """A pool changed: so did every service on it."""
+        """Marks a pool and the services on it as dirty."""
         self.queue.add(PoolKey(name))
         for key, pool in self.pools.items():
             if pool == name:
                 self.queue.add(key)
 
     def dirty_everything(self) -> None:
-        """A node changed: any pool may have it."""
+        """Marks every pool as dirty, since any can select the changed node."""
         for name in {*self.pools.values(), *self.seen.names("DevicePool")}:
             self.dirty_pool(name)
 
     async def watch_tritons(self) -> None:
-        """A Triton server that restarted has forgotten its tails: their services are made dirty."""
+        """Marks services as dirty whose tails are gone, since a restarted Triton server has none."""
         while True:
             await asyncio.sleep(_TRITON_CHECK)
             expected = {
@@ -128,15 +127,15 @@ class Operator:
 
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
-    """Runs until SIGTERM: in one namespace (and the operator's own, for its Jobs) or, with None, in all."""
+    """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
     host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
     kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
-    # That an event was looked at and a request was sent is not worth a line.
+    # These log each event and each request.
     for noisy in ("kopf.objects", "kopf.activities", "httpx", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     kopf.run(
         standalone=True,
-        # Otherwise kopf asks for the user's name, and a container's user need not have one.
+        # Without an identity, kopf looks up the user's name, which a container's user can lack.
         identity=cast("Any", socket.gethostname()),
         clusterwide=namespace is None,
         namespaces=[] if namespace is None else sorted({namespace, settings.namespace}),
@@ -161,7 +160,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
 
 @kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
 async def probe(memo: kopf.Memo, **_: object) -> str:
-    """Makes the liveness endpoint fail when the work has ended, so that the pod is started again."""
+    """Fails the liveness probe if a task has ended, so that the kubelet restarts the container."""
     memo.operator.check()
     return "running"
 
@@ -174,14 +173,14 @@ async def stop(memo: kopf.Memo, **_: object) -> None:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """How kopf watches: streams end and begin again by themselves, so that a dropped one is noticed."""
+    """Limits the duration of watch streams, so that a dropped connection is noticed."""
     settings.posting.enabled = False
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
-    # Nothing is persisted with raw events; should that ever change, it is under the project's own name.
+    # Raw events persist nothing; if that changes, use the project's prefix.
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
@@ -221,21 +220,21 @@ async def node_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
 
 @kopf.on.event(GROUP, "placements")
 async def placement_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
-    """What the runtimes report: at once when the route changed, else collected."""
+    """Handles reports of runtimes: immediately if the route changed, else collected."""
     changed = memo.operator.seen.changed(type, "Placement", body, fingerprints.placement(body))
     _owner_dirty(memo.operator, body, DEBOUNCE if changed else _MEASUREMENTS)
 
 
 @kopf.on.event("apps", "v1", "deployments")
 async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
-    """Pods come and go, or somebody changed the object."""
+    """Handles a change of pods or of the Deployment itself."""
     if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
         _owner_dirty(memo.operator, body, DEBOUNCE, verify=True)
 
 
 @kopf.on.event("batch", "v1", "jobs")
 async def job_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
-    """A measurement ended: whoever waits for one looks again."""
+    """Marks services that wait for measurements as dirty when a Job ends."""
     operator: Operator = memo.operator
     if operator.seen.changed(type, "Job", body, fingerprints.job(body)):
         for key, memory in list(operator.services.items()):

@@ -1,4 +1,4 @@
-"""From what users and the model store say to a planning problem. Pure."""
+"""Builds a planning problem from manifests and the model store's data. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -26,7 +26,7 @@ from edge_planning.costs import profiles
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
 
-# Until the link has been measured: a LAN. Fixed costs as measured between two containers on one machine.
+# Assumed until the link is measured: a LAN. Fixed costs were measured between two containers on one machine.
 DEFAULT_RTT = 0.002
 LOCAL_OVERHEAD = 0.002
 HOP_OVERHEAD = 0.003
@@ -44,7 +44,7 @@ def entry_problem(
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
     helpers: tuple[problems.Helper, ...] = (),
 ) -> problems.EntryProblem:
-    """One service at one entry node; remote is the device class beyond the link (None: there is none)."""
+    """One service at one entry node; remote is the device class at the other end of the link, if any."""
     return problems.EntryProblem(
         model=model,
         entry=class_profile(costs[member.device_class]),
@@ -66,7 +66,7 @@ def entry_problem(
 def planned_helpers(
     links: LocalLinks, costs: Mapping[str, DeviceProfile], members: Iterable[PoolMember]
 ) -> tuple[problems.Helper, ...]:
-    """Other edge nodes as planning sees them: those whose class is measured, over links as declared."""
+    """Returns the other edge nodes whose class is profiled, with their declared links, for planning."""
     return tuple(
         problems.Helper(
             name=member.node.name,
@@ -80,7 +80,7 @@ def planned_helpers(
 
 
 def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
-    """Returns the exits and cuts in a ModelProfile as planning sees them."""
+    """Returns the exits and cuts in a ModelProfile for planning."""
     exits = tuple(
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in profiled.exits
@@ -89,7 +89,7 @@ def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
 
 
 def planned_model(name: str, card: ModelCard) -> models.Model:
-    """Returns the model's exits and cuts as planning sees them."""
+    """Returns the model's exits and cuts for planning."""
     exits = tuple(
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in card.exits
@@ -98,7 +98,7 @@ def planned_model(name: str, card: ModelCard) -> models.Model:
 
 
 def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
-    """A measured device class as planning sees it."""
+    """Returns a profiled device class for planning."""
     return profiles.ClassProfile(
         name=profile.device_class,
         segments={(s.start, s.end): _timing(s) for s in profile.segments},
@@ -107,11 +107,10 @@ def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
 
 
 def of_exits(profile: DeviceProfile, card: ModelCard) -> DeviceProfile:
-    """What was measured of the card's exits, under the names that the card gives them.
+    """Returns the measurements of a model's exits, under the exit names of its metadata.
 
-    Services name the exits of one file as they like and share what is measured: an exit is told by its
-    output.
-    BadProfileError for an exit of the card that was not measured.
+    Services can name the exits of one file differently and share its measurements: an exit is identified by
+    its output. Raises BadProfileError for an exit of the metadata that was not measured.
     """
     planned, found = class_profile(profile), []
     for exit_ in planned_model(card.digest, card).exits:
@@ -127,9 +126,9 @@ def of_exits(profile: DeviceProfile, card: ModelCard) -> DeviceProfile:
 
 
 def planned_rtt(planned: float | None, measured: float | None) -> float:
-    """The round trip in seconds to plan with: as before, until what is measured is clearly something else.
+    """Returns the round trip (s) to plan with: the previous one, unless the measured one clearly differs.
 
-    Every new value means a new table for the runtimes to load, so it must not follow the noise.
+    Every new value makes the runtimes load a new table, so noise must not change it.
     """
     if measured is None:
         return DEFAULT_RTT if planned is None else planned
@@ -143,7 +142,7 @@ def model_profile(
     costs: Iterable[DeviceProfile],
     accuracies: store.CodecAccuracies | None = None,
 ) -> ModelProfileSpec:
-    """Returns a card and its measurements as the spec of a ModelProfile.
+    """Returns model metadata and measurements as the spec of a ModelProfile.
 
     accuracies: of codecs; left out until complete, and if there are too many for an object.
     """
@@ -189,7 +188,7 @@ def _cut(cut: store.CardCut) -> Cut:
 
 
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
-    """The measurements in a ModelProfile, by device class."""
+    """Returns the measurements in a ModelProfile by device class."""
     outputs = {e.name: e.output for e in spec.model.exits}
     return {
         costs.name: DeviceProfile(
@@ -216,7 +215,7 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
 
 
 def as_written(spec: ModelProfileSpec) -> ModelProfileSpec:
-    """The spec as a later run reads it: with four digits; a plan must not change for the fifth."""
+    """Returns the spec with four significant digits, as later runs read it, so that plans agree."""
     return ModelProfileSpec.model_validate(written(spec))
 
 

@@ -1,20 +1,22 @@
-"""What the operator tells Prometheus about itself."""
+"""Prometheus metrics of the operator."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 RECONCILES = Counter(
     "edge_operator_reconciles_total",
-    "Reconciles by what they were for and how they ended.",
+    "Reconciles by kind and result.",
     ["kind", "outcome"],
 )
-RECONCILE_SECONDS = Histogram("edge_operator_reconcile_duration_seconds", "Time of a reconcile.", ["kind"])
+RECONCILE_SECONDS = Histogram(
+    "edge_operator_reconcile_duration_seconds", "Duration of a reconcile in seconds.", ["kind"]
+)
 PLANNING_SECONDS = Histogram(
     "edge_operator_planning_duration_seconds",
-    "Time to plan all entry nodes of a service.",
+    "Time to plan all entry nodes of a service in seconds.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 BLOCKED = Counter(
-    "edge_operator_blocked_total", "Steps of a reconcile that could not be done.", ["step", "reason"]
+    "edge_operator_blocked_total", "Failed steps of reconciles by condition and reason.", ["step", "reason"]
 )
 TAILS_LOADED = Counter("edge_operator_tails_loaded_total", "Tails loaded into Triton servers.")
-SERVICES = Gauge("edge_operator_services", "InferenceServices that the operator looks after.")
+SERVICES = Gauge("edge_operator_services", "InferenceServices that the operator reconciles.")

@@ -1,4 +1,4 @@
-"""Names and labels of everything the operator makes."""
+"""Names and labels of the objects that the operator creates."""
 
 import hashlib
 import re
@@ -21,18 +21,18 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _LABEL_LIMIT = 63
 _NAME_LIMIT = 240
-"""A Deployment adds to its name for its ReplicaSets, which may have 253 characters."""
+"""Kubernetes appends a suffix to a Deployment's name for its ReplicaSets: at most 253 characters."""
 
 
 def label_value(text: str) -> str:
-    """`text` as a label value: itself when it fits, else cut and told apart by a hash."""
+    """Returns `text` as a label value: unchanged if it fits, else truncated with a hash."""
     if len(text) <= _LABEL_LIMIT:
         return text
     return f"{text[:52].rstrip('-_.')}-{_fingerprint(text)}"
 
 
 def dns_label(text: str) -> str:
-    """`text` as the name of a Service: one DNS label, cut and told apart by a hash where it does not fit."""
+    """Returns `text` as the name of a Service, one DNS label: truncated with a hash if it does not fit."""
     label = re.sub(r"[^a-z0-9-]", "-", text.lower()).strip("-")
     if label != text or len(label) > _LABEL_LIMIT:
         label = f"{label[:52].rstrip('-')}-{_fingerprint(text)}"
@@ -40,40 +40,40 @@ def dns_label(text: str) -> str:
 
 
 def entry_name(service: str, node: str) -> str:
-    """Placement and Deployment of one service at one entry node.
+    """Returns the name of the Placement and the Deployment of one service at one entry node.
 
-    A node's name may be as long as any object's: what does not fit is cut and told apart by a hash.
+    A node's name can be as long as any object's: a name that does not fit is truncated with a hash.
     """
     name = f"{service}-{node}"
     return name if len(name) <= _NAME_LIMIT else f"{name[:200].rstrip('-.')}-{_fingerprint(name)}"
 
 
 def entry_service_name(service: str, node: str) -> str:
-    """The Service that reaches exactly one entry node."""
+    """Returns the name of the Service of exactly one entry node."""
     return dns_label(f"{service}-{node}")
 
 
 def tail_name(namespace: str, service: str, slice_digest: str) -> str:
-    """A tail's model name in Triton."""
+    """Returns a tail's model name in Triton."""
     return f"{namespace}-{service}-{slice_digest.removeprefix('sha256:')[:12]}"
 
 
 def relay_name(service: str, slices: Sequence[str]) -> str:
-    """The model name of a relay at a helper: the same whoever asks it for the same slices, by digest."""
+    """Returns the name of a slice at an intermediate node, by digest: entry nodes share equal slices."""
     return f"{service}-relay-{_fingerprint('+'.join(slices))}"
 
 
 def is_tail_of(model: str, namespace: str, service: str) -> bool:
-    """Whether `model` is named as a tail of this service would be.
+    """Whether `model` can be the name of a tail of this service.
 
-    `a-b` + `c` and `a` + `b-c` share their names, so a caller that unloads looks at every Placement as well.
+    `a-b` + `c` and `a` + `b-c` have equal names, so callers also compare the Placements before they unload.
     """
     prefix = f"{namespace}-{service}-"
     return model.startswith(prefix) and re.fullmatch(r"[0-9a-f]{12}", model[len(prefix) :]) is not None
 
 
 def profile_job_name(device_class: str, model_digest: str) -> str:
-    """One Job for one model on one device class, whoever asks for it."""
+    """Returns the name of the Job for one model on one device class, which all services share."""
     return dns_label(f"profile-{device_class}-{model_digest.removeprefix('sha256:')[:12]}")
 
 

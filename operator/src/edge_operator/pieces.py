@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_api.placements import Codec
+from edge_api.placements import CODECS, Codec
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
 from edge_planning import plans
 
 FP32 = "fp32"
-_CODECS: Mapping[str, Codec] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
+_CODECS: Mapping[str, Codec] = {name: name for name in CODECS}
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """What runs at the entry node (head), at the helper (middle) and at Triton (tail); None: nothing does.
+    """The slices at the entry node (head), at an intermediate node (middle) and at Triton (tail), if any.
 
     cut: the tensors that leave the entry node. codecs: of each hop.
     """
@@ -28,7 +28,7 @@ class Pieces:
 
     @property
     def keys(self) -> tuple[SliceKey, ...]:
-        """Those that there are, in order."""
+        """The slices that exist, in order."""
         return tuple(key for key in (self.head, self.middle, self.tail) if key is not None)
 
 
@@ -50,7 +50,7 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
         for (before, behind), decode, encode in zip(pairwise(ways), arriving, leaving, strict=True)
     ]
     if ways[1] == start and codecs[0] == FP32:
-        keys[0] = None  # the input goes out as it came
+        keys[0] = None  # the input is sent unchanged
     head, *others = keys
     middle = others[0] if route.helper is not None else None
     tail = others[-1] if route.helper is None or route.second_cut is not None else None
@@ -58,6 +58,6 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
 
 
 def _codecs(route: plans.Route, hops: int) -> tuple[Codec, ...]:
-    """One for each hop; a plan names one where all are the same."""
+    """Returns one codec for each hop; a plan names a single one if they are equal."""
     named = [_CODECS[name] for name in route.codec.split(",")]
     return tuple(named) if len(named) == hops else (named[0],) * hops

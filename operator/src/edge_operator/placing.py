@@ -1,4 +1,4 @@
-"""The last step of a reconcile: load the tails, make the carriers, publish the tables, tidy up."""
+"""The last step of a reconcile: load tails, apply objects, publish route tables, delete what is unused."""
 
 import hashlib
 import json
@@ -20,14 +20,14 @@ from edge_operator.runs import Run, TailKey
 from edge_operator.workloads import entry_objects, runtime_access, service_objects
 
 AWAITING = 5.0
-"""Seconds after which to look again for a relay that has not reported yet."""
+"""Seconds after which to check again if an intermediate node has not reported its slice yet."""
 RESYNC = 60.0
-"""Seconds after which everything is compared with the cluster even if no event says so."""
+"""Seconds after which objects are compared with the cluster even without an event."""
 _OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
 
 
 def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
-    """Publishes the tables; returns the seconds after which to look again."""
+    """Publishes the tables; returns the seconds until the next check."""
     try:
         tails = residency.tails_of(tables, pool.spec)
         known = run.memory.addresses | {key.address for key in [*_published_tails(run), *tails]}
@@ -62,7 +62,7 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
 
 
 def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError) -> Blocked:
-    """What serves stays as it is; entry nodes that have no table yet begin with their local route."""
+    """Keeps published tables; entry nodes without one get their local route."""
     new = [local for table in tables if table.spec.node not in run.placements and (local := _local(table))]
     message = str(because)
     if new:
@@ -78,7 +78,7 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
 
 
 def _local(table: Placement) -> Placement | None:
-    """The table with its local route alone; None where the mode has none."""
+    """Returns the table with its local route alone; None if the mode has none."""
     last = table.spec.routes[-1]
     if any(stage.runtime != "Edge" for stage in last.stages):
         return None
@@ -86,7 +86,7 @@ def _local(table: Placement) -> Placement | None:
 
 
 def _carriers(run: Run) -> None:
-    """Deployments, Services and RBAC, where the cluster does not have them as they should be."""
+    """Applies Deployments, Services and RBAC objects that differ from the cluster's."""
     wanted = runtime_access(run.body) + service_objects(run.body, run.settings)
     for member in (*run.members, *run.helpers):
         wanted += entry_objects(run.body, member.node.name, member.node.hostname, run.settings)
@@ -106,7 +106,7 @@ def _carriers(run: Run) -> None:
 
 
 def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
-    """Publishes what can be: relays first, and no route before its relay answers; returns who is awaited."""
+    """Publishes slices of intermediate nodes, then routes through them. Returns the nodes it waits for."""
     before, switched = dict(run.placements), _switched_nodes(run)
     relays = relaying.still_needed(run.placements, switched)
     for node, needed in relaying.relays_of(tables).items():
@@ -130,7 +130,7 @@ def _switched_nodes(run: Run) -> set[str]:
 
 
 def _clear(run: Run, tails: frozenset[TailKey], nodes: set[str]) -> float:
-    """Removes entry nodes that are none any more, and tails that no table has used for a while."""
+    """Removes former entry nodes, and tails that no table has used for a while."""
     left = [placement for node, placement in run.placements.items() if node not in nodes]
     for placement in left:
         _remove_entry(run, placement)
@@ -163,7 +163,7 @@ def _owned(run: Run, kind: str) -> list[Object]:
 
 
 def _refuse_foreign(run: Run, wanted: Object) -> None:
-    """An object of that name which is somebody else's is not taken over."""
+    """Raises an error if an object of that name belongs to another owner."""
     kind, name = wanted["kind"], wanted["metadata"]["name"]
     found = run.clients.cluster.get(KINDS[kind], run.key.namespace, name)
     if found is None:
@@ -172,7 +172,7 @@ def _refuse_foreign(run: Run, wanted: Object) -> None:
     if label != label_value(run.key.name):
         whose = f"InferenceService {label}" if label else "something other than this operator"
         raise ObjectRefusedError(
-            f"{kind} {run.key.namespace}/{name}: belongs to {whose}: delete it, or rename the service"
+            f"{kind} {run.key.namespace}/{name}: belongs to {whose}: delete it or rename the service"
         )
 
 

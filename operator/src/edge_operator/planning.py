@@ -36,9 +36,9 @@ def plan_service(
     costs: Mapping[str, DeviceProfile],
     accuracies: CodecAccuracies | None = None,
 ) -> list[Placement] | Blocked:
-    """Plans every entry node and has the slices cut that the route tables need. accuracies: of codecs.
+    """Plans every entry node, and requests the slices of the route tables. accuracies: of codecs.
 
-    Intermediate nodes that are not entry nodes get a route table too: run.helpers.
+    Intermediate nodes that are not entry nodes get a route table too.
     """
     started = run.clock.monotonic()
     try:
@@ -66,7 +66,7 @@ def plan_service(
     used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
-        # Only entry nodes send them requests, so their own routes need not be accurate enough.
+        # They receive requests from entry nodes alone, so their own routes can be less accurate.
         helping = _plan(run, card, pool, costs, member, accuracies, any_exit=True)
         if isinstance(helping.plan, Plan):
             planned.append(helping)
@@ -171,7 +171,7 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
 
 
 def _seconds(annotation: str) -> float | None:
-    """Returns the seconds of an annotation; None if somebody overwrote it with something else."""
+    """Returns the seconds of an annotation; None if it is not a number."""
     try:
         return parse_duration(annotation)
     except ValueError:

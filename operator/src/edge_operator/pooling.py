@@ -1,4 +1,4 @@
-"""A pool's reconcile: nothing but its status, since what runs on it belongs to the services."""
+"""Reconciles a pool: writes its status alone, since the objects on its nodes belong to services."""
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from edge_operator.status import pool_status
 
 
 def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Clock) -> None:
-    """Writes what the pool selects, on change."""
+    """Writes the selected nodes to the pool's status if they changed."""
     body = clients.cluster.get(DEVICE_POOLS, None, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return

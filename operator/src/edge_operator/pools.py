@@ -1,4 +1,4 @@
-"""Which nodes a pool has, which of them take a service's requests, where a device class is profiled. Pure."""
+"""Selects the nodes of a pool, the entry nodes of a service and nodes for profiling. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from edge_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the cluster, as far as it matters here."""
+    """The fields of a Node that matter here."""
 
     name: str
     labels: Mapping[str, str]
@@ -22,7 +22,7 @@ class Node:
 
     @property
     def hostname(self) -> str:
-        """What a pod's nodeSelector must say to land here."""
+        """The nodeSelector of a pod for this node."""
         return self.labels.get(HOSTNAME_LABEL, self.name)
 
 
@@ -50,7 +50,7 @@ def node_of(body: Object) -> Node:
 
 
 def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:
-    """The pool's nodes by name; a node that several groups select belongs to the first of them."""
+    """Returns the pool's nodes by name; a node that several groups select belongs to the first of them."""
     found = []
     for node in sorted(nodes, key=lambda n: n.name):
         group = next((g for g in pool.nodes if _selects(g.node_selector, node)), None)
@@ -60,7 +60,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
 
 
 def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tuple[PoolMember, ...]:
-    """The pool's nodes at which the service takes requests."""
+    """Returns the entry nodes of a service."""
     if service.entry_nodes is None:
         return pool
     selector = service.entry_nodes.node_selector
@@ -68,10 +68,10 @@ def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tupl
 
 
 def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
-    """The edge nodes that may run a part for an entry node: for a device, one Ready node of each class.
+    """Returns the edge nodes that can run a slice for an entry node: for a device, one Ready node per class.
 
-    Nodes of a class are equally fast and equally far, so one is enough to choose from; which one is told by
-    a hash of both names, so that devices spread over them and few move when a node comes or goes.
+    Nodes of a class have equal speed and links, so one is enough. A hash of both names selects it, so that
+    devices spread over the nodes and few devices move if a node is added or removed.
     """
     if entry.tier != "device":
         return ()
@@ -86,7 +86,7 @@ def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, 
 
 
 def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """The Ready nodes on which a device class can be profiled: the pool's own, or a Triton server's."""
+    """Returns the Ready nodes on which a device class can be profiled: of the pool, or of a Triton server."""
     every = sorted(nodes, key=lambda n: n.name)
     own = [m.node for m in group_members(pool, every) if m.device_class == device_class]
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
@@ -108,7 +108,7 @@ def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
 
 
 def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) -> str:
-    """Returns which Triton server has the name of a node, so that a route could not tell them apart."""
+    """Returns why a name is ambiguous: a Triton server has the name of a node; empty if none has."""
     nodes = {member.node.name for member in members}
     taken = next(((i, s.name) for i, s in enumerate(servers) if s.name in nodes), None)
     if taken is None:
@@ -120,12 +120,12 @@ def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) 
 
 
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """The nodes that stand for a Triton server when its class is profiled."""
+    """Returns the nodes on which a Triton server's class is profiled."""
     return tuple(node for node in nodes if _selects(server.node_selector, node))
 
 
 def labels_text(selector: Mapping[str, str]) -> str:
-    """Returns a selector as `kubectl get -l` takes it."""
+    """Returns a selector in the syntax of `kubectl get -l`."""
     return ",".join(f"{key}={value}" for key, value in selector.items())
 
 

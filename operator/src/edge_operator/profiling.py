@@ -1,4 +1,4 @@
-"""Measurements of a model on the device classes of a pool: known, fetched, or made by a Job."""
+"""Measurements of a model on the device classes of a pool: known, fetched, or taken by a Job."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ _POLL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A device class that is not measured yet, and why. failed: waiting will not help."""
+    """A device class that is not measured yet, and why. failed: the measurement failed, not just pending."""
 
     device_class: str
     message: str
@@ -41,7 +41,7 @@ class Measuring:
 def fetch_profiles(
     clients: Clients, card: ModelCard, classes: Iterable[str], known: Mapping[str, DeviceProfile]
 ) -> dict[str, DeviceProfile]:
-    """Returns the profiles that have every exit of the card, by device class: known, or from the store.
+    """Returns the profiles that have every exit of the metadata, by device class: known, or from the store.
 
     A profile that lacks an exit was measured for a service that names other exits, and is ignored.
     Raises StoreError.
@@ -69,7 +69,7 @@ def measure(
     pool: DevicePoolSpec,
     nodes: Iterable[Node],
 ) -> Blocked | None:
-    """Starts a Job for each class without one. Returns what is awaited, or None if nothing is missing."""
+    """Starts a Job for each class without a profile. Returns why planning waits; None if none is missing."""
     every = tuple(nodes)
     found = [_measure(clients, settings, card, device_class, pool, every) for device_class in sorted(missing)]
     if not found:
@@ -110,7 +110,7 @@ def _measure(
 def _measured(
     clients: Clients, settings: Settings, card: ModelCard, job: Object, device_class: str, where: str
 ) -> Measuring:
-    """Handles a Job that succeeded although its measurements cannot be used yet."""
+    """Handles a Job that succeeded but whose measurements are missing or incomplete."""
     profile = clients.store.profile(card.digest, device_class)
     if profile is not None and _usable(profile, card) is not None:
         return Measuring(device_class, f"reading the measurements of {where}")
@@ -123,13 +123,13 @@ def _measured(
             failed=True,
             reason=reasons.PROFILE_INCOMPLETE,
         )
-    # The store lost them, or they were made for services with other exits: measure again, for all.
+    # The store lost them, or they were taken for services with other exits: measure all exits again.
     clients.cluster.delete(JOBS, settings.namespace, job["metadata"]["name"])
     return Measuring(device_class, f"profiling {where} again, with the exits of this service")
 
 
 def _exits(card: ModelCard) -> str:
-    """Returns a fingerprint of the card's exits."""
+    """Returns a fingerprint of a model's exits."""
     outputs = sorted(exit_.output for exit_ in card.exits)
     return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
 
@@ -152,7 +152,7 @@ def _start(
     busy = _busy(clients, settings)
     free = [node for node in candidates if label_value(node.name) not in busy]
     if not free:
-        # Two measurements on one node would slow down each other.
+        # Concurrent measurements on one node would slow each other down.
         where = ", ".join(node.name for node in candidates)
         return Measuring(
             device_class, f"device class {device_class} waits for another measurement on {where}"
@@ -203,7 +203,7 @@ def _pod_trouble(clients: Clients, settings: Settings, job: str) -> str:
 
 
 def pod_trouble(pod: Object) -> str:
-    """Returns why a pod does not run, in Kubernetes' words; empty if it does."""
+    """Returns why a pod does not run, as Kubernetes reports it; empty if it runs."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses") or []:
         waiting = container.get("state", {}).get("waiting") or {}

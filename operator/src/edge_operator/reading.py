@@ -1,4 +1,4 @@
-"""Objects as users wrote them; what the API server took and cannot be worked with is told. Pure."""
+"""Parses objects, and reports those that the API server accepted but that are invalid. Pure."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ AnyStatus = TypeVar("AnyStatus", InferenceServiceStatus, DevicePoolStatus)
 
 
 def read(kind: type[AnyKind], body: Mapping[str, object]) -> AnyKind:
-    """The object; its status, should another version have written it, does not matter. ValidationError."""
+    """Returns the object, without its status if another version wrote it. Raises ValidationError."""
     try:
         return kind.model_validate(body)
     except ValidationError:
@@ -31,7 +31,7 @@ def unreadable(
     order: Sequence[ConditionType],
     now: datetime.datetime,
 ) -> AnyStatus:
-    """The status of an object that cannot be worked with: Ready is False, the rest is as it was before."""
+    """Returns the status of an invalid object: Ready is False, other fields are unchanged."""
     try:
         before = kind.model_validate(body.get("status") or {})
     except ValidationError:

@@ -1,7 +1,7 @@
 """The order of a reconcile: model, profiles, plan, tails, objects, status.
 
-A step that fails returns a Blocked with its reason; the steps after it are not tried, so nothing that serves
-changes. Everything is derived from what the API server, the store and Triton report; Memory only saves work.
+A step that fails returns a Blocked with its reason; later steps are skipped, so active routes do not change.
+Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from edge_planning.errors import PlanningError
 
 RESYNC = 60.0
 MEASURING = 5.0
-"""Seconds after which to ask again for what the store is measuring."""
+"""Seconds between two requests for accuracies that the store is measuring."""
 
 
 def reconcile_service(
@@ -46,10 +46,10 @@ def reconcile_service(
     clock: Clock,
     scope: str | None = None,
 ) -> float | None:
-    """Brings one service to where its objects say it should be.
+    """Reconciles one service.
 
-    Returns the seconds after which to look again, None for a service that is gone. scope: the only namespace
-    that the operator may look at, or None for all. ClusterError: the API server cannot be worked with.
+    Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
+    that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
     """
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
@@ -83,20 +83,20 @@ def reconcile_service(
 
 
 def _of_entries(run: Run) -> dict[str, Placement]:
-    """The placements of entry nodes; those of helpers are means, not what a service is judged by."""
+    """Returns the Placements of entry nodes, by which a service is judged."""
     names = {member.node.name for member in run.members}
     return {node: placement for node, placement in run.placements.items() if not names or node in names}
 
 
 def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
-    """The service's placements by node, as the API server has them."""
+    """Returns the service's Placements by node."""
     labels = f"{SERVICE_LABEL}={label_value(key.name)}"
     found = {}
     for body in clients.cluster.find(PLACEMENTS, key.namespace, labels):
         try:
             placement = Placement.model_validate(body)
         except ValidationError:
-            continue  # another version's: written again when there is a plan
+            continue  # written by another version: the next plan replaces it
         found[placement.spec.node] = placement
     return found
 
@@ -172,7 +172,7 @@ def _model(run: Run) -> ModelCard | Blocked:
 
 
 def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> str:
-    """The store's sentence with the field as the user wrote it: the store names those of its own request."""
+    """Returns the store's message with the field of the manifest in place of the store's field."""
     field, _, sentence = str(error).partition(": ")
     if field in ("model", "path"):
         return f'{where}.storageUri: "{uri}": {sentence}'
@@ -209,13 +209,13 @@ def _profiles(
         try:
             spec = ModelProfile.model_validate(body).spec
         except ValidationError:
-            spec = None  # another version's: made again below
+            spec = None  # written by another version: rebuilt below
         if spec is not None and spec.model.digest == card.digest:
             known = manifests.device_profiles(spec)
     try:
         costs = profiling.fetch_profiles(run.clients, card, wanted | helping, known)
         blocked = profiling.measure(run.clients, run.settings, card, wanted - set(costs), pool.spec, nodes)
-        # A service does not wait for the classes of helpers: they are planned with when they are measured.
+        # A service does not wait for the classes of intermediate nodes: they are used once they are measured.
         profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
     except StoreError as error:
         return Blocked(

@@ -1,7 +1,7 @@
-"""Which relays a node must run for which tables, and which routes may be published already. Pure.
+"""Decides which slices a node runs for other nodes, and which routes can be published already. Pure.
 
-A relay must be there before a table uses it, and until no runtime uses one any more: so it is published first
-and taken away last.
+A slice must be loaded before a table uses it and until no runtime uses it any more. It is therefore published
+first and removed last.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,11 +10,11 @@ from edge_api import Placement
 from edge_api.placements import Relay, Route
 
 Relays = Mapping[str, Mapping[str, Relay]]
-"""By node and model name."""
+"""Slices for other nodes, by node and model name."""
 
 
 def relays_of(tables: Iterable[Placement]) -> dict[str, dict[str, Relay]]:
-    """What the routes of the tables need at other edge nodes."""
+    """Returns the slices that the routes of the tables need at other edge nodes."""
     found: dict[str, dict[str, Relay]] = {}
     for table in tables:
         for route in table.spec.routes:
@@ -26,10 +26,10 @@ def relays_of(tables: Iterable[Placement]) -> dict[str, dict[str, Relay]]:
 def still_needed(
     published: Mapping[str, Placement], switched: Collection[str]
 ) -> dict[str, dict[str, Relay]]:
-    """Of the relays that are published, those that a runtime may still use.
+    """Returns the published slices that a runtime may still use.
 
-    published: by node. switched: the nodes whose runtimes have what is published; while one has not, it may
-    use whatever there is at another node.
+    published: by node. switched: the nodes whose runtimes have loaded their published table. Until then, a
+    runtime may use any slice at another node.
     """
     used = relays_of(published.values())
     found: dict[str, dict[str, Relay]] = {}
@@ -42,16 +42,16 @@ def still_needed(
 
 
 def with_relays(table: Placement, relays: Mapping[str, Relay]) -> Placement:
-    """The table with what its node runs for others, in one order."""
+    """Returns the table with the slices that its node runs for others, sorted."""
     ordered = tuple(relays[name] for name in sorted(relays))
     return table.model_copy(update={"spec": table.spec.model_copy(update={"relays": ordered or None})})
 
 
 def publishable(table: Placement, published: Mapping[str, Placement], switched: Collection[str]) -> Placement:
-    """The table without the routes whose relays do not answer yet.
+    """Returns the table without the routes whose intermediate nodes have not loaded their slices yet.
 
-    A relay answers when its node's runtime has loaded the table that names it. One that this node's published
-    table uses has done so, whatever else that runtime is loading at the moment.
+    A slice is loaded once its node's runtime has loaded the table that names it. A slice that this node's
+    published table uses is loaded, even while that runtime loads a newer table.
     """
     before = published.get(table.spec.node)
     used = relays_of([before]) if before is not None else {}
@@ -70,14 +70,14 @@ def publishable(table: Placement, published: Mapping[str, Placement], switched: 
 
 
 def awaited(table: Placement, publishable_now: Placement) -> set[str]:
-    """The nodes whose relays keep routes of the table from being published."""
+    """Returns the nodes that must load their slices before all routes of the table are published."""
     there = {route.name for route in publishable_now.spec.routes}
     left = (route for route in table.spec.routes if route.name not in there)
     return {node for route in left for node, _ in _needed(route)}
 
 
 def _needed(route: Route) -> Iterable[tuple[str, Relay]]:
-    """Each stage at another edge node, as the relay that it is there, with the stages behind it."""
+    """Yields each stage at another edge node as the slice that runs there, with the stages after it."""
     for position, stage in enumerate(route.stages):
         if stage.runtime == "Edge" and stage.address is not None and stage.model is not None:
             here = stage.model_copy(update={"address": None, "model": None})

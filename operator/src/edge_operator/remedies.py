@@ -8,7 +8,7 @@ from edge_planning.errors import BadModelError, BadPlacesError, BadProfileError,
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """The reason of a condition and the fix, in which {service} and {pool} stand for their names."""
+    """The reason of a condition and its fix, with the placeholders {service} and {pool} for their names."""
 
     reason: str
     what: str
@@ -30,7 +30,7 @@ _REMEDIES: dict[type[PlanningError], Remedy] = {
     ),
 }
 _UNFORESEEN = Remedy(
-    reasons.CANNOT_PLAN, "no manifest is known to cause this: report it with the log of the operator"
+    reasons.CANNOT_PLAN, "this is a defect of the operator: report it with the operator's log"
 )
 
 

@@ -1,4 +1,4 @@
-"""Deletes a service: its pods, its tails, then the finalizer, even if Triton stays away."""
+"""Deletes a service: its pods, its tails, then the finalizer, even if Triton does not respond."""
 
 import datetime
 
@@ -22,7 +22,7 @@ def remove_service(
         return None
     selector = f"{SERVICE_LABEL}={label_value(key.name)}"
     placements = clients.cluster.find(PLACEMENTS, key.namespace, selector)
-    # Remembered before the placements go: they are the record of where tails are.
+    # Read before the Placements are deleted, since they record where tails are.
     known = memory.addresses | {tail.address for tail in residency.tail_keys(placements)}
     memory.addresses = residency.servers(known, _pool_addresses(body, clients))
     for kind in (DEPLOYMENTS, PLACEMENTS):
@@ -31,7 +31,7 @@ def remove_service(
     memory.published = frozenset()
     try:
         left = residency.forget(clients, key, memory.addresses, scope)
-        trouble = f"Triton at {', '.join(left)} does not answer" if left else ""
+        trouble = f"Triton at {', '.join(left)} does not respond" if left else ""
     except TritonError as error:
         trouble = str(error)
     if trouble:

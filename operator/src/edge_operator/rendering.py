@@ -1,4 +1,4 @@
-"""From a plan to the Placement that the runtime at an entry node carries out. Pure."""
+"""Renders a plan as a Placement, which the runtime at an entry node executes. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,7 +22,7 @@ LOCAL = "local"
 
 
 def needed_slices(card: ModelCard, tables: Iterable[plans.RouteTable]) -> frozenset[SliceKey]:
-    """The slices that the routes of the tables are made of."""
+    """Returns the slices of all routes of the tables."""
     return frozenset(
         slice_key for table in tables for route in table.routes for slice_key in pieces(card, route).keys
     )
@@ -41,9 +41,9 @@ def placement(
     domain: str = "cluster.local",
     scheme: str = "http",
 ) -> Placement:
-    """The Placement of one entry node. rtt (seconds) is what the plan took the link's round trip to be.
+    """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
 
-    domain: of the cluster's Services, by which helpers are reached. scheme: how they are asked.
+    domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, entry_name(name, member.node.name), member.node.name)
@@ -108,7 +108,7 @@ def _route(
             )
         )
     if made.middle is not None:
-        assert route.helper is not None, "only a helper runs a middle"
+        assert route.helper is not None, "only an intermediate node runs a middle slice"
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
         scheme, domain = reached
         host = f"{entry_service_name(service, route.helper)}.{namespace}.svc.{domain}"
@@ -123,7 +123,7 @@ def _route(
             )
         )
     if made.tail is not None:
-        assert server is not None, "Triton has a part in a route only where there is one"
+        assert server is not None, "a route with a tail needs a Triton server"
         stages.append(
             Stage(
                 place=server.name,

@@ -1,4 +1,4 @@
-"""Writing the status on change only: a verdict at once, measurements every few seconds. And events."""
+"""Writes the status on change: conditions immediately, measurements every few seconds. Records events."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.status import ORDER, Observation, service_status
 
 INTERVAL = 5.0
-"""Seconds between two writes of a status in which only measurements moved."""
+"""Seconds between two writes of a status in which only measurements changed."""
 LATER = float("inf")
 
 
@@ -28,7 +28,7 @@ def report(
     service: InferenceService,
     seen: Observation,
 ) -> float:
-    """Writes the status if it says something new; returns the seconds after which to come back for that."""
+    """Writes the status if it changed; returns the seconds until a delayed write is due."""
     status = service_status(service, seen, clock.wall())
     wanted = written(status)
     before = body.get("status") or {}
@@ -48,7 +48,7 @@ def report(
 def report_unreadable(
     key: ServiceKey, clients: Clients, clock: Clock, body: Object, wrong: Sequence[str]
 ) -> None:
-    """Says in the status, and once in an event, what keeps a service from being worked with."""
+    """Reports an invalid service in its status, and once in an event."""
     wanted = written(unreadable(InferenceServiceStatus, body, wrong, ORDER, clock.wall()))
     if wanted != body.get("status"):
         clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
@@ -58,7 +58,7 @@ def report_unreadable(
 def changes(
     before: InferenceServiceStatus | None, after: InferenceServiceStatus
 ) -> list[tuple[str, str, str]]:
-    """The events (type, reason, message) worth recording: conditions that turned True or False."""
+    """Returns events (type, reason, message) for conditions that became True or False."""
     earlier = {c.type: (c.status, c.reason) for c in before.conditions} if before is not None else {}
     found = []
     for condition in after.conditions:
@@ -75,7 +75,7 @@ def changes(
 def pod_troubles(
     clients: Clients, key: ServiceKey, members: Sequence[PoolMember], placements: Mapping[str, Placement]
 ) -> dict[str, str]:
-    """What keeps the pods of entry nodes that do not answer from running; asks only when some do not."""
+    """Returns why pods of silent entry nodes do not run, by node; reads pods only if a node is silent."""
     silent = [
         m.node.name for m in members if m.node.name in placements and not _loaded(placements[m.node.name])
     ]
@@ -95,7 +95,7 @@ def _same_verdict(wanted: Object, before: Object) -> bool:
 
 
 def _verdict(status: Object) -> list[object]:
-    """What a user waits for: the conditions without their sentences, and the entry nodes."""
+    """Returns the fields that are written immediately: conditions without messages, and entry nodes."""
     fields = ("type", "status", "reason", "observedGeneration")
     conditions = [[condition.get(field) for field in fields] for condition in status.get("conditions", [])]
     return [

@@ -1,4 +1,4 @@
-"""Which tails must be in which Triton server: loaded before a table uses them, unloaded after none does."""
+"""Loads tails into Triton servers before a table uses them, and unloads them when none does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -11,11 +11,11 @@ from edge_operator.runs import Clients, ServiceKey, TailKey
 from edge_operator.triton import Backend, Tail
 
 GRACE = 30.0
-"""Seconds for which a tail outlives the last table that names it: requests may still be under way."""
+"""Seconds that a tail stays loaded after the last table that names it, for requests in flight."""
 
 
 def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[TailKey, Tail]:
-    """The tails that the tables use."""
+    """Returns the tails that the tables use."""
     backends: Mapping[str, Backend] = {server.url: server.backend for server in pool.triton_servers}
     found = {}
     for placement in placements:
@@ -35,7 +35,7 @@ def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[Tail
 
 
 def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
-    """The tails that published Placement objects name, whoever they belong to and whatever else they say."""
+    """Returns the tails in Placement objects of any service, even if an object is otherwise invalid."""
     return frozenset(
         TailKey(stage["address"], stage["model"])
         for body in placement_bodies
@@ -47,9 +47,10 @@ def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
 
 
 def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
-    """The addresses of Triton servers that may hold tails: those `listed` by the pool, and those `known`.
+    """Returns the addresses of Triton servers that may hold tails: `listed` by the pool, or `known`.
 
-    A known one that differs from a listed one by its scheme alone is the same server, asked as the pool says.
+    A known address that differs from a listed one in the scheme alone is the same server; the listed one is
+    used.
     """
     current = frozenset(listed)
     ends = {_end(address) for address in current}
@@ -61,7 +62,7 @@ def _end(address: str) -> str:
 
 
 def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:
-    """Loads those of the tails that their Triton server does not have; returns how many (TritonError)."""
+    """Loads the tails that their Triton server lacks; returns how many. Raises TritonError."""
     loaded = 0
     for address in sorted({key.address for key in tails}):
         present = clients.triton.ready(address)
@@ -79,7 +80,7 @@ def superseded(
     before: Mapping[TailKey, float],
     now: float,
 ) -> tuple[list[TailKey], dict[TailKey, float]]:
-    """Which of a service's tails to unload now, and since when those are unused that have to wait.
+    """Returns the tails of a service to unload now, and the other unused ones with the time since when.
 
     ready: what the Triton servers have; used: what any published table names.
     """
@@ -102,9 +103,9 @@ def unload_superseded(
     now: float,
     namespace: str | None,
 ) -> tuple[dict[TailKey, float], frozenset[str]]:
-    """Unloads what has been unused for GRACE.
+    """Unloads the tails that have been unused for GRACE.
 
-    Returns what has been unused for less, and where no Triton answered: both to look at again.
+    Returns the tails that are unused for less than that, and the addresses without a response.
     """
     ready, absent = {}, set()
     for address in sorted(set(addresses)):
@@ -122,7 +123,7 @@ def unload_superseded(
 
 
 def forget(clients: Clients, key: ServiceKey, addresses: Iterable[str], namespace: str | None) -> list[str]:
-    """Unloads every tail of a service that goes; returns the addresses at which no Triton answered."""
+    """Unloads every tail of a deleted service; returns the addresses at which no Triton server responded."""
     absent = []
     used = tail_keys(clients.cluster.find(PLACEMENTS, namespace))
     for address in sorted(set(addresses)):
@@ -140,12 +141,12 @@ def dirty_services(
     expected: Mapping[ServiceKey, frozenset[TailKey]],
     ready: Callable[[str], frozenset[str]],
 ) -> Sequence[ServiceKey]:
-    """The services some of whose tails are gone, because their Triton server restarted or gives no answer."""
+    """Returns the services with missing tails: their Triton server restarted or does not respond."""
     present: dict[str, frozenset[str]] = {}
     for address in sorted({tail.address for tails in expected.values() for tail in tails}):
         try:
             present[address] = ready(address)
-        except TritonError:  # the reconcile says what is wrong there
+        except TritonError:  # the reconcile reports the error
             present[address] = frozenset()
     return [
         key

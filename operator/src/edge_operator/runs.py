@@ -1,4 +1,4 @@
-"""What a reconcile is given: the three systems it talks to, the clocks, what is remembered, the service."""
+"""The inputs of a reconcile: clients of the three systems, clocks, memory, and the service."""
 
 import datetime
 import time
@@ -40,14 +40,14 @@ class PoolKey(NamedTuple):
 
 
 class TailKey(NamedTuple):
-    """A model at a Triton server's HTTP address, which begins with its scheme."""
+    """A model at the HTTP address of a Triton server, with its scheme."""
 
     address: str
     name: str
 
 
 class SliceKey(NamedTuple):
-    """A sub-graph of a model, between two sets of tensors, with the codecs in which they arrive and leave."""
+    """A subgraph between two sets of tensors, with the codecs in which they are received and sent."""
 
     model: str
     inputs: tuple[str, ...]
@@ -58,28 +58,28 @@ class SliceKey(NamedTuple):
 
 @dataclass
 class Memory:
-    """What saves work between two runs for a service. All of it may be lost: a restart begins empty."""
+    """Caches between two reconciles of a service; empty after a restart, which costs only time."""
 
     card: tuple[ModelSource, ModelCard] | None = None
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
     published: frozenset[TailKey] = frozenset()
-    """Tails that the service's placements use; what a restarted Triton must load again."""
+    """Tails that the service's Placements use, which a restarted Triton server must load again."""
     addresses: frozenset[str] = frozenset()
     """Triton servers that may hold tails of the service."""
     superseded: dict[TailKey, float] = field(default_factory=dict)
-    """Tails that nothing uses any more, with the time since when."""
+    """Tails that no table uses any more, with the time since when."""
     verified: tuple[str, float] | None = None
-    """Fingerprint of the objects that were last compared with the cluster's, and when."""
+    """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
     waiting: bool = False
-    """A measurement is awaited."""
+    """Whether a profiling Job is still running."""
     accuracies: tuple[str, Validation, CodecAccuracies] | None = None
-    """Of codecs, by the model's digest and the data that they were measured on."""
+    """Accuracies with codecs, with the model's digest and the validation data of the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The two times that a reconcile needs: one that never jumps, and the one on the wall."""
+    """The two clocks that a reconcile needs: monotonic time and wall-clock time."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
@@ -89,8 +89,8 @@ class Clock:
 class Run:
     """One reconcile of one service, and what its steps have found so far.
 
-    scope: the only namespace that the operator may look at; None: all. members: the entry nodes; pool: all
-    nodes of the pool; helpers: those that are no entry nodes and run a part for one.
+    scope: the only namespace that the operator can read; None: all. members: the entry nodes. pool: all nodes
+    of the pool.
     """
 
     key: ServiceKey
@@ -105,4 +105,5 @@ class Run:
     members: tuple[PoolMember, ...] = ()
     pool: tuple[PoolMember, ...] = ()
     helpers: tuple[PoolMember, ...] = ()
+    """Intermediate nodes that are not entry nodes."""
     findings: list[Finding] = field(default_factory=list)

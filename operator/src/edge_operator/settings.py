@@ -1,4 +1,4 @@
-"""How the operator was told to run, from its environment. The Helm chart sets all of it."""
+"""Settings of the operator, from environment variables that the Helm chart sets."""
 
 import json
 from collections.abc import Mapping
@@ -18,38 +18,38 @@ class Settings:
     store_url: str
     runtime_image: str
     namespace: str = "edge-intelligence"
-    """Where the operator itself and the profiling Jobs live."""
+    """Namespace of the operator and of the profiling Jobs."""
     pull_policy: PullPolicy = "IfNotPresent"
     cluster_domain: str = "cluster.local"
     runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
     pull_secrets: tuple[str, ...] = ()
     tls_secret: str = ""
-    """Name of the Secret, in each service's namespace, by which the runtimes speak TLS; none: they do not."""
+    """Name of the runtimes' TLS Secret in each service's namespace; empty: no TLS."""
     tls_dir: str = ""
-    """Folder of the operator's own certificates, for Triton servers and a store that are asked by TLS."""
+    """Folder with the operator's certificates for TLS with Triton servers and the model store."""
     own_secret: str = ""
-    """Name of the Secret that they are from, which the profiling Jobs use too."""
+    """Name of the Secret with these certificates, which the profiling Jobs also mount."""
     tracing_endpoint: str = ""
-    """Where the runtimes send spans; none: nowhere."""
+    """Endpoint to which the runtimes send spans; empty: tracing is off."""
     tracing_ratio: float = 1.0
     pod_ip: str = ""
-    """The address at which the kubelet probes this pod; of which family it is says where to listen."""
+    """The pod's IP address, which the kubelet probes; its family selects the listen address."""
     grpc_flags: Mapping[str, int] = field(default_factory=dict)
-    """The runtimes' flags for gRPC connections, by name without dashes in front."""
+    """The runtimes' flags for gRPC connections, by name without leading dashes."""
 
     @property
     def listen(self) -> str:
-        """The address that stands for every one of the pod."""
+        """The wildcard address of the pod's IP family."""
         return "::" if ":" in self.pod_ip else "0.0.0.0"  # noqa: S104 - a pod of its own
 
     @property
     def runtime_scheme(self) -> str:
-        """How addresses of runtimes begin."""
+        """The URL scheme of the runtimes."""
         return "https" if self.tls_secret else "http"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Reads EDGE_*; raises SettingsError with the variable's name and what it should be."""
+        """Reads the EDGE_* variables. Raises SettingsError with the variable's name and a valid value."""
         policy = environment.get("EDGE_RUNTIME_PULL_POLICY") or "IfNotPresent"
         if policy not in get_args(PullPolicy):
             raise SettingsError(
@@ -126,7 +126,7 @@ def _grpc_flags(environment: Mapping[str, str]) -> Mapping[str, int]:
 
 
 def _object(environment: Mapping[str, str], name: str, example: str) -> Mapping[str, Any]:
-    """A JSON object; empty where the variable is."""
+    """Returns a JSON object; empty if the variable is empty."""
     text = environment.get(name, "")
     if not text:
         return {}

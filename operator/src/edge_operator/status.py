@@ -24,7 +24,7 @@ _SILENT_AFTER = datetime.timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a reconcile knows about a service when it ends.
+    """The results of a reconcile of a service.
 
     placements: published, by node. steps: what the steps found. blocked: the step that failed.
     """
@@ -46,7 +46,7 @@ def service_status(
         Node(name, {}, ready=True) for name in sorted(seen.placements)
     ]
     problems = {node.name: _problem(node, seen, now) for node in nodes}
-    # The last report of a node that stopped reporting does not describe what it does now.
+    # The last report of a node that stopped reporting is out of date.
     fresh = {node: p for node, p in seen.placements.items() if not _silent(p, now)}
     reports = [p.status for p in fresh.values() if p.status is not None]
     requests = sum(report.requests for report in reports)
@@ -134,17 +134,20 @@ def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, 
         return Finding(reasons.READY, "False", _common_reason(wrong, seen), sentences)
     switching = [node for node in problems if _switching(seen.placements.get(node))]
     if switching:
-        said = f"{', '.join(switching)}: loading the new routes; the previous ones keep serving meanwhile"
+        said = f"{', '.join(switching)}: loading the new routes; the previous ones keep serving until then"
         return Finding(reasons.READY, "Unknown", reasons.SWITCHING, said)
     if seen.blocked is not None:
         return Finding(
-            reasons.READY, "True", reasons.SERVING, f"serving as before, though: {seen.blocked.message}"
+            reasons.READY,
+            "True",
+            reasons.SERVING,
+            f"the previous routes keep serving: {seen.blocked.message}",
         )
     return Finding(reasons.READY, "True", reasons.SERVING, f"requests are served at {', '.join(problems)}")
 
 
 def _common_reason(nodes: Iterable[str], seen: Observation) -> str:
-    """Returns the reason that all of these nodes report, if it is the same."""
+    """Returns the reason that all of these nodes report, if they agree."""
     reports = [seen.placements[node].status if node in seen.placements else None for node in nodes]
     given = {r.reason if r is not None and not r.loaded else None for r in reports}
     return reasons.known(given.pop() if len(given) == 1 else None, reasons.ENTRIES_NOT_READY)
@@ -195,7 +198,7 @@ def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
     """Returns why an entry node does not serve requests; empty if it does."""
     placement = seen.placements.get(node.name)
     if not node.ready:
-        kept = "; its runtime keeps serving if the machine runs" if placement is not None else ""
+        kept = "; if the machine is up, its runtime keeps serving" if placement is not None else ""
         return f"the node is not Ready: {node.not_ready_because.rstrip('.')}{kept}"
     if placement is None:
         return "no routes are published yet"
@@ -249,7 +252,7 @@ def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus
 
 
 def _why(placement: Placement) -> str:
-    """Returns why the active route is active, from the table and the link."""
+    """Returns why the active route is used, from the table and the link."""
     report = placement.status
     assert report is not None
     routes = placement.spec.routes
@@ -259,7 +262,7 @@ def _why(placement: Placement) -> str:
     if len(routes) == 1:
         return f"the only route in mode {placement.spec.mode}"
     if report.link is not None and report.link.state == "Down":
-        return f"{placement.spec.link.peer if placement.spec.link else 'the cloud'} does not answer"
+        return f"{placement.spec.link.peer if placement.spec.link else 'the cloud'} does not respond"
     own = f"used from {bandwidth_text(routes[index].min_bandwidth)}" if routes[index].min_bandwidth else ""
     better = (
         f"{routes[index - 1].name} needs {bandwidth_text(routes[index - 1].min_bandwidth)}" if index else ""

@@ -130,7 +130,7 @@ class CodecAccuracies(_Answer):
 
 
 class Store(Protocol):
-    """What a reconcile needs of the model store."""
+    """The model store as a reconcile uses it."""
 
     @property
     def url(self) -> str: ...
@@ -234,7 +234,7 @@ class ModelStore:
 
 
 def _client(verify: ssl.SSLContext | bool = True) -> httpx.Client:
-    # The first look at a large model means that the store downloads it.
+    # The store downloads a model at the first request for it, which takes time.
     return httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0), verify=verify)
 
 

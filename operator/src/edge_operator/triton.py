@@ -48,7 +48,7 @@ class Tail:
 
 
 class Triton(Protocol):
-    """What a reconcile needs of Triton servers; `address` is http(s)://host:port of its HTTP."""
+    """Triton servers as a reconcile uses them; `address` is http(s)://host:port of the HTTP endpoint."""
 
     def ready(self, address: str) -> frozenset[str]: ...
     def load(self, tail: Tail, onnx: bytes) -> None: ...
@@ -58,18 +58,17 @@ class Triton(Protocol):
 class TritonServers:
     """`Triton` over tritonclient. Blocking: call it off the event loop.
 
-    The client library runs on greenlets, which belong to the thread that made them: one client per call. So
-    each call to an https address reads tls.crt, tls.key and ca.crt of `certificates` again, and one that was
-    renewed counts from the next call on.
+    The client library uses greenlets, which belong to the thread that created them, so each call has its own
+    client. Each call to an https address reads `certificates` again and therefore uses a renewed one.
     """
 
     def __init__(self, certificates: Path | None = None) -> None:
         self._certificates = certificates
 
     def ready(self, address: str) -> frozenset[str]:
-        """Names of the models that answer at the moment.
+        """Returns the names of the models that are ready.
 
-        From the statistics: the repository index lists folders, and a model that was sent along with its load
+        Read from the statistics: the repository index lists folders, and a model that was sent with its load
         request has none.
         """
         with self._client(address, f"listing the models of Triton at {address}") as client:
@@ -77,7 +76,7 @@ class TritonServers:
         return frozenset(entry["name"] for entry in statistics["model_stats"])
 
     def load(self, tail: Tail, onnx: bytes) -> None:
-        """Loads the slice under the tail's name; returns when it is ready, or raises TailRefusedError."""
+        """Loads the slice under the tail's name and returns once it is ready. Raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
         with self._client(tail.address, doing) as client:
             client.load_model(tail.name, config=json.dumps(model_config(tail)), files=model_files(tail, onnx))
@@ -87,7 +86,7 @@ class TritonServers:
                 )
 
     def unload(self, address: str, name: str) -> None:
-        """Unloads a model; one that is not there is fine."""
+        """Unloads a model; does nothing if it is not loaded."""
         with self._client(address, f"unloading {name} from Triton at {address}") as client:
             client.unload_model(name)
 
@@ -105,7 +104,7 @@ class TritonServers:
                 connection_timeout=_CONNECT_TIMEOUT,
                 network_timeout=_READ_TIMEOUT,
                 ssl=context is not None,
-                # It would give the system's authorities to a context of its own.
+                # The library's default context trusts the system's certificate authorities.
                 ssl_context_factory=lambda cafile: context,
             )
             yield client
@@ -119,13 +118,13 @@ class TritonServers:
             ) from error
         except ssl.SSLError as error:
             raise TritonUntrustedError(
-                f"{doing} failed: TLS failed ({words(error)}): make it speak TLS and trust tls.crt of "
+                f"{doing} failed: TLS failed ({words(error)}): enable TLS there and trust tls.crt of "
                 "operator.tlsSecret of the chart"
             ) from error
         except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
             cause = str(error).rstrip(".") or type(error).__name__
             if context is not None and isinstance(error, (HTTPConnectionClosed, ConnectionResetError)):
-                cause += "; it may not trust tls.crt of operator.tlsSecret of the chart"
+                cause += "; check that it trusts tls.crt of operator.tlsSecret of the chart"
             raise TritonUnreachableError(f"{doing} failed: no response ({cause})") from error
         finally:
             if client is not None:
@@ -133,7 +132,7 @@ class TritonServers:
 
 
 def model_config(tail: Tail) -> dict[str, Any]:
-    """Triton's model configuration: one instance on the CPU, the batch as a dimension of the tensors."""
+    """Returns Triton's model configuration: one CPU instance, the batch as a dimension of the tensors."""
     return {
         "name": tail.name,
         "backend": tail.backend,
@@ -146,7 +145,7 @@ def model_config(tail: Tail) -> dict[str, Any]:
 
 
 def model_files(tail: Tail, onnx: bytes) -> dict[str, bytes]:
-    """The model's directory; the python backend runs any slice by the same model.py."""
+    """Returns the files of the model's directory; all slices have the same model.py."""
     files = {"file:1/model.onnx": onnx}
     if tail.backend == "python":
         source = importlib.resources.files("edge_operator.tails").joinpath("model.py")
@@ -160,16 +159,16 @@ def _described(tensor: Tensor) -> dict[str, Any]:
 
 
 def _refusal(doing: str, error: InferenceServerException) -> TritonError:
-    """What an answer other than 200 means. One that is not in Triton's words is of a proxy before it."""
+    """Returns the error for a status other than 200, of Triton or of a proxy in front of it."""
     status, page = error.status(), error.debug_details()
     if page is None:
-        # A Python traceback follows the cause; Triton's log has it.
+        # Drops the Python traceback, which is in Triton's log.
         said = (error.message() or str(error)).split("\n\nAt:")[0]
         return TailRefusedError(f"{doing} failed: {' '.join(said.split())[:600]}")
     said = " ".join(_TAG.sub(" ", str(page)).split()).removeprefix(f"{status} ")[:200]
-    if "certificate" in said.lower():  # nginx answers so, with 400
+    if "certificate" in said.lower():  # nginx's response, with status 400
         return TritonUntrustedError(
-            f"{doing} failed: the proxy refuses the operator's certificate (HTTP {status} {said}): make it "
+            f"{doing} failed: the proxy rejects the operator's certificate (HTTP {status} {said}): make it "
             "trust tls.crt of operator.tlsSecret of the chart"
         )
     if status in _GATEWAY:
@@ -178,7 +177,7 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
 
 
 def _context(certificates: Path | None) -> ssl.SSLContext:
-    """What TLS is spoken with on a greenlet's socket."""
+    """Returns the TLS context of a greenlet's socket."""
     if certificates is None:
         raise CertificatesError(
             "scheme HTTPS requires certificates for the operator: set operator.tlsSecret of the chart"

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that carry a service: Deployment, Services, RBAC and the profiling Job. Pure."""
+"""Builds the Kubernetes objects of a service: Deployment, Services, RBAC and the profiling Job. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ _USER = 65532
 _HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
-# An entry node that the control plane cannot see goes on serving; its pod must not be evicted for that.
+# An entry node that the control plane cannot reach keeps serving; its pod must not be evicted.
 _TOLERATIONS = [
     {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
     {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
@@ -36,13 +36,13 @@ _TOLERATIONS = [
 
 
 def labels(service: str, node: str | None = None) -> dict[str, str]:
-    """Labels of everything that is made for a service, and of what is made for one entry node of it."""
+    """Returns the labels of the objects of a service, or of one of its entry nodes."""
     place = {NODE_LABEL: label_value(node)} if node else {}
     return {SERVICE_LABEL: label_value(service)} | place | MANAGED_BY
 
 
 def owner(service: Object) -> Object:
-    """The reference by which Kubernetes deletes what belongs to a deleted service."""
+    """Returns the owner reference by which Kubernetes deletes the objects of a deleted service."""
     return {
         "apiVersion": API_VERSION,
         "kind": "InferenceService",
@@ -54,7 +54,7 @@ def owner(service: Object) -> Object:
 
 
 def metadata(service: Object, name: str, node: str | None = None) -> Object:
-    """Metadata of an object that belongs to a service."""
+    """Returns the metadata of an object that belongs to a service."""
     return {
         "name": name,
         "namespace": service["metadata"]["namespace"],
@@ -64,7 +64,7 @@ def metadata(service: Object, name: str, node: str | None = None) -> Object:
 
 
 def runtime_access(service: Object) -> list[Object]:
-    """ServiceAccount, Role and RoleBinding by which runtimes read their Placement and report on it."""
+    """Returns the ServiceAccount, Role and RoleBinding for runtimes to read their Placement and report."""
     name = runtime_account(service)
     meta = metadata(service, name)
     rules = [
@@ -87,18 +87,18 @@ def runtime_access(service: Object) -> list[Object]:
 
 
 def runtime_account(service: Object) -> str:
-    """Name of the runtimes' ServiceAccount, Role and RoleBinding."""
+    """Returns the name of the runtimes' ServiceAccount, Role and RoleBinding."""
     return f"{service['metadata']['name']}-runtime"
 
 
 def service_objects(service: Object, settings: Settings) -> list[Object]:
-    """The Service that a client on an entry node uses: it reaches the runtime of the client's own node."""
+    """Returns the Service for clients on entry nodes, which routes to the runtime of the client's node."""
     local = {"internalTrafficPolicy": "Local"}
     return [_network_service(service, service["metadata"]["name"], None, local, settings)]
 
 
 def entry_objects(service: Object, node: str, hostname: str, settings: Settings) -> list[Object]:
-    """Deployment of the runtime at one entry node and the Service that reaches exactly that node."""
+    """Returns the runtime's Deployment at one entry node, and the Service of exactly that node."""
     name = service["metadata"]["name"]
     return [
         _network_service(service, entry_service_name(name, node), node, {}, settings),
@@ -109,9 +109,9 @@ def entry_objects(service: Object, node: str, hostname: str, settings: Settings)
 def profile_job(
     device_class: str, digest: str, node: str, hostname: str, settings: Settings, exits: str = ""
 ) -> Object:
-    """Measures a model on one node of a device class; the operator's own, since services share profiles.
+    """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    exits: tells those that it is made for.
+    exits: fingerprint of the measured exits.
     """
     name = profile_job_name(device_class, digest)
     job_labels = {
@@ -139,7 +139,7 @@ def profile_job(
         "spec": {
             "backoffLimit": 1,
             "activeDeadlineSeconds": 900,
-            # A failed Job is tried again when it is gone.
+            # A failed Job is retried once it is deleted.
             "ttlSecondsAfterFinished": 300,
             "template": {
                 "metadata": {"labels": job_labels},
@@ -198,7 +198,7 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
             "replicas": 1,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": meta["labels"]},
-            # The new pod answers before the old one goes.
+            # The new pod is ready before the old one is terminated.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {"metadata": {"labels": meta["labels"], "annotations": annotations}, "spec": pod},
         },
@@ -206,7 +206,7 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
 
 
 def _guard(container: Object, annotations: dict[str, str]) -> None:
-    """TLS for callers; the kubelet and Prometheus, which have no certificates, get a plain port."""
+    """Returns the TLS flags; the kubelet and Prometheus, which have no certificates, use a plaintext port."""
     container["args"] += ["--tls-dir", _TLS, "--health-port", str(_HEALTH_PORT)]
     container["ports"].append({"name": "health", "containerPort": _HEALTH_PORT})
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
@@ -215,13 +215,13 @@ def _guard(container: Object, annotations: dict[str, str]) -> None:
 
 
 def _mount(container: Object, pod: Object, secret: str) -> None:
-    """Readable by the pod's group alone; a renewed Secret reaches the mount, and so the runtime."""
+    """Returns a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
     container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
 
 
 def _tracing(settings: Settings, namespace: str, node: str) -> list[Object]:
-    """OpenTelemetry's own variables; the share counts where the caller has not decided already."""
+    """Returns OpenTelemetry's variables; the ratio applies if the caller has made no sampling decision."""
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": settings.tracing_endpoint,
         "OTEL_RESOURCE_ATTRIBUTES": f"service.namespace={namespace},k8s.node.name={node}",
@@ -242,7 +242,7 @@ def _network_service(
         "metadata": meta,
         "spec": {
             "selector": meta["labels"],
-            # Of both families where the cluster has both, of the one that it has otherwise.
+            # Both families if the cluster has both.
             "ipFamilyPolicy": "PreferDualStack",
             "ports": [
                 {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": http},

@@ -1,4 +1,4 @@
-"""When to work on what: keys made dirty by events, worked on one at a time each, retried with backoff."""
+"""A work queue of keys that events mark as dirty: one run per key at a time, retried with backoff."""
 
 import asyncio
 import logging
@@ -15,18 +15,18 @@ LAST_RETRY = 60.0
 
 @dataclass
 class Schedule(Generic[Key]):
-    """Which keys are due when, in seconds of whatever clock the caller uses."""
+    """When each key is due, in seconds of the caller's clock."""
 
     _due: dict[Key, float] = field(default_factory=dict)
     _running: set[Key] = field(default_factory=set)
     _failures: dict[Key, int] = field(default_factory=dict)
 
     def add(self, key: Key, at: float) -> None:
-        """Makes a key due at a time, unless it is due earlier; a running one is due again after its run."""
+        """Schedules a key, unless it is due earlier; a running key becomes due after its run."""
         self._due[key] = min(at, self._due.get(key, at))
 
     def take(self, now: float) -> list[Key]:
-        """The keys that are due and not running; they run from now on."""
+        """Returns the keys that are due and not running, and marks them as running."""
         taken = [key for key, at in self._due.items() if at <= now and key not in self._running]
         for key in taken:
             del self._due[key]
@@ -34,7 +34,7 @@ class Schedule(Generic[Key]):
         return taken
 
     def wait(self, now: float) -> float | None:
-        """Seconds until a key that is not running becomes due; None while there is none."""
+        """Returns the seconds until a key that is not running is due; None if there is none."""
         times = [at for key, at in self._due.items() if key not in self._running]
         return max(0.0, min(times) - now) if times else None
 
@@ -56,7 +56,7 @@ class Schedule(Generic[Key]):
 
 
 class WorkQueue(Generic[Key]):
-    """Runs `work` for dirty keys. `work` returns the seconds after which to look again anyway, or None."""
+    """Runs `work` for dirty keys. `work` returns the seconds until the key's next run, or None."""
 
     def __init__(
         self, work: Callable[[Key], Awaitable[float | None]], clock: Callable[[], float], parallel: int = 4
@@ -69,12 +69,12 @@ class WorkQueue(Generic[Key]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: Key, delay: float = DEBOUNCE) -> None:
-        """Makes a key dirty; it is worked on after `delay` seconds, with all that happens until then."""
+        """Marks a key as dirty; its run starts after `delay` seconds and covers all events until then."""
         self._schedule.add(key, self._clock() + delay)
         self._changed.set()
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Runs until cancelled."""
         try:
             while True:
                 self._changed.clear()

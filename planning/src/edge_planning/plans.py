@@ -93,11 +93,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A route table. met: whether the SLO is kept at some bandwidth of the range; met_from: from which bit/s
-    on.
+    """A route table with its reasons.
 
-    reasons are sentences for people: what limits the plan. nearest_slo: the shortest latency (s) that
-    anything allowed reaches in the range of bandwidths.
+    Attributes:
+        met: Whether the SLO is met at some bandwidth of the range.
+        met_from: Bandwidth in bit/s from which it is met.
+        reasons: Messages about what limits the plan.
+        nearest_slo: Shortest latency in seconds of any allowed candidate in the range of bandwidths.
     """
 
     table: RouteTable
@@ -109,7 +111,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
-    """Nothing allowed can answer as asked. nearest_slo as in Plan; None when nothing could answer at all."""
+    """No allowed candidate meets the requirements. nearest_slo as in Plan; None if there is no candidate."""
 
     reasons: tuple[str, ...]
     nearest_slo: float | None

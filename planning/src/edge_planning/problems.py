@@ -97,10 +97,12 @@ class Helper:
     load: Load = Load()
 
     def __post_init__(self) -> None:
-        require(self.bandwidth > 0, f"helper {self.name}: bandwidth {self.bandwidth} bit/s must be > 0")
+        require(
+            self.bandwidth > 0, f"intermediate node {self.name}: bandwidth {self.bandwidth} bit/s must be > 0"
+        )
         require(
             isfinite(self.rtt) and self.rtt >= 0,
-            f"helper {self.name}: rtt {self.rtt} s must be finite and >= 0",
+            f"intermediate node {self.name}: rtt {self.rtt} s must be finite and >= 0",
         )
 
 
@@ -224,8 +226,8 @@ class EntryProblem:
         load, remote_load: Of the entry node and the remote end.
         codecs: Codecs that hops can use.
         helpers: Intermediate nodes.
-        must_run_at, must_not_run_at: Names of places (node, peer, helpers) at which a stage must or must not
-            run.
+        must_run_at, must_not_run_at: Names of places (node, peer, intermediate nodes) at which a stage must
+            or must not run.
         active_power: Watts of the entry node above idle while it computes.
         confidences: Thresholds to choose from; if empty, every input takes the same exit.
     """

@@ -1,1 +1,1 @@
-"""What only research runs: published methods as policies, and a simulator of what decisions lead to."""
+"""Research code: published methods as policies, and a simulator of policies."""

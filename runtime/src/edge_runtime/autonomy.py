@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from edge_api.quantities import format_duration
 from edge_runtime.model_store import write_whole
-from edge_runtime.units import format_duration
 
 _WRITE_EVERY: Final = 60.0
 

@@ -346,7 +346,7 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
 
 
 def _quantity(text: str) -> float:
-    from edge_runtime.units import parse_quantity
+    from edge_api.quantities import parse_quantity
 
     try:
         return parse_quantity(text)
@@ -355,7 +355,7 @@ def _quantity(text: str) -> float:
 
 
 def _duration(text: str) -> float:
-    from edge_runtime.units import parse_duration
+    from edge_api.quantities import parse_duration
 
     try:
         seconds = parse_duration(text)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_runtime.assignment import DeadlineAction
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
 from edge_runtime.memoization.settings import MemoizationSettings
@@ -176,7 +175,7 @@ class Dataplane:
         """By the hop, or by a fallback at this node; the result is that of `_respond`."""
         known = inputs
         if loaded.session is not None and loaded.route.local is not None:
-            behind = loaded.route.predicted_latency - loaded.route.local.predicted_compute
+            behind = loaded.route.predicted_latency - (loaded.route.local.predicted_compute or 0.0)
             try:
                 made = await self._run_stage(loaded, inputs, start + head_due(deadline, behind))
             except BaseException:
@@ -212,7 +211,7 @@ class Dataplane:
             return await self._send(loaded, known, allowed, trial), loaded, "ok"
         except CannotAnswer as error:
             reason = _OUTCOMES.get(type(error), "failed")
-            if action is DeadlineAction.FAIL and reason != "failed":
+            if action == "Fail" and reason != "failed":
                 raise
             self._metrics.fallback(reason)
             return await deferred.result(), fallback, "fallback"

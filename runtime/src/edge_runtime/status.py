@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from edge_runtime.units import format_duration
+from edge_api.quantities import format_duration
 
 SPAN: Final = 60.0
 _MOST: Final = 20_000

@@ -40,7 +40,7 @@ def _what(error: ErrorDetails) -> str:
         return "missing: it is required"
     if kind == "value_error":
         sentence = str(limits["error"])
-        return sentence if sentence.startswith(said) else f"{said}: {sentence}"
+        return sentence if sentence.startswith((said, said.strip('"'))) else f"{said}: {sentence}"
     if kind in ("literal_error", "enum"):
         allowed = re.findall("'([^']*)'", limits["expected"])
         return f"{said} is not one of {', '.join(allowed)}"

@@ -1,8 +1,8 @@
-"""How fast the testbed's nodes are to be on this machine, so that the service's SLO asks for a choice.
+"""Computes how fast the testbed's nodes must be on this machine, so that the SLO requires a choice.
 
-The example's SLO is a time, and machines differ: on a quick one every node would finish the full model alone
-in time, on a slow one none would. So the nodes' speeds follow from what the model takes here, and the SLO
-gives way where the operator's profiles then say something else.
+The example's SLO is a fixed latency. On a fast machine every node would finish the full model locally in
+time, on a slow one none would. The nodes' speeds therefore follow from the model's compute time on this
+machine, and the SLO is adjusted if the operator's profiles still leave no choice.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ MOST_SPEED: Final = 1.0
 _RUNS: Final = 30
 
 
-# What the full model takes on a device class, as a share of the SLO. A gateway finishes it in time by itself,
-# but later than together with Triton. A camera does not; an early exit of its own leaves it time to try the
-# cloud first.
+# Time of the full model on a device class, as a share of the SLO. A gateway finishes it in time locally, but
+# later than with Triton. A camera does not; its local early exit leaves time to try the cloud first.
 SHARES: Final[Mapping[str, float]] = {"gateway": 0.5, "camera": 1.25}
 # Measured within these, the example's SLO is kept.
 LEAST_SHARE, MOST_SHARE = 1.1, 1.6
@@ -34,9 +33,9 @@ LIMITING: Final = "camera"
 
 
 def full_model_seconds(model: Path, held_out: Path, clock: Callable[[], float] = time.process_time) -> float:
-    """Seconds of one core for one image through all of the model: the least of several runs.
+    """Returns the seconds of one core for one image through the full model: the minimum of several runs.
 
-    By the process's own time, which other work on the machine hardly changes.
+    Measured as the process's CPU time, on which other work on the machine has little effect.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -51,7 +50,7 @@ def full_model_seconds(model: Path, held_out: Path, clock: Callable[[], float] =
 
 
 def speeds(full_seconds: float, slo: float) -> dict[str, float]:
-    """The speed (in cores) of each device class on which the full model takes its share of the SLO."""
+    """Returns the speed in cores at which the full model takes its share of the SLO, by device class."""
     return {
         name: round(min(max(full_seconds / (share * slo), LEAST_SPEED), MOST_SPEED), 4)
         for name, share in SHARES.items()
@@ -59,8 +58,8 @@ def speeds(full_seconds: float, slo: float) -> dict[str, float]:
 
 
 def latency(profile: Document, slo: float) -> float:
-    """The SLO (seconds) to ask for, given what was measured (a ModelProfile): `slo` unless the cameras'
-    full model takes too little or too much of it.
+    """Returns the SLO (s) to use, given a ModelProfile: `slo`, unless the full model takes too small or too
+    large a share of it on the cameras.
     """
     classes = {found["name"]: found for found in profile["spec"]["deviceClasses"]}
     full = seconds(classes[LIMITING]["exits"][-1]["mean"])

@@ -1,4 +1,4 @@
-"""`make demo`: sets up, plays every mode, compares, reports."""
+"""`make demo`: sets up, runs every mode, compares them and writes the reports."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ INTERRUPTED = 130
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(
-        prog="demo", description="One model, cut where the link says, mode by mode."
+        prog="demo",
+        description="Runs one model in each mode while the bandwidth changes, and compares the modes.",
     )
     found.add_argument("--cluster", choices=["testbed", "existing"], default="testbed")
     found.add_argument("--keep", action="store_true", help="leave the cluster running at the end")
@@ -46,10 +47,13 @@ def parser() -> argparse.ArgumentParser:
         "--modes", type=modes, default=MODES, help=f"comma-separated (default {','.join(MODES)})"
     )
     found.add_argument(
-        "--phase-seconds", type=positive, default=7.0, help="how long a link rate is kept (default 7)"
+        "--phase-seconds",
+        type=positive,
+        default=7.0,
+        help="seconds for which a link rate is kept (default 7)",
     )
     found.add_argument(
-        "--rate", type=positive, default=3.0, help="requests a second and entry node (default 3)"
+        "--rate", type=positive, default=3.0, help="requests per second at each entry node (default 3)"
     )
     found.add_argument(
         "--timeout", type=positive, default=5.0, help="seconds after which a request is lost (default 5)"
@@ -66,20 +70,20 @@ def modes(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in (*MODES, PARTITION_ONLY):
             known = ", ".join((*MODES, PARTITION_ONLY))
-            raise argparse.ArgumentTypeError(f"{name} is no mode; use {known}, separated by commas")
+            raise argparse.ArgumentTypeError(f'"{name}" is not a mode: use {known}, separated by commas')
     return names
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Returns a number above 0."""
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f'"{text}" must be greater than 0')
     return number
 
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster:
-    """The cluster that was asked for; NotSuited says what an existing one needs."""
+    """Returns the selected cluster. Raises NotSuited with what an existing one needs."""
     if arguments.cluster == "testbed":
         return TestbedCluster(ROOT)
     if not arguments.triton:
@@ -94,7 +98,7 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster:
 
 @contextlib.contextmanager
 def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
-    """Takes the cluster down at the end whatever happens, unless it is to be kept and nobody interrupts."""
+    """Tears the cluster down at the end, unless it is to be kept and the demo is not interrupted."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
@@ -109,7 +113,7 @@ def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
 
 
 def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
-    """From nothing to a service that is Ready."""
+    """Sets everything up until the service is Ready."""
     training = Training(ROOT / SCRIPT, ROOT / ".cache", steps.say)
     with in_background(training.run, training.stop):
         cluster.start(steps.step, steps.say)
@@ -134,7 +138,7 @@ def play_modes(
     console: Console,
     steps: Steps,
 ) -> list[ModeResult]:
-    """Every mode; one that cannot run is noted, and the next is tried."""
+    """Runs every mode; records one that fails, and continues with the next."""
     results = []
     for mode in arguments.modes:
         try:
@@ -149,13 +153,13 @@ def play_modes(
         except (DemoError, TestbedError) as error:
             result = ModeResult(mode, (), error=str(error))
         if result.error:
-            console.print(f"demo: {mode} did not run to its end: {result.error}", style="red", markup=False)
+            console.print(f"demo: {mode} did not complete: {result.error}", style="red", markup=False)
         results.append(result)
     return results
 
 
 def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> int:
-    """The whole demo; 0 when every mode ran and Auto lost no request."""
+    """Runs the demo; returns 0 if every mode ran and Auto lost no request."""
     began = time.monotonic()
     steps = Steps(console)
     with taken_down(cluster, arguments.keep, steps):
@@ -185,7 +189,7 @@ def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> in
 
 
 def write(result: DemoResult, folder: Path) -> dict[str, object]:
-    """report.json and report.html."""
+    """Writes report.json and report.html."""
     report = document(result)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -200,7 +204,7 @@ def conclude(
     wrong: Sequence[str],
     cluster: Cluster,
 ) -> None:
-    """Where the reports are, what went wrong, what to try next."""
+    """Prints where the reports are, the failures, and commands to try next."""
     lines = [
         f"setup {report['setup_s']} s, modes {report['demo_s']} s, {arguments.report_dir / 'report.html'}"
     ]
@@ -208,18 +212,18 @@ def conclude(
     if wrong:
         lines += ["where to look:", *(f"  {place}" for place in cluster.where_to_look())]
     if arguments.keep:
-        lines += ["the cluster stays; try:", *(f"  {command}" for command in cluster.try_next())]
+        lines += ["the cluster keeps running; try:", *(f"  {command}" for command in cluster.try_next())]
     for line in lines:
         console.print(f"demo: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A termination is an interruption: the same way out."""
+    """Handles a termination like an interruption."""
     raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: all is well. 1: Auto lost a request or a mode could not run. 130: interrupted, all taken down."""
+    """Returns 0 on success, 1 if Auto lost a request or a mode failed, 130 if interrupted and torn down."""
     arguments = parser().parse_args(argv)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -229,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cluster = cluster_of(arguments)
         return run(arguments, cluster, console)
     except KeyboardInterrupt:
-        console.print("demo: interrupted; the cluster is down", style="red")
+        console.print("demo: interrupted; the cluster is torn down", style="red")
         return INTERRUPTED
     except (DemoError, TestbedError) as error:
         console.print(f"demo: {error}", style="red", highlight=False, markup=False, soft_wrap=True)

@@ -1,10 +1,10 @@
-"""The client at one entry node: sends held-out images at a steady rate, whether or not earlier ones returned.
+"""The client at one entry node: sends held-out images at a constant rate, without waiting for responses.
 
     python -m demo.client --node edge-a --model digits --host 10.96.3.4 --protocol grpc --rate 3 …
 
 It runs in the node's network. It reads the lines `start` and `stop` from standard input and exits when that
-closes; to standard output it writes one JSON object a line (see `demo.client_events`). Its clock is the
-machine's monotonic one.
+closes. It writes one JSON object per line to standard output (see `demo.client_events`), with times of the
+machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Reply = tuple[npt.NDArray[np.float32], dict[str, str]]
 
 
 class Client(Protocol):
-    """One protocol of the two: sends an image [1, …], returns the logits and the answer's parameters."""
+    """One of the two protocols: sends an image [1, …], returns the logits and the response's parameters."""
 
     async def infer(self, image: Image) -> Reply: ...
 
@@ -80,9 +80,9 @@ class GrpcClient:
 
 
 class LoadGenerator:
-    """Sends sample after sample, from the first one at each start.
+    """Sends the samples in order, from the first one at each start.
 
-    `emit` gets each answer and each measured bandwidth as a JSON object.
+    `emit` receives each response and each measured bandwidth as a JSON object.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class LoadGenerator:
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self, commands: AsyncIterator[str]) -> None:
-        """Obeys `start` and `stop` until there are no more; after `stop` the open requests are awaited."""
+        """Executes `start` and `stop` until the input ends; waits for open requests after `stop`."""
         loops: list[asyncio.Task[None]] = []
         async for command in commands:
             if command == "start" and not loops:
@@ -133,10 +133,8 @@ class LoadGenerator:
             answer |= {name: parameters.get(name) for name in ("exit", "cut", "route")}
             answer["right"] = bool(logits.reshape(-1).argmax() == self._samples.labels[index])
         except TimeoutError:
-            answer["error"] = f"no answer in {self._timeout:g} s"
-        except (
-            Exception
-        ) as error:  # whatever a client library raises, the request is lost and the next one goes out
+            answer["error"] = f"no response within {self._timeout:g} s"
+        except Exception as error:  # any error of a client library loses this request alone
             answer["error"] = " ".join(str(error).split())[:300] or type(error).__name__
         self._emit(answer | {"latency": time.monotonic() - sent})
 
@@ -155,21 +153,21 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def bandwidth_in(metrics: str) -> float:
-    """The runtime's bandwidth estimate in bit/s, 0 for a link that is down; ValueError when it says none."""
+    """Returns the runtime's bandwidth estimate in bit/s, 0 if the link is down. Raises ValueError."""
     found = BANDWIDTH.search(metrics)
     if found is None:
-        raise ValueError("no edge_link_bandwidth_bits among the metrics")
+        raise ValueError("metrics: edge_link_bandwidth_bits is missing")
     return float(found["bps"])
 
 
 def emit(event: dict[str, Any]) -> None:
-    """Writes one line at once."""
+    """Writes one line and flushes it."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
 
 async def standard_input() -> AsyncIterator[str]:
-    """The lines of standard input, stripped, until it closes."""
+    """Yields the stripped lines of standard input until it closes."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -204,24 +202,22 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="demo.client", description="Sends held-out images to one entry node."
     )
-    found.add_argument(
-        "--node", required=True, help="the entry node's name, for people who read the process list"
-    )
+    found.add_argument("--node", required=True, help="the entry node's name, shown in the process list")
     found.add_argument("--model", required=True, help="name of the InferenceService")
     found.add_argument("--tensor", default="image", help="name of the model's input")
     found.add_argument("--host", required=True)
     found.add_argument("--http", type=int, default=8080, help="the HTTP port, which also has /metrics")
     found.add_argument("--grpc", type=int, default=8081, help="the gRPC port")
     found.add_argument("--protocol", choices=["http", "grpc"], default="http")
-    found.add_argument("--rate", type=float, required=True, help="requests a second")
+    found.add_argument("--rate", type=float, required=True, help="requests per second")
     found.add_argument("--timeout", type=float, default=5.0, help="seconds after which a request is lost")
-    found.add_argument("--held-out", type=Path, required=True, help="heldout.npz of the training")
-    found.add_argument("--offset", type=int, default=0, help="with which image to begin")
+    found.add_argument("--held-out", type=Path, required=True, help="the training's heldout.npz")
+    found.add_argument("--offset", type=int, default=0, help="index of the first image")
     return found
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs until standard input closes or it is interrupted."""
+    """Runs until standard input closes or the client is interrupted."""
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(parser().parse_args(argv)))
     return 0

@@ -21,7 +21,7 @@ class Signal:
 
 
 def read(node: str, line: str) -> RequestResult | LinkSample | Signal:
-    """The value of one line from the client at `node`; LoadFailed for a line that is none."""
+    """Parses one line of the client at `node`. Raises LoadFailed if it is not an event."""
     try:
         found = json.loads(line)
         match found["event"]:
@@ -41,4 +41,4 @@ def read(node: str, line: str) -> RequestResult | LinkSample | Signal:
                 return Signal(found["event"])
     except (ValueError, KeyError, TypeError):
         pass
-    raise LoadFailed(f"the client at {node} said {line[:200]!r}, which is none of its events")
+    raise LoadFailed(f"the client at {node}: {line[:200]!r} is not an event")

@@ -1,4 +1,4 @@
-"""The client processes, one per entry node; nothing else starts or ends them."""
+"""The client processes, one per entry node; only this module starts or ends them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ClientProcess:
         self._reader.start()
 
     def tell(self, command: str) -> None:
-        """`start` or `stop`."""
+        """Sends `start` or `stop`."""
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # its end is reported by the reader
+            with contextlib.suppress(BrokenPipeError):  # the reader reports that it ended
                 self._process.stdin.write(command + "\n")
                 self._process.stdin.flush()
 
@@ -99,12 +99,12 @@ class ClientProcesses:
             raise
 
     def start(self) -> None:
-        """Lets every client send, from now on."""
+        """Makes every client start to send."""
         for client in self._clients:
             client.tell("start")
 
     def take(self, seconds: float) -> list[RequestResult | LinkSample]:
-        """What was said within the next `seconds`; raises the LoadFailed of a client that ended."""
+        """Returns the events of the next `seconds`. Raises LoadFailed if a client ended."""
         found: list[RequestResult | LinkSample] = []
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -119,7 +119,7 @@ class ClientProcesses:
         return found
 
     def stop(self) -> list[RequestResult | LinkSample]:
-        """No further requests; returns what was still said until the last open one had ended."""
+        """Stops sending; returns the events until the last open request has ended."""
         for client in self._clients:
             client.tell("stop")
         return self._signalled("stopped", self._timeout + READY_SECONDS)
@@ -159,7 +159,7 @@ def command(
     held_out: Path,
     offset: int,
 ) -> list[str]:
-    """The argv of the client at a node."""
+    """Returns the argv of the client at a node."""
     return [
         *entrance.prefix,
         sys.executable,

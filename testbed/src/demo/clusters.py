@@ -1,4 +1,4 @@
-"""What the demo needs of a cluster, whichever it is."""
+"""The interface of a cluster on which the demo runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Entrance:
-    """How a client reaches a node's entry: what to run it under, and where the service listens."""
+    """How a client reaches an entry node: the prefix of its command, and the service's address."""
 
     prefix: Sequence[str]
     host: str
@@ -39,7 +39,7 @@ class TritonAddress:
 
 
 class Cluster(Protocol):
-    """A cluster the demo can install into. Everything that starts a program on it goes through here."""
+    """A cluster into which the demo can install. All programs on it are started through this interface."""
 
     @property
     def shaped(self) -> bool:
@@ -50,33 +50,33 @@ class Cluster(Protocol):
 
     @property
     def triton(self) -> TritonAddress | None:
-        """The Triton to write into the device pool; None where the example's own is right."""
+        """The Triton server for the device pool; None to keep the example's."""
 
     @property
     def cloud_selector(self) -> Mapping[str, str]:
         """Labels of the node for the operator and the model store; empty for any."""
 
     def start(self, step: Step, say: Say) -> None:
-        """Makes the cluster ready to be installed into."""
+        """Prepares the cluster for the installation."""
 
     def set_speeds(self, speeds: Mapping[str, float]) -> None:
-        """Every edge node's speed, in cores, by its device class."""
+        """Sets every edge node's speed in cores, by its device class."""
 
     def kubectl(self, *args: str, text: str | None = None) -> str: ...
 
     def helm(self, *args: str) -> str: ...
 
     def entrance(self, node: str, namespace: str, service: str) -> Entrance:
-        """The way from a node (or, where no client can run there, from here) to the Service of its entry."""
+        """Returns how to reach an entry node's Service, from the node if clients can run there."""
 
     def set_links(self, bps: float | None) -> None:
-        """Every edge node's link to `bps` bit/s, 0 to cut it, None for no limit."""
+        """Sets every edge node's link to `bps` bit/s; 0 cuts it, None removes the limit."""
 
     def stop(self) -> None:
-        """Takes away what `start` made."""
+        """Removes what `start` created."""
 
     def where_to_look(self) -> Sequence[str]:
-        """Commands and folders that show what went wrong."""
+        """Returns commands and folders for troubleshooting."""
 
     def try_next(self) -> Sequence[str]:
-        """Three commands for the cluster that stays."""
+        """Returns three commands to try on a cluster that is kept."""

@@ -1,16 +1,16 @@
 # ruff: noqa: N818 - a class is named by what happened
-"""Everything the demo raises; each text is a sentence for people.
+"""Errors of the demo; each text is a message for users.
 
 DemoError
 ├── StepFailed       a step of the setup did not succeed
 ├── NotInTime        a condition was not met before its deadline; the message shows the state
-├── NotSuited        the existing cluster lacks something: the sentence says what to give
-└── LoadFailed       a client process ended, or said nothing that can be read
+├── NotSuited        the existing cluster lacks something that the message names
+└── LoadFailed       a client process ended, or its output cannot be parsed
 """
 
 
 class DemoError(Exception):
-    """The base of every error of the demo."""
+    """Base class of the demo's errors."""
 
 
 class StepFailed(DemoError):
@@ -26,4 +26,4 @@ class NotSuited(DemoError):
 
 
 class LoadFailed(DemoError):
-    """A client process ended, or said nothing that can be read."""
+    """A client process ended, or its output cannot be parsed."""

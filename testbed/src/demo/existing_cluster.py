@@ -19,23 +19,23 @@ FORWARDED = re.compile(r"^Forwarding from 127\.0\.0\.1:(?P<local>\d+) -> (?P<rem
 
 
 def images_from(environment: Mapping[str, str]) -> Images:
-    """The images of OPERATOR_IMAGE and RUNTIME_IMAGE; NotSuited names what is missing."""
+    """Returns the images of OPERATOR_IMAGE and RUNTIME_IMAGE. Raises NotSuited with the missing variables."""
     missing = [name for name in ("OPERATOR_IMAGE", "RUNTIME_IMAGE") if not environment.get(name)]
     if missing:
         raise NotSuited(
             f"{' and '.join(missing)} not set: push the images of the Dockerfile's targets operator and "
-            "runtime to where the cluster can pull them, and name them there"
+            "runtime to a registry of the cluster, and set the variables to their references"
         )
     return Images(environment["OPERATOR_IMAGE"], environment["RUNTIME_IMAGE"])
 
 
 @dataclass
 class ExistingCluster:
-    """Links are left as they are, and the client reaches the entry nodes through `kubectl port-forward`."""
+    """Does not change links; the client reaches the entry nodes through `kubectl port-forward`."""
 
     images: Images
     triton: TritonAddress | None
-    # Operator and model store belong beyond the link, on the node that is labelled for it.
+    # Operator and model store run at the cloud end of the link, on the labeled node.
     cloud_selector: Mapping[str, str] = field(
         default_factory=lambda: {"edge-intelligence.io/device-class": "cloud"}
     )
@@ -53,12 +53,12 @@ class ExistingCluster:
             if not names:
                 raise NotSuited(
                     f"no node has the label {CLASS_LABEL}: give one to every entry node, e.g. "
-                    f"`kubectl label node NAME {CLASS_LABEL}=gateway`, and cloud to the one beside Triton"
+                    f"`kubectl label node NAME {CLASS_LABEL}=gateway`, and cloud to the node of Triton"
                 )
-            say(f"{len(names)} labelled nodes; their links are left as they are and no phase is shaped")
+            say(f"{len(names)} labeled nodes; their links are not shaped")
 
     def set_speeds(self, speeds: Mapping[str, float]) -> None:
-        """Nothing: the nodes of an existing cluster are as fast as they are."""
+        """Does nothing: the demo does not limit the nodes of an existing cluster."""
 
     def kubectl(self, *args: str, text: str | None = None) -> str:
         return run("kubectl", args, text)
@@ -79,7 +79,7 @@ class ExistingCluster:
         raise StepFailed(f"kubectl port-forward to service {namespace}/{service} ended with {process.wait()}")
 
     def set_links(self, bps: float | None) -> None:
-        """Nothing: the links of an existing cluster are not the demo's to set."""
+        """Does nothing: the demo does not shape the links of an existing cluster."""
 
     def stop(self) -> None:
         while self._forwards:
@@ -104,7 +104,7 @@ class ExistingCluster:
 
 
 def run(program: str, args: Sequence[str], text: str | None = None) -> str:
-    """What the program printed; StepFailed holds what it said when it fails."""
+    """Returns the program's output. Raises StepFailed with the output if it fails."""
     argv = [program, *args]
     done = subprocess.run(argv, input=text, capture_output=True, text=True, env=os.environ, check=False)
     if done.returncode:

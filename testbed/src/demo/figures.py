@@ -18,12 +18,12 @@ LEAST_MBPS = 0.05
 
 
 def nodes_of(result: DemoResult) -> list[str]:
-    """The entry nodes, by name: a node keeps its colour in every plot."""
+    """Returns the entry nodes by name, so that a node has the same color in every plot."""
     return sorted({result.node for mode in result.modes for result in mode.results})
 
 
 def figure(result: DemoResult) -> go.Figure:
-    """Everything over the seconds since the mode began; a request stands where it was sent."""
+    """Returns the plots over seconds since the mode began; a request is plotted at the time it was sent."""
     columns = max(1, len(result.modes))
     plot = make_subplots(
         rows=len(ROWS),
@@ -63,12 +63,12 @@ def figure(result: DemoResult) -> go.Figure:
 
 
 def exits(result: DemoResult) -> list[str]:
-    """The exits that answered, by name."""
+    """Returns the exits of the responses, by name."""
     return sorted({a.exit for mode in result.modes for a in mode.results if a.exit})
 
 
 def cuts(result: DemoResult) -> list[str]:
-    """The cuts in use: `local` lowest, then by name."""
+    """Returns the used cuts: `local` lowest, then by name."""
     found = {a.cut for mode in result.modes for a in mode.results if a.cut}
     return sorted(found, key=lambda cut: (cut != "local", cut))
 
@@ -76,7 +76,7 @@ def cuts(result: DemoResult) -> list[str]:
 def add_mode(
     plot: go.Figure, column: int, mode: ModeResult, colors: dict[str, str], slo_seconds: float
 ) -> None:
-    """One mode's traces into its column; the legend is told by the first column alone."""
+    """Adds one mode's traces to its column; only the first column has a legend."""
     zero = mode.phases[0].began
     first = column == 1
     for index, (node, color) in enumerate(colors.items()):
@@ -115,7 +115,7 @@ def add_mode(
                 x=at,
                 y=values,
                 mode="lines+markers",
-                # Nodes often agree: the later ones are thinner and lie on top, so that all can be seen.
+                # Nodes often coincide: later ones are thinner and on top, so that all are visible.
                 line={"color": color, "width": max(1.5, 6 - 2 * index), "shape": "hv"},
                 marker={"size": 3},
                 showlegend=False,
@@ -132,7 +132,7 @@ def add_mode(
 
 
 def add_failed(plot: go.Figure, column: int, failed: Sequence[RequestResult], zero: float) -> None:
-    """A cross for every request without an answer, where it was given up."""
+    """Adds a cross for each request without a response, at the time when it failed."""
     plot.add_scatter(
         x=[a.sent - zero for a in failed],
         y=[a.latency * 1e3 for a in failed],
@@ -148,7 +148,7 @@ def add_failed(plot: go.Figure, column: int, failed: Sequence[RequestResult], ze
 
 
 def add_link_as_set(plot: go.Figure, column: int, mode: ModeResult, zero: float, first: bool) -> None:
-    """The link as a staircase, and a band where it is cut."""
+    """Adds the link rate as a step line, and a band while it is cut."""
     at: list[float] = []
     rates: list[float | None] = []
     for phase in mode.phases:

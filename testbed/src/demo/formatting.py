@@ -21,22 +21,22 @@ MODE_COLUMNS = ("mode", "requests", "failed", "SLO met", "accuracy", "met x accu
 
 
 def rate(bps: float | None) -> str:
-    """Bit/s as `3.92 Mbit/s`; `-` where nothing was measured."""
+    """Formats bit/s as `3.92 Mbit/s`; `-` if not measured."""
     return "-" if bps is None else f"{bps / 1e6:.3g} Mbit/s"
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Seconds as `41 ms`."""
+    """Formats seconds as `41 ms`."""
     return "-" if seconds is None else f"{seconds * 1e3:.0f} ms"
 
 
 def share(value: float | None) -> str:
-    """A share of 1 as `97.5 %`."""
+    """Formats a share of 1 as `97.5 %`."""
     return "-" if value is None else f"{value * 100:.1f} %"
 
 
 def mode_cells(name: str, mode: Mapping[str, Any]) -> tuple[str, ...]:
-    """A mode's row of the comparison, from its entry in the report."""
+    """Returns a mode's row of the comparison, from its entry in the report."""
     met, accuracy = mode["slo_attainment"], mode["accuracy"]
     return (
         name,

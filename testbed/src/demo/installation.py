@@ -26,7 +26,7 @@ READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 300.0, 90.0, 180
 
 
 def chart_values(cluster: Cluster) -> dict[str, Any]:
-    """What the demo sets in the chart."""
+    """The chart's values that the demo sets."""
     operator, _, operator_tag = cluster.images.operator.rpartition(":")
     runtime, _, runtime_tag = cluster.images.runtime.rpartition(":")
     return {
@@ -40,8 +40,8 @@ def chart_values(cluster: Cluster) -> dict[str, Any]:
 
 
 def install(cluster: Cluster, root: Path, *settings: str) -> None:
-    """The chart, with helm, and more `settings` (`key=value`); returns when the operator and the model store
-    are available.
+    """Installs the chart with helm and more `settings` (`key=value`); returns when the operator and the model
+    store are available.
     """
     values = root / "build" / "demo" / "values.yaml"
     values.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def install(cluster: Cluster, root: Path, *settings: str) -> None:
     try:
         _helm(cluster, root, values, [word for setting in settings for word in ("--set", setting)])
     except (DemoError, TestbedError) as error:
-        # The cluster may be gone when somebody reads this: say now what its pods wait for.
+        # The cluster may be torn down before the message is read, so include the state of its pods.
         pods = cluster.kubectl("get", "pods", "-n", NAMESPACE, "-o", "wide")
         events = cluster.kubectl("get", "events", "-n", NAMESPACE, "--no-headers", "--sort-by=.lastTimestamp")
         raise StepFailed("\n".join([str(error), pods, *events.splitlines()[-10:]])) from error
@@ -74,14 +74,12 @@ def _helm(cluster: Cluster, root: Path, values: Path, more: Sequence[str]) -> No
 
 
 def upload(cluster: Cluster, model: Path) -> str:
-    """The model's bytes into the model store, through the API server; returns the digest that it answers."""
+    """Uploads the model to the model store through the API server; returns its digest."""
     return str(json.loads(cluster.kubectl("replace", "--raw", STORE_PROXY, "-f", str(model)))["digest"])
 
 
 def example(root: Path, triton: TritonAddress | None, latency: float | None = None) -> list[dict[str, Any]]:
-    """The example's manifests; with `triton`, its pool names that server instead of the testbed's, and with
-    `latency` (seconds) its service asks for that SLO.
-    """
+    """Returns the example's manifests, with another Triton server and SLO (`latency`, seconds) if given."""
     manifests = [yaml.safe_load(path.read_text()) for path in sorted((root / EXAMPLE).glob("*.yaml"))]
     for manifest in manifests:
         if manifest["kind"] == "DevicePool" and triton is not None:
@@ -95,9 +93,7 @@ def example(root: Path, triton: TritonAddress | None, latency: float | None = No
 
 
 def apply(cluster: Cluster, root: Path, latency: float | None = None) -> None:
-    """`kubectl apply -f examples/01-digits`, with another Triton address where the cluster has its own, and
-    with another SLO (seconds) where one is given.
-    """
+    """Applies examples/01-digits, with the cluster's Triton address and another SLO (seconds) if given."""
     if cluster.triton is None and latency is None:
         cluster.kubectl("apply", "-f", str(root / EXAMPLE))
     else:
@@ -106,8 +102,9 @@ def apply(cluster: Cluster, root: Path, latency: float | None = None) -> None:
 
 
 def set_speeds(cluster: Cluster, root: Path, model: TrainedModel, say: Say) -> dict[str, float]:
-    """Makes the nodes so fast that the example's SLO asks for a choice on this machine; returns the speeds
-    (in cores) by device class, none where the nodes are not the demo's to slow down.
+    """Sets the nodes' speeds so that the example's SLO requires a choice on this machine.
+
+    Returns the speeds in cores by device class; empty if the demo cannot limit the nodes.
     """
     if not cluster.shaped:
         return {}
@@ -121,8 +118,9 @@ def set_speeds(cluster: Cluster, root: Path, model: TrainedModel, say: Say) -> d
 
 
 def settle_slo(cluster: Cluster, root: Path, say: Say) -> float:
-    """The SLO (seconds) of the service that is Ready: another than the example's, applied and carried out,
-    where the measured profiles would leave nothing to choose.
+    """Returns the SLO (s) of the service, which is Ready.
+
+    If the measured profiles leave no choice with the example's SLO, applies another one first.
     """
     slo = slo_seconds(service(cluster))
     if not cluster.shaped:
@@ -137,7 +135,7 @@ def settle_slo(cluster: Cluster, root: Path, say: Say) -> float:
 
 
 def service(cluster: Cluster) -> dict[str, Any]:
-    """The InferenceService as it is now."""
+    """Reads the InferenceService."""
     found: dict[str, Any] = json.loads(
         cluster.kubectl("get", "inferenceservice", SERVICE, "-n", "default", "-o", "json")
     )
@@ -145,14 +143,14 @@ def service(cluster: Cluster) -> dict[str, Any]:
 
 
 def placements(cluster: Cluster) -> list[Mapping[str, Any]]:
-    """Its Placements as they are now."""
+    """Reads its Placements."""
     label = f"edge-intelligence.io/service={SERVICE}"
     found = json.loads(cluster.kubectl("get", "placements", "-n", "default", "-l", label, "-o", "json"))
     return list(found["items"])
 
 
 def wait_ready(cluster: Cluster, say: Say) -> None:
-    """Until the service is Ready; every condition is shown when it changes."""
+    """Waits until the service is Ready; prints every condition that changes."""
     shown: set[str] = set()
 
     def asked() -> bool:
@@ -168,14 +166,14 @@ def wait_ready(cluster: Cluster, say: Say) -> None:
 
 
 def set_mode(cluster: Cluster, mode: str) -> None:
-    """Patches the mode; returns when every placement is in it, loaded and warm."""
+    """Patches the mode; returns once every Placement has it and is loaded and warm."""
     patch = json.dumps({"spec": {"mode": mode}})
     cluster.kubectl("patch", "inferenceservice", SERVICE, "-n", "default", "--type", "merge", "-p", patch)
     set_mode_reached(cluster, mode)
 
 
 def set_mode_reached(cluster: Cluster, mode: str) -> None:
-    """Returns when every placement is in the mode, loaded and warm; NotInTime says which is not."""
+    """Waits until every Placement has the mode and is loaded and warm. Raises NotInTime."""
 
     def missing() -> list[str]:
         return not_carried_out(placements(cluster), mode)
@@ -190,11 +188,11 @@ def set_mode_reached(cluster: Cluster, mode: str) -> None:
 
 
 def entrances(cluster: Cluster, nodes: Sequence[str]) -> dict[str, Entrance]:
-    """How to reach the entry of every node, by node."""
+    """Returns how to reach each entry node, by node."""
     return {node: cluster.entrance(node, "default", f"{SERVICE}-{node}") for node in nodes}
 
 
 def state(cluster: Cluster) -> str:
-    """What a person would ask for first: the conditions, and the pods."""
+    """Returns the state for troubleshooting: the conditions and the pods."""
     pods = cluster.kubectl("get", "pods", "-A", "--no-headers", "-o", "wide")
     return "\n".join(["Conditions:", *condition_lines(service(cluster)), "Pods:", pods])

@@ -1,4 +1,4 @@
-"""report.html: the comparison on top, the phases of every mode, the plots. One file that needs no network."""
+"""Renders report.html: the comparison, the phases of every mode, the plots. One file, usable offline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ th { font-weight: 600; color: var(--faint) } th:first-child, td:first-child { te
 tr.best td { background: var(--mark); font-weight: 600 }
 details { margin: .4rem 0 } summary { cursor: pointer }
 """
-# Plotly draws text in a colour of its own: it is told the page's, and again when light turns to dark.
+# Plotly has its own text color: set the page's color, also when the color scheme changes.
 RECOLOR = """
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const recolor = () => Plotly.relayout('plots', {'font.color': getComputedStyle(document.body).color});
@@ -37,7 +37,7 @@ recolor(); dark.addEventListener('change', recolor);
 
 
 def page(result: DemoResult, report: Mapping[str, Any]) -> str:
-    """The whole page, plotly's script included."""
+    """Returns the page, with plotly's script."""
     plots = figure(result).to_html(
         full_html=False,
         include_plotlyjs=True,
@@ -57,24 +57,24 @@ def page(result: DemoResult, report: Mapping[str, Any]) -> str:
         for mode in result.modes
     )
     return f"""<!doctype html>
-<title>One model, cut where the link says</title>
+<title>One model, split as the bandwidth allows</title>
 <style>{STYLE}</style></head><body>
-<title>One model, cut where the link says</title><style>{STYLE}</style></head><body>
-<h1>One model, cut where the link says</h1>
-<p>Held-out digits at a steady rate to every entry node while the link changes, once for each mode. The SLO is
-{slo}; a request meets it when it is answered within that time. Setup took {report["setup_s"]:.0f} s, the runs
+<h1>One model, split as the bandwidth allows</h1>
+<p>Clients send held-out digits at a constant rate to every entry node while the link rate changes, once for
+each mode. The SLO is {slo}; a request meets it if its response arrives within that time. Setup
+took {report["setup_s"]:.0f} s, the runs
 {report["demo_s"]:.0f} s; in Auto the nodes changed their route {report["switches"]} times.</p>
 {compared}
 <h2>Phase by phase</h2>{details}
 <h2>Over time</h2>
-<p>Each point is a request, where it was sent. Dotted: the SLO. Thick grey: the link as set; shaded: cut.</p>
+<p>Each point is a request, at the time it was sent. Dotted: SLO. Thick gray: link rate; shaded: cut.</p>
 <div class="scroll">{plots}</div>
 <script>{RECOLOR}</script></body></html>
 """
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Sequence[bool] | None = None) -> str:
-    """An HTML table of texts; marked rows stand out."""
+    """Returns an HTML table of texts; marked rows are highlighted."""
     marks = marked if marked is not None else [False] * len(rows)
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "\n".join(

@@ -27,7 +27,7 @@ class Clients(Protocol):
 
 @dataclass(frozen=True)
 class StartedPhase:
-    """When a phase began, in seconds of the monotonic clock."""
+    """Start of a phase, in seconds of the monotonic clock."""
 
     phase: Phase
     at: float
@@ -41,7 +41,7 @@ def play(
     show: Callable[[ModeResult], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> ModeResult:
-    """Runs the phases one after another. A request belongs to the phase in which it was sent."""
+    """Runs the phases in sequence. A request belongs to the phase in which it was sent."""
     events: list[RequestResult | LinkSample] = []
     began: list[StartedPhase] = []
     shaped = phases[0].link_bps is not None
@@ -74,7 +74,7 @@ def assembled(
     events: Sequence[RequestResult | LinkSample],
     error: str | None = None,
 ) -> ModeResult:
-    """What was said, sorted into the phases that it belongs to."""
+    """Assigns events to their phases."""
     ends = [later.at for later in began[1:]] + [float("inf")]
     phases = []
     for start, end in zip(began, ends, strict=True):

@@ -1,4 +1,4 @@
-"""What the link does during the demo, and in which modes the service is shown. Pure values."""
+"""The link rates of the demo's phases, and the modes of the service. Pure values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Phase:
 
 
 def link_label(bps: float | None) -> str:
-    """`20 Mbit/s`, `0.25 Mbit/s`, `cut`, or `as it is` where the demo does not shape."""
+    """Formats a link: `20 Mbit/s`, `0.25 Mbit/s`, `cut`, or `as it is` if the demo does not shape it."""
     if bps is None:
         return "as it is"
     return "cut" if bps == CUT else f"{bps / 1e6:g} Mbit/s"
@@ -35,12 +35,12 @@ def link_label(bps: float | None) -> str:
 def planned(
     seconds: float, *, shaped: bool = True, rates: Sequence[float] = LINK_RATES_BPS
 ) -> tuple[Phase, ...]:
-    """The phases of one mode. Where links cannot be shaped there is one, as long as two."""
+    """Returns the phases of one mode: if links cannot be shaped, a single one of twice the length."""
     if not shaped:
         return (Phase(0, None, 2 * seconds),)
     return tuple(Phase(index, rate, seconds) for index, rate in enumerate(rates))
 
 
 def settled(phase_elapsed: float) -> bool:
-    """Whether a bandwidth measured this long after the phase began is held against the link as set."""
+    """Whether a bandwidth measured this long after the start of a phase counts as its link's."""
     return phase_elapsed >= SETTLE_SECONDS

@@ -1,4 +1,4 @@
-"""Lines about every step, and the seconds that each took."""
+"""Prints every step with its duration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 class Steps:
-    """Prints each step with its seconds and keeps them for the report."""
+    """Prints each step with its duration in seconds, and keeps these for the report."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -18,7 +18,7 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Times a step; one that fails is not kept."""
+        """Times a step; does not record one that fails."""
         self.say(f"{name} …")
         began = time.monotonic()
         yield

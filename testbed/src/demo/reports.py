@@ -1,4 +1,4 @@
-"""What the demo found, as one JSON document: the schema that tools and tests read."""
+"""The results of the demo as one JSON document, with the schema that tools and tests read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PhaseResult:
 
 @dataclass(frozen=True)
 class ModeResult:
-    """One mode, all phases. `error` is the sentence that says why the mode could not run to its end."""
+    """One mode with all phases. `error`: why the mode did not complete."""
 
     mode: str
     phases: Sequence[PhaseResult]
@@ -49,7 +49,7 @@ class DemoResult:
 
 
 def document(result: DemoResult) -> dict[str, Any]:
-    """report.json. Rates in bit/s, times in seconds, shares from 0 to 1; null where there is none."""
+    """Returns report.json. Rates in bit/s, times in seconds, shares from 0 to 1; null for missing values."""
     auto = result.mode("Auto")
     return {
         "modes": {mode.mode: mode_document(mode, result.slo_seconds) for mode in result.modes},
@@ -62,7 +62,7 @@ def document(result: DemoResult) -> dict[str, Any]:
 
 
 def mode_document(mode: ModeResult, slo_seconds: float) -> dict[str, Any]:
-    """A mode's entry, with its phases and, per entry node, the same numbers."""
+    """Returns a mode's entry, with its phases and the same numbers for each entry node."""
     whole = summarise(mode.results, slo_seconds)
     found: dict[str, Any] = {
         "requests": whole.requests,
@@ -77,7 +77,7 @@ def mode_document(mode: ModeResult, slo_seconds: float) -> dict[str, Any]:
 
 
 def phase_document(result: PhaseResult, slo_seconds: float) -> dict[str, Any]:
-    """A phase's entry; `link_bps` 0 is a link that is cut, null one that was left as it is."""
+    """Returns a phase's entry; `link_bps` is 0 if the link is cut, null if it is not shaped."""
     whole = summarise(result.results, slo_seconds)
     return {
         "link_bps": result.phase.link_bps,
@@ -97,7 +97,7 @@ def phase_document(result: PhaseResult, slo_seconds: float) -> dict[str, Any]:
 
 
 def by_node(results: Iterable[RequestResult], slo_seconds: float) -> list[tuple[str, Any]]:
-    """The summary of each node's requests, by the node's name."""
+    """Returns the summary of each node's requests, by node."""
     found: dict[str, list[RequestResult]] = {}
     for result in results:
         found.setdefault(result.node, []).append(result)
@@ -105,26 +105,26 @@ def by_node(results: Iterable[RequestResult], slo_seconds: float) -> list[tuple[
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """A number as the report writes it; None stays None."""
+    """Rounds a number for the report; None stays None."""
     return None if value is None else round(value, digits)
 
 
 def score(mode: Mapping[str, Any]) -> float:
-    """Attainment times accuracy: the share of requests, about, that were answered rightly and in time."""
+    """Returns attainment times accuracy: about the share of requests with a correct response in time."""
     return (mode["slo_attainment"] or 0.0) * (mode["accuracy"] or 0.0)
 
 
 def complaints(report: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Why the demo is not a success, a sentence each: a mode that did not run, a request lost in Auto."""
+    """Yields why the demo failed: modes that did not run, requests lost in Auto."""
     found = []
     for name in wanted:
         mode = report["modes"].get(name)
         if mode is None:
             found.append(f"{name} did not run")
         elif mode.get("error"):
-            found.append(f"{name} did not run to its end: {mode['error']}")
+            found.append(f"{name} did not complete: {mode['error']}")
         elif mode["requests"] == 0:
-            found.append(f"{name} had no request to answer")
+            found.append(f"{name} received no requests")
     auto = report["modes"].get("Auto")
     for phase in auto["phases"] if auto else []:
         if phase["failed"]:

@@ -1,4 +1,4 @@
-"""The held-out images that the demo sends, in an order that is the same in every run."""
+"""The held-out images that the demo sends, in the same order in every run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SEED = 11
 
 @dataclass(frozen=True)
 class Samples:
-    """Images FP32 [n, 1, height, width] in 0..1, as the model takes them, and their labels [n]."""
+    """Images FP32 [n, 1, height, width] in 0..1, as the model expects them, and their labels [n]."""
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
 
     @classmethod
     def load(cls, path: Path, offset: int = 0) -> Samples:
-        """Reads `heldout.npz`; `offset` turns the order, so that nodes do not send the same at once."""
+        """Reads `heldout.npz`; `offset` rotates the order, so that nodes send different images at a time."""
         with np.load(path) as held_out:
             images, labels = held_out["images"], held_out["labels"]
         order = np.roll(np.random.default_rng(SEED).permutation(len(labels)), -offset)

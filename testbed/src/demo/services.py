@@ -12,7 +12,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(duration: str) -> float:
-    """`150ms` as 0.15; ValueError for anything that is no duration."""
+    """Parses `150ms` as 0.15. Raises ValueError if the text is not a duration."""
     found = _DURATION.fullmatch(duration)
     if found is None:
         raise ValueError(f"{duration!r} is not a duration: write a number and us, ms, s, m or h, e.g. 150ms")
@@ -20,12 +20,12 @@ def seconds(duration: str) -> float:
 
 
 def slo_seconds(service: Document) -> float:
-    """The latency that the service promises."""
+    """Returns the latency of the service's SLO in seconds."""
     return seconds(service["spec"]["slo"]["latency"])
 
 
 def condition_lines(service: Document) -> list[str]:
-    """One line a condition, as written: type, status, reason and message."""
+    """Yields one line per condition: type, status, reason and message."""
     found = []
     for condition in service.get("status", {}).get("conditions", []):
         message = f": {condition['message']}" if condition.get("message") else ""
@@ -34,19 +34,19 @@ def condition_lines(service: Document) -> list[str]:
 
 
 def ready(service: Document) -> bool:
-    """Whether Ready is True of the generation that is there now."""
+    """Whether Ready is True for the current generation."""
     status = service.get("status", {})
     conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
     return conditions.get("Ready") == "True" and status.get("observedGeneration") == generation(service)
 
 
 def generation(found: Document) -> int:
-    """Which version of the spec an object has."""
+    """Returns the generation of an object's spec."""
     return int(found["metadata"]["generation"])
 
 
 def not_carried_out(placements: Sequence[Document], mode: str) -> list[str]:
-    """Why the placements are not all in this mode, loaded and warm: a sentence each, none when they are."""
+    """Yields why Placements are not in this mode, loaded and warm; nothing if all are."""
     found = []
     for placement in placements:
         name, status = placement["metadata"]["name"], placement.get("status", {})
@@ -59,12 +59,12 @@ def not_carried_out(placements: Sequence[Document], mode: str) -> list[str]:
         elif not status.get("loaded"):
             found.append(f"{name} is not loaded: {status.get('message') or 'no message'}")
         elif status.get("activeRoute") not in [route["name"] for route in placement["spec"]["routes"]]:
-            found.append(f"{name} still answers by {status.get('activeRoute')}")
+            found.append(f"{name} still uses route {status.get('activeRoute')}")
     return found or ([] if placements else ["there are no placements"])
 
 
 def entry_nodes(placements: Sequence[Document]) -> list[str]:
-    """The nodes that take requests."""
+    """Returns the entry nodes."""
     return sorted(placement["spec"]["node"] for placement in placements)
 
 

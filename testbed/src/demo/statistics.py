@@ -11,10 +11,10 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class RequestResult:
-    """One request and what came of it.
+    """One request and its result.
 
-    `sent` is in seconds of the monotonic clock, `latency` in seconds. `right`: whether the answer was the
-    image's label. `error` says why there was no answer; None when there was one.
+    `sent` is in seconds of the monotonic clock, `latency` in seconds. `right`: whether the response was the
+    image's label. `error`: why there was no response, or None.
     """
 
     node: str
@@ -32,7 +32,7 @@ class RequestResult:
 
 @dataclass(frozen=True)
 class LinkSample:
-    """A bandwidth (bit/s) as a node's runtime measured it; None while it takes the link for down."""
+    """A bandwidth (bit/s) that a node's runtime measured; None if it considers the link down."""
 
     node: str
     at: float
@@ -41,7 +41,7 @@ class LinkSample:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of some requests: `attainment` over all, `accuracy` over those answered; None where there are none."""
+    """Summary of requests: `attainment` of all, `accuracy` of those with a response; None if undefined."""
 
     requests: int
     failed: int
@@ -54,7 +54,7 @@ class Summary:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value with at least `share` of them at or below it (nearest rank); None of nothing."""
+    """Returns the smallest value that at least `share` of all do not exceed (nearest rank); None if empty."""
     if not values:
         return None
     ranked = sorted(values)
@@ -62,13 +62,13 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def most_frequent(pairs: Iterable[tuple[str, str]]) -> tuple[str | None, str | None]:
-    """The (exit, cut) most requests were answered by; of equals the one seen first."""
+    """Returns the most frequent (exit, cut) of the responses; the first one seen if there is a tie."""
     counted = Counter(pairs).most_common(1)
     return counted[0][0] if counted else (None, None)
 
 
 def summarise(results: Sequence[RequestResult], slo_seconds: float) -> Summary:
-    """A failed request counts against the attainment, and not in accuracy or latency."""
+    """Returns the summary; a failed request lowers the attainment and is left out of accuracy and latency."""
     answered = [result for result in results if not result.failed]
     latencies = [result.latency for result in answered]
     in_time = sum(latency <= slo_seconds for latency in latencies)
@@ -86,7 +86,7 @@ def summarise(results: Sequence[RequestResult], slo_seconds: float) -> Summary:
 
 
 def route_switches(results: Iterable[RequestResult]) -> int:
-    """How often a node's requests, by when they were sent, went another (exit, cut) than the one before."""
+    """Returns how often the (exit, cut) changed between consecutive requests of a node."""
     by_node: dict[str, list[tuple[str | None, str | None]]] = {}
     for result in sorted(results, key=lambda a: a.sent):
         if not result.failed:
@@ -95,7 +95,7 @@ def route_switches(results: Iterable[RequestResult]) -> int:
 
 
 def median_bps(samples: Iterable[LinkSample]) -> float | None:
-    """The middle of what was measured; None when nothing was, or the link was mostly taken for down."""
+    """Returns the median of the measurements; None if there are none or most say that the link is down."""
     values = [sample.bps for sample in samples]
     up = [value for value in values if value is not None]
     return quantile(up, 0.5) if 2 * len(up) > len(values) else None

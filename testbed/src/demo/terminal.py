@@ -18,7 +18,7 @@ from demo.statistics import median_bps as middle
 
 
 def phase_rows(result: ModeResult, slo_seconds: float) -> list[tuple[str, ...]]:
-    """One row a phase begun so far; `accuracy so far` is over the mode up to and with that phase."""
+    """Returns one row per phase that began; `accuracy so far` covers the mode up to the end of that phase."""
     rows: list[tuple[str, ...]] = []
     before: list[RequestResult] = []
     for phase in result.phases:
@@ -44,7 +44,7 @@ def phase_rows(result: ModeResult, slo_seconds: float) -> list[tuple[str, ...]]:
 
 
 def mode_table(result: ModeResult, slo_seconds: float) -> Table:
-    """The mode so far."""
+    """Returns the table of the mode so far."""
     table = Table(title=f"{result.mode}   (SLO {milliseconds(slo_seconds)})", title_justify="left")
     for index, column in enumerate(PHASE_COLUMNS):
         table.add_column(column, justify="left" if index in (2, 3) else "right", no_wrap=True)
@@ -57,7 +57,7 @@ def mode_table(result: ModeResult, slo_seconds: float) -> Table:
 
 
 class Display:
-    """Shows one mode while it plays."""
+    """Shows one mode while it runs."""
 
     def __init__(self, console: Console, slo_seconds: float) -> None:
         self._console, self._slo = console, slo_seconds
@@ -76,7 +76,7 @@ class Display:
             self._live.stop()
 
     def show(self, result: ModeResult) -> None:
-        """The table again; without a terminal a line for each phase that another one follows."""
+        """Updates the table; without a terminal, prints a line for each completed phase."""
         if self._console.is_terminal:
             self._live.update(mode_table(result, self._slo), refresh=True)
             return
@@ -84,7 +84,7 @@ class Display:
             self._line(result.mode, row)
 
     def close(self, result: ModeResult) -> None:
-        """After the last phase."""
+        """Completes the output after the last phase."""
         self.show(result)
         if not self._console.is_terminal:
             for row in phase_rows(result, self._slo)[self._lines :]:
@@ -97,7 +97,7 @@ class Display:
 
 
 def comparison(report: Mapping[str, Any]) -> Table:
-    """The modes side by side."""
+    """Returns the table that compares the modes."""
     table = Table(title=f"The modes compared   (SLO {milliseconds(report['slo_s'])})", title_justify="left")
     for index, column in enumerate(MODE_COLUMNS):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)

@@ -10,7 +10,7 @@ from demo.phases import CUT
 from testbed import Testbed, images
 from testbed.topology import NodeSpec
 
-# Their speeds are set once the model is there: see `calibration`.
+# Their speeds are set once the model exists: see `calibration`.
 NODES = (
     NodeSpec("edge-a", "gateway", None),
     NodeSpec("edge-b", "camera", None),
@@ -19,7 +19,7 @@ NODES = (
 
 
 class TestbedCluster:
-    """A testbed that the demo starts and, unless told to keep it, takes down."""
+    """A testbed that the demo starts and, unless it is to be kept, tears down."""
 
     __test__ = False
     shaped = True

@@ -1,4 +1,4 @@
-"""The trained model of the example, made once and kept."""
+"""Trains the example's model once and caches it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE_WITH = ("jax", "jaxlib", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Where the files of a training run lie."""
+    """Paths of the files of a training run."""
 
     folder: Path
 
@@ -41,7 +41,7 @@ class TrainedModel:
 
 
 def key(script: bytes, versions: Mapping[str, str]) -> str:
-    """Names a training run by what decides its outcome: the script and the libraries' versions."""
+    """Returns the key of a training run, from all that affects its result: script and library versions."""
     digest = hashlib.sha256(script)
     for name, number in sorted(versions.items()):
         digest.update(f"\n{name}=={number}".encode())
@@ -49,7 +49,7 @@ def key(script: bytes, versions: Mapping[str, str]) -> str:
 
 
 class Training:
-    """The model of a training script from `cache`/models, trained (a minute or two) if need be."""
+    """The model of a training script in `cache`/models; trained (one to two minutes) if it is missing."""
 
     def __init__(self, script: Path, cache: Path, say: Callable[[str], None]) -> None:
         self._script, self._say = script, say
@@ -59,7 +59,7 @@ class Training:
         self._stopped = False
 
     def run(self) -> TrainedModel:
-        """Returns when the model is there. Raises StepFailed."""
+        """Returns once the model exists. Raises StepFailed."""
         folder = self.model.folder
         if self.model.complete():
             return self.model
@@ -75,13 +75,13 @@ class Training:
         return self.model
 
     def stop(self) -> None:
-        """Ends a run that is under way on another thread, which then raises StepFailed."""
+        """Ends a run on another thread, which then raises StepFailed."""
         self._stopped = True
         if self._process is not None:
             self._process.terminate()
 
     def _train(self, out: Path) -> None:
-        """Runs the script as a user would; its lines are passed on."""
+        """Runs the script as a user would, and prints its output."""
         argv = [sys.executable, str(self._script), "--out", str(out)]
         last = ""
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -11,7 +11,7 @@ from demo.errors import NotInTime
 def wait_for(
     what: str, ready: Callable[[], bool], seconds: float, state: Callable[[], str], every: float = 1.0
 ) -> None:
-    """Polls `ready` until it holds; NotInTime shows the state at the deadline."""
+    """Polls until `ready` is True. Raises NotInTime with the state at the deadline."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

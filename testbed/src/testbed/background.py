@@ -1,4 +1,4 @@
-"""Work on a thread that ends with the block that it accompanies."""
+"""Work on a thread that ends with a block."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 def in_background(work: Callable[[], object], abort: Callable[[], object]) -> Iterator[None]:
     """Runs `work` on a thread while the block runs; both have ended when this returns.
 
-    When the block fails or is interrupted, `abort` is called, which has to make `work` end soon, and the
-    block's error is raised. When `work` fails, its error is raised at the end of the block.
+    If the block fails or is interrupted, `abort` is called, which must make `work` end soon, and the block's
+    error is raised. If `work` fails, its error is raised at the end of the block.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
         running = pool.submit(work)

@@ -1,4 +1,4 @@
-"""The testbed of a checkout, as a library: what the commands, the demo and the end-to-end tests use."""
+"""The testbed of a checkout as a library, for the commands, the demo and the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Link:
     network: Network
 
     def set_rate(self, bps: float | None) -> None:
-        """Shapes both directions to `bps` bit/s; None takes the shaping away."""
+        """Shapes both directions to `bps` bit/s; None removes the limit."""
         self.network.set_rate(self.node, None if bps is None else checked_rate(bps))
 
     def cut(self) -> None:
@@ -55,22 +55,20 @@ class Node:
     name: str
 
     def set_speed(self, speed: float | None) -> None:
-        """Gives all pods of the node together `speed` cores; None as much as the machine has."""
+        """Limits all pods of the node together to `speed` cores; None removes the limit."""
         self.bed.set_speed(self.name, speed)
 
     def kill(self) -> None:
-        """A power cut: kubelet, containerd and all pods end at once, and the network is down."""
+        """Cuts the power: kubelet, containerd and all pods end immediately, and the network is down."""
         self.bed.kill_node(self.name)
 
     def reboot(self, offline: bool = False) -> None:
-        """A power cycle: everything of the node ends and starts again; `offline`: with its link cut."""
+        """Power-cycles the node: all of its processes end and start again; `offline`: with its link cut."""
         self.bed.reboot_node(self.name, offline)
 
 
 class Testbed:
-    """One cluster per checkout. Any process may call any method; those that change the cluster wait for each
-    other.
-    """
+    """One cluster per checkout. Any process can call any method; only one at a time changes the cluster."""
 
     __test__ = False
 
@@ -82,13 +80,13 @@ class Testbed:
     def of_checkout(cls, root: Path, cache: Path | None = None, sources: Path | None = None) -> Testbed:
         """The testbed with its state in root/.testbed.
 
-        `cache` (default: root/.cache) may be shared between testbeds; `sources` (default: root) is
-        the checkout that the images are built from.
+        `cache` (default: root/.cache) can be shared between testbeds; `sources` (default: root) is
+        the checkout from which the images are built.
         """
         return cls(Layout.of_checkout(root, cache, sources))
 
     def build(self, progress: Progress = print_line) -> None:
-        """Builds the cluster's programs and all images into the cache, side by side, and starts nothing."""
+        """Builds the cluster's programs and all images into the cache, in parallel. Starts nothing."""
         prerequisites.check(progress)
         with holding(self.layout.lock) as lock_fd:
             record = self._cluster.record()
@@ -109,11 +107,10 @@ class Testbed:
         progress: Progress = print_line,
         beside: Sequence[Build] = (),
     ) -> None:
-        """Boots the cluster and waits until every node is Ready. Does nothing when it runs; cleans up after
+        """Boots the cluster and waits until every node is Ready. Does nothing if it runs; cleans up after
         a crash.
 
-        `beside` names images that will be wanted: they are built while the programs are and the cluster
-        boots.
+        `beside` names images to build in parallel with the programs and the boot of the cluster.
         """
         prerequisites.check(progress)
         with holding(self.layout.lock) as lock_fd:
@@ -129,20 +126,16 @@ class Testbed:
                 raise
 
     def down(self) -> None:
-        """Ends the cluster and removes everything of it, whatever state it is in. The logs stay until the
-        next `up`.
-        """
+        """Tears the cluster down from any state. The logs are kept until the next `up`."""
         with holding(self.layout.lock):
             self._cluster.remove()
 
     def running(self) -> bool:
-        """Whether the cluster was brought up to the end and lives."""
+        """Whether the cluster was brought up completely and runs."""
         return self.layout.booted.exists() and self._cluster.record() is not None
 
     def status(self) -> dict[str, Any]:
-        """What runs: nodes with readiness and link (rate in bit/s), and daemons with how often they were
-        started.
-        """
+        """Returns the nodes with readiness and link rate (bit/s), and how often each daemon was started."""
         if not self.running():
             return {"running": False}
         network, topology = self._network(), self.topology
@@ -183,7 +176,7 @@ class Testbed:
         return Node(self, self.topology.node(node).name)
 
     def in_node(self, node: str) -> list[str]:
-        """Argv prefix that runs a program of this machine in the node's network."""
+        """Returns the argv prefix that runs a program of this machine in the node's network."""
         name = self.topology.node(node).name
         return ["nsenter", f"--net=/proc/{self._require().pid}/root/run/netns/{name}", "--"]
 
@@ -194,13 +187,14 @@ class Testbed:
         return self._client("helm", args, None)
 
     def client_command(self, program: str, args: Sequence[str]) -> list[str]:
-        """The whole argv of kubectl or helm against this cluster, for who wants the terminal."""
+        """Returns the argv of kubectl or helm for this cluster, to run it on the terminal."""
         config = f"--kubeconfig={self.layout.kubeconfig}"
         return [*self.in_node(CLOUD), str(self._binaries()[program]), config, *args]
 
     def images(self, progress: Progress = print_line) -> dict[str, str]:
-        """Builds the operator's and the runtime's images where they changed, and imports them where they may
-        run; returns their references by name.
+        """Builds the images of operator and runtime if needed, and imports them into their nodes.
+
+        Returns their references by name.
         """
         with holding(self.layout.lock):
             builder = Builder(self.layout, self._require(), progress)
@@ -213,8 +207,8 @@ class Testbed:
         return {"operator": operator.reference, "runtime": runtime.reference}
 
     def start_triton(self, progress: Progress = print_line) -> None:
-        """A Triton server without models: triton.triton.svc.cluster.local, 8000 HTTP, 8001 gRPC, 8002
-        metrics.
+        """Starts a Triton server without models: triton.triton.svc.cluster.local, ports 8000 (HTTP), 8001
+        (gRPC) and 8002 (metrics).
         """
         with holding(self.layout.lock):
             builder = Builder(self.layout, self._require(), progress)
@@ -225,7 +219,7 @@ class Testbed:
                 self._wait_available("triton", "triton")
 
     def start_prometheus(self, progress: Progress = print_line) -> str:
-        """Prometheus on the cloud side; returns its URL, which is to be reached from inside the networks."""
+        """Starts Prometheus on the cloud side; returns its URL inside the testbed's networks."""
         url = f"http://{self.topology.address(CLOUD)}:{prometheus.PORT}"
         with holding(self.layout.lock), step(progress, "Prometheus"):
             machine = self._cluster.machine(PROMETHEUS)
@@ -258,7 +252,7 @@ class Testbed:
             self._cluster.power_on(root, self.topology, spec, self._binaries())
 
     def _client(self, program: str, args: Sequence[str], text: str | None) -> str:
-        # An interruption between its start and the wait for it must not leave it behind.
+        # Stops it even if an interruption comes between its start and the wait for it.
         ends_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
         try:
             return run([*ends_with_us, *self.client_command(program, args)], text=text)
@@ -289,9 +283,7 @@ class Testbed:
         )
 
     def _adopt(self, nodes: Sequence[NodeSpec] | None) -> None:
-        """Takes the running cluster for the wanted one: speeds are set, other nodes would need another
-        cluster.
-        """
+        """Adapts the running cluster: sets the speeds. Raises an error if the nodes differ."""
         if nodes is None:
             return
         wanted, there = Topology.with_cloud(nodes), self.topology
@@ -303,7 +295,7 @@ class Testbed:
 
     @contextmanager
     def _building(self, root: ProcessRecord, wanted: Sequence[Build], progress: Progress) -> Iterator[None]:
-        """Builds images while the block runs; they end with the testbed's outermost machine."""
+        """Builds images while the block runs; the builds end with the testbed's outermost machine."""
         if not wanted:
             yield
             return
@@ -342,6 +334,6 @@ class Testbed:
         self.kubectl("apply", "-f", str(MANIFESTS / f"{name}.yaml"))
 
     def _wait_available(self, namespace: str, deployment: str) -> None:
-        """Waits until the deployment's pods are ready; kubectl's error says what is not."""
+        """Waits until the deployment's pods are ready. Raises kubectl's error otherwise."""
         timeout = f"--timeout={AVAILABLE_SECONDS}s"
         self.kubectl("-n", namespace, "rollout", "status", f"deployment/{deployment}", timeout)

@@ -1,8 +1,7 @@
-"""The programs of the cluster: found or built, never downloaded ready-made.
+"""Finds or builds the programs of the cluster; never downloads binaries.
 
-Sources in this order: the folder named by KUBEBUILDER_ASSETS, the cache, the Go toolchain. A program of
-another version
-is not used. What is built is fixed by the go.mod and go.sum files in `gomods/`.
+Sources in this order: the folder named by KUBEBUILDER_ASSETS, the cache, the Go toolchain. Programs of other
+versions are not used. The go.mod and go.sum files in `gomods/` pin what is built.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ KUBERNETES = "v1.34.2"
 ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
 VALE_VERSION = "v3.15.2"
 ASSETS = "KUBEBUILDER_ASSETS"
-# The compiler collects its garbage rarely: a third less work for a gigabyte more of memory.
+# Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
 
 
@@ -86,7 +85,7 @@ VALE = Program(
 
 
 def says_version(output: str, version: str) -> bool:
-    """Whether a program's answer names exactly this version (1.34.2 is not 1.34.20)."""
+    """Whether a program's output names exactly this version (1.34.2 is not 1.34.20)."""
     return re.search(rf"(?<![\d.]){re.escape(version.removeprefix('v'))}(?![\d.]*\d)", output) is not None
 
 
@@ -104,22 +103,22 @@ def _from_assets(program: Program, assets: str | None) -> Path | None:
 
 
 def build_command(programs: Sequence[Program], go: str, folder: Path) -> list[str]:
-    """The argv of a build into `folder`, fixed by the go.mod and go.sum of the programs' module.
+    """Returns the argv of a build into `folder`, pinned by go.mod and go.sum of the programs' module.
 
-    One build for all programs of a module: what they share is compiled once, and one program is linked while
-    another still compiles.
+    One build for all programs of a module compiles shared packages once, and links one program while another
+    compiles.
     """
     variables = {name: value for program in programs for name, value in program.variables.items()}
     stamps = " ".join(f"-X {name}={value}" for name, value in variables.items())
     flags = [f"-ldflags=-s -w {stamps}".rstrip(), "-gcflags=all=-dwarf=false", "-trimpath"]
     flags += ["-buildvcs=false", "-mod=readonly"]
-    # With several packages the folder decides: each program gets its package's name there.
+    # With several packages, -o must be a folder: each program gets the name of its package.
     output = folder / programs[0].name if len(programs) == 1 else f"{folder}{os.sep}"
     return [go, "build", *flags, "-o", str(output), *(program.package for program in programs)]
 
 
 def by_module(programs: Iterable[Program]) -> list[list[Program]]:
-    """The programs in groups of one module each, in their order."""
+    """Groups the programs by module, in order."""
     groups: dict[str, list[Program]] = {}
     for program in programs:
         groups.setdefault(program.module, []).append(program)
@@ -127,9 +126,7 @@ def by_module(programs: Iterable[Program]) -> list[list[Program]]:
 
 
 class Binaries:
-    """Finds or builds programs into `cache`. `inside` prefixes the build's argv, so that it ends with the
-    testbed.
-    """
+    """Finds or builds programs into `cache`. `inside`: argv prefix, so that builds end with the testbed."""
 
     def __init__(self, cache: Path, progress: Progress, inside: Sequence[str] = ()) -> None:
         self._cache, self._progress, self._inside = cache, progress, list(inside)
@@ -140,7 +137,7 @@ class Binaries:
         if missing and shutil.which("go") is None:
             raise BinaryUnavailableError(
                 f"no {missing[0].name} {missing[0].version} and no Go toolchain to build it with: "
-                f"put `go` (1.24 or newer) on PATH, name a folder with the programs by {ASSETS}, "
+                f"put `go` (1.24 or newer) on PATH, set {ASSETS} to a folder with the programs, "
                 "or use an existing cluster: set KUBECONFIG and run `make demo CLUSTER=existing`"
             )
         for group in by_module(missing):
@@ -161,7 +158,7 @@ class Binaries:
         """Builds programs of one module. Raises BinaryUnavailableError."""
         names = ", ".join(program.name for program in programs)
         self._cache.mkdir(parents=True, exist_ok=True)
-        # Built elsewhere: a build that was interrupted must not look like a program.
+        # Built in another folder: the result of an interrupted build must not look like a program.
         work = self._cache.parent / f"go-tmp-{programs[0].module}"
         unfinished = work / "programs"
         unfinished.mkdir(parents=True, exist_ok=True)
@@ -176,7 +173,9 @@ class Binaries:
             for program in programs:
                 built[program.name] = (unfinished / program.name).replace(self._cache / program.cached_name)
         except CommandFailedError as error:
-            raise BinaryUnavailableError(f"{names} {programs[0].version}: no build ({error})") from None
+            raise BinaryUnavailableError(
+                f"{names} {programs[0].version}: the build failed ({error})"
+            ) from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return built

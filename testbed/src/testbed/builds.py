@@ -1,8 +1,7 @@
 """Builds container images with mmdebstrap and buildah; the only caller of both.
 
-Everything lies in the cache folder, runs inside the testbed's outermost machine (so that it ends with it and
-its mounts
-vanish with it), and is keyed by a digest of what went in: with the same inputs nothing is built.
+Builds write to the cache folder and run inside the testbed's outermost machine, so that they and their mounts
+end with it. They are keyed by a digest of their inputs: equal inputs are not built twice.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from testbed.layout import Layout
 from testbed.processes import ProcessRecord, run, working
 from testbed.progress import Progress, step
 
-# The base is fixed, whatever Debian the machine has: the wheels' Python versions depend on it.
+# The base does not depend on the machine's Debian, since the wheels' Python versions depend on the base.
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libpython3.11", "python3", "python3-venv")
-# The Dockerfiles would get it from the network, which a build may not reach; its sources (17 MB) go again.
+# Builds of the Dockerfiles can lack network access, so the locale is built here; its sources are removed.
 LOCALE = (
     "localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8",
     "dpkg --purge locales",
@@ -34,7 +33,7 @@ NOT_INPUTS = {"__pycache__"}
 
 
 def digest_of(texts: Iterable[str], paths: Iterable[Path], root: Path) -> str:
-    """Twelve hex digits that change when a text, a file's name or a file's content below `root` does."""
+    """Returns twelve hex digits that change if a text, or a file's name or content below `root` changes."""
     total = hashlib.sha256()
     for text in texts:
         total.update(f"{len(text)}:{text}".encode())
@@ -49,8 +48,9 @@ def digest_of(texts: Iterable[str], paths: Iterable[Path], root: Path) -> str:
 
 
 def debian_source(suite: str) -> list[str]:
-    """This machine's own source of packages if it is of the same suite, so that its mirror is used; else
-    mmdebstrap's.
+    """Returns this machine's package source if it has the same suite, so that its mirror is used.
+
+    Otherwise mmdebstrap's default is used.
     """
     try:
         same = f"VERSION_CODENAME={suite}" in Path("/etc/os-release").read_text().splitlines()
@@ -62,8 +62,9 @@ def debian_source(suite: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """An image of a Dockerfile. `inputs` (below the checkout) are what it copies, relative to `context`. With
-    `tagged` the tag holds their digest, so that other inputs mean other pods.
+    """An image of a Dockerfile. inputs: the files below the checkout that it copies, relative to `context`.
+
+    tagged: the tag contains their digest, so that pods are replaced when the inputs change.
     """
 
     name: str
@@ -75,14 +76,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Image:
-    """An OCI archive, and what manifests call the image in it."""
+    """An OCI archive, and the reference of its image in manifests."""
 
     archive: Path
     reference: str
 
 
 class Builder:
-    """Builds into the cache of one checkout."""
+    """Builds images into the cache of one checkout."""
 
     def __init__(self, layout: Layout, root: ProcessRecord, progress: Progress) -> None:
         self._layout, self._progress = layout, progress
@@ -90,7 +91,7 @@ class Builder:
         self._work = layout.cache / "buildah"
 
     def image(self, recipe: Recipe, reference: str) -> Image:
-        """The image of the recipe, built if its inputs changed."""
+        """Returns the image of the recipe, built if its inputs changed."""
         layout = self._layout
         digest = digest_of(
             [self._base_digest(), str(recipe.target), reference],
@@ -106,7 +107,7 @@ class Builder:
                 with step(self._progress, f"image {recipe.name}", announce=True):
                     self._build(recipe, base, reference, target)
             except CommandFailedError as error:
-                raise ImageUnavailableError(f"the image {recipe.name} does not build: {error}") from None
+                raise ImageUnavailableError(f"image {recipe.name}: the build failed: {error}") from None
             self._remove_older(recipe.name, target)
         return Image(target, reference)
 
@@ -130,7 +131,7 @@ class Builder:
         return self._run("buildah", *storage, command, *argv)
 
     def _base(self) -> str:
-        """A Debian with Python in buildah's storage."""
+        """Builds a Debian with Python in buildah's storage."""
         reference = f"localhost/edge-testbed/base:{self._base_digest()}"
         try:
             self._buildah("inspect", "--type", "image", reference)
@@ -185,7 +186,7 @@ class Builder:
         )
         unfinished = target.with_name(f".{target.name}")
         unfinished.unlink(missing_ok=True)
-        # zstd: every node unpacks the archive, with gzip in twice the time.
+        # zstd: every node unpacks the archive, which takes twice the time with gzip.
         archive = f"oci-archive:{unfinished}:{reference}"
         self._buildah("push", "--quiet", "--compression-format=zstd", reference, archive)
         unfinished.replace(target)

@@ -1,6 +1,4 @@
-"""The testbed's control groups: one per node, for the speed of its device class. Versions 1 and 2 of the
-kernel's API.
-"""
+"""The testbed's control groups (v1 and v2): one per node, for the speed of its device class."""
 
 from __future__ import annotations
 
@@ -17,9 +15,9 @@ V2_CONTROLLERS = "+cpu +cpuset +io +memory +pids"
 
 
 def cpu_quota(speed: float) -> tuple[int, int]:
-    """(quota, period) in microseconds for a speed in cores. The kernel grants no quota below 1 ms: a slower
-    node gets
-    a longer period instead.
+    """Returns (quota, period) in microseconds for a speed in cores.
+
+    The kernel rejects a quota below 1 ms, so a slower node gets a longer period.
     """
     quota = round(checked_speed(speed) * PERIOD_US)
     if quota >= LEAST_QUOTA_US:
@@ -28,14 +26,14 @@ def cpu_quota(speed: float) -> tuple[int, int]:
 
 
 def hierarchies(mounts: str) -> list[tuple[Path, str]]:
-    """(mount point, kind) of each hierarchy in the text of /proc/self/mounts."""
+    """Returns (mount point, kind) of each hierarchy in the text of /proc/self/mounts."""
     found = [(Path(fields[1]), fields[2]) for line in mounts.splitlines() if len(fields := line.split()) > 2]
     return [(path, kind) for path, kind in found if kind in ("cgroup", "cgroup2")]
 
 
 @dataclass(frozen=True)
 class ControlGroups:
-    """The groups below `/<name>` of every hierarchy."""
+    """The groups below `/<name>` in every hierarchy."""
 
     name: str
     mounted: tuple[tuple[Path, str], ...]
@@ -49,13 +47,13 @@ class ControlGroups:
         return [path / self.name for path, _ in self.mounted]
 
     def path(self, node: str) -> str:
-        """The node's group as the kubelet names it."""
+        """Returns the kubelet's name of the node's group."""
         return f"/{self.name}/{node}"
 
     def create(self, node: str) -> None:
         for mount, kind in self.mounted:
             if kind == "cgroup2":
-                # Beside version 1 there are no controllers left for it: then this changes nothing.
+                # If v1 holds the controllers, v2 has none and this has no effect.
                 for parent in (mount, mount / self.name):
                     parent.mkdir(exist_ok=True)
                     with contextlib.suppress(OSError):
@@ -67,20 +65,20 @@ class ControlGroups:
                         (group / file).write_text((group.parent / file).read_text())
 
     def set_speed(self, node: str, speed: float | None) -> None:
-        """Limits all pods of the node together; None takes the limit away."""
+        """Limits all pods of the node together; None removes the limit."""
         quota, period = (-1, PERIOD_US) if speed is None else cpu_quota(speed)
         for mount, _ in self.mounted:
             group = mount / self.name / node
             if (group / "cpu.max").exists():
                 (group / "cpu.max").write_text(f"{'max' if quota < 0 else quota} {period}")
             elif (group / "cpu.cfs_quota_us").exists():
-                # Quota off first: a new period together with the old quota may ask for more than there is.
+                # Remove the quota first: the new period with the old quota can exceed the available CPU time.
                 (group / "cpu.cfs_quota_us").write_text("-1")
                 (group / "cpu.cfs_period_us").write_text(str(period))
                 (group / "cpu.cfs_quota_us").write_text(str(quota))
 
     def remove(self, node: str | None = None, deadline_seconds: float = 10) -> None:
-        """Removes a node's groups, or all: their processes have ended before."""
+        """Removes a node's groups, or all of them, after their processes have ended."""
         roots = [root / node if node else root for root in self.roots]
 
         def gone() -> bool:

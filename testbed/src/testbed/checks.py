@@ -1,4 +1,4 @@
-"""Runs the project's checks one after another and says where the time went: what `make test` calls."""
+"""Runs the project's checks in sequence and reports their durations: the program behind `make test`."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ E2E = frozenset({"all", "e2e"})
 
 @dataclass(frozen=True)
 class Check:
-    """One command that has to end with 0."""
+    """One command that must exit with 0."""
 
     name: str
     argv: tuple[str, ...]
@@ -39,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check ended; ``seconds`` is its wall-clock time."""
+    """The result of a check; ``seconds`` is its wall-clock time."""
 
     name: str
     passed: bool
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def checks(python: str) -> tuple[Check, ...]:
-    """All checks in the order in which they find mistakes soonest."""
+    """Returns all checks, those that find errors fastest first."""
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
     folders = ("crds", "charts/edge-intelligence/crds")
@@ -59,20 +59,20 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
-        Check("graph of imports", (python, "-m", "testbed.import_graph", "--check"), LINT),
+        Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
-        Check("programs that tests ask with", (python, "-m", "testbed.client_programs"), FAST),
+        Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
-        # Here and not in the first test that needs them: on an empty machine it takes minutes.
+        # As a check of its own, since on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),
-        # The testbed's own clusters are gone before the one that everything else shares is booted.
+        # The testbed tests' clusters are torn down before the shared one is booted.
         Check("end-to-end tests", (python, *pytest, "-m", "e2e", "--durations=15", *CLUSTER_TESTS), E2E),
     )
 
 
 def run(selected: Sequence[Check]) -> list[Outcome]:
-    """Runs every check, also after one that failed: a reader wants all mistakes of one go."""
+    """Runs every check, also after a failure, so that one run reports all errors."""
     outcomes = []
     for check in selected:
         print(f"\n=== {check.name}", flush=True)
@@ -84,15 +84,15 @@ def run(selected: Sequence[Check]) -> list[Outcome]:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """The closing table: one line a check, and where the time went."""
-    lines = ["", "where the time went:"]
+    """Returns the final table: one line per check, with its duration."""
+    lines = ["", "durations:"]
     lines += [f"  {'ok    ' if o.passed else 'FAILED'} {o.seconds:8.1f} s  {o.name}" for o in outcomes]
-    lines += [f"         {sum(o.seconds for o in outcomes):8.1f} s  in all"]
+    lines += [f"         {sum(o.seconds for o in outcomes):8.1f} s  total"]
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the named group; ends with 1 when a check failed."""
+    """Runs the named group; exits with 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="testbed.checks", description=__doc__)
     parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e"])
     arguments = parser.parse_args(argv)

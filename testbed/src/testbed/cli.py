@@ -21,28 +21,26 @@ PASSED_ON = ("kubectl", "helm")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of `testbed`."""
+    """Returns the parser of the command's arguments."""
     top = argparse.ArgumentParser(
         prog="testbed",
         description="A real multi-node Kubernetes cluster on this machine, with shaped links.",
-        epilog="State and logs are in .testbed, caches in .cache. `testbed COMMAND --help` says more.",
+        epilog="State and logs are in .testbed, caches in .cache. See `testbed COMMAND --help`.",
     )
     top.add_argument(
-        "--root", type=Path, default=None, help="the checkout (default: the one around this folder)"
+        "--root", type=Path, default=None, help="the checkout (default: the one that contains this folder)"
     )
     top.add_argument(
-        "--cache", type=Path, default=None, help="the folder of the caches (default: .cache of the checkout)"
+        "--cache", type=Path, default=None, help="the cache folder (default: .cache of the checkout)"
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    up = commands.add_parser(
-        "up", help="boot the cluster; does nothing when it runs, cleans up after a crash"
-    )
+    up = commands.add_parser("up", help="boot the cluster; does nothing if it runs, cleans up after a crash")
     up.add_argument(
         "--nodes",
         nargs="+",
         metavar="NODE",
-        help="how many edge nodes (3), or each as name:class or name:class:speed, e.g. edge-a:gateway:0.4",
+        help="number of edge nodes (3), or each as name:class or name:class:speed, e.g. edge-a:gateway:0.4",
     )
     up.add_argument(
         "--images", action="store_true", help="build the operator's and the runtime's images and import them"
@@ -51,23 +49,21 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--prometheus", action="store_true", help="run Prometheus on the cloud side")
 
     commands.add_parser("build", help="build the cluster's programs and images into the cache; start nothing")
-    commands.add_parser("down", help="remove the cluster; only the logs stay, until the next `up`")
+    commands.add_parser("down", help="tear the cluster down; keeps the logs until the next `up`")
     commands.add_parser(
-        "status", help="show nodes, links and daemons; ends with 1 when the cluster is not running"
+        "status", help="show nodes, links and daemons; exits with 1 if the cluster is not running"
     )
     for program in PASSED_ON:
-        commands.add_parser(
-            program, help=f"run {program} against the cluster: everything after it is {program}'s"
-        )
+        commands.add_parser(program, help=f"run {program} against the cluster with all further arguments")
 
     link = commands.add_parser("link", help="shape, cut or restore a node's access link, both directions")
     link.add_argument("node", metavar="NODE")
     what = link.add_mutually_exclusive_group(required=True)
     what.add_argument("--rate", metavar="RATE", help="bit/s, e.g. 250k or 2M; none: no limit")
-    what.add_argument("--cut", action="store_true", help="pull the cable")
-    what.add_argument("--restore", action="store_true", help="plug it in again")
+    what.add_argument("--cut", action="store_true", help="cut the link")
+    what.add_argument("--restore", action="store_true", help="restore the link")
 
-    klass = commands.add_parser("class", help="set how fast a node is")
+    klass = commands.add_parser("class", help="set the speed of a node")
     klass.add_argument("node", metavar="NODE")
     klass.add_argument(
         "--speed", required=True, metavar="SPEED", help="cores for all of its pods, e.g. 0.2; none: no limit"
@@ -76,18 +72,20 @@ def parser() -> argparse.ArgumentParser:
     node = commands.add_parser("node", help="a power cut or a power cycle of a node")
     node.add_argument("node", metavar="NODE")
     power = node.add_mutually_exclusive_group(required=True)
-    power.add_argument("--kill", action="store_true", help="everything of the node ends at once")
-    power.add_argument("--reboot", action="store_true", help="everything of the node ends and starts again")
+    power.add_argument("--kill", action="store_true", help="end all processes of the node immediately")
+    power.add_argument(
+        "--reboot", action="store_true", help="end all processes of the node and start them again"
+    )
     node.add_argument("--offline", action="store_true", help="with --reboot: the link stays cut")
 
-    logs = commands.add_parser("logs", help="name the log files, or print the end of one")
+    logs = commands.add_parser("logs", help="list the log files, or print the end of one")
     logs.add_argument("daemon", nargs="?", metavar="DAEMON", help="e.g. kubelet-edge-a")
     logs.add_argument("--lines", type=int, default=50, metavar="N")
     return top
 
 
 def nodes_of(texts: Sequence[str] | None) -> list[NodeSpec] | None:
-    """The edge nodes that --nodes names, or None for the default."""
+    """Returns the edge nodes of --nodes, or None for the default."""
     if texts is None:
         return None
     if len(texts) == 1 and texts[0].isdigit():
@@ -96,15 +94,15 @@ def nodes_of(texts: Sequence[str] | None) -> list[NodeSpec] | None:
 
 
 def checkout(start: Path) -> Path:
-    """The folder around `start` that holds the testbed's sources."""
+    """Returns the checkout that contains `start`."""
     for folder in (start, *start.parents):
         if (folder / "testbed" / "src" / "testbed").is_dir():
             return folder
-    raise BadValueError(f"{start} is in no checkout of this project: go into one, or name it by --root")
+    raise BadValueError(f"{start} is not in a checkout of this project: change to one, or pass --root")
 
 
 def show_status(bed: Testbed) -> int:
-    """Prints what runs; 1 when nothing does."""
+    """Prints the state; returns 1 if the cluster is not running."""
     status = bed.status()
     if not status["running"]:
         print(NOT_RUNNING)
@@ -123,10 +121,13 @@ def show_status(bed: Testbed) -> int:
 
 
 def show_logs(bed: Testbed, daemon: str | None, lines: int) -> int:
-    """Prints the names of the logs, or the end of one."""
+    """Prints the names of the logs, or the end of one log."""
     logs = sorted(bed.layout.logs.glob("*.log"))
     if daemon is None:
-        print("\n".join(str(path) for path in logs) or f"no logs in {bed.layout.logs}: nothing ran yet")
+        print(
+            "\n".join(str(path) for path in logs)
+            or f"no logs in {bed.layout.logs}: start the testbed with `testbed up`"
+        )
         return 0
     for path in logs:
         if path.stem == daemon:
@@ -136,7 +137,7 @@ def show_logs(bed: Testbed, daemon: str | None, lines: int) -> int:
 
 
 def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
-    """`testbed up` with what it was asked for beside the cluster."""
+    """Runs `testbed up`, with the requested images and servers."""
     nodes, was_there = nodes_of(args.nodes), bed.running()
     try:
         wanted = [images.operator_image, images.runtime_image] if args.images else []
@@ -154,7 +155,7 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The testbed's own arguments, and what follows the name of a program that it passes on to."""
+    """Splits the arguments into the testbed's own and those of the program that it runs."""
     for place, word in enumerate(argv):
         if word in PASSED_ON:
             return list(argv[: place + 1]), list(argv[place + 1 :])
@@ -162,7 +163,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
-    """Does what the arguments say and returns the exit status."""
+    """Executes the command; returns the exit status."""
     bed = Testbed.of_checkout(args.root or checkout(Path.cwd()), args.cache)
     match args.command:
         case "up":
@@ -199,7 +200,7 @@ def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
 
 
 def parse_speed(text: str) -> float | None:
-    """A speed in cores; `none` is no limit."""
+    """Parses a speed in cores; `none` means no limit."""
     if text == "none":
         return None
     try:
@@ -212,13 +213,13 @@ def parse_speed(text: str) -> float | None:
 
 def _interrupted(number: int, _frame: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # once is enough: what follows takes everything away
-    sys.stderr.write("testbed: interrupted: taking everything away\n")
+        signal.signal(each, signal.SIG_IGN)  # ignore further ones: the teardown has begun
+    sys.stderr.write("testbed: interrupted: tearing the cluster down\n")
     raise SystemExit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 refused or failed (3: not running), 2 wrong arguments."""
+    """Returns the exit status: 0 done, 1 refused or failed (3: not running), 2 wrong arguments."""
     own, passed_on = split(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(own)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,6 @@
-"""The programs that only the project's tests ask servers with: installed where that is possible.
+"""Client programs that only the project's tests need; installed if possible.
 
-`python -m testbed.client_programs` ends with 1 and a sentence where it is not.
+`python -m testbed.client_programs` exits with 1 and a message if that is not possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PACKAGES: Final = {"curl": "curl", "javac": "default-jdk-headless"}
 
 
 def refusal(user: int, may_apt: bool, missing: list[str]) -> str | None:
-    """The one sentence that says why the tests cannot have what they need, or None."""
+    """Returns why the programs cannot be installed, with the fix; None if they can."""
     if missing and not (may_apt and user == 0):
         names = " ".join(missing)
         return f"the tests need {names}, which are installed for root on Debian only: install them"
@@ -26,14 +26,14 @@ def refusal(user: int, may_apt: bool, missing: list[str]) -> str | None:
 
 
 def main() -> int:
-    """Has the programs, or says why not."""
+    """Installs the programs, or prints why it cannot."""
     missing = missing_packages(packages=PACKAGES)
     sentence = refusal(os.geteuid(), debian(), missing)
     try:
         if sentence:
             raise MachineUnfitError(sentence)
         if missing:
-            install(missing, print_line, "run the tests where they are")
+            install(missing, print_line, "run the tests on a machine that has them")
     except MachineUnfitError as error:
         print(error, file=sys.stderr)
         return 1

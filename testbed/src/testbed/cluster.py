@@ -24,7 +24,7 @@ API_SECONDS, NODES_SECONDS, CONTAINERD_SECONDS = 90, 120, 30
 
 
 class Cluster:
-    """The machines of one checkout. Holds no state of its own: everything is read from the layout's files."""
+    """The machines of one checkout. Stateless: all state is in the layout's files."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -43,14 +43,14 @@ class Cluster:
         return replace(self.machine(name), binds={str(nodes.FOLDER): folder})
 
     def record(self) -> ProcessRecord | None:
-        """The process that everything else is inside of."""
+        """The outermost machine, which contains all others."""
         return self.machine(ROOT).record()
 
     def start_root(self, lock_fd: int) -> ProcessRecord:
         return self.machine(ROOT).start([], lock_fd=lock_fd)
 
     def boot(self, root: ProcessRecord, topology: Topology, binary: dict[str, Path]) -> None:
-        """Starts every machine of the cluster; none is waited for."""
+        """Starts every machine of the cluster without waiting for them."""
         layout = self.layout
         Network(root).build(topology)
         authority = Authority(layout.pki, datetime.datetime.now(datetime.UTC))
@@ -83,7 +83,7 @@ class Cluster:
         self.node_machine(node.name).start(daemons, inside=root, netns=node.name)
 
     def power_off(self, root: ProcessRecord, node: str) -> None:
-        """Ends all of the node at once; its disk (containerd's and the kubelet's folders) stays."""
+        """Ends all processes of the node immediately; keeps the folders of containerd and the kubelet."""
         network = Network(root)
         network.set_up(node, False)
         self.machine(node).kill()
@@ -91,7 +91,7 @@ class Cluster:
         self.cgroups.remove(node)
 
     def on_every(self, names: Sequence[str], work: Callable[[str, ProcessRecord], object]) -> None:
-        """Does `work` on the named nodes side by side, once their containerd answers."""
+        """Runs `work` on the named nodes in parallel, once their containerd responds."""
 
         def on(name: str) -> None:
             machine = self.machine(name)
@@ -99,7 +99,7 @@ class Cluster:
             wait_until(
                 lambda: machine.record() is not None and _containerd_answers(machine.record()),
                 CONTAINERD_SECONDS,
-                lambda: f"containerd of node {name} does not answer: {tail(log)}",
+                lambda: f"containerd of node {name} does not respond: {tail(log)}",
             )
             record = machine.record()
             assert record is not None
@@ -118,7 +118,7 @@ class Cluster:
         wait_until(
             ready,
             API_SECONDS,
-            lambda: f"the API server does not answer: {tail(self.layout.logs / 'kube-apiserver.log')}",
+            lambda: f"the API server does not respond: {tail(self.layout.logs / 'kube-apiserver.log')}",
             every_seconds=0.25,
         )
 
@@ -140,7 +140,7 @@ class Cluster:
         )
 
     def remove(self) -> None:
-        """Ends every process and removes every control group and file, except the logs."""
+        """Ends every process and removes all control groups and files, except the logs."""
         self.machine(ROOT).kill()
         self.cgroups.remove()
         if self.layout.state.is_dir():
@@ -155,7 +155,7 @@ def _containerd_answers(node: ProcessRecord | None) -> bool:
 
 
 def readiness(kubectl: Callable[..., str]) -> dict[str, bool]:
-    """Whether each registered node says that it is ready."""
+    """Returns whether each registered node is Ready."""
     items = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     return {
         item["metadata"]["name"]: any(

@@ -14,7 +14,7 @@ from testbed.topology import API_SERVICE, CLOUD, SERVICES, Topology
 
 API_PORT = 6443
 ETCD = "http://127.0.0.1:2379"
-# What the control plane does without: the testbed has no storage classes, no bootstrap tokens, no cloud.
+# Disabled controllers: the testbed has no storage classes, bootstrap tokens or cloud provider.
 UNUSED_CONTROLLERS = (
     "certificatesigningrequest-approving-controller",
     "certificatesigningrequest-cleaner-controller",
@@ -32,17 +32,17 @@ UNUSED_CONTROLLERS = (
     "node-route-controller",
     "cloud-node-lifecycle-controller",
 )
-# Two threads each: the control plane shares the machine with what is measured on it.
+# Two threads each, since the control plane shares the machine with measurements.
 QUIET = {"GOMAXPROCS": "2"}
 
 
 def server(topology: Topology) -> str:
-    """The API server's URL, inside the testbed's networks."""
+    """Returns the API server's URL inside the testbed's networks."""
     return f"https://{topology.address(CLOUD)}:{API_PORT}"
 
 
 def kubeconfig(layout: Layout, topology: Topology, user: str) -> str:
-    """A kubeconfig for the certificate `user`; it works from inside the testbed's networks."""
+    """Returns a kubeconfig for the certificate `user`, which works inside the testbed's networks."""
     pki = layout.pki
     return yaml.safe_dump(
         {
@@ -70,14 +70,14 @@ def kubeconfig(layout: Layout, topology: Topology, user: str) -> str:
 
 
 def write_kubeconfig(layout: Layout, topology: Topology, user: str) -> Path:
-    """The file of the kubeconfig of a certificate."""
+    """Returns the path of a certificate's kubeconfig."""
     path = layout.state / f"{user}.kubeconfig"
     path.write_text(kubeconfig(layout, topology, user))
     return path
 
 
 def issue_certificates(authority: Authority, topology: Topology) -> None:
-    """What the control plane's programs identify themselves by."""
+    """Creates the certificates of the control plane's programs."""
     authority.service_account_keys()
     cloud = topology.address(CLOUD)
     names = [
@@ -95,7 +95,7 @@ def issue_certificates(authority: Authority, topology: Topology) -> None:
 
 
 def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequence[Daemon]:
-    """The programs of the control plane, with their kubeconfigs written."""
+    """Writes the kubeconfigs, and returns the programs of the control plane."""
     pki, cloud = layout.pki, topology.address(CLOUD)
     api = f"tcp:{cloud}:{API_PORT}"
 

@@ -1,9 +1,8 @@
-"""Tells Prometheus which pods to scrape: Debian's build of it cannot ask Kubernetes itself.
+"""Service discovery for Prometheus: Debian's build lacks that of Kubernetes.
 
 Runs as a file of its own with the standard library only: `python -I discovery.py SERVER CA CERTIFICATE KEY
-TARGETS`.
-Asks the API server every few seconds and writes TARGETS, a file for Prometheus' file_sd, when the answer
-changed.
+TARGETS`. Polls the API server every few seconds and writes TARGETS, a file for Prometheus' file_sd, if the
+pods changed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ANNOTATION = "prometheus.io/"
 
 
 def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The groups of file_sd for the running pods annotated prometheus.io/scrape: "true"."""
+    """Returns the groups of file_sd for the running pods annotated prometheus.io/scrape: "true"."""
     groups = []
     for pod in pods:
         meta, status = pod["metadata"], pod.get("status", {})
@@ -44,7 +43,7 @@ def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Asks and writes until it is ended."""
+    """Polls and writes until terminated."""
     server, authority, certificate, key, path = sys.argv[1:]
     context = ssl.create_default_context(cafile=authority)
     context.load_cert_chain(certificate, key)

@@ -1,16 +1,16 @@
-"""Everything the testbed raises.
+"""Errors of the testbed.
 
 TestbedError
-├── MachineUnfitError        this machine cannot host the testbed: the sentence says what to use instead
+├── MachineUnfitError        this machine cannot host the testbed; the message names an alternative
 ├── BinaryUnavailableError   a program could not be found or built
 ├── ImageUnavailableError    a container image could not be built or imported
 ├── NotRunningError          the command needs a running testbed
 ├── UnknownNodeError         no node of that name
-├── BadValueError            a rate, a speed or a node description that cannot be read
+├── BadValueError            an invalid rate, speed or node description
 ├── BusyError                another command holds the testbed
 ├── NotReadyInTimeError      a deadline passed; the message shows the state
 └── CommandFailedError       a program ended with an error; holds its output
-    └── KubectlFailed   kubectl or helm did
+    └── KubectlFailed   kubectl or helm failed
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Sequence
 
 
 class TestbedError(Exception):
-    """The base of every error of the testbed: its text is a sentence for people."""
+    """Base class of the testbed's errors; its text is a message for users."""
 
-    __test__ = False  # not a test class, whatever its name begins with
+    __test__ = False  # not a test class, despite its name
 
 
 class MachineUnfitError(TestbedError):
@@ -45,7 +45,7 @@ class UnknownNodeError(TestbedError):
 
 
 class BadValueError(TestbedError):
-    """A value that cannot be read."""
+    """A value is invalid."""
 
 
 class BusyError(TestbedError):

@@ -1,8 +1,7 @@
-"""Writes the go.mod that pins Kubernetes' programs again: `python -m testbed.gomods v1.34.2`.
+"""Generates the go.mod that pins Kubernetes' programs: `python -m testbed.gomods v1.34.2`.
 
-k8s.io/kubernetes names its staging modules `k8s.io/X v0.0.0` and replaces them by folders of its own
-repository; a
-module that builds from outside has to replace each by the published version that belongs to the release.
+k8s.io/kubernetes requires its staging modules as `k8s.io/X v0.0.0` and replaces them with folders of its own
+repository. A module outside it must replace each with the published version of the release.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _STAGED = re.compile(r"^\s*(k8s\.io/[\w-]+) => \./staging/", re.MULTILINE)
 
 
 def kubernetes_go_mod(upstream: str, version: str) -> str:
-    """The go.mod for `version` from the text of the go.mod of k8s.io/kubernetes at that version."""
+    """Returns the go.mod for `version`, from the go.mod of k8s.io/kubernetes at that version."""
     match = _VERSION.fullmatch(version)
     if match is None:
         raise BadValueError(f"Kubernetes version {version!r}: use e.g. v1.34.2")
@@ -40,7 +39,7 @@ def kubernetes_go_mod(upstream: str, version: str) -> str:
 
 
 def main() -> None:
-    """Writes gomods/kubernetes again for the version named on the command line."""
+    """Generates gomods/kubernetes for the version on the command line."""
     version = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         answer = run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@{version}"], cwd=Path(folder))

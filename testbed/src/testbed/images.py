@@ -1,4 +1,4 @@
-"""The container images of the testbed: which there are, and how each gets into a node."""
+"""The container images of the testbed, and how they are imported into nodes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def reference(name: str) -> str:
-    """What manifests call the image."""
+    """The image's reference in manifests."""
     return f"{REPOSITORY}/{name}:{TAG}"
 
 
 def program_image(layout: Layout, name: str, program: Path) -> Path:
-    """The archive of an image of one static program; written again only for another program."""
+    """Returns the archive of an image of one static program; rewritten if the program changed."""
     layout.images.mkdir(parents=True, exist_ok=True)
     target = layout.images / f"{program.name}.oci.tar"
     if not target.exists():
@@ -64,7 +64,7 @@ ALL: tuple[Build, ...] = (operator_image, runtime_image, triton_image)
 
 @dataclass(frozen=True)
 class Shelf:
-    """The images of one node. What was imported once is not imported again."""
+    """The images of one node; each is imported once."""
 
     layout: Layout
     node: str

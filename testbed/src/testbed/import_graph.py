@@ -1,7 +1,7 @@
-"""The graph of imports in ARCHITECTURE.md, as Mermaid.
+"""The import graph in ARCHITECTURE.md, as Mermaid.
 
-Between distributions an arrow is an import; inside one, between its packages, also a chain of imports by way
-of modules that are in no package. Arrows that follow from others are left out.
+Between distributions, an arrow is an import. Between packages of one distribution, it can also be a chain of
+imports through modules outside its packages. Transitive arrows are left out.
 """
 
 import argparse
@@ -19,7 +19,7 @@ Arrows = dict[str, set[str]]
 
 
 def diagram(packages: Sequence[str] = PACKAGES) -> str:
-    """The Mermaid text."""
+    """Returns the Mermaid text."""
     graph = grimp.build_graph(*packages, cache_dir=None)
     between: Arrows = {package: set() for package in packages}
     inside: Arrows = {}
@@ -39,19 +39,19 @@ def diagram(packages: Sequence[str] = PACKAGES) -> str:
 
 
 def _place(module: str) -> tuple[str, str]:
-    """The distribution's package, and what of it the module is in."""
+    """Returns the distribution's package and the subpackage that contains the module."""
     package, _, rest = module.partition(".")
     return package, rest.partition(".")[0]
 
 
 def _over(arrows: Arrows, kept: Iterable[str]) -> Arrows:
-    """The arrows between the kept places, over others where that is the way."""
+    """Returns the arrows between the kept nodes, directly or through other nodes."""
     ends = set(kept)
     return {place: _reached(arrows, place, ends) & ends - {place} for place in ends}
 
 
 def _reached(arrows: Arrows, start: str, ends: Iterable[str] = ()) -> set[str]:
-    """What can be reached from a place by one arrow or more, where no way leads on from an end."""
+    """Returns the ends that are reachable from a node; no path continues through an end."""
     found: set[str] = set()
     waiting = list(arrows.get(start, ()))
     while waiting:
@@ -63,7 +63,7 @@ def _reached(arrows: Arrows, start: str, ends: Iterable[str] = ()) -> set[str]:
 
 
 def _reduced(arrows: Arrows) -> Arrows:
-    """The fewest of the arrows from which the same places are reached."""
+    """Returns the transitive reduction: the fewest arrows with the same reachability."""
     left = {place: set(others) for place, others in arrows.items()}
     for place, other in _sorted(arrows):
         left[place].discard(other)
@@ -91,22 +91,22 @@ def _id(module: str) -> str:
 
 
 def written(page: str) -> str:
-    """The page with the diagram of today."""
+    """Returns the page with the current diagram."""
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n```mermaid\n{diagram()}```\n\n{_END}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the diagram into the page, or with --check compares; 1 when it differs."""
+    """Writes the diagram into the page, or compares it with --check; returns 1 if it differs."""
     parser = argparse.ArgumentParser(prog="python -m testbed.import_graph", description=__doc__)
     parser.add_argument("page", type=Path, nargs="?", default=ROOT / "ARCHITECTURE.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if the page differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page differs")
     options = parser.parse_args(arguments)
     page = options.page.read_text()
     text = written(page)
     if options.check and text != page:
-        print(f"{options.page}: the graph of imports is not today's: run `make generate`", file=sys.stderr)
+        print(f"{options.page}: the import graph is out of date: run `make generate`", file=sys.stderr)
         return 1
     if not options.check:
         options.page.write_text(text)

@@ -1,4 +1,4 @@
-"""Where the testbed of a checkout keeps its things, and the names that derive from the checkout's path."""
+"""The folders of a checkout's testbed, and the names derived from the checkout's path."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders of one testbed, absolute. `cache` outlives `down`, `state` does not (except `logs`).
+    """Absolute paths of one testbed's folders. `down` keeps `cache`, and removes `state` except `logs`.
 
-    `sources` is the checkout that the images are built from.
+    `sources` is the checkout from which the images are built.
     """
 
     root: Path
@@ -27,7 +27,7 @@ class Layout:
 
     @cached_property
     def name(self) -> str:
-        """Names what the kernel shares between checkouts: the control groups."""
+        """The name of this checkout's control groups, which are global in the kernel."""
         return f"testbed-{hashlib.sha256(str(self.root).encode()).hexdigest()[:10]}"
 
     @property
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def booted(self) -> Path:
-        """There once `up` came to its end."""
+        """Exists once `up` has completed."""
         return self.state / "booted"
 
     def clear_logs(self) -> None:
@@ -65,7 +65,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Beside the caches, so that removing `state` never takes a lock away from under its holder."""
+        """Next to the caches, so that removing `state` does not remove a lock that is held."""
         return self.cache / f"{self.name}.lock"
 
     @property

@@ -1,4 +1,4 @@
-"""One command at a time may change a testbed."""
+"""A lock with which one command at a time changes a testbed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ WAIT_SECONDS = 30.0
 
 @contextlib.contextmanager
 def holding(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[int]:
-    """Holds the lock and yields its file descriptor. Whoever inherits the descriptor holds the lock with
-    it.
-    """
+    """Holds the lock and yields its file descriptor. Processes that inherit it hold the lock as well."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except PermissionError:
         raise MachineUnfitError(
-            f"{path} belongs to another user, so this testbed does: run as root, as it was started"
+            f"{path}: belongs to another user, who started this testbed: run the command as root"
         ) from None
     try:
         deadline = time.monotonic() + wait_seconds

@@ -1,10 +1,10 @@
 """Network namespaces, veth pairs, routes and shaping; the only caller of ip, tc and ethtool.
 
-All namespaces are named inside the testbed's own mount namespace, and every link is made inside them, so
-that nothing of it shows in the machine's network and two testbeds never meet. Each node's access link is a
-veth pair: `eth0` in the node's namespace and `v-NODE` on the bridge of the namespace `wan`. Edge nodes also
-share a local network, a second bridge with `eth1` and `l-NODE`, by which their pods reach each other, however
-slow the access links are.
+All namespaces are named inside the testbed's own mount namespace, and all links are created inside them, so
+that the machine's network is unchanged and testbeds are isolated from each other. Each node's access link is
+a veth pair: `eth0` in the node's namespace and `v-NODE` on the bridge of the namespace `wan`. Edge nodes also
+share a local network, a second bridge with `eth1` and `l-NODE`: the traffic between their pods does not cross
+the access links.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from testbed.topology import CLOUD, NETWORK_PREFIX, NodeSpec, Topology
 WAN, WAN_BRIDGE, LAN_BRIDGE = "wan", "br0", "br1"
 MTU = 1500
 FRAME_BYTES = MTU + 14
-# One frame and a little: anything more would let a small activation pass at the speed of the machine.
+# Slightly more than one frame: a larger burst would let a small activation pass unshaped.
 BURST_BYTES = 1700
 QUEUE_SECONDS = 0.2
-# A slow link still has to hold what a young TCP connection sends at once (10 segments, doubled once): with
-# less, up to a sixth of 0.25 Mbit/s went into sending again what the queue had dropped.
+# Even a slow link must hold the first bursts of a TCP connection (10 segments, doubled once): with a shorter
+# queue, retransmissions took up to a sixth of 0.25 Mbit/s.
 QUEUE_LEAST_BYTES = 24 * FRAME_BYTES
 
 
 def shaping(rate_bps: float) -> list[str]:
-    """The words of tc for a rate in both bytes of burst and bytes of queue."""
+    """Returns tc's arguments for a rate, with burst and queue in bytes."""
     burst = round(max(BURST_BYTES, rate_bps / 8 * 0.0006))
     queue = round(max(QUEUE_LEAST_BYTES, rate_bps / 8 * QUEUE_SECONDS))
     return ["tbf", "rate", f"{round(rate_bps)}bit", "burst", str(burst), "limit", str(queue)]
 
 
 def access(node: str) -> str:
-    """The bridge's end of a node's access link."""
+    """Returns the bridge's end of a node's access link."""
     return f"v-{node}"
 
 
 def build_commands(topology: Topology) -> list[list[str]]:
-    """Every command that makes the network, in order."""
+    """Returns all commands that create the network, in order."""
     commands = [
         ["ip", "netns", "add", WAN],
         *(["ip", "-n", WAN, "link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0"]
@@ -60,7 +60,7 @@ def build_commands(topology: Topology) -> list[list[str]]:
                 node.name, "eth1", f"l-{node.name}", LAN_BRIDGE, topology.local_address(node.name)
             )
     for node in topology.nodes:
-        # Everything else has no way out; the route is there because the cluster's own addresses need one to
+        # The default route leads nowhere; it exists because packets to the cluster's addresses need one to
         # start from.
         commands.append(["ip", "-n", node.name, "route", "add", "default", "dev", "eth0"])
         for other in topology.nodes:
@@ -103,7 +103,7 @@ class Network:
         self._run(*build_commands(topology))
 
     def set_rate(self, node: str, rate_bps: float | None) -> None:
-        """Shapes both directions of the node's access link; None takes the shaping away."""
+        """Shapes both directions of the node's access link; None removes the limit."""
         for netns, device in ((WAN, access(node)), (node, "eth0")):
             if rate_bps is None:
                 self._run(
@@ -141,18 +141,18 @@ class Network:
                 )
 
     def set_up(self, node: str, up: bool) -> None:
-        """Plugs the node's cable in or pulls it."""
+        """Restores or cuts the node's access link."""
         self._run(["ip", "-n", WAN, "link", "set", access(node), "up" if up else "down"])
 
     def rate(self, node: str) -> float | None:
-        """The rate that the access link is shaped to in bit/s."""
+        """Returns the rate in bit/s to which the access link is shaped."""
         shown = json.loads(
             self._run(["ip", "netns", "exec", node, "tc", "-j", "qdisc", "show", "dev", "eth0"])
         )
         return next((8.0 * q["options"]["rate"] for q in shown if q["kind"] == "tbf"), None)
 
     def forget(self, node: str) -> None:
-        """Drops the packet rules that the node's kube-proxy made, as a power cut does."""
+        """Drops the packet rules of the node's kube-proxy, as a power cut does."""
         self._run(["ip", "netns", "exec", node, "nft", "flush", "ruleset"])
 
     def is_up(self, node: str) -> bool:

@@ -1,6 +1,4 @@
-"""What makes a node: the configuration of its containerd, kubelet, pod network and kube-proxy. Pure
-renderings.
-"""
+"""Renders the configuration of a node's containerd, kubelet, pod network and kube-proxy."""
 
 from __future__ import annotations
 
@@ -17,14 +15,14 @@ from testbed.topology import DNS_SERVICE, DOMAIN, PODS, NodeSpec, Topology
 PAUSE_IMAGE = "localhost/edge-intelligence/pause:0.1.0"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_PROGRAMS = "/usr/lib/cni"
-# A node's folder as its machine sees it: short, since the kernel allows a socket's path 107 bytes.
+# A node's folder inside its machine: short, since the kernel limits a socket's path to 107 bytes.
 FOLDER = Path("/run/node")
 QUIET = {"GOMAXPROCS": "2"}
 
 
 @dataclass(frozen=True)
 class NodeFiles:
-    """A node's folders below the testbed's state."""
+    """The folders of a node below the testbed's state."""
 
     folder: Path
 
@@ -46,7 +44,7 @@ class NodeFiles:
 
 
 def containerd_config() -> str:
-    """containerd.toml of a node."""
+    """Returns a node's containerd.toml."""
     return f"""version = 2
 root = "{FOLDER}/containerd"
 state = "/run/containerd"
@@ -70,13 +68,13 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
 def cni_config(pod_subnet: str) -> str:
     """Point-to-point links instead of a bridge: every packet passes the node's routing, so that a pod reaches
-    itself and its neighbours by a service's address without the kernel's bridge filter.
+    itself and its neighbors by a service's address without the kernel's bridge filter.
     """
     ipam = {
         "type": "host-local",
         "ranges": [[{"subnet": pod_subnet}]],
         "routes": [{"dst": "0.0.0.0/0"}],
-        # On disk of the machine, like the containers: both outlive a power cycle of the node.
+        # On the machine's disk, like the containers: both survive a power cycle of the node.
         "dataDir": str(FOLDER / "addresses"),
     }
     return json.dumps(
@@ -89,7 +87,7 @@ def cni_config(pod_subnet: str) -> str:
 
 
 def kubelet_config(layout: Layout, name: str, cgroup_root: str) -> str:
-    """The KubeletConfiguration of a node whose pods live below `cgroup_root`."""
+    """Returns the KubeletConfiguration of a node whose pods are below `cgroup_root`."""
     return yaml.safe_dump(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -107,7 +105,7 @@ def kubelet_config(layout: Layout, name: str, cgroup_root: str) -> str:
             "cgroupRoot": cgroup_root,
             "cgroupsPerQOS": True,
             "enforceNodeAllocatable": [],
-            # The class's speed limits the node as a whole; the kernel refuses a container's quota above its
+            # The class's speed limits the node as a whole; the kernel rejects a container's quota above its
             # parent's.
             "cpuCFSQuota": False,
             "failSwapOn": False,
@@ -120,12 +118,12 @@ def kubelet_config(layout: Layout, name: str, cgroup_root: str) -> str:
             "volumePluginDir": str(FOLDER / "kubelet" / "volume-plugins"),
             "maxPods": 60,
             "serializeImagePulls": False,
-            # Disk and memory are the machine's own: how full they are must not evict pods or delete images.
+            # Disk and memory are the machine's: their usage must not evict pods or delete images.
             "evictionHard": {"memory.available": "0%"},
             "imageGCHighThresholdPercent": 100,
             "imageMinimumGCAge": "24h",
             "localStorageCapacityIsolation": False,
-            # Work that no one looks at, done rarely: the nodes share the machine with what is measured on it.
+            # Background work is rare, since the nodes share the machine with measurements.
             "syncFrequency": "1m",
             "nodeStatusUpdateFrequency": "5s",
             "volumeStatsAggPeriod": "-1s",
@@ -154,7 +152,7 @@ def daemons(
     node_config: Path,
     proxy_config: Path,
 ) -> list[Daemon]:
-    """The programs of a node."""
+    """Returns the programs of a node."""
     labels = ",".join(f"{key}={value}" for key, value in node.labels.items())
     kubelet = [
         str(binary["kubelet"]),

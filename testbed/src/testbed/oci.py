@@ -1,4 +1,4 @@
-"""Container images of one static program, written as OCI archives without any tool."""
+"""Writes container images of one static program as OCI archives, without external tools."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) ->
 def write_program_image(
     program: Path, entrypoint: str, reference: str, target: Path, architecture: str
 ) -> None:
-    """An image `reference` that holds `program` as /`entrypoint` and starts it; the same bytes for the same
-    program.
-    """
+    """Writes the image `reference`, which starts `program` as /`entrypoint`. Reproducible byte for byte."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, entrypoint, program.read_bytes(), 0o755)

@@ -1,4 +1,4 @@
-"""The cluster's certificate authority and what it signs."""
+"""The cluster's certificate authority and its certificates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 class Authority:
-    """Signs certificates into `folder`: NAME.crt and NAME.key; ca.crt and sa.pub beside them."""
+    """Signs certificates into `folder`: NAME.crt and NAME.key, next to ca.crt and sa.pub."""
 
     def __init__(self, folder: Path, now: datetime.datetime) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class Authority:
     def issue(
         self, name: str, common: str, organization: str | None = None, hosts: Sequence[str] = ()
     ) -> None:
-        """A certificate for a client and, when `hosts` (names or addresses) are given, a server as well."""
+        """Creates a certificate for a client and, if `hosts` (names or addresses) are given, for a server."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
         builder = self._builder(_name(common, organization), key.public_key()).add_extension(

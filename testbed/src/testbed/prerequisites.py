@@ -1,6 +1,4 @@
-"""What the machine must be and have. Installs what is missing where it may, and says in a sentence where it
-may not.
-"""
+"""The requirements on the machine. Installs missing packages if it can, else reports them."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ PACKAGES = {
     "tc": "iproute2",
     "iptables": "iptables",
     "ethtool": "ethtool",
-    "unpigz": "pigz",  # containerd unpacks with it in half the time
+    "unpigz": "pigz",  # halves the time in which containerd unpacks images
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "nsenter": "util-linux",
@@ -39,23 +37,23 @@ INSTEAD = "use an existing cluster instead: set KUBECONFIG and run `make demo CL
 
 
 def present(what: str) -> bool:
-    """Whether a file, or a program on PATH, is there."""
+    """Whether a file, or a program on PATH, exists."""
     return Path(what).exists() if what.startswith("/") else shutil.which(what) is not None
 
 
 def missing_packages(
     is_present: Callable[[str], bool] = present, packages: Mapping[str, str] = PACKAGES
 ) -> list[str]:
-    """The Debian packages of what is not there."""
+    """Returns the Debian packages of the missing programs and files."""
     return sorted({package for what, package in packages.items() if not is_present(what)})
 
 
 def refusal(platform: str, user: int, may_apt: bool, missing: list[str]) -> str | None:
-    """The one sentence that says why this machine cannot host a testbed, or None."""
+    """Returns why this machine cannot host a testbed, with the fix; None if it can."""
     if platform != "linux":
         return f"the testbed needs Linux (this is {platform}): {INSTEAD}"
     if user != 0:
-        return f"the testbed needs root, to make networks and containers: run it as root, or {INSTEAD}"
+        return f"the testbed needs root to create networks and containers: run it as root, or {INSTEAD}"
     if missing and not may_apt:
         names = ", ".join(missing)
         return f"the testbed needs {names}, and installs packages only on Debian: install them, or {INSTEAD}"
@@ -63,7 +61,7 @@ def refusal(platform: str, user: int, may_apt: bool, missing: list[str]) -> str 
 
 
 def install(packages: list[str], progress: Progress, instead: str = INSTEAD) -> None:
-    """apt-get without starting the services that the packages bring."""
+    """Runs apt-get without starting the services of the packages."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
@@ -84,12 +82,12 @@ def install(packages: list[str], progress: Progress, instead: str = INSTEAD) -> 
 
 
 def debian() -> bool:
-    """Whether packages can be installed here, by root."""
+    """Whether root can install packages on this machine."""
     return Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
 
 
 def check(progress: Progress) -> None:
-    """Returns when the machine has everything; raises MachineUnfitError with the sentence when it cannot."""
+    """Installs what the machine lacks. Raises MachineUnfitError if it cannot host a testbed."""
     missing = missing_packages() if sys.platform == "linux" else []
     sentence = refusal(sys.platform, os.geteuid(), debian(), missing)
     if sentence:

@@ -1,8 +1,8 @@
-"""Starts and ends the testbed's processes; nothing else does.
+"""Starts and ends the testbed's processes; no other module does.
 
 A machine (the testbed as a whole, the control plane, each node) is a process and mount namespace whose first
-process is `supervisor.py`. When that process ends, the kernel ends every process of the machine and takes its
-mounts apart. A machine inside another ends with it. The supervisor records itself before anything else.
+process is `supervisor.py`. When that process ends, the kernel ends every process of the machine and removes
+its mounts. A machine inside another one ends with it. The supervisor first of all records itself.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PRIVATE = ("/run", "/var/lib", "/var/log")
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A process that cannot be mistaken for another: its number, its start in clock ticks, and the boot."""
+    """The unique identity of a process: its number, its start in clock ticks, and the boot."""
 
     pid: int
     start: int
     boot: str
 
     def alive(self, procfs: Path = Path("/proc")) -> bool:
-        """False as well when the number has gone to another process."""
+        """Whether it still runs; False if another process has got its number."""
         try:
             if (procfs / "sys/kernel/random/boot_id").read_text().strip() != self.boot:
                 return False
@@ -53,9 +53,7 @@ class ProcessRecord:
 
 @dataclass(frozen=True)
 class Daemon:
-    """A program that runs for as long as its machine. `after`: unix:PATH or tcp:HOST:PORT that it waits
-    for.
-    """
+    """A program that runs as long as its machine. `after`: unix:PATH or tcp:HOST:PORT to wait for."""
 
     name: str
     argv: Sequence[str]
@@ -67,7 +65,7 @@ class Daemon:
 class Machine:
     """A machine by name. `folder` holds its record and spec, `logs` one file per daemon.
 
-    `keep` stays visible in it; `binds` are further names that folders have in it.
+    `keep` stays visible in it; `binds` are additional mount points of folders.
     """
 
     name: str
@@ -85,12 +83,12 @@ class Machine:
         return self.folder / f"{self.name}.status.json"
 
     def record(self) -> ProcessRecord | None:
-        """The machine's first process, if it is alive."""
+        """Returns the machine's first process, if it runs."""
         record = ProcessRecord.read(self.record_file)
         return record if record and record.alive() else None
 
     def daemons(self) -> dict[str, dict[str, Any]]:
-        """What the supervisor last said of its daemons: running, starts, exit (status of the last end)."""
+        """Returns the supervisor's last report of its daemons: running, starts, exit (last exit status)."""
         try:
             status: dict[str, dict[str, Any]] = json.loads(self.status_file.read_text())
         except (OSError, ValueError):
@@ -105,7 +103,7 @@ class Machine:
         lock_fd: int | None = None,
         deadline_seconds: float = 20,
     ) -> ProcessRecord:
-        """Starts the machine, inside another one and in one of that one's network namespaces if given."""
+        """Starts the machine, inside another one and one of its network namespaces if given."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         for stale in (self.record_file, self.status_file):
@@ -124,7 +122,7 @@ class Machine:
         )
         record = self.record()
         if record is None:
-            raise NotReadyInTimeError(f"machine {self.name} ended at once: {tail(log)}")
+            raise NotReadyInTimeError(f"machine {self.name} ended immediately: {tail(log)}")
         return record
 
     def _spec(
@@ -151,9 +149,7 @@ class Machine:
         }
 
     def kill(self, deadline_seconds: float = 30) -> None:
-        """Ends the machine like a power cut: all of its processes at once. Nothing to do when it is not
-        running.
-        """
+        """Kills all processes of the machine, like a power cut. Does nothing if it is not running."""
         record = self.record()
         if record is not None:
             kill(record)
@@ -167,13 +163,13 @@ class Machine:
 
 
 def kill(record: ProcessRecord) -> None:
-    """Sends SIGKILL to exactly the recorded process, never to one that got its number later."""
+    """Sends SIGKILL to the recorded process alone, never to one that got its number later."""
     try:
         handle = os.pidfd_open(record.pid)
     except ProcessLookupError:
         return
     try:
-        if record.alive():  # asked after the handle was taken: the handle cannot change its meaning
+        if record.alive():  # checked after opening the handle, which always refers to the same process
             signal.pidfd_send_signal(handle, signal.SIGKILL)
     except ProcessLookupError:
         pass
@@ -182,9 +178,7 @@ def kill(record: ProcessRecord) -> None:
 
 
 def entering(machine: ProcessRecord, netns: str | None = None, *, own_network: bool = False) -> list[str]:
-    """Argv prefix that runs a program inside a machine: its processes, its mounts and, if asked, its
-    network.
-    """
+    """Returns the argv prefix that runs a program in a machine's namespaces: processes, mounts, network."""
     argv = ["nsenter", "--target", str(machine.pid), "--pid", "--mount"]
     if netns is not None:
         argv.append(f"--net=/proc/{machine.pid}/root/run/netns/{netns}")
@@ -194,7 +188,7 @@ def entering(machine: ProcessRecord, netns: str | None = None, *, own_network: b
 
 
 def working(machine: ProcessRecord) -> list[str]:
-    """Argv prefix for long work inside a machine: the work ends when who asked for it does."""
+    """Returns the argv prefix for long work in a machine, which ends with the calling process."""
     return [*entering(machine), "setpriv", "--pdeathsig", "KILL", "--"]
 
 
@@ -207,9 +201,7 @@ def run(
     pass_fds: Sequence[int] = (),
     timeout_seconds: float | None = None,
 ) -> str:
-    """Runs a program to its end and returns what it printed; CommandFailedError holds what it said when it
-    fails.
-    """
+    """Runs a program and returns its output. Raises CommandFailedError with the output if it fails."""
     try:
         done = subprocess.run(
             list(argv),
@@ -233,7 +225,7 @@ def run(
 
 
 def succeeds(argv: Sequence[str], timeout_seconds: float | None = 10) -> bool:
-    """Whether the program ends with 0."""
+    """Whether the program exits with 0."""
     try:
         run(argv, timeout_seconds=timeout_seconds)
     except CommandFailedError:
@@ -247,9 +239,7 @@ def wait_until(
     state: Callable[[], str],
     every_seconds: float = 0.1,
 ) -> None:
-    """Polls until the condition holds; when the deadline passes, NotReadyInTimeError says what the state
-    is.
-    """
+    """Polls until the condition holds. Raises NotReadyInTimeError with the state at the deadline."""
     deadline = time.monotonic() + deadline_seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -258,7 +248,7 @@ def wait_until(
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, or a sentence on why there are none."""
+    """Returns the last lines of a log, or why there are none."""
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) or f"{path} is empty"
     except OSError:

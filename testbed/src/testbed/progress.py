@@ -1,4 +1,4 @@
-"""Lines that say what is being done and how long it took."""
+"""Progress lines with the duration of each step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Progress = Callable[[str], None]
 
 
 def print_line(line: str) -> None:
-    """The progress of a command: a line on stderr, at once."""
+    """Prints a line to stderr and flushes it."""
     sys.stderr.write(f"testbed: {line}\n")
     sys.stderr.flush()
 
 
 @contextmanager
 def step(progress: Progress, what: str, *, announce: bool = False) -> Iterator[None]:
-    """One line when the work is done, with its seconds; `announce` adds one when it begins."""
+    """Prints a line with the seconds when the work is done; with `announce`, also one when it begins."""
     began = time.monotonic()
     if announce:
         progress(f"{what} ...")

@@ -1,4 +1,4 @@
-"""Prometheus on the cloud side: scrapes every pod that asks for it by the usual annotations."""
+"""Prometheus on the cloud side: scrapes every pod with the usual annotations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DISCOVERY = Path(__file__).with_name("discovery.py")
 
 
 def config(targets: Path) -> str:
-    """prometheus.yml for a file of targets."""
+    """Returns prometheus.yml for a file of targets."""
     job = {"job_name": "pods", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1m"}]}
     timing = {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": "10s"}
     return yaml.safe_dump({"global": timing, "scrape_configs": [job]})
 
 
 def daemons(layout: Layout, server: str) -> list[Daemon]:
-    """Prometheus, and what tells it the pods of the cluster behind the API `server`."""
+    """Returns the daemons of Prometheus and of its service discovery at the API `server`."""
     folder, pki = layout.state / "prometheus", layout.pki
     folder.mkdir(parents=True, exist_ok=True)
     settings, targets = folder / "prometheus.yml", folder / "targets.json"

@@ -31,8 +31,11 @@ PAGES: Final = (
     "STYLE.md",
     "docs",
     "api/src",
-    "testbed/src/testbed/prose.py",
-    "testbed/src/testbed/release.py",
+    "operator/src",
+    "planning/src",
+    "testbed/src",
+    "benchmarks",
+    "examples",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
 COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}

@@ -1,4 +1,4 @@
-"""Link rates as people write them."""
+"""Parses and formats link rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLOWEST_BPS, FASTEST_BPS = 10_000.0, 10e9
 
 
 def parse_rate(text: str) -> float | None:
-    """`250k`, `2M`, `0.25M`, `1000000` in bit/s; `none` is a link without shaping."""
+    """Parses `250k`, `2M`, `0.25M`, `1000000` in bit/s; `none` means a link without shaping."""
     if text.strip().lower() == "none":
         return None
     match = _RATE.fullmatch(text.strip())
@@ -22,16 +22,14 @@ def parse_rate(text: str) -> float | None:
 
 
 def checked_rate(bps: float) -> float:
-    """The rate itself, or a sentence that says what the shaper can hold."""
+    """Returns the rate. Raises BadValueError if the shaper cannot keep it."""
     if not SLOWEST_BPS <= bps <= FASTEST_BPS:
-        raise BadValueError(
-            f"rate {bps:g} bit/s: out of what can be shaped; use 10k to 10G, or --cut for nothing at all"
-        )
+        raise BadValueError(f"rate {bps:g} bit/s: cannot be shaped; use 10k to 10G, or --cut to cut the link")
     return bps
 
 
 def format_rate(bps: float | None) -> str:
-    """A rate in bit/s as `parse_rate` reads it."""
+    """Formats a rate in bit/s so that `parse_rate` can read it."""
     if bps is None:
         return "unshaped"
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

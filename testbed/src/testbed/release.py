@@ -94,7 +94,7 @@ def _distribution(folder: str, project: dict[str, Any]) -> Distribution:
 
 
 def _environment(folder: Path, lock: str, wheels: Sequence[Path] = ()) -> Path:
-    """A virtual environment with a lock's packages and some wheels; returns its interpreter."""
+    """Creates a virtual environment with a lock's packages and some wheels; returns its interpreter."""
     python = folder / "bin" / "python"
     if not python.exists():
         run([str(UV), "venv", "--quiet", "--python", sys.executable, str(folder)])

@@ -1,13 +1,13 @@
-"""The first process of a machine's process and mount namespaces: starts its daemons, again if they end.
+"""The first process of a machine's process and mount namespaces: starts daemons and restarts them.
 
-Runs as a file of its own with the standard library only: `python -I -S supervisor.py SPEC LOG`. When it ends,
-for whatever reason, the kernel ends every process of the machine and takes its mounts apart: this is what
-lets the testbed leave nothing behind after a kill -9 at any point.
+Runs as a file of its own with the standard library only: `python -I -S supervisor.py SPEC LOG`. When it ends
+for any reason, the kernel ends every process of the machine and removes its mounts. The testbed therefore
+leaves nothing behind, even after a kill -9 at any point.
 
 SPEC is JSON: {"record", "procfs", "status", "lock_fd", "private", "keep", "binds",
 "daemons": [{"name", "argv", "log", "env", "after"}]}. `private` folders get an empty file system of their
-own, in which `keep` stays visible; `binds` are further names of folders. `after` is "unix:PATH" or
-"tcp:HOST:PORT": what must accept a connection before the daemon starts.
+own, in which `keep` stays visible; `binds` are additional mount points of folders. `after` is "unix:PATH" or
+"tcp:HOST:PORT": an address that must accept a connection before the daemon starts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IDLE_TICK_SECONDS = 2.0
 
 
 def record_self(procfs: str, path: str) -> None:
-    """Writes this process's number and start time as the machine outside sees them."""
+    """Writes this process's number and start time as seen outside the machine."""
     pid = int(Path(procfs, "self").readlink().name)
     start = int(Path(procfs, str(pid), "stat").read_text().rpartition(")")[2].split()[19])
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -40,14 +40,14 @@ def record_self(procfs: str, path: str) -> None:
 
 
 def write(path: str, value: object) -> None:
-    """Replaces the file in one step: a reader sees the old or the new, never half of it."""
+    """Replaces the file atomically."""
     unfinished = Path(path + ".new")
     unfinished.write_text(json.dumps(value))
     unfinished.replace(path)
 
 
 def become_first_process() -> None:
-    """Goes on as process 1 of new namespaces, left by everything that started it."""
+    """Continues as process 1 of new namespaces, detached from the process that started it."""
     if LIBC.unshare(CLONE_NEWNS | CLONE_NEWPID):
         raise OSError(ctypes.get_errno(), "unshare")
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
@@ -57,15 +57,13 @@ def become_first_process() -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """The system call: the program would resolve the handles below to paths that are hidden by then."""
+    """Makes the system call: the mount program would resolve the handles to paths that are hidden by then."""
     if LIBC.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         raise OSError(ctypes.get_errno(), f"mount {source} on {target}")
 
 
 def make_private(procfs: str, private: list[str], keep: list[str], binds: dict[str, str]) -> None:
-    """Gives `private` folders an empty file system; `keep` and the machine's resolv.conf stay visible in
-    it.
-    """
+    """Mounts an empty file system on `private` folders, with `keep` and the machine's resolv.conf in it."""
     try:
         resolv = Path("/etc/resolv.conf").read_text()
     except OSError:
@@ -107,7 +105,7 @@ def accepts(condition: str) -> bool:
 
 
 class Daemon:
-    """One program that is to run for as long as the machine does."""
+    """One program that runs as long as the machine."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec, self.pid, self.starts, self.due = spec, 0, 0, 0.0
@@ -128,7 +126,7 @@ class Daemon:
                 start_new_session=True,
                 preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, ()),
             )
-        child.returncode = 0  # reaped by reap_all, with everything else that is left to this process
+        child.returncode = 0  # reaped by reap_all, with all other children of this process
         self.pid, self.starts = child.pid, self.starts + 1
 
     def ended(self, code: int, now: float) -> None:
@@ -137,7 +135,7 @@ class Daemon:
 
 
 def reap_all(daemons: list[Daemon], now: float) -> None:
-    """Takes the exit status of every child that ended, the machine's orphans among them."""
+    """Reaps every child that ended, including orphans of the machine."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -151,7 +149,7 @@ def reap_all(daemons: list[Daemon], now: float) -> None:
 
 
 def main() -> None:
-    """Sets the machine up, then keeps its daemons until it is told to end."""
+    """Sets the machine up, then supervises its daemons until it is terminated."""
     spec = json.loads(Path(sys.argv[1]).read_text())
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for standard in (1, 2):
@@ -160,7 +158,7 @@ def main() -> None:
     become_first_process()
     record_self(spec["procfs"], spec["record"])
     if spec.get("lock_fd") is not None:
-        os.close(spec["lock_fd"])  # from here on, whoever holds the lock finds the record
+        os.close(spec["lock_fd"])  # from here on, a process that holds the lock finds the record
     signals = {signal.SIGCHLD, signal.SIGTERM}
     for number in signals:
         signal.signal(number, lambda *_: None)

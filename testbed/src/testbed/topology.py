@@ -1,4 +1,4 @@
-"""Which nodes a testbed has, and the addresses that follow from their order. Pure values."""
+"""The nodes of a testbed, and their addresses, which depend on their order. Pure values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOWEST, FASTEST = 0.01, 64.0
 
 
 def checked_speed(speed: float) -> float:
-    """Cores' worth of time per second of wall clock that a node's pods get together."""
+    """CPU seconds per second that all pods of a node share."""
     if not SLOWEST <= speed <= FASTEST:
         raise BadValueError(f"speed {speed:g}: not a share of a core; use {SLOWEST} to {FASTEST:g}, e.g. 0.2")
     return speed
@@ -34,9 +34,7 @@ def checked_speed(speed: float) -> float:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node: `speed` in cores (0.2 = a fifth of one core for all of its pods), None = as fast as the
-    machine.
-    """
+    """A node. speed: in cores (0.2: a fifth of one core for all of its pods); None: no limit."""
 
     name: str
     device_class: str
@@ -50,7 +48,7 @@ class NodeSpec:
             )
         if not _CLASS.fullmatch(self.device_class):
             raise BadValueError(
-                f"node {self.name}: device class {self.device_class!r} is no label value; use e.g. camera"
+                f"node {self.name}: device class {self.device_class!r} is not a label value; use e.g. camera"
             )
         if self.tier not in ("edge", CLOUD):
             raise BadValueError(f"node {self.name}: tier {self.tier!r} is unknown; use edge or cloud")
@@ -71,7 +69,7 @@ DEFAULT_NODES = (
 
 
 def parse_node(text: str) -> NodeSpec:
-    """`name:class` or `name:class:speed`."""
+    """Parses `name:class` or `name:class:speed`."""
     name, _, rest = text.partition(":")
     device_class, _, speed = rest.partition(":")
     if not device_class:
@@ -85,7 +83,7 @@ def parse_node(text: str) -> NodeSpec:
 
 
 def edge_nodes(count: int) -> tuple[NodeSpec, ...]:
-    """The first `count` of the default nodes, continued by further cameras."""
+    """Returns the first `count` default nodes, followed by more cameras."""
     if not 1 <= count <= MOST_NODES - 1:
         raise BadValueError(f"--nodes {count}: use 1 to {MOST_NODES - 1}")
     further = (NodeSpec(f"edge-{i + 1}", "camera", 0.2) for i in range(len(DEFAULT_NODES), count))
@@ -94,7 +92,7 @@ def edge_nodes(count: int) -> tuple[NodeSpec, ...]:
 
 @dataclass(frozen=True)
 class Topology:
-    """The nodes in order, the cloud first. A node's place in the order is its number in every address."""
+    """The nodes in order, the cloud first. A node's index is its number in every address."""
 
     nodes: tuple[NodeSpec, ...]
 
@@ -122,7 +120,7 @@ class Topology:
         return self.nodes.index(self.node(name))
 
     def address(self, name: str) -> str:
-        """The node's address on the wide-area bridge."""
+        """Returns the node's address on the wide-area bridge."""
         return f"10.99.0.{10 + self.number(name)}"
 
     def local_address(self, name: str) -> str:

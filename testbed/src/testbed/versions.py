@@ -1,4 +1,4 @@
-"""The version of every distribution and of the chart is the one in the root's pyproject.toml.
+"""Keeps the version of every distribution and of the chart equal to that in the root's pyproject.toml.
 
 `python -m testbed.versions` writes it to the other files, `--check` only compares.
 """
@@ -17,12 +17,12 @@ _CHART = re.compile(r"(?m)^(version: |appVersion: )\S+")
 
 
 def version(root: Path = ROOT) -> str:
-    """The version that everything has."""
+    """Returns the version in the root's pyproject.toml."""
     return str(_root(root)["project"]["version"])
 
 
 def outdated(root: Path = ROOT) -> dict[Path, str]:
-    """The files with another version, and what they should hold."""
+    """Returns the files with another version, and their correct content."""
     places = {
         root / name / "pyproject.toml": _PROJECT for name in _root(root)["tool"]["uv"]["workspace"]["members"]
     }
@@ -37,9 +37,11 @@ def _root(root: Path) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes, or with --check compares; 1 when a version differs."""
+    """Writes the version, or compares it with --check; returns 1 if one differs."""
     parser = argparse.ArgumentParser(prog="python -m testbed.versions", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if a version differs")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a version differs"
+    )
     check = parser.parse_args(arguments).check
     files = outdated()
     for path, text in files.items():

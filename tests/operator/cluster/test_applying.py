@@ -1,4 +1,4 @@
-"""Whether an object must be applied again, and how the API server is asked."""
+"""When an object is applied again, and the requests to the API server."""
 
 import json
 from typing import Any

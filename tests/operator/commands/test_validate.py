@@ -1,4 +1,4 @@
-"""`edge-operator validate`: the API server's refusals without a server."""
+"""`edge-operator validate` reports the API server's rejections without a server."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Events that change nothing cost nothing."""
+"""Events without relevant changes are ignored."""
 
 from typing import Any
 

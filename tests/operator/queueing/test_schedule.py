@@ -1,4 +1,4 @@
-"""Dirty keys are worked on once at a time, together with what else happened, and again after failures."""
+"""One run per dirty key at a time covers all earlier events, and is retried after failures."""
 
 import asyncio
 

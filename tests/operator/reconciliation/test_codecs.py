@@ -1,4 +1,4 @@
-"""Codecs reach the plan when what they cost was measured, and not before."""
+"""Plans use codecs once their accuracy is measured, and not before."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Entry nodes come, go and fall silent."""
+"""Entry nodes are added, removed and stop reporting."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tails before tables, old tails last; a step that fails leaves what serves alone."""
+"""Tails are loaded before tables and unloaded last; a failed step leaves active routes unchanged."""
 
 import re
 from typing import Any

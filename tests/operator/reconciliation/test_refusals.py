@@ -1,4 +1,4 @@
-"""Each kind of fault has a reason of its own, and its message says what mends that one."""
+"""Each kind of error has a reason of its own, and a message with its fix."""
 
 from typing import Any
 

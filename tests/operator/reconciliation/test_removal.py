@@ -1,4 +1,4 @@
-"""A deleted service leaves nothing behind, and no absent Triton keeps it."""
+"""A deleted service leaves nothing behind, even if Triton does not respond."""
 
 import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""From measurements to a planning problem, and the round trip that a plan is made for."""
+"""From measurements to a planning problem, and the round trip that a plan assumes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A bad environment is refused at the start, by name."""
+"""An invalid environment variable is reported by name at the start."""
 
 import pytest
 

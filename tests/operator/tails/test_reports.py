@@ -1,4 +1,4 @@
-"""What a tail in Triton's python backend tells to whom."""
+"""Telemetry of a tail in Triton's python backend is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each published method against choices made by hand."""
+"""Each published method against choices computed by hand."""
 
 from collections.abc import Callable
 from math import gamma, pi, sqrt

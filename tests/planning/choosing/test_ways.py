@@ -234,7 +234,7 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
     ("make", "words"),
     [
         (lambda: Load(wait=math.nan), "load: wait nan"),
-        (lambda: Helper("h", profile(1), -1.0), "helper h: bandwidth -1.0 bit/s"),
+        (lambda: Helper("h", profile(1), -1.0), "h: bandwidth -1.0 bit/s"),
         (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e"),
         (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving .* 0.9"),
         (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "place mars"),

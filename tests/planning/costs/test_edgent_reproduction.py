@@ -1,4 +1,4 @@
-"""docs/edgent.md: its command, its plots, its numbers and its tables belong together."""
+"""The command, plots, numbers and tables of docs/edgent.md agree."""
 
 import json
 import subprocess

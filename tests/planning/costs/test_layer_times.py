@@ -1,4 +1,4 @@
-"""Seconds of layers: measured first, then regressed, then from FLOPs; each says where it comes from."""
+"""Seconds of layers: measured first, then regressed, then from FLOPs; each names its source."""
 
 from dataclasses import replace
 

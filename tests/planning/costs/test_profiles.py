@@ -1,4 +1,4 @@
-"""What a measured class says of the way to an exit."""
+"""Times of an exit's segments on a measured class."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Edgent's AlexNet and device classes against what was published of them."""
+"""Edgent's AlexNet and device classes against the published figures."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is no model raises one error that names it."""
+"""A file that is not a model raises one error that names it."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Cuts against brute force: take the tensor out of the graph and ask networkx what is still reachable."""
+"""Cuts against brute force: networkx computes reachability without the tensor."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Operators one by one, each against what a person would count."""
+"""FLOPs of single operators, each against a count by hand."""
 
 from math import prod
 

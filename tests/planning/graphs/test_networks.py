@@ -1,4 +1,4 @@
-"""Real networks: what is published of them, what an independent tool counts, what onnxruntime makes."""
+"""Real networks against published figures, an independent tool and onnxruntime."""
 
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def test_macs_and_parameters_are_those_that_torchvision_publishes(
     layers = read_graph(model_called(name), name=name).layers
     products = sum(layer.flops for layer in layers if layer.kind in PRODUCTS) / 2
     assert products == pytest.approx(macs, rel=0.02)
-    # Batch normalisation is folded: one number of each channel instead of two.
+    # Batch normalization is folded: one number of each channel instead of two.
     assert sum(layer.parameters for layer in layers) / 4 == pytest.approx(parameters, rel=0.006)
 
 

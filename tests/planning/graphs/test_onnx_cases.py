@@ -1,4 +1,4 @@
-"""ONNX's own tests of its operators: some 1,900 models with the results that they should have."""
+"""ONNX's own tests of its operators: some 1,900 models with expected results."""
 
 import warnings
 

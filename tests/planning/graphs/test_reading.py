@@ -1,4 +1,4 @@
-"""What is read of a file: shapes, parameters, exits, names."""
+"""Reading a file: shapes, parameters, exits, names."""
 
 from collections.abc import Callable
 

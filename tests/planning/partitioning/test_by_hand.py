@@ -1,4 +1,4 @@
-"""Small networks whose best partition can be found with pencil and paper."""
+"""Small networks whose best partition can be found by hand."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What cannot be shared is named."""
+"""Invalid values of a problem are named."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ def problem(
         ({"tenants": ("t", "t")}, "tenant t .*twice"),
         ({"resources": ("cpu", "cpu")}, "resource cpu .*twice"),
         ({"services": ("s", "s")}, "demand s@edge .*twice"),
-        ({"options": 0}, "s@edge: no option"),
-        ({"current": 3}, "s@edge: .*current option"),
+        ({"options": 0}, "s@edge: no candidate"),
+        ({"current": 3}, "s@edge: .*current candidate"),
     ],
 )
 def test_a_bad_value_is_named(changes: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Choosing for all: what the fast solver promises, and how it compares with HiGHS."""
+"""The joint choice: guarantees of the fast solver, and a comparison with HiGHS."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What cannot be simulated is named, at once and not by a run that never ends."""
+"""Invalid values of a simulation are named immediately."""
 
 from collections.abc import Callable
 from math import inf, nan

@@ -1,4 +1,4 @@
-"""The example of docs/simulation.md runs and says what it should."""
+"""The example of docs/simulation.md runs and has the documented output."""
 
 import re
 from pathlib import Path

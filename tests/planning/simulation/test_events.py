@@ -1,4 +1,4 @@
-"""What happens to requests, against numbers made by hand and formulas of queueing."""
+"""Simulated requests against results computed by hand and formulas of queueing."""
 
 from dataclasses import replace
 from typing import Any

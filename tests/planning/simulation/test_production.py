@@ -1,4 +1,4 @@
-"""The product's own decisions in the simulator: route table, re-planning, insurance."""
+"""The product's decisions in the simulator: route table, re-planning, fallback."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a run is worth: shares, switches, fairness."""
+"""Summaries of a run: shares, switches, fairness."""
 
 from dataclasses import replace
 

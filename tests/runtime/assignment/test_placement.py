@@ -26,7 +26,7 @@ spec:
   node: edge-a
   mode: Auto
   model:
-    digest: "sha256:aa"
+    digest: "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
     output: {name: logits, datatype: FP32, shape: [-1, 10]}
   slo: {latency: 150ms, percentile: 95}
@@ -42,7 +42,7 @@ spec:
     - place: edge-a
       runtime: Edge
       slice:
-        digest: "sha256:bb"
+        digest: "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
         size: 1234
         inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
         outputs: [{name: pool1, datatype: FP32, shape: [-1, 4, 32, 32]}]
@@ -52,7 +52,7 @@ spec:
       model: default-digits-0123456789ab
       predictedCompute: 4.1ms
       slice:
-        digest: "sha256:cc"
+        digest: "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
         size: 99
         inputs: [{name: pool1, datatype: FP32, shape: [-1, 4, 32, 32]}]
         outputs: [{name: logits, datatype: FP32, shape: [-1, 10]}]
@@ -66,7 +66,8 @@ spec:
     - place: edge-a
       runtime: Edge
       slice:
-        digest: "sha256:dd"
+        digest: "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+        size: 99
         inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
         outputs: [{name: exit1_logits, datatype: FP32, shape: [-1, 10]}]
 """
@@ -120,7 +121,7 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "slo", "latency"],
             "100",
-            r"^spec\.slo\.latency: \"100\" is not a duration: write a number",
+            r"^spec\.slo\.latency: 100 has no unit: write 100ms or 100s",
         ),
         (
             ["spec", "routes", 0, "minBandwidth"],
@@ -131,12 +132,16 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "routes", 0, "stages", 1, "model"],
             None,
-            r"stages\[1\].*a stage with an address needs model",
+            r"stages\[1\].*a stage with runtime Triton requires address and model",
         ),
-        (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*a Triton stage needs address"),
-        (["spec", "model", "output", "datatype"], "FP8", r"spec\.model\.output: .*\"FP8\" is not served"),
+        (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*requires address and model"),
+        (
+            ["spec", "model", "output", "datatype"],
+            "FP8",
+            r"spec\.model\.output\.datatype: \"FP8\" is not one",
+        ),
         (["spec", "routes", 0, "minBandwidth"], "-1", "is not a quantity"),
-        (["spec", "routes", 1, "minBandwidth"], "9G", "routes must be ordered by minBandwidth"),
+        (["spec", "routes", 1, "minBandwidth"], "9G", "routes are not ordered by minBandwidth"),
         (
             ["spec", "routes", 0, "codecs"],
             ["int4"],
@@ -269,5 +274,5 @@ def test_a_field_that_is_null_is_one_that_is_not_there(document: dict[str, Any],
 
 def test_a_duration_without_a_unit_is_no_number_of_seconds(document: dict[str, Any]) -> None:
     document["spec"]["slo"]["latency"] = 0.1
-    with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 is not a duration"):
+    with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 has no unit"):
         parse_placement(document)

@@ -1,4 +1,4 @@
-"""An entry node serves on without the control plane, for as long as its service allows."""
+"""An entry node keeps serving without the control plane, as long as its service allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoded cuts: what both sides agree on, and how near the values are that come out."""
+"""Encoded cuts: the format that both sides share, and the error of decoded values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codecs beside quantised operators: what a slice gives is what it gives without the codec, for any of them.
+"""Codecs beside quantized operators: what a slice gives is what it gives without the codec, for any of them.
 
 onnxruntime fuses what it finds of quantization, and a codec must not be found. So the optimized slices with a
 codec are held to the optimized slices without one, around the codec's arithmetic in NumPy.
@@ -56,7 +56,7 @@ def optimized(model: bytes, feeds: dict[str, Array]) -> dict[str, Array]:
 def check_hop(graph: Graph, cut: Sequence[str], output: str, codec: str, batches: Sequence[int]) -> None:
     """The head and the tail around a hop, as they are served, against those without a codec.
 
-    What onnxruntime makes of a quantised operator hangs on what follows, codec or not: with DequantizeLinear,
+    What onnxruntime makes of a quantized operator hangs on what follows, codec or not: with DequantizeLinear,
     MatMul and Relu at the end of a graph it rounds activations that it does not round elsewhere. So each may
     also be off by what the optimizer costs the slice without a codec.
     """
@@ -176,7 +176,7 @@ class Samples(CalibrationDataReader):  # type: ignore[misc]
 
 @pytest.fixture(scope="module", params=["QDQ", "QOperator", "QDQ of INT8 by channel", "dynamic"])
 def quantised(request: pytest.FixtureRequest, chain_model: bytes, tmp_path_factory: Any) -> Graph:
-    """The chain of convolutions as onnxruntime's own tools quantise it."""
+    """The chain of convolutions as onnxruntime's own tools quantize it."""
     folder = tmp_path_factory.mktemp("quantised")
     (folder / "float.onnx").write_bytes(chain_model)
     paths = str(folder / "float.onnx"), str(folder / "quantised.onnx")

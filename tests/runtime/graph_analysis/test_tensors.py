@@ -1,4 +1,4 @@
-"""What the analysis says of every tensor of a random graph is what onnxruntime makes of it."""
+"""The analysis of every tensor of a random graph agrees with onnxruntime."""
 
 from __future__ import annotations
 

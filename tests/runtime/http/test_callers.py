@@ -1,4 +1,4 @@
-"""Clients that offer HTTP/2 by themselves are answered as if they had not."""
+"""Clients that offer HTTP/2 get the same responses as others."""
 
 from __future__ import annotations
 

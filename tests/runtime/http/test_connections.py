@@ -1,4 +1,4 @@
-"""Requests in every form and in any packets: each is answered once, with its own body or not at all."""
+"""Requests in every form and packetization get one response to their own body, or none."""
 
 from __future__ import annotations
 

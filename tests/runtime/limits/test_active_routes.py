@@ -1,4 +1,4 @@
-"""Which route requests take: kept from table to table, passed over in a hurry, tried after a failure."""
+"""The route of a request: kept across tables, skipped for short timeouts, retried after failures."""
 
 from __future__ import annotations
 

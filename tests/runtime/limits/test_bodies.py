@@ -1,4 +1,4 @@
-"""Bodies on their way hold no more than there is room for, and nobody waits for one without end."""
+"""Unread bodies hold a bounded amount of memory, and reading one is limited in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The breakers of a node's hops, with a hop that is made up and a clock that is set."""
+"""The breakers of a node's hops, with a simulated hop and clock."""
 
 from __future__ import annotations
 

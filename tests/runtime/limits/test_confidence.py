@@ -1,4 +1,4 @@
-"""How sure an answer is of itself."""
+"""The confidence of a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many processors a process may really use."""
+"""The number of CPUs that a process can use."""
 
 from __future__ import annotations
 

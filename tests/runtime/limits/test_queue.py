@@ -1,4 +1,4 @@
-"""Too many requests at once: some are refused at once, so that the others are in time."""
+"""Under overload some requests are rejected immediately, so that the others are in time."""
 
 from __future__ import annotations
 

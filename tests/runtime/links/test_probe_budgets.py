@@ -1,4 +1,4 @@
-"""What the probes of a link may cost, as the token bucket has it."""
+"""The token bucket that limits the bytes of probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a probe is, and what the sink's answer to it says."""
+"""The size of a probe, and the sink's response to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transfer says of the link, with all taken out that was not the link."""
+"""The bandwidth that a transfer implies, without delays outside the link."""
 
 from __future__ import annotations
 

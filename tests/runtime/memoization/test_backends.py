@@ -1,4 +1,4 @@
-"""The filter and the cache in front of something that answers: what is computed, counted and said."""
+"""The filter and the cache in front of a backend: computed requests, metrics and parameters."""
 
 from __future__ import annotations
 

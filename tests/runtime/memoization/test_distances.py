@@ -1,4 +1,4 @@
-"""How far pictures and measurements are apart."""
+"""Distances of images and of measurements."""
 
 from __future__ import annotations
 

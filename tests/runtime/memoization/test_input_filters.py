@@ -1,4 +1,4 @@
-"""When an input's result is given again, and when the input is computed."""
+"""When an input's result is reused, and when the input is computed."""
 
 from __future__ import annotations
 

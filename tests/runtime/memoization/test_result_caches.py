@@ -1,4 +1,4 @@
-"""Which results are kept by their inputs' digest, for how long, and for whom."""
+"""Which results are cached by their inputs' digest, for how long, and for which clients."""
 
 from __future__ import annotations
 

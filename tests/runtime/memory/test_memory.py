@@ -1,4 +1,4 @@
-"""How much memory there is, and whether a slice fits into it."""
+"""The available memory, and whether a slice fits into it."""
 
 from __future__ import annotations
 

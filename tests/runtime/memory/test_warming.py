@@ -24,7 +24,7 @@ STEPS, SCALE, X, Y = (
 
 
 def rows_behind_a_scale_each() -> bytes:
-    """A scale for each item, and a quantised weight: onnxruntime fuses both, and takes the scale for one."""
+    """A scale for each item, and a quantized weight: onnxruntime fuses both, and takes the scale for one."""
     weight = np.random.default_rng(1).integers(-100, 100, (16, 8)).astype(np.int8)
     weights = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array(0.02, np.float32), "s")]
     weights += [

@@ -1,4 +1,4 @@
-"""Models that refuse zeros, which nobody need ever send, are served all the same."""
+"""Models that reject zeros, which clients need not send, are served."""
 
 from __future__ import annotations
 

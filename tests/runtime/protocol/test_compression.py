@@ -1,4 +1,4 @@
-"""Bodies that come or go compressed."""
+"""Compressed requests and responses."""
 
 from __future__ import annotations
 

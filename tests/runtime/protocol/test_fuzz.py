@@ -1,4 +1,4 @@
-"""The parsers of both transports against whatever bytes there are: they read or refuse, nothing else.
+"""The parsers of both transports accept or reject arbitrary bytes, without other errors.
 
 `EDGE_FUZZ=100000 .venv/bin/pytest tests/runtime/protocol/test_fuzz.py` tries that many of each.
 """

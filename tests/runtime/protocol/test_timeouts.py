@@ -1,4 +1,4 @@
-"""The time that is left, as a request tells it to the next stage."""
+"""The remaining time of a request, as sent to the next stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that do not end by themselves: who leaves ends them, and whoever waits for the thread is answered."""
+"""Runs that do not end by themselves end with their client, and waiting requests get a response."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ async def test_at_the_end_a_run_that_can_be_ended_is() -> None:
 
 
 class Tried(Session):
-    """Takes the made-up inputs of a trial for a reason to go on for ever."""
+    """Takes the made-up inputs of a trial for a reason to go on forever."""
 
     def __init__(self) -> None:
         super().__init__(stackable.dense())

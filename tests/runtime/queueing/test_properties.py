@@ -1,4 +1,4 @@
-"""Whatever waits: no deadline is lost by batching, everything is run once, and nobody waits for ever."""
+"""Batching loses no deadline, runs every request once, and starves none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests at once, as one run or as several: the answers are those of single runs."""
+"""Concurrent requests in one run or several get the results of single runs."""
 
 from __future__ import annotations
 

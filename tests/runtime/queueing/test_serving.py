@@ -125,7 +125,7 @@ def test_a_session_starts_as_many_threads_as_the_quota_keeps_busy(granted: float
         (["--max-batch", "0"], "argument --max-batch: 0 is less than 1"),
         (["--max-batch", "many"], 'argument --max-batch: "many" is no whole number; write 1 or more'),
         (["--threads", "-2"], "argument --threads: -2 is less than 1"),
-        (["--stuck-after", "30"], 'argument --stuck-after: "30" is not a duration'),
+        (["--stuck-after", "30"], "argument --stuck-after: 30 has no unit"),
         (["--grace", "2h"], "argument --grace: 2h is not between 0 and 3600 s"),
         (["--grace", "0s"], "argument --grace: 0s is not between 0 and 3600 s"),
     ],

@@ -1,4 +1,4 @@
-"""How many requests are in time when they come at random moments: the decision over a simulated thread."""
+"""The share of requests in time with random arrivals, decided over a simulated thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker: a function of what happened to a hop and when."""
+"""The circuit breaker as a function of a hop's results and their times."""
 
 from __future__ import annotations
 

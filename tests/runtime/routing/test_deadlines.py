@@ -1,4 +1,4 @@
-"""How long a hop may take, and when the answer in its place is begun."""
+"""The time limit of a hop, and when the fallback starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which exits lie on the way of a local route, and where they branch off."""
+"""The exits along a local route, and where they branch off."""
 
 from __future__ import annotations
 

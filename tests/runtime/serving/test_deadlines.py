@@ -1,4 +1,4 @@
-"""Whatever the next hop does, requests are answered before their deadline, by someone."""
+"""Requests get a response before their deadline, regardless of the next hop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers in place of a hop: from the activation that is there, and thrown away when not needed."""
+"""Fallbacks of a hop: computed from the existing activation, and dropped if not needed."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from edge_api import Duration
 from edge_runtime.assignment import LinkSettings, Slice, Stage
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
@@ -41,7 +42,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
     far = OnceEach()
     async with answering(far.serve) as url:
         link = LinkMonitor(
-            LinkSettings(peer="cloud", probe=url, interval=3600.0), Resolver(), lambda *_: None
+            LinkSettings(peer="cloud", probe=url, interval=Duration(3600.0)), Resolver(), lambda *_: None
         )
         stage = Stage.model_validate(
             {
@@ -49,7 +50,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
                 "runtime": "Triton",
                 "address": url,
                 "model": "m",
-                "slice": Slice(digest="sha256:0", inputs=(X,), outputs=(Y,)).model_dump(),
+                "slice": Slice(digest=f"sha256:{0:064}", inputs=(X,), outputs=(Y,)).model_dump(),
             }
         )
         client = HttpClient(url)

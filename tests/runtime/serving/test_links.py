@@ -1,4 +1,4 @@
-"""What a serving runtime says of its link, and what it spends to know it."""
+"""A runtime's reports about its link, and the cost of measuring it."""
 
 from __future__ import annotations
 

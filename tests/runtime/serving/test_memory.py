@@ -1,4 +1,4 @@
-"""A table that does not fit into the memory that is granted is refused; the one before serves on."""
+"""A table that exceeds the memory limit is rejected; the previous one keeps serving."""
 
 from __future__ import annotations
 

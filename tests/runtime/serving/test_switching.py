@@ -1,4 +1,4 @@
-"""A thousand tables one after the other under continuous load, as the benchmark counts them."""
+"""A thousand tables in sequence under continuous load, as the benchmark counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel tells of a connection: how much has arrived."""
+"""The kernel's count of acknowledged bytes of a connection."""
 
 from __future__ import annotations
 

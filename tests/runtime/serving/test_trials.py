@@ -1,4 +1,4 @@
-"""A placement whose slice crashes or hangs is refused; the old table serves on, after a restart, too."""
+"""A Placement whose slice crashes or hangs is rejected; the old table keeps serving, also after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted of requests under a fault."""
+"""Counts of requests under a fault."""
 
 from __future__ import annotations
 

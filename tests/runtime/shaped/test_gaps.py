@@ -1,4 +1,4 @@
-"""What a switch of tables makes callers wait, by the moments of the answers."""
+"""Delays of callers by a switch of tables, from the times of responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines that cannot shape links are refused in a sentence that says what to do."""
+"""On machines that cannot shape links, a message names the fix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ def test_what_can_be_installed_is_no_reason_to_refuse() -> None:
 
 
 def test_each_refusal_says_what_is_needed_and_what_to_do() -> None:
-    assert refusal("darwin", 0, [], may_install=False) == (
-        "shaped links need Linux (this is darwin): run it there"
-    )
-    assert refusal("linux", 1000, [], may_install=True) == (
-        "shaped links need root, to make networks: run it as root, e.g. with sudo"
-    )
-    assert refusal("linux", 0, ["ethtool", "iproute2"], may_install=False) == (
-        "shaped links need ethtool, iproute2: install them"
-    )
+    assert "darwin" in (refusal("darwin", 0, [], may_install=False) or "")
+    assert "as root" in (refusal("linux", 1000, [], may_install=True) or "")
+    lacking = refusal("linux", 0, ["ethtool", "iproute2"], may_install=False) or ""
+    assert "ethtool, iproute2" in lacking
+    assert "install them" in lacking

@@ -1,4 +1,4 @@
-"""Requests that were damaged on the way, against a live server: it answers or refuses, and serves on.
+"""Damaged requests to a live server: it responds or rejects them, and keeps serving.
 
 `EDGE_FUZZ=100000 .venv/bin/pytest tests/runtime/standalone/test_garbage.py` damages that many per transport.
 """

@@ -1,4 +1,4 @@
-"""Callers at once over HTTP: whoever asks a detector gets the boxes in its own picture."""
+"""Concurrent HTTP clients of a detector each get the boxes of their own image."""
 
 from __future__ import annotations
 

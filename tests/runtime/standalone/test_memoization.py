@@ -179,7 +179,7 @@ def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
         ("--filter-max-age", "1s"): "--filter-max-age: there is no filter without --filter-threshold",
         ("--filter-max-age", "0s"): '--filter-max-age: "0s" is not more than 0',
         ("--cache-bytes", "lots"): '--cache-bytes: "lots" is not a quantity',
-        ("--cache-max-age", "60"): '--cache-max-age: "60" is not a duration',
+        ("--cache-max-age", "60"): "--cache-max-age: 60 has no unit",
         ("--cache-max-age", "60s"): "--cache-max-age: there is no cache without --cache-bytes; add it",
     }
     for flags, sentence in cases.items():

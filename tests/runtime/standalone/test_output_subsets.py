@@ -74,7 +74,7 @@ def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
 
 
 async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
-    """A whole that runs may have parts that do not: optimisations differ."""
+    """A whole that runs may have parts that do not: optimizations differ."""
     whole = Session(path)
     asked: list[bytes] = []
 

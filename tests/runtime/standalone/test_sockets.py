@@ -1,4 +1,4 @@
-"""What goes over the wire, byte by byte, as curl and worse callers send it."""
+"""Requests byte by byte on the wire, as curl and invalid clients send them."""
 
 from __future__ import annotations
 

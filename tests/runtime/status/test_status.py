@@ -1,4 +1,4 @@
-"""What the runtime says of itself, from its measurements."""
+"""The status that the runtime reports, from its measurements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
             "state": "Up",
             "bandwidth": "3920000",
             "bandwidthLow": "3100000",
-            "roundTrip": "0.8ms",
+            "roundTrip": "800us",
             "measuredAt": "2026-01-02T03:04:05Z",
         },
         "latency": {"p50": "41ms", "p95": "77ms"},

@@ -1,4 +1,4 @@
-"""Accuracies of codecs over the store's API: measured on labelled samples, kept, refused where they say
+"""Accuracies of codecs over the store's API: measured on labeled samples, kept, refused where they say
 nothing.
 """
 

@@ -22,7 +22,7 @@ SAMPLES = np.random.default_rng(3).normal(size=(120, 16)).astype(np.float32)
 
 
 def graph_of(*first: NodeProto, weights: tuple[Any, ...] = ()) -> Graph:
-    """x through some operators to h, and through a quantised weight to y."""
+    """x through some operators to h, and through a quantized weight to y."""
     random = np.random.default_rng(4)
     steps = random.integers(-100, 100, (16, 8)).astype(np.int8)
     constants: dict[str, Array] = {
@@ -82,7 +82,7 @@ def test_values_that_are_not_finite_are_refused_by_all_that_encode() -> None:
 
 
 def fused(tensor: Tensor, wire: str, codec: str, _: int) -> Iterator[NodeProto]:
-    """A decoder that onnxruntime fuses with the quantised weight behind it."""
+    """A decoder that onnxruntime fuses with the quantized weight behind it."""
     assert codec == INT8
     yield helper.make_node(
         "Constant", [], [f"{wire}.all"], value=numpy_helper.from_array(np.array([-1]), "all")

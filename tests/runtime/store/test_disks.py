@@ -1,4 +1,4 @@
-"""Disks that fill up, change bytes or lose power: what was good before is still served."""
+"""Full disks, corrupt bytes and power loss: previously valid files are still served."""
 
 from __future__ import annotations
 

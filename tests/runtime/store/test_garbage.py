@@ -1,4 +1,4 @@
-"""Whatever a caller asks of the store, the fault is named as the caller's, or there is none."""
+"""Invalid requests to the store are reported as errors of the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the entry node to the next stage: each shows its certificate, each checks the other's."""
+"""From the entry node to the next stage: both present certificates and verify the other's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from edge_api import Duration
 from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.links.monitors import LinkMonitor
@@ -116,7 +117,7 @@ async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> No
         while not server.started:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         probe = f"https://localhost:{server.ports[0]}/v1/probe"
-        spec = LinkSettings(peer="cloud", probe=probe, interval=0.2)
+        spec = LinkSettings(peer="cloud", probe=probe, interval=Duration(0.2))
         for tls, up in ((Certificates(near).client, True), (None, False)):
             monitor = LinkMonitor(spec, Resolver(), lambda *_: changes.put_nowait(True), tls=tls)
             monitor.start()

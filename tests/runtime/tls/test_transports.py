@@ -1,4 +1,4 @@
-"""Who may ask: over HTTP, over gRPC, by the socket of the node and on the plain port for health."""
+"""Client authentication by HTTP, gRPC, the node's socket and the plaintext health port."""
 
 from __future__ import annotations
 

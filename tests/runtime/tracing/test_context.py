@@ -1,4 +1,4 @@
-"""W3C Trace Context, read as strictly as it asks for."""
+"""W3C Trace Context, parsed as strictly as the standard requires."""
 
 from __future__ import annotations
 

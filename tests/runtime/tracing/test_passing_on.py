@@ -1,4 +1,4 @@
-"""With tracing off: what a caller sent goes on to the next hop as it came, and nothing else does."""
+"""With tracing off, valid trace headers are forwarded unchanged, and no others."""
 
 from __future__ import annotations
 

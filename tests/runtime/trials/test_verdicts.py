@@ -1,4 +1,4 @@
-"""What a trial's end means, and how long it holds: by property."""
+"""The verdict of a trial's end, and how long it is valid: property tests."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""A tail in Triton's python backend: runs the model.onnx beside this file; sent along with every slice."""
+"""A tail in Triton's python backend: runs the model.onnx next to this file. Sent with every slice."""
 
 import os
 import pathlib
 import sys
 from typing import Any
 
-# The backend embeds an isolated Python, which does not look at PYTHONPATH by itself.
+# The backend embeds an isolated Python, which ignores PYTHONPATH.
 sys.path.extend(folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder)
 
-# Else onnxruntime tells its makers which models are loaded.
+# Disables ONNX Runtime's telemetry about loaded models.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
@@ -16,11 +16,11 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
 
 class TritonPythonModel:
-    """Triton's contract: the class has this name."""
+    """The class name that Triton's python backend requires."""
 
     def initialize(self, args: dict[str, str]) -> None:
         options = onnxruntime.SessionOptions()
-        # As the profile was measured; waiting threads that spin would take the processor from other tails.
+        # As in the profile; spinning threads would take CPU time from other tails.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

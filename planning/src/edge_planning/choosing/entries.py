@@ -22,13 +22,15 @@ from edge_planning.problems import EntryProblem, Objective
 def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
     """The route table for one entry node.
 
-    Where nothing keeps the SLO, the plan holds the fastest candidates and says so (met is False), unless the
-    problem asks for a lowest accuracy: then an answer that is late is no answer, and the problem is
-    infeasible. BadValueError: an objective other than accuracy, for which there are no tables.
+    If no candidate meets the SLO, the plan has the fastest candidates and `met` is False. If the problem also
+    has a minimum accuracy, it is infeasible, since late responses do not count.
+
+    Raises:
+        BadValueError: The objective is not accuracy; tables exist for no other.
     """
     require(
         problem.objective is Objective.ACCURACY,
-        f"objective {problem.objective}: route tables are made for Accuracy; choose() knows the others",
+        f"objective {problem.objective}: route tables require Accuracy: use choose() for other objectives",
     )
     every = candidates(problem)
     if not len(every):
@@ -50,21 +52,21 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
 
 
 def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejection, ...]:
-    """Every candidate that is not in the answer's table, with what beat it.
+    """Returns every candidate that is not in the plan's table, with the route that beat it.
 
-    A function of its own: with many candidates the sentences cost more than the plan.
+    Separate from plan_entry, since with many candidates the reasons take longer than the plan.
     """
     return rejections(problem, candidates(problem), answer.table.routes if isinstance(answer, Plan) else ())
 
 
 def explain_at(problem: EntryProblem, bandwidth: float) -> str | None:
-    """Why the SLO is missed at a bandwidth (bit/s, 0: no link), and what would do; None when it is kept."""
+    """Returns why the SLO is missed at a bandwidth (bit/s, 0: no link) and the remedy; None if it is met."""
     every = candidates(problem)
     return shortfall(problem, every, bandwidth) if len(every) else nothing_allowed(problem)
 
 
 def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
-    """At most problem.tables.routes routes among the options, highest bandwidth first."""
+    """Returns at most problem.tables.routes routes of the candidates, highest bandwidth first."""
     deadline, limits = problem.slo.latency, problem.tables
     chosen = best_table(options, deadline, limits)
     accuracy, _ = value(options, chosen, deadline, limits)
@@ -72,7 +74,7 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     routes = _routes(problem, options, ranges)
     home = [index for index in chosen if options.local[index]]
     if home and routes[-1].cut is not None:
-        # A helper may be the better answer at any bandwidth; without it there is the entry node alone.
+        # An intermediate node can be the best at any bandwidth; without it, the local route is needed.
         routes += (_route(problem, options, home[0], 0.0),)
     return RouteTable(
         routes=routes,
@@ -82,7 +84,7 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
 
 
 def unlimited_table(problem: EntryProblem) -> RouteTable:
-    """Every range of bandwidth with Edgent's choice in it; a candidate may answer in several."""
+    """Returns Edgent's choice in every range of bandwidth; a candidate can be in several."""
     options = useful(candidates(problem))
     deadline = problem.slo.latency
     ranges = full_map(options, deadline).merged()
@@ -94,7 +96,9 @@ def _routes(problem: EntryProblem, options: Candidates, ranges: list[tuple[int, 
     routes: list[Route] = []
     for index, start in reversed(ranges):
         route = _route(problem, options, index, start)
-        if not routes or route.min_bandwidth < routes[-1].min_bandwidth:  # else less than 1 bit/s wide
+        if (
+            not routes or route.min_bandwidth < routes[-1].min_bandwidth
+        ):  # otherwise the range is below 1 bit/s
             routes.append(route)
     return tuple(routes)
 

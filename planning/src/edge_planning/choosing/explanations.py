@@ -1,4 +1,4 @@
-"""The whole decision at one bandwidth as a value, and as a table for people."""
+"""Explains the choice at one bandwidth, as a value and as a text table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +28,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """lines: the winner first, then by latency. nearest_slo (s): the shortest at this bandwidth; None: none.
+    """All candidates at one bandwidth.
 
-    remedies: what would make the SLO feasible where it is not; empty where it is kept.
+    Attributes:
+        lines: The chosen candidate first, then by latency.
+        nearest_slo: Shortest latency in seconds at this bandwidth; None if there is no candidate.
+        remedies: Changes that would make the SLO feasible; empty if it is met.
     """
 
     service: str
@@ -58,12 +61,15 @@ class Explanation:
 
 
 def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | None = None) -> Explanation:
-    """What was weighed at one bandwidth (default: the problem's measured one, else the top of its range).
+    """Returns all candidates at a bandwidth in bit/s, and why each lost.
 
-    BadValueError: the problem is about another service (its model's name) or node.
+    The default is the problem's measured bandwidth, otherwise the top of its range.
+
+    Raises:
+        BadValueError: The problem has another service (its model's name) or node.
     """
-    require(service == problem.model.name, f"the problem is about {problem.model.name}, not {service}")
-    require(node == problem.node, f"the problem is about node {problem.node}, not {node}")
+    require(service == problem.model.name, f"service {service}: the problem is for {problem.model.name}")
+    require(node == problem.node, f"node {node}: the problem is for {problem.node}")
     at = bandwidth if bandwidth is not None else problem.bandwidth
     at = problem.tables.high if at is None else at
     options = candidates(problem)
@@ -140,7 +146,7 @@ def _comparisons(
 
 
 def _remedies(problem: EntryProblem, options: Candidates, bandwidth: float) -> tuple[str, ...]:
-    """Bandwidth, then accuracy, then capacity: each alone."""
+    """Returns the changes that suffice, each alone: bandwidth, then accuracy, then capacity."""
     short = shortfall(problem, options, bandwidth)
     if short is None:
         return ()

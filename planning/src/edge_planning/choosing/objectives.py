@@ -15,7 +15,7 @@ Keys = Callable[[Candidates, float], tuple[Floats, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """An objective's order; keys(options, bandwidth) returns arrays [candidates]."""
+    """An objective's order; keys(candidates, bandwidth) returns arrays [candidates]."""
 
     keys: Keys
     in_time: bool

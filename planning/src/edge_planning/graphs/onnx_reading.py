@@ -59,7 +59,7 @@ def read_graph(data: bytes | ModelProto, *, name: str, bounds: Mapping[str, int]
     A symbolic first dimension of an input is the batch and is set to 1. Other symbolic dimensions take the
     value in `bounds`, by name, or by tensor and axis (`image.2`) for those without a name. Parts that cannot
     be analyzed (control flow, operators that ONNX does not define, unknown shapes) become part of an opaque
-    layer, with a sentence in the graph's warnings.
+    layer, with a message in the graph's warnings.
 
     Raises:
         BadValueError: The data is not an ONNX file, the graph has a cycle or reads a tensor without a

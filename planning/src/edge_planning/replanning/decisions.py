@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         price: Cost of a missed deadline in addition to the lost response, in units of accuracy.
-        objective: See `prospects`.
+        objective: Share of responses in time that a route must reach to be preferred; see choices.
         least_gain: Minimum gain of expected utility for a switch.
         dwell: Minimum time between two switches, except urgent ones.
         safe: An active route with a lower probability to be in time is left immediately for a better one.

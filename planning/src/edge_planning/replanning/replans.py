@@ -120,7 +120,7 @@ def _decided(
     if present == best:
         return Stay(f"{name} is the best route: {_told(routes, found, best)}"), _led(state, None, now)
     if not state.up and routes.bits[present] > 0 and routes.bits[best] == 0:
-        return _switch(routes, found, state, now, f"the link is down; {name} needs none")
+        return _switch(routes, found, state, now, f"the link is down; {name} does not need it")
     compared = f"{_told(routes, found, best)}, against {_told(routes, found, present)}"
     gain = float(found.utility[best] - found.utility[present])
     if found.answered[present] < settings.safe and found.answered[best] > found.answered[present]:
@@ -166,15 +166,13 @@ def _misfit(
     if state.rtt is not None and routes.rtt is not None:
         change = abs(state.rtt - routes.rtt)
         if change > max(0.1 * routes.deadline, 2 * state.rtt_spread):
-            return f"the round trip is {state.rtt * 1e3:.3g} ms, the plan has {routes.rtt * 1e3:.3g} ms"
+            return f"the round trip is {state.rtt * 1e3:.3g} ms, the plan assumes {routes.rtt * 1e3:.3g} ms"
     if alternatives is not None and state.up and state.seen is not None:
         every = prospects(alternatives, state.forecast(state.seen), price=settings.price, delay=delay)
         loss = float(every.utility[every.best] - found.utility[found.best])
         if loss > max(2 * settings.least_gain, 0.02):
             name = alternatives.names[every.best]
-            return f"the table loses {loss:.3f} of utility against {name}, which it does not have"
+            return f"the table loses {loss:.3f} of utility against {name}, a route that it lacks"
     if state.up and state.seen is not None and float(found.on_time[found.best]) < 0.5:
-        return (
-            f"no route keeps the deadline with P >= 0.5: the best does with {found.on_time[found.best]:.3f}"
-        )
+        return f"no route meets the deadline with P >= 0.5: the best has P = {found.on_time[found.best]:.3f}"
     return None

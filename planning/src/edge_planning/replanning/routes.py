@@ -82,8 +82,10 @@ def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | No
     """Returns the routes of a table, in its order.
 
     The latency at one bandwidth and the threshold at another determine the deadline and the seconds without
-    the transfer. With `insured`, the local route's response replaces a late remote one if it meets the
-    deadline itself (the runtime computes it in parallel).
+    the transfer.
+
+    insured: whether the local route's response replaces a late remote one if it meets the deadline itself
+    (the runtime computes it in parallel).
     """
     deadline = next((_deadline(route) for route in table.routes if route.met_from and route.bits), None)
     local = [route for route in table.routes if not route.bits]

@@ -1,4 +1,4 @@
-"""The joint choice: services x entry nodes x options within the capacities of nodes, uplinks and servers."""
+"""The joint choice: services x entry nodes x candidates, within capacities of nodes, uplinks and servers."""
 
 from edge_planning.sharing.building import sharing_problem
 from edge_planning.sharing.exact import Exact, share_exactly

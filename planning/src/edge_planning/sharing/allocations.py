@@ -1,4 +1,4 @@
-"""A choice under modification: the option of each demand, and the load on each resource."""
+"""A choice under modification: the candidate of each demand, and the load on each resource."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Allocation:
         self.journal: list[tuple[int, int]] = []
 
     def use(self, demand: int, option: int) -> Floats:
-        """Returns the use of each of the demand's resources by an option [K]."""
+        """Returns the use of each of the demand's resources by a candidate [K]."""
         if option == REFUSED:
             return np.zeros(self.problem.rows.shape[1])
         return self.problem.uses[demand, :, option]
@@ -31,7 +31,7 @@ class Allocation:
         return 0.0 if option == REFUSED else float(self.problem.worth[demand, option])
 
     def move(self, demand: int, option: int) -> None:
-        """Assigns another option to a demand."""
+        """Assigns another candidate to a demand."""
         before = int(self.choice[demand])
         self.journal.append((demand, before))
         change = self.use(demand, option) - self.use(demand, before)
@@ -68,12 +68,12 @@ class Allocation:
         return rows[np.argsort(-excess[rows], kind="stable")]
 
     def members(self, row: int) -> tuple[Integers, Integers]:
-        """Returns the demands whose options can use a resource, and the slot of the resource."""
+        """Returns the demands whose candidates can use a resource, and the slot of the resource."""
         members, slots = np.nonzero(self.problem.rows == row)
         return members.astype(np.int64), slots.astype(np.int64)
 
     def fitting(self, demands: Integers) -> Mask:
-        """Returns the mask of options that fit if all other demands stay [len(demands), O]."""
+        """Returns the mask of candidates that fit if all other demands stay [len(demands), O]."""
         problem = self.problem
         rows = problem.rows[demands]
         uses = problem.uses[demands]

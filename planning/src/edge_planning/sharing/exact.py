@@ -77,7 +77,7 @@ def share_exactly(
 
 
 class _Model:
-    """A column per allowed option of every demand, one per refusal, and one for the level."""
+    """A column per allowed candidate of every demand, one per refusal, and one for the level."""
 
     def __init__(self, framed: Frame, seconds: float, tolerance: float) -> None:
         import highspy

@@ -34,7 +34,7 @@ class Frame:
 
     @property
     def servable(self) -> bool:
-        """Whether every demand has an option that uses no resource of capacity 0."""
+        """Whether every demand has a candidate that uses no resource of capacity 0."""
         return bool(self.allowed.any(axis=1).all())
 
     def floors(self, level: float) -> Floats:
@@ -114,8 +114,8 @@ def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bo
     """Evaluates the dual function at any prices >= 0, in the problem's own units.
 
     For all x within capacity: sum gain x + sum_t tenant_price_t U_t <= total, if no more demands of a
-    priority are refused than in `refused` (indices of demands). Demands without an allowed option are always
-    refused.
+    priority are refused than in `refused` (indices of demands). Demands without an allowed candidate are
+    always refused.
     """
     problem = frame.problem
     resources = len(problem.resources)

@@ -23,9 +23,9 @@ def replan_pool(
     demands: Collection[int] = (),
     widening: float = 0.02,
 ) -> Shared:
-    """Returns a plan after these resources' capacities or these demands changed (options, rate or tenant).
+    """Returns a plan after these resources' capacities or these demands changed (candidates, rate or tenant).
 
-    The demands must be the same, and unchanged options must keep their positions. Only the changed demands
+    The demands must be the same, and unchanged candidates must keep their positions. Only the changed demands
     and those that can use a changed resource are planned again, within the capacity that the others leave.
     The bound uses the previous prices, except that of a changed resource. If one of these demands would have
     to be refused, or the gap would widen by more than `widening`, everything is planned again from the
@@ -33,7 +33,7 @@ def replan_pool(
     `widening`, or the gap of a full solve.
 
     A different capacity counts as changed even if it is not named. With other tenants or resources, or
-    another number of demands or options, everything is planned again.
+    another number of demands or candidates, everything is planned again.
 
     Raises:
         BadValueError: A resource or a demand is unknown.

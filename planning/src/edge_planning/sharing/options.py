@@ -1,4 +1,4 @@
-"""Converts the candidates of one service at one entry node to its options in a pool."""
+"""Selects the candidates of one service at one entry node for the joint choice in a pool."""
 
 import numpy as np
 
@@ -11,13 +11,15 @@ from edge_planning.sharing.values import Option
 def options_of(
     candidates: Candidates, *, bandwidth: float, deadline: float, rate: float, node: str, triton: str
 ) -> tuple[tuple[Option, ...], Integers]:
-    """Returns the options that are not dominated, and the index of each in the candidates.
+    """Returns the candidates for the joint choice, and the index of each in `candidates`.
 
-    A candidate whose latency at the bandwidth (bit/s) meets the deadline (seconds) is an option, unless
-    another one is at least as accurate and uses no more of any resource. Uses are those of a mean request
+    These are the candidates whose latency at the bandwidth (bit/s) meets the deadline (seconds), except those
+    that another one dominates: it is at least as accurate and uses no more of any resource.
+
+    Uses are those of a mean request
     times the rate (requests per second). The resources are named `cpu of NODE` (also for an intermediate
-    node), `memory of NODE`, `uplink of NODE` and `busy time of TRITON`. If no candidate is in time, there is
-    no option.
+    node), `memory of NODE`, `uplink of NODE` and `busy time of TRITON`. If no candidate is in time, the
+    result is empty.
     """
     require(np.isfinite(rate) and rate > 0, f"rate {rate} must be finite and > 0")
     require(deadline > 0, f"deadline {deadline} s must be > 0")

@@ -1,4 +1,4 @@
-"""The joint choice as arrays: demands x options, and the use of each resource by each option."""
+"""The joint choice as arrays: demands x candidates, and the use of each resource by each candidate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +15,18 @@ IMPORTANCE = 200.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharingProblem:
-    """Exactly one option per demand, or refusal, within the capacities.
+    """Exactly one candidate per demand, or refusal, within the capacities.
 
-    D demands, O options, K resources that a demand can use (distinct, except unused slots).
+    D demands, O candidates, K resources that a demand can use (distinct, except unused slots).
 
     Attributes:
         tenant: Index in tenants [D].
         value: Accuracy of responses in time [D, O].
-        valid: Whether the option exists [D, O].
-        rows: Resources that a demand's options can use [D, K].
+        valid: Whether the candidate exists [D, O].
+        rows: Resources that a demand's candidates can use [D, K].
         uses: Amounts of these resources [D, K, O].
-        worth: importance x rate x value, the utility of an option; 0 if not valid [D, O].
-        current: The option in use, or REFUSED [D].
+        worth: importance x rate x value, the utility of a candidate; 0 if not valid [D, O].
+        current: The candidate in use, or REFUSED [D].
         move_cost: Cost of a move, in accuracy (times importance and rate).
         level_slack: Share of the best level that can be given up for accuracy or to avoid moves.
     """
@@ -58,7 +58,7 @@ class SharingProblem:
 
     @property
     def net(self) -> Floats:
-        """Worth minus the cost of the move to the option [D, O]."""
+        """Worth minus the cost of the move to the candidate [D, O]."""
         cost = self.move_cost * self.importance * self.rate * (self.current != REFUSED)
         if not cost.any():
             return self.worth
@@ -72,7 +72,7 @@ class SharingProblem:
         if option == REFUSED:
             return "refused"
         name = "" if self.options is None else self.options[demand][option]
-        return name or f"option {option}"
+        return name or f"candidate {option}"
 
     def with_capacities(self, capacities: Mapping[str, float]) -> "SharingProblem":
         """Returns the problem with other capacities of some resources; validates only these."""
@@ -84,7 +84,7 @@ class SharingProblem:
         return replace(self, capacity=capacity)
 
     def with_current(self, choices: Integers) -> "SharingProblem":
-        """Returns the problem with these choices as the current options."""
+        """Returns the problem with these choices as the current candidates."""
         current = np.asarray(choices, dtype=np.int64)
         require(current.shape == self.current.shape, f"{current.shape} choices for {len(self)} demands")
         good = (current >= REFUSED) & (current < self.worth.shape[1])
@@ -173,7 +173,7 @@ def from_arrays(
     check(((rows >= 0) & (rows < len(resources))).all(axis=1), "unknown resource")
     check(np.isfinite(rate) & (rate > 0), "rate must be finite and > 0")
     check(np.isfinite(priority) & (priority >= 0), "priority must be finite and >= 0")
-    check(valid.any(axis=1), "no option")
+    check(valid.any(axis=1), "no candidate")
     check((~valid | (np.isfinite(value) & (value >= 0))).all(axis=1), "value must be finite and >= 0")
     fine = np.isfinite(uses) & (uses >= 0)
     if not fine.all():
@@ -183,9 +183,9 @@ def from_arrays(
     for slot in range(1, slots):
         twice: Mask = (rows[:, :slot] == rows[:, slot, None]) & used[:, :slot] & used[:, slot, None]
         check(~twice.any(axis=1), "a resource is listed twice")
-    check((current >= REFUSED) & (current < width), "the current option does not exist")
+    check((current >= REFUSED) & (current < width), "the current candidate does not exist")
     held = np.take_along_axis(valid, np.maximum(current, 0)[:, None], axis=1)[:, 0]
-    check(held | (current == REFUSED), "the current option does not exist")
+    check(held | (current == REFUSED), "the current candidate does not exist")
     require(np.isfinite(move_cost) and move_cost >= 0, f"move_cost {move_cost} must be finite and >= 0")
     require(0 <= level_slack < 1, f"level_slack {level_slack} must be >= 0 and < 1")
     importance = (100.0 + priority) / IMPORTANCE

@@ -1,4 +1,4 @@
-"""Reasons why a demand was refused or has less than its best option."""
+"""Reasons why a demand was refused or has less than its best candidate."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Reason:
 
 
 def reason(shared: Shared, demand: int) -> Reason | None:
-    """Returns the reason of one demand, or None if it has its best option."""
+    """Returns the reason of one demand, or None if it has its best candidate."""
     problem = shared.problem
     require(0 <= demand < len(problem), f"unknown demand {demand}")
     got = int(shared.choices[demand])

@@ -10,7 +10,7 @@ the sum of these maxima. An entropy of temperature T smooths each (Nesterov, "Sm
 non-smooth functions", Math. Programming 2005), and a logarithmic barrier keeps prices positive, as in
 interior-point Lagrangian decomposition (Necoara and Suykens, JOTA 2009). Over thousands of demands the
 smoothed function is nearly quadratic, so a few Newton steps per temperature suffice. A step costs O(demands x
-slots^2 x options) in one batched product, and solves one system of the size of the linking rows.
+slots^2 x candidates) in one batched product, and solves one system of the size of the linking rows.
 
 The bound is computed afterwards with the unsmoothed dual function (frames.proof); it is valid at any
 iteration.
@@ -45,7 +45,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relaxed:
-    """price [rows] >= 0. shares [D, O]: share of each option in the smoothed choice. steps: Newton steps."""
+    """price [rows] >= 0. shares [D, O]: of each candidate in the smoothed choice. steps: Newton steps."""
 
     price: Floats
     shares: Floats

@@ -1,7 +1,7 @@
 """Repairs a choice that nearly fits, with the lowest loss at the given prices.
 
 After the repair, refused demands are admitted, tenants are raised to their floors, and moves that gain are
-made. `table` [D, O] is the table of frames.weighed: the worth of an option minus its cost for the others.
+made. `table` [D, O] is the table of frames.weighed: the worth of a candidate minus its cost for the others.
 Ties go to the lower index, so the same input has the same result.
 """
 
@@ -37,10 +37,10 @@ def step_down(
     guarded: bool = True,
     spare: int = -1,
 ) -> bool:
-    """Frees `need` of a resource by moving its users to other options, at the lowest loss per unit.
+    """Frees `need` of a resource by moving its users to other candidates, at the lowest loss per unit.
 
     No demand is refused, no other resource exceeds its capacity and, if guarded, no tenant falls below its
-    floor. The demand `spare` keeps its option.
+    floor. The demand `spare` keeps its candidate.
     """
     members, slots = allocation.members(row)
     now = allocation.choice[members]
@@ -133,7 +133,7 @@ def _serve(allocation: Allocation, table: Floats, demand: int) -> bool:
 
 
 def make_room(allocation: Allocation, table: Floats, demand: int, option: int, *, guarded: bool) -> bool:
-    """Steps other demands down until the option fits; undoes the moves if it cannot fit."""
+    """Steps other demands down until the candidate fits; undoes the moves if it cannot fit."""
     mark = len(allocation.journal)
     for row, excess in zip(
         allocation.problem.rows[demand].tolist(), allocation.over(demand, option).tolist(), strict=True
@@ -150,7 +150,7 @@ def make_room(allocation: Allocation, table: Floats, demand: int, option: int, *
 
 
 def _evict(allocation: Allocation, table: Floats, demand: int) -> list[int]:
-    """Refuses demands of lower priority, the lowest first, until one option fits; else changes nothing."""
+    """Refuses demands of lower priority, the lowest first, until one candidate fits; else changes nothing."""
     problem = allocation.problem
     for option in _options(allocation, table, demand):
         mark = len(allocation.journal)
@@ -185,7 +185,7 @@ def _back(allocation: Allocation, table: Floats, demand: int) -> bool:
 
 
 def raise_floors(allocation: Allocation, table: Floats, tries: int = 60) -> None:
-    """Moves tenants below their floor to better options; others step down at the lowest loss if needed."""
+    """Moves tenants below their floor to better candidates; others step down at the lowest loss if needed."""
     problem = allocation.problem
     for tenant in np.flatnonzero(allocation.utility < allocation.floors).tolist():
         members = np.flatnonzero((problem.tenant == tenant) & (allocation.choice != REFUSED))

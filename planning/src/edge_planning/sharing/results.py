@@ -26,7 +26,7 @@ class Shared:
     """The plan of a pool.
 
     Attributes:
-        choices: The option of each demand, or REFUSED [D].
+        choices: The candidate of each demand, or REFUSED [D].
         refused: Indices of refused demands.
         level: The lowest level of a tenant, at most 1.
         level_bound: Upper bound of the level without further refusals.
@@ -35,7 +35,7 @@ class Shared:
         utility: Total worth, net of moves.
         bound: Upper bound of the utility with the level `floor`.
         prices: Utility per unit of each resource.
-        moves: Number of demands that changed their option.
+        moves: Number of demands that changed their candidate.
         certain_refusals: Whether it is proven that some demand must be refused (False if none is refused).
     """
 

@@ -33,7 +33,7 @@ class Level:
 
 
 def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
-    """Returns one option for every demand, or refusal.
+    """Returns one candidate for every demand, or refusal.
 
     `references` [T] are the utilities of level 1. Default: the tenants' own, otherwise the utility that each
     could have with the whole pool alone (references_of).

@@ -1,4 +1,4 @@
-"""Tenants, resources, options and demands."""
+"""Tenants, resources, candidates and demands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,12 +61,12 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A service at an entry node: exactly one option serves it, or it is refused.
+    """A service at an entry node: exactly one candidate serves it, or it is refused.
 
     Attributes:
         rate: Requests per second.
         priority: Higher priorities are refused last and weigh more.
-        current: Position of the option in use, or None.
+        current: Position of the candidate in use, or None.
     """
 
     service: str

@@ -1,4 +1,4 @@
-"""What a policy is asked, what it answers, and what it may learn."""
+"""The interface of a policy: requests, its choices, and its measurements."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -10,7 +10,7 @@ from edge_planning_lab.baselines.options import Options
 class Request:
     """One request as its entry node sees it.
 
-    wait: seconds until the node can begin with it. backlog: bits that wait for the uplink before its own.
+    wait: seconds until the node can start it. backlog: bits in the uplink's queue before its own.
     """
 
     options: Options
@@ -20,10 +20,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which candidate is to answer, and which local one stands in when that would be late (None: nothing).
+    """The chosen candidate, and the local one for the fallback if its response would be late (None: none).
 
-    eager: the node computes the stand-in as soon as it can, else only when the reply is not back at the last
-    moment at which that still helps.
+    eager: the node computes the fallback as early as possible; otherwise at the latest possible time, if no
+    response has arrived by then.
     """
 
     index: int
@@ -33,9 +33,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A transfer of the node's own, or a probe: bits that crossed the link while it had the link alone.
+    """A transfer of the node or a probe: the bits that crossed the link, without other transfers on it.
 
-    complete: False when it was given up; bits are then those that had crossed by that time.
+    complete: False if it was aborted; `bits` are then those that crossed before.
     """
 
     seconds: float
@@ -53,9 +53,9 @@ State = TypeVar("State")
 
 
 class Policy(Protocol[State]):
-    """How a service decides at one entry node. Pure: what is remembered is the state, handed in and back.
+    """How a service decides at one entry node. Pure: the state is passed in and returned.
 
-    A policy knows its options, its own measurements and the queues of its own node; never the trace.
+    A policy knows its candidates, its own measurements and the queues of its own node, but not the trace.
     """
 
     @property
@@ -63,11 +63,11 @@ class Policy(Protocol[State]):
 
     @property
     def probes(self) -> bool:
-        """Whether the link is to be probed for it while it is not in use."""
+        """Whether an unused link is probed for this policy."""
         ...
 
     def start(self, options: Options) -> State:
-        """What is known before the first request."""
+        """Returns the state before the first request."""
         ...
 
     def decide(self, request: Request, state: State, now: float) -> tuple[Answer, State]: ...

@@ -1,9 +1,9 @@
 """The event loop: from arrivals to records.
 
-Queues are first come, first served and nobody overtakes, so when something joins a queue, its beginning and
-end are known at once (Lindley's recursion; for the link in the bits that it carries, not in seconds). Only
-what other parties may learn, and when, is an event: the end of a head, of a transfer, the moment at which the
-insurance must begin. A policy hears of a transfer when it ends, never before.
+Queues are first come, first served without overtaking, so the start and end of an entry are known when it
+joins (Lindley's recursion; for the link in bits carried, not in seconds). Events are only the times at which
+other parties learn something: the end of a head or of a transfer, the time at which the fallback must start.
+A policy observes a transfer when it ends, not earlier.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ Event = tuple[float, int, Callable[[float, Any], None], Any]
 
 
 def simulate(scenario: Scenario) -> Run:
-    """Runs until nothing more can happen; answers behind the scenario's duration count as open.
+    """Runs until there are no more events; responses after the scenario's duration count as open.
 
-    Deterministic: what is random comes in with arrivals, bandwidths and policies.
+    Deterministic: all randomness is in the arrivals, bandwidths and policies.
     """
     return _Loop(scenario).run()
 
 
 class _Monitor:
-    """The measurements that one node makes on one link, and the streams that hear of them."""
+    """The measurements of one node on one link, and the streams that observe them."""
 
     __slots__ = ("last", "link", "listeners", "node")
 
@@ -79,7 +79,7 @@ class _Source:
 
 
 class _Job:
-    """A request on its way."""
+    """A request in progress."""
 
     __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source")
 
@@ -236,7 +236,7 @@ class _Loop:
         self._at(held, self._stand_in, (job, index))
 
     def _stand_in(self, now: float, subject: tuple[_Job, int]) -> None:
-        """The insurance's answer goes out, held back until then: the reply would be the better one."""
+        """Sends the fallback's response, delayed so far since the remote one would be more accurate."""
         job, index = subject
         reply = now + job.source.fixed[index]
         if reply < job.answered:
@@ -267,7 +267,7 @@ class _Loop:
             source.state = source.policy.observe(measurement, source.state, now)
 
     def _restart(self, now: float, node: Node) -> None:
-        """The node is back and remembers nothing."""
+        """Restarts the node without its previous state."""
         node.free_at = now
         for source in self.sources:
             if source.node is node:

@@ -61,7 +61,7 @@ def _latencies(axes: Axes, run: Run, stream: int) -> None:
             axes.plot(records.arrived[chosen], 1e3 * latency[chosen], ".", ms=4, color=colour, label=label)
     if stood_in.any():
         values = 1e3 * latency[stood_in]
-        axes.plot(records.arrived[stood_in], values, ".", ms=4, color=INSURED, label="by the insurance")
+        axes.plot(records.arrived[stood_in], values, ".", ms=4, color=INSURED, label="by the fallback")
     axes.axhline(1e3 * deadline, color="black", linewidth=0.6, linestyle="--")
     axes.set(ylabel="ms", xlabel="s", ylim=(0, None))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
@@ -122,7 +122,7 @@ def levels(found: Fairness) -> str:
         axes.barh(range(len(names)), [found.levels[name] for name in names], color=COLOURS[0])
         axes.set_yticks(range(len(names)), names)
         axes.axvline(found.least, color="black", linewidth=0.6, linestyle="--")
-        axes.set(xlabel="utility a request over weight", title=f"Jain's index {found.jain:.3f}")
+        axes.set(xlabel="utility per request / weight", title=f"Jain's index {found.jain:.3f}")
     return _svg(figure)
 
 

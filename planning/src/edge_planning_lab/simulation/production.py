@@ -1,4 +1,4 @@
-"""The product's own decisions as a policy: the planner's route table, re-planning, and the insurance."""
+"""The product's decisions as a policy: the planner's route table, re-planning, and the fallback."""
 
 from dataclasses import dataclass, field, replace
 
@@ -17,10 +17,10 @@ from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Serving:
-    """State: the table's routes as re-planning sees them, and what that remembers.
+    """State: the routes of the table for re-planning, and the state of re-planning.
 
-    index: candidates of the routes. insurance: for each route the local candidate that stands in, if any.
-    active: which route.
+    index: Candidates of the routes. active: Index of the active route. The local candidate of each route's
+    fallback, if any, is kept too.
     """
 
     routes: Routes
@@ -32,13 +32,16 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Production:
-    """Chooses from a route table as `replan` says.
+    """Chooses from a route table by `replan`.
 
-    insured: deadline.action is LocalExit: behind every remote route the table's local exit is computed from
-    the activation that is already there, when the reply is not back in time. It begins at once when the reply
-    will be in time with a probability below `sure`, else at the last moment. guard: seconds that it needs to
-    be ready before the deadline. waste: accuracy by which an answer of the insurance is worth less than the
-    same one by the local route: the link and the node have worked for nothing.
+    Attributes:
+        insured: Whether deadline.action is LocalExit: if a remote route's response is late, the table's local
+            exit is computed from the activation that the node already has.
+        sure: Below this probability of a response in time, the fallback starts immediately, otherwise at the
+            latest possible time.
+        guard: Seconds before the deadline at which the fallback must be ready.
+        waste: Accuracy by which a fallback counts less than the same response by the local route, since the
+            transfer was useless.
     """
 
     table: RouteTable
@@ -88,7 +91,7 @@ class Production:
         return replace(state, memory=memory, active=active)
 
     def _behind(self, request: Request, state: Serving, now: float) -> int:
-        """The best route for a request that waits: others at the node are before it, or on the link."""
+        """Returns the best route for a request that waits for others at the node or on the link."""
         options, routes = request.options, state.routes
         picked = np.array(state.index)
         wait = np.where(options.head[picked] > 0, request.wait, 0.0)
@@ -108,7 +111,7 @@ class Production:
         return prospects(queued, forecast, price=self.settings.price, objective=self.settings.objective).best
 
     def _likely_late(self, request: Request, state: Serving, route: int, now: float) -> bool:
-        """Whether the reply is likelier than not to miss the deadline."""
+        """Whether the response probably misses the deadline."""
         if not state.memory.up:
             return True
         routes = state.routes

@@ -31,8 +31,13 @@ _MIN_RANK: Final = 2
 def check_codec(codec: object, field: str = "codec") -> str:
     """The codec itself; BadRequest when it is none."""
     if not isinstance(codec, str) or codec not in CODECS:
-        raise BadRequest(f"{field}: {shown(codec)} is not a codec; use one of {', '.join(CODECS)}")
+        raise unknown_codec(codec, field)
     return codec
+
+
+def unknown_codec(codec: object, field: str = "codec") -> BadRequest:
+    """The error that names what is not a codec."""
+    return BadRequest(f"{field}: {shown(codec)} is not a codec; use one of {', '.join(CODECS)}")
 
 
 def is_encoded(tensor: Tensor, codec: str) -> bool:
@@ -96,6 +101,8 @@ def _encoded(tensor: Tensor, codec: str, taken: Collection[str]) -> Iterator[Ten
     if codec == FP16:
         yield Tensor(wire, "FP16", shape, batched=batched)
         return
+    if codec != INT8:
+        raise unknown_codec(codec)
     yield Tensor(wire, "UINT8", shape, batched=batched)
     yield Tensor(scale_name(wire), "FP32", items, batched=batched)
     yield Tensor(zero_name(wire), "UINT8", items, batched=batched)

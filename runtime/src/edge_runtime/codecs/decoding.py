@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edge_runtime.codecs.contracts import FP16, is_encoded
+from edge_runtime.codecs.contracts import FP16, INT8, is_encoded, unknown_codec
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
 
 
@@ -23,6 +23,8 @@ def _decoded(tensor: Tensor, codec: str, wire: Iterator[Array]) -> Array:
     kind = NUMPY_TYPES[tensor.datatype]
     if codec == FP16:
         return values.astype(kind)
+    if codec != INT8:
+        raise unknown_codec(codec)
     item = (-1, *[1] * (len(tensor.shape) - 1))
     scale, zero = next(wire).reshape(item), next(wire).reshape(item)
     found: Array = ((values.astype(np.float32) - zero.astype(np.float32)) * scale).astype(kind)

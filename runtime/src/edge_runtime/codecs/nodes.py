@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edge_runtime.codecs.contracts import FP16, scale_name, zero_name
+from edge_runtime.codecs.contracts import FP16, INT8, scale_name, unknown_codec, zero_name
 from edge_runtime.errors import BadRequest
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 
@@ -50,6 +50,8 @@ def encoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
         yield from _bounded(tensor, f"{wire}.value", f"{wire}.bounded", opset)
         yield _node("Cast", [f"{wire}.bounded"], wire, to=TensorProto.FLOAT16)
         return
+    if codec != INT8:
+        raise unknown_codec(codec)
     yield from _int8_encoder(tensor, wire, opset)
 
 
@@ -61,6 +63,8 @@ def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
         yield _node("Cast", [wire], f"{wire}.value", to=kind)
         yield _border(f"{wire}.value", tensor.name)
         return
+    if codec != INT8:
+        raise unknown_codec(codec)
     ones = [0] + [1] * (len(tensor.shape) - 1)
     yield _constant(f"{wire}.item", np.array(ones, np.int64))
     yield _node("Reshape", [scale_name(wire), f"{wire}.item"], f"{wire}.step")

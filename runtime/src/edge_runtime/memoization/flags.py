@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from math import isfinite
 
+from edge_api.quantities import parse_duration, parse_quantity
 from edge_runtime.errors import BadRequest
 from edge_runtime.memoization.settings import ANSWER, DROP, CacheOptions, FilterOptions, MemoizationSettings
-from edge_runtime.units import parse_duration, parse_quantity
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ def head_due(deadline: float, behind: float) -> float:
     return max(left - max(behind, 0.0), left / 2)
 
 
-def allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) -> Allowance:
+def allowance(action: str, times: Times, local: LatencyStats | None) -> Allowance:
     """The time for a hop beside a local computation (None without one).
 
     With an answer in its place that can be in time, the hop may take all that is left but a reserve, and the
@@ -65,13 +65,13 @@ def allowance(action: DeadlineAction, times: Times, local: LatencyStats | None) 
     hop gets what its route is planned to take, since it is the better chance. Alone, twice the SLO.
     """
     expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
-    if local is None or action is DeadlineAction.WAIT:
+    if local is None or action == DeadlineAction.WAIT:
         most = max(_ALONE_FACTOR * times.slo, _ALONE_LEAST)
         return Allowance(most, None, True, most)
     left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
     fair = left + times.elapsed >= promised and left >= _LEAST_SHARE * times.deadline
-    if action is DeadlineAction.FAIL:
+    if action == DeadlineAction.FAIL:
         return Allowance(left, None, fair, left)
     if local.most <= left:
         return Allowance(left, left - local.most, fair, expected)

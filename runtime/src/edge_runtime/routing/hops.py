@@ -29,6 +29,7 @@ class Hop:
         self._stage, self._client, self._link = stage, client, link
         self._inputs, self._outputs = stage.slice.inputs, [stage, *beyond][-1].slice.outputs
         self._beyond = [behind.address or "" for behind in beyond]
+        self._predicted = stage.predicted_compute or 0.0
         self._names = [t.name for t in self._outputs]
         self._path = f"/v2/models/{stage.model}/infer"
 
@@ -69,7 +70,7 @@ class Hop:
     async def _infer(self, arrays: Sequence[Array], within: float, trace: Trace) -> list[Array]:
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
-        if within <= 0 or (wait is not None and wait + self._stage.predicted_compute > within):
+        if within <= 0 or (wait is not None and wait + self._predicted > within):
             raise LinkBusy(
                 f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
                 f"{within:.3f} s are left"
@@ -107,7 +108,7 @@ class Hop:
                 self._link.forget(transfer)
             raise
         if self._link is not None and transfer is not None:
-            self._link.finish(transfer, self._stage.predicted_compute)
+            self._link.finish(transfer, self._predicted)
         trace.status(response.status)
         if response.status == HTTPStatus.GATEWAY_TIMEOUT:
             raise HopLate(f"{self._stage.place}: {self._stage.model} had no answer within its time")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_runtime.assignment import DeadlineAction, IntermediateSlice, Placement, Route, Slice, Stage
+from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
@@ -78,7 +78,7 @@ class LoadedTable:
     @property
     def has_fallback(self) -> bool:
         """Whether a local route answers when a hop is late."""
-        return self.local is not None and self.placement.spec.deadline.action is DeadlineAction.LOCAL_EXIT
+        return self.local is not None and self.placement.spec.deadline.action == "LocalExit"
 
     @property
     def bytes(self) -> int:

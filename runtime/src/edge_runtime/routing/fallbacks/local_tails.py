@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edge_api import Quantity
 from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.codecs.contracts import FORM
 from edge_runtime.errors import StorageError, Unreachable
@@ -87,7 +88,7 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
         exit=exit_,
         cut=local.cut,
         accuracy=accuracy,
-        min_bandwidth=0.0,
+        min_bandwidth=Quantity(0),
         predicted_latency=local.predicted_latency,
         stages=(stage,),
     )
