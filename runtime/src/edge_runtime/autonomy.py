@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge_api.quantities import format_duration
 from edge_runtime.model_store import write_whole
+from edge_runtime.status import duration
 
 _WRITE_EVERY: Final = 60.0
 
@@ -49,8 +49,8 @@ def refusal(autonomy: float | None, age: float) -> str:
     if autonomy is None or age <= autonomy:
         return ""
     return (
-        f"the API server was last heard {format_duration(age)} ago and this service's autonomy is "
-        f"{format_duration(autonomy)}; it serves again once the API server answers"
+        f"the API server was last heard {duration(age) or 'an unknown time'} ago and this service's autonomy "
+        f"is {duration(autonomy)}; it serves again once the API server answers"
     )
 
 

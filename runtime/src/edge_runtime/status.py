@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any, Final
 
 from edge_api.quantities import format_duration
@@ -82,9 +83,7 @@ class Report:
 def status_document(report: Report) -> dict[str, Any]:
     """The status as the API writes it; None removes what is not known."""
     link, summary = report.link, report.summary
-    latency = None
-    if summary.p50 is not None and summary.p95 is not None:
-        latency = {"p50": format_duration(summary.p50), "p95": format_duration(summary.p95)}
+    p50, p95 = duration(summary.p50), duration(summary.p95)
     return {
         "observedGeneration": report.generation,
         "loaded": report.loaded,
@@ -97,16 +96,28 @@ def status_document(report: Report) -> dict[str, Any]:
         if link is None
         else {
             "state": "Up" if link.up else "Down",
-            "bandwidth": None if link.bandwidth is None else str(round(link.bandwidth)),
-            "bandwidthLow": None if link.bandwidth_low is None else str(round(link.bandwidth_low)),
-            "roundTrip": None if link.round_trip is None else format_duration(link.round_trip),
+            "bandwidth": _bandwidth(link.bandwidth),
+            "bandwidthLow": _bandwidth(link.bandwidth_low),
+            "roundTrip": duration(link.round_trip),
             "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
         },
-        "latency": latency,
+        "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
         "requests": summary.requests,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "lastUpdated": _rfc3339(report.now),
     }
+
+
+def duration(seconds: float | None) -> str | None:
+    """A measured time as the API writes it; None if it is unknown or not finite, 0s if it is negative.
+
+    Clocks that are set back and counters of the kernel must not keep a status from being written.
+    """
+    return format_duration(max(seconds, 0.0)) if seconds is not None and isfinite(seconds) else None
+
+
+def _bandwidth(rate: float | None) -> str | None:
+    return str(round(rate)) if rate is not None and isfinite(rate) and rate >= 0 else None
 
 
 def _rfc3339(moment: datetime) -> str:

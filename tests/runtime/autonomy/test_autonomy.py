@@ -39,7 +39,7 @@ def test_requests_are_refused_only_beyond_the_autonomy(
 
 def test_the_refusal_says_since_when_and_what_ends_it() -> None:
     assert refusal(60.0, 90.0) == (
-        "the API server was last heard 90s ago and this service's autonomy is 60s; "
+        "the API server was last heard 90s ago and this service's autonomy is 1m; "
         "it serves again once the API server answers"
     )
 
@@ -102,7 +102,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     clock.now += 2 * HOUR
     runtime.keep_to_autonomy()
     assert not _ready(runtime)
-    with pytest.raises(NotReady, match="last heard 90000s ago and this service's autonomy is 86400s"):
+    with pytest.raises(NotReady, match="last heard 25h ago and this service's autonomy is 24h"):
         runtime.service.contract("digits")
     assert "autonomy" in runtime.service.index(only_ready=False)[0]["reason"]
     runtime.receive(placed)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime
 
 import pytest
 
+from edge_api.placements import PlacementStatus
 from edge_runtime.status import LinkReport, Report, Window, quantile, status_document
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -52,6 +55,17 @@ def test_what_is_not_known_is_removed_not_invented() -> None:
 def test_a_link_that_is_down_keeps_its_last_bandwidth() -> None:
     link = status_document(_report(Window(), LinkReport(False, 1e6, None, None, NOW)))["link"]
     assert (link["state"], link["bandwidth"], link["roundTrip"]) == ("Down", "1000000", None)
+
+
+@pytest.mark.parametrize("seconds", [-1e-6, -0.0, math.inf, -math.inf, math.nan, 1e-12, 1e9])
+def test_no_measurement_keeps_a_status_from_being_written(seconds: float) -> None:
+    window = Window()
+    window.add(99.0, seconds, True)
+    link = LinkReport(True, 1e6 * seconds, 1e6 * seconds, seconds, NOW)
+    document = status_document(_report(window, link))
+    assert document["requests"] == 1
+    written = json.loads(json.dumps({k: v for k, v in document.items() if v is not None}, allow_nan=False))
+    assert PlacementStatus.model_validate(written).loaded
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 5), (0.95, 10), (0.9, 9), (0.1, 1)])
