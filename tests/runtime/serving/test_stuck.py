@@ -43,7 +43,7 @@ def local(folder: Path, model: bytes, input_: str, output: str) -> None:
     spec = {
         "service": "digits",
         "node": "edge-a",
-        "mode": "EdgeOnly",
+        "mode": "LocalOnly",
         "model": {"digest": digest, "inputs": ends[0], "output": ends[1][0]},
         "slo": {"latency": "100ms", "percentile": 95},
         "routes": [route],
