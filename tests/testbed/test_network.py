@@ -8,10 +8,10 @@ def test_every_link_is_made_inside_the_namespaces() -> None:
     made = [command for command in commands if command[:2] != ["ip", "netns"]]
     assert all(command[:2] == ["ip", "-n"] for command in made)
     veths = [c for c in commands if "veth" in c]
-    assert [c[c.index("add") + 1] for c in veths] == ["v-cloud", "v-edge-a"]
+    assert [c[c.index("add") + 1] for c in veths] == ["v-cloud", "v-edge-a", "l-edge-a"]
 
 
-def test_every_node_knows_the_way_to_every_other_nodes_pods() -> None:
+def test_every_node_has_a_route_to_the_pods_of_every_other_node_edge_nodes_by_their_local_network() -> None:
     topology = Topology.with_cloud([NodeSpec("edge-a", "camera"), NodeSpec("edge-b", "camera")])
     routes = {
         (command[2], command[5], command[7])
@@ -23,9 +23,9 @@ def test_every_node_knows_the_way_to_every_other_nodes_pods() -> None:
         ("cloud", "10.244.1.0/24", "10.99.0.11"),
         ("cloud", "10.244.2.0/24", "10.99.0.12"),
         ("edge-a", "10.244.0.0/24", "10.99.0.10"),
-        ("edge-a", "10.244.2.0/24", "10.99.0.12"),
+        ("edge-a", "10.244.2.0/24", "10.98.0.12"),
         ("edge-b", "10.244.0.0/24", "10.99.0.10"),
-        ("edge-b", "10.244.1.0/24", "10.99.0.11"),
+        ("edge-b", "10.244.1.0/24", "10.98.0.11"),
     }
 
 
