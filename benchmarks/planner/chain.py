@@ -15,6 +15,7 @@ import numpy as np
 from edge_planning import (
     FP32,
     ClassProfile,
+    Codec,
     Cut,
     EntryProblem,
     Exit,
@@ -28,8 +29,6 @@ from edge_planning import (
     candidates,
     choose,
     chooser,
-    fp16,
-    int8,
     plan_entry,
     rejected,
 )
@@ -44,7 +43,9 @@ def instance(rng: np.random.Generator) -> EntryProblem:
     exits = tuple(Exit(f"e{n}", f"o{n}", accuracy[n], cuts[:depth]) for n, depth in enumerate(depths))
     profiles = [_profile(exits, rng, scale) for scale in (1.0, 0.4, 0.1)]
     losses = {e.name: 0.01 for e in exits[rng.integers(0, 2) :]}
-    codecs = (FP32, fp16(losses), int8({k: v * 3 for k, v in losses.items()}))[: rng.integers(1, 4)]
+    codecs = (FP32, Codec("fp16", 0.5, losses), Codec("int8", 0.25, {k: v * 3 for k, v in losses.items()}))[
+        : rng.integers(1, 4)
+    ]
     helper = Helper("h", profiles[1], float(rng.lognormal(17, 1)), 0.001, Load(1.0, 0.002))
     return EntryProblem(
         Model("m", exits),

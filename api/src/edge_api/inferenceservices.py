@@ -78,7 +78,7 @@ class ModelSource(Part):
     )
     validation: Validation | None = Field(
         default=None,
-        description="Data on which the accuracy with the codecs fp16 and int8 is measured at every cut and "
+        description="Data on which the accuracy with every codec is measured at every cut and "
         "exit, so that activations can be sent with them. Default: none, hops use fp32.",
     )
 

@@ -262,7 +262,7 @@ PLANNED_AS_ASKED: Final = _reason(
 MEASURING_CODECS: Final = _reason(
     "MeasuringCodecs",
     (PLANNED,),
-    "Every entry node has a route; the model store still measures the accuracy with fp16 and int8, so hops "
+    "Every entry node has a route; the model store still measures the accuracy with codecs, so hops "
     "use fp32.",
     "Wait: the plan is updated when the measurement is complete.",
 )

@@ -11,6 +11,7 @@ from edge_api import ModelProfile, Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceSpec
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import Condition, Part
+from edge_api.placements import UNENCODED
 from edge_api.problems import sentences
 from edge_api.quantities import Duration, Quantity
 from edge_operator import manifests, planning
@@ -270,7 +271,7 @@ def _notes(spec: InferenceServiceSpec, profile: ModelProfileSpec) -> tuple[str, 
         )
     if spec.model.validation is not None and profile.codecs is None:
         notes.append(
-            "spec.model.validation: no accuracies with codecs in the ModelProfile: hops use fp32 here"
+            f"spec.model.validation: no accuracies with codecs in the ModelProfile: hops use {UNENCODED} here"
         )
     return tuple(notes)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from edge_api import DevicePool, Placement, reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
 from edge_operator import manifests, metrics, rendering
 from edge_operator.codecs import refusals, usable_codecs
@@ -58,7 +59,7 @@ def plan_service(
         reason = reasons.PLANNED_AS_ASKED
         if accuracies is not None and not accuracies.complete:
             reason = reasons.MEASURING_CODECS
-            message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
+            message += f"; the accuracy with codecs is being measured, hops use {UNENCODED} until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
         run.findings.append(Finding(reasons.PLANNED, "True", reason, message))

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
         Privacy,
         Slo,
         Tables,
-        fp16,
-        int8,
     )
 
 __all__ = [
@@ -76,8 +74,6 @@ __all__ = [
     "chooser",
     "explain",
     "explain_at",
-    "fp16",
-    "int8",
     "lognormal",
     "plan_entry",
     "rejected",
@@ -108,8 +104,6 @@ _MODULES = {
         "Privacy",
         "Slo",
         "Tables",
-        "fp16",
-        "int8",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

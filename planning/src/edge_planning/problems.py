@@ -111,10 +111,11 @@ class Codec:
     """The encoding of activations on a hop.
 
     Attributes:
-        ratio: Bytes sent per byte of fp32.
+        ratio: Bytes sent per byte of fp32, where `sizes` has no entry.
         losses: Accuracy lost, by exit name; None if lossless. Exits without an entry cannot use the codec.
         at: Accuracy lost by exit and cut, in place of `losses`. Cuts without an entry cannot use the codec.
-        encode, decode: Seconds per byte.
+        sizes: Bytes sent for one item, by exit and cut.
+        encode, decode: Seconds per byte of fp32.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Codec:
     encode: float = 0.0
     decode: float = 0.0
     at: Mapping[tuple[str, str], float] | None = None
+    sizes: Mapping[tuple[str, str], int] | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.ratio < inf, f"codec {self.name}: ratio {self.ratio} must be finite and > 0")
@@ -135,19 +137,14 @@ class Codec:
         losses += [(" cut at ".join(place), loss) for place, loss in (self.at or {}).items()]
         for exit_, loss in losses:
             require(0 <= loss <= 1, f"codec {self.name}: loss {loss} at exit {exit_} must be between 0 and 1")
+        for place, size in (self.sizes or {}).items():
+            where = " cut at ".join(place)
+            require(
+                0 <= size < inf, f"codec {self.name}: size {size} at exit {where} must be finite and >= 0"
+            )
 
 
 FP32 = Codec("fp32")
-
-
-def fp16(losses: Mapping[str, float]) -> Codec:
-    """Returns the codec fp16, which halves the bytes."""
-    return Codec("fp16", 0.5, losses)
-
-
-def int8(losses: Mapping[str, float]) -> Codec:
-    """Returns the codec int8, which sends 1/4 of the bytes."""
-    return Codec("int8", 0.25, losses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edge_api.words import shown
 from edge_runtime import errors
-from edge_runtime.codecs.contracts import FORM
+from edge_runtime.codecs.contracts import forms
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import PROVIDER, engine_version
@@ -65,7 +65,7 @@ class CodecMeasurements:
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")
-        asked = [model, stored.digest, request.get("exits"), FORM]
+        asked = [model, stored.digest, request.get("exits"), forms()]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_planning.declared_exits import DeclaredExit
-from edge_runtime.codecs.contracts import CODECS, FP32
-from edge_runtime.codecs.nodes import check_opset
+from edge_runtime.codecs.contracts import check_opset, names
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_metadata import MOST_TENSORS, worthwhile
@@ -112,7 +111,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
         cuts={
             e.name: [c.tensors for c in worthwhile(graph.cuts(e.output, MOST_TENSORS))] for e in task.exits
         },
-        codecs=[codec for codec in CODECS if _possible(graph, codec)],
+        codecs=[codec for codec in names() if _possible(graph, codec)],
         enough=lambda: clock() - begun > task.budget,
         refused=refused.append,
     )
@@ -158,8 +157,7 @@ def _possible(graph: Graph, codec: str) -> bool:
     """Whether the model's opset has what a codec is made of."""
     opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     try:
-        if codec != FP32:
-            check_opset(codec, opset)
+        check_opset(codec, opset)
     except BadRequest:
         return False
     return True
