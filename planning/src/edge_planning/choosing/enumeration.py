@@ -59,7 +59,7 @@ def _cuts(work: Work) -> Integers:
         return np.zeros(0, dtype=np.int64)
     cuts = np.arange(1 if problem.mode is Mode.CLOUD_ONLY else work.end)
     if problem.privacy is Privacy.INPUT_STAYS_LOCAL:
-        inputs = set(exit_.cuts[0].tensors)
+        inputs = problem.model.input_copies.union(exit_.cuts[0].tensors)
         cuts = cuts[[inputs.isdisjoint(exit_.cuts[n].tensors) for n in cuts]]
     return cuts
 
@@ -73,7 +73,7 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
     for first in codecs:
         alone = rows(work, cuts, helper, first=first)
         yield alone
-        if problem.remote is None or len(cuts) < 1 or work.end < 2:
+        if problem.remote is None or len(cuts) < 2:
             continue
         seconds = work.helpers[helper]
         growing = (1 + work.helper_extras[helper]) * (seconds[-1] - seconds[cuts])
@@ -87,10 +87,10 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
             cost = np.where(_fits(work, alone), cost, np.inf)
             lowest = np.minimum.accumulate(cost)
             best = np.maximum.accumulate(np.where(cost <= lowest, np.arange(len(cuts)), 0))
-            second = np.arange(int(cuts[0]) + 1, work.end)
+            second = cuts[1:]
             start = cuts[best[np.searchsorted(cuts, second, side="left") - 1]]
         else:
-            one, other = np.meshgrid(cuts, np.arange(work.end), indexing="ij")
+            one, other = np.meshgrid(cuts, cuts, indexing="ij")
             start, second = one[one < other], other[one < other]
         for codec in codecs:
             yield rows(work, start, helper, second, first, codec)
