@@ -24,6 +24,7 @@ from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
 from edge_planning.costs import profiles
+from edge_planning.costs.energy import RADIOS
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
 
@@ -65,6 +66,8 @@ def entry_problem(
         bandwidth=bandwidth,
         local_overhead=LOCAL_OVERHEAD,
         hop_overhead=HOP_OVERHEAD,
+        active_power=member.watts,
+        radio=RADIOS[member.radio] if member.radio is not None else None,
         load=problems.Load(rate=rate),
         remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,

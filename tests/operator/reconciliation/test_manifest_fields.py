@@ -7,7 +7,9 @@ import yaml
 
 from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
+from edge_operator.explanations import explain_service
 from edge_operator.store import ModelCard
+from edge_planning.costs.energy import LTE
 
 FAST_CLOUD = "slo: {latency: 60ms}"  # the cameras take 120 ms for the full model
 
@@ -103,3 +105,17 @@ def test_triton_is_planned_with_the_requests_of_all_entry_nodes(world: Any) -> N
     for rate, in_triton in ((40, True), (60, False)):
         change(world, f"{{mode: CloudOnly, slo: {{latency: 400ms, throughput: {rate}}}}}")
         assert (world.condition("Planned")["reason"] == reasons.PLANNED_AS_ASKED) is in_triton
+
+
+def test_declared_watts_and_radio_give_the_joules_of_each_candidate(world: Any) -> None:
+    pool = world.pool()
+    pool["spec"]["nodes"][1] |= {"watts": 2.5, "radio": "LTE"}
+    world.cluster.put(pool)
+    world.settle()
+    entries = {e.node: e for e in explain_service(world.cluster, "default", "digits").entries}
+    joules = {w.name: w.joules for w in entries["cam-1"].weighed}
+    assert joules["final@local"] == pytest.approx(2.5 * 0.12)
+    bandwidth = entries["cam-1"].bandwidth
+    sending = 8 * 16384 * (LTE.watts_per_bit + LTE.base / bandwidth)
+    assert joules["final@image"] == pytest.approx(sending, rel=1e-3)
+    assert all(weighed.joules is None for weighed in entries["gate"].weighed)

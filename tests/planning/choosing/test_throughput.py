@@ -1,5 +1,8 @@
 """Requests at a rate: those that wait for each other at a place, and those that the uplink cannot carry."""
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from edge_planning import (
     Cut,
     EntryProblem,
     Exit,
+    Helper,
     Load,
     Model,
     Plan,
@@ -85,3 +89,13 @@ def test_without_a_rate_nothing_waits() -> None:
     options = candidates(problem(0.0))
     assert not options.queue.any()
     assert not options.least_bandwidth.any()
+
+
+def test_with_a_rate_at_the_intermediate_node_every_pair_of_cuts_is_a_candidate() -> None:
+    near = Helper("near", profile(0.5), 1e9, load=Load(rate=10.0))
+    options = candidates(replace(problem(10.0), helpers=(near,)))
+    pairs = {
+        (options.tensor(i), options.second_tensor(i)) for i in range(len(options)) if options.helper[i] == 0
+    }
+    names = [cut.name for cut in CUTS]
+    assert pairs == {*((a, None) for a in names), *combinations(names, 2)}
