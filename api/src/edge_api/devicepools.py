@@ -16,7 +16,7 @@ from edge_api.objects import (
     condition_column,
 )
 from edge_api.quantities import Duration, Quantity
-from edge_api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
+from edge_api.rules import Label, PositiveDuration, PositiveQuantity, between, matching, one_of_each
 from edge_api.selectors import NodeSelector
 from edge_api.words import shown
 
@@ -43,6 +43,11 @@ def _whole_address(address: str) -> str:
     return address
 
 
+_WATTS = between(
+    0, 100_000, "is not a power: write watts, above 0 and below 100000, e.g. 2.3", open_ends=True
+)
+
+
 class NodeGroup(Part):
     """Nodes with the same compute performance."""
 
@@ -56,6 +61,16 @@ class NodeGroup(Part):
         "so nodes of different speed need different classes. Required."
     )
     node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
+    watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
+        default=None,
+        description="Power of a node while it computes, in watts above its idle power, above 0 and below "
+        "100000. Default: the energy of computing is not counted.",
+    )
+    radio: Literal["LTE", "UMTS", "WiFi"] | None = Field(
+        default=None,
+        description="Radio of the uplink, whose power model gives the energy of sending. Default: the energy "
+        "of sending is not counted.",
+    )
 
 
 class TritonServer(Part):

@@ -15,7 +15,7 @@ from edge_api.objects import (
     StatusPart,
     condition_column,
 )
-from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
 from edge_api.quantities import Duration, Quantity, Share
 from edge_api.rules import (
     Accuracy,
@@ -83,8 +83,16 @@ class ModelSource(Part):
     )
 
 
+_RATE = between(
+    0,
+    1_000_000,
+    "is not a rate: write requests per second, above 0 and below 1000000, e.g. 30",
+    open_ends=True,
+)
+
+
 class Slo(Part):
-    """The service level objective: latency, percentile, accuracy."""
+    """The service level objective: latency, percentile, accuracy, throughput."""
 
     latency: PositiveDuration = Field(
         description="Maximum time in which the entry node answers a request, as a duration above 0 such as "
@@ -114,6 +122,12 @@ class Slo(Part):
         "latency, the condition Planned is False with reason Infeasible. Default: any exit can answer; if "
         "nothing meets the SLO, the fastest route is used.",
     )
+    throughput: Annotated[float, Field(strict=True), _RATE] | None = Field(
+        default=None,
+        description="Requests per second that each entry node must sustain, above 0 and below 1000000. The "
+        "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. "
+        "Default: requests do not wait.",
+    )
 
 
 class EntryNodes(Part):
@@ -142,6 +156,7 @@ class InferenceServiceSpec(Part):
         "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
         "accurate exit that meets the SLO at the entry node. Default: Auto.",
     )
+    privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
         description="Whether inputs may exit early once confidence reaches the threshold.",
@@ -158,6 +173,25 @@ class InferenceServiceSpec(Part):
     result_cache: ResultCache | None = Field(
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
+
+
+_CLOUD_ONLY_FIX = (
+    "contradicts mode CloudOnly, which sends every input to Triton: remove privacy or choose another mode"
+)
+
+
+def _check_privacy(spec: InferenceServiceSpec) -> str | None:
+    if spec.mode != "CloudOnly" or spec.privacy == "Any":
+        return None
+    return f"privacy: {shown(spec.privacy)} {_CLOUD_ONLY_FIX}"
+
+
+_PRIVACY = Rule(
+    cel="!has(self.mode) || self.mode != 'CloudOnly' || !has(self.privacy) || self.privacy == 'Any'",
+    message=f"privacy {_CLOUD_ONLY_FIX}",
+    sentence=formatted(f'privacy: "%s" {_CLOUD_ONLY_FIX}', "self.privacy"),
+    check=_check_privacy,
+)
 
 
 class SloStatus(StatusPart):
@@ -254,5 +288,5 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: InferenceServiceSpec = Field(description="Desired state.")
+    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(description="Desired state.")
     status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")

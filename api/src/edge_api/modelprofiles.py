@@ -43,6 +43,11 @@ class ProfiledModel(Part):
     exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64)] = Field(
         description="Exits ordered by depth; the last one is the full model."
     )
+    input_copies: Annotated[tuple[TensorName, ...], Field(max_length=1024)] | None = Field(
+        default=None,
+        description="Inputs and tensors that are only copies of one, which spec.privacy can keep local. "
+        "Default: not known.",
+    )
 
 
 class SegmentCost(Part):

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from edge_api.inferenceservices import Mode
 from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
-from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
 from edge_api.quantities import Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_api.tensors import Slice, Tensor, Tensors
@@ -130,6 +130,7 @@ class PlacementSpec(Part):
     link: PlacedLink | None = Field(
         default=None, description="Link to measure. Default: none, all routes are local."
     )
+    privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
         description="Whether inputs may exit early once confidence reaches the threshold.",

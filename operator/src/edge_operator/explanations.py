@@ -61,12 +61,16 @@ class Lost(Part):
 
 
 class Weighed(Part):
-    """A candidate at one bandwidth. latency: None without a link. reason: None for the chosen one."""
+    """A candidate at one bandwidth. latency: None without a link. reason: None for the chosen one.
+
+    joules: of the entry node per request, as far as the pool declares watts and radio; None if it does not.
+    """
 
     name: str
     where: str
     accuracy: float
     latency: Duration | None = None
+    joules: float | None = None
     reason: str | None = None
 
 
@@ -183,6 +187,7 @@ def explain_entry(
                 where=line.where,
                 accuracy=line.accuracy,
                 latency=Duration(line.latency.total) if math.isfinite(line.latency.total) else None,
+                joules=_joules(problem, line.energy),
                 reason=line.reason,
             )
             for line in at.lines
@@ -274,6 +279,12 @@ def _notes(spec: InferenceServiceSpec, profile: ModelProfileSpec) -> tuple[str, 
             f"spec.model.validation: no accuracies with codecs in the ModelProfile: hops use {UNENCODED} here"
         )
     return tuple(notes)
+
+
+def _joules(problem: EntryProblem, energy: float) -> float | None:
+    """Returns joules with four significant digits."""
+    declared = problem.active_power > 0 or problem.radio is not None
+    return float(f"{energy:.4g}") if declared and math.isfinite(energy) else None
 
 
 def _nearest(seconds: float | None) -> Duration | None:

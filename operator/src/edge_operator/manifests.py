@@ -1,6 +1,7 @@
 """Builds a planning problem from manifests and the model store's data. Pure."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from edge_api.devicepools import LocalLinks
 from edge_api.inferenceservices import InferenceServiceSpec
@@ -23,6 +24,7 @@ from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
 from edge_planning.costs import profiles
+from edge_planning.costs.energy import RADIOS
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
 
@@ -43,8 +45,13 @@ def entry_problem(
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
     helpers: tuple[problems.Helper, ...] = (),
+    entries: int = 1,
 ) -> problems.EntryProblem:
-    """One service at one entry node; remote is the device class at the other end of the link, if any."""
+    """One service at one entry node; remote is the device class at the other end of the link, if any.
+
+    entries: number of entry nodes, all of which can send their requests to the other end.
+    """
+    rate = service.slo.throughput or 0.0
     return problems.EntryProblem(
         model=model,
         entry=class_profile(costs[member.device_class]),
@@ -52,27 +59,39 @@ def entry_problem(
         rtt=rtt,
         slo=problems.Slo(float(service.slo.latency), service.slo.percentile),
         mode=problems.Mode(service.mode),
+        privacy=problems.Privacy(service.privacy),
         min_accuracy=service.slo.min_accuracy,
         node=member.node.name,
         peer=peer,
         bandwidth=bandwidth,
         local_overhead=LOCAL_OVERHEAD,
         hop_overhead=HOP_OVERHEAD,
+        active_power=member.watts,
+        radio=RADIOS[member.radio] if member.radio is not None else None,
+        load=problems.Load(rate=rate),
+        remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,
         helpers=helpers,
     )
 
 
 def planned_helpers(
-    links: LocalLinks, costs: Mapping[str, DeviceProfile], members: Iterable[PoolMember]
+    links: LocalLinks,
+    costs: Mapping[str, DeviceProfile],
+    members: Iterable[PoolMember],
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[problems.Helper, ...]:
-    """Returns the other edge nodes whose class is profiled, with their declared links, for planning."""
+    """Returns the other edge nodes whose class is profiled, with their declared links, for planning.
+
+    rates: requests per second that can arrive at a node.
+    """
     return tuple(
         problems.Helper(
             name=member.node.name,
             profile=class_profile(costs[member.device_class]),
             bandwidth=float(links.bandwidth),
             rtt=float(links.round_trip),
+            load=problems.Load(rate=rates.get(member.node.name, 0.0)),
         )
         for member in members
         if member.device_class in costs
@@ -85,7 +104,7 @@ def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in profiled.exits
     )
-    return models.Model(name, exits)
+    return models.Model(name, exits, input_copies=frozenset(profiled.input_copies or ()))
 
 
 def planned_model(name: str, card: ModelCard) -> models.Model:
@@ -94,7 +113,7 @@ def planned_model(name: str, card: ModelCard) -> models.Model:
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in card.exits
     )
-    return models.Model(name, exits)
+    return models.Model(name, exits, input_copies=frozenset(card.input_copies))
 
 
 def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
@@ -158,7 +177,9 @@ def model_profile(
     )
     return ModelProfileSpec(
         service=service,
-        model=ProfiledModel(digest=card.digest, inputs=card.inputs, exits=exits),
+        model=ProfiledModel(
+            digest=card.digest, inputs=card.inputs, exits=exits, input_copies=card.input_copies or None
+        ),
         device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
         codecs=tuple(_codec_accuracy(each) for each in measured)
         if 0 < len(measured) <= MOST_CODEC_ACCURACIES

@@ -1,5 +1,7 @@
 """The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +15,7 @@ from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
-from edge_operator.pools import PoolMember, helpers
+from edge_operator.pools import PoolMember, entries, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
@@ -142,6 +144,8 @@ def problem_at(
     """
     server = pool.triton_servers[0] if pool.triton_servers else None
     rtt, bandwidth = _link(published)
+    served = entries(service, members)
+    near = [m for m in helpers(member, members) if server is None or m.node.name != server.name]
     return manifests.entry_problem(
         service,
         model,
@@ -153,11 +157,21 @@ def problem_at(
         bandwidth,
         codecs,
         manifests.planned_helpers(
-            pool.links.local,
-            costs,
-            [m for m in helpers(member, members) if server is None or m.node.name != server.name],
+            pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
         ),
+        len(served),
     )
+
+
+def _rates(
+    throughput: float, entry_nodes: Sequence[PoolMember], members: Sequence[PoolMember]
+) -> dict[str, float]:
+    """Returns the requests per second that can arrive at each node, from clients and from other nodes."""
+    if not throughput:
+        return {}
+    arriving = [entry.node.name for entry in entry_nodes]
+    arriving += [near.node.name for entry in entry_nodes for near in helpers(entry, members)]
+    return {name: throughput * count for name, count in Counter(arriving).items()}
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:
@@ -182,7 +196,7 @@ def _seconds(annotation: str) -> float | None:
 def _limits(run: Run, missed: Sequence[Planned]) -> str:
     """Returns what keeps entry nodes from meeting the SLO, and the latency that all of them can meet."""
     nearest = [each.plan.nearest_slo for each in missed]
-    feasible = [seconds for seconds in nearest if seconds is not None]
+    feasible = [seconds for seconds in nearest if seconds is not None and math.isfinite(seconds)]
     if len(feasible) < len(nearest):
         return _reasons(missed)
     return (

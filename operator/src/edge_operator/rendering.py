@@ -62,6 +62,7 @@ def placement(
                 min_accuracy=spec.slo.min_accuracy,
             ),
             link=_link(server, pool, store_url),
+            privacy=spec.privacy,
             early_exit=spec.early_exit,
             deadline=spec.deadline,
             autonomy=spec.autonomy,

@@ -54,6 +54,7 @@ class ModelCard(_Answer):
     size: int = 0
     inputs: tuple[Tensor, ...]
     exits: tuple[CardExit, ...]
+    input_copies: tuple[str, ...] = ()
 
 
 class SegmentTime(_Answer):

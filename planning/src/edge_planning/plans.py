@@ -99,7 +99,8 @@ class Plan:
         met: Whether the SLO is met at some bandwidth of the range.
         met_from: Bandwidth in bit/s from which it is met.
         reasons: Messages about what limits the plan.
-        nearest_slo: Shortest latency in seconds of any allowed candidate in the range of bandwidths.
+        nearest_slo: Shortest latency in seconds of any allowed candidate in the range of bandwidths; infinite
+            if none keeps up with the requests.
     """
 
     table: RouteTable

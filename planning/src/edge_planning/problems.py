@@ -60,7 +60,7 @@ class Privacy(StrEnum):
 
     ANY = "Any"
     INPUT_STAYS_LOCAL = "InputStaysLocal"
-    """Activations, but no input tensor: the cut is behind the first layer or later."""
+    """Activations, but no input and no copy of one (graphs.input_copies)."""
     LOCAL = "Local"
     """No data."""
 
@@ -71,16 +71,18 @@ class Load:
 
     Attributes:
         scale: Factor on compute times.
-        wait: Seconds before service, at the SLO's percentile (see costs.queueing).
+        wait: Seconds before service, at the SLO's percentile, whatever runs there (see costs.queueing).
         memory: Bytes left.
+        rate: Requests per second of this service that run there. They wait for each other.
     """
 
     scale: float = 1.0
     wait: float = 0.0
     memory: float = inf
+    rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("scale", "wait"):
+        for name in ("scale", "wait", "rate"):
             value = getattr(self, name)
             require(isfinite(value) and value >= 0, f"load: {name} {value} must be finite and >= 0")
         require(self.memory >= 0, f"load: memory {self.memory} bytes must be >= 0")

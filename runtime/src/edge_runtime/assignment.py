@@ -170,6 +170,21 @@ class Spec(placements.PlacementSpec):
         return DeadlineAction(self.deadline.action)
 
     @model_validator(mode="after")
+    def _keeps_its_privacy(self) -> Self:
+        inputs = {tensor.name for tensor in self.model.inputs}
+        for route in self.routes:
+            if route.remote is None or self.privacy == "Any":
+                continue
+            if self.privacy == "Local":
+                raise ValueError(f'route {route.name} leaves the node, which privacy "Local" excludes')
+            if sent := sorted(inputs.intersection(route.sent)):
+                raise ValueError(
+                    f"route {route.name} sends the input {', '.join(sent)}, which privacy "
+                    f'"InputStaysLocal" excludes'
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [self.service, *(relay.model for relay in self.relays)]
         if len(set(names)) != len(names):

@@ -3,9 +3,10 @@
 The latency of a candidate as a function of bandwidth is intercept + bits / bandwidth (Neurosurgeon, section
 4.2; Edgent, section 3.2). It includes the compute time of the stages, each with its percentile margin,
 waiting, round trips, fixed costs, and the transfer over the uplink, whose bandwidth varies. The hop to an
-intermediate node has constant bandwidth and is part of the intercept. The response (a vector of scores) is
-small and counted in the round trip. The percentiles of the stages are added, which is conservative: it is
-less likely that all stages are slow at the same time.
+intermediate node has constant bandwidth and is part of the intercept. Waiting is that of costs.queueing at
+the rate of requests; on the uplink it is not modeled, but the uplink must have a part of its bandwidth left.
+The response (a vector of scores) is small and counted in the round trip. The percentiles of the stages are
+added, which is conservative: it is less likely that all stages are slow at the same time.
 """
 
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.graphs.models import Exit
 from edge_planning.plans import route_name
@@ -70,6 +72,7 @@ class Candidates:
         head, middle, tail: Mean compute time at the entry node, the intermediate node and Triton.
         hop: Transfer to the intermediate node.
         bits: Sent over the uplink.
+        least_bandwidth: Bandwidth in bit/s below which the uplink cannot carry the requests.
         joules: Of the entry node, independent of the bandwidth.
         joules_per_second: Of the entry node, per second of transfer.
         threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
@@ -95,6 +98,7 @@ class Candidates:
     queue: Floats
     margin: Floats
     bits: Floats
+    least_bandwidth: Floats
     joules: Floats
     joules_per_second: Floats
     mean_head: Floats
@@ -117,8 +121,12 @@ class Candidates:
         return np.equal(self.cut, LOCAL)
 
     def latencies(self, bandwidth: float) -> Floats:
-        """Returns the latencies in seconds at a bandwidth in bit/s; infinite across a link with 0 bit/s."""
-        return self.intercept + self.transfers(bandwidth)
+        """Returns the latencies in seconds at a bandwidth in bit/s.
+
+        They are infinite across a link with 0 bit/s, and include OVERLOADED where the uplink cannot carry the
+        requests.
+        """
+        return self.intercept + self.transfers(bandwidth) + OVERLOADED * (bandwidth < self.least_bandwidth)
 
     def transfers(self, bandwidth: float) -> Floats:
         """Returns the seconds on the uplink at a bandwidth in bit/s."""
@@ -145,15 +153,17 @@ class Candidates:
         """
         slack = deadline - self.intercept
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
+            needed = np.where(
                 slack > 0, self.bits / slack, np.where((slack == 0) & (self.bits == 0), 0.0, np.inf)
             )
+        return np.maximum(needed, self.least_bandwidth)
 
     def latency(self, index: int, bandwidth: float) -> Latency:
         """Returns the parts of one candidate's latency."""
         require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s must be >= 0")
         bits = float(self.bits[index])
         transfer = 0.0 if bits == 0 else bits / bandwidth if bandwidth > 0 else float("inf")
+        crowded = OVERLOADED * bool(bandwidth < self.least_bandwidth[index])
         return Latency(
             head=float(self.head[index]),
             transfer=transfer,
@@ -162,7 +172,7 @@ class Candidates:
             margin=float(self.margin[index]),
             middle=float(self.middle[index]),
             hop=float(self.hop[index]),
-            queue=float(self.queue[index]),
+            queue=float(self.queue[index]) + crowded,
         )
 
     def name(self, index: int) -> str:

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from edge_planning.choosing.candidates import LOCAL, NONE, Candidates
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.sentences import (
@@ -14,6 +12,7 @@ from edge_planning.choosing.sentences import (
     shortfall,
 )
 from edge_planning.choosing.tables import best_table, full_map, full_value, limited_map, useful, value
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
 from edge_planning.problems import EntryProblem, Objective
@@ -37,9 +36,10 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
         return Infeasible((nothing_allowed(problem),), nearest_slo=None)
     top = problem.tables.high
     nearest = float(every.latencies(top).min())
+    nearest = nearest if nearest < OVERLOADED else math.inf
     short = shortfall(problem, every, top)
     if short and problem.min_accuracy is not None:
-        return Infeasible((short,), nearest)
+        return Infeasible((short,), nearest if math.isfinite(nearest) else None)
     table = route_table(problem, useful(every))
     met_from = min((r.met_from for r in table.routes if r.met_from is not None), default=None)
     return Plan(
@@ -115,7 +115,7 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         accuracy=float(options.accuracy[index]),
         min_bandwidth=min_bandwidth,
         met_from=met_from,
-        latency=options.latency(index, shown_at).total,
+        latency=options.latency(index, shown_at).total % OVERLOADED,
         head=None if options.cut[index] == 0 else float(options.head[index]),
         tail=float(options.tail[index]) if _reaches_triton(options, index) else None,
         bits=int(options.bits[index]),
@@ -145,7 +145,7 @@ def _reasons(
             f"{seconds_text(problem.slo.latency)} is met from {bandwidth_text(met_from)}; below, "
             + (
                 f"{last.name} takes {seconds_text(last.latency)}"
-                if np.isfinite(home)
+                if home < OVERLOADED
                 else "no route meets it"
             )
         )

@@ -9,6 +9,7 @@ from edge_planning.choosing.candidates import Candidates, Latency
 from edge_planning.choosing.choices import Choice, choose
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.sentences import nothing_allowed, seconds_text, shortfall
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.problems import EntryProblem, Objective
 
@@ -50,7 +51,7 @@ class Explanation:
             parts = line.latency
             transfer = parts.transfer + parts.hop
             times = (parts.total, parts.compute, transfer, parts.queue, parts.margin)
-            shown = [seconds_text(t) if 0 < t < float("inf") else ("0" if t == 0 else "never") for t in times]
+            shown = [seconds_text(t) if 0 < t < OVERLOADED else ("0" if t == 0 else "never") for t in times]
             figures = (f"{line.accuracy:.3f}", f"{line.energy:.3g}")
             rows.append((line.name, line.where, *shown, *figures, line.reason or "chosen"))
         widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Candidates
 from edge_planning.choosing.enumeration import candidates
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.plans import Rejection, Route
 from edge_planning.problems import EntryProblem, Mode, Privacy
 
@@ -77,7 +78,7 @@ def nothing_allowed(problem: EntryProblem) -> str:
 def _relaxed(problem: EntryProblem) -> Iterator[tuple[str, EntryProblem]]:
     """Yields the problem without each one of its constraints."""
     if problem.privacy is not Privacy.ANY:
-        yield f"privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
+        yield f"spec.privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
     if problem.must_run_at:
         pins = replace(problem, must_run_at=frozenset())
         yield f"the requirement to run at {', '.join(sorted(problem.must_run_at))}", pins
@@ -100,16 +101,29 @@ def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> s
     if latencies[fastest] <= deadline:
         return None
     link = f" with {bandwidth_text(bandwidth)}" if bandwidth > 0 else " without the link"
-    best = (
-        f"the fastest is {options.name(fastest)} at {seconds_text(float(latencies[fastest]))}"
-        if np.isfinite(latencies[fastest])
-        else f"{problem.peer} cannot be reached"
-    )
+    least = float(latencies[fastest])
+    if not math.isfinite(least):
+        best = f"{problem.peer} cannot be reached"
+    elif least >= OVERLOADED:
+        best = f"no candidate keeps up with {problem.load.rate:g} requests/s"
+    else:
+        best = f"the fastest is {options.name(fastest)} at {seconds_text(least)}"
     enough = float(options.thresholds(deadline).min())
     remedy = (
         f"{bandwidth_text(enough)} is enough" if enough <= problem.tables.high else "no bandwidth is enough"
     )
+    if problem.privacy is not Privacy.ANY and enough > problem.tables.high:
+        remedy += _privacy_text(problem)
     return f"{wanted(problem)} meets {seconds_text(deadline)} at node {problem.node}{link}: {best}; {remedy}"
+
+
+def _privacy_text(problem: EntryProblem) -> str:
+    """Returns what spec.privacy allows, and whether lifting it would let the SLO be met."""
+    allowed = "local routes" if problem.privacy is Privacy.LOCAL else "routes that keep inputs at the node"
+    said = f' with spec.privacy: "{problem.privacy}", which allows only {allowed}'
+    others = candidates(replace(problem, privacy=Privacy.ANY)).thresholds(problem.slo.latency)
+    least = float(others.min(initial=math.inf))
+    return said if least > problem.tables.high else f'{said}; with "Any", {bandwidth_text(least)} is enough'
 
 
 def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Route]) -> tuple[Rejection, ...]:
@@ -140,6 +154,8 @@ def _reason(
     problem: EntryProblem, accuracy: float, least: float, threshold: float, routes: Sequence[Route]
 ) -> str:
     deadline = seconds_text(problem.slo.latency)
+    if least >= OVERLOADED:
+        return f"cannot keep up with {problem.load.rate:g} requests/s"
     if math.isinf(threshold):
         return f"takes {seconds_text(least)} even without the transfer, the SLO is {deadline}"
     if threshold > problem.tables.high:

@@ -14,10 +14,11 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Candidates, Floats, Integers, Mask
 from edge_planning.choosing.choices import choose
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.problems import Tables
 
-Line = tuple[float, float, float]  # intercept, bits, accuracy
-Columns = tuple[Floats, Floats, Floats]  # the same
+Line = tuple[float, float, float, float]  # intercept, bits, accuracy, least bandwidth
+Columns = tuple[Floats, Floats, Floats]  # the same without the last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> 
 
 
 def _lines(options: Candidates) -> list[Line]:
-    columns = (options.intercept, options.bits, options.accuracy)
+    columns = (options.intercept, options.bits, options.accuracy, options.least_bandwidth)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -57,7 +58,8 @@ def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> M
     """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
     points = {0.0}
     for n, i in enumerate(chosen):
-        seconds, bits, _ = lines[i]
+        seconds, bits, _, least = lines[i]
+        points.add(least)
         if bits > 0 and deadline > seconds:
             points.add(bits / (deadline - seconds))
         for j in chosen[:n]:
@@ -84,8 +86,8 @@ def _pick(
 ) -> tuple[int, bool]:
     best, index = (True, 0.0, math.inf), chosen[0]
     for i in chosen:
-        seconds, bits, accuracy = lines[i]
-        latency = seconds + bits / bandwidth
+        seconds, bits, accuracy, least = lines[i]
+        latency = seconds + bits / bandwidth + OVERLOADED * (bandwidth < least)
         late = latency > deadline
         key = (late, 0.0 if late else -accuracy, latency)
         if key < best:
@@ -94,15 +96,20 @@ def _pick(
 
 
 def useful(options: Candidates) -> Candidates:
-    """Returns the local candidates, and those that are the fastest of their exit and accuracy somewhere."""
+    """Returns the local candidates, and those that are the fastest of their exit and accuracy somewhere.
+
+    Under load, a candidate that sends more can be excluded where one between the two is not, so all that no
+    other beats in both latency and bytes are kept.
+    """
     kept: list[int] = list(np.flatnonzero(options.local))
     intercept, bits = options.intercept.tolist(), options.bits.tolist()
     alike: dict[tuple[int, float], list[int]] = {}
+    loaded = bool(np.any(options.least_bandwidth > 0))
     for i in np.lexsort((options.bits, options.intercept)).tolist():
         if not options.local[i]:
             alike.setdefault((int(options.exit[i]), float(options.accuracy[i])), []).append(i)
     for indices in alike.values():
-        kept += _envelope(intercept, bits, indices)
+        kept += _front(bits, indices) if loaded else _envelope(intercept, bits, indices)
     return options.select(np.array(sorted(kept), dtype=np.int64))
 
 
@@ -213,7 +220,7 @@ def _neighbours(
 
 
 def _mapped(options: Candidates, deadline: float) -> Map:
-    points = np.concatenate((options.thresholds(deadline), _crossings(options)))
+    points = np.concatenate((options.thresholds(deadline), options.least_bandwidth, _crossings(options)))
     starts = np.concatenate(([0.0], np.unique(points[np.isfinite(points) & (points > 0)])))
     latencies = _latencies(options, _middles(starts))
     met = latencies <= deadline
@@ -224,7 +231,9 @@ def _mapped(options: Candidates, deadline: float) -> Map:
 
 
 def _latencies(options: Candidates, bandwidths: Floats) -> Floats:
-    return options.intercept + options.bits / bandwidths[:, None]
+    crowded = OVERLOADED * (bandwidths[:, None] < options.least_bandwidth)
+    latencies: Floats = options.intercept + options.bits / bandwidths[:, None] + crowded
+    return latencies
 
 
 def _middles(starts: Floats) -> Floats:
@@ -254,6 +263,15 @@ def _envelope(intercept: list[float], bits: list[float], indices: list[int]) -> 
         ):
             kept.pop()
         kept.append(i)
+    return kept
+
+
+def _front(bits: list[float], indices: list[int]) -> list[int]:
+    """Returns those of `indices` (by rising intercept) that send less than every faster one."""
+    kept: list[int] = []
+    for i in indices:
+        if not kept or bits[i] < bits[kept[-1]]:
+            kept.append(i)
     return kept
 
 
