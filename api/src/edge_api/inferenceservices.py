@@ -33,6 +33,8 @@ from edge_api.selectors import NodeSelector
 from edge_api.tensors import Exit
 from edge_api.words import shown
 
+Optimize = Literal["Accuracy", "Cost", "Energy"]
+"""The planner's objectives that have route tables; tests compare them with edge_planning.objectives."""
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
 
 _STORAGE_URI = matching(
@@ -155,6 +157,13 @@ class InferenceServiceSpec(Part):
         "SLO at the current bandwidth. LocalOnly: the full model at the entry node. CloudOnly: the full "
         "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
         "accurate exit that meets the SLO at the entry node. Default: Auto.",
+    )
+    optimize: Optimize = Field(
+        default="Accuracy",
+        description="What decides between routes that meet the SLO and minAccuracy. Accuracy: the most "
+        "accurate. Cost: the cheapest by spec.prices of the DevicePool. Energy: the one that takes the least "
+        "energy of the entry node, which requires watts or radio in spec.nodes of the DevicePool. If no route "
+        "meets the SLO, the fastest is used. Default: Accuracy.",
     )
     privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(

@@ -98,6 +98,16 @@ class Route(Part):
         "Default: fp32 on every hop, which changes nothing.",
     )
     accuracy: Accuracy = Field(description="Accuracy of the route, between 0 and 1.")
+    worth: Accuracy | None = Field(
+        default=None,
+        description="Value of a response in time to spec.optimize of the service, between 0 and 1, by which "
+        "the runtime chooses between routes. Default: accuracy.",
+    )
+    predicted_cost: Annotated[float, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="Mean price of a request that the plan predicts, in the currency of spec.prices of the "
+        "DevicePool. Default: nothing has a price.",
+    )
     min_bandwidth: Quantity = Field(
         description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."
     )

@@ -284,6 +284,12 @@ DEVICE_POOL_NOT_FOUND: Final = _reason(
     "There is no DevicePool with the name in spec.devicePool.",
     "Correct spec.devicePool, or create the pool.",
 )
+NOTHING_TO_OPTIMIZE: Final = _reason(
+    "NothingToOptimize",
+    (PLANNED,),
+    "spec.optimize requires prices, watts or radio that the DevicePool does not declare.",
+    "Set the fields of the DevicePool that the message names, or choose another spec.optimize.",
+)
 BAD_DEVICE_POOL: Final = _reason(
     "BadDevicePool",
     (PLANNED,),

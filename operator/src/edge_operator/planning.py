@@ -21,6 +21,7 @@ from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
+from edge_planning.objectives import ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _plan(
         usable_codecs(accuracies),
     )
     if any_exit:
-        problem = replace(problem, min_accuracy=None)
+        problem = replace(problem, min_accuracy=None, objective=ACCURACY)
     return Planned(member, problem, plan_entry(problem))
 
 
@@ -160,6 +161,7 @@ def problem_at(
             pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
         ),
         len(served),
+        pool.prices,
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
     from edge_planning.errors import BadValueError, PlanningError
     from edge_planning.graphs.models import Cut, Exit, Model
+    from edge_planning.objectives import OBJECTIVES, Objective
     from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
     from edge_planning.problems import (
         FP32,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         Helper,
         Load,
         Mode,
-        Objective,
+        Prices,
         Privacy,
         Slo,
         Tables,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FP32",
+    "OBJECTIVES",
     "BadValueError",
     "Candidates",
     "Choice",
@@ -61,6 +63,7 @@ __all__ = [
     "Objective",
     "Plan",
     "PlanningError",
+    "Prices",
     "Privacy",
     "Rejection",
     "Route",
@@ -91,6 +94,7 @@ _MODULES = {
     "distributions": ("Distribution", "LogUniform", "Weighted", "lognormal"),
     "errors": ("BadValueError", "PlanningError"),
     "graphs.models": ("Cut", "Exit", "Model"),
+    "objectives": ("OBJECTIVES", "Objective"),
     "plans": ("Infeasible", "Plan", "Rejection", "Route", "RouteTable"),
     "problems": (
         "FP32",
@@ -100,7 +104,7 @@ _MODULES = {
         "Helper",
         "Load",
         "Mode",
-        "Objective",
+        "Prices",
         "Privacy",
         "Slo",
         "Tables",

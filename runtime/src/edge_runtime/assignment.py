@@ -118,6 +118,11 @@ class Route(placements.Route):
         return self.cut_tensors or (self.cut,)
 
     @property
+    def value(self) -> float:
+        """What a response in time is worth, between 0 and 1."""
+        return self.accuracy if self.worth is None else self.worth
+
+    @property
     def codec(self) -> str:
         """How they are encoded on the first hop."""
         return self.codecs[0] if self.codecs else UNENCODED

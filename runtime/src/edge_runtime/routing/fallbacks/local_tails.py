@@ -90,6 +90,7 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
         exit=exit_,
         cut=local.cut,
         accuracy=accuracy,
+        worth=local.worth,
         min_bandwidth=Quantity(0),
         predicted_latency=local.predicted_latency,
         stages=(stage,),
