@@ -162,7 +162,7 @@ class InferenceServiceSpec(Part):
         default="Accuracy",
         description="What decides between routes that meet the SLO and minAccuracy. Accuracy: the most "
         "accurate. Cost: the cheapest by spec.prices of the DevicePool. Energy: the one that takes the least "
-        "energy of the entry node, which requires watts or radio in spec.nodes of the DevicePool. If no route "
+        "energy of the entry node, which requires watts or radio in the pool. If no route "
         "meets the SLO, the fastest is used. Default: Accuracy.",
     )
     privacy: Privacy = Field(default="Any", description=PRIVACY)

@@ -15,8 +15,8 @@ def explanation_text(found: Explanation) -> str:
     accuracy = "" if found.min_accuracy is None else f", accuracy of at least {found.min_accuracy:g}"
     lines = [
         f"InferenceService {found.namespace}/{found.service}",
-        f"  SLO: {seconds_text(found.latency)} at p{found.percentile:g}{accuracy}; mode {found.mode}, "
-        f"optimize {found.optimize}",
+        f"  SLO: {seconds_text(found.latency)} at p{found.percentile:g}{accuracy}",
+        f"  mode {found.mode}, optimize {found.optimize}",
     ]
     for condition in found.conditions:
         lines += [
