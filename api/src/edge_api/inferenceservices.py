@@ -37,8 +37,10 @@ Optimize = Literal["Accuracy", "Cost", "Energy"]
 """The planner's objectives that have route tables; tests compare them with edge_planning.objectives."""
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
 
+SCHEMES = ("store", "http", "https", "file")
+"""Those of the model store's sources; a test compares them."""
 _STORAGE_URI = matching(
-    r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
+    rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
     "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
     "file://…",
 )

@@ -10,7 +10,7 @@ from edge_operator.explanation_text import explanation_text
 from edge_operator.explanations import explain_service
 
 COST = "optimize: Cost\nslo: {latency: 150ms, minAccuracy: 0.9}"  # the cameras take 120 ms for the full model
-POWER = {"watts": 10.0}
+POWER: dict[str, Any] = {"watts": 10.0}
 
 
 def change(world: Any, text: str, prices: str = "", **group: Any) -> None:

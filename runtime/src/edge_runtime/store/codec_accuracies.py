@@ -12,6 +12,7 @@ from edge_runtime.codecs.contracts import FP32, is_encoded, names, wire_bytes
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, slice_session
 from edge_runtime.tensors import Array
 
@@ -25,8 +26,8 @@ _HELD: Final = 32 << 20
 class CodecAccuracy:
     """An exit's answers with the model cut and one codec on the hop.
 
-    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples whose
-    greatest output is the label's. agreement: the share answered as by the whole model in fp32. error: the
+    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples that are
+    right by the metric of the labels. agreement: the share answered as by the whole model in fp32. error: the
     greatest difference of an output from the whole model's, as a share of that output's range.
     """
 
@@ -77,8 +78,8 @@ def measure_codecs(
 ) -> tuple[CodecAccuracy, ...]:
     """The accuracy of every exit, cut and codec over labelled samples.
 
-    exits: outputs [N, classes] by name of the exit. samples: every input of the graph, [N, ...]. labels: [N],
-    the number of the right class. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
+    exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of one
+    of the accuracy metrics. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
     model runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
     bytes cross come first, and none is begun when `enough` says so. A codec that a cut cannot carry is left
     out there, and `refused` is called; one that changes no tensor of a cut is left out without a call. Raises
@@ -182,14 +183,14 @@ class _Cut:
 def _compared(
     name: str, cut: tuple[str, ...], codec: str, size: int, answers: Array, whole: Array, labels: Array
 ) -> CodecAccuracy:
-    said, before = answers.argmax(1), whole.argmax(1)
+    metric = metric_of(labels, len(answers))
     return CodecAccuracy(
         name,
         cut,
         codec,
         size,
-        float((said == labels).mean()),
-        float((said == before).mean()),
+        metric.right(answers, labels),
+        metric.alike(answers, whole),
         float(np.abs(answers - whole).max() / max(np.ptp(whole), np.finfo(np.float32).tiny)),
     )
 
