@@ -9,6 +9,8 @@ WINDOW: Final = 500
 """Ratios that are kept for an exit, the newest."""
 MOST_RATIOS: Final = 100
 """Ratios that are reported for an exit: order statistics at even distances, the largest included."""
+LEAST_RUNS: Final = 100
+"""Runs from which on an exit is reported: fewer say little about a high percentile."""
 MOST_EXITS: Final = 16
 """Exits that are reported: as many as a route table can have."""
 EVERY: Final = 60.0
@@ -40,8 +42,9 @@ class Residuals:
             self._reported = now
             self._report = [
                 {"exit": exit_, "count": len(ratios), "ratios": _spread(sorted(ratios))}
-                for exit_, ratios in sorted(self._ratios.items())[:MOST_EXITS]
-            ]
+                for exit_, ratios in sorted(self._ratios.items())
+                if len(ratios) >= LEAST_RUNS
+            ][:MOST_EXITS]
         return self._report
 
 
