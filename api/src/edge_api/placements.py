@@ -195,6 +195,19 @@ class LatencyStatus(StatusPart):
     p95: Duration = Field(description="95th percentile.")
 
 
+class ExitResiduals(StatusPart):
+    """Measured over predicted compute times of an exit at the entry node."""
+
+    exit: ExitName = Field(description="Name of the exit.")
+    count: int = Field(default=0, description="Number of the last requests that the ratios stand for.")
+    ratios: Annotated[
+        tuple[Annotated[float, Field(strict=True, ge=0, le=1000)], ...], Field(max_length=100)
+    ] = Field(
+        description="Rising ratios of the measured to the predicted compute time: quantiles at even "
+        "distances, at most 100."
+    )
+
+
 class PlacementStatus(StatusPart):
     """Observed state, reported by the runtime."""
 
@@ -219,6 +232,11 @@ class PlacementStatus(StatusPart):
     link: LinkStatus | None = Field(default=None, description="State of the link.")
     latency: LatencyStatus | None = Field(
         default=None, description="Latency of the requests in the last minute."
+    )
+    residuals: Annotated[tuple[ExitResiduals, ...], Field(max_length=16)] | None = Field(
+        default=None,
+        description="How far compute times were from the plan, by exit. The operator takes the margin of the "
+        "next plan from them. Updated once a minute.",
     )
     requests: int = Field(default=0, description="Number of requests in the last minute.")
     attainment: Share | None = Field(

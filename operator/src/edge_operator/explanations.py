@@ -143,7 +143,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         for member in found.entries:
             placement = published.get(member.node.name)
             problem = planning.problem_at(
-                spec, model, found.pool.spec, found.members, costs, member, placement, codecs
+                spec, model, found.pool.spec, found.members, costs, member, published, codecs
             )
             entries.append(explain_entry(member, problem, placement))
     except PlanningError as error:

@@ -10,7 +10,7 @@ from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
-from edge_operator import manifests, metrics, rendering
+from edge_operator import manifests, margins, metrics, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
@@ -99,6 +99,7 @@ def plan_service(
             each.problem.rtt,
             run.settings.cluster_domain,
             run.settings.runtime_scheme,
+            each.problem.entry.margins,
         )
         for each in planned
     ]
@@ -120,7 +121,7 @@ def _plan(
         run.pool,
         costs,
         member,
-        run.placements.get(member.node.name),
+        run.placements,
         usable_codecs(accuracies),
     )
     if any_exit:
@@ -135,19 +136,20 @@ def problem_at(
     members: tuple[PoolMember, ...],
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
-    published: Placement | None,
+    placements: Mapping[str, Placement],
     codecs: tuple[Codec, ...],
 ) -> EntryProblem:
     """Returns the planning problem of a service at one entry node. Pure.
 
-    members: all nodes of the pool. published: the Placement of the entry node, if there is one.
+    members: all nodes of the pool. placements: those of the service, by node.
     Raises PlanningError.
     """
     server = pool.triton_servers[0] if pool.triton_servers else None
+    published = placements.get(member.node.name)
     rtt, bandwidth = _link(published)
     served = entries(service, members)
     near = [m for m in helpers(member, members) if server is None or m.node.name != server.name]
-    return manifests.entry_problem(
+    problem = manifests.entry_problem(
         service,
         model,
         costs,
@@ -163,6 +165,8 @@ def problem_at(
         len(served),
         pool.prices,
     )
+    found = margins.planned_margins(problem, published, margins.ratios(placements, members, costs, member))
+    return replace(problem, entry=replace(problem.entry, margins=found))
 
 
 def _rates(

@@ -118,6 +118,16 @@ class Graph:
         )
 
     @property
+    def draws(self) -> bool:
+        """Whether any operator draws at random."""
+        return bool(self._structure.draws)
+
+    def sent_bytes(self, name: str) -> int:
+        """The bytes of a tensor for one item; 0 if it is none, or one that cannot be sent."""
+        sendable = name in self._structure.live and (name in self.inputs or self._can_cross([name]))
+        return self._bytes([name]) if sendable else 0
+
+    @property
     def input_copies(self) -> tuple[str, ...]:
         """The tensors that are only copies of an input, the inputs first."""
         operators = zip(self.model.graph.node, self._structure.reads, self._structure.outputs, strict=True)

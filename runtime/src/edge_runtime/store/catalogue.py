@@ -21,6 +21,7 @@ from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
+from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Of what is kept about a slice: another number makes it again.
@@ -72,6 +73,11 @@ class Catalogue:
                 f"digest: no model {digest} in this store; POST /v1/models with its storageUri first"
             )
         return known
+
+    def layers(self, digest: str) -> dict[str, Any]:
+        """The layers of a model; see `layer_graph`."""
+        with self._lock:
+            return layer_graph(self._graph(check_digest(digest, "model")))
 
     def _remember(self, metadata: dict[str, Any]) -> None:
         """Services that name different exits of one file share its profile, so their exits are joined."""
