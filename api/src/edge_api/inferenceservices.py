@@ -47,7 +47,7 @@ _STORAGE_URI = matching(
 
 
 class Validation(Part):
-    """Labeled inputs on which the accuracy of codecs is measured."""
+    """Labeled inputs on which the accuracy of codecs and the confidence of exits are measured."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "

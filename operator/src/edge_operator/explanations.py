@@ -138,12 +138,14 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
     published = _placements(cluster, namespace, name)
     try:
         model = manifests.profiled_model(name, profile.model)
-        codecs = usable_codecs(manifests.codec_accuracies(profile))
+        accuracies = manifests.codec_accuracies(profile)
+        codecs = usable_codecs(accuracies)
+        confidences = accuracies.confidences if accuracies is not None else ()
         entries = []
         for member in found.entries:
             placement = published.get(member.node.name)
             problem = planning.problem_at(
-                spec, model, found.pool.spec, found.members, costs, member, published, codecs
+                spec, model, found.pool.spec, found.members, costs, member, published, codecs, confidences
             )
             entries.append(explain_entry(member, problem, placement))
     except PlanningError as error:

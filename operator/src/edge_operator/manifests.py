@@ -11,6 +11,7 @@ from edge_api.modelprofiles import (
     ClassCosts,
     CodecAccuracy,
     Cut,
+    ExitConfidence,
     ExitCost,
     ModelProfileSpec,
     ProfiledExit,
@@ -47,6 +48,7 @@ def entry_problem(
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
     helpers: tuple[problems.Helper, ...] = (),
     entries: int = 1,
+    confidences: Iterable[store.ExitConfidence] = (),
     prices: Prices = Prices(),
 ) -> problems.EntryProblem:
     """One service at one entry node; remote is the device class at the other end of the link, if any.
@@ -74,9 +76,39 @@ def entry_problem(
         remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,
         helpers=helpers,
+        confidences=planned_confidences(service, model, confidences),
         objective=objective_of(service.optimize),
         prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
     )
+
+
+def planned_confidences(
+    service: InferenceServiceSpec, model: models.Model, measured: Iterable[store.ExitConfidence]
+) -> tuple[problems.Confidence, ...]:
+    """Returns the effect of the service's confidence threshold; empty if it has none, or it is not measured.
+
+    Of the measured thresholds, it is the next one that is not lower, by which fewer inputs leave. Runtimes
+    skip exits below the minimum accuracy, which was not measured: then there is none.
+    """
+    threshold = service.early_exit.leave_at
+    if threshold is None:
+        return ()
+    found = min(
+        (each for each in measured if each.threshold >= threshold),
+        key=lambda each: each.threshold,
+        default=None,
+    )
+    by_exit = {each.exit: each for each in found.exits} if found is not None else {}
+    if any(exit_.name not in by_exit for exit_ in model.exits):
+        return ()
+    exits = [by_exit[exit_.name] for exit_ in model.exits]
+    least = service.slo.min_accuracy or 0.0
+    if any(exit_.accuracy < least and by_exit[exit_.name].share > 0 for exit_ in model.exits):
+        return ()
+    shares = tuple(each.share for each in exits)
+    if abs(sum(shares) - 1) > 1e-6:
+        return ()
+    return (problems.Confidence(threshold, shares, tuple(each.accuracy for each in exits)),)
 
 
 def planned_helpers(
@@ -170,6 +202,10 @@ def model_profile(
     accuracies: of codecs; left out until complete, and if there are too many for an object.
     """
     measured = accuracies.measured if accuracies is not None and accuracies.complete else ()
+    found = accuracies.confidences if accuracies is not None and accuracies.complete else ()
+    confidences = (
+        tuple(ExitConfidence.model_validate(each.model_dump(by_alias=True)) for each in found) or None
+    )
     exits = tuple(
         ProfiledExit(
             name=e.name,
@@ -188,18 +224,21 @@ def model_profile(
         codecs=tuple(_codec_accuracy(each) for each in measured)
         if 0 < len(measured) <= MOST_CODEC_ACCURACIES
         else None,
+        confidences=confidences,
     )
 
 
 def codec_accuracies(spec: ModelProfileSpec) -> store.CodecAccuracies | None:
-    """Returns the accuracies of codecs in a ModelProfile; None if it has none."""
-    if spec.codecs is None:
+    """Returns the accuracies of codecs and of confidences in a ModelProfile; None if it has none."""
+    if spec.codecs is None and spec.confidences is None:
         return None
     measured = tuple(
         store.CodecAccuracy(exit=c.exit, cut=(c.cut,), codec=c.codec, bytes=c.bytes, accuracy=c.accuracy)
-        for c in spec.codecs
+        for c in spec.codecs or ()
     )
-    return store.CodecAccuracies(complete=True, samples=0, measured=measured)
+    found = (each.model_dump() for each in spec.confidences or ())
+    confidences = tuple(store.ExitConfidence.model_validate(each) for each in found)
+    return store.CodecAccuracies(complete=True, samples=0, measured=measured, confidences=confidences)
 
 
 def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:

@@ -18,7 +18,7 @@ from edge_operator.names import RTT_ANNOTATION
 from edge_operator.pools import PoolMember, entries, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 from edge_planning.objectives import ACCURACY
@@ -123,6 +123,7 @@ def _plan(
         member,
         run.placements,
         usable_codecs(accuracies),
+        accuracies.confidences if accuracies is not None else (),
     )
     if any_exit:
         problem = replace(problem, min_accuracy=None, objective=ACCURACY)
@@ -138,6 +139,7 @@ def problem_at(
     member: PoolMember,
     placements: Mapping[str, Placement],
     codecs: tuple[Codec, ...],
+    confidences: Sequence[ExitConfidence] = (),
 ) -> EntryProblem:
     """Returns the planning problem of a service at one entry node. Pure.
 
@@ -163,6 +165,7 @@ def problem_at(
             pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
         ),
         len(served),
+        confidences,
         pool.prices,
     )
     found = margins.planned_margins(problem, published, margins.ratios(placements, members, costs, member))

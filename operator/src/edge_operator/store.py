@@ -148,6 +148,21 @@ class CodecRefusal(_Answer):
     why: str
 
 
+class LeavingExit(_Answer):
+    """The share of inputs that leave at an exit, and their accuracy."""
+
+    exit: str
+    share: float
+    accuracy: float
+
+
+class ExitConfidence(_Answer):
+    """What a confidence threshold does, by exit from the earliest to the last."""
+
+    threshold: float
+    exits: tuple[LeavingExit, ...]
+
+
 class CodecAccuracies(_Answer):
     """Accuracies measured on a number of samples; empty until complete."""
 
@@ -155,6 +170,7 @@ class CodecAccuracies(_Answer):
     samples: int
     measured: tuple[CodecAccuracy, ...] = ()
     refused: tuple[CodecRefusal, ...] = ()
+    confidences: tuple[ExitConfidence, ...] = ()
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ import yaml
 from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
 from edge_operator.explanations import explain_service
-from edge_operator.store import ModelCard
+from edge_operator.store import CodecAccuracies, ModelCard
 from edge_planning.costs.energy import LTE
 
 FAST_CLOUD = "slo: {latency: 60ms}"  # the cameras take 120 ms for the full model
@@ -119,3 +119,57 @@ def test_declared_watts_and_radio_give_the_joules_of_each_candidate(world: Any) 
     sending = 8 * 16384 * (LTE.watts_per_bit + LTE.base / bandwidth)
     assert joules["final@image"] == pytest.approx(sending, rel=1e-3)
     assert all(weighed.joules is None for weighed in entries["gate"].weighed)
+
+
+CONFIDENT = """
+model:
+  storageUri: store://digits/digits.onnx
+  validation: {storageUri: store://digits/heldout.npz}
+slo: {latency: 60ms}
+earlyExit: {mode: Confidence, threshold: 0.85}
+"""
+
+
+def leaving(threshold: float, share: float) -> dict[str, Any]:
+    exits = [
+        {"exit": "exit1", "share": share, "accuracy": 0.97},
+        {"exit": "final", "share": 1 - share, "accuracy": 0.9},
+    ]
+    return {"threshold": threshold, "exits": exits}
+
+
+def measured(world: Any, *confidences: dict[str, Any]) -> None:
+    plain = [
+        {"exit": e.name, "cut": [c.tensor], "codec": "fp32", "bytes": c.bytes, "accuracy": e.accuracy}
+        for e in world.store.card.exits
+        for c in e.cuts
+    ]
+    world.store.accuracies = CodecAccuracies.model_validate(
+        {"complete": True, "samples": 500, "measured": plain, "confidences": confidences}
+    )
+
+
+def test_measured_confidences_let_the_full_model_answer_locally_within_the_slo(world: Any) -> None:
+    """Of 100 inputs 97 leave after 30 ms; the 120 ms of the others do not count at p95."""
+    measured(world, leaving(0.8, 0.99), leaving(0.9, 0.97), leaving(0.99, 0.5))
+    change(world, CONFIDENT)
+    last = routes(world)[-1]
+    assert (last["name"], last["cut"]) == ("final?0.85@local", "local")
+    assert last["accuracy"] == pytest.approx(0.97 * 0.97 + 0.03 * 0.9)
+    entry = next(e for e in explain_service(world.cluster, "default", "digits").entries if e.node == "cam-1")
+    assert {route.name for route in entry.routes} == {route["name"] for route in routes(world)}
+
+
+@pytest.mark.parametrize(
+    "change_of",
+    [
+        "earlyExit: {mode: Planned}",
+        "earlyExit: {mode: Confidence, threshold: 0.999}",
+        "slo: {latency: 60ms, minAccuracy: 0.9}",
+    ],
+)
+def test_confidences_that_do_not_apply_change_no_plan(world: Any, change_of: str) -> None:
+    measured(world, leaving(0.9, 0.97))
+    world.change(**yaml.safe_load(CONFIDENT) | yaml.safe_load(change_of))
+    world.settle()
+    assert not [route["name"] for route in routes(world) if "?" in route["name"]]

@@ -50,7 +50,7 @@ class CodecMeasurements:
         self._closed = False
 
     def ask(self, request: Json) -> dict[str, Any]:
-        """`{"complete", "samples", "measured": [...], "refused": [...]}` of
+        """`{"complete", "samples", "measured": [...], "refused": [...], "confidences": [...]}` of
         `{"model", "exits"?, "validation"}`.
 
         validation: `{"storageUri", "digest"?}`. Begins to measure and waits a moment; where that is not
@@ -65,7 +65,7 @@ class CodecMeasurements:
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")
-        asked = [model, stored.digest, request.get("exits"), forms()]
+        asked = [model, stored.digest, request.get("exits"), forms(), "confidences"]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():
@@ -92,7 +92,7 @@ class CodecMeasurements:
         try:
             found = running.result(_WAIT)
         except TimeoutError:
-            return {"complete": False, "samples": 0, "measured": [], "refused": []}
+            return {"complete": False, "samples": 0, "measured": [], "refused": [], "confidences": []}
         except (NotTried, TrialOverran):  # which may be otherwise the next time
             with self._lock:
                 self._running.pop(key, None)

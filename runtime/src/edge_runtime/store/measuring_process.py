@@ -19,6 +19,7 @@ from edge_runtime.model_metadata import MOST_TENSORS, worthwhile
 from edge_runtime.slicing import Graph
 from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
+from edge_runtime.store.exit_confidences import exit_confidences
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.child_server import ReportStage, serve
@@ -116,7 +117,9 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
         enough=lambda: clock() - begun > task.budget,
         refused=refused.append,
     )
+    wholes = in_batches(_whole(task), {graph.input: inputs})
     return {
+        "confidences": exit_confidences({name: wholes[output] for name, output in exits.items()}, labels),
         "complete": True,
         "samples": len(labels),
         "measured": [found.document() for found in measured],
