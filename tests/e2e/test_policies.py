@@ -1,17 +1,12 @@
 """Policies of a service beyond routes: early exits, a cache, a limit on serving while disconnected."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import numpy as np
 
 from trials import Trial
 
 
 def test_confident_inputs_leave_at_an_early_exit_of_the_node_and_the_others_do_not(trial: Trial) -> None:
-    with asked(trial, mode="LocalOnly", earlyExit={"mode": "Confidence", "threshold": 0.9}):
+    with trial.with_fields(mode="LocalOnly", earlyExit={"mode": "Confidence", "threshold": 0.9}):
         final = trial.placements()["edge-a"]["spec"]["routes"][-1]["exit"]
         trial.wait("an input that leaves early", lambda: any(early(trial, i, final) for i in range(8)))
         answers = [trial.ask("edge-a", index=index) for index in range(30, 45)]
@@ -23,7 +18,7 @@ def test_confident_inputs_leave_at_an_early_exit_of_the_node_and_the_others_do_n
 
 
 def test_an_input_that_comes_again_is_answered_from_the_cache(trial: Trial) -> None:
-    with asked(trial, resultCache={"maxBytes": "1Mi", "maxAge": "1m"}):
+    with trial.with_fields(resultCache={"maxBytes": "1Mi", "maxAge": "1m"}):
         first = trial.ask("edge-b", index=7)
         trial.wait("a cached answer", lambda: bool(trial.ask("edge-b", index=7).parameters.get("cached")))
         again = trial.ask("edge-b", index=7)
@@ -35,7 +30,7 @@ def test_an_input_that_comes_again_is_answered_from_the_cache(trial: Trial) -> N
 
 
 def test_a_node_that_hears_nothing_for_longer_than_the_autonomy_refuses_until_it_does(trial: Trial) -> None:
-    with asked(trial, autonomy="8s"), trial.load("edge-a", rate=2) as load:
+    with trial.with_fields(autonomy="8s"), trial.load("edge-a", rate=2) as load:
         trial.cluster.set_links(0.0)
         load.wait_for_local()
         refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""))
@@ -46,35 +41,3 @@ def test_a_node_that_hears_nothing_for_longer_than_the_autonomy_refuses_until_it
 
 def early(trial: Trial, index: int, final: str) -> bool:
     return bool(trial.ask("edge-a", index=index).parameters["exit"] != final)
-
-
-@contextmanager
-def asked(trial: Trial, **fields: Any) -> Iterator[None]:
-    """The service with these fields, carried out at every node; without them at the end."""
-    patch(trial, fields)
-    try:
-        trial.wait("the fields at every node", lambda: all(carried_out(p, fields) for p in placed(trial)))
-        yield
-    finally:
-        patch(trial, dict.fromkeys(fields))
-
-
-def patch(trial: Trial, spec: dict[str, Any]) -> None:
-    change = json.dumps({"spec": spec})
-    trial.cluster.kubectl(
-        "patch", "inferenceservice", "digits", "-n", "default", "--type", "merge", "-p", change
-    )
-
-
-def placed(trial: Trial) -> list[dict[str, Any]]:
-    return list(trial.placements().values())
-
-
-def carried_out(placement: dict[str, Any], fields: dict[str, Any]) -> bool:
-    status = placement.get("status", {})
-    there = all(placement["spec"].get(name) == value for name, value in fields.items())
-    return (
-        there
-        and bool(status.get("loaded"))
-        and status.get("observedGeneration") == placement["metadata"]["generation"]
-    )

@@ -131,7 +131,7 @@ def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tie
 
 def test_codecs_were_measured_and_what_they_lose_is_in_the_accuracy_of_the_routes(tiers: Trial) -> None:
     codecs = {codec for r in table(tiers, "edge-b")["routes"] for codec in r.get("codecs", [])}
-    assert codecs & {"fp16", "int8"}, json.dumps(table(tiers, "edge-b")["routes"])[:4000]
+    assert codecs - {"fp32"}, json.dumps(table(tiers, "edge-b")["routes"])[:4000]
     whole = max(r["accuracy"] for r in table(tiers, "edge-b")["routes"])
     assert all(whole - r["accuracy"] <= 0.02 for r in table(tiers, "edge-b")["routes"])
 

@@ -27,7 +27,7 @@ from edge_operator.errors import StoreError, TritonError, TritonUnreachableError
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.triton import Tail
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -235,6 +235,7 @@ class FakeStore:
     log: list[str]
     card: ModelCard = CARD
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
+    graph: LayerGraph | None = None
     failure: StoreError | None = None
     accuracies: CodecAccuracies | StoreError = field(
         default_factory=lambda: CodecAccuracies(complete=False, samples=0)
@@ -262,6 +263,9 @@ class FakeStore:
             for names, codec in ((inputs, decode), (outputs, encode))
         )
         return Slice(digest=digest, size=1234, inputs=ins, outputs=outs)
+
+    def layers(self, model: str) -> LayerGraph | None:
+        return self.graph
 
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:
         return self.profiles.get(device_class)

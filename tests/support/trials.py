@@ -182,6 +182,32 @@ class Trial:
         text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
         return [line for line in text.splitlines() if line.startswith("edge_") and "_bucket" not in line]
 
+    @contextmanager
+    def with_fields(self, **fields: Any) -> Iterator[None]:
+        """The example with these fields of its spec, carried out at every node; without them at the end."""
+        self.patch(fields)
+        try:
+            self.wait("the fields at every node", lambda: self.carries_out(fields))
+            yield
+        finally:
+            self.patch(dict.fromkeys(fields))
+
+    def patch(self, spec: Mapping[str, Any]) -> None:
+        """Merges fields into the example's spec."""
+        change = json.dumps({"spec": spec})
+        self.cluster.kubectl(
+            "patch", "inferenceservice", "digits", "-n", "default", "--type", "merge", "-p", change
+        )
+
+    def carries_out(self, fields: Mapping[str, Any]) -> bool:
+        """Whether every Placement has these fields and is loaded."""
+        return all(
+            all(placement["spec"].get(name) == value for name, value in fields.items())
+            and bool(placement.get("status", {}).get("loaded"))
+            and placement["status"].get("observedGeneration") == placement["metadata"]["generation"]
+            for placement in self.placements().values()
+        )
+
     def ask(
         self,
         node: str,

@@ -16,7 +16,16 @@ from edge_api.objects import (
     condition_column,
 )
 from edge_api.quantities import Duration, Quantity
-from edge_api.rules import Label, PositiveDuration, PositiveQuantity, matching, one_of_each
+from edge_api.rules import (
+    Label,
+    PositiveDuration,
+    PositiveQuantity,
+    Rule,
+    between,
+    formatted,
+    matching,
+    one_of_each,
+)
 from edge_api.selectors import NodeSelector
 from edge_api.words import shown
 
@@ -43,6 +52,11 @@ def _whole_address(address: str) -> str:
     return address
 
 
+_WATTS = between(
+    0, 100_000, "is not a power: write watts, above 0 and below 100000, e.g. 2.3", open_ends=True
+)
+
+
 class NodeGroup(Part):
     """Nodes with the same compute performance."""
 
@@ -56,6 +70,16 @@ class NodeGroup(Part):
         "so nodes of different speed need different classes. Required."
     )
     node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
+    watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
+        default=None,
+        description="Power of a node while it computes, in watts above its idle power, above 0 and below "
+        "100000. Default: the energy of computing is not counted.",
+    )
+    radio: Literal["LTE", "UMTS", "WiFi"] | None = Field(
+        default=None,
+        description="Radio of the uplink, whose power model gives the energy of sending. Default: the energy "
+        "of sending is not counted.",
+    )
 
 
 class TritonServer(Part):
@@ -126,6 +150,30 @@ class Links(Part):
     )
 
 
+_PRICE = between(0, 1_000_000_000, "is not a price: write a number from 0 to 1000000000, e.g. 0.08")
+Price = Annotated[float, Field(strict=True), _PRICE]
+
+
+class Prices(Part):
+    """What a request costs, by which services with optimize Cost are planned, in any one currency."""
+
+    triton_second: Price = Field(
+        default=0,
+        description="Price of a second of compute time at a Triton server, from 0 to 1000000000, in any "
+        "currency. Default: 0.",
+    )
+    uplink_gigabyte: Price = Field(
+        default=0,
+        description="Price of 10^9 bytes sent from entry nodes to a Triton server, from 0 to 1000000000, in "
+        "the same currency. Responses are not counted. Default: 0.",
+    )
+    joule: Price = Field(
+        default=0,
+        description="Price of a joule of an entry node, from 0 to 1000000000, in the same currency; a kWh is "
+        "3600000 joules. Counts only at nodes whose group declares watts or radio. Default: 0.",
+    )
+
+
 class DevicePoolSpec(Part):
     """Nodes, Triton servers and the links between them."""
 
@@ -141,6 +189,30 @@ class DevicePoolSpec(Part):
         "local.",
     )
     links: Links = Field(default=Links(), description="How links are measured, or declared.")
+    prices: Prices = Field(
+        default=Prices(),
+        description="What a request costs, by which services with optimize Cost are planned. Default: "
+        "nothing has a price.",
+    )
+
+
+_JOULE_FIX = (
+    "has no effect, because no group in nodes declares its power: set watts or radio of a group, or remove it"
+)
+
+
+def _check_joule(spec: DevicePoolSpec) -> str | None:
+    declared = any(group.watts is not None or group.radio is not None for group in spec.nodes)
+    return None if declared or not spec.prices.joule else f"prices.joule: {spec.prices.joule:g} {_JOULE_FIX}"
+
+
+_JOULE = Rule(
+    cel="!has(self.prices) || !has(self.prices.joule) || self.prices.joule == 0.0 || "
+    "self.nodes.exists(group, has(group.watts) || has(group.radio))",
+    message=f"prices.joule {_JOULE_FIX}",
+    sentence=formatted(f"prices.joule: %s {_JOULE_FIX}", "self.prices.joule"),
+    check=_check_joule,
+)
 
 
 class PoolNode(StatusPart):
@@ -178,5 +250,5 @@ class DevicePool(KubernetesObject):
     )
 
     kind: Literal["DevicePool"] = "DevicePool"
-    spec: DevicePoolSpec = Field(description="Desired state.")
+    spec: Annotated[DevicePoolSpec, _JOULE] = Field(description="Desired state.")
     status: DevicePoolStatus | None = Field(default=None, description="Observed state.")

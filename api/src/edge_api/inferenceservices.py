@@ -15,7 +15,7 @@ from edge_api.objects import (
     StatusPart,
     condition_column,
 )
-from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
 from edge_api.quantities import Duration, Quantity, Share
 from edge_api.rules import (
     Accuracy,
@@ -33,17 +33,21 @@ from edge_api.selectors import NodeSelector
 from edge_api.tensors import Exit
 from edge_api.words import shown
 
+Optimize = Literal["Accuracy", "Cost", "Energy"]
+"""The planner's objectives that have route tables; tests compare them with edge_planning.objectives."""
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
 
+SCHEMES = ("store", "http", "https", "file")
+"""Those of the model store's sources; a test compares them."""
 _STORAGE_URI = matching(
-    r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
+    rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
     "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
     "file://…",
 )
 
 
 class Validation(Part):
-    """Labeled inputs on which the accuracy of codecs is measured."""
+    """Labeled inputs on which the accuracy of codecs and the confidence of exits are measured."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
@@ -78,13 +82,21 @@ class ModelSource(Part):
     )
     validation: Validation | None = Field(
         default=None,
-        description="Data on which the accuracy with the codecs fp16 and int8 is measured at every cut and "
+        description="Data on which the accuracy with every codec is measured at every cut and "
         "exit, so that activations can be sent with them. Default: none, hops use fp32.",
     )
 
 
+_RATE = between(
+    0,
+    1_000_000,
+    "is not a rate: write requests per second, above 0 and below 1000000, e.g. 30",
+    open_ends=True,
+)
+
+
 class Slo(Part):
-    """The service level objective: latency, percentile, accuracy."""
+    """The service level objective: latency, percentile, accuracy, throughput."""
 
     latency: PositiveDuration = Field(
         description="Maximum time in which the entry node answers a request, as a duration above 0 such as "
@@ -114,6 +126,12 @@ class Slo(Part):
         "latency, the condition Planned is False with reason Infeasible. Default: any exit can answer; if "
         "nothing meets the SLO, the fastest route is used.",
     )
+    throughput: Annotated[float, Field(strict=True), _RATE] | None = Field(
+        default=None,
+        description="Requests per second that each entry node must sustain, above 0 and below 1000000. The "
+        "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. "
+        "Default: requests do not wait.",
+    )
 
 
 class EntryNodes(Part):
@@ -142,6 +160,14 @@ class InferenceServiceSpec(Part):
         "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
         "accurate exit that meets the SLO at the entry node. Default: Auto.",
     )
+    optimize: Optimize = Field(
+        default="Accuracy",
+        description="What decides between routes that meet the SLO and minAccuracy. Accuracy: the most "
+        "accurate. Cost: the cheapest by spec.prices of the DevicePool. Energy: the one that takes the least "
+        "energy of the entry node, which requires watts or radio in the pool. If no route "
+        "meets the SLO, the fastest is used. Default: Accuracy.",
+    )
+    privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
         description="Whether inputs may exit early once confidence reaches the threshold.",
@@ -158,6 +184,25 @@ class InferenceServiceSpec(Part):
     result_cache: ResultCache | None = Field(
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
+
+
+_CLOUD_ONLY_FIX = (
+    "contradicts mode CloudOnly, which sends every input to Triton: remove privacy or choose another mode"
+)
+
+
+def _check_privacy(spec: InferenceServiceSpec) -> str | None:
+    if spec.mode != "CloudOnly" or spec.privacy == "Any":
+        return None
+    return f"privacy: {shown(spec.privacy)} {_CLOUD_ONLY_FIX}"
+
+
+_PRIVACY = Rule(
+    cel="!has(self.mode) || self.mode != 'CloudOnly' || !has(self.privacy) || self.privacy == 'Any'",
+    message=f"privacy {_CLOUD_ONLY_FIX}",
+    sentence=formatted(f'privacy: "%s" {_CLOUD_ONLY_FIX}', "self.privacy"),
+    check=_check_privacy,
+)
 
 
 class SloStatus(StatusPart):
@@ -254,5 +299,5 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: InferenceServiceSpec = Field(description="Desired state.")
+    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(description="Desired state.")
     status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")

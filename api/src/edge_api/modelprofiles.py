@@ -43,6 +43,11 @@ class ProfiledModel(Part):
     exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64)] = Field(
         description="Exits ordered by depth; the last one is the full model."
     )
+    input_copies: Annotated[tuple[TensorName, ...], Field(max_length=1024)] | None = Field(
+        default=None,
+        description="Inputs and tensors that are only copies of one, which spec.privacy can keep local. "
+        "Default: not known.",
+    )
 
 
 class SegmentCost(Part):
@@ -116,6 +121,29 @@ class CodecAccuracy(Part):
     )
 
 
+class LeavingExit(Part):
+    """Inputs that leave at an exit."""
+
+    exit: Name = Field(description="Name of the exit.")
+    share: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        description="Share of all inputs that leave there, from 0 to 1."
+    )
+    accuracy: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        description="Accuracy of these inputs, between 0 and 1."
+    )
+
+
+class ExitConfidence(Part):
+    """Where the inputs of the validation data leave with one confidence threshold."""
+
+    threshold: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        description="Confidence from which an input leaves at an exit."
+    )
+    exits: Annotated[tuple[LeavingExit, ...], Field(min_length=1, max_length=64)] = Field(
+        description="Exits from the earliest to the last; the shares sum to 1."
+    )
+
+
 class ModelProfileSpec(Part):
     """Exits and cuts of a model, and their measurements."""
 
@@ -130,6 +158,11 @@ class ModelProfileSpec(Part):
         default=None,
         description="Accuracies with each codec, measured on spec.model.validation of the service. "
         "Default: not measured, or more than 4096.",
+    )
+    confidences: Annotated[tuple[ExitConfidence, ...], Field(max_length=64)] | None = Field(
+        default=None,
+        description="What confidence thresholds do to early exits, measured on spec.model.validation of the "
+        "service. Default: not measured.",
     )
 
 

@@ -1,19 +1,19 @@
 """Placement: the route table of an entry node; written by the operator, executed by the runtime."""
 
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from edge_api.inferenceservices import Mode
 from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
-from edge_api.policies import AnyEarlyExit, Deadline, EarlyExit, InputFilter, ResultCache
+from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
 from edge_api.quantities import Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_api.tensors import Slice, Tensor, Tensors
 
-Codec = Literal["fp32", "fp16", "int8"]
-CODECS: tuple[Codec, ...] = get_args(Codec)
-"""Every codec of a hop: runtime and operator must know these, and no others."""
+UNENCODED: Final = "fp32"
+"""The codec that changes nothing. The model store knows the others, and runtimes refuse unknown ones."""
+Codec = Annotated[str, Field(min_length=1, max_length=63)]
 Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 
@@ -94,9 +94,20 @@ class Route(Part):
     )
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1, max_length=7)] | None = Field(
         default=None,
-        description="Codec of each hop, in order. Default: fp32 on every hop.",
+        description="Codec of each hop, in order, e.g. int8. Runtimes refuse codecs that they do not know. "
+        "Default: fp32 on every hop, which changes nothing.",
     )
     accuracy: Accuracy = Field(description="Accuracy of the route, between 0 and 1.")
+    worth: Accuracy | None = Field(
+        default=None,
+        description="Value of a response in time to spec.optimize of the service, between 0 and 1, by which "
+        "the runtime chooses between routes. Default: accuracy.",
+    )
+    predicted_cost: Annotated[float, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="Mean price of a request that the plan predicts, in the currency of spec.prices of the "
+        "DevicePool. Default: nothing has a price.",
+    )
     min_bandwidth: Quantity = Field(
         description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."
     )
@@ -129,6 +140,7 @@ class PlacementSpec(Part):
     link: PlacedLink | None = Field(
         default=None, description="Link to measure. Default: none, all routes are local."
     )
+    privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
         description="Whether inputs may exit early once confidence reaches the threshold.",
@@ -183,6 +195,19 @@ class LatencyStatus(StatusPart):
     p95: Duration = Field(description="95th percentile.")
 
 
+class ExitResiduals(StatusPart):
+    """Measured over predicted compute times of an exit at the entry node."""
+
+    exit: ExitName = Field(description="Name of the exit.")
+    count: int = Field(default=0, description="Number of the last requests that the ratios stand for.")
+    ratios: Annotated[
+        tuple[Annotated[float, Field(strict=True, ge=0, le=1000)], ...], Field(max_length=100)
+    ] = Field(
+        description="Rising ratios of the measured to the predicted compute time: quantiles at even "
+        "distances, at most 100."
+    )
+
+
 class PlacementStatus(StatusPart):
     """Observed state, reported by the runtime."""
 
@@ -207,6 +232,11 @@ class PlacementStatus(StatusPart):
     link: LinkStatus | None = Field(default=None, description="State of the link.")
     latency: LatencyStatus | None = Field(
         default=None, description="Latency of the requests in the last minute."
+    )
+    residuals: Annotated[tuple[ExitResiduals, ...], Field(max_length=16)] | None = Field(
+        default=None,
+        description="How far compute times were from the plan, by exit. The operator takes the margin of the "
+        "next plan from them. Updated once a minute.",
     )
     requests: int = Field(default=0, description="Number of requests in the last minute.")
     attainment: Share | None = Field(

@@ -20,6 +20,14 @@ _THRESHOLD = Rule(
 )
 
 
+Privacy = Literal["Any", "InputStaysLocal", "Local"]
+PRIVACY = (
+    "Data that can leave the entry node. Any: all data. InputStaysLocal: activations, but no "
+    "input of the model and no tensor that is only a copy of one (reshaped, cast, scaled, or a part of it). "
+    "Local: no data, so all routes are local. Default: Any."
+)
+
+
 class Deadline(Part):
     """What to do if a remote response is late."""
 

@@ -1,8 +1,9 @@
 """Builds a planning problem from manifests and the model store's data. Pure."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from edge_api.devicepools import LocalLinks
+from edge_api.devicepools import LocalLinks, Prices
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.modelprofiles import (
     MOST_CODEC_ACCURACIES,
@@ -10,6 +11,7 @@ from edge_api.modelprofiles import (
     ClassCosts,
     CodecAccuracy,
     Cut,
+    ExitConfidence,
     ExitCost,
     ModelProfileSpec,
     ProfiledExit,
@@ -23,8 +25,10 @@ from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
 from edge_planning.costs import profiles
+from edge_planning.costs.energy import RADIOS
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
+from edge_planning.objectives import objective_of
 
 # Assumed until the link is measured: a LAN. Fixed costs were measured between two containers on one machine.
 DEFAULT_RTT = 0.002
@@ -43,8 +47,15 @@ def entry_problem(
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
     helpers: tuple[problems.Helper, ...] = (),
+    entries: int = 1,
+    confidences: Iterable[store.ExitConfidence] = (),
+    prices: Prices = Prices(),
 ) -> problems.EntryProblem:
-    """One service at one entry node; remote is the device class at the other end of the link, if any."""
+    """One service at one entry node; remote is the device class at the other end of the link, if any.
+
+    entries: number of entry nodes, all of which can send their requests to the other end.
+    """
+    rate = service.slo.throughput or 0.0
     return problems.EntryProblem(
         model=model,
         entry=class_profile(costs[member.device_class]),
@@ -52,27 +63,71 @@ def entry_problem(
         rtt=rtt,
         slo=problems.Slo(float(service.slo.latency), service.slo.percentile),
         mode=problems.Mode(service.mode),
+        privacy=problems.Privacy(service.privacy),
         min_accuracy=service.slo.min_accuracy,
         node=member.node.name,
         peer=peer,
         bandwidth=bandwidth,
         local_overhead=LOCAL_OVERHEAD,
         hop_overhead=HOP_OVERHEAD,
+        active_power=member.watts,
+        radio=RADIOS[member.radio] if member.radio is not None else None,
+        load=problems.Load(rate=rate),
+        remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,
         helpers=helpers,
+        confidences=planned_confidences(service, model, confidences),
+        objective=objective_of(service.optimize),
+        prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
     )
 
 
+def planned_confidences(
+    service: InferenceServiceSpec, model: models.Model, measured: Iterable[store.ExitConfidence]
+) -> tuple[problems.Confidence, ...]:
+    """Returns the effect of the service's confidence threshold; empty if it has none, or it is not measured.
+
+    Of the measured thresholds, it is the next one that is not lower, by which fewer inputs leave. Runtimes
+    skip exits below the minimum accuracy, which was not measured: then there is none.
+    """
+    threshold = service.early_exit.leave_at
+    if threshold is None:
+        return ()
+    found = min(
+        (each for each in measured if each.threshold >= threshold),
+        key=lambda each: each.threshold,
+        default=None,
+    )
+    by_exit = {each.exit: each for each in found.exits} if found is not None else {}
+    if any(exit_.name not in by_exit for exit_ in model.exits):
+        return ()
+    exits = [by_exit[exit_.name] for exit_ in model.exits]
+    least = service.slo.min_accuracy or 0.0
+    if any(exit_.accuracy < least and by_exit[exit_.name].share > 0 for exit_ in model.exits):
+        return ()
+    shares = tuple(each.share for each in exits)
+    if abs(sum(shares) - 1) > 1e-6:
+        return ()
+    return (problems.Confidence(threshold, shares, tuple(each.accuracy for each in exits)),)
+
+
 def planned_helpers(
-    links: LocalLinks, costs: Mapping[str, DeviceProfile], members: Iterable[PoolMember]
+    links: LocalLinks,
+    costs: Mapping[str, DeviceProfile],
+    members: Iterable[PoolMember],
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[problems.Helper, ...]:
-    """Returns the other edge nodes whose class is profiled, with their declared links, for planning."""
+    """Returns the other edge nodes whose class is profiled, with their declared links, for planning.
+
+    rates: requests per second that can arrive at a node.
+    """
     return tuple(
         problems.Helper(
             name=member.node.name,
             profile=class_profile(costs[member.device_class]),
             bandwidth=float(links.bandwidth),
             rtt=float(links.round_trip),
+            load=problems.Load(rate=rates.get(member.node.name, 0.0)),
         )
         for member in members
         if member.device_class in costs
@@ -85,7 +140,7 @@ def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in profiled.exits
     )
-    return models.Model(name, exits)
+    return models.Model(name, exits, input_copies=frozenset(profiled.input_copies or ()))
 
 
 def planned_model(name: str, card: ModelCard) -> models.Model:
@@ -94,7 +149,7 @@ def planned_model(name: str, card: ModelCard) -> models.Model:
         models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
         for e in card.exits
     )
-    return models.Model(name, exits)
+    return models.Model(name, exits, input_copies=frozenset(card.input_copies))
 
 
 def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
@@ -147,6 +202,10 @@ def model_profile(
     accuracies: of codecs; left out until complete, and if there are too many for an object.
     """
     measured = accuracies.measured if accuracies is not None and accuracies.complete else ()
+    found = accuracies.confidences if accuracies is not None and accuracies.complete else ()
+    confidences = (
+        tuple(ExitConfidence.model_validate(each.model_dump(by_alias=True)) for each in found) or None
+    )
     exits = tuple(
         ProfiledExit(
             name=e.name,
@@ -158,23 +217,28 @@ def model_profile(
     )
     return ModelProfileSpec(
         service=service,
-        model=ProfiledModel(digest=card.digest, inputs=card.inputs, exits=exits),
+        model=ProfiledModel(
+            digest=card.digest, inputs=card.inputs, exits=exits, input_copies=card.input_copies or None
+        ),
         device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
         codecs=tuple(_codec_accuracy(each) for each in measured)
         if 0 < len(measured) <= MOST_CODEC_ACCURACIES
         else None,
+        confidences=confidences,
     )
 
 
 def codec_accuracies(spec: ModelProfileSpec) -> store.CodecAccuracies | None:
-    """Returns the accuracies of codecs in a ModelProfile; None if it has none."""
-    if spec.codecs is None:
+    """Returns the accuracies of codecs and of confidences in a ModelProfile; None if it has none."""
+    if spec.codecs is None and spec.confidences is None:
         return None
     measured = tuple(
         store.CodecAccuracy(exit=c.exit, cut=(c.cut,), codec=c.codec, bytes=c.bytes, accuracy=c.accuracy)
-        for c in spec.codecs
+        for c in spec.codecs or ()
     )
-    return store.CodecAccuracies(complete=True, samples=0, measured=measured)
+    found = (each.model_dump() for each in spec.confidences or ())
+    confidences = tuple(store.ExitConfidence.model_validate(each) for each in found)
+    return store.CodecAccuracies(complete=True, samples=0, measured=measured, confidences=confidences)
 
 
 def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:

@@ -14,6 +14,8 @@ NODE_LABEL = f"{GROUP}/node"
 DEVICE_CLASS_LABEL = f"{GROUP}/device-class"
 MODEL_LABEL = f"{GROUP}/model"
 EXITS_ANNOTATION = f"{GROUP}/exits"
+MARGINS_ANNOTATION = f"{GROUP}/planned-margins"
+"""On a Placement: the margins by exit, in JSON, that its plan took from residuals."""
 RTT_ANNOTATION = f"{GROUP}/planned-round-trip"
 ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}

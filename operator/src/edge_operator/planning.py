@@ -1,23 +1,27 @@
 """The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_api import DevicePool, Placement, reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
-from edge_operator import manifests, metrics, rendering
+from edge_operator import manifests, margins, metrics, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.names import RTT_ANNOTATION
-from edge_operator.pools import PoolMember, helpers
+from edge_operator.pools import PoolMember, entries, helpers
 from edge_operator.remedies import explained
 from edge_operator.runs import Run
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
+from edge_planning.objectives import ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def plan_service(
         reason = reasons.PLANNED_AS_ASKED
         if accuracies is not None and not accuracies.complete:
             reason = reasons.MEASURING_CODECS
-            message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
+            message += f"; the accuracy with codecs is being measured, hops use {UNENCODED} until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
         run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
@@ -95,6 +99,7 @@ def plan_service(
             each.problem.rtt,
             run.settings.cluster_domain,
             run.settings.runtime_scheme,
+            each.problem.entry.margins,
         )
         for each in planned
     ]
@@ -116,11 +121,12 @@ def _plan(
         run.pool,
         costs,
         member,
-        run.placements.get(member.node.name),
+        run.placements,
         usable_codecs(accuracies),
+        accuracies.confidences if accuracies is not None else (),
     )
     if any_exit:
-        problem = replace(problem, min_accuracy=None)
+        problem = replace(problem, min_accuracy=None, objective=ACCURACY)
     return Planned(member, problem, plan_entry(problem))
 
 
@@ -131,17 +137,21 @@ def problem_at(
     members: tuple[PoolMember, ...],
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
-    published: Placement | None,
+    placements: Mapping[str, Placement],
     codecs: tuple[Codec, ...],
+    confidences: Sequence[ExitConfidence] = (),
 ) -> EntryProblem:
     """Returns the planning problem of a service at one entry node. Pure.
 
-    members: all nodes of the pool. published: the Placement of the entry node, if there is one.
+    members: all nodes of the pool. placements: those of the service, by node.
     Raises PlanningError.
     """
     server = pool.triton_servers[0] if pool.triton_servers else None
+    published = placements.get(member.node.name)
     rtt, bandwidth = _link(published)
-    return manifests.entry_problem(
+    served = entries(service, members)
+    near = [m for m in helpers(member, members) if server is None or m.node.name != server.name]
+    problem = manifests.entry_problem(
         service,
         model,
         costs,
@@ -152,11 +162,25 @@ def problem_at(
         bandwidth,
         codecs,
         manifests.planned_helpers(
-            pool.links.local,
-            costs,
-            [m for m in helpers(member, members) if server is None or m.node.name != server.name],
+            pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
         ),
+        len(served),
+        confidences,
+        pool.prices,
     )
+    found = margins.planned_margins(problem, published, margins.ratios(placements, members, costs, member))
+    return replace(problem, entry=replace(problem.entry, margins=found))
+
+
+def _rates(
+    throughput: float, entry_nodes: Sequence[PoolMember], members: Sequence[PoolMember]
+) -> dict[str, float]:
+    """Returns the requests per second that can arrive at each node, from clients and from other nodes."""
+    if not throughput:
+        return {}
+    arriving = [entry.node.name for entry in entry_nodes]
+    arriving += [near.node.name for entry in entry_nodes for near in helpers(entry, members)]
+    return {name: throughput * count for name, count in Counter(arriving).items()}
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:
@@ -181,7 +205,7 @@ def _seconds(annotation: str) -> float | None:
 def _limits(run: Run, missed: Sequence[Planned]) -> str:
     """Returns what keeps entry nodes from meeting the SLO, and the latency that all of them can meet."""
     nearest = [each.plan.nearest_slo for each in missed]
-    feasible = [seconds for seconds in nearest if seconds is not None]
+    feasible = [seconds for seconds in nearest if seconds is not None and math.isfinite(seconds)]
     if len(feasible) < len(nearest):
         return _reasons(missed)
     return (

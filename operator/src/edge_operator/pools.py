@@ -28,11 +28,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class PoolMember:
-    """A node with the device class and the tier that the pool gives it."""
+    """A node with what the pool's group declares of it. watts: above idle while it computes; 0 if unknown."""
 
     node: Node
     device_class: str
     tier: str = "edge"
+    watts: float = 0.0
+    radio: str | None = None
 
 
 def node_of(body: Object) -> Node:
@@ -55,7 +57,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
     for node in sorted(nodes, key=lambda n: n.name):
         group = next((g for g in pool.nodes if _selects(g.node_selector, node)), None)
         if group is not None:
-            found.append(PoolMember(node, group.device_class, group.tier))
+            found.append(PoolMember(node, group.device_class, group.tier, group.watts or 0.0, group.radio))
     return tuple(found)
 
 

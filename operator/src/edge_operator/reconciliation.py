@@ -4,7 +4,7 @@ A step that fails returns a Blocked with its reason; later steps are skipped, so
 Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from edge_api.inferenceservices import InferenceService
 from edge_api.objects import written
 from edge_api.problems import sentences
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
+from edge_operator.branches import with_branch_cuts
 from edge_operator.cluster import (
     INFERENCE_SERVICES,
     MODEL_PROFILES,
@@ -112,9 +113,10 @@ def _steps(run: Run) -> Blocked | float:
     found = _accuracies(run, card)
     if isinstance(found, Blocked):
         return found
-    costs = _profiles(run, card, pool, nodes, found)
-    if isinstance(costs, Blocked):
-        return costs
+    profiled = _profiles(run, card, pool, nodes, found)
+    if isinstance(profiled, Blocked):
+        return profiled
+    card, costs = profiled
     plans = planning.plan_service(run, card, pool, costs, found)
     if isinstance(plans, Blocked):
         return plans
@@ -199,7 +201,8 @@ def _profiles(
     pool: DevicePool,
     nodes: tuple[Node, ...],
     accuracies: CodecAccuracies | None,
-) -> Mapping[str, DeviceProfile] | Blocked:
+) -> tuple[ModelCard, Mapping[str, DeviceProfile]] | Blocked:
+    """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
     wanted = {member.device_class for member in run.members} | set(remote)
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
@@ -217,11 +220,14 @@ def _profiles(
         blocked = profiling.measure(run.clients, run.settings, card, wanted - set(costs), pool.spec, nodes)
         # A service does not wait for the classes of intermediate nodes: they are used once they are measured.
         profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
+        # Rounded as the ModelProfile has them: a restart finds the same cuts.
+        rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
+        card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), remote)
     except StoreError as error:
         return Blocked(
             reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
         )
-    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
+    spec = manifests.as_written(manifests.model_profile(run.key.name, card, split.values(), accuracies))
     if costs:
         profile = {
             "apiVersion": run.body["apiVersion"],
@@ -236,4 +242,22 @@ def _profiles(
     known_now = sorted(wanted | (helping & set(costs)))
     measured = ", ".join(f"{name} on {costs[name].node}" for name in known_now)
     run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
-    return manifests.device_profiles(spec)
+    return card, manifests.device_profiles(spec)
+
+
+def _with_branch_cuts(
+    run: Run, card: ModelCard, costs: Mapping[str, DeviceProfile], remote: Sequence[str]
+) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
+    """Returns metadata and measurements with the cuts that the planner finds. Raises StoreError."""
+    near = {member.device_class: pools.helpers(member, run.pool) for member in run.members}
+    ends = {
+        (entry, far)
+        for entry, helping in near.items()
+        for far in (*remote, *(h.device_class for h in helping))
+    }
+    if run.memory.layers is None or run.memory.layers[0] != card.digest:
+        run.memory.layers = (card.digest, run.clients.store.layers(card.digest))
+    known = (card, costs, ends)
+    if run.memory.cuts is None or run.memory.cuts[0] != known:
+        run.memory.cuts = (known, with_branch_cuts(card, costs, run.memory.layers[1], ends))
+    return run.memory.cuts[1]

@@ -1,6 +1,7 @@
 """Renders a plan as a Placement, which the runtime at an entry node executes. Pure."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
@@ -10,6 +11,7 @@ from edge_api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpe
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
 from edge_operator.cluster import Object
+from edge_operator.margins import annotations
 from edge_operator.names import RTT_ANNOTATION, entry_name, entry_service_name, relay_name, tail_name
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
@@ -40,17 +42,21 @@ def placement(
     rtt: float,
     domain: str = "cluster.local",
     scheme: str = "http",
+    margins: Mapping[str, float] = MappingProxyType({}),
 ) -> Placement:
     """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
 
     domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
+    margins: by exit, those that the plan took from residuals.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, entry_name(name, member.node.name), member.node.name)
     server = pool.triton_servers[0] if pool.triton_servers else None
     final = card.exits[-1]
     return Placement(
-        metadata=ObjectMeta.model_validate(meta | {"annotations": {RTT_ANNOTATION: str(Duration(rtt))}}),
+        metadata=ObjectMeta.model_validate(
+            meta | {"annotations": {RTT_ANNOTATION: str(Duration(rtt))} | annotations(margins)}
+        ),
         spec=PlacementSpec(
             service=name,
             node=member.node.name,
@@ -62,6 +68,7 @@ def placement(
                 min_accuracy=spec.slo.min_accuracy,
             ),
             link=_link(server, pool, store_url),
+            privacy=spec.privacy,
             early_exit=spec.early_exit,
             deadline=spec.deadline,
             autonomy=spec.autonomy,
@@ -141,6 +148,8 @@ def _route(
         cut_tensors=made.cut or None,
         codecs=made.codecs or None,
         accuracy=route.accuracy,
+        worth=None if route.worth == route.accuracy else route.worth,
+        predicted_cost=None if route.cost is None else float(f"{route.cost:.4g}"),
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from edge_api import Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Finding
 from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
-from edge_operator.store import CodecAccuracies, ModelCard, Store
+from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
 from edge_operator.triton import Triton
 
 
@@ -52,8 +53,8 @@ class SliceKey(NamedTuple):
     model: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    decode: str = "fp32"
-    encode: str = "fp32"
+    decode: str = UNENCODED
+    encode: str = UNENCODED
 
 
 @dataclass
@@ -73,6 +74,10 @@ class Memory:
     status_written: float = float("-inf")
     waiting: bool = False
     """Whether a profiling Job is still running."""
+    layers: tuple[str, LayerGraph | None] | None = None
+    """The layers of the model with this digest."""
+    cuts: tuple[tuple[object, ...], tuple[ModelCard, dict[str, DeviceProfile]]] | None = None
+    """Metadata and measurements with the cuts that were found, and what they were found from."""
     accuracies: tuple[str, Validation, CodecAccuracies] | None = None
     """Accuracies with codecs, with the model's digest and the validation data of the measurement."""
 

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from edge_api import reasons
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.objects import written
+from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
@@ -53,6 +54,33 @@ class ModelCard(_Answer):
     size: int = 0
     inputs: tuple[Tensor, ...]
     exits: tuple[CardExit, ...]
+    input_copies: tuple[str, ...] = ()
+
+
+class GraphLayer(_Answer):
+    """A layer of a model; inputs: activations."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    flops: float
+
+
+class GraphTensor(_Answer):
+    """A tensor between layers. bytes: for one item; 0 if it cannot be sent."""
+
+    name: str
+    bytes: int
+
+
+class LayerGraph(_Answer):
+    """A model's layers in topological order; none if the store cannot tell them apart."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[GraphLayer, ...]
+    tensors: tuple[GraphTensor, ...]
 
 
 class SegmentTime(_Answer):
@@ -120,6 +148,21 @@ class CodecRefusal(_Answer):
     why: str
 
 
+class LeavingExit(_Answer):
+    """The share of inputs that leave at an exit, and their accuracy."""
+
+    exit: str
+    share: float
+    accuracy: float
+
+
+class ExitConfidence(_Answer):
+    """What a confidence threshold does, by exit from the earliest to the last."""
+
+    threshold: float
+    exits: tuple[LeavingExit, ...]
+
+
 class CodecAccuracies(_Answer):
     """Accuracies measured on a number of samples; empty until complete."""
 
@@ -127,6 +170,7 @@ class CodecAccuracies(_Answer):
     samples: int
     measured: tuple[CodecAccuracy, ...] = ()
     refused: tuple[CodecRefusal, ...] = ()
+    confidences: tuple[ExitConfidence, ...] = ()
 
 
 class Store(Protocol):
@@ -138,6 +182,7 @@ class Store(Protocol):
     def slice(
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
     ) -> Slice: ...
+    def layers(self, model: str) -> LayerGraph | None: ...
     def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies: ...
     def blob(self, digest: str) -> bytes: ...
@@ -170,8 +215,8 @@ class ModelStore:
         model: str,
         inputs: Sequence[str],
         outputs: Sequence[str],
-        decode: str = "fp32",
-        encode: str = "fp32",
+        decode: str = UNENCODED,
+        encode: str = UNENCODED,
     ) -> Slice:
         """Returns the subgraph between two sets of tensors as a file, with its codecs."""
         asked = {
@@ -183,15 +228,13 @@ class ModelStore:
         }
         return _parsed(Slice, self._json("POST", "/v1/slices", asked), "POST /v1/slices")
 
+    def layers(self, model: str) -> LayerGraph | None:
+        """Returns the layers of the model, or None from a store that does not have them."""
+        return self._found(LayerGraph, f"/v1/models/{model}/layers")
+
     def profile(self, model: str, device_class: str) -> DeviceProfile | None:
         """Returns the measurements of the model on a device class, or None if there are none."""
-        path = f"/v1/profiles/{model}/{device_class}"
-        try:
-            return _parsed(DeviceProfile, self._json("GET", path), f"GET {path}")
-        except StoreError as error:
-            if error.reason == reasons.NOT_FOUND:
-                return None
-            raise
+        return self._found(DeviceProfile, f"/v1/profiles/{model}/{device_class}")
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
         """Returns the accuracy of each exit with each codec at each cut, measured on the validation data.
@@ -205,6 +248,14 @@ class ModelStore:
     def blob(self, digest: str) -> bytes:
         """Returns the bytes with a digest."""
         return self._answer("GET", f"/v1/blobs/{digest}").content
+
+    def _found(self, answer: type[AnyAnswer], path: str) -> AnyAnswer | None:
+        try:
+            return _parsed(answer, self._json("GET", path), f"GET {path}")
+        except StoreError as error:
+            if error.reason == reasons.NOT_FOUND:
+                return None
+            raise
 
     def _request(self, method: str, path: str, body: object) -> httpx.Response:
         if self._certificates is None:

@@ -38,6 +38,8 @@ class Route:
         second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
         threshold: Confidence at which the response of an early exit is used; None if this exit always
             responds.
+        worth: Value of a response in time to the objective, above 0 and at most 1; None: the accuracy.
+        cost: Mean price of a request at the bandwidth of `latency`; None if nothing has a price.
     """
 
     exit: str
@@ -54,6 +56,8 @@ class Route:
     second_cut: str | None = None
     middle: float | None = None
     threshold: float | None = None
+    worth: float | None = None
+    cost: float | None = None
 
     @property
     def name(self) -> str:
@@ -99,7 +103,8 @@ class Plan:
         met: Whether the SLO is met at some bandwidth of the range.
         met_from: Bandwidth in bit/s from which it is met.
         reasons: Messages about what limits the plan.
-        nearest_slo: Shortest latency in seconds of any allowed candidate in the range of bandwidths.
+        nearest_slo: Shortest latency in seconds of any allowed candidate in the range of bandwidths; infinite
+            if none keeps up with the requests.
     """
 
     table: RouteTable

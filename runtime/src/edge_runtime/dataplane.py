@@ -18,6 +18,7 @@ from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotR
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
+from edge_runtime.residuals import Residuals
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.routing.early_exits import run_until_confident
@@ -25,7 +26,7 @@ from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 from edge_runtime.status import Window
-from edge_runtime.tensors import Array, Contract
+from edge_runtime.tensors import Array, Contract, rows
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Dataplane:
     def __init__(
         self, generations: Generations, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.window = Window()
+        self.window, self.residuals = Window(), Residuals()
         self._generations, self._metrics, self._clock = generations, metrics, clock
         self._runner, self._breakers = generations.runner, generations.breakers
         self._active_route = generations.active_route
@@ -157,13 +158,23 @@ class Dataplane:
     async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> list[Array]:
         session = loaded.session
         assert session is not None
-        start = self._clock()
+        start, waits = self._clock(), self._runner.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
         results = await self._runner.run(session, feeds, None, due)
         seconds = self._clock() - start
         loaded.stats.add(seconds)
+        if not waits:
+            self._compare(loaded, feeds, seconds)
         self._metrics.stage(loaded.route.name, seconds)
         return results
+
+    def _compare(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float) -> None:
+        """Compares a run that waited for no other with the plan, if it is one item of a planned stage."""
+        table, local, session = self._generations.table, loaded.route.local, loaded.session
+        if table is None or local is None or session is None or all(r is not loaded for r in table.routes):
+            return
+        if rows(session.inputs, list(feeds.values())) in (None, 1):
+            self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, local.compute, seconds)
 
     async def _run_split(
         self,
@@ -225,7 +236,7 @@ class Dataplane:
     ) -> tuple[Array, LoadedRoute, str]:
         """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
         if table.local is None:
-            raise HopFailed(f"{loaded.route.name}: {unfit} has values that are not finite; use fp16 or fp32")
+            raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self._metrics.fallback("failed")
         return await self._run(table.local, inputs, due), table.local, "fallback"
 

@@ -34,6 +34,7 @@ MOST_TENSORS = 4
 class ModelMetadata:
     """A model's input, its exits with their cuts, and the segments between neighbouring cuts.
 
+    input_copies: tensors that are only copies of the input.
     unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
     """
 
@@ -41,6 +42,7 @@ class ModelMetadata:
     size: int
     input: Tensor
     exits: tuple[tuple[DeclaredExit, Tensor, tuple[Cut, ...]], ...]
+    input_copies: tuple[str, ...]
     unrepeatable: str
 
     def segments(self) -> list[tuple[str, str]]:
@@ -69,6 +71,7 @@ class ModelMetadata:
                 }
                 for exit_, tensor, cuts in self.exits
             ],
+            "inputCopies": list(self.input_copies),
             "unrepeatable": self.unrepeatable,
             "segments": [{"from": start, "to": end} for start, end in self.segments()],
         }
@@ -80,7 +83,14 @@ def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> 
     described = tuple(
         (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
     )
-    return ModelMetadata(graph.digest, size, graph.tensor(graph.input), described, unrepeatable(graph.model))
+    return ModelMetadata(
+        graph.digest,
+        size,
+        graph.tensor(graph.input),
+        described,
+        graph.input_copies,
+        unrepeatable(graph.model),
+    )
 
 
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:

@@ -38,14 +38,24 @@ def confidence(output: Array, items: bool = True) -> float | None:
     scalars, no items at all. `items`: whether its rows are known to be those of the batch, which those of
     boxes are not; None then, too.
     """
-    if not items or output.ndim != 2 or output.dtype.kind != "f":
+    found = confidences(output) if items else None
+    if found is None:
+        return None
+    least = float(found.min())
+    return round(least, 4) if np.isfinite(least) else None
+
+
+def confidences(output: Array) -> Array | None:
+    """The share of belief in the likeliest class by item [batch]; None as for `confidence`."""
+    if output.ndim != 2 or output.dtype.kind != "f":
         return None
     if not output.shape[0] or not 2 <= output.shape[1] <= _MOST_CLASSES:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         wide = output.astype(np.float32, copy=False)
         if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
-            return round(float(wide.max(axis=1).min()), 4)
+            most: Array = wide.max(axis=1)
+            return most
         # The likeliest class's share is 1 over the sum of e^(others - it).
-        least = 1 / float(np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1).max())
-    return round(least, 4) if np.isfinite(least) else None
+        shares: Array = 1 / np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1)
+        return shares

@@ -203,6 +203,7 @@ class Runtime:
             link=generations.link.report() if generations.link is not None else None,
             summary=self.dataplane.window.summary(time.perf_counter()),
             now=datetime.now(UTC),
+            residuals=self.dataplane.residuals.report(time.perf_counter()),
         )
 
     async def write_status(self, placements: Placements) -> None:

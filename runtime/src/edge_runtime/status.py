@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -78,6 +78,7 @@ class Report:
     summary: Summary
     now: datetime
     reason: str = ""
+    residuals: Sequence[Mapping[str, Any]] = ()
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def status_document(report: Report) -> dict[str, Any]:
             "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
         },
         "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
+        "residuals": list(report.residuals) or None,
         "requests": summary.requests,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "lastUpdated": _rfc3339(report.now),

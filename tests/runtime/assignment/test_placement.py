@@ -145,7 +145,7 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "routes", 0, "codecs"],
             ["int4"],
-            r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" is not one of fp32, fp16, int8",
+            r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" is not a codec: use one of fp32, fp16, int8",
         ),
         (["spec", "routes", 0, "codecs"], ["int8", "fp16"], "codecs must name one for each of the 1 hops"),
         (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one for each of the 0 hops"),
@@ -276,3 +276,20 @@ def test_a_duration_without_a_unit_is_no_number_of_seconds(document: dict[str, A
     document["spec"]["slo"]["latency"] = 0.1
     with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 has no unit"):
         parse_placement(document)
+
+
+def test_a_route_that_sends_the_input_is_refused_where_inputs_stay_local(document: dict[str, Any]) -> None:
+    document["spec"]["privacy"] = "InputStaysLocal"
+    assert parse_placement(document).spec.privacy == "InputStaysLocal"
+    split = document["spec"]["routes"][0]
+    split["cut"], split["cutTensors"] = "image+pool1", ["image", "pool1"]
+    with pytest.raises(BadPlacement, match=r"exit5@pool1 sends the input image.*InputStaysLocal"):
+        parse_placement(document)
+
+
+def test_a_route_that_leaves_the_node_is_refused_where_data_are_local(document: dict[str, Any]) -> None:
+    document["spec"]["privacy"] = "Local"
+    with pytest.raises(BadPlacement, match=r"exit5@pool1 leaves the node.*Local"):
+        parse_placement(document)
+    del document["spec"]["routes"][0]
+    assert len(parse_placement(document).spec.routes) == 1

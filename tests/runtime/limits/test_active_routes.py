@@ -58,7 +58,7 @@ def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
     """Routes by name with the bandwidth that each needs; `near` is local, quick and less accurate."""
     routes, session = [], SimpleNamespace(seconds=0.02)
     for name in needs:
-        route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7)
+        route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7, value=0.7)
         near: Any = session if name == "near" else None
         hop: Any = None if name == "near" else _Hop()
         routes.append(LoadedRoute(route, near, hop, LatencyStats(0.02)))

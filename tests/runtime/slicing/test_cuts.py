@@ -6,9 +6,10 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
 from edge_runtime.model_metadata import metadata_of
@@ -155,3 +156,29 @@ def test_metadata_that_is_not_a_list_is_refused(chain_model: bytes) -> None:
     model.metadata_props[0].value = json.dumps({"name": "x"})
     with pytest.raises(BadRequest, match="is not a list of exits"):
         metadata_of(Graph(model.SerializeToString()), 1)
+
+
+def test_copies_of_the_input_are_found_through_moves_casts_and_constant_scales() -> None:
+    weights = [
+        numpy_helper.from_array(np.array([1, 4], np.int64), "shape"),
+        numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+        numpy_helper.from_array(np.ones((4, 3), np.float32), "w"),
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["image", "shape"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["cast"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["cast", "half"], ["scaled"]),
+        helper.make_node("Relu", ["scaled"], ["relu"]),
+        helper.make_node("Mul", ["relu", "scaled"], ["product"]),
+        helper.make_node("Concat", ["relu", "flat"], ["both"], axis=1),
+        helper.make_node("Split", ["both"], ["left", "right"], axis=1),
+        helper.make_node("Add", ["product", "left"], ["sum"]),
+        helper.make_node("Add", ["sum", "right"], ["total"]),
+        helper.make_node("MatMul", ["total", "w"], ["logits"]),
+    ]
+    model = model_of(nodes, [info("image", 1, 2, 2)], [info("logits", 1, 3)], weights)
+    assert Graph(model).input_copies == ("image", "flat", "cast", "scaled", "both", "left", "right")
+
+
+def test_the_metadata_lists_the_copies_of_the_input(chain_model: bytes) -> None:
+    assert metadata_of(Graph(chain_model), 0, EXITS).document()["inputCopies"] == ["image"]

@@ -40,6 +40,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
             "measuredAt": "2026-01-02T03:04:05Z",
         },
         "latency": {"p50": "41ms", "p95": "77ms"},
+        "residuals": None,
         "requests": 100,
         "attainment": "0.990",
         "lastUpdated": "2026-01-02T03:04:05Z",

@@ -3,9 +3,10 @@
 The latency of a candidate as a function of bandwidth is intercept + bits / bandwidth (Neurosurgeon, section
 4.2; Edgent, section 3.2). It includes the compute time of the stages, each with its percentile margin,
 waiting, round trips, fixed costs, and the transfer over the uplink, whose bandwidth varies. The hop to an
-intermediate node has constant bandwidth and is part of the intercept. The response (a vector of scores) is
-small and counted in the round trip. The percentiles of the stages are added, which is conservative: it is
-less likely that all stages are slow at the same time.
+intermediate node has constant bandwidth and is part of the intercept. Waiting is that of costs.queueing at
+the rate of requests; on the uplink it is not modeled, but the uplink must have a part of its bandwidth left.
+The response (a vector of scores) is small and counted in the round trip. The percentiles of the stages are
+added, which is conservative: it is less likely that all stages are slow at the same time.
 """
 
 from dataclasses import dataclass, fields
@@ -13,10 +14,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.graphs.models import Exit
 from edge_planning.plans import route_name
-from edge_planning.problems import Codec, Helper
+from edge_planning.problems import FREE, Codec, Helper, Prices
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -70,11 +72,14 @@ class Candidates:
         head, middle, tail: Mean compute time at the entry node, the intermediate node and Triton.
         hop: Transfer to the intermediate node.
         bits: Sent over the uplink.
+        least_bandwidth: Bandwidth in bit/s below which the uplink cannot carry the requests.
         joules: Of the entry node, independent of the bandwidth.
         joules_per_second: Of the entry node, per second of transfer.
         threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
             head, tail and bits are those of the percentile, mean_head, mean_tail and mean_bits the means.
         memory: Bytes needed at the entry node.
+        worth: Value of a response in time to the problem's objective, above 0 and at most 1.
+        prices: What `costs` are made of.
     """
 
     exits: tuple[Exit, ...]
@@ -95,6 +100,7 @@ class Candidates:
     queue: Floats
     margin: Floats
     bits: Floats
+    least_bandwidth: Floats
     joules: Floats
     joules_per_second: Floats
     mean_head: Floats
@@ -102,6 +108,8 @@ class Candidates:
     mean_bits: Floats
     threshold: Floats
     memory: Floats
+    worth: Floats
+    prices: Prices = FREE
 
     def __len__(self) -> int:
         return len(self.exit)
@@ -117,8 +125,12 @@ class Candidates:
         return np.equal(self.cut, LOCAL)
 
     def latencies(self, bandwidth: float) -> Floats:
-        """Returns the latencies in seconds at a bandwidth in bit/s; infinite across a link with 0 bit/s."""
-        return self.intercept + self.transfers(bandwidth)
+        """Returns the latencies in seconds at a bandwidth in bit/s.
+
+        They are infinite across a link with 0 bit/s, and include OVERLOADED where the uplink cannot carry the
+        requests.
+        """
+        return self.intercept + self.transfers(bandwidth) + OVERLOADED * (bandwidth < self.least_bandwidth)
 
     def transfers(self, bandwidth: float) -> Floats:
         """Returns the seconds on the uplink at a bandwidth in bit/s."""
@@ -131,6 +143,13 @@ class Candidates:
             sending = np.where(np.isinf(transfers), np.inf, self.joules_per_second * transfers)
         energies: Floats = self.joules + sending
         return energies
+
+    def costs(self, bandwidth: float) -> Floats:
+        """Returns the mean price of a request at a bandwidth in bit/s, in the currency of the prices."""
+        prices = self.prices
+        costs: Floats = self.mean_tail * prices.triton_second
+        costs = costs + self.mean_bits * (prices.uplink_gigabyte / 8e9)
+        return costs + self.energies(bandwidth) * prices.joule if prices.joule else costs
 
     def bottlenecks(self, bandwidth: float) -> Floats:
         """Returns the seconds of the slowest stage or hop at a bandwidth: 1 / throughput (DADS)."""
@@ -145,15 +164,17 @@ class Candidates:
         """
         slack = deadline - self.intercept
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
+            needed = np.where(
                 slack > 0, self.bits / slack, np.where((slack == 0) & (self.bits == 0), 0.0, np.inf)
             )
+        return np.maximum(needed, self.least_bandwidth)
 
     def latency(self, index: int, bandwidth: float) -> Latency:
         """Returns the parts of one candidate's latency."""
         require(bandwidth >= 0, f"bandwidth {bandwidth} bit/s must be >= 0")
         bits = float(self.bits[index])
         transfer = 0.0 if bits == 0 else bits / bandwidth if bandwidth > 0 else float("inf")
+        crowded = OVERLOADED * bool(bandwidth < self.least_bandwidth[index])
         return Latency(
             head=float(self.head[index]),
             transfer=transfer,
@@ -162,7 +183,7 @@ class Candidates:
             margin=float(self.margin[index]),
             middle=float(self.middle[index]),
             hop=float(self.hop[index]),
-            queue=float(self.queue[index]),
+            queue=float(self.queue[index]) + crowded,
         )
 
     def name(self, index: int) -> str:
@@ -202,13 +223,13 @@ class Candidates:
     def select(self, keep: Mask | Integers) -> "Candidates":
         """Returns the candidates selected by a mask or indices."""
         columns = {name: getattr(self, name)[keep] for name in COLUMNS}
-        return Candidates(self.exits, self.codecs, self.helpers, **columns)
+        return Candidates(self.exits, self.codecs, self.helpers, **columns, prices=self.prices)
 
     def _cut(self, index: int, cut: int) -> str | None:
         return None if cut == LOCAL else self.exits[int(self.exit[index])].cuts[cut].name
 
 
-COLUMNS = tuple(field.name for field in fields(Candidates))[3:]
+COLUMNS = tuple(field.name for field in fields(Candidates))[3:-1]
 
 
 def _transfers(bits: Floats, bandwidth: float) -> Floats:

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, Floats, Integers
-from edge_planning.choosing.exit_costs import Work, accuracy_after, before, loss_of, rows, usable_codecs
+from edge_planning.choosing.exit_costs import (
+    Work,
+    accuracy_after,
+    before,
+    least_bandwidth,
+    loss_of,
+    rows,
+    usable_codecs,
+    waits,
+)
 from edge_planning.problems import Confidence
 
 
@@ -54,6 +63,7 @@ def _with(
     joules = mean_head * problem.active_power
     if problem.radio is not None:
         joules = joules + crossing * bits * problem.radio.watts_per_bit
+    at_home = waits(problem.load, mean_head, work.variances[0], problem.slo.percentile)
     changed: dict[str, Floats] = {
         "head": worst_head,
         "tail": tail,
@@ -63,6 +73,9 @@ def _with(
         "mean_head": mean_head,
         "mean_tail": crossing * tail,
         "mean_bits": crossing * bits,
+        "least_bandwidth": least_bandwidth(problem, crossing * bits),
+        "queue": at_home
+        + waits(problem.remote_load, crossing * tail, work.variances[1], problem.slo.percentile),
         "threshold": np.full(len(at), confidence.threshold),
     }
     quick = [
@@ -75,7 +88,7 @@ def _with(
             for name, value in (
                 ("bits", 0.0),
                 ("fixed", problem.local_overhead),
-                ("queue", problem.load.wait),
+                ("queue", at_home[n]),
             ):
                 changed.setdefault(name, np.array(columns[name], dtype=np.float64))[n] = value
     return {**columns, **changed}

@@ -1,6 +1,8 @@
 """Enumerates candidates: exit x cut x codec x up to three tiers, vectorized over the cuts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from edge_planning.choosing.candidates import COLUMNS, LOCAL, NONE, Candidates, Integers, Mask
 from edge_planning.choosing.confidences import leaving_early
 from edge_planning.choosing.exit_costs import Rows, Work, rows, usable_codecs, work_of
-from edge_planning.problems import EntryProblem, Mode, Objective, Privacy
+from edge_planning.problems import EntryProblem, Mode, Privacy
 
 WHOLE = ("exit", "cut", "helper", "second", "first_codec", "codec")
 
@@ -17,8 +19,8 @@ def candidates(problem: EntryProblem) -> Candidates:
     """Returns all candidates that the constraints allow; can be empty (see sentences.nothing_allowed).
 
     With an intermediate node and Triton there are n * (n - 1) / 2 pairs of cuts per exit. If only latency and
-    accuracy decide and the intermediate node's memory is not limited, only the best first cut for each second
-    cut can be chosen, at any bandwidth. A running minimum finds all of them exactly in O(n).
+    accuracy decide and the intermediate node's memory and rate do not count, only the best first cut for each
+    second cut can be chosen, at any bandwidth. A running minimum finds all of them exactly in O(n).
     """
     found: list[Rows] = []
     for number in range(len(problem.model.exits)):
@@ -31,8 +33,16 @@ def candidates(problem: EntryProblem) -> Candidates:
         if found
         else np.zeros(0, dtype=np.int64 if name in WHOLE else np.float64)
         for name in COLUMNS
+        if name != "worth"
     }
-    return Candidates(problem.model.exits, problem.codecs, problem.helpers, **columns)
+    columns["worth"] = columns["accuracy"]  # until the objective has seen all columns
+    made = Candidates(problem.model.exits, problem.codecs, problem.helpers, **columns, prices=problem.prices)
+    worth = problem.objective.worth
+    if worth is None:
+        return made
+    # Tables need one worth for all bandwidths: that in the middle of the range.
+    middle = sqrt(problem.tables.low * problem.tables.high)
+    return replace(made, worth=worth(made, middle))
 
 
 def _ways(work: Work, *, full: bool) -> Iterator[Rows]:
@@ -59,7 +69,7 @@ def _cuts(work: Work) -> Integers:
         return np.zeros(0, dtype=np.int64)
     cuts = np.arange(1 if problem.mode is Mode.CLOUD_ONLY else work.end)
     if problem.privacy is Privacy.INPUT_STAYS_LOCAL:
-        inputs = set(exit_.cuts[0].tensors)
+        inputs = problem.model.input_copies.union(exit_.cuts[0].tensors)
         cuts = cuts[[inputs.isdisjoint(exit_.cuts[n].tensors) for n in cuts]]
     return cuts
 
@@ -68,12 +78,13 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
     """Yields rows of entry node and intermediate node, and of all three tiers if there is Triton."""
     problem = work.problem
     codecs = usable_codecs(work)
-    simple = problem.objective in (Objective.ACCURACY, Objective.LATENCY)
-    limited = np.isfinite(problem.helpers[helper].load.memory) and bool(problem.model.memory)
+    simple = problem.objective.latency_and_accuracy
+    load = problem.helpers[helper].load
+    limited = np.isfinite(load.memory) and bool(problem.model.memory)
     for first in codecs:
         alone = rows(work, cuts, helper, first=first)
         yield alone
-        if problem.remote is None or len(cuts) < 1 or work.end < 2:
+        if problem.remote is None or len(cuts) < 2:
             continue
         seconds = work.helpers[helper]
         growing = (1 + work.helper_extras[helper]) * (seconds[-1] - seconds[cuts])
@@ -81,16 +92,17 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
             np.asarray(alone[name], dtype=np.float64) for name in ("head", "margin", "fixed", "hop", "queue")
         )
         spent = spent - work.helper_extras[helper] * (seconds[-1] - seconds[cuts])
-        # If losses differ between cuts, the fastest first cut need not be the best.
-        if simple and not limited and problem.codecs[first].at is None:
+        # If losses differ between cuts, the fastest first cut need not be the best. With a rate, waiting
+        # depends on both cuts.
+        if simple and not limited and not load.rate and problem.codecs[first].at is None:
             cost = spent + growing  # of a first cut, without the part that the second cut decides
             cost = np.where(_fits(work, alone), cost, np.inf)
             lowest = np.minimum.accumulate(cost)
             best = np.maximum.accumulate(np.where(cost <= lowest, np.arange(len(cuts)), 0))
-            second = np.arange(int(cuts[0]) + 1, work.end)
+            second = cuts[1:]
             start = cuts[best[np.searchsorted(cuts, second, side="left") - 1]]
         else:
-            one, other = np.meshgrid(cuts, np.arange(work.end), indexing="ij")
+            one, other = np.meshgrid(cuts, cuts, indexing="ij")
             start, second = one[one < other], other[one < other]
         for codec in codecs:
             yield rows(work, start, helper, second, first, codec)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Floats, Integers
 from edge_planning.costs.profiles import ClassProfile
+from edge_planning.costs.queueing import OVERLOADED, Queue
 from edge_planning.graphs.models import Exit
-from edge_planning.problems import Codec, EntryProblem
+from edge_planning.problems import Codec, EntryProblem, Load
 
 Rows = Mapping[str, npt.NDArray[Any]]
+UPLINK_SHARE = 0.8
+"""Part of the uplink's bandwidth that the requests may use, so that transfers hardly wait for each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,7 @@ class Work:
         remote: Seconds of the layers behind it.
         size: Bytes that cross there (0 at the output).
         memory: Bytes needed by the layers before it.
+        variances: Squared coefficient of variation of the compute time at the entry node and the remote end.
         extras: Seconds that the margin adds per second at the entry node and at the remote end.
         helper_extras: The same at each intermediate node.
     """
@@ -38,6 +43,7 @@ class Work:
     memory: Floats
     extras: tuple[float, float]
     helper_extras: tuple[float, ...]
+    variances: tuple[float, float]
 
     @property
     def end(self) -> int:
@@ -68,6 +74,7 @@ def work_of(problem: EntryProblem, number: int) -> Work:
             problem.remote.margin(exit_, percentile) - 1 if problem.remote is not None else 0.0,
         ),
         helper_extras=tuple(h.profile.margin(exit_, percentile) - 1 for h in problem.helpers),
+        variances=(_variance(problem.entry, exit_), _variance(problem.remote or problem.entry, exit_)),
     )
 
 
@@ -94,10 +101,12 @@ def rows(
     remote = last < end
     head, tail = work.entry[at], work.remote[last]
     sender, receiver = problem.codecs[first], problem.codecs[codec]
-    bits = work.size[last] * 8.0 * receiver.ratio
+    bits = sent_bytes(receiver, work)[last] * 8.0
     fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
-    queue = (head > 0) * problem.load.wait + remote * problem.remote_load.wait
+    percentile = problem.slo.percentile
+    queue = waits(problem.load, head, work.variances[0], percentile)
+    queue = queue + waits(problem.remote_load, tail, work.variances[1], percentile)
     margin = head * work.extras[0] + tail * work.extras[1]
     loss = loss_of(receiver, work.exit)[last]
     radio = problem.radio
@@ -107,10 +116,12 @@ def rows(
     if helper != NONE:
         place, seconds = problem.helpers[helper], work.helpers[helper]
         middle = seconds[last] - seconds[at]
-        sent = work.size[at] * 8.0 * sender.ratio
+        sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
-        queue = queue + place.load.wait
+        variance = _variance(place.profile, work.exit)
+        queue = queue + waits(place.load, middle, variance, percentile)
+        queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
         margin = margin + middle * work.helper_extras[helper]
         loss = loss + loss_of(sender, work.exit)[at]
     joules_per_second = np.zeros(len(cut))
@@ -137,6 +148,7 @@ def rows(
         "queue": queue,
         "margin": margin,
         "bits": bits,
+        "least_bandwidth": least_bandwidth(problem, bits),
         "joules": joules,
         "joules_per_second": joules_per_second,
         "mean_head": head,
@@ -145,6 +157,38 @@ def rows(
         "threshold": np.full(len(cut), np.nan),
         "memory": work.memory[at],
     }
+
+
+def sent_bytes(codec: Codec, work: Work) -> Floats:
+    """Returns the bytes that a codec sends at each cut of an exit, and 0 at the output."""
+    sizes: Floats = work.size * codec.ratio
+    if codec.sizes is not None:
+        found = (codec.sizes.get((work.exit.name, cut.name)) for cut in work.exit.cuts)
+        for n, size in enumerate(found):
+            if size is not None:
+                sizes[n] = size
+    return sizes
+
+
+def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Floats:
+    """Returns the wait before service times of `seconds` at a place, at the percentile."""
+    found: Floats = np.where(seconds > 0, load.wait, 0.0)
+    if load.rate:
+        queued = Queue(load.rate, seconds, variance).wait_quantile(percentile)
+        found = found + np.minimum(queued, OVERLOADED)
+    return found
+
+
+def least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
+    """Returns the bandwidth in bit/s at which `bits` per request use UPLINK_SHARE of the uplink."""
+    least: Floats = problem.load.rate * bits / UPLINK_SHARE
+    return least
+
+
+def _variance(profile: ClassProfile, exit_: Exit) -> float:
+    """Returns the squared coefficient of variation of a normal distribution with this 95th percentile."""
+    deviation = (profile.margin(exit_, 95) - 1) / NormalDist().inv_cdf(0.95)
+    return deviation * deviation
 
 
 def loss_of(codec: Codec, exit_: Exit) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Candidates
 from edge_planning.choosing.enumeration import candidates
+from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.plans import Rejection, Route
 from edge_planning.problems import EntryProblem, Mode, Privacy
 
@@ -77,7 +78,7 @@ def nothing_allowed(problem: EntryProblem) -> str:
 def _relaxed(problem: EntryProblem) -> Iterator[tuple[str, EntryProblem]]:
     """Yields the problem without each one of its constraints."""
     if problem.privacy is not Privacy.ANY:
-        yield f"privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
+        yield f"spec.privacy {problem.privacy}", replace(problem, privacy=Privacy.ANY)
     if problem.must_run_at:
         pins = replace(problem, must_run_at=frozenset())
         yield f"the requirement to run at {', '.join(sorted(problem.must_run_at))}", pins
@@ -100,23 +101,36 @@ def shortfall(problem: EntryProblem, options: Candidates, bandwidth: float) -> s
     if latencies[fastest] <= deadline:
         return None
     link = f" with {bandwidth_text(bandwidth)}" if bandwidth > 0 else " without the link"
-    best = (
-        f"the fastest is {options.name(fastest)} at {seconds_text(float(latencies[fastest]))}"
-        if np.isfinite(latencies[fastest])
-        else f"{problem.peer} cannot be reached"
-    )
+    least = float(latencies[fastest])
+    if not math.isfinite(least):
+        best = f"{problem.peer} cannot be reached"
+    elif least >= OVERLOADED:
+        best = f"no candidate keeps up with {problem.load.rate:g} requests/s"
+    else:
+        best = f"the fastest is {options.name(fastest)} at {seconds_text(least)}"
     enough = float(options.thresholds(deadline).min())
     remedy = (
         f"{bandwidth_text(enough)} is enough" if enough <= problem.tables.high else "no bandwidth is enough"
     )
+    if problem.privacy is not Privacy.ANY and enough > problem.tables.high:
+        remedy += _privacy_text(problem)
     return f"{wanted(problem)} meets {seconds_text(deadline)} at node {problem.node}{link}: {best}; {remedy}"
+
+
+def _privacy_text(problem: EntryProblem) -> str:
+    """Returns what spec.privacy allows, and whether lifting it would let the SLO be met."""
+    allowed = "local routes" if problem.privacy is Privacy.LOCAL else "routes that keep inputs at the node"
+    said = f' with spec.privacy: "{problem.privacy}", which allows only {allowed}'
+    others = candidates(replace(problem, privacy=Privacy.ANY)).thresholds(problem.slo.latency)
+    least = float(others.min(initial=math.inf))
+    return said if least > problem.tables.high else f'{said}; with "Any", {bandwidth_text(least)} is enough'
 
 
 def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Route]) -> tuple[Rejection, ...]:
     """Returns every candidate that is not in the table, with what beat it."""
     taken = {route.name for route in routes}
     thresholds = options.thresholds(problem.slo.latency).tolist()
-    least, accuracy = options.intercept.tolist(), options.accuracy.tolist()
+    least, accuracy, worth = options.intercept.tolist(), options.accuracy.tolist(), options.worth.tolist()
     names = [options.name(i) for i in range(len(options))]
     return tuple(
         Rejection(
@@ -125,7 +139,7 @@ def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Rout
             cut=options.tensor(i),
             accuracy=accuracy[i],
             met_from=_within(thresholds[i], problem),
-            reason=_reason(problem, accuracy[i], least[i], thresholds[i], routes),
+            reason=_reason(problem, (worth[i], accuracy[i]), least[i], thresholds[i], routes),
         )
         for i, name in enumerate(names)
         if name not in taken
@@ -137,9 +151,15 @@ def _within(threshold: float, problem: EntryProblem) -> float | None:
 
 
 def _reason(
-    problem: EntryProblem, accuracy: float, least: float, threshold: float, routes: Sequence[Route]
+    problem: EntryProblem,
+    value: tuple[float, float],
+    least: float,
+    threshold: float,
+    routes: Sequence[Route],
 ) -> str:
     deadline = seconds_text(problem.slo.latency)
+    if least >= OVERLOADED:
+        return f"cannot keep up with {problem.load.rate:g} requests/s"
     if math.isinf(threshold):
         return f"takes {seconds_text(least)} even without the transfer, the SLO is {deadline}"
     if threshold > problem.tables.high:
@@ -148,8 +168,10 @@ def _reason(
     for route in routes:
         if route.met_from is not None and route.met_from <= threshold:
             from_ = "always" if route.met_from == 0 else f"from {bandwidth_text(route.met_from)}"
-            if route.accuracy > accuracy:
-                return f"meets {deadline} {since}; {route.name} meets it {from_} and is more accurate"
-            if route.accuracy == accuracy:
-                return f"meets {deadline} {since}; {route.name} meets it {from_} and is as accurate"
+            best = (route.accuracy if route.worth is None else route.worth, route.accuracy)
+            if best == value:
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and is as good"
+            if best > value:
+                why = problem.objective.words[0] if best[0] > value[0] else "is more accurate"
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and {why}"
     return f"meets {deadline} {since}; a table of {problem.tables.routes} routes is better without it"

@@ -9,6 +9,7 @@ LTE Networks, MobiSys 2012, Table 4), linear in the throughput. Work on offloadi
 tail energy after the transfer, receiving (the response is small), and waiting at idle power.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
@@ -47,6 +48,10 @@ def _radio(name: str, milliwatts_per_megabit: float, milliwatts: float) -> Radio
 LTE = _radio("lte", 438.39, 1288.04)
 UMTS = _radio("3g", 868.98, 817.88)
 WIFI = _radio("wifi", 283.17, 132.86)
+
+
+RADIOS: Mapping[str, Radio] = {"LTE": LTE, "UMTS": UMTS, "WiFi": WIFI}
+"""By the names that manifests use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

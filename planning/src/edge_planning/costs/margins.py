@@ -18,6 +18,8 @@ WINDOW = 500
 """Number of ratios kept: enough for the 99.5th percentile, few enough to adapt to a changed machine."""
 LIMIT = 10.0
 """Maximum margin, so that a plan stays possible with few measurements."""
+CHANGE = 0.1
+"""Relative change of a margin from which a plan takes the new one."""
 STEP = 0.02
 """Step size of the level per miss; Gibbs and Candes use 0.005 for series of some thousands."""
 
@@ -41,6 +43,20 @@ def ratios_needed(percentile: float) -> int:
     require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
     level = percentile / 100
     return ceil(level / (1 - level) - 1e-9)
+
+
+def planned_margin(ratios: Sequence[float], percentile: float, before: float) -> float:
+    """Returns the margin to plan with: `before`, unless the conformal quantile of the ratios clearly differs.
+
+    Every new value makes a new plan, so noise must not change it. At least 1 and at most LIMIT.
+
+    Raises:
+        BadValueError: A ratio is not a number above 0, or the percentile is not between 0 and 100.
+    """
+    if len(ratios) < ratios_needed(percentile):
+        return before
+    found = min(max(conformal_quantile(ratios, percentile), 1.0), LIMIT)
+    return before if abs(found - before) <= CHANGE * before else found
 
 
 @dataclass(frozen=True, slots=True)

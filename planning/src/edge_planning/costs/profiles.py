@@ -39,6 +39,7 @@ class ClassProfile:
             make one cut look better than another.
         residuals: By exit name, ratios of measured to predicted compute time from serving. The margin is
             derived from them if there are enough for the percentile.
+        margins: By exit name, the margin that is planned with, in place of `residuals`.
         before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
             replaces `segments` for cuts that are sets of tensors.
     """
@@ -47,6 +48,7 @@ class ClassProfile:
     segments: Mapping[tuple[str, str], Timing]
     exits: Mapping[str, Timing] = field(default_factory=dict)
     residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    margins: Mapping[str, float] = field(default_factory=dict)
     before: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def means(self, exit_: Exit) -> list[float]:
@@ -75,6 +77,8 @@ class ClassProfile:
         Raises:
             BadValueError: The percentile is not between 0 and 100, or a residual is not above 0.
         """
+        if (planned := self.margins.get(exit_.name)) is not None:
+            return planned
         needed, residuals = ratios_needed(percentile), self.residuals.get(exit_.name, ())
         if len(residuals) >= needed:
             return max(conformal_quantile(residuals, percentile), 1.0)

@@ -22,6 +22,9 @@ import numpy.typing as npt
 
 from edge_planning.errors import require
 
+OVERLOADED = 3600.0
+"""Seconds of wait that stand for a wait without limit, so that costs stay finite numbers."""
+
 Floats = npt.NDArray[np.float64]
 Numbers = float | Floats
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from edge_planning.declared_exits import BadExitError, DeclaredExit, check_exits, parse_exits
 from edge_planning.errors import BadModelError, require
 from edge_planning.graphs.cuts import crossing_cuts, on_the_way
+from edge_planning.graphs.input_copies import input_copies
 from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
@@ -36,7 +37,8 @@ def read_exits(graph: Graph, given: Sequence[ExitDocument] | None, stated: str |
         declared = _declared(graph, given, stated or "")
     exits = tuple(Exit(e.name, e.output, e.accuracy, _cuts(graph, e.output)) for e in declared)
     _require_order(graph, exits)
-    return Model(graph.name, exits, graph)
+    operators = ((layer.kind, layer.inputs, layer.outputs) for layer in graph.layers)
+    return Model(graph.name, exits, graph, input_copies=input_copies(graph.inputs, operators))
 
 
 def _require_order(graph: Graph, exits: Sequence[Exit]) -> None:

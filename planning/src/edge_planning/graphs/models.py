@@ -82,12 +82,15 @@ class Model:
         graph: Its layers, if known.
         memory: Bytes that a place needs to hold and run a segment (its parameters and largest activations),
             by names as in Exit.segments; 0 for a segment without an entry.
+        input_copies: Tensors, besides the first cut of each exit, that are only copies of an input
+            (graphs.input_copies).
     """
 
     name: str
     exits: tuple[Exit, ...]
     graph: Graph | None = None
     memory: Mapping[tuple[str, str], float] = field(default_factory=dict, hash=False)
+    input_copies: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         names = [exit_.name for exit_ in self.exits]

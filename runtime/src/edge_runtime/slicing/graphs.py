@@ -13,6 +13,7 @@ from typing import Final
 
 from onnx import ValueInfoProto
 
+from edge_planning.graphs.input_copies import input_copies
 from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
 from edge_runtime.graph_analysis.nodes import everywhere
@@ -115,6 +116,31 @@ class Graph:
             else f'"{name}" is not a tensor of the graph; its input is {", ".join(self.inputs)}, its outputs '
             f"are {', '.join(self.outputs)}"
         )
+
+    @property
+    def draws(self) -> bool:
+        """Whether any operator draws at random."""
+        return bool(self._structure.draws)
+
+    def sent_bytes(self, name: str) -> int:
+        """The bytes of a tensor for one item; 0 if it is none, or one that cannot be sent."""
+        sendable = name in self._structure.live and (name in self.inputs or self._can_cross([name]))
+        return self._bytes([name]) if sendable else 0
+
+    @property
+    def input_copies(self) -> tuple[str, ...]:
+        """The tensors that are only copies of an input, the inputs first."""
+        operators = zip(self.model.graph.node, self._structure.reads, self._structure.outputs, strict=True)
+        live = self._structure.live
+        copies = input_copies(
+            self.inputs,
+            (
+                (node.op_type.lower(), [name for name in reads if name in live], outputs)
+                for node, reads, outputs in operators
+            ),
+        )
+        made = (name for outputs in self._structure.outputs for name in outputs)
+        return tuple(name for name in (*self.inputs, *made) if name in copies)
 
     def needed_inputs(self, names: Sequence[str]) -> tuple[str, ...]:
         """The inputs that tensors depend on, in the model's order."""

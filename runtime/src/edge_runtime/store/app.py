@@ -93,6 +93,10 @@ class StoreApp:
                 )
             case ["GET", "v1", "models", digest]:
                 await respond(send, 200, orjson.dumps(self._catalogue.model(digest)))
+            case ["GET", "v1", "models", digest, "layers"]:
+                await respond(
+                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.layers, digest))
+                )
             case ["POST", "v1", "slices"]:
                 request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
                 await respond(

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_api.words import shown
-from edge_runtime.codecs.contracts import FORM, FP32, check_codec
+from edge_runtime.codecs.contracts import FP32, check_codec, form_of
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
 from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
+from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Of what is kept about a slice: another number makes it again.
@@ -73,6 +74,11 @@ class Catalogue:
             )
         return known
 
+    def layers(self, digest: str) -> dict[str, Any]:
+        """The layers of a model; see `layer_graph`."""
+        with self._lock:
+            return layer_graph(self._graph(check_digest(digest, "model")))
+
     def _remember(self, metadata: dict[str, Any]) -> None:
         """Services that name different exits of one file share its profile, so their exits are joined."""
         path = self._metadata_path(metadata["digest"])
@@ -93,7 +99,7 @@ class Catalogue:
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
-        form = [] if set(codecs.values()) == {FP32} else [FORM]
+        form = [] if set(codecs.values()) == {FP32} else [form_of(codec) for codec in codecs.values()]
         asked = json.dumps([_FORM, digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         known = _parsed(index)

@@ -1,0 +1,54 @@
+"""Fields of the manifest that change the plan, shown by requests: privacy and throughput."""
+
+import json
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from edge_api.quantities import parse_duration
+from trials import Trial
+
+NODE = "edge-a"
+
+
+@pytest.mark.parametrize("privacy", ["InputStaysLocal", "Local"])
+def test_no_route_and_no_request_sends_what_privacy_keeps_at_the_node(trial: Trial, privacy: str) -> None:
+    with trial.with_fields(privacy=privacy):
+        for placement in trial.placements().values():
+            cuts = {name for route in placement["spec"]["routes"] for name in route.get("cutTensors", [])}
+            assert "image" not in cuts
+            assert privacy != "Local" or not cuts
+        for index in range(3):
+            answer = trial.ask(NODE, index=index)
+            assert answer.parameters["cut"] != "image"
+            assert privacy != "Local" or answer.parameters["cut"] == "local"
+            expected = trial.whole(answer.parameters["exit"], index)
+            np.testing.assert_allclose(answer.values, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_throughput_between_those_of_two_exits_moves_the_node_to_the_cheaper_one(trial: Trial) -> None:
+    """Whatever the machine: the rate is between what the node sustains by its first exit and by its last."""
+    first, *_, final = trial.exits()
+    seconds = exit_seconds(trial)
+    assert seconds[first] < seconds[final]
+    rate = round(1 / sqrt(seconds[first] * seconds[final]), 3)
+    slo = {"latency": "20s", "throughput": None}
+    try:
+        trial.patch({"mode": "RightSizingOnly", "slo": slo})
+        trial.wait("the full model", lambda: trial.ask(NODE).parameters["exit"] == final)
+        trial.patch({"slo": {**slo, "throughput": rate}})
+        trial.wait("a cheaper exit", lambda: trial.ask(NODE).parameters["exit"] != final)
+        routes = trial.placements()[NODE]["spec"]["routes"]
+        assert [route["cut"] for route in routes] == ["local"]
+    finally:
+        trial.patch({"mode": None, "slo": {"throughput": None}})
+
+
+def exit_seconds(trial: Trial) -> dict[str, float]:
+    """The measured mean of each exit on the node's class."""
+    node = json.loads(trial.cluster.kubectl("get", "node", NODE, "-o", "json"))
+    name = node["metadata"]["labels"]["edge-intelligence.io/device-class"]
+    classes = trial.get("modelprofile", "digits")["spec"]["deviceClasses"]
+    exits = next(found["exits"] for found in classes if found["name"] == name)
+    return {found["exit"]: parse_duration(found["mean"]) for found in exits}

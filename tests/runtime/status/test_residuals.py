@@ -1,0 +1,48 @@
+"""How far compute times were from the plan, in a form of bounded size."""
+
+from __future__ import annotations
+
+from edge_api.placements import ExitResiduals
+from edge_planning.costs.margins import conformal_quantile
+from edge_runtime.residuals import EVERY, LEAST_RUNS, MOST_RATIOS, WINDOW, Residuals
+
+
+def add(residuals: Residuals, model: str, exit_: str, ratio: float, count: int = LEAST_RUNS) -> None:
+    for _ in range(count):
+        residuals.add(model, exit_, 0.02, ratio * 0.02)
+
+
+def test_an_exit_is_reported_from_some_runs_on() -> None:
+    residuals = Residuals()
+    add(residuals, "sha256:a", "final", 1.5)
+    add(residuals, "sha256:a", "exit1", 1.5, LEAST_RUNS - 1)
+    (report,) = residuals.report(0.0)
+    assert report == {"exit": "final", "count": LEAST_RUNS, "ratios": [1.5] * LEAST_RUNS}
+    assert ExitResiduals.model_validate(report).count == LEAST_RUNS
+
+
+def test_many_ratios_are_a_few_quantiles_whose_margin_is_not_smaller_and_hardly_larger() -> None:
+    residuals = Residuals()
+    for n in range(3 * WINDOW):
+        residuals.add("sha256:a", "final", 1.0, 1.0 + (n * 7919 % WINDOW) / WINDOW)
+    (report,) = residuals.report(0.0)
+    assert (report["count"], len(report["ratios"])) == (WINDOW, MOST_RATIOS)
+    exact = conformal_quantile([1.0 + n / WINDOW for n in range(WINDOW)], 95)
+    assert exact - 0.005 <= conformal_quantile(report["ratios"], 95) <= exact * 1.03
+
+
+def test_a_report_is_the_same_for_a_minute() -> None:
+    residuals = Residuals()
+    assert residuals.report(0.0) == []
+    add(residuals, "sha256:a", "final", 1.0)
+    assert residuals.report(EVERY - 1) == []
+    assert residuals.report(EVERY) != []
+
+
+def test_another_model_starts_anew_and_what_was_not_predicted_does_not_count() -> None:
+    residuals = Residuals()
+    add(residuals, "sha256:a", "final", 1.0)
+    add(residuals, "sha256:b", "exit1", 2.0)
+    residuals.add("sha256:b", "exit1", 0.0, 2.0)
+    (report,) = residuals.report(0.0)
+    assert (report["exit"], report["count"], set(report["ratios"])) == ("exit1", LEAST_RUNS, {2.0})
