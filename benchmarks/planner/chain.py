@@ -14,7 +14,9 @@ import numpy as np
 
 from edge_planning import (
     FP32,
+    OBJECTIVES,
     ClassProfile,
+    Codec,
     Cut,
     EntryProblem,
     Exit,
@@ -22,14 +24,12 @@ from edge_planning import (
     Load,
     Mode,
     Model,
-    Objective,
+    Prices,
     Slo,
     Timing,
     candidates,
     choose,
     chooser,
-    fp16,
-    int8,
     plan_entry,
     rejected,
 )
@@ -44,7 +44,9 @@ def instance(rng: np.random.Generator) -> EntryProblem:
     exits = tuple(Exit(f"e{n}", f"o{n}", accuracy[n], cuts[:depth]) for n, depth in enumerate(depths))
     profiles = [_profile(exits, rng, scale) for scale in (1.0, 0.4, 0.1)]
     losses = {e.name: 0.01 for e in exits[rng.integers(0, 2) :]}
-    codecs = (FP32, fp16(losses), int8({k: v * 3 for k, v in losses.items()}))[: rng.integers(1, 4)]
+    codecs = (FP32, Codec("fp16", 0.5, losses), Codec("int8", 0.25, {k: v * 3 for k, v in losses.items()}))[
+        : rng.integers(1, 4)
+    ]
     helper = Helper("h", profiles[1], float(rng.lognormal(17, 1)), 0.001, Load(1.0, 0.002))
     return EntryProblem(
         Model("m", exits),
@@ -53,12 +55,13 @@ def instance(rng: np.random.Generator) -> EntryProblem:
         float(rng.uniform(0, 0.02)),
         Slo(float(rng.lognormal(-2, 1))),
         mode=list(Mode)[rng.integers(0, 5)],
-        objective=list(Objective)[rng.integers(0, 4)],
+        objective=list(OBJECTIVES.values())[rng.integers(0, len(OBJECTIVES))],
         codecs=codecs,
         helpers=(helper,) if rng.random() < 0.5 else (),
         active_power=2.0,
         radio=LTE,
         remote_load=Load(1.2, 0.003),
+        prices=Prices(*rng.lognormal(-6, 2, 3).tolist()),
     )
 
 
@@ -68,7 +71,12 @@ def _profile(exits: tuple[Exit, ...], rng: np.random.Generator, scale: float) ->
     return ClassProfile("c", {s: Timing(m, 1.2 * m) for s, m in zip(segments, means.tolist(), strict=True)})
 
 
-Way = tuple[float, float, float, float]  # latency, accuracy, joules, bottleneck
+Way = tuple[float, float, float, float, float]  # latency, accuracy, joules, bottleneck, cost
+
+
+def _cost(problem: EntryProblem, tail: float, bits: float, joules: float) -> float:
+    prices = problem.prices
+    return prices.triton_second * tail + prices.uplink_gigabyte * bits / 8e9 + prices.joule * joules
 
 
 def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
@@ -84,7 +92,8 @@ def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
         usable = [c for c in problem.codecs if c.losses is None or e.name in c.losses]
         lost = {c.name: (c.losses or {}).get(e.name, 0.0) for c in usable}
         if problem.mode is not Mode.CLOUD_ONLY:
-            yield sum(near) * 1.2, e.accuracy, sum(near) * problem.active_power, sum(near)
+            joules = sum(near) * problem.active_power
+            yield sum(near) * 1.2, e.accuracy, joules, sum(near), _cost(problem, 0, 0, joules)
         if problem.mode in (Mode.LOCAL_ONLY, Mode.RIGHT_SIZING_ONLY):
             continue
         places = range(1 if problem.mode is Mode.CLOUD_ONLY else len(e.cuts))
@@ -93,7 +102,8 @@ def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
             send = bits / bandwidth
             joules = head * problem.active_power + bits * radio.watts_per_bit + radio.base * send
             total = (head + tail) * 1.2 + send + problem.rtt + wait
-            yield total, max(e.accuracy - lost[c.name], 0), joules, max(head, tail, send)
+            cost = _cost(problem, tail, bits, joules)
+            yield total, max(e.accuracy - lost[c.name], 0), joules, max(head, tail, send), cost
         if problem.mode is Mode.CLOUD_ONLY:
             continue
         for h, i, c in product(problem.helpers, places, usable):
@@ -103,13 +113,16 @@ def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
             joules = head * problem.active_power + sent * radio.watts_per_bit + radio.base * hop
             begun, first = head * 1.2 + hop + h.rtt + h.load.wait, e.accuracy - lost[c.name]
             middle = sum(there[i:])
-            yield begun + middle * 1.2, max(first, 0), joules, max(head, hop, middle)
+            cost = _cost(problem, 0, 0, joules)
+            yield begun + middle * 1.2, max(first, 0), joules, max(head, hop, middle), cost
             for j in range(i + 1, len(e.cuts)):
                 middle, tail = sum(there[i:j]), sum(far[j:])
                 for d in usable:
-                    send = e.cuts[j].size * 8 * d.ratio / bandwidth
+                    bits = e.cuts[j].size * 8 * d.ratio
+                    send, cost = bits / bandwidth, _cost(problem, tail, bits, joules)
                     total = begun + (middle + tail) * 1.2 + send + problem.rtt + wait
-                    yield total, max(first - lost[d.name], 0), joules, max(head, hop, middle, send, tail)
+                    slowest = max(head, hop, middle, send, tail)
+                    yield total, max(first - lost[d.name], 0), joules, slowest, cost
 
 
 def equal(problem: EntryProblem, bandwidth: float) -> bool:
@@ -124,17 +137,20 @@ def equal(problem: EntryProblem, bandwidth: float) -> bool:
         float(options.accuracy[i]),
         float(options.energies(bandwidth)[i]),
         float(options.bottlenecks(bandwidth)[i]),
+        float(options.costs(bandwidth)[i]),
     )
     every = list(ways(problem, bandwidth))
     in_time = [way for way in every if way[0] <= deadline]
-    if objective is Objective.LATENCY:
+    if objective.name == "Latency":
         best, got = min(way[0] for way in every), mine[0]
-    elif objective is Objective.THROUGHPUT:
+    elif objective.name == "Throughput":
         best, got = min(way[3] for way in every), mine[3]
     elif not in_time:
         best, got = min(way[0] for way in every), mine[0]
-    elif objective is Objective.ENERGY:
+    elif objective.name == "Energy":
         best, got = min(way[2] for way in in_time), mine[2]
+    elif objective.name == "Cost":
+        best, got = min(way[4] for way in in_time), mine[4]
     else:
         top = max(way[1] for way in in_time)
         if abs(mine[1] - top) > 1e-12:

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
+from edge_runtime.codecs.contracts import is_encoded, names
+from edge_runtime.codecs.registry import CODECS
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from edge_runtime.store.codec_accuracies import CodecAccuracy, measure_codecs
@@ -85,15 +87,15 @@ def _mean_errors(ways: dict[str, dict[str, float]], source: str) -> dict[str, fl
 
 def _table(measured: tuple[CodecAccuracy, ...]) -> list[str]:
     lines = [
-        "exit | cut | fp32 | fp16 | int8 | bytes fp32 / fp16 / int8",
-        "--- | --- | --- | --- | --- | ---",
+        " | ".join(["exit", "cut", *names(), f"bytes {' / '.join(names())}"]),
+        " | ".join(["---"] * (len(names()) + 3)),
     ]
     rows: dict[tuple[str, str], dict[str, CodecAccuracy]] = {}
     for m in measured:
         rows.setdefault((m.exit, "+".join(m.cut)), {})[m.codec] = m
     for (exit_, cut), by in rows.items():
-        shares = [f"{by[c].accuracy:.4f} ({by[c].agreement:.3f})" for c in ("fp32", "fp16", "int8")]
-        sizes = " / ".join(f"{by[c].bytes:,}" for c in ("fp32", "fp16", "int8"))
+        shares = [f"{by[c].accuracy:.4f} ({by[c].agreement:.3f})" if c in by else "" for c in names()]
+        sizes = " / ".join(f"{by[c].bytes:,}" if c in by else "" for c in names())
         lines.append(" | ".join([exit_, cut, *shares, sizes]))
     return lines
 
@@ -152,7 +154,9 @@ def _run(graph: Graph, start: str, end: str, values: Array) -> Array:
 def _seconds(graph: Graph, cut: tuple[str, ...]) -> dict[str, float]:
     """Median seconds of encoding and decoding one item on one thread, and of one DynamicQuantizeLinear."""
     found = {}
-    for codec in ("fp16", "int8"):
+    for codec in CODECS:
+        if not any(is_encoded(graph.tensor(name), codec) for name in cut):
+            continue
         encoder = Session(graph.slice(cut, cut, encode=codec), *graph.contract(cut, cut, encode=codec))
         decoder = Session(graph.slice(cut, cut, decode=codec), *graph.contract(cut, cut, decode=codec))
         found[f"{codec}_encode"], found[f"{codec}_decode"] = _median(encoder), _median(decoder)

@@ -4,6 +4,7 @@ every codec, and three tiers (entry node, another edge node, a runtime that stan
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import httpx
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import load_model_from_string, numpy_helper
+from onnx import helper, load_model_from_string, numpy_helper
 
 from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches, wait_until
 from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
 from edge_operator.triton import model_config
 from edge_planning.plans import Route
-from networks import run
+from networks import info, model_of, run
 
 
 @pytest.fixture
@@ -94,6 +95,71 @@ def test_two_tensors_cross_to_triton_in_every_codec(
     found = runtimes.answer(route.name)
     np.testing.assert_allclose(found, runtimes.composed(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found, whole, atol=2e-2 * np.ptp(whole))
+
+
+def with_channels() -> bytes:
+    """image -> wide (two channels of four values, one a thousandth of the other) -> logits; an early exit."""
+    rng = np.random.default_rng(11)
+    constants: dict[str, np.ndarray[Any, Any]] = {
+        "we": rng.normal(size=(8, 3)).astype(np.float32),
+        "wo": rng.normal(size=(8, 3)).astype(np.float32) * np.repeat([[1e3], [1.0]], 4, 0).astype(np.float32),
+        "channels": np.array([0, 2, 4], np.int64),
+        "flat": np.array([0, 8], np.int64),
+        "sizes": np.array([[[1e-3], [1.0]]], np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["image", "we"], ["early_logits"]),
+        helper.make_node("Reshape", ["image", "channels"], ["split"]),
+        helper.make_node("Mul", ["split", "sizes"], ["wide"]),
+        helper.make_node("Reshape", ["wide", "flat"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "wo"], ["logits"]),
+    ]
+    exits = [
+        {"name": "early", "output": "early_logits", "accuracy": 0.8},
+        {"name": "final", "output": "logits", "accuracy": 0.95},
+    ]
+    weights = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    outputs = [info(n, "N", 3) for n in ("early_logits", "logits")]
+    return model_of(nodes, [info("image", "N", 8)], outputs, weights, exits)
+
+
+def test_small_channels_cross_with_int8_per_channel_and_are_lost_with_int8(
+    store_url: str, tmp_path: Path
+) -> None:
+    model, off = with_channels(), {}
+    right = run(model, {"image": IMAGE})["logits"]
+    for codec in ("int8", "int8-per-channel"):
+        folder = tmp_path / codec
+        folder.mkdir()
+        with serving(model, store_url, folder) as runtimes:
+            route = Route("final", "wide", 0.95, 1000, 0.0, 0.05, 0.001, 0.001, 96, codec)
+            runtimes.start(route)
+            found = runtimes.answer(route.name)
+            off[codec] = float(np.abs(found - right).max() / np.ptp(right))
+            entry = runtimes.placements["cam"]["spec"]["routes"][0]
+            assert entry["codecs"] == [codec]
+    assert off["int8-per-channel"] < 0.02
+    assert off["int8"] > 0.1
+
+
+@pytest.mark.parametrize("near_is_worth_more", [False, True])
+def test_the_route_that_is_worth_most_answers_whatever_its_accuracy(
+    runtimes: Runtimes, near_is_worth_more: bool
+) -> None:
+    far, near = (
+        Route("final", "left+right", 0.99, 1000, 0.0, 0.05, 0.001, 0.001, 96, worth=0.9),
+        replace(by_way_of("fp32", None), accuracy=0.85, worth=0.95 if near_is_worth_more else 0.85),
+    )
+    runtimes.start(far, near)
+    wait_until(lambda: bandwidth(runtimes) > 0, "a measurement of the link")
+    runtimes.answer(near.name if near_is_worth_more else far.name)
+
+
+def bandwidth(runtimes: Runtimes) -> float:
+    """The entry node's estimate in bit/s."""
+    lines = httpx.get(f"{runtimes.url('cam')}/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith("edge_link_bandwidth_bits{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
 
 def test_what_int8_cannot_carry_is_answered_here_and_breaks_no_link(runtimes: Runtimes) -> None:

@@ -16,7 +16,16 @@ from edge_api.objects import (
     condition_column,
 )
 from edge_api.quantities import Duration, Quantity
-from edge_api.rules import Label, PositiveDuration, PositiveQuantity, between, matching, one_of_each
+from edge_api.rules import (
+    Label,
+    PositiveDuration,
+    PositiveQuantity,
+    Rule,
+    between,
+    formatted,
+    matching,
+    one_of_each,
+)
 from edge_api.selectors import NodeSelector
 from edge_api.words import shown
 
@@ -141,6 +150,30 @@ class Links(Part):
     )
 
 
+_PRICE = between(0, 1_000_000_000, "is not a price: write a number from 0 to 1000000000, e.g. 0.08")
+Price = Annotated[float, Field(strict=True), _PRICE]
+
+
+class Prices(Part):
+    """What a request costs, by which services with optimize Cost are planned, in any one currency."""
+
+    triton_second: Price = Field(
+        default=0,
+        description="Price of a second of compute time at a Triton server, from 0 to 1000000000, in any "
+        "currency. Default: 0.",
+    )
+    uplink_gigabyte: Price = Field(
+        default=0,
+        description="Price of 10^9 bytes sent from entry nodes to a Triton server, from 0 to 1000000000, in "
+        "the same currency. Responses are not counted. Default: 0.",
+    )
+    joule: Price = Field(
+        default=0,
+        description="Price of a joule of an entry node, from 0 to 1000000000, in the same currency; a kWh is "
+        "3600000 joules. Counts only at nodes whose group declares watts or radio. Default: 0.",
+    )
+
+
 class DevicePoolSpec(Part):
     """Nodes, Triton servers and the links between them."""
 
@@ -156,6 +189,30 @@ class DevicePoolSpec(Part):
         "local.",
     )
     links: Links = Field(default=Links(), description="How links are measured, or declared.")
+    prices: Prices = Field(
+        default=Prices(),
+        description="What a request costs, by which services with optimize Cost are planned. Default: "
+        "nothing has a price.",
+    )
+
+
+_JOULE_FIX = (
+    "has no effect, because no group in nodes declares its power: set watts or radio of a group, or remove it"
+)
+
+
+def _check_joule(spec: DevicePoolSpec) -> str | None:
+    declared = any(group.watts is not None or group.radio is not None for group in spec.nodes)
+    return None if declared or not spec.prices.joule else f"prices.joule: {spec.prices.joule:g} {_JOULE_FIX}"
+
+
+_JOULE = Rule(
+    cel="!has(self.prices) || !has(self.prices.joule) || self.prices.joule == 0.0 || "
+    "self.nodes.exists(group, has(group.watts) || has(group.radio))",
+    message=f"prices.joule {_JOULE_FIX}",
+    sentence=formatted(f"prices.joule: %s {_JOULE_FIX}", "self.prices.joule"),
+    check=_check_joule,
+)
 
 
 class PoolNode(StatusPart):
@@ -193,5 +250,5 @@ class DevicePool(KubernetesObject):
     )
 
     kind: Literal["DevicePool"] = "DevicePool"
-    spec: DevicePoolSpec = Field(description="Desired state.")
+    spec: Annotated[DevicePoolSpec, _JOULE] = Field(description="Desired state.")
     status: DevicePoolStatus | None = Field(default=None, description="Observed state.")

@@ -33,10 +33,14 @@ from edge_api.selectors import NodeSelector
 from edge_api.tensors import Exit
 from edge_api.words import shown
 
+Optimize = Literal["Accuracy", "Cost", "Energy"]
+"""The planner's objectives that have route tables; tests compare them with edge_planning.objectives."""
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
 
+SCHEMES = ("store", "http", "https", "file")
+"""Those of the model store's sources; a test compares them."""
 _STORAGE_URI = matching(
-    r"^(store|http|https|file)://[^\x00-\x1f\x7f]+$",
+    rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
     "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
     "file://…",
 )
@@ -78,7 +82,7 @@ class ModelSource(Part):
     )
     validation: Validation | None = Field(
         default=None,
-        description="Data on which the accuracy with the codecs fp16 and int8 is measured at every cut and "
+        description="Data on which the accuracy with every codec is measured at every cut and "
         "exit, so that activations can be sent with them. Default: none, hops use fp32.",
     )
 
@@ -155,6 +159,13 @@ class InferenceServiceSpec(Part):
         "SLO at the current bandwidth. LocalOnly: the full model at the entry node. CloudOnly: the full "
         "model at Triton. PartitionOnly: the full model with its fastest cut. RightSizingOnly: the most "
         "accurate exit that meets the SLO at the entry node. Default: Auto.",
+    )
+    optimize: Optimize = Field(
+        default="Accuracy",
+        description="What decides between routes that meet the SLO and minAccuracy. Accuracy: the most "
+        "accurate. Cost: the cheapest by spec.prices of the DevicePool. Energy: the one that takes the least "
+        "energy of the entry node, which requires watts or radio in the pool. If no route "
+        "meets the SLO, the fastest is used. Default: Accuracy.",
     )
     privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(

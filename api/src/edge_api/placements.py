@@ -1,6 +1,6 @@
 """Placement: the route table of an entry node; written by the operator, executed by the runtime."""
 
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -11,9 +11,9 @@ from edge_api.quantities import Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_api.tensors import Slice, Tensor, Tensors
 
-Codec = Literal["fp32", "fp16", "int8"]
-CODECS: tuple[Codec, ...] = get_args(Codec)
-"""Every codec of a hop: runtime and operator must know these, and no others."""
+UNENCODED: Final = "fp32"
+"""The codec that changes nothing. The model store knows the others, and runtimes refuse unknown ones."""
+Codec = Annotated[str, Field(min_length=1, max_length=63)]
 Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 
@@ -94,9 +94,20 @@ class Route(Part):
     )
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1, max_length=7)] | None = Field(
         default=None,
-        description="Codec of each hop, in order. Default: fp32 on every hop.",
+        description="Codec of each hop, in order, e.g. int8. Runtimes refuse codecs that they do not know. "
+        "Default: fp32 on every hop, which changes nothing.",
     )
     accuracy: Accuracy = Field(description="Accuracy of the route, between 0 and 1.")
+    worth: Accuracy | None = Field(
+        default=None,
+        description="Value of a response in time to spec.optimize of the service, between 0 and 1, by which "
+        "the runtime chooses between routes. Default: accuracy.",
+    )
+    predicted_cost: Annotated[float, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="Mean price of a request that the plan predicts, in the currency of spec.prices of the "
+        "DevicePool. Default: nothing has a price.",
+    )
     min_bandwidth: Quantity = Field(
         description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."
     )

@@ -262,7 +262,7 @@ PLANNED_AS_ASKED: Final = _reason(
 MEASURING_CODECS: Final = _reason(
     "MeasuringCodecs",
     (PLANNED,),
-    "Every entry node has a route; the model store still measures the accuracy with fp16 and int8, so hops "
+    "Every entry node has a route; the model store still measures the accuracy with codecs, so hops "
     "use fp32.",
     "Wait: the plan is updated when the measurement is complete.",
 )
@@ -283,6 +283,12 @@ DEVICE_POOL_NOT_FOUND: Final = _reason(
     (PLANNED,),
     "There is no DevicePool with the name in spec.devicePool.",
     "Correct spec.devicePool, or create the pool.",
+)
+NOTHING_TO_OPTIMIZE: Final = _reason(
+    "NothingToOptimize",
+    (PLANNED,),
+    "spec.optimize requires prices, watts or radio that the DevicePool does not declare.",
+    "Set the fields of the DevicePool that the message names, or choose another spec.optimize.",
 )
 BAD_DEVICE_POOL: Final = _reason(
     "BadDevicePool",

@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import re
 from itertools import islice
 
 _LONGEST = 80
@@ -17,6 +18,11 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (dict, "a mapping"),
     ((datetime.date, datetime.datetime), "a date"),
 )
+
+
+_PLAIN = re.compile(r"[A-Za-z_][-./\w]*")
+_OTHER = ("true", "false", "null", "none", "yes", "no", "on", "off", "y", "n")
+"""Keys that YAML does not read as text unless they are quoted, or that look like a value of Python."""
 
 
 def shown(value: object) -> str:
@@ -69,4 +75,5 @@ def _written(value: object, depth: int, yaml: bool) -> str:
 
 
 def _key(key: object, yaml: bool) -> str:
-    return key[:_LONGEST] if yaml and isinstance(key, str) else _written(key, 1, yaml)
+    plain = yaml and isinstance(key, str) and _PLAIN.fullmatch(key) and key.lower() not in _OTHER
+    return str(key)[:_LONGEST] if plain else _written(key, 1, yaml)

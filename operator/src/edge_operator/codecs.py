@@ -1,16 +1,17 @@
-"""Derives the codecs that a plan can use from measured accuracies. Pure."""
+"""Derives the codecs that a plan can use from measured accuracies. Pure.
+
+The model store measures every codec that it has, so the operator names none.
+"""
 
 from collections.abc import Iterable
 
 from edge_operator.store import CodecAccuracies, CodecAccuracy
 from edge_planning.problems import FP32, Codec
 
-RATIOS = {"fp16": 0.5, "int8": 0.25}
-# Seconds per byte of fp32, on a node ten times slower than the one that docs/slicing.md measured.
-_ENCODE = {"fp16": 1e-9, "int8": 2e-9}
-_DECODE = {"fp16": 5e-10, "int8": 1e-9}
-_SLACK = 16
-"""Bytes above the ratio that are tolerated: int8 sends a scale and a zero point with each tensor."""
+# Seconds per byte of fp32 that any codec is assumed to take, on a node ten times slower than the one that
+# docs/slicing.md measured.
+_ENCODE = 2e-9
+_DECODE = 1e-9
 
 
 def usable_codecs(found: CodecAccuracies | None) -> tuple[Codec, ...]:
@@ -21,19 +22,20 @@ def usable_codecs(found: CodecAccuracies | None) -> tuple[Codec, ...]:
     if found is None or not found.complete:
         return (FP32,)
     plain = {(m.exit, m.cut_name): m for m in found.measured if m.codec == FP32.name}
-    return (FP32, *(codec for name in RATIOS if (codec := _codec(name, found.measured, plain)).at))
+    names = dict.fromkeys(m.codec for m in found.measured if m.codec != FP32.name)
+    return (FP32, *(codec for name in names if (codec := _codec(name, found.measured, plain)).at))
 
 
 def _codec(
     name: str, measured: Iterable[CodecAccuracy], plain: dict[tuple[str, str], CodecAccuracy]
 ) -> Codec:
-    losses = {}
+    losses, sizes = {}, {}
     for each in measured:
         place = (each.exit, each.cut_name)
         before = plain.get(place)
-        if each.codec == name and before and each.bytes <= RATIOS[name] * before.bytes + _SLACK:
-            losses[place] = max(before.accuracy - each.accuracy, 0.0)
-    return Codec(name, RATIOS[name], encode=_ENCODE[name], decode=_DECODE[name], at=losses)
+        if each.codec == name and before and each.bytes < before.bytes:
+            losses[place], sizes[place] = max(before.accuracy - each.accuracy, 0.0), each.bytes
+    return Codec(name, encode=_ENCODE, decode=_DECODE, at=losses, sizes=sizes)
 
 
 def refusals(found: CodecAccuracies | None) -> str:

@@ -15,7 +15,8 @@ def explanation_text(found: Explanation) -> str:
     accuracy = "" if found.min_accuracy is None else f", accuracy of at least {found.min_accuracy:g}"
     lines = [
         f"InferenceService {found.namespace}/{found.service}",
-        f"  SLO: {seconds_text(found.latency)} at p{found.percentile:g}{accuracy}; mode {found.mode}",
+        f"  SLO: {seconds_text(found.latency)} at p{found.percentile:g}{accuracy}",
+        f"  mode {found.mode}, optimize {found.optimize}",
     ]
     for condition in found.conditions:
         lines += [
@@ -39,7 +40,9 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
         yield f"  nearest feasible latency: {seconds_text(entry.nearest_feasible_latency)}"
     if entry.routes:
         yield "  route table:"
-        head = ("", "route", "accuracy", "used from", "latency there", "meets the SLO from")
+        priced = any(route.predicted_cost is not None for route in entry.routes)
+        titles = ["", "route", "accuracy", "used from", "latency there", "meets the SLO from"]
+        head = (*titles, *(["cost"] if priced else []))
         rows = [
             (
                 "*" if route.name == entry.active_route else "",
@@ -48,6 +51,7 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
                 bandwidth_text(route.min_bandwidth),
                 seconds_text(route.predicted_latency),
                 _from(route.meets_from),
+                *([f"{route.predicted_cost:.3g}"] if route.predicted_cost is not None else []),
             )
             for route in entry.routes
         ]

@@ -11,6 +11,7 @@ from edge_api import ModelProfile, Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceSpec
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import Condition, Part
+from edge_api.placements import UNENCODED
 from edge_api.problems import sentences
 from edge_api.quantities import Duration, Quantity
 from edge_operator import manifests, planning
@@ -41,12 +42,17 @@ class ConditionNow(Part):
 
 
 class PlannedRoute(Part):
-    """A route of the table. meets_from: bandwidth (bit/s) from which it meets the SLO; None: never."""
+    """A route of the table.
+
+    predicted_cost: of a request; None if nothing has a price. meets_from: bandwidth (bit/s) from which it
+    meets the SLO; None: never.
+    """
 
     name: str
     accuracy: float
     min_bandwidth: Quantity
     predicted_latency: Duration
+    predicted_cost: float | None = None
     meets_from: Quantity | None = None
 
 
@@ -63,6 +69,7 @@ class Weighed(Part):
     """A candidate at one bandwidth. latency: None without a link. reason: None for the chosen one.
 
     joules: of the entry node per request, as far as the pool declares watts and radio; None if it does not.
+    cost: of a request, by the pool's prices; None if nothing has a price.
     """
 
     name: str
@@ -70,6 +77,7 @@ class Weighed(Part):
     accuracy: float
     latency: Duration | None = None
     joules: float | None = None
+    cost: float | None = None
     reason: str | None = None
 
 
@@ -104,6 +112,7 @@ class Explanation(Part):
     percentile: float
     min_accuracy: float | None = None
     mode: str
+    optimize: str
     conditions: tuple[ConditionNow, ...] = ()
     notes: tuple[str, ...] = ()
     entries: tuple[EntryExplanation, ...]
@@ -148,6 +157,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         percentile=spec.slo.percentile,
         min_accuracy=spec.slo.min_accuracy,
         mode=spec.mode,
+        optimize=spec.optimize,
         conditions=tuple(_now(condition) for condition in _open(service)),
         notes=_notes(spec, profile),
         entries=tuple(entries),
@@ -188,7 +198,8 @@ def explain_entry(
                 where=line.where,
                 accuracy=line.accuracy,
                 latency=Duration(line.latency.total) if math.isfinite(line.latency.total) else None,
-                joules=_joules(problem, line.energy),
+                joules=_rounded(line.energy) if problem.has_power else None,
+                cost=_rounded(line.cost) if problem.has_prices else None,
                 reason=line.reason,
             )
             for line in at.lines
@@ -277,15 +288,14 @@ def _notes(spec: InferenceServiceSpec, profile: ModelProfileSpec) -> tuple[str, 
         )
     if spec.model.validation is not None and profile.codecs is None:
         notes.append(
-            "spec.model.validation: no accuracies with codecs in the ModelProfile: hops use fp32 here"
+            f"spec.model.validation: no accuracies with codecs in the ModelProfile: hops use {UNENCODED} here"
         )
     return tuple(notes)
 
 
-def _joules(problem: EntryProblem, energy: float) -> float | None:
-    """Returns joules with four significant digits."""
-    declared = problem.active_power > 0 or problem.radio is not None
-    return float(f"{energy:.4g}") if declared and math.isfinite(energy) else None
+def _rounded(value: float) -> float | None:
+    """Returns a finite value with four significant digits."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _nearest(seconds: float | None) -> Duration | None:
@@ -298,6 +308,7 @@ def _route(route: plans.Route) -> PlannedRoute:
         accuracy=route.accuracy,
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
+        predicted_cost=None if route.cost is None else _rounded(route.cost),
         meets_from=_bandwidth(route.met_from),
     )
 

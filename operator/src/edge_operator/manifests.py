@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from edge_api.devicepools import LocalLinks
+from edge_api.devicepools import LocalLinks, Prices
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.modelprofiles import (
     MOST_CODEC_ACCURACIES,
@@ -28,6 +28,7 @@ from edge_planning.costs import profiles
 from edge_planning.costs.energy import RADIOS
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
+from edge_planning.objectives import objective_of
 
 # Assumed until the link is measured: a LAN. Fixed costs were measured between two containers on one machine.
 DEFAULT_RTT = 0.002
@@ -48,6 +49,7 @@ def entry_problem(
     helpers: tuple[problems.Helper, ...] = (),
     entries: int = 1,
     confidences: Iterable[store.ExitConfidence] = (),
+    prices: Prices = Prices(),
 ) -> problems.EntryProblem:
     """One service at one entry node; remote is the device class at the other end of the link, if any.
 
@@ -75,6 +77,8 @@ def entry_problem(
         codecs=codecs,
         helpers=helpers,
         confidences=planned_confidences(service, model, confidences),
+        objective=objective_of(service.optimize),
+        prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
     )
 
 

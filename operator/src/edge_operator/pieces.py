@@ -1,16 +1,12 @@
 """The slices that a planned route is made of: at the entry node, at another edge node, at Triton. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_api.placements import CODECS, Codec
+from edge_api.placements import UNENCODED
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
 from edge_planning import plans
-
-FP32 = "fp32"
-_CODECS: Mapping[str, Codec] = {name: name for name in CODECS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +20,7 @@ class Pieces:
     middle: SliceKey | None
     tail: SliceKey | None
     cut: tuple[str, ...] = ()
-    codecs: tuple[Codec, ...] = ()
+    codecs: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[SliceKey, ...]:
@@ -44,12 +40,12 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
         ways.append(tensors[route.second_cut])
     ways.append(end)
     codecs = _codecs(route, len(ways) - 2)
-    arriving, leaving = (FP32, *codecs), (*codecs, FP32)
+    arriving, leaving = (UNENCODED, *codecs), (*codecs, UNENCODED)
     keys: list[SliceKey | None] = [
         SliceKey(card.digest, before, behind, decode, encode)
         for (before, behind), decode, encode in zip(pairwise(ways), arriving, leaving, strict=True)
     ]
-    if ways[1] == start and codecs[0] == FP32:
+    if ways[1] == start and codecs[0] == UNENCODED:
         keys[0] = None  # the input is sent unchanged
     head, *others = keys
     middle = others[0] if route.helper is not None else None
@@ -57,7 +53,7 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
     return Pieces(head, middle, tail, ways[1], codecs)
 
 
-def _codecs(route: plans.Route, hops: int) -> tuple[Codec, ...]:
+def _codecs(route: plans.Route, hops: int) -> tuple[str, ...]:
     """Returns one codec for each hop; a plan names a single one if they are equal."""
-    named = [_CODECS[name] for name in route.codec.split(",")]
+    named = route.codec.split(",")
     return tuple(named) if len(named) == hops else (named[0],) * hops

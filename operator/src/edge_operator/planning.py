@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from edge_api import DevicePool, Placement, reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
 from edge_operator import manifests, margins, metrics, rendering
 from edge_operator.codecs import refusals, usable_codecs
@@ -20,6 +21,7 @@ from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
+from edge_planning.objectives import ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def plan_service(
         reason = reasons.PLANNED_AS_ASKED
         if accuracies is not None and not accuracies.complete:
             reason = reasons.MEASURING_CODECS
-            message += "; the accuracy with fp16 and int8 is being measured, hops use fp32 until then"
+            message += f"; the accuracy with codecs is being measured, hops use {UNENCODED} until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
         run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
@@ -124,7 +126,7 @@ def _plan(
         accuracies.confidences if accuracies is not None else (),
     )
     if any_exit:
-        problem = replace(problem, min_accuracy=None)
+        problem = replace(problem, min_accuracy=None, objective=ACCURACY)
     return Planned(member, problem, plan_entry(problem))
 
 
@@ -164,6 +166,7 @@ def problem_at(
         ),
         len(served),
         confidences,
+        pool.prices,
     )
     found = margins.planned_margins(problem, published, margins.ratios(placements, members, costs, member))
     return replace(problem, entry=replace(problem.entry, margins=found))

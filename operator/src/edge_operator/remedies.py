@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from edge_api import reasons
-from edge_planning.errors import BadModelError, BadPlacesError, BadProfileError, PlanningError
+from edge_planning.errors import (
+    BadModelError,
+    BadObjectiveError,
+    BadPlacesError,
+    BadProfileError,
+    PlanningError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,9 @@ _REMEDIES: dict[type[PlanningError], Remedy] = {
     BadPlacesError: Remedy(
         reasons.NAME_TAKEN,
         "name each of spec.tritonServers in DevicePool {pool} unlike any node",
+    ),
+    BadObjectiveError: Remedy(
+        reasons.NOTHING_TO_OPTIMIZE, "set it in DevicePool {pool}, or choose another spec.optimize"
     ),
 }
 _UNFORESEEN = Remedy(

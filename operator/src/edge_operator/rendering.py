@@ -148,6 +148,8 @@ def _route(
         cut_tensors=made.cut or None,
         codecs=made.codecs or None,
         accuracy=route.accuracy,
+        worth=None if route.worth == route.accuracy else route.worth,
+        predicted_cost=None if route.cost is None else float(f"{route.cost:.4g}"),
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from edge_api import Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Finding
@@ -52,8 +53,8 @@ class SliceKey(NamedTuple):
     model: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    decode: str = "fp32"
-    encode: str = "fp32"
+    decode: str = UNENCODED
+    encode: str = UNENCODED
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from edge_api import reasons
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.objects import written
+from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
@@ -214,8 +215,8 @@ class ModelStore:
         model: str,
         inputs: Sequence[str],
         outputs: Sequence[str],
-        decode: str = "fp32",
-        encode: str = "fp32",
+        decode: str = UNENCODED,
+        encode: str = UNENCODED,
     ) -> Slice:
         """Returns the subgraph between two sets of tensors as a file, with its codecs."""
         asked = {

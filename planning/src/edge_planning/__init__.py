@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_planning.distributions import Distribution, LogUniform, Weighted, lognormal
     from edge_planning.errors import BadValueError, PlanningError
     from edge_planning.graphs.models import Cut, Exit, Model
+    from edge_planning.objectives import OBJECTIVES, Objective
     from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
     from edge_planning.problems import (
         FP32,
@@ -31,16 +32,15 @@ if TYPE_CHECKING:
         Helper,
         Load,
         Mode,
-        Objective,
+        Prices,
         Privacy,
         Slo,
         Tables,
-        fp16,
-        int8,
     )
 
 __all__ = [
     "FP32",
+    "OBJECTIVES",
     "BadValueError",
     "Candidates",
     "Choice",
@@ -63,6 +63,7 @@ __all__ = [
     "Objective",
     "Plan",
     "PlanningError",
+    "Prices",
     "Privacy",
     "Rejection",
     "Route",
@@ -76,8 +77,6 @@ __all__ = [
     "chooser",
     "explain",
     "explain_at",
-    "fp16",
-    "int8",
     "lognormal",
     "plan_entry",
     "rejected",
@@ -95,6 +94,7 @@ _MODULES = {
     "distributions": ("Distribution", "LogUniform", "Weighted", "lognormal"),
     "errors": ("BadValueError", "PlanningError"),
     "graphs.models": ("Cut", "Exit", "Model"),
+    "objectives": ("OBJECTIVES", "Objective"),
     "plans": ("Infeasible", "Plan", "Rejection", "Route", "RouteTable"),
     "problems": (
         "FP32",
@@ -104,12 +104,10 @@ _MODULES = {
         "Helper",
         "Load",
         "Mode",
-        "Objective",
+        "Prices",
         "Privacy",
         "Slo",
         "Tables",
-        "fp16",
-        "int8",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

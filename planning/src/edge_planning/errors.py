@@ -4,7 +4,8 @@ PlanningError
 └── BadValueError      an invalid value; the message names it and the reason
     ├── BadModelError      invalid exits or cuts of a model
     ├── BadProfileError    invalid or missing measurements of a model
-    └── BadPlacesError     invalid names of nodes or servers
+    ├── BadPlacesError     invalid names of nodes or servers
+    └── BadObjectiveError  an objective without the values that it needs
 """
 
 
@@ -26,6 +27,10 @@ class BadProfileError(BadValueError):
 
 class BadPlacesError(BadValueError):
     """Names of places are ambiguous or unknown."""
+
+
+class BadObjectiveError(BadValueError):
+    """The objective needs prices or power that are not declared, or has no route tables."""
 
 
 def require(condition: bool, message: str, error: type[BadValueError] = BadValueError) -> None:

@@ -38,6 +38,8 @@ class Route:
         second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
         threshold: Confidence at which the response of an early exit is used; None if this exit always
             responds.
+        worth: Value of a response in time to the objective, above 0 and at most 1; None: the accuracy.
+        cost: Mean price of a request at the bandwidth of `latency`; None if nothing has a price.
     """
 
     exit: str
@@ -54,6 +56,8 @@ class Route:
     second_cut: str | None = None
     middle: float | None = None
     threshold: float | None = None
+    worth: float | None = None
+    cost: float | None = None
 
     @property
     def name(self) -> str:

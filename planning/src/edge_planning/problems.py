@@ -10,6 +10,7 @@ from edge_planning.costs.profiles import ClassProfile
 from edge_planning.distributions import Distribution, LogUniform
 from edge_planning.errors import BadPlacesError, require
 from edge_planning.graphs.models import Model
+from edge_planning.objectives import ACCURACY, Objective
 
 
 class Mode(StrEnum):
@@ -40,19 +41,6 @@ class Slo:
             f"slo: latency {self.latency} s must be finite and > 0",
         )
         require(1 <= self.percentile <= 99.9, f"slo: percentile {self.percentile} must be between 1 and 99.9")
-
-
-class Objective(StrEnum):
-    """What the choice optimizes; the functions are in choosing/objectives.py."""
-
-    ACCURACY = "Accuracy"
-    """Highest accuracy subject to the SLO (Edgent)."""
-    LATENCY = "Latency"
-    """The shortest latency (Neurosurgeon)."""
-    ENERGY = "Energy"
-    """The lowest energy of the entry node subject to the SLO (Neurosurgeon)."""
-    THROUGHPUT = "Throughput"
-    """The shortest bottleneck stage (DADS, heavily loaded)."""
 
 
 class Privacy(StrEnum):
@@ -113,10 +101,11 @@ class Codec:
     """The encoding of activations on a hop.
 
     Attributes:
-        ratio: Bytes sent per byte of fp32.
+        ratio: Bytes sent per byte of fp32, where `sizes` has no entry.
         losses: Accuracy lost, by exit name; None if lossless. Exits without an entry cannot use the codec.
         at: Accuracy lost by exit and cut, in place of `losses`. Cuts without an entry cannot use the codec.
-        encode, decode: Seconds per byte.
+        sizes: Bytes sent for one item, by exit and cut.
+        encode, decode: Seconds per byte of fp32.
     """
 
     name: str
@@ -125,6 +114,7 @@ class Codec:
     encode: float = 0.0
     decode: float = 0.0
     at: Mapping[tuple[str, str], float] | None = None
+    sizes: Mapping[tuple[str, str], int] | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.ratio < inf, f"codec {self.name}: ratio {self.ratio} must be finite and > 0")
@@ -137,19 +127,14 @@ class Codec:
         losses += [(" cut at ".join(place), loss) for place, loss in (self.at or {}).items()]
         for exit_, loss in losses:
             require(0 <= loss <= 1, f"codec {self.name}: loss {loss} at exit {exit_} must be between 0 and 1")
+        for place, size in (self.sizes or {}).items():
+            where = " cut at ".join(place)
+            require(
+                0 <= size < inf, f"codec {self.name}: size {size} at exit {where} must be finite and >= 0"
+            )
 
 
 FP32 = Codec("fp32")
-
-
-def fp16(losses: Mapping[str, float]) -> Codec:
-    """Returns the codec fp16, which halves the bytes."""
-    return Codec("fp16", 0.5, losses)
-
-
-def int8(losses: Mapping[str, float]) -> Codec:
-    """Returns the codec int8, which sends 1/4 of the bytes."""
-    return Codec("int8", 0.25, losses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +199,29 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices in one currency.
+
+    Attributes:
+        triton_second: Of a second of compute time at the remote end.
+        uplink_gigabyte: Of 10^9 bytes sent to the remote end.
+        joule: Of a joule of the entry node.
+    """
+
+    triton_second: float = 0.0
+    uplink_gigabyte: float = 0.0
+    joule: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("triton_second", "uplink_gigabyte", "joule"):
+            value = getattr(self, name)
+            require(isfinite(value) and value >= 0, f"prices: {name} {value} must be finite and >= 0")
+
+
+FREE = Prices()
+
+
+@dataclass(frozen=True, slots=True)
 class EntryProblem:
     """One service at one entry node.
 
@@ -232,6 +240,7 @@ class EntryProblem:
             or must not run.
         active_power: Watts of the entry node above idle while it computes.
         confidences: Thresholds to choose from; if empty, every input takes the same exit.
+        prices: What the cost of a request is made of.
     """
 
     model: Model
@@ -249,7 +258,7 @@ class EntryProblem:
     tables: Tables = Tables()
     load: Load = Load()
     remote_load: Load = Load()
-    objective: Objective = Objective.ACCURACY
+    objective: Objective = ACCURACY
     privacy: Privacy = Privacy.ANY
     codecs: tuple[Codec, ...] = (FP32,)
     helpers: tuple[Helper, ...] = ()
@@ -258,6 +267,17 @@ class EntryProblem:
     active_power: float = 0.0
     radio: Radio | None = None
     confidences: tuple[Confidence, ...] = ()
+    prices: Prices = FREE
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether anything has a price."""
+        return self.prices != FREE
+
+    @property
+    def has_power(self) -> bool:
+        """Whether the entry node's energy is known, at least in part."""
+        return self.active_power > 0 or self.radio is not None
 
     def __post_init__(self) -> None:
         for name in ("rtt", "local_overhead", "hop_overhead", "active_power"):

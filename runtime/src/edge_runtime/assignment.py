@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,9 +21,11 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from edge_api import placements, tensors
+from edge_api.placements import UNENCODED, Codec
 from edge_api.placements import PlacedLink as LinkSettings
 from edge_api.words import shown
 from edge_planning.routing.deadlines import DeadlineAction
+from edge_runtime.codecs.contracts import names
 from edge_runtime.errors import BadPlacement
 from edge_runtime.json_values import Json
 from edge_runtime.tensors import Tensor
@@ -60,6 +63,15 @@ AnyTensor = Annotated[Tensor, GetPydanticSchema(_tensor_schema)]
 Tensors = Annotated[tuple[AnyTensor, ...], Field(min_length=1, max_length=64)]
 
 
+def _known(codec: str) -> str:
+    if codec not in names():
+        raise ValueError(f"{shown(codec)} is not a codec: use one of {', '.join(names())}")
+    return codec
+
+
+KnownCodec = Annotated[Codec, AfterValidator(_known)]
+
+
 class Slice(tensors.Slice):
     """A sub-graph by digest, with its tensors. Its size is not needed here: the file's own counts."""
 
@@ -83,6 +95,7 @@ class Route(placements.Route):
     """An exit and the stages that compute it, right from `min_bandwidth` bit/s upward."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=8)]
+    codecs: Annotated[tuple[KnownCodec, ...], Field(min_length=1, max_length=7)] | None = None
 
     @model_validator(mode="after")
     def _one_after_the_other(self) -> Self:
@@ -91,7 +104,7 @@ class Route(placements.Route):
             raise ValueError("stages must be at most one at this node, then those that are hops away")
         hops = len(here) - here[0]
         if self.codecs and len(self.codecs) != hops:
-            raise ValueError(f"codecs must name one for each of the {hops} hops, or none for fp32")
+            raise ValueError(f"codecs must name one for each of the {hops} hops, or none for {UNENCODED}")
         return self
 
     @property
@@ -105,9 +118,14 @@ class Route(placements.Route):
         return self.cut_tensors or (self.cut,)
 
     @property
+    def value(self) -> float:
+        """What a response in time is worth, between 0 and 1."""
+        return self.accuracy if self.worth is None else self.worth
+
+    @property
     def codec(self) -> str:
         """How they are encoded on the first hop."""
-        return self.codecs[0] if self.codecs else "fp32"
+        return self.codecs[0] if self.codecs else UNENCODED
 
     @property
     def local(self) -> Stage | None:

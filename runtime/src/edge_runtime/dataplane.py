@@ -236,7 +236,7 @@ class Dataplane:
     ) -> tuple[Array, LoadedRoute, str]:
         """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
         if table.local is None:
-            raise HopFailed(f"{loaded.route.name}: {unfit} has values that are not finite; use fp16 or fp32")
+            raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self._metrics.fallback("failed")
         return await self._run(table.local, inputs, due), table.local, "fallback"
 

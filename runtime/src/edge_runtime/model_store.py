@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from edge_api.placements import UNENCODED
 from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed, DigestMismatch, NotFound, StorageError, Unreachable
 
@@ -45,7 +46,7 @@ class ModelStore:
         return data
 
     async def slice(
-        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str = "fp32"
+        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str = UNENCODED
     ) -> dict[str, Any]:
         """Has a slice cut; `{"digest", "size", "inputs", "outputs"}`. decode: how its inputs arrive."""
         request = {"model": model, "inputs": list(inputs), "outputs": list(outputs), "decode": decode}

@@ -169,7 +169,7 @@ def test_every_other_candidate_is_rejected_for_a_reason() -> None:
         "early@image": (
             "meets 100ms only from 8.6 Mbit/s; full@pool meets it from 1.9 Mbit/s and is more accurate"
         ),
-        "early@pool": "meets 100ms only from 1.4 Mbit/s; early@local meets it always and is as accurate",
+        "early@pool": "meets 100ms only from 1.4 Mbit/s; early@local meets it always and is as good",
         "full@local": "takes 190ms even without the transfer, the SLO is 100ms",
     }
 

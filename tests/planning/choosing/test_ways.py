@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.planner.chain import equal, instance
 from edge_planning import (
     FP32,
+    OBJECTIVES,
     BadValueError,
     Candidates,
     ClassProfile,
@@ -27,7 +28,6 @@ from edge_planning import (
     Load,
     LogUniform,
     Model,
-    Objective,
     Plan,
     Privacy,
     Slo,
@@ -38,7 +38,6 @@ from edge_planning import (
     choose,
     chooser,
     explain,
-    int8,
     lognormal,
     plan_entry,
 )
@@ -56,7 +55,7 @@ def profile(factor: float) -> ClassProfile:
 
 PROBLEM = EntryProblem(MODEL, profile(1.0), profile(0.1), 0.001, Slo(0.1), node="edge-b", peer="cloud")
 HELPER = Helper("edge-c", profile(0.5), 1e8, 0.002)
-INT8 = int8({"full": 0.02})
+INT8 = Codec("int8", 0.25, {"full": 0.02})
 
 
 def names(problem: EntryProblem) -> set[str]:
@@ -81,7 +80,7 @@ def test_the_engine_equals_enumeration_over_modes_codecs_tiers_and_objectives(
 def test_more_bandwidth_or_a_looser_deadline_never_costs_accuracy(
     seed: int, bandwidth: float, more: float
 ) -> None:
-    problem = replace(instance(np.random.default_rng(seed)), objective=Objective.ACCURACY)
+    problem = replace(instance(np.random.default_rng(seed)), objective=OBJECTIVES["Accuracy"])
     options, deadline = candidates(problem), problem.slo.latency
     before = choose(options, deadline, bandwidth)
     assert before is not None
@@ -235,10 +234,14 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
     [
         (lambda: Load(wait=math.nan), "load: wait nan"),
         (lambda: Helper("h", profile(1), -1.0), "h: bandwidth -1.0 bit/s"),
-        (lambda: int8({"e": 2.0}), "codec int8: loss 2.0 at exit e"),
+        (lambda: Codec("int8", 0.25, {"e": 2.0}), "codec int8: loss 2.0 at exit e"),
         (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving .* 0.9"),
         (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "place mars"),
-        (lambda: plan_entry(replace(PROBLEM, objective=Objective.ENERGY)), "objective Energy: route tables"),
+        (
+            lambda: plan_entry(replace(PROBLEM, objective=OBJECTIVES["Latency"])),
+            "objective Latency: has no route",
+        ),
+        (lambda: plan_entry(replace(PROBLEM, objective=OBJECTIVES["Cost"])), "requires spec.prices"),
         (lambda: Weighted(()), "weighted bandwidths: no values"),
         (
             lambda: Model(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.graphs.catalogue import build
 from benchmarks.planner.networks import blocks, network, random_network
 from edge_planning import (
+    OBJECTIVES,
     Candidates,
     Cut,
     EntryProblem,
@@ -56,7 +57,7 @@ def problem(name: str) -> EntryProblem:
     return asked(model)
 
 
-def asked(model: Model, objective: Objective = Objective.LATENCY, slo: float = 1.0) -> EntryProblem:
+def asked(model: Model, objective: Objective = OBJECTIVES["Latency"], slo: float = 1.0) -> EntryProblem:
     return EntryProblem(
         *graph_problem(model, RASPBERRY_PI_3, DESKTOP),
         rtt=RTT,
@@ -82,7 +83,7 @@ def least(graph: Graph, output: str, bandwidth: float) -> float:
 
 
 def fastest(options: Candidates, bandwidth: float) -> float:
-    choice = choose(options, 1.0, bandwidth, Objective.LATENCY)
+    choice = choose(options, 1.0, bandwidth, OBJECTIVES["Latency"])
     assert choice is not None
     return choice.latency
 
@@ -116,7 +117,7 @@ def test_a_cut_of_two_tensors_is_chosen_where_it_is_the_fastest() -> None:
     graph = network(reads, [900_000, 1_200_000, 600_000, 8000, 7000, 600_000, 40], flops)
     given = asked(Model("block", exits_of(graph, {"final": ("t5", 0.9)}), graph))
     options = candidates(given)
-    choice = choose(options, 1.0, 1e6, Objective.LATENCY)
+    choice = choose(options, 1.0, 1e6, OBJECTIVES["Latency"])
     assert choice is not None
     assert options.name(choice.index) == "final@t2+t3"
     assert options.bits[choice.index] == 15_000 * 8
@@ -152,7 +153,7 @@ def test_a_residual_networks_table_keeps_edgents_rule(slo: float) -> None:
     model = residual_with_exits()
     graph = model.graph
     assert graph is not None
-    table = unlimited_table(asked(model, Objective.ACCURACY, slo))
+    table = unlimited_table(asked(model, OBJECTIVES["Accuracy"], slo))
     seen = set()
     for bandwidth in np.geomspace(2e5, 5e8, 40).tolist():
         times = {e.name: least(graph, e.output, bandwidth) for e in model.exits}
@@ -163,7 +164,7 @@ def test_a_residual_networks_table_keeps_edgents_rule(slo: float) -> None:
         else:
             assert route.exit == min(times, key=lambda name: times[name])
         seen.add(route.exit)
-    limited = plan_entry(asked(model, Objective.ACCURACY, slo))
+    limited = plan_entry(asked(model, OBJECTIVES["Accuracy"], slo))
     assert isinstance(limited, Plan)
     assert len(limited.table.routes) <= 4
     assert limited.table.accuracy <= table.accuracy + 1e-9

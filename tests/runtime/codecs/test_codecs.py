@@ -14,13 +14,16 @@ from hypothesis.extra import numpy as arrays
 from onnx import parser
 
 from benchmarks.graphs.small import camera_and_sensors, unet
-from edge_runtime.codecs.contracts import CODECS, FP16, FP32, INT8, wire_bytes, wire_tensors
+from edge_runtime.codecs.affine import PerChannel, PerItem
+from edge_runtime.codecs.contracts import FP32, names, wire_bytes, wire_tensors
+from edge_runtime.codecs.half import Half
 from edge_runtime.errors import BadRequest
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Tensor
 from networks import AS_WRITTEN, OPTIMIZED, Array, feeds_for, run, with_noise
 
+FP16, INT8, PER_CHANNEL, CODECS = Half.name, PerItem.name, PerChannel.name, names()
 POOL = Tensor("pool1", "FP32", (-1, 4, 8, 8))
 
 
@@ -45,7 +48,7 @@ def test_the_wire_has_its_own_names_and_types() -> None:
         Tensor("pool1:int8.scale", "FP32", (-1, 1)),
         Tensor("pool1:int8.zero", "UINT8", (-1, 1)),
     )
-    assert [wire_bytes([POOL], codec) for codec in CODECS] == [1024, 512, 256 + 5]
+    assert [wire_bytes([POOL], codec) for codec in CODECS] == [1024, 512, 256 + 5, 256 + 4 * 5]
 
 
 def test_whole_numbers_and_single_rows_are_never_encoded() -> None:
@@ -94,7 +97,7 @@ def test_each_codec_makes_other_bytes_and_each_time_the_same(chain_model: bytes)
         (decode, encode): graph.slice(["pool1"], ["pool2"], decode=decode, encode=encode)
         for decode, encode in product(CODECS, CODECS)
     }
-    assert len(set(made.values())) == 9
+    assert len(set(made.values())) == len(CODECS) ** 2
     for (decode, encode), data in made.items():
         assert Graph(chain_model).slice(["pool1"], ["pool2"], decode=decode, encode=encode) == data
 
@@ -154,6 +157,45 @@ def test_int8_gives_nothing_for_an_item_that_is_not_finite_and_the_others_as_eve
     np.testing.assert_allclose(back[[0, 2]], values[[0, 2]], atol=0.02)
 
 
+def test_each_channel_of_an_item_has_a_range_of_its_own() -> None:
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=(2, 3, 64)).astype(np.float32) * np.array([[[1e-3], [1], [1e3]]], np.float32)
+    graph = _identity(rank="N, 3, 64")
+    fine, wire = _there_and_back(graph, values, PER_CHANNEL)
+    coarse, _ = _there_and_back(graph, values, INT8)
+    assert {n: v.shape for n, v in wire.items()} == {
+        "t:int8-per-channel": (2, 3, 64),
+        "t:int8-per-channel.scale": (2, 3),
+        "t:int8-per-channel.zero": (2, 3),
+    }
+    spans = np.ptp(values, axis=2)
+    assert (np.abs(fine - values).max(axis=2) < 0.01 * spans).all()
+    assert (np.abs(coarse - values).max(axis=2)[:, 0] > 0.2 * spans[:, 0]).all()
+
+
+def test_a_channel_that_is_not_finite_leaves_the_other_channels_and_items_as_ever() -> None:
+    values = np.random.default_rng(8).normal(size=(2, 3, 4)).astype(np.float32)
+    values[1, 2, 0] = np.inf
+    back, wire = _there_and_back(_SAME, values, PER_CHANNEL)
+    assert np.isnan(wire["t:int8-per-channel.scale"]).tolist() == [[False] * 3, [False, False, True]]
+    assert np.isnan(back[1, 2]).all()
+    np.testing.assert_allclose(back[0], values[0], atol=0.02)
+    np.testing.assert_allclose(back[1, :2], values[1, :2], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        Tensor("dense", "FP32", (-1, 512)),
+        Tensor("pooled", "FP32", (-1, 512, 1, 1)),
+        Tensor("half", "FP16", (-1, 8, 2, 2)),
+        Tensor("open", "FP32", (-1, 8, -1, 16)),
+    ],
+)
+def test_channels_too_small_or_of_open_size_cross_as_they_are(tensor: Tensor) -> None:
+    assert wire_tensors([tensor], PER_CHANNEL) == (tensor,)
+
+
 def test_fp16_ends_at_its_largest_value_and_passes_on_what_is_no_number() -> None:
     values = np.array([[[np.nan, np.inf, -np.inf, 1e6]] * 3], np.float32)
     back, _ = _there_and_back(_SAME, values, FP16)
@@ -197,18 +239,18 @@ def test_other_floating_types_come_back_in_their_own(kind: str, codec: str) -> N
 @pytest.mark.parametrize("opset", [8, 11, 12, 13, 17, 18, 21])
 def test_the_operators_fit_the_models_opset(opset: int) -> None:
     values = np.linspace(-1, 1, 24).reshape(2, 3, 4).astype(np.float32)
-    for codec, error in ((FP16, 1e-3), (INT8, 0.01)):
+    for codec, error in ((FP16, 1e-3), (INT8, 0.01), (PER_CHANNEL, 0.01)):
         back, _ = _there_and_back(_identity(opset=opset), values, codec)
         np.testing.assert_allclose(back, values, atol=error)
 
 
 def test_an_opset_that_lacks_the_operators_is_refused() -> None:
-    for codec in (FP16, INT8):
+    for codec in (FP16, INT8, PER_CHANNEL):
         with pytest.raises(
-            BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7; export"
+            BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7: export"
         ):
             _identity(opset=7).slice(["x"], ["t"], encode=codec)
-    with pytest.raises(BadRequest, match='encode: "int4" is not a codec; use one of fp32, fp16, int8'):
+    with pytest.raises(BadRequest, match='encode: "int4" is not a codec: use one of fp32, fp16, int8'):
         _SAME.slice(["x"], ["t"], encode="int4")
 
 

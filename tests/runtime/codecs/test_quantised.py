@@ -25,15 +25,18 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from edge_runtime.codecs.contracts import FP16, INT8, is_encoded
+from edge_runtime.codecs.affine import PerChannel, PerItem
+from edge_runtime.codecs.contracts import is_encoded
 from edge_runtime.codecs.decoding import decoded
+from edge_runtime.codecs.half import Half
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
 from networks import Array, run
 from quantised import FLAT, SQUARE, Block, network
 
 BATCHES = (1, 2, 3, 4)
-STEP = {FP16: 2.0**-11, INT8: 0.51 / 255}  # of an item's range
+FP16, INT8, PER_CHANNEL = Half.name, PerItem.name, PerChannel.name
+STEP = {FP16: 2.0**-11, INT8: 0.51 / 255, PER_CHANNEL: 0.51 / 255}  # of an item's range
 
 
 def items(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
@@ -87,7 +90,7 @@ def check_hop(graph: Graph, cut: Sequence[str], output: str, codec: str, batches
                 *(a.astype(np.float64) for a in (found, right, other)), strict=True
             ):
                 wide = np.clip(exact, -65504, 65504) if codec == FP16 else exact
-                span = max(wide.max(), 0) - min(wide.min(), 0) if codec == INT8 else np.abs(wide).max()
+                span = max(wide.max(), 0) - min(wide.min(), 0) if codec != FP16 else np.abs(wide).max()
                 limit = step * span + 2 * np.abs(exact - before).max() + 1e-7
                 assert np.abs(row - wide).max() <= limit, (cut, codec, batch)
         answer, expected = optimized(tail, wire)[output], optimized(plain, arrived)[output]
@@ -109,7 +112,7 @@ def blocks_of(square: bool) -> st.SearchStrategy[tuple[bool, list[Block]]]:
     st.booleans().flatmap(blocks_of),
     st.sampled_from([13, 17, 18, 21]),
     st.integers(0, 2**16),
-    st.sampled_from([FP16, INT8]),
+    st.sampled_from([FP16, INT8, PER_CHANNEL]),
 )
 def test_no_listed_cut_of_a_quantised_network_gives_other_answers_with_a_codec(
     drawn: tuple[bool, list[Block]], opset: int, seed: int, codec: str
@@ -129,7 +132,7 @@ def test_the_optimizer_leaves_every_operator_of_a_codec_and_changes_no_other(
         for cut in graph.cuts("y")[1:]:
             plain = graph.slice(["x"], cut.tensors), graph.slice(cut.tensors, ["y"])
             right = [of_the_model(optimized_operators(data, tmp_path)) for data in plain]
-            for codec in (FP16, INT8):
+            for codec in (FP16, INT8, PER_CHANNEL):
                 head = graph.slice(["x"], cut.tensors, encode=codec)
                 tail = graph.slice(cut.tensors, ["y"], decode=codec)
                 for data, expected in zip((head, tail), right, strict=True):
@@ -192,7 +195,7 @@ def quantised(request: pytest.FixtureRequest, chain_model: bytes, tmp_path_facto
     return Graph((folder / "quantised.onnx").read_bytes())
 
 
-@pytest.mark.parametrize("codec", [FP16, INT8])
+@pytest.mark.parametrize("codec", [FP16, INT8, PER_CHANNEL])
 def test_a_model_from_the_tools_of_onnxruntime_is_cut_anywhere_with_any_codec(
     quantised: Graph, codec: str
 ) -> None:

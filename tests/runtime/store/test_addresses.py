@@ -25,8 +25,8 @@ from edge_runtime.errors import (
     Unreachable,
     UnsupportedScheme,
 )
-from edge_runtime.store.addresses import address_of
 from edge_runtime.store.blobs import Blobs
+from edge_runtime.store.schemes import address_of, source_of
 from edge_runtime.store.sources import fetch
 
 CONTENT = b"the bytes of a model"
@@ -222,4 +222,4 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path, blobs: Blobs, name: st
     ],
 )
 def test_data_lies_beside_its_model_and_is_asked_with_the_same_query(uri: str, beside: str) -> None:
-    assert address_of(uri, "x").beside("d e").target == beside
+    assert source_of(address_of(uri, "x")).beside(address_of(uri, "x"), "d e").target == beside

@@ -10,7 +10,10 @@ import pytest
 from onnx import NodeProto, helper, numpy_helper
 
 from edge_runtime.codecs import nodes
-from edge_runtime.codecs.contracts import CODECS, FP16, FP32, INT8, scale_name, zero_name
+from edge_runtime.codecs.affine import PerItem, zero_name
+from edge_runtime.codecs.contracts import FP32
+from edge_runtime.codecs.definitions import scale_name
+from edge_runtime.codecs.half import Half
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph, writing
@@ -18,6 +21,8 @@ from edge_runtime.store.codec_accuracies import CodecAccuracy, Refusal, measure_
 from edge_runtime.tensors import Tensor
 from networks import Array, info, model_of
 
+FP16, INT8 = Half.name, PerItem.name
+CODECS = (FP32, FP16, INT8)  # these cuts have no channels
 SAMPLES = np.random.default_rng(3).normal(size=(120, 16)).astype(np.float32)
 
 

@@ -75,7 +75,7 @@ async def test_a_slice_is_another_with_every_codec_on_either_side(
 @pytest.mark.parametrize(
     ("change", "reason", "words"),
     [
-        ({"encode": "int4"}, "BadRequest", 'encode: "int4" is not a codec; use one of fp32, fp16, int8'),
+        ({"encode": "int4"}, "BadRequest", 'encode: "int4" is not a codec: use one of fp32, fp16, int8'),
         ({"decode": 8}, "BadRequest", "decode: 8 is not a codec"),
         ({"inputs": ["conv1"], "outputs": ["image"]}, "UnknownTensor", "conv1 is computed from image"),
         ({"inputs": ["pool2"], "outputs": ["pool1"]}, "UnknownTensor", "is computed from pool1"),

@@ -18,7 +18,7 @@ from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.graphs.models import Exit
 from edge_planning.plans import route_name
-from edge_planning.problems import Codec, Helper
+from edge_planning.problems import FREE, Codec, Helper, Prices
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -78,6 +78,8 @@ class Candidates:
         threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
             head, tail and bits are those of the percentile, mean_head, mean_tail and mean_bits the means.
         memory: Bytes needed at the entry node.
+        worth: Value of a response in time to the problem's objective, above 0 and at most 1.
+        prices: What `costs` are made of.
     """
 
     exits: tuple[Exit, ...]
@@ -106,6 +108,8 @@ class Candidates:
     mean_bits: Floats
     threshold: Floats
     memory: Floats
+    worth: Floats
+    prices: Prices = FREE
 
     def __len__(self) -> int:
         return len(self.exit)
@@ -139,6 +143,13 @@ class Candidates:
             sending = np.where(np.isinf(transfers), np.inf, self.joules_per_second * transfers)
         energies: Floats = self.joules + sending
         return energies
+
+    def costs(self, bandwidth: float) -> Floats:
+        """Returns the mean price of a request at a bandwidth in bit/s, in the currency of the prices."""
+        prices = self.prices
+        costs: Floats = self.mean_tail * prices.triton_second
+        costs = costs + self.mean_bits * (prices.uplink_gigabyte / 8e9)
+        return costs + self.energies(bandwidth) * prices.joule if prices.joule else costs
 
     def bottlenecks(self, bandwidth: float) -> Floats:
         """Returns the seconds of the slowest stage or hop at a bandwidth: 1 / throughput (DADS)."""
@@ -212,13 +223,13 @@ class Candidates:
     def select(self, keep: Mask | Integers) -> "Candidates":
         """Returns the candidates selected by a mask or indices."""
         columns = {name: getattr(self, name)[keep] for name in COLUMNS}
-        return Candidates(self.exits, self.codecs, self.helpers, **columns)
+        return Candidates(self.exits, self.codecs, self.helpers, **columns, prices=self.prices)
 
     def _cut(self, index: int, cut: int) -> str | None:
         return None if cut == LOCAL else self.exits[int(self.exit[index])].cuts[cut].name
 
 
-COLUMNS = tuple(field.name for field in fields(Candidates))[3:]
+COLUMNS = tuple(field.name for field in fields(Candidates))[3:-1]
 
 
 def _transfers(bits: Floats, bandwidth: float) -> Floats:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.choosing.candidates import Candidates, Floats, Integers
-from edge_planning.choosing.objectives import RANKINGS
 from edge_planning.errors import BadValueError, require
-from edge_planning.problems import Objective
+from edge_planning.objectives import ACCURACY, Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Choice:
 
 
 def choose(
-    options: Candidates, deadline: float, bandwidth: float, objective: Objective = Objective.ACCURACY
+    options: Candidates, deadline: float, bandwidth: float, objective: Objective = ACCURACY
 ) -> Choice | None:
     """Returns the choice at a bandwidth in bit/s (0: no link), or None if every candidate needs the link.
 
@@ -36,10 +35,10 @@ def choose(
     latencies = options.latencies(bandwidth)
     if not np.isfinite(latencies).any():
         return None
-    ranking, met = RANKINGS[objective], latencies <= deadline
-    left = np.flatnonzero(met if ranking.in_time and met.any() else np.isfinite(latencies))
-    keys = ranking.keys(options, bandwidth)
-    if ranking.in_time and not met.any():
+    met = latencies <= deadline
+    left = np.flatnonzero(met if objective.in_time and met.any() else np.isfinite(latencies))
+    keys = objective.keys(options, bandwidth)
+    if objective.in_time and not met.any():
         keys = (latencies, -options.accuracy)
     for key in (*keys, options.bits):
         values = key[left]

@@ -11,11 +11,12 @@ from edge_planning.choosing.sentences import (
     seconds_text,
     shortfall,
 )
-from edge_planning.choosing.tables import best_table, full_map, full_value, limited_map, useful, value
+from edge_planning.choosing.tables import accuracy_in_time, best_table, full_map, limited_map, useful
 from edge_planning.costs.queueing import OVERLOADED
-from edge_planning.errors import require
+from edge_planning.errors import BadObjectiveError, require
+from edge_planning.objectives import OBJECTIVES
 from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
-from edge_planning.problems import EntryProblem, Objective
+from edge_planning.problems import EntryProblem
 
 
 def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
@@ -25,11 +26,20 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
     has a minimum accuracy, it is infeasible, since late responses do not count.
 
     Raises:
-        BadValueError: The objective is not accuracy; tables exist for no other.
+        BadObjectiveError: The objective needs prices or power that are not declared, or has no route tables.
     """
+    objective = problem.objective
+    tabled = ", ".join(name for name, each in OBJECTIVES.items() if each.worth is not None)
     require(
-        problem.objective is Objective.ACCURACY,
-        f"objective {problem.objective}: route tables require Accuracy: use choose() for other objectives",
+        objective.worth is not None,
+        f"objective {objective}: has no route tables: use one of {tabled}, or choose()",
+        BadObjectiveError,
+    )
+    missing = objective.missing(problem)
+    require(
+        not missing,
+        f'spec.optimize: "{objective}" requires {missing} of the DevicePool for node {problem.node}',
+        BadObjectiveError,
     )
     every = candidates(problem)
     if not len(every):
@@ -69,8 +79,8 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     """Returns at most problem.tables.routes routes of the candidates, highest bandwidth first."""
     deadline, limits = problem.slo.latency, problem.tables
     chosen = best_table(options, deadline, limits)
-    accuracy, _ = value(options, chosen, deadline, limits)
-    ranges = limited_map(options, chosen, deadline).merged()
+    found = limited_map(options, chosen, deadline)
+    accuracy, ranges = accuracy_in_time(options, found, limits), found.merged()
     routes = _routes(problem, options, ranges)
     home = [index for index in chosen if options.local[index]]
     if home and routes[-1].cut is not None:
@@ -79,7 +89,7 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     return RouteTable(
         routes=routes,
         accuracy=accuracy,
-        loss=max(full_value(options, deadline, limits)[0] - accuracy, 0.0),
+        loss=max(accuracy_in_time(options, full_map(options, deadline), limits) - accuracy, 0.0),
     )
 
 
@@ -87,9 +97,9 @@ def unlimited_table(problem: EntryProblem) -> RouteTable:
     """Returns Edgent's choice in every range of bandwidth; a candidate can be in several."""
     options = useful(candidates(problem))
     deadline = problem.slo.latency
-    ranges = full_map(options, deadline).merged()
-    routes = _routes(problem, options, ranges)
-    return RouteTable(routes, full_value(options, deadline, problem.tables)[0], 0.0)
+    found = full_map(options, deadline)
+    routes = _routes(problem, options, found.merged())
+    return RouteTable(routes, accuracy_in_time(options, found, problem.tables), 0.0)
 
 
 def _routes(problem: EntryProblem, options: Candidates, ranges: list[tuple[int, float]]) -> tuple[Route, ...]:
@@ -124,6 +134,8 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         second_cut=options.second_tensor(index),
         middle=None if options.helper[index] == NONE else float(options.middle[index]),
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
+        worth=float(options.worth[index]),
+        cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
     )
 
 

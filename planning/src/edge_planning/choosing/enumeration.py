@@ -1,6 +1,8 @@
 """Enumerates candidates: exit x cut x codec x up to three tiers, vectorized over the cuts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from edge_planning.choosing.candidates import COLUMNS, LOCAL, NONE, Candidates, Integers, Mask
 from edge_planning.choosing.confidences import leaving_early
 from edge_planning.choosing.exit_costs import Rows, Work, rows, usable_codecs, work_of
-from edge_planning.problems import EntryProblem, Mode, Objective, Privacy
+from edge_planning.problems import EntryProblem, Mode, Privacy
 
 WHOLE = ("exit", "cut", "helper", "second", "first_codec", "codec")
 
@@ -31,8 +33,16 @@ def candidates(problem: EntryProblem) -> Candidates:
         if found
         else np.zeros(0, dtype=np.int64 if name in WHOLE else np.float64)
         for name in COLUMNS
+        if name != "worth"
     }
-    return Candidates(problem.model.exits, problem.codecs, problem.helpers, **columns)
+    columns["worth"] = columns["accuracy"]  # until the objective has seen all columns
+    made = Candidates(problem.model.exits, problem.codecs, problem.helpers, **columns, prices=problem.prices)
+    worth = problem.objective.worth
+    if worth is None:
+        return made
+    # Tables need one worth for all bandwidths: that in the middle of the range.
+    middle = sqrt(problem.tables.low * problem.tables.high)
+    return replace(made, worth=worth(made, middle))
 
 
 def _ways(work: Work, *, full: bool) -> Iterator[Rows]:
@@ -68,7 +78,7 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
     """Yields rows of entry node and intermediate node, and of all three tiers if there is Triton."""
     problem = work.problem
     codecs = usable_codecs(work)
-    simple = problem.objective in (Objective.ACCURACY, Objective.LATENCY)
+    simple = problem.objective.latency_and_accuracy
     load = problem.helpers[helper].load
     limited = np.isfinite(load.memory) and bool(problem.model.memory)
     for first in codecs:

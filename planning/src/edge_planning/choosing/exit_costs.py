@@ -101,7 +101,7 @@ def rows(
     remote = last < end
     head, tail = work.entry[at], work.remote[last]
     sender, receiver = problem.codecs[first], problem.codecs[codec]
-    bits = work.size[last] * 8.0 * receiver.ratio
+    bits = sent_bytes(receiver, work)[last] * 8.0
     fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
     percentile = problem.slo.percentile
@@ -116,7 +116,7 @@ def rows(
     if helper != NONE:
         place, seconds = problem.helpers[helper], work.helpers[helper]
         middle = seconds[last] - seconds[at]
-        sent = work.size[at] * 8.0 * sender.ratio
+        sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         variance = _variance(place.profile, work.exit)
@@ -157,6 +157,17 @@ def rows(
         "threshold": np.full(len(cut), np.nan),
         "memory": work.memory[at],
     }
+
+
+def sent_bytes(codec: Codec, work: Work) -> Floats:
+    """Returns the bytes that a codec sends at each cut of an exit, and 0 at the output."""
+    sizes: Floats = work.size * codec.ratio
+    if codec.sizes is not None:
+        found = (codec.sizes.get((work.exit.name, cut.name)) for cut in work.exit.cuts)
+        for n, size in enumerate(found):
+            if size is not None:
+                sizes[n] = size
+    return sizes
 
 
 def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Floats:

@@ -1,6 +1,5 @@
 """Explains the choice at one bandwidth, as a value and as a text table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,12 +10,12 @@ from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.sentences import nothing_allowed, seconds_text, shortfall
 from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
-from edge_planning.problems import EntryProblem, Objective
+from edge_planning.problems import EntryProblem
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A candidate: latency (s, by part), energy of the entry node (J), and why it lost (None: it won)."""
+    """A candidate: latency (s, by part), energy of the entry node (J), why it lost (None: it won), cost."""
 
     name: str
     exit: str
@@ -25,6 +24,7 @@ class Line:
     accuracy: float
     energy: float
     reason: str | None
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | N
     options = candidates(problem)
     if not len(options):
         return Explanation(service, node, at, (), None, (nothing_allowed(problem),))
-    latencies, energies = options.latencies(at), options.energies(at)
+    latencies, energies, costs = options.latencies(at), options.energies(at), options.costs(at)
     choice = choose(options, problem.slo.latency, at, problem.objective)
     order = np.argsort(latencies, kind="stable").tolist()
     if choice is not None:
@@ -91,6 +91,7 @@ def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | N
             accuracy=float(options.accuracy[i]),
             energy=float(energies[i]),
             reason=_reason(problem, options, i, choice, at),
+            cost=float(costs[i]),
         )
         for i in order
     )
@@ -117,33 +118,16 @@ def _reason(
         return None
     best, latency = options.name(choice.index), float(options.latencies(bandwidth)[i])
     late = latency > problem.slo.latency
-    if late and choice.met and problem.objective in (Objective.ACCURACY, Objective.ENERGY):
+    if late and choice.met and problem.objective.in_time:
         return f"misses {seconds_text(problem.slo.latency)}"
-    compared: Sequence[tuple[str, float, float]] = _comparisons(problem, options, i, choice, bandwidth)
-    for words, mine, other in compared:
-        if mine > other:
-            return f"{best} {words}"
+    objective = problem.objective
+    keys, words = objective.keys(options, bandwidth), objective.words
+    if objective.in_time and not choice.met:
+        keys, words = (options.latencies(bandwidth), -options.accuracy), ("is faster", "is more accurate")
+    for key, why in zip(keys, words, strict=True):
+        if key[i] > key[choice.index]:
+            return f"{best} {why}"
     return f"{best} is equally good and sends less"
-
-
-def _comparisons(
-    problem: EntryProblem, options: Candidates, i: int, choice: Choice, bandwidth: float
-) -> Sequence[tuple[str, float, float]]:
-    def both(values: Sequence[float]) -> tuple[float, float]:
-        return float(values[i]), float(values[choice.index])
-
-    accuracy = ("is more accurate", *both((-options.accuracy).tolist()))
-    latency = ("is faster", *both(options.latencies(bandwidth).tolist()))
-    match problem.objective:
-        case Objective.LATENCY:
-            return latency, accuracy
-        case Objective.ENERGY if choice.met:
-            return ("takes less energy", *both(options.energies(bandwidth).tolist())), accuracy, latency
-        case Objective.THROUGHPUT:
-            slowest = both(options.bottlenecks(bandwidth).tolist())
-            return ("has a shorter bottleneck", *slowest), accuracy, latency
-        case _:
-            return (accuracy, latency) if choice.met else (latency, accuracy)
 
 
 def _remedies(problem: EntryProblem, options: Candidates, bandwidth: float) -> tuple[str, ...]:

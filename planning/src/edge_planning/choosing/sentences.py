@@ -130,7 +130,7 @@ def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Rout
     """Returns every candidate that is not in the table, with what beat it."""
     taken = {route.name for route in routes}
     thresholds = options.thresholds(problem.slo.latency).tolist()
-    least, accuracy = options.intercept.tolist(), options.accuracy.tolist()
+    least, accuracy, worth = options.intercept.tolist(), options.accuracy.tolist(), options.worth.tolist()
     names = [options.name(i) for i in range(len(options))]
     return tuple(
         Rejection(
@@ -139,7 +139,7 @@ def rejections(problem: EntryProblem, options: Candidates, routes: Sequence[Rout
             cut=options.tensor(i),
             accuracy=accuracy[i],
             met_from=_within(thresholds[i], problem),
-            reason=_reason(problem, accuracy[i], least[i], thresholds[i], routes),
+            reason=_reason(problem, (worth[i], accuracy[i]), least[i], thresholds[i], routes),
         )
         for i, name in enumerate(names)
         if name not in taken
@@ -151,7 +151,11 @@ def _within(threshold: float, problem: EntryProblem) -> float | None:
 
 
 def _reason(
-    problem: EntryProblem, accuracy: float, least: float, threshold: float, routes: Sequence[Route]
+    problem: EntryProblem,
+    value: tuple[float, float],
+    least: float,
+    threshold: float,
+    routes: Sequence[Route],
 ) -> str:
     deadline = seconds_text(problem.slo.latency)
     if least >= OVERLOADED:
@@ -164,8 +168,10 @@ def _reason(
     for route in routes:
         if route.met_from is not None and route.met_from <= threshold:
             from_ = "always" if route.met_from == 0 else f"from {bandwidth_text(route.met_from)}"
-            if route.accuracy > accuracy:
-                return f"meets {deadline} {since}; {route.name} meets it {from_} and is more accurate"
-            if route.accuracy == accuracy:
-                return f"meets {deadline} {since}; {route.name} meets it {from_} and is as accurate"
+            best = (route.accuracy if route.worth is None else route.worth, route.accuracy)
+            if best == value:
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and is as good"
+            if best > value:
+                why = problem.objective.words[0] if best[0] > value[0] else "is more accurate"
+                return f"meets {deadline} {since}; {route.name} meets it {from_} and {why}"
     return f"meets {deadline} {since}; a table of {problem.tables.routes} routes is better without it"

@@ -7,18 +7,18 @@ gives the whole map.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge_planning.choosing.candidates import Candidates, Floats, Integers, Mask
-from edge_planning.choosing.choices import choose
 from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.problems import Tables
 
-Line = tuple[float, float, float, float]  # intercept, bits, accuracy, least bandwidth
-Columns = tuple[Floats, Floats, Floats]  # the same without the last
+Line = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
+Columns = tuple[Floats, Floats, Floats]  # intercept, bits, worth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> 
 
 
 def _lines(options: Candidates) -> list[Line]:
-    columns = (options.intercept, options.bits, options.accuracy, options.least_bandwidth)
+    columns = (options.intercept, options.bits, options.worth, options.accuracy, options.least_bandwidth)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -58,7 +58,7 @@ def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> M
     """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
     points = {0.0}
     for n, i in enumerate(chosen):
-        seconds, bits, _, least = lines[i]
+        seconds, bits, _, _, least = lines[i]
         points.add(least)
         if bits > 0 and deadline > seconds:
             points.add(bits / (deadline - seconds))
@@ -84,12 +84,12 @@ def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> M
 def _pick(
     lines: Sequence[Line], chosen: Sequence[int], deadline: float, bandwidth: float
 ) -> tuple[int, bool]:
-    best, index = (True, 0.0, math.inf), chosen[0]
+    best, index = (True, 0.0, 0.0, math.inf), chosen[0]
     for i in chosen:
-        seconds, bits, accuracy, least = lines[i]
+        seconds, bits, worth, accuracy, least = lines[i]
         latency = seconds + bits / bandwidth + OVERLOADED * (bandwidth < least)
         late = latency > deadline
-        key = (late, 0.0 if late else -accuracy, latency)
+        key = (late, 0.0, 0.0, latency) if late else (late, -worth, -accuracy, latency)
         if key < best:
             best, index = key, i
     return index, not best[0]
@@ -98,10 +98,13 @@ def _pick(
 def useful(options: Candidates) -> Candidates:
     """Returns the local candidates, and those that are the fastest of their exit and accuracy somewhere.
 
-    Under load, a candidate that sends more can be excluded where one between the two is not, so all that no
-    other beats in both latency and bytes are kept.
+    If the objective is not accuracy, these are the local candidates, and those that no other equals or beats
+    in latency, bytes and worth. Under load, a candidate that sends more can be excluded where one between the
+    two is not, so all that no other beats in both latency and bytes are kept.
     """
     kept: list[int] = list(np.flatnonzero(options.local))
+    if not np.array_equal(options.worth, options.accuracy):
+        return options.select(np.array(sorted({*kept, *_undominated(options)}), dtype=np.int64))
     intercept, bits = options.intercept.tolist(), options.bits.tolist()
     alike: dict[tuple[int, float], list[int]] = {}
     loaded = bool(np.any(options.least_bandwidth > 0))
@@ -116,14 +119,15 @@ def useful(options: Candidates) -> Candidates:
 def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int]:
     """Returns the indices of the best table: at most limits.routes candidates, including the local one.
 
-    The best table has the highest expected accuracy of responses in time over the distribution of bandwidth.
+    The best table has the highest expected worth of responses in time over the distribution of bandwidth; if
+    accuracy is the objective, that is the expected accuracy.
     This part is exact (a dynamic program over the exits' thresholds) among the tables whose thresholds differ
     by a factor of at least limits.safety, except that routes that add less than limits.least_accuracy are
     left out. Among equals, the mean latency decides; a local search adds and exchanges candidates.
     """
     local = _local(options, deadline)
     room = limits.routes - len(local)
-    chosen = _most_accurate(options, local, deadline, room, limits)
+    chosen = _worthiest(options, local, deadline, room, limits)
     if not local and not chosen:
         chosen = [int(np.argmin(options.latencies(limits.high)))]
     others = [i for i in range(len(options)) if not options.local[i]]
@@ -133,48 +137,42 @@ def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int
     while improved:
         improved = False
         for least_gain, trial in _neighbours(chosen, others, room, limits.least_gain):
-            accuracy, latency = _value(columns, _limited(lines, [*local, *trial], deadline), limits)
-            if accuracy >= best[0] - 1e-12 and latency < best[1] * (1 - least_gain):
-                best, chosen, improved = (accuracy, latency), trial, True
+            worth, latency = _value(columns, _limited(lines, [*local, *trial], deadline), limits)
+            if worth >= best[0] - 1e-12 and latency < best[1] * (1 - least_gain):
+                best, chosen, improved = (worth, latency), trial, True
     return [*local, *chosen]
 
 
 def value(options: Candidates, chosen: Sequence[int], deadline: float, limits: Tables) -> tuple[float, float]:
-    """Returns (expected accuracy of responses in time, mean latency in s) over the bandwidth distribution."""
+    """Returns (expected worth of responses in time, mean latency in s) over the bandwidth distribution."""
     return _value(_columns(options), limited_map(options, chosen, deadline), limits)
 
 
-def full_value(options: Candidates, deadline: float, limits: Tables) -> tuple[float, float]:
-    """Returns the same for a table of unlimited size."""
-    return _value(_columns(options), full_map(options, deadline), limits)
-
-
 def _columns(options: Candidates) -> Columns:
-    return options.intercept, options.bits, options.accuracy
+    return options.intercept, options.bits, options.worth
 
 
 def _value(columns: Columns, found: Map, limits: Tables) -> tuple[float, float]:
     high = np.append(found.starts[1:], np.inf)
     share = limits.bandwidths.share(found.starts, high)
-    accuracy = float(np.sum(share * np.where(found.met, columns[2][found.index], 0.0)))
+    worth = float(np.sum(share * np.where(found.met, columns[2][found.index], 0.0)))
     inverse = limits.bandwidths.inverse(found.starts, high)
     seconds = share * columns[0][found.index] + columns[1][found.index] * inverse
-    return accuracy, float(np.sum(seconds))
+    return worth, float(np.sum(seconds))
 
 
 def _local(options: Candidates, deadline: float) -> list[int]:
-    at_home = np.flatnonzero(options.local)
-    chosen = choose(options.select(at_home), deadline, 0.0)
-    return [int(at_home[chosen.index])] if chosen else []
+    at_home = np.flatnonzero(options.local).tolist()
+    return [_pick(_lines(options), at_home, deadline, 1.0)[0]] if at_home else []
 
 
-def _most_accurate(
+def _worthiest(
     options: Candidates, local: list[int], deadline: float, room: int, limits: Tables
 ) -> list[int]:
-    """Returns the exact best set of at most `room` candidates, by expected accuracy in time."""
-    floor = max((float(options.accuracy[i]) for i in local if options.intercept[i] <= deadline), default=0.0)
+    """Returns the exact best set of at most `room` candidates, by expected worth in time."""
+    floor = max((float(options.worth[i]) for i in local if options.intercept[i] <= deadline), default=0.0)
     steps = _staircase(options, floor, deadline, limits.high)
-    accuracy = [*(float(options.accuracy[i]) for i in steps), floor]  # [-1]: before the first step
+    worth = [*(float(options.worth[i]) for i in steps), floor]  # [-1]: before the first step
     low = limits.low if limits.distribution is None else 0.0  # a given distribution can reach below
     starts = [max(float(start), low) for start in options.thresholds(deadline)[steps]]
     share = limits.bandwidths.share(np.array(starts), np.full(len(starts), np.inf)).tolist()
@@ -184,9 +182,7 @@ def _most_accurate(
     best = ways[-1]
     for _ in range(room):
         longer = {
-            n: max(
-                (gain + (accuracy[n] - accuracy[last]) * share[n], [*way, n]) for last, (gain, way) in before
-            )
+            n: max((gain + (worth[n] - worth[last]) * share[n], [*way, n]) for last, (gain, way) in before)
             for n in range(len(steps))
             if (before := [(m, way) for m, way in ways.items() if m < n and starts[m] * apart <= starts[n]])
         }
@@ -198,14 +194,20 @@ def _most_accurate(
 
 
 def _staircase(options: Candidates, floor: float, deadline: float, high: float) -> list[int]:
-    """Returns candidates by rising threshold (below high), each more accurate than floor and those before."""
-    thresholds = options.thresholds(deadline)
+    """Returns candidates by rising threshold (below high), each worth more than floor and those before."""
+    thresholds, worth = options.thresholds(deadline), options.worth
     steps: list[int] = []
-    for i in np.lexsort((options.intercept, -options.accuracy, thresholds)):
-        if thresholds[i] < high and options.accuracy[i] > floor:
+    for i in np.lexsort((options.intercept, -options.accuracy, -worth, thresholds)):
+        if thresholds[i] < high and worth[i] > floor:
             steps.append(int(i))
-            floor = float(options.accuracy[i])
+            floor = float(worth[i])
     return steps
+
+
+def accuracy_in_time(options: Candidates, found: Map, limits: Tables) -> float:
+    """Returns the expected accuracy of responses in time (0 for late ones) over the bandwidths."""
+    share = limits.bandwidths.share(found.starts, np.append(found.starts[1:], np.inf))
+    return float(np.sum(share * np.where(found.met, options.accuracy[found.index], 0.0)))
 
 
 def _neighbours(
@@ -224,9 +226,11 @@ def _mapped(options: Candidates, deadline: float) -> Map:
     starts = np.concatenate(([0.0], np.unique(points[np.isfinite(points) & (points > 0)])))
     latencies = _latencies(options, _middles(starts))
     met = latencies <= deadline
-    accuracy = np.where(met, options.accuracy, -1.0)
-    top = accuracy.max(axis=1, keepdims=True)
-    index = np.argmin(np.where((accuracy == top), latencies, np.inf), axis=1)
+    top = met
+    for key in (options.worth, options.accuracy):
+        values = np.where(top & met, key, -1.0)
+        top = values == values.max(axis=1, keepdims=True)
+    index = np.argmin(np.where(top, latencies, np.inf), axis=1)
     return Map(starts, index, np.any(met, axis=1))
 
 
@@ -272,6 +276,22 @@ def _front(bits: list[float], indices: list[int]) -> list[int]:
     for i in indices:
         if not kept or bits[i] < bits[kept[-1]]:
             kept.append(i)
+    return kept
+
+
+def _undominated(options: Candidates) -> list[int]:
+    """Returns the candidates that no other equals or beats in intercept, bits and worth."""
+    kept: list[int] = []
+    sent, worths = list[float](), list[float]()  # of the best so far: both rise
+    bits, worth = options.bits.tolist(), options.worth.tolist()
+    for i in np.lexsort((-options.accuracy, -options.worth, options.bits, options.intercept)).tolist():
+        at = bisect_right(sent, bits[i])
+        if at and worths[at - 1] >= worth[i]:
+            continue
+        kept.append(i)
+        at = bisect_left(sent, bits[i])
+        end = bisect_right(worths, worth[i])
+        sent[at : max(at, end)], worths[at : max(at, end)] = [bits[i]], [worth[i]]
     return kept
 
 

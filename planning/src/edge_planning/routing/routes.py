@@ -1,8 +1,9 @@
 """Selects the route of the next request. Pure: time and link state are arguments.
 
-The value of a route is its accuracy times the probability that its response is in time, plus the value of the
-fallback times the probability that it is not. The probability is the share of recent transfers that would
-have carried the request's bytes in the remaining time, given their deviations from the link's estimate.
+The value of a route is its worth (accuracy, unless the service optimizes something else) times the
+probability that its response is in time, plus the value of the fallback times the probability that it is not.
+The probability is the share of recent transfers that would have carried the request's bytes in the remaining
+time, given their deviations from the link's estimate.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class RouteRequirement:
     Attributes:
         min_bandwidth: Bandwidth in bit/s from which the plan uses the route.
         remote: Whether a hop crosses the measured link. Hops between edge nodes do not.
-        accuracy: Accuracy of its response.
+        worth: Value of its response, from 0 to 1.
         latency: Predicted latency in seconds at min_bandwidth.
         here: Predicted compute time in seconds at this node.
         beyond: Predicted seconds that are neither this node's nor the measured link's.
@@ -41,7 +42,7 @@ class RouteRequirement:
 
     min_bandwidth: float
     remote: bool
-    accuracy: float = 0.0
+    worth: float = 0.0
     latency: float = 0.0
     here: float = 0.0
     beyond: float = 0.0
@@ -69,7 +70,7 @@ class RouteRequest:
         deadline: Time that it has, in seconds.
         wait: Seconds until this node can start it.
         here: Recent compute time of this node in seconds, for each route. Default: as predicted.
-        fallbacks: For each route, the accuracy of its fallback and the seconds that it takes after this
+        fallbacks: For each route, the worth of its fallback and the seconds that it takes after this
             node's part; None if there is no fallback.
     """
 
@@ -148,7 +149,7 @@ def expected_value(
     fallback = _fallback(requirement, index, request)
     likely, seconds = _chance_and_latency(requirement, index, link, request, fallback is not None, factor)
     otherwise = -MISS_PRICE if fallback is None else fallback[0] - WASTE
-    return requirement.accuracy * likely + otherwise * (1 - likely), seconds
+    return requirement.worth * likely + otherwise * (1 - likely), seconds
 
 
 def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:

@@ -1,9 +1,7 @@
-"""What a cut's tensors are called on a hop, and what they are there, codec by codec.
+"""The names, datatypes and shapes of a cut's tensors on a hop, which both sides derive from the codec.
 
-fp32: as they are. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
-`<name>:int8.scale` (FP32) and `<name>:int8.zero` (UINT8), one of each per item of the batch, so that an item
-is decoded to the same values whatever it is batched with. Tensors of other datatypes, those of fewer than two
-dimensions and those without any value are never encoded.
+A tensor that a codec encodes crosses as `<name>:<codec>`, and as `<name>:<codec>.<part>` if there are more of
+them. Others cross as they are.
 """
 
 from __future__ import annotations
@@ -13,96 +11,98 @@ from typing import Final
 
 import numpy as np
 
+from edge_api.placements import UNENCODED
 from edge_api.words import shown
+from edge_runtime.codecs import registry
+from edge_runtime.codecs.definitions import Codec, scale_name
 from edge_runtime.errors import BadRequest
-from edge_runtime.tensors import Array, Tensor, width
+from edge_runtime.tensors import Array, Tensor
 
-FP32: Final = "fp32"
-FP16: Final = "fp16"
-INT8: Final = "int8"
-CODECS: Final = (FP32, FP16, INT8)
-FORM: Final = 2
-"""Of the operators that codecs are made of: what was made or measured with others is made again."""
+FP32: Final = UNENCODED
 
-_FLOATING: Final = ("FP32", "FP16", "FP64")
-_MIN_RANK: Final = 2
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all codecs, the one that changes nothing first."""
+    return (FP32, *registry.CODECS)
 
 
 def check_codec(codec: object, field: str = "codec") -> str:
-    """The codec itself; BadRequest when it is none."""
-    if not isinstance(codec, str) or codec not in CODECS:
-        raise unknown_codec(codec, field)
+    """Returns the codec's name; BadRequest if there is no such codec."""
+    if not isinstance(codec, str) or codec not in names():
+        raise BadRequest(f"{field}: {shown(codec)} is not a codec: use one of {', '.join(names())}")
     return codec
 
 
-def unknown_codec(codec: object, field: str = "codec") -> BadRequest:
-    """The error that names what is not a codec."""
-    return BadRequest(f"{field}: {shown(codec)} is not a codec; use one of {', '.join(CODECS)}")
+def codec_of(name: str) -> Codec | None:
+    """Returns the codec with a name, None for the one that changes nothing; BadRequest if there is none."""
+    return registry.CODECS.get(check_codec(name))
 
 
-def is_encoded(tensor: Tensor, codec: str) -> bool:
+def form_of(name: str) -> int:
+    """Returns the form of a codec's operators; results made with another form are made again."""
+    codec = codec_of(name)
+    return 0 if codec is None else codec.form
+
+
+def forms() -> dict[str, int]:
+    """Returns the forms of all codecs by name."""
+    return {name: form_of(name) for name in names()}
+
+
+def check_opset(name: str, opset: int) -> None:
+    """Raises BadRequest if a model's opset lacks the operators of a codec."""
+    codec = codec_of(name)
+    if codec is not None and opset < codec.least_opset:
+        raise BadRequest(
+            f"codec: {name} needs opset {codec.least_opset} or later, the model has {opset}: "
+            f"export it again, or use {FP32}"
+        )
+
+
+def is_encoded(tensor: Tensor, name: str) -> bool:
     """Whether a codec changes a tensor of a cut."""
-    if codec == FP32 or tensor.datatype not in _FLOATING or len(tensor.shape) < _MIN_RANK:
-        return False
-    if 0 in tensor.shape:
-        return False
-    return width(tensor.datatype) > 2 or codec == INT8
+    codec = codec_of(name)
+    return codec is not None and codec.encodes(tensor)
 
 
-def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
-    """What a tensor is called once encoded. No name that is `taken` is this one, or this one, a dot and more:
-    so the codec calls what belongs to it.
+def wire_name(tensor: str, codec: str, taken: Collection[str]) -> str:
+    """Returns the name of an encoded tensor.
+
+    No name in `taken` is this name, or this name, a dot and more: such names are free for the codec.
     """
-    found = f"{name}:{codec}"
+    found = f"{tensor}:{codec}"
     while any(n == found or n.startswith(f"{found}.") for n in taken):
         found += "_"
     return found
 
 
-def scale_name(wire: str) -> str:
-    """The name of an int8 tensor's scales."""
-    return f"{wire}.scale"
-
-
-def zero_name(wire: str) -> str:
-    """The name of an int8 tensor's zero points."""
-    return f"{wire}.zero"
-
-
 def wire_tensors(cut: Sequence[Tensor], codec: str, taken: Collection[str] = ()) -> tuple[Tensor, ...]:
-    """The tensors that cross a hop for the tensors of a cut, in order; `taken` are the graph's names."""
-    return tuple(t for tensor in cut for t in _encoded(tensor, codec, taken))
+    """Returns the tensors that cross a hop for the tensors of a cut, in order; `taken`: the graph's names."""
+    found = codec_of(codec)
+    return tuple(t for tensor in cut for t in _encoded(tensor, found, taken))
 
 
 def without_range(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> str | None:
-    """The first int8 tensor with an item that is not finite, by its name on the wire; None where all are.
+    """Returns the name on the hop of the first tensor with an item that its codec cannot carry, or None.
 
-    tensors: what a slice gives. Such an item is decoded to NaN.
+    tensors: the outputs of a slice. Such an item is decoded to NaN.
     """
     found = {t.name: array for t, array in zip(tensors, arrays, strict=True)}
     for name in found:
         scales = found.get(scale_name(name))
-        if scales is not None and zero_name(name) in found and not np.isfinite(scales).all():
+        codec = name.rpartition(":")[2].rstrip("_")
+        if scales is not None and codec in registry.CODECS and not np.isfinite(scales).all():
             return name
     return None
 
 
 def wire_bytes(cut: Sequence[Tensor], codec: str) -> int:
-    """Bytes that cross a hop for one item, where every dimension but the batch is fixed."""
+    """Returns the bytes that cross a hop for one item, if every dimension but the batch is fixed."""
     return sum(t.item_bytes() for t in wire_tensors(cut, codec))
 
 
-def _encoded(tensor: Tensor, codec: str, taken: Collection[str]) -> Iterator[Tensor]:
-    if not is_encoded(tensor, codec):
+def _encoded(tensor: Tensor, codec: Codec | None, taken: Collection[str]) -> Iterator[Tensor]:
+    if codec is None or not codec.encodes(tensor):
         yield tensor
-        return
-    wire = wire_name(tensor.name, codec, taken)
-    shape, items, batched = tensor.shape, (tensor.shape[0], 1), tensor.batched
-    if codec == FP16:
-        yield Tensor(wire, "FP16", shape, batched=batched)
-        return
-    if codec != INT8:
-        raise unknown_codec(codec)
-    yield Tensor(wire, "UINT8", shape, batched=batched)
-    yield Tensor(scale_name(wire), "FP32", items, batched=batched)
-    yield Tensor(zero_name(wire), "UINT8", items, batched=batched)
+    else:
+        yield from codec.wire(tensor, wire_name(tensor.name, codec.name, taken))

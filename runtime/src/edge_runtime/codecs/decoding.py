@@ -1,31 +1,21 @@
-"""What the tensors on a hop stand for, without onnxruntime: what a slice's decoder is held to."""
+"""Decoding by NumPy, with which the decoders of slices are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from edge_runtime.codecs.contracts import FP16, INT8, is_encoded, unknown_codec
-from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
+from edge_runtime.codecs.contracts import codec_of
+from edge_runtime.tensors import Array, Tensor
 
 
 def decoded(cut: Sequence[Tensor], codec: str, wire: Sequence[Array]) -> dict[str, Array]:
-    """The tensors of a cut by name, from those on the wire in the order of `wire_tensors`."""
-    rest = iter(wire)
-    return {tensor.name: _decoded(tensor, codec, rest) for tensor in cut}
-
-
-def _decoded(tensor: Tensor, codec: str, wire: Iterator[Array]) -> Array:
-    values = next(wire)
-    if not is_encoded(tensor, codec):
-        return values
-    kind = NUMPY_TYPES[tensor.datatype]
-    if codec == FP16:
-        return values.astype(kind)
-    if codec != INT8:
-        raise unknown_codec(codec)
-    item = (-1, *[1] * (len(tensor.shape) - 1))
-    scale, zero = next(wire).reshape(item), next(wire).reshape(item)
-    found: Array = ((values.astype(np.float32) - zero.astype(np.float32)) * scale).astype(kind)
-    return found
+    """Returns the tensors of a cut by name, from those on the hop in the order of `wire_tensors`."""
+    found, rest, made = codec_of(codec), list(wire), dict[str, Array]()
+    for tensor in cut:
+        if found is None or not found.encodes(tensor):
+            made[tensor.name] = rest.pop(0)
+        else:
+            count = len(list(found.wire(tensor, tensor.name)))
+            made[tensor.name] = found.decoded(tensor, rest[:count])
+            del rest[:count]
+    return made

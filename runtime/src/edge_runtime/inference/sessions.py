@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import inf, prod
 from mmap import ACCESS_READ, mmap
 from operator import attrgetter
@@ -20,6 +21,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
+from edge_runtime.inference.providers import Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -30,7 +32,6 @@ Untyped = Any
 Model = bytes | mmap | Path
 Shapes = tuple[tuple[int, ...], ...]
 
-PROVIDER: Final = "CPUExecutionProvider"
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_ITEMS: Final = 2
@@ -329,6 +330,19 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     return tuple(map(_SHAPE, feeds.values()))
 
 
+@cache
+def provider() -> Provider:
+    """The execution provider of all sessions here."""
+    return preferred(_available)
+
+
+def _available() -> list[str]:
+    import onnxruntime as ort
+
+    found: list[str] = ort.get_available_providers()
+    return found
+
+
 def engine_version() -> str:
     """The version of the onnxruntime that runs sessions here."""
     native = library()
@@ -353,6 +367,7 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
     try:
         if (
             native is not None
+            and provider().native
             and not isinstance(model, Path)
             and "BYTES" not in {t.datatype for t in contract}
         ):
@@ -389,7 +404,7 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     source = str(model) if isinstance(model, Path) else bytes(model)
-    return ort.InferenceSession(source, options, providers=[PROVIDER])
+    return ort.InferenceSession(source, options, providers=in_order(provider()))
 
 
 def _steady(model: Model) -> bool:

@@ -104,7 +104,7 @@ def _request(table: LoadedTable) -> RouteRequest:
     if table.has_fallback:
         found = [table.fallback(r) if r.hop is not None else None for r in table.routes]
         fallbacks = [
-            (c.route.accuracy, c.session.seconds) if c is not None and c.session is not None else None
+            (c.route.value, c.session.seconds) if c is not None and c.session is not None else None
             for c in found
         ]
     return RouteRequest(table.placement.spec.slo.latency, 0.0, here, fallbacks)

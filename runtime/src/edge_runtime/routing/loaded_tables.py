@@ -183,7 +183,7 @@ def _requirement(route: Route) -> RouteRequirement:
     if bits and route.min_bandwidth:
         beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
     latency = route.predicted_latency
-    return RouteRequirement(route.min_bandwidth, route.crosses, route.accuracy, latency, here, beyond, bits)
+    return RouteRequirement(route.min_bandwidth, route.crosses, route.value, latency, here, beyond, bits)
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:

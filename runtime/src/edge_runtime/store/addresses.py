@@ -1,17 +1,15 @@
-"""Where a model lies: a storageUri as it was written, checked before anybody is asked. Pure."""
+"""Checks of a storageUri as it was written, before anything is read. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from edge_api.words import shown
-from edge_runtime.errors import BadRequest, UnsupportedScheme
+from edge_runtime.errors import BadRequest
 
-SCHEMES: Final = ("store", "https", "http", "file")
 _LONGEST: Final = 2048
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FILE: Final = "write file:///<path on the model store's disk>, with %25 for %"
@@ -22,51 +20,45 @@ _SENT: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """target: the name of a file of the store, a path on its disk, or the URL as it is asked."""
+    """target: what the source of the scheme reads, e.g. the name of a stored file, a path or a URL."""
 
     uri: str
-    scheme: Literal["store", "https", "http", "file"]
+    scheme: str
     target: str
 
-    def beside(self, location: str) -> Address:
-        """The file at a location in the same folder, asked with the same query."""
-        if self.scheme in ("store", "file"):
-            uri, target = (f"{''.join(t.rpartition('/')[:2])}{location}" for t in (self.uri, self.target))
-            return Address(uri, self.scheme, target)
-        path, mark, query = self.target.partition("?")
-        url = f"{path.rsplit('/', 1)[0]}/{quote(location)}{mark}{query}"
-        return Address(url, self.scheme, url)
 
-
-def address_of(uri: str, field: str) -> Address:
-    """The address of a storageUri; BadRequest or UnsupportedScheme names `field`, its value and the fix."""
-    said = f"{field}: {shown(uri)}"
+def check_length(uri: str, said: str) -> None:
+    """Raises BadRequest, beginning with `said`, for an address that is too long or has control characters."""
     if len(uri) > _LONGEST:
         raise BadRequest(f"{said} has {len(uri)} characters: write at most {_LONGEST}")
     if _CONTROL.search(uri):
         raise BadRequest(f"{said} holds a control character: remove it, or write it as %xx")
-    scheme, mark, rest = uri.partition(":")
-    if not mark or scheme.lower() not in SCHEMES:
-        known = ", ".join(f"{s}://" for s in SCHEMES)
-        raise UnsupportedScheme(f'{said} has scheme "{scheme if mark else ""}"; use one of {known}')
-    match scheme.lower():
-        case "store":
-            return Address(uri, "store", _stored(rest, said))
-        case "file":
-            return Address(uri, "file", _on_disk(rest, said))
-        case "http":
-            return Address(uri, "http", _url(uri, said))
-        case _:
-            return Address(uri, "https", _url(uri, said))
 
 
-def _stored(rest: str, said: str) -> str:
+def in_folder(address: Address, location: str) -> Address:
+    """Returns the file at a location in the same folder."""
+    uri, target = (f"{''.join(t.rpartition('/')[:2])}{location}" for t in (address.uri, address.target))
+    return Address(uri, address.scheme, target)
+
+
+def under_url(address: Address, location: str) -> Address:
+    """Returns the file at a location in the same folder, with the same query."""
+    path, mark, query = address.target.partition("?")
+    made = f"{path.rsplit('/', 1)[0]}/{quote(location)}{mark}{query}"
+    return Address(made, address.scheme, made)
+
+
+def stored(uri: str, said: str) -> str:
+    """Returns the name of a file of the store."""
+    rest = uri.partition(":")[2]
     if not rest.startswith("//") or rest == "//":
         raise BadRequest(f"{said} names no file; write store://<path>")
     return rest[2:]
 
 
-def _on_disk(rest: str, said: str) -> str:
+def on_disk(uri: str, said: str) -> str:
+    """Returns a path on the store's disk."""
+    rest = uri.partition(":")[2]
     host, mark, path = rest[2:].partition("/") if rest.startswith("//") else ("", rest[:1], rest[1:])
     if host.lower() not in ("", "localhost"):
         raise BadRequest(f'{said} names a file of the host "{host}"; {_FILE}')
@@ -83,7 +75,8 @@ def _decodes(path: str) -> bool:
         return False
 
 
-def _url(uri: str, said: str) -> str:
+def url(uri: str, said: str) -> str:
+    """Returns a URL as it is requested."""
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port

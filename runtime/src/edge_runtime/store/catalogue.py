@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_api.words import shown
-from edge_runtime.codecs.contracts import FORM, FP32, check_codec
+from edge_runtime.codecs.contracts import FP32, check_codec, form_of
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
 from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import metadata_of
@@ -99,7 +99,7 @@ class Catalogue:
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
-        form = [] if set(codecs.values()) == {FP32} else [FORM]
+        form = [] if set(codecs.values()) == {FP32} else [form_of(codec) for codec in codecs.values()]
         asked = json.dumps([_FORM, digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         known = _parsed(index)

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_runtime.codecs.contracts import CODECS, is_encoded, wire_bytes
+from edge_runtime.codecs.contracts import FP32, is_encoded, names, wire_bytes
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
+from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, slice_session
 from edge_runtime.tensors import Array
 
@@ -25,8 +26,8 @@ _HELD: Final = 32 << 20
 class CodecAccuracy:
     """An exit's answers with the model cut and one codec on the hop.
 
-    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples whose
-    greatest output is the label's. agreement: the share answered as by the whole model in fp32. error: the
+    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples that are
+    right by the metric of the labels. agreement: the share answered as by the whole model in fp32. error: the
     greatest difference of an output from the whole model's, as a share of that output's range.
     """
 
@@ -71,17 +72,18 @@ def measure_codecs(
     labels: Array,
     *,
     cuts: Mapping[str, Sequence[Sequence[str]]] | None = None,
-    codecs: Sequence[str] = CODECS,
+    codecs: Sequence[str] | None = None,
     enough: Callable[[], bool] = lambda: False,
     refused: Callable[[Refusal], object] = lambda _: None,
 ) -> tuple[CodecAccuracy, ...]:
     """The accuracy of every exit, cut and codec over labelled samples.
 
-    exits: outputs [N, classes] by name of the exit. samples: every input of the graph, [N, ...]. labels: [N],
-    the number of the right class. cuts: by exit; all cuts of one tensor when None. The model runs in slices
-    as they are served: head, encoder, decoder with tail. The cuts at which the fewest bytes cross come first,
-    and none is begun when `enough` says so. A codec that a cut cannot carry is left out there, and `refused`
-    is told. Raises BadRequest when samples and labels do not fit, and what the whole model raises.
+    exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of one
+    of the accuracy metrics. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
+    model runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
+    bytes cross come first, and none is begun when `enough` says so. A codec that a cut cannot carry is left
+    out there, and `refused` is called; one that changes no tensor of a cut is left out without a call. Raises
+    BadRequest when samples and labels do not fit, and what the whole model raises.
     """
     _check(graph, samples, labels)
     outputs = list(exits.values())
@@ -96,7 +98,7 @@ def measure_codecs(
         if enough():
             break
         named = {name: exits[name] for name in by_cut[cut]}
-        found += _Cut(graph, cut, named, samples, labels, wholes).measured(codecs, refused)
+        found += _Cut(graph, cut, named, samples, labels, wholes).measured(codecs or names(), refused)
     order = list(exits)
     return tuple(sorted(found, key=lambda m: order.index(m.exit)))
 
@@ -115,6 +117,8 @@ class _Cut:
     ) -> Iterator[CodecAccuracy]:
         """Whatever a cut does to onnxruntime, it is no reason to know nothing of the others."""
         graph, cut = self.graph, self.tensors
+        tensors = [graph.tensor(name) for name in cut]
+        codecs = [c for c in codecs if c == FP32 or any(is_encoded(tensor, c) for tensor in tensors)]
         made = [name for name in cut if name not in self.samples]
         try:
             maker = slice_session(graph, graph.needed_inputs(made), made) if made else None
@@ -154,7 +158,7 @@ class _Cut:
         """The exits' outputs with this codec on the hop; BadRequest when the cut cannot carry it."""
         graph, cut = self.graph, self.tensors
         tensors = [graph.tensor(name) for name in cut]
-        if not any(is_encoded(tensor, codec) for tensor in tensors):
+        if codec == FP32:
             return _joined(plain, (in_batches(plain, values) for values in batches()))
         encoder = slice_session(graph, cut, cut, encode=codec)
         tail = slice_session(graph, cut, list(self.exits.values()), decode=codec)
@@ -179,14 +183,14 @@ class _Cut:
 def _compared(
     name: str, cut: tuple[str, ...], codec: str, size: int, answers: Array, whole: Array, labels: Array
 ) -> CodecAccuracy:
-    said, before = answers.argmax(1), whole.argmax(1)
+    metric = metric_of(labels, len(answers))
     return CodecAccuracy(
         name,
         cut,
         codec,
         size,
-        float((said == labels).mean()),
-        float((said == before).mean()),
+        metric.right(answers, labels),
+        metric.alike(answers, whole),
         float(np.abs(answers - whole).max() / max(np.ptp(whole), np.finfo(np.float32).tiny)),
     )
 

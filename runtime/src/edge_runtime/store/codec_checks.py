@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_runtime.codecs.contracts import FP16, FP32, is_encoded
+from edge_runtime.codecs.contracts import FP32, codec_of, is_encoded
 from edge_runtime.codecs.decoding import decoded
 from edge_runtime.errors import BadRequest
 from edge_runtime.inference.sessions import Session
@@ -22,16 +22,18 @@ _CLOSE: Final = 0.05
 
 def check_values(tensors: Sequence[Tensor], codec: str, values: Mapping[str, Array]) -> None:
     """BadRequest when a codec cannot carry what the samples give at a cut."""
+    encoding = codec_of(codec)
     for tensor in tensors:
-        if not is_encoded(tensor, codec):
+        if encoding is None or not encoding.encodes(tensor):
             continue
         found = values[tensor.name]
         if not np.isfinite(found).all():
             raise BadRequest(f"{tensor.name} has values that are not finite, which {codec} cannot carry")
         largest = float(np.abs(found).max(initial=0.0))
-        limit = float(np.finfo(np.float16 if codec == FP16 else np.float32).max)
-        if largest > limit:
-            raise BadRequest(f"{tensor.name} has values up to {largest:g}, {codec} ends at {limit:g}")
+        if largest > encoding.largest:
+            raise BadRequest(
+                f"{tensor.name} has values up to {largest:g}, {codec} ends at {encoding.largest:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

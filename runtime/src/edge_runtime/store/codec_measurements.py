@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from edge_api.words import shown
 from edge_runtime import errors
-from edge_runtime.codecs.contracts import FORM
+from edge_runtime.codecs.contracts import forms
 from edge_runtime.errors import BadRequest, NotTried, TrialOverran
 from edge_runtime.inference.memory import Memory, cgroup_limit
-from edge_runtime.inference.sessions import PROVIDER, engine_version
+from edge_runtime.inference.sessions import engine_version, provider
 from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
@@ -65,7 +65,7 @@ class CodecMeasurements:
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")
-        asked = [model, stored.digest, request.get("exits"), FORM, "confidences"]
+        asked = [model, stored.digest, request.get("exits"), forms(), "confidences"]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():
@@ -119,7 +119,7 @@ class CodecMeasurements:
         try:
             answer = child.ask(order.document(), bounds)
         except Ended as ended:
-            verdict = judged(ended.end, Engine(engine_version(), PROVIDER, threads=1), bounds)
+            verdict = judged(ended.end, Engine(engine_version(), provider().name, threads=1), bounds)
             what = f"validation: the codecs of model {order.model} cannot be measured"
             raise verdict.error(what) or BadRequest(what) from None
         finally:

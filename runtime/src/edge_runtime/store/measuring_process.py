@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_planning.declared_exits import DeclaredExit
-from edge_runtime.codecs.contracts import CODECS, FP32
-from edge_runtime.codecs.nodes import check_opset
+from edge_runtime.codecs.contracts import check_opset, names
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_metadata import MOST_TENSORS, worthwhile
 from edge_runtime.slicing import Graph
+from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.exit_confidences import exit_confidences
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
@@ -113,7 +113,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
         cuts={
             e.name: [c.tensors for c in worthwhile(graph.cuts(e.output, MOST_TENSORS))] for e in task.exits
         },
-        codecs=[codec for codec in CODECS if _possible(graph, codec)],
+        codecs=[codec for codec in names() if _possible(graph, codec)],
         enough=lambda: clock() - begun > task.budget,
         refused=refused.append,
     )
@@ -142,18 +142,19 @@ def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
     """BadRequest when the model is so far from what is said of its last exit that the data must be wrong."""
     last = task.exits[-1]
     answers = in_batches(_whole(task), {task.graph.input: inputs})[last.output]
-    if answers.ndim != 2:
+    metric = metric_of(labels, len(inputs))
+    if not metric.rates(answers):
         raise BadRequest(
             f"validation: exit {last.name} gives {list(answers.shape)}; accuracies of codecs are measured "
-            f"for models that give one number for each class"
+            f"for models that give {metric.outputs}"
         )
-    found = float((answers.argmax(1) == labels).mean())
+    found = metric.right(answers, labels)
     doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
     if found < last.accuracy - doubt:
         raise BadRequest(
             f"validation: exit {last.name} gets {found:.3f} of {len(labels)} samples right and is said "
             f"to have {last.accuracy:g}; inputs must be as the model takes them, "
-            f"labels the numbers of its classes"
+            f"labels {metric.labels}"
         )
 
 
@@ -161,8 +162,7 @@ def _possible(graph: Graph, codec: str) -> bool:
     """Whether the model's opset has what a codec is made of."""
     opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     try:
-        if codec != FP32:
-            check_opset(codec, opset)
+        check_opset(codec, opset)
     except BadRequest:
         return False
     return True

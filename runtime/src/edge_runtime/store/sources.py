@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 from edge_api.words import shown
-from edge_runtime.errors import DigestMismatch, NotFound, Unreachable
+from edge_runtime.errors import DigestMismatch, NotFound
 from edge_runtime.slicing.reading import parse
-from edge_runtime.slicing.tensordata import inside, pins
-from edge_runtime.store.addresses import Address, address_of
-from edge_runtime.store.blobs import Blobs, Incoming, Stored
-from edge_runtime.store.downloads import download
-
-_CHUNK = 1 << 20
+from edge_runtime.slicing.tensordata import pins
+from edge_runtime.store.addresses import Address
+from edge_runtime.store.blobs import Blobs, Stored
+from edge_runtime.store.schemes import address_of, source_of
 
 
 def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> Stored:
@@ -39,31 +36,12 @@ def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
     for location, digest in pins(parse(model)).items():
         if not blobs.blob_path(digest).is_file():
             address = address_of(uri, "model.storageUri")
-            if address.scheme == "file":
-                inside(Path(address.target).parent, location)
-            _receive(address.beside(location), digest, blobs, f"model's data {location}", "model.storageUri")
+            beside = source_of(address).beside(address, location)
+            _receive(beside, digest, blobs, f"model's data {location}", "model.storageUri")
 
 
 def _receive(address: Address, digest: str | None, blobs: Blobs, field: str, where: str) -> Stored:
-    said = f"{where}: {shown(address.uri)}"
     with blobs.receive(None, digest, field) as incoming:
-        match address.scheme:
-            case "store":
-                incoming.write(blobs.read_file(address.target))
-            case "file":
-                _copy(Path(address.target), incoming, said)
-            case _:
-                download(address.target, incoming.write, said)
+        source = source_of(address)
+        source.read(address.target, blobs, incoming.write, f"{where}: {shown(address.uri)}")
     return Stored(incoming.digest, incoming.size)
-
-
-def _copy(path: Path, incoming: Incoming, said: str) -> None:
-    try:
-        source = path.open("rb")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
-        raise NotFound(f"{said} cannot be read: there is no such file where the model store runs") from error
-    except OSError as error:
-        raise Unreachable(f"{said} cannot be read ({error.strerror})") from error
-    with source:
-        while chunk := source.read(_CHUNK):
-            incoming.write(chunk)

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
 
 LEAST: Final = 100
@@ -17,7 +18,7 @@ _FIX: Final = "write it by numpy.savez(file, inputs=…, labels=…)"
 
 
 def read_validation(data: bytes, wanted: Tensor, limit: int) -> tuple[Array, Array]:
-    """Inputs [N, ...] as the model takes them, and labels [N], the numbers of the right classes.
+    """Inputs [N, ...] as the model takes them, and labels [N, ...] of one of the accuracy metrics.
 
     limit: bytes that the arrays may have unpacked. BadRequest says what is wrong with the file.
     """
@@ -27,11 +28,7 @@ def read_validation(data: bytes, wanted: Tensor, limit: int) -> tuple[Array, Arr
             f"validation: inputs are {inputs.dtype} {list(inputs.shape)}, the model takes "
             f"{wanted.name} {wanted.datatype} {list(wanted.shape)}; {_FIX} as the model takes them"
         )
-    if labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
-        raise BadRequest(
-            f"validation: labels are {labels.dtype} {list(labels.shape)} for {len(inputs)} inputs; "
-            f"write one whole number for each, that of the right class"
-        )
+    metric_of(labels, len(inputs))
     if len(labels) < LEAST:
         raise BadRequest(f"validation: {len(labels)} samples tell nothing; give at least {LEAST}")
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried
 from edge_runtime.inference.memory import PEAK, UNLIMITED, Memory
-from edge_runtime.inference.sessions import PROVIDER, engine_version
+from edge_runtime.inference.sessions import engine_version, provider
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.child import MODULE
@@ -95,7 +95,7 @@ class Trials:
     @property
     def engine(self) -> Engine:
         """What verdicts hold for."""
-        return Engine(self._version(), PROVIDER, self._threads, tuple(EXAMINERS))
+        return Engine(self._version(), provider().name, self._threads, tuple(EXAMINERS))
 
     def known(self, digest: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Verdict | None:
         """The verdict on a slice; None when it is to be tried, for the first time or again.

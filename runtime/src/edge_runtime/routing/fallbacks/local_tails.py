@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from edge_api import Quantity
 from edge_runtime.assignment import Placement, Route, Slice, Stage
-from edge_runtime.codecs.contracts import FORM
+from edge_runtime.codecs.contracts import FP32, form_of
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.disk_cache import DiskCache
@@ -48,7 +48,9 @@ class LocalTails:
 
         try:
             key = [model, cut, local.exit, local.accuracy]
-            encoded = [route.codec, FORM, route.exit, route.accuracy] if route.codec != "fp32" else []
+            encoded = (
+                [route.codec, form_of(route.codec), route.exit, route.accuracy] if route.codec != FP32 else []
+            )
             found = await self._disk_cache.get(key + encoded, ask)
         except Unreachable:
             return None
@@ -62,7 +64,7 @@ class LocalTails:
         """
         metadata = await self._store.metadata(model)
         whole = next((e["accuracy"] for e in metadata["exits"] if e["name"] == route.exit), route.accuracy)
-        lost = max(whole - route.accuracy, 0.0) if route.codec != "fp32" else 0.0
+        lost = max(whole - route.accuracy, 0.0) if route.codec != FP32 else 0.0
         exits = [e for e in metadata["exits"] if e["accuracy"] - lost >= local.accuracy]
         for exit_ in sorted(exits, key=lambda e: float(e["accuracy"])):
             try:
@@ -88,6 +90,7 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
         exit=exit_,
         cut=local.cut,
         accuracy=accuracy,
+        worth=local.worth,
         min_bandwidth=Quantity(0),
         predicted_latency=local.predicted_latency,
         stages=(stage,),
