@@ -150,6 +150,20 @@ async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(metadat
     assert {"from": "image", "to": "relu1"} in metadata["segments"]
 
 
+async def test_the_layers_of_a_model_have_flops_and_the_bytes_of_the_tensors_between_them(
+    store: httpx.AsyncClient, metadata: Any
+) -> None:
+    found = (await store.get(f"/v1/models/{metadata['digest']}/layers")).json()
+    assert (found["inputs"], found["outputs"][-1]) == (["image"], "logits")
+    assert found["layers"][0]["inputs"] == ["image"]
+    assert sum(layer["flops"] for layer in found["layers"]) > 0
+    tensors = {tensor["name"]: tensor["bytes"] for tensor in found["tensors"]}
+    cuts = {cut["tensor"]: cut["bytes"] for exit_ in metadata["exits"] for cut in exit_["cuts"]}
+    assert {name: tensors[name] for name in cuts} == cuts
+    absent = await store.get(f"/v1/models/sha256:{'0' * 64}/layers")
+    _error(absent, 404, "NotFound")
+
+
 async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
     store: httpx.AsyncClient, metadata: Any
 ) -> None:
