@@ -44,7 +44,7 @@ REQUEST = (
     b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n" % (len(HEADER), len(HEADER) + 24)
 )
 WHOLE = REQUEST + HEADER + bytes(24)
-# What is put in the place of what was there: what parsers stumble over, and anything.
+# Replacements of the original bytes: typical traps of parsers, and random bytes.
 PIECES = st.sampled_from(
     [
         b"",
@@ -79,7 +79,7 @@ def _no_fault_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def _answers(port: int, data: bytes) -> bytes:
-    """Everything that comes back until the server, told that no more will come, closes."""
+    """Everything that the server sends until it closes, after the end of the request."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         found = b""
         with suppress(ConnectionError):
@@ -189,7 +189,7 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
     assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but [1, 3] takes 3"
     assert refused(lambda r: setattr(r.inputs[1], "name", "a")) == 'inputs[1].name: "a" is given twice'
     assert refused(lambda r: setattr(r.inputs[1], "name", "c")) == (
-        'inputs[1].name: "c" is not one of the model\'s; it has a, b'
+        'inputs[1].name: "c" is not a tensor of the model: use a, b'
     )
     assert refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1)) == (
         "parameters.timeout: -1 is not a number of microseconds; "

@@ -1,4 +1,4 @@
-"""Certificates in a folder: the last good ones are in use, whatever comes after them."""
+"""Certificates in a folder: the last valid ones stay in use, whatever replaces them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_what_is_broken_changes_nothing_but_the_log(
     assert certificates.current is before
     (record,) = caplog.records  # once for each state of the folder
     assert said in record.getMessage()
-    assert "stays in use" in record.getMessage()
+    assert "still using the certificate" in record.getMessage()
     mended = signer.pair()
     mount.swap(mended)
     assert certificates.look() is True

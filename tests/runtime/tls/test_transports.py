@@ -49,7 +49,7 @@ def _own(served: Guarded, name: str = "caller") -> ssl.SSLContext:
 
 
 def _foreign(served: Guarded) -> ssl.SSLContext:
-    """Trusts the server, but shows a certificate of another authority."""
+    """Trusts the server, but presents a certificate of another authority."""
     stranger = Signer(served.folder / "stranger").pair()
     return caller(served.folder / "foreign", stranger | {"ca.crt": served.signer.pair()["ca.crt"]})
 
@@ -59,7 +59,7 @@ def _none(served: Guarded) -> ssl.SSLContext:
 
 
 def _shown(connection: http.client.HTTPSConnection) -> bytes:
-    """The certificate that the server showed when the connection was made."""
+    """The certificate that the server presented when the connection was established."""
     sock: Any = connection.sock
     der = sock.getpeercert(binary_form=True)
     assert der is not None
@@ -237,7 +237,7 @@ def test_a_caller_who_keeps_a_connection_does_not_hold_up_the_end(
             kept = clients.enter_context(closing(_https(served, _own(served))))
             assert _ask(kept)[0] == 200
             begin = time.monotonic()
-        assert time.monotonic() - begin < 8  # a second for its goodbye; requests in flight would have 10
+        assert time.monotonic() - begin < 8  # a second to close; requests in flight would have 10
 
 
 def test_broken_files_leave_the_old_ones_in_use(strict: Guarded, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,7 +245,7 @@ def test_broken_files_leave_the_old_ones_in_use(strict: Guarded, caplog: pytest.
     with caplog.at_level(logging.ERROR):
         strict.mount.swap(strict.signer.pair() | {"tls.key": b"half"})
         pause = threading.Event()
-        while "stays in use" not in caplog.text:
+        while "still using the certificate" not in caplog.text:
             assert not pause.wait(0.05)
     assert strict.certificates.current is before
     assert _once(_https(strict, _own(strict)))[0] == 200
