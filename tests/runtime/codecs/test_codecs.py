@@ -76,7 +76,7 @@ def test_head_middle_and_tail_agree_about_every_hop(chain_model: bytes, decode: 
         onnx.checker.check_model(onnx.load_model_from_string(data))
         takes, gives = graph.contract(start, end, decode=before, encode=behind)
         assert sent is None or takes == sent
-        session = Session(data, takes, gives)  # refuses a slice whose tensors are not the contract's
+        session = Session(data, takes, gives)  # rejects a slice whose tensors do not match the contract
         session.warm()
         values, sent = run(data, values, OPTIMIZED), gives
         assert [(v.dtype.name, v.ndim) for v in values.values()] == [
@@ -204,11 +204,9 @@ def test_the_operators_fit_the_models_opset(opset: int) -> None:
 
 def test_an_opset_that_lacks_the_operators_is_refused() -> None:
     for codec in (FP16, INT8):
-        with pytest.raises(
-            BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7; export"
-        ):
+        with pytest.raises(BadRequest, match=f"codec: {codec} needs opset 8 or later, the model has 7"):
             _identity(opset=7).slice(["x"], ["t"], encode=codec)
-    with pytest.raises(BadRequest, match='encode: "int4" is not a codec; use one of fp32, fp16, int8'):
+    with pytest.raises(BadRequest, match='encode: "int4" is not a codec: use one of fp32, fp16, int8'):
         _SAME.slice(["x"], ["t"], encode="int4")
 
 
@@ -222,7 +220,7 @@ def test_a_head_that_only_encodes_the_input_is_a_slice(chain_model: bytes) -> No
     }  # fmt: skip
     tail = run(graph.slice(["image"], ["logits"], decode=INT8), wire)["logits"]
     np.testing.assert_allclose(tail, whole, atol=0.05 * np.ptp(whole))
-    with pytest.raises(BadRequest, match="holds no operator"):
+    with pytest.raises(BadRequest, match="from image to image"):
         graph.slice(["image"], ["image"], decode=INT8, encode=INT8)
 
 

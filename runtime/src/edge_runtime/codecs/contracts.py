@@ -1,9 +1,9 @@
-"""What a cut's tensors are called on a hop, and what they are there, codec by codec.
+"""Names and contracts of a cut's tensors on a hop, for each codec.
 
-fp32: as they are. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
+fp32: unchanged. fp16: each floating-point tensor as `<name>:fp16`. int8: each as `<name>:int8` (UINT8) with
 `<name>:int8.scale` (FP32) and `<name>:int8.zero` (UINT8), one of each per item of the batch, so that an item
-is decoded to the same values whatever it is batched with. Tensors of other datatypes, those of fewer than two
-dimensions and those without any value are never encoded.
+is decoded to the same values in any batch. Tensors of other datatypes, those of fewer than two dimensions and
+empty ones are never encoded.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ FP16: Final = "fp16"
 INT8: Final = "int8"
 CODECS: Final = (FP32, FP16, INT8)
 FORM: Final = 2
-"""Of the operators that codecs are made of: what was made or measured with others is made again."""
+"""Version of the operators that codecs consist of: slices and measurements of another version are rebuilt."""
 
 _FLOATING: Final = ("FP32", "FP16", "FP64")
 _MIN_RANK: Final = 2
 
 
 def check_codec(codec: object, field: str = "codec") -> str:
-    """The codec itself; BadRequest when it is none."""
+    """Returns the codec. Raises BadRequest for an unknown one."""
     if not isinstance(codec, str) or codec not in CODECS:
         raise unknown_codec(codec, field)
     return codec
 
 
 def unknown_codec(codec: object, field: str = "codec") -> BadRequest:
-    """The error that names what is not a codec."""
-    return BadRequest(f"{field}: {shown(codec)} is not a codec; use one of {', '.join(CODECS)}")
+    """The error for an unknown codec."""
+    return BadRequest(f"{field}: {shown(codec)} is not a codec: use one of {', '.join(CODECS)}")
 
 
 def is_encoded(tensor: Tensor, codec: str) -> bool:
@@ -50,8 +50,8 @@ def is_encoded(tensor: Tensor, codec: str) -> bool:
 
 
 def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
-    """What a tensor is called once encoded. No name that is `taken` is this one, or this one, a dot and more:
-    so the codec calls what belongs to it.
+    """Name of an encoded tensor. No `taken` name equals it, or starts with it and a dot, which the codec uses
+    for the tensor's parameters.
     """
     found = f"{name}:{codec}"
     while any(n == found or n.startswith(f"{found}.") for n in taken):
@@ -60,24 +60,24 @@ def wire_name(name: str, codec: str, taken: Collection[str]) -> str:
 
 
 def scale_name(wire: str) -> str:
-    """The name of an int8 tensor's scales."""
+    """Name of the scales of an int8 tensor."""
     return f"{wire}.scale"
 
 
 def zero_name(wire: str) -> str:
-    """The name of an int8 tensor's zero points."""
+    """Name of the zero points of an int8 tensor."""
     return f"{wire}.zero"
 
 
 def wire_tensors(cut: Sequence[Tensor], codec: str, taken: Collection[str] = ()) -> tuple[Tensor, ...]:
-    """The tensors that cross a hop for the tensors of a cut, in order; `taken` are the graph's names."""
+    """Tensors on the wire for the tensors of a cut, in order; `taken` are the graph's names."""
     return tuple(t for tensor in cut for t in _encoded(tensor, codec, taken))
 
 
 def without_range(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> str | None:
-    """The first int8 tensor with an item that is not finite, by its name on the wire; None where all are.
+    """Name on the wire of the first int8 tensor with an item that is not finite; None if all are finite.
 
-    tensors: what a slice gives. Such an item is decoded to NaN.
+    tensors: outputs of a slice. Such an item is decoded to NaN.
     """
     found = {t.name: array for t, array in zip(tensors, arrays, strict=True)}
     for name in found:
@@ -88,7 +88,7 @@ def without_range(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> str | N
 
 
 def wire_bytes(cut: Sequence[Tensor], codec: str) -> int:
-    """Bytes that cross a hop for one item, where every dimension but the batch is fixed."""
+    """Bytes on the wire for one item; all dimensions but the batch must be fixed."""
     return sum(t.item_bytes() for t in wire_tensors(cut, codec))
 
 

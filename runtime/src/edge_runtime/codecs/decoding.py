@@ -1,4 +1,4 @@
-"""What the tensors on a hop stand for, without onnxruntime: what a slice's decoder is held to."""
+"""Decodes tensors on a hop without onnxruntime: the reference for the decoders of slices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
 
 
 def decoded(cut: Sequence[Tensor], codec: str, wire: Sequence[Array]) -> dict[str, Array]:
-    """The tensors of a cut by name, from those on the wire in the order of `wire_tensors`."""
+    """Tensors of a cut by name, from those on the wire in the order of `wire_tensors`."""
     rest = iter(wire)
     return {tensor.name: _decoded(tensor, codec, rest) for tensor in cut}
 

@@ -1,13 +1,13 @@
 """The operators that encode a slice's outputs and decode a slice's inputs.
 
-int8 is affine, per item: with low = min(0, least value) and high = max(0, greatest value),
-scale = high / 255 - low / 255, zero = round(-low / scale), q = round(x / scale) + zero, so that 0 stays 0. An
-item with a value that is not finite has no range: its scale is NaN, and so is all that is decoded from it.
-fp16 saturates at the largest finite half instead of giving infinity.
+int8 is affine, per item: with low = min(0, minimum) and high = max(0, maximum), scale = high / 255 - low /
+255, zero = round(-low / scale), q = round(x / scale) + zero, so that 0 stays 0. An item with a value that is
+not finite has no range: its scale is NaN, and all its values are decoded to NaN. fp16 saturates at the
+largest finite half instead of returning infinity.
 
-onnxruntime looks for operators of quantization and fuses them with their neighbours, whoever wrote them: so a
-codec has none of those (QuantizeLinear, DequantizeLinear), only arithmetic, and touches the model by nothing
-but `_border`. The slice's bytes alone keep a codec apart, wherever the slice runs.
+onnxruntime fuses quantization operators with their neighbors, whether they belong to the model or to a codec.
+A codec therefore uses arithmetic only (no QuantizeLinear or DequantizeLinear) and connects to the model only
+by `_border`. This keeps the numerics of the model independent of the codec, wherever the slice runs.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from edge_runtime.tensors import NUMPY_TYPES, Tensor
 _LARGEST_HALF: Final = 65504.0
 _LEVELS: Final = 255.0
 _LEAST_SCALE: Final = float(np.finfo(np.float32).tiny)
-# Less than a half by more than what single precision loses in 256 steps: no sum is below 0 or reaches 256.
+# Below one half by more than the rounding error of FP32 in 256 steps: no sum is below 0 or reaches 256.
 _ROUNDING: Final = 0.498
-_LEAST_OPSET: Final = 8  # Max, Sum and Cast as they are used here
-_CLIP_BY_INPUT: Final = 12  # of any number: from 11 on of single precision
+_LEAST_OPSET: Final = 8  # Max, Sum and Cast with the inputs used here
+_CLIP_BY_INPUT: Final = 12  # for any datatype; opset 11 supports FP32 only
 _SUM_AXES_BY_INPUT: Final = 13
 _AXES_BY_INPUT: Final = 18
 
 
 def check_opset(codec: str, opset: int) -> None:
-    """BadRequest when a model's opset lacks what a codec is made of."""
+    """Raises BadRequest if a model's opset lacks an operator of a codec."""
     if opset < _LEAST_OPSET:
         raise BadRequest(
-            f"codec: {codec} needs opset {_LEAST_OPSET} or later, the model has {opset}; "
-            f"export it again, or use fp32"
+            f"codec: {codec} needs opset {_LEAST_OPSET} or later, the model has {opset}: "
+            f"export it with a later opset, or use fp32"
         )
 
 
 def encoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
-    """Makes the tensors on the wire from a tensor of the slice."""
+    """Yields the nodes that encode a tensor of the slice."""
     check_opset(codec, opset)
     yield _border(tensor.name, f"{wire}.value")
     if codec == FP16:
@@ -56,7 +56,7 @@ def encoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
 
 
 def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
-    """Makes a tensor of the slice from the tensors on the wire."""
+    """Yields the nodes that decode a tensor of the slice."""
     check_opset(codec, opset)
     kind = helper.np_dtype_to_tensor_dtype(NUMPY_TYPES[tensor.datatype])
     if codec == FP16:
@@ -106,7 +106,7 @@ def _int8_encoder(tensor: Tensor, wire: str, opset: int) -> Iterator[NodeProto]:
     yield from _reduced("ReduceMax", value, name("highest"), axes, opset)
     yield made("Min", "lowest nothing", "low")
     yield made("Max", "highest nothing", "high")
-    # Each divided before they are subtracted: what lies between them may be beyond single precision.
+    # Each is divided before the subtraction: the difference itself can overflow FP32.
     yield made("Div", "low levels", "below")
     yield made("Div", "high levels", "above")
     yield made("Sub", "above below", "span")
@@ -119,7 +119,7 @@ def _int8_encoder(tensor: Tensor, wire: str, opset: int) -> Iterator[NodeProto]:
     yield _node("Mul", [value, name("inverse")], name("steps"))
     yield made("Sum", "steps raise", "raised")
     yield _node("Cast", [name("raised")], wire, to=TensorProto.UINT8)
-    # 0, or NaN where a value is not finite: the least and the greatest of them do not tell.
+    # 0, or NaN if a value is not finite; the minimum and the maximum do not propagate NaN.
     yield from _reduced("ReduceSum", name("raised"), name("total"), axes, opset)
     yield made("Mul", "total nothing", "flaw")
     yield made("Sum", "step flaw", "checked")
@@ -130,7 +130,7 @@ def _int8_encoder(tensor: Tensor, wire: str, opset: int) -> Iterator[NodeProto]:
 
 
 def _border(value: str, output: str) -> NodeProto:
-    """The same values: the greatest of one tensor, which no rule of onnxruntime's takes up or takes out."""
+    """Passes a tensor on unchanged: Max of one tensor, which no rule of onnxruntime fuses or removes."""
     return _node("Max", [value], output)
 
 
