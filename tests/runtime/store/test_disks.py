@@ -26,7 +26,7 @@ OTHER = {"inputs": ["image"], "outputs": ["pool1"]}
 
 @contextmanager
 def full_disk(left: int) -> Iterator[None]:
-    """No file may grow beyond `left` bytes: a write fails in its middle, as on a disk that fills up."""
+    """No file can grow beyond `left` bytes: a write fails in the middle, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (left, before[1]))
     try:
@@ -156,7 +156,7 @@ def test_a_link_out_of_the_stores_folder_is_not_followed(tmp_path: Path) -> None
 
 
 class _Source:
-    """A model store that answers from a dictionary, or not at all."""
+    """A model store that responds from a dictionary, or not at all."""
 
     def __init__(self, **blobs: bytes) -> None:
         self.blobs, self.asked = {_digest(b): b for b in blobs.values()}, 0

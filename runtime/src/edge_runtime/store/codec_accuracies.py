@@ -1,4 +1,4 @@
-"""What each codec does to the answers of a model that is cut: measured on labelled samples, not assumed."""
+"""Accuracy of a cut model with each codec, measured on labeled samples."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, 
 from edge_runtime.tensors import Array
 
 _BATCH: Final = 8
-"""Samples that run at a time: larger batches take more memory and are hardly faster."""
+"""Samples in a batch: larger batches take more memory and are hardly faster."""
 _HELD: Final = 32 << 20
-"""Bytes of activations at a cut that are kept for all codecs; beyond it, each codec computes them again."""
+"""Bytes of activations at a cut that are kept for all codecs; above, each codec computes them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodecAccuracy:
-    """An exit's answers with the model cut and one codec on the hop.
+    """An exit's result with the model cut and one codec on the hop.
 
-    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples whose
-    greatest output is the label's. agreement: the share answered as by the whole model in fp32. error: the
-    greatest difference of an output from the whole model's, as a share of that output's range.
+    cut: the tensors that cross. bytes: on the wire for one item. accuracy: share of samples whose largest
+    output is the label's. agreement: share with the same class as the whole model in fp32. error: largest
+    difference of an output from the whole model's, relative to that output's range.
     """
 
     exit: str
@@ -39,7 +39,7 @@ class CodecAccuracy:
     error: float
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The result as JSON."""
         return {
             "exit": self.exit,
             "cut": list(self.cut),
@@ -53,14 +53,14 @@ class CodecAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A codec that a cut cannot carry, and why not."""
+    """A codec that a cut cannot carry, and why."""
 
     cut: tuple[str, ...]
     codec: str
     why: str
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The refusal as JSON."""
         return {"cut": list(self.cut), "codec": self.codec, "why": self.why}
 
 
@@ -75,13 +75,14 @@ def measure_codecs(
     enough: Callable[[], bool] = lambda: False,
     refused: Callable[[Refusal], object] = lambda _: None,
 ) -> tuple[CodecAccuracy, ...]:
-    """The accuracy of every exit, cut and codec over labelled samples.
+    """Measures the accuracy of every exit, cut and codec on labeled samples.
 
-    exits: outputs [N, classes] by name of the exit. samples: every input of the graph, [N, ...]. labels: [N],
-    the number of the right class. cuts: by exit; all cuts of one tensor when None. The model runs in slices
-    as they are served: head, encoder, decoder with tail. The cuts at which the fewest bytes cross come first,
-    and none is begun when `enough` says so. A codec that a cut cannot carry is left out there, and `refused`
-    is told. Raises BadRequest when samples and labels do not fit, and what the whole model raises.
+    exits: outputs of shape [N, classes] by exit name. samples: every input of the graph, shape [N, ...].
+    labels: indices of the correct classes, shape [N]. cuts: by exit; all cuts of one tensor if None. The
+    model runs in slices as in production: head, encoder, decoder with tail. Cuts with the fewest bytes come
+    first, and no further one is started once `enough` returns True. A codec that a cut cannot carry is
+    omitted there and passed to `refused`. Raises BadRequest if samples and labels do not match, and errors of
+    the whole model.
     """
     _check(graph, samples, labels)
     outputs = list(exits.values())
@@ -113,7 +114,7 @@ class _Cut:
     def measured(
         self, codecs: Sequence[str], refused: Callable[[Refusal], object]
     ) -> Iterator[CodecAccuracy]:
-        """Whatever a cut does to onnxruntime, it is no reason to know nothing of the others."""
+        """Measures each cut; an error of one cut does not affect the others."""
         graph, cut = self.graph, self.tensors
         made = [name for name in cut if name not in self.samples]
         try:
@@ -133,7 +134,7 @@ class _Cut:
                 yield from self._compared(codec, answers)
 
     def _held(self, maker: Session | None) -> Callable[[], Iterable[Mapping[str, Array]]]:
-        """What gives the cut's values batch by batch, however many samples there are."""
+        """A function that returns the cut's values batch by batch, for any number of samples."""
         names = maker.outputs if maker is not None else ()
         if len(self.labels) * sum(self.graph.tensor(t.name).item_bytes() for t in names) > _HELD:
             return lambda: self._batches(maker)
@@ -151,7 +152,7 @@ class _Cut:
         plain: Session,
         batches: Callable[[], Iterable[Mapping[str, Array]]],
     ) -> Mapping[str, Array]:
-        """The exits' outputs with this codec on the hop; BadRequest when the cut cannot carry it."""
+        """The exits' outputs with this codec on the hop. Raises BadRequest if the cut cannot carry it."""
         graph, cut = self.graph, self.tensors
         tensors = [graph.tensor(name) for name in cut]
         if not any(is_encoded(tensor, codec) for tensor in tensors):
@@ -192,7 +193,7 @@ def _compared(
 
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """A session's outputs by name for any number of samples; one by one unless it keeps rows apart."""
+    """A session's outputs by name for any number of samples; one by one unless it keeps rows separate."""
     given = {t.name: feeds[t.name] for t in session.inputs}
     size = 1 if session.proven.alone else _BATCH
     return _joined(session, (run_named(session, portion) for portion in _portions(given, size)))
@@ -215,12 +216,12 @@ def _why(error: Exception) -> str:
 
 def _check(graph: Graph, samples: Mapping[str, Array], labels: Array) -> None:
     if set(samples) != set(graph.inputs):
-        raise BadRequest(f"samples: they are for {sorted(samples)}, the model's inputs are {graph.inputs}")
+        raise BadRequest(f"samples: given for {sorted(samples)}, but the model's inputs are {graph.inputs}")
     for name, values in samples.items():
         tensor = graph.tensor(name)
         if not len(labels) or len(values) != len(labels) or not tensor.fits(values.shape):
             raise BadRequest(
-                f"samples: {name} is {list(values.shape)} for {len(labels)} labels; the model takes {tensor}"
+                f"samples: {name} is {list(values.shape)} for {len(labels)} labels: the model takes {tensor}"
             )
         if tensor.shape[:1] != (-1,):
-            raise BadRequest(f"samples: input {name} has a fixed batch; export the model with an open one")
+            raise BadRequest(f"samples: input {name} has a fixed batch: export the model with an open one")

@@ -1,4 +1,4 @@
-"""What codecs do to a model, measured in a process of its own: a model that ends it ends no store."""
+"""Measures codecs in a separate process, so that a model that crashes it does not crash the store."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from edge_runtime.trials.child_server import ReportStage, serve
 MODULE: Final = "edge_runtime.store.measuring_process"
 _MOST_SAMPLES: Final = 1000
 _TRIAL: Final = 16
-_PASSES: Final = 20  # of the whole model that should fit into the budget
+_PASSES: Final = 20  # runs of the whole model that should fit into the budget
 _DOUBT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be measured: digests of a model and of its validation data in a folder of blobs.
+    """What to measure: digests of a model and of its validation data in a folder of blobs.
 
-    limit: bytes that the data may have unpacked. budget: seconds after which no further cut is begun.
+    limit: maximum bytes of the unpacked data. budget: seconds after which no further cut is started.
     """
 
     blobs: str
@@ -45,12 +45,12 @@ class Order:
     budget: float
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The order as JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Order:
-        """From its document."""
+        """Reads its JSON document."""
         fields = {name: document[name] for name in cls.__dataclass_fields__}
         return cls(**fields | {"exits": tuple(DeclaredExit(**entry) for entry in document["exits"])})
 
@@ -65,13 +65,13 @@ class _Task:
 
 
 def main() -> None:
-    """Answers one order on standard input."""
+    """Executes one order from standard input."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     serve(answer, int(sys.argv[1]))
 
 
 def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str, Any]:
-    """What was found, or why nothing was: `reason` and `message`."""
+    """The results, or the cause of failure: `reason` and `message`."""
     try:
         stage("reading the model")
         task = _read(Order.of(request))
@@ -79,9 +79,9 @@ def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str
         return {"found": _measure(task)}
     except EdgeError as error:
         return {"reason": error.reason, "message": str(error)}
-    except MemoryError:  # which the parent knows the bound of
+    except MemoryError:  # the parent knows the limit
         raise
-    except Exception as error:  # whatever a model does to onnxruntime
+    except Exception as error:  # unexpected errors of a model
         return {
             "reason": BadRequest.__name__,
             "message": f"validation: the codecs cannot be measured: {error!r}",
@@ -125,7 +125,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
 
 
 def _affordable(task: _Task, clock: Callable[[], float]) -> int:
-    """How many samples the whole model can take several times within the budget; no fewer than LEAST."""
+    """Number of samples that the whole model can process several times within the budget; at least LEAST."""
     feeds = {task.graph.input: task.inputs[:_TRIAL]}
     session = _whole(task)
     session.run(feeds)
@@ -136,26 +136,26 @@ def _affordable(task: _Task, clock: Callable[[], float]) -> int:
 
 
 def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
-    """BadRequest when the model is so far from what is said of its last exit that the data must be wrong."""
+    """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
     last = task.exits[-1]
     answers = in_batches(_whole(task), {task.graph.input: inputs})[last.output]
     if answers.ndim != 2:
         raise BadRequest(
-            f"validation: exit {last.name} gives {list(answers.shape)}; accuracies of codecs are measured "
-            f"for models that give one number for each class"
+            f"validation: exit {last.name} returns {list(answers.shape)}: accuracies of codecs are measured "
+            f"only for models that return one number for each class"
         )
     found = float((answers.argmax(1) == labels).mean())
     doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
     if found < last.accuracy - doubt:
         raise BadRequest(
-            f"validation: exit {last.name} gets {found:.3f} of {len(labels)} samples right and is said "
-            f"to have {last.accuracy:g}; inputs must be as the model takes them, "
-            f"labels the numbers of its classes"
+            f"validation: exit {last.name} classifies {found:.3f} of {len(labels)} samples correctly, but "
+            f"declares {last.accuracy:g}: give inputs as the model takes them, "
+            f"and the indices of its classes as labels"
         )
 
 
 def _possible(graph: Graph, codec: str) -> bool:
-    """Whether the model's opset has what a codec is made of."""
+    """Whether the model's opset has the operators of a codec."""
     opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     try:
         if codec != FP32:
