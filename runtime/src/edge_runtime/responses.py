@@ -27,16 +27,16 @@ class InferenceResponse:
 
 
 def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
-    """Whether an output has as many rows as an input, as that of a batch has."""
+    """Whether an output has as many rows as an input, like the output of a batch."""
     return output.shape[:1] in {array.shape[:1] for array in inputs}
 
 
 def confidence(output: Array, items: bool = True) -> float | None:
-    """The share of belief in the likeliest class, of the least certain item of a batch.
+    """Probability of the likeliest class, of the least certain item of a batch.
 
-    output: [batch, classes], logits or probabilities. None for what is not of this form: whole numbers,
-    scalars, no items at all. `items`: whether its rows are known to be those of the batch, which those of
-    boxes are not; None then, too.
+    output: shape [batch, classes], logits or probabilities. Returns None for other outputs: integers,
+    scalars, empty batches. items: whether its rows are known to be those of the batch, unlike detected boxes;
+    returns None if not.
     """
     if not items or output.ndim != 2 or output.dtype.kind != "f":
         return None
@@ -46,6 +46,6 @@ def confidence(output: Array, items: bool = True) -> float | None:
         wide = output.astype(np.float32, copy=False)
         if wide.min() >= 0 and np.abs(wide.sum(axis=1) - 1).max() < _SUM_ERROR:
             return round(float(wide.max(axis=1).min()), 4)
-        # The likeliest class's share is 1 over the sum of e^(others - it).
+        # Softmax: the share of the likeliest class is 1 / sum(exp(others - likeliest)).
         least = 1 / float(np.exp(wide - wide.max(axis=1, keepdims=True)).sum(axis=1).max())
     return round(least, 4) if np.isfinite(least) else None

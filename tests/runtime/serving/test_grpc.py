@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, as tritonclient speaks it."""
+"""The Open Inference Protocol over gRPC, by tritonclient."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_health_and_metadata_are_what_clients_ask_for(client: triton.InferenceSe
 @pytest.mark.parametrize(
     ("model", "name", "shape", "code", "sentence"),
     [
-        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", 'model "other" is not served here; ask for digits'),
+        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", 'model "other" is not served here: request digits'),
         (
             "digits",
             "img",

@@ -38,7 +38,7 @@ async def test_the_metrics_tell_what_is_loaded_and_what_the_process_takes(tmp_pa
     sizes = sum(len(network(seed)) for seed in (1, 2))
     metrics = Metrics("m")
     _, generations, store = dataplane(tmp_path, metrics=metrics)
-    # Two routes of one slice hold it once.
+    # Two routes with the same slice load it once.
     routes = [route("a", slices[0]), route("b", slices[0]), route("c", slices[1])]
     assert await generations.use(placement(1, *routes))
     assert generations.table is not None
