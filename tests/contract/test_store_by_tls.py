@@ -25,7 +25,7 @@ from mounts import Mount, Signer, caller
 
 @dataclass(frozen=True)
 class Guarded:
-    """A store in a process of its own, as the chart runs it with a Secret."""
+    """A store in a separate process, started as the chart does with a Secret."""
 
     url: str
     health: str
