@@ -80,7 +80,7 @@ class Head:
         *inner, last = codings
         if last == b"chunked" and all(_TOKEN.fullmatch(c) and c != b"chunked" for c in inner):
             raise NotOffered(f"transfer-encoding: {shown} is not supported: send chunked only")
-        raise BadRequest(f"transfer-encoding: {shown} does not end with chunked: send chunked only")
+        raise BadRequest(f"transfer-encoding: {shown} is not valid: send chunked only")
 
     def framing(self, keep_alive: bool) -> bytes:
         """The smallest head with the same body framing."""

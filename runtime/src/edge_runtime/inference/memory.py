@@ -49,8 +49,8 @@ class Memory:
         used, room = self._used(), self.limit * (1 - _RESERVE)
         if used + PEAK * size > room:
             raise CannotLoad(
-                f"{what} has {_mib(size)} and needs {PEAK} times that to be loaded, but {_mib(used)} of "
-                f"{_mib(room)} are in use: raise the memory limit or run less at this node"
+                f"{what}: not enough memory to load {_mib(size)}, which needs {PEAK} times as much, with "
+                f"{_mib(used)} of {_mib(room)} in use: raise the memory limit or run less at this node"
             )
 
 
