@@ -165,4 +165,4 @@ def test_the_kubelet_is_told_health_and_nothing_else(store: Guarded) -> None:
     assert httpx.get(f"{store.health}/v1/health/live").status_code == 200
     answer = httpx.get(f"{store.health}/v1/files/branches.onnx")
     assert answer.status_code == 404
-    assert "/v1/health/live, /v1/health/ready alone" in answer.json()["error"]
+    assert "/v1/health/live, /v1/health/ready" in answer.json()["error"]

@@ -147,8 +147,12 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
             ["int4"],
             r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" is not one of fp32, fp16, int8",
         ),
-        (["spec", "routes", 0, "codecs"], ["int8", "fp16"], "codecs must name one for each of the 1 hops"),
-        (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one for each of the 0 hops"),
+        (
+            ["spec", "routes", 0, "codecs"],
+            ["int8", "fp16"],
+            "codecs must name one codec for each of the 1 hops",
+        ),
+        (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one codec for each of the 0 hops"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_the_fix(

@@ -274,9 +274,9 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        (model_with([node("Relu", "x")], shape=(1, 4)), "first dimension of input x is always 1"),
-        (model_with([node("Relu", "x")], shape=()), "input x has no dimension"),
-        (model_with([node("Identity", "x")], datatype="BYTES"), "input x is of strings"),
+        (model_with([node("Relu", "x")], shape=(1, 4)), "first dimension of input x is fixed to 1"),
+        (model_with([node("Relu", "x")], shape=()), "input x has no batch dimension"),
+        (model_with([node("Identity", "x")], datatype="BYTES"), "input x contains strings"),
         (model_with([node("Squeeze", "x")], shape=("N", 1)), "Squeeze"),
         (model_with([node("Softmax", "x", axis=0)], opset=11), "Softmax"),
         (model_with([node("Softmax", "x", axis=-2)], shape=("N", 4), opset=11), "Softmax"),
@@ -326,7 +326,7 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
                 {"w": np.ones((4, 4), np.float32), "c": np.float32(1)},
                 out=helper.make_tensor_value_info("y", TensorProto.BOOL, None),
             ),
-            "output y is of whole numbers",
+            "output y has integers",
         ),
         (model_with([node("Missing", "x")]), "Missing"),
         (model_with([node("Add", "x nowhere")]), "nowhere"),

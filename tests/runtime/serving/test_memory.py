@@ -25,7 +25,9 @@ async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_
     assert not await generations.use(placement(2, route("new", large), route("old", small)))
     assert not generations.loaded
     assert generations.generation == 2
-    assert generations.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
+    assert generations.message.startswith(
+        f"route new: slice {large['digest']}: not enough memory to load 45 MiB"
+    )
     after = await plane.infer(InferenceRequest({"x": x}, ["y"]))
     assert after.parameters["route"] == "old"
     np.testing.assert_array_equal(before.outputs[0], after.outputs[0])

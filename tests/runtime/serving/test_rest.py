@@ -96,7 +96,7 @@ BAD = {
         "inputs[0].data: 0 values, but",
     ),
     "an empty batch": (_input(shape=[0, 1, 16, 16], data=[]), "inputs[0].shape: [0, 1, 16, 16]"),
-    "too little data": (_input(data=[0.0]), "inputs[0].data: 1 values, but [1, 1, 16, 16] takes 256"),
+    "too little data": (_input(data=[0.0]), "inputs[0].data: 1 values, but shape [1, 1, 16, 16] needs 256"),
     "words as data": (_input(data=["x"] * 256), "inputs[0].data: not FP32 values"),
     "ragged data": (_input(data=[[1.0], [1.0, 2.0]]), "inputs[0].data: not FP32 values"),
     "binary data that is not there": (

@@ -124,7 +124,7 @@ def test_an_empty_input_adds_no_bytes_to_a_cut() -> None:
 def test_the_bytes_of_strings_are_not_invented() -> None:
     nodes = [helper.make_node("StringNormalizer", ["x"], ["h"]), helper.make_node("Identity", ["h"], ["y"])]
     kinds = [value(name, ["N"], TensorProto.STRING) for name in "xy"]
-    with pytest.raises(BadRequest, match="input x holds strings"):
+    with pytest.raises(BadRequest, match="input x contains strings"):
         Graph(model(nodes, kinds[:1], kinds[1:]).SerializeToString()).cuts("y")
 
 

@@ -118,14 +118,14 @@ def test_inner_graphs_take_along_what_they_capture(cut: list[str], sign: int) ->
 
 def test_a_tensor_that_only_an_inner_graph_reads_belongs_to_the_cut() -> None:
     graph = Graph(_bytes(INNER))
-    with pytest.raises(UnknownTensor, match=r"a do not separate y from x; .* add a tensor of x -> b -> c"):
+    with pytest.raises(UnknownTensor, match=r"a do not separate y from x: .* add a tensor of x -> b -> c"):
         graph.slice(["a"], ["y"])
     assert [c.tensors for c in graph.cuts("y")] == [("x",), ("d",)]  # Tanh is fused
 
 
 def test_a_tensor_whose_shape_nobody_tells_is_refused_as_a_cut() -> None:
     graph = Graph(_bytes(INNER.replace(", float[N, 4] c, float[N, 4] d", "")))
-    with pytest.raises(UnknownTensor, match='"c": its shape or datatype cannot be inferred; declare it in'):
+    with pytest.raises(UnknownTensor, match='"c": its shape or datatype cannot be inferred'):
         graph.slice(["x"], ["c"])
     assert [c.tensors for c in graph.cuts("y")] == [("x",)]
 
@@ -220,7 +220,7 @@ def test_a_cut_that_is_no_cut_is_refused_with_what_goes_around_it(residual_model
     with pytest.raises(
         UnknownTensor,
         match="inputs: bent1 do not separate logits from image: use one of the exit's cuts, or add a tensor "
-        r"of image -> stem -> sum1 -> \.\.\. -> flat -> logits, which goes around",
+        r"of image -> stem -> sum1 -> \.\.\. -> flat -> logits",
     ):
         graph.slice(["bent1"], ["logits"])
 
@@ -235,8 +235,8 @@ def test_a_cut_that_is_no_cut_is_refused_with_what_goes_around_it(residual_model
         (["pool1"], [], "outputs: no tensors"),
         (["w1"], ["logits"], '"w1" is a constant'),
         (["pool1"], ["w2"], '"w2" is a constant'),
-        (["pool1"], ["nope"], '"nope" is not a tensor of the graph; its input is image, its outputs are'),
-        (["pool1"], ["pool1"], "a slice from pool1 to pool1 holds no operator"),
+        (["pool1"], ["nope"], '"nope" is not a tensor of the graph: use one between image and'),
+        (["pool1"], ["pool1"], "a slice from pool1 to pool1"),
     ],
 )  # fmt: skip
 def test_ends_that_make_no_slice_are_refused_with_the_fix(
@@ -252,5 +252,5 @@ def test_an_input_that_is_no_tensor_is_refused() -> None:
     y = helper.make_tensor_value_info("y", TensorProto.INT64, [])
     made = helper.make_graph([helper.make_node("SequenceLength", ["x"], ["y"])], "sequence", [x], [y])
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    with pytest.raises(BadRequest, match="input x has type sequence_type, which is not served here"):
+    with pytest.raises(BadRequest, match="input x has type sequence_type, which is not supported"):
         Graph(model.SerializeToString())

@@ -61,7 +61,9 @@ def test_pinned_data_that_was_changed_is_refused(divided: Path) -> None:
     assert main([str(divided)]) == 0
     data = bytearray((divided.parent / "weights/chain.bin").read_bytes())
     data[100] ^= 1
-    with pytest.raises(DigestMismatch, match=r"weights/chain.bin is sha256:\w{64}, the file says sha256:"):
+    with pytest.raises(
+        DigestMismatch, match=r"weights/chain.bin is sha256:\w{64}, but the file declares sha256:"
+    ):
         Graph(divided.read_bytes(), lambda _: bytes(data))
 
 

@@ -230,7 +230,9 @@ def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> No
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert profile["segments"] == []
     assert [e["exit"] for e in profile["exits"]] == ["y"]
-    assert profile["note"].startswith("measured as a whole, since model: input a leaves dimension 1 (width)")
+    assert profile["note"].startswith(
+        "measured as a whole, because model: input a leaves dimension 1 (width)"
+    )
 
 
 def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:

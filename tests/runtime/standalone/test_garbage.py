@@ -186,7 +186,7 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
         request.inputs[0].contents.ClearField("fp32_contents")
         request.inputs[0].contents.int_contents.extend([1, 2, 3])
 
-    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but [1, 3] takes 3"
+    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but shape [1, 3] needs 3"
     assert refused(lambda r: setattr(r.inputs[1], "name", "a")) == 'inputs[1].name: "a" is given twice'
     assert refused(lambda r: setattr(r.inputs[1], "name", "c")) == (
         'inputs[1].name: "c" is not a tensor of the model: use a, b'

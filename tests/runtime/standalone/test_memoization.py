@@ -149,7 +149,7 @@ def test_a_sequence_that_is_none_is_refused_with_a_sentence(
         assert it.ask(SCENES[0], 2**63 - 1)[1].shape == (1, 10)
         with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: .* at most 128 char"):
             it.ask(SCENES[0], "x" * 129)
-        with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: -1 is neither"):
+        with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: -1 is not valid"):
             it.ask(SCENES[0], -1)
     given = {"name": "image", "shape": [1, 1, 16, 16], "datatype": "FP32", "data": [0.0] * 256}
     for wrong in (True, 1.5, [1], 2**64):
@@ -173,10 +173,10 @@ def metrics(served: Any) -> dict[str, float]:
 
 def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
     cases = {
-        ("--filter-threshold", "2"): '--filter-threshold: "2" is not a share between 0 and 1, e.g. 0.02',
-        ("--filter-threshold", "some"): '--filter-threshold: "some" is not a share between 0 and 1',
-        ("--filter-action", "Drop"): "--filter-action: there is no filter without --filter-threshold",
-        ("--filter-max-age", "1s"): "--filter-max-age: there is no filter without --filter-threshold",
+        ("--filter-threshold", "2"): '--filter-threshold: "2" is not between 0 and 1',
+        ("--filter-threshold", "some"): '--filter-threshold: "some" is not between 0 and 1',
+        ("--filter-action", "Drop"): "--filter-action: has no effect without --filter-threshold",
+        ("--filter-max-age", "1s"): "--filter-max-age: has no effect without --filter-threshold",
         ("--filter-max-age", "0s"): '--filter-max-age: "0s" must be greater than 0',
         ("--cache-bytes", "lots"): '--cache-bytes: "lots" is not a quantity',
         ("--cache-max-age", "60"): "--cache-max-age: 60 has no unit",

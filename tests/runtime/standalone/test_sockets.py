@@ -96,9 +96,9 @@ def test_two_requests_in_one_packet_are_both_answered(sums: Served) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", INFER, 405, f"GET {INFER}: ask with POST"),
-        ("POST", "/v2/models/m", 405, "POST /v2/models/m: ask with GET"),
-        ("DELETE", "/v2/health/live", 405, "DELETE /v2/health/live: ask with GET"),
+        ("GET", INFER, 405, f"GET {INFER}: method not allowed: use POST"),
+        ("POST", "/v2/models/m", 405, "POST /v2/models/m: method not allowed: use GET"),
+        ("DELETE", "/v2/health/live", 405, "DELETE /v2/health/live: method not allowed: use GET"),
         ("GET", "/v2/models/other/ready", 404, 'model "other" is not served here: request m'),
         ("GET", "/v2/models/m/versions/2", 404, 'model m has no version "2": request version 1 or none'),
         ("GET", "/v2/models/m/variants/1", 404, "/v2/models/m/variants/1: not an endpoint of the Open"),
@@ -171,7 +171,7 @@ def test_a_huge_shape_without_data_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, {"inputs": huge})
     assert status == 400
     said = json.loads(body)["error"]
-    assert said.startswith("inputs[0].shape: [1125899906842624, 3] is more than a request of 67108864")
+    assert said.startswith("inputs[0].shape: [1125899906842624, 3] exceeds a request of 67108864")
 
 
 def test_what_is_not_http_ends_the_connection_with_400(sums: Served) -> None:

@@ -138,7 +138,7 @@ async def test_data_that_is_not_what_was_pinned_is_refused(store: httpx.AsyncCli
     (divided.parent / "chain.bin").write_bytes(b"other")
     answer = await store.post("/v1/models", json={"storageUri": f"file://{divided}"})
     assert (answer.status_code, answer.json()["error"]["reason"]) == (422, "DigestMismatch")
-    assert "model's data chain.bin: sha256:" in answer.text
+    assert "model's data chain.bin: expected sha256:" in answer.text
 
 
 async def test_data_behind_a_link_out_of_the_folder_is_not_fetched(

@@ -170,7 +170,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
           "its outputs are exit1_logits, exit2_logits, logits")),
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
          "model.exits[0].accuracy: 1.3 is not between 0 and 1"),
-        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: sha256:1111"),
+        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: expected sha256:1111"),
         ({"digest": "md5:1"}, "BadRequest", 'model.digest: "md5:1" is not a digest'),
         ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp": use one of store://, https://'),
         ({"storageUri": "/just/a/path"}, "UnsupportedScheme", 'has scheme ""'),

@@ -140,10 +140,9 @@ def test_the_plain_port_tells_health_and_metrics_and_nothing_else(strict: Guarde
     assert line.startswith('edge_certificate_expiry_timestamp_seconds{service="m"} ')
     assert float(line.split()[-1]) == strict.certificates.current.expires
     status, answer = _once(http.client.HTTPConnection("127.0.0.1", port, timeout=10))
-    assert (status, answer["error"].split(";")[0]) == (
-        404,
-        "/v2/models/m/infer: this port has /v2/health/live, /v2/health/ready, /metrics alone",
-    )
+    assert status == 404
+    assert answer["error"].startswith("/v2/models/m/infer: ")
+    assert "/v2/health/live, /v2/health/ready, /metrics" in answer["error"]
 
 
 def test_callers_on_the_node_need_no_certificate_at_its_socket(strict: Guarded) -> None:
@@ -266,7 +265,7 @@ def test_what_cannot_be_used_ends_the_command_with_a_sentence(
 ) -> None:
     command = ["serve", str(tmp_path / "m.onnx"), "--tls-dir", str(tmp_path / "none")]
     assert main(command) == 1
-    assert "none/tls.crt: it cannot be read (No such file or directory)" in capsys.readouterr().err
+    assert "none/tls.crt: cannot be read (No such file or directory)" in capsys.readouterr().err
     monkeypatch.setenv("EDGE_TLS_CLIENTS", "maybe")
     assert main(command) == 1
     assert '--tls-clients: "maybe" is neither require nor optional' in capsys.readouterr().err

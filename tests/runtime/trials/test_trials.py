@@ -134,7 +134,7 @@ def test_a_process_that_grows_beyond_its_bound_is_ended() -> None:
 
 def test_what_does_not_fit_beside_what_is_in_use_is_refused_without_a_trial() -> None:
     with Trials(memory=Memory(200 * MIB, lambda: 150 * MIB)) as trials:
-        with pytest.raises(CannotLoad, match=r"a process of its own takes 96 MiB .* and 30 MiB are free"):
+        with pytest.raises(CannotLoad, match=r"a separate process needs 96 MiB .* but 30 MiB are free"):
             trials.check_room(subject(harmless()))
         assert trials.started == 0
 

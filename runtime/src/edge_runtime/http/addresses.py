@@ -37,7 +37,7 @@ def usable(host: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: no dual-stack sockets on this machine
         known = not isinstance(error, OSError) or error.errno in (EADDRNOTAVAIL, EAFNOSUPPORT)
         why = str(error) if not known else "this machine has no IPv6"
-        _log.warning('--host "%s": %s: listening on %s', EVERYWHERE, why, EVERYWHERE_IPV4)
+        _log.warning('--host "%s": %s; listening on %s', EVERYWHERE, why, EVERYWHERE_IPV4)
         return EVERYWHERE_IPV4
 
 
