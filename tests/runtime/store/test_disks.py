@@ -70,7 +70,7 @@ async def test_a_slice_that_does_not_fit_on_the_disk_is_refused_and_the_old_one_
     with full_disk(200):
         refused = await _slice(store, model, OTHER)
         assert (refused.status_code, refused.json()["error"]["reason"]) == (507, "StorageError")
-        assert "the store's disk refused: File too large" in refused.json()["error"]["message"]
+        assert "the store's disk failed: File too large" in refused.json()["error"]["message"]
         assert (await _slice(store, model, HOLD)).json() == old
         assert len((await store.get(f"/v1/blobs/{old['digest']}")).content) == old["size"]
     assert _files(tmp_path) == before

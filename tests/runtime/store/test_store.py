@@ -177,7 +177,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
         ({"storageUri": "store://not/there"}, "NotFound", 'no file "not/there" in this store'),
         ({"storageUri": "file:///not/there.onnx"}, "NotFound", '"file:///not/there.onnx" cannot be read'),
         ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", "cannot be read"),
-        ({"storageUri": None}, "BadRequest", "storageUri: null is not text"),
+        ({"storageUri": None}, "BadRequest", "storageUri: null is not a string"),
     ],
 )  # fmt: skip
 async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(

@@ -268,4 +268,4 @@ def test_what_cannot_be_used_ends_the_command_with_a_sentence(
     assert "none/tls.crt: cannot be read (No such file or directory)" in capsys.readouterr().err
     monkeypatch.setenv("EDGE_TLS_CLIENTS", "maybe")
     assert main(command) == 1
-    assert '--tls-clients: "maybe" is neither require nor optional' in capsys.readouterr().err
+    assert '--tls-clients: "maybe" is not valid' in capsys.readouterr().err
