@@ -164,7 +164,7 @@ def test_bytes_that_are_no_message_are_the_callers_fault_in_every_rpc_and_leave_
         with pytest.raises(grpc.RpcError) as caught:
             ask(b"\xff\xff", timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == f"body: 2 bytes that are no {rpc}Request"
+    assert caught.value.details() == f"body: the 2 bytes are not a {rpc}Request"
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -187,14 +187,12 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
         request.inputs[0].contents.int_contents.extend([1, 2, 3])
 
     assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but shape [1, 3] needs 3"
-    assert refused(lambda r: setattr(r.inputs[1], "name", "a")) == 'inputs[1].name: "a" is given twice'
-    assert refused(lambda r: setattr(r.inputs[1], "name", "c")) == (
-        'inputs[1].name: "c" is not a tensor of the model: use a, b'
-    )
-    assert refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1)) == (
-        "parameters.timeout: -1 is not a number of microseconds; "
-        "write a whole number from 1 up, or 0 for none"
-    )
+    twice = refused(lambda r: setattr(r.inputs[1], "name", "a"))
+    assert twice.startswith('inputs[1].name: "a" is given twice')
+    unknown = refused(lambda r: setattr(r.inputs[1], "name", "c"))
+    assert unknown == 'inputs[1].name: "c" is not an input of the model: use a, b'
+    negative = refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1))
+    assert negative.startswith("parameters.timeout: -1 is not a number of microseconds")
 
 
 VALUES = st.recursive(

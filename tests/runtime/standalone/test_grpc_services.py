@@ -83,7 +83,7 @@ def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, 
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "2 bytes that are no" in caught.value.details()
+    assert "the 2 bytes are not a" in caught.value.details()
 
 
 @asynccontextmanager
