@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 from pytest_socket import disable_socket, enable_socket
 
-# The same examples on every run; no time limit for one, since the machine may be busy.
+# The same examples on every run; no time limit for one, because the machine may be busy.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 

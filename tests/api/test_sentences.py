@@ -60,7 +60,7 @@ PLACES = [
 
 
 def put(body: dict[str, Any], place: tuple[str | int, ...], value: object) -> dict[str, Any]:
-    """`body` with `value` at a place, and whatever is on the way there."""
+    """`body` with `value` at a place, and new mappings on the way to it."""
     whole: Any = copy.deepcopy(body)
     at: Any = whole
     for step, following in zip(place, (*place[1:], None), strict=True):

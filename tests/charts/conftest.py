@@ -19,7 +19,7 @@ Render = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
-    """Runs helm, which is found or built as the testbed does it."""
+    """Runs helm, found or built like the testbed's binaries."""
     binaries = Binaries(Layout.of_checkout(ROOT).binaries, lambda line: print(line))
     program = next(each for each in PROGRAMS if each.name == "helm")
     path = binaries.find(program) or binaries.all()["helm"]
@@ -32,7 +32,7 @@ def helm() -> Helm:
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Render:
-    """The objects of `helm template` with `--set` for each argument; fails with what helm said."""
+    """The objects of `helm template` with `--set` for each argument; fails with helm's message."""
 
     def objects(*values: str, crds: bool = False) -> list[dict[str, Any]]:
         arguments = [

@@ -18,7 +18,7 @@ Render = Callable[..., list[dict[str, Any]]]
 Use = tuple[str, str]
 
 GIVEN_ON: set[Use] = {
-    # Only whoever holds a permission may grant it: the runtimes' Role has these.
+    # A permission can only be granted by its holders: the runtimes' Role has these.
     ("patch", "placements/status"),
     ("watch", "placements"),
     ("get", "placements"),
@@ -40,7 +40,7 @@ def operator_tests() -> ModuleType:
 
 
 class Recording:
-    """A cluster that notes which permission each call takes."""
+    """A cluster that records the permission that each call needs."""
 
     def __init__(self, cluster: Any) -> None:
         self._cluster = cluster
@@ -56,7 +56,7 @@ class Recording:
 
     def apply(self, wanted: Object) -> Object:
         plural = KINDS[wanted["kind"]].plural
-        # Server-side apply makes what is not there.
+        # Server-side apply creates missing objects.
         applied: Object = self._used({("patch", plural), ("create", plural)}).apply(wanted)
         return applied
 
@@ -85,7 +85,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def used(operator_tests: ModuleType) -> set[Use]:
-    """What the life of a service takes: measured, published, narrowed, failed, deleted; and the watches."""
+    """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
     world = operator_tests.World()
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
@@ -116,7 +116,7 @@ def used(operator_tests: ModuleType) -> set[Use]:
 
 
 def watched() -> set[Use]:
-    """What the handlers watch, as kopf registered them."""
+    """The resources that the handlers watch, as kopf registered them."""
     assert handlers is not None
     selectors = kopf.get_default_registry()._watching.get_all_selectors()
     names = {str(selector.plural or selector.any_name) for selector in selectors}

@@ -37,7 +37,7 @@ def two_exits() -> bytes:
 
 @pytest.fixture(scope="session")
 def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A model store in a process of its own, as the chart runs it."""
+    """A model store in a separate process, started as in the chart."""
     root: Path = tmp_path_factory.mktemp("store")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     argv = [sys.executable, "-m", "edge_runtime.cli", "store", "--root", str(root)]
     with subprocess.Popen([*argv, "--host", "127.0.0.1", "--port", str(port)]) as process:
         try:
-            # The transport tries to connect again, with growing pauses, until the store listens: 15 s in all.
+            # The transport retries with growing pauses until the store listens: 15 s in total.
             transport = httpx.HTTPTransport(retries=6)
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
                 client.get("/v1/health/ready").raise_for_status()

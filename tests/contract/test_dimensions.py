@@ -30,7 +30,7 @@ STEPS = [
 
 @dataclass
 class Drawing:
-    """A model in the making; every tensor that a step leaves off at has rows of four numbers."""
+    """A model under construction; the current tensor of every step has rows of four numbers."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Drawing:
 
 @st.composite
 def models(draw: st.DrawFn) -> ModelProto:
-    """A chain of steps from x, the batch in one of its spellings, in a file that leaves out what it may."""
+    """A chain of steps from x, with the batch in one of its spellings, in a file without optional parts."""
     drawing = Drawing()
     tensor = "x"
     for _ in range(draw(st.integers(1, 5))):
@@ -126,7 +126,7 @@ def models(draw: st.DrawFn) -> ModelProto:
 
 
 def everything(model: ModelProto, x: Array) -> dict[str, Array]:
-    """Every tensor of the model as onnxruntime computes it."""
+    """Every tensor of the model, computed by onnxruntime."""
     wide = ModelProto()
     wide.CopyFrom(model)
     del wide.graph.output[:], wide.graph.value_info[:]
@@ -135,7 +135,7 @@ def everything(model: ModelProto, x: Array) -> dict[str, Array]:
 
 
 def runs(model: ModelProto) -> Iterator[tuple[int, dict[str, Array]]]:
-    """What the model computes at several batches, or at its own."""
+    """The model's results at several batches, or at its own."""
     (first, _) = model.graph.input[0].type.tensor_type.shape.dim
     for batch in (3,) if first.dim_value == 3 else BATCHES:
         x = np.random.default_rng(batch).normal(size=(batch, WIDTH)).astype(np.float32)
@@ -196,7 +196,7 @@ def _is_known(graph: Graph, name: str) -> bool:
 
 
 def _compose(graph: Graph, name: str, output: str, values: dict[str, Array]) -> None:
-    """The slices before and behind a tensor, if it separates, load, run and give what the whole does."""
+    """The slices before and after a tensor, if it separates, load, run and give the results of the whole."""
     try:
         head, tail = graph.slice(["x"], [name]), graph.slice([name], [output])
     except (BadRequest, UnknownTensor):

@@ -44,7 +44,7 @@ def whole() -> np.ndarray[Any, Any]:
 
 
 def by_way_of(codec: str, second: str | None = "joined") -> Route:
-    """From the two small tensors on at the helper; behind the second cut at Triton."""
+    """Starts with the two small tensors at the intermediate node, and after the second cut at Triton."""
     return Route(
         "final", "left+right", 0.95, 0 if second is None else 1000, 0.0, 0.05, 0.001, 0.001, 96,
         codec, "gate", second, 0.001,
@@ -234,7 +234,7 @@ def test_what_stands_in_for_a_hop_decodes_the_activation_that_was_to_be_sent(
     route = by_way_of("int8", None)
     runtimes.start(route)
     runtimes.answer(route.name)
-    # The head, the early exit, and the slice behind the activation, which comes last.
+    # The head, the early exit, and the slice after the activation, which comes last.
     wait_until(lambda: runtimes.sessions("cam") == 3, "the slice behind the activation")
     runtimes.stop("gate")
     replies = [runtimes.ask().json() for _ in range(3)]

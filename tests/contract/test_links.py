@@ -1,7 +1,7 @@
 """The product's estimate and choice of routes, compared with re-planning by change points.
 
-Both are driven by the same samples, over the same table, with the same dwell time; where a late answer is
-insured by a local one, and where it is not. Nothing here opens a socket or reads a clock.
+Both receive the same samples, over the same table, with the same dwell time, with a fallback for late
+responses and without. Nothing here opens a socket or reads a clock.
 """
 
 import math
@@ -30,14 +30,14 @@ Stream = Sequence[tuple[float, float]]  # (s, bit/s)
 
 
 class Chooser(Protocol):
-    """One that learns a sample and says which route it would take then."""
+    """A policy that learns a sample and returns the route that it would take."""
 
     def __call__(self, at: float, rate: float) -> int:
         """The index in TABLE."""
 
 
 class Runtime:
-    """What the runtime calls: a sample is an interval as wide as its error."""
+    """The code that the runtime calls: a sample is an interval as wide as its error."""
 
     def __init__(self, insured: bool) -> None:
         self.insured, self.estimate, self.state = insured, Estimate(), RouteState()
@@ -75,7 +75,7 @@ class Planner:
 
 
 def measured(rate: Callable[[float], float], seconds: float, seed: int) -> list[tuple[float, float]]:
-    """A sample each GAP, off by ERROR."""
+    """A sample each GAP, with a relative error of ERROR."""
     chance = random.Random(seed)
     moments = [GAP * (i + 1) for i in range(int(seconds / GAP))]
     return [(at, rate(at) * math.exp(ERROR * chance.gauss(0, 1))) for at in moments]
@@ -91,7 +91,7 @@ def both(insured: bool) -> Iterator[tuple[str, Chooser]]:
 
 
 def right(rate: float) -> int:
-    """The route for a known rate."""
+    """The best route for a known rate."""
     return next(i for i, (_, need, _) in enumerate(TABLE) if need <= rate)
 
 
@@ -104,7 +104,7 @@ def switches(routes: Sequence[int]) -> int:
 def test_after_a_step_down_both_leave_within_three_samples_and_return_within_four(
     high: float, low: float, insured: bool
 ) -> None:
-    """The planner is only held to it where a late answer costs: what is insured it lets be late."""
+    """The planner is compared only without a fallback: with one it accepts late responses."""
     for seed in range(5):
         stream = measured(lambda at: low if 10 <= at < 20 else high, 30.0, seed)
         down, up = (next(i for i, (at, _) in enumerate(stream) if at >= step) for step in (10, 20))
@@ -139,14 +139,14 @@ def test_noise_around_a_threshold_moves_neither() -> None:
 
 
 def mobile(seed: int) -> tuple[Bandwidth, list[tuple[float, float]]]:
-    """Five minutes of a link that wanders about and steps, as measured."""
+    """Five minutes of a link that drifts and steps, as measured."""
     process = LognormalProcess(levels=(0.5e6, 1.5e6, 6e6))
     link = process.sample(np.random.default_rng(seed), 300.0)
     return link, measured(link.rate, 300.0, seed)
 
 
 def worth(routes: Sequence[int], link: Bandwidth, stream: Stream, missed: float) -> tuple[float, float]:
-    """The share of late requests, and the mean utility where a late one is worth `missed`."""
+    """The share of requests that are late, and the mean utility if a late one is worth `missed`."""
     late, total = 0, 0.0
     for (at, _), route in zip(stream, routes, strict=True):
         _, need, accuracy = TABLE[route]
@@ -203,5 +203,5 @@ def test_levels_and_low_quantiles_are_those_of_the_planners_forecast_within_a_te
 
 
 def test_upward_a_route_must_be_exceeded_by_more_than_the_measurements_error() -> None:
-    """Else noise of one deviation alone would cause switches."""
+    """Otherwise noise of one deviation alone would cause switches."""
     assert 1 + ERROR < HYSTERESIS

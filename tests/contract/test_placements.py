@@ -48,7 +48,7 @@ POOL = DevicePool.model_validate(
 
 @dataclass(frozen=True)
 class Store:
-    """The store as the operator sees it, with the model registered and profiled on two made-up classes."""
+    """The store for the operator, with the model registered and profiled on two synthetic classes."""
 
     client: ModelStore
     card: ModelCard
@@ -64,8 +64,8 @@ def store(store_url: str) -> Iterator[Store]:
 def _profiled(client: ModelStore) -> Store:
     service = _service("Auto")
     card = client.register(service.spec.model)
-    # The runtime measures and puts; the numbers are then made those of a slow node and a fast server, so that
-    # the plan below has a choice to make.
+    # The runtime measures and stores; then the numbers are replaced by those of a slow node and a fast
+    # server, so that the plan below has a choice.
     for name in ("camera", "cloud"):
         asyncio.run(_profile(client.url, card.digest, name))
     measured = {name: client.profile(card.digest, name) for name in ("camera", "cloud")}
@@ -142,7 +142,7 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
 
 
 def _received(placement: Placement) -> assignment.Placement:
-    """The placement as the API server hands it on: plain JSON values, with a generation."""
+    """The placement as the API server returns it: plain JSON values, with a generation."""
     body = placement.body()
     return parse_placement({**body, "metadata": {**body["metadata"], "generation": 3}})
 
@@ -165,7 +165,7 @@ def test_the_runtime_reads_from_a_placement_what_the_operator_meant(store: Store
         rel=1e-3,  # objects carry four digits
     )
     assert {s.address for r in read.spec.routes for s in r.stages} == {None, "http://triton.test:8000"}
-    # Slow node, fast server, 70 ms: with bandwidth the full model answers, without it the early exit does.
+    # Slow node, fast server, 70 ms: the full model with bandwidth, the early exit without.
     assert read.spec.routes[0].exit == "final"
     assert read.spec.routes[-1].name == "early@local"
 
@@ -174,7 +174,7 @@ def test_the_runtime_knows_every_field_that_the_operator_writes(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     _received(_placed(store))
-    assert [r.message for r in caplog.records if "not known to this runtime" in r.message] == []
+    assert [r.message for r in caplog.records if "ignored" in r.message] == []
 
 
 @pytest.mark.parametrize("mode", ["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"])
@@ -201,7 +201,7 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
 async def _load(placement: assignment.Placement, url: str, folder: Path) -> LoadedTable:
     client = model_store.ModelStore(url)
     loader = SliceLoader(model_store.SliceCache(folder, client), None)
-    # No hop is made ready here: the tail's place is Triton's, which tests/e2e has.
+    # No hop is loaded here: the tail runs in Triton, which tests/e2e covers.
     table = await load_table(placement, loader, lambda _: cast("Hop", object()), None)
     loader.close()
     client.close()

@@ -14,7 +14,7 @@ from edge_runtime import errors
 
 PAGE = Path(__file__).parents[2] / "docs" / "reasons.md"
 REASONS = Path(reasons.__file__)
-# Which arguments of a call set a condition or a reason: by position and by name.
+# The arguments of a call that set a condition or a reason: by position and by name.
 SETTERS = {
     "Finding": ((0, 2), {"type", "reason"}),
     "Blocked": ((0, 1), {"step", "reason"}),
@@ -24,7 +24,7 @@ SETTERS = {
     "record": ((2,), {"reason"}),
     "refuse": ((2,), {"reason"}),
 }
-# What a runtime or the store can hand to the operator; the other errors answer requests or end a process.
+# Reasons that a runtime or the store can pass to the operator; other errors end a request or a process.
 REPORTED = (
     errors.ModelError,
     errors.StorageError,
@@ -34,7 +34,7 @@ REPORTED = (
     errors.ModelFailed,
     errors.BadRequest,
 )
-# Of HTTP alone: the operator's client never sends what they refuse.
+# Of HTTP only: the operator's client never sends what they reject.
 HTTP_ONLY = (
     errors.UnsupportedEncoding,
     errors.HeadersTooLarge,
@@ -51,7 +51,7 @@ def modules() -> Iterator[Path]:
 
 
 def literals(tree: ast.AST) -> Iterator[ast.Constant]:
-    """The text constants that a call of the setters takes as a condition or a reason."""
+    """The string constants that a call of the setters uses as a condition or a reason."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         positions, names = SETTERS.get(name, ((), set()))

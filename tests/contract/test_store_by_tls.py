@@ -25,7 +25,7 @@ from mounts import Mount, Signer, caller
 
 @dataclass(frozen=True)
 class Guarded:
-    """A store in a process of its own, as the chart runs it with a Secret."""
+    """A store in a separate process, started as the chart does with a Secret."""
 
     url: str
     health: str
@@ -165,4 +165,4 @@ def test_the_kubelet_is_told_health_and_nothing_else(store: Guarded) -> None:
     assert httpx.get(f"{store.health}/v1/health/live").status_code == 200
     answer = httpx.get(f"{store.health}/v1/files/branches.onnx")
     assert answer.status_code == 404
-    assert "/v1/health/live, /v1/health/ready alone" in answer.json()["error"]
+    assert "/v1/health/live, /v1/health/ready" in answer.json()["error"]

@@ -31,7 +31,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Cloud:
-    """A server behind a proxy that ends TLS, the operator's client for it, and what each of them mounts."""
+    """A server behind a proxy that terminates TLS, the operator's client for it, and the mounts of each."""
 
     server: TritonServer
     triton: TritonLike
@@ -85,7 +85,7 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
         for mount in (it.proxys, it.operators, runtimes):
             mount.swap(after.pair())
         assert it.proxy.certificates.look() is True
-        assert it.ready() == {"tail"}  # from the next call on
+        assert it.ready() == {"tail"}  # from the next call
         wait_until(
             lambda: hops.current.authority == after.pair()["ca.crt"], "the runtime's look at its files"
         )
@@ -97,7 +97,7 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
         it.control.unload(it.server.url, "tail")
         assert it.ready() == frozenset()
         status, answer = infer(sockets)
-        assert (status, "tail answered 404" in answer["error"]) == (503, True)
+        assert (status, "404" in answer["error"]) == (503, True)
 
 
 def test_a_proxy_of_another_authority_is_sent_nothing(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_an_operator_whom_the_proxy_does_not_trust_is_told_so(tmp_path: Path) ->
     signer, stranger = Signer(tmp_path / "authority"), Signer(tmp_path / "stranger")
     mine = stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]}
     with cloud(tmp_path, mine, signer.pair()) as it:
-        # A server may say why before it closes, or not.
+        # A server may or might not send the cause before it closes.
         with pytest.raises(TritonUnreachableError, match=r"tls\.crt of operator\.tlsSecret"):
             it.control.load(it.tail(), b"a slice")
         assert it.triton.models == {}

@@ -75,7 +75,7 @@ def outcome(parse: Callable[[str], float], text: str) -> float | None:
 
 
 def spec_with(part: str, field: str, text: object) -> Any:
-    """The part of a Placement's spec that the runtime reads with the text in one field."""
+    """The part of a Placement's spec that the runtime reads, with the text in one field."""
     placement = copy.deepcopy(PLACEMENT)
     placement["spec"][part] = {**placement["spec"].get(part, {}), field: text}
     return getattr(parse_placement(placement).spec, part)
@@ -98,7 +98,7 @@ def one_quantity(text: str) -> float | None:
     }
     assert len(found) == 1, (text, found)
     number = found.pop()
-    if number != 0:  # a flag's must be greater
+    if number != 0:  # a flag's value must be greater
         assert outcome(lambda written: of_a_flag("--cache-bytes", written), text) == number
     return number
 
@@ -184,7 +184,7 @@ def test_a_number_that_is_no_text_is_a_quantity_when_it_is_whole(value: object) 
         ours: int | None = int(KINDS["DevicePool"].model_validate(body).spec.links.probe_budget)  # type: ignore[attr-defined]
     except ValueError:
         ours = None
-    if value is not None:  # null is no value: the API server puts the default in its place
+    if value is not None:  # null: the API server uses the default
         assert ours == theirs
 
 

@@ -34,7 +34,7 @@ def model() -> TrainedModel:
 
 
 def results(node: str, began: float, exit_: str, cut: str, latencies: list[float]) -> list[RequestResult]:
-    """Right answers, one every 0.1 s."""
+    """Correct responses, one every 0.1 s."""
     return [
         RequestResult(node, began + 0.1 * index, latency, True, exit_, cut)
         for index, latency in enumerate(latencies)

@@ -13,7 +13,7 @@ from demo.training import Training
 
 
 class Bed:
-    """A cluster whose start ends in some way."""
+    """A cluster whose start ends in a given way."""
 
     def __init__(self, ends_with: BaseException) -> None:
         self.ends_with = ends_with
@@ -31,7 +31,7 @@ class Bed:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Leaves the signal handlers as they were."""
+    """Restores the signal handlers."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield

@@ -11,7 +11,7 @@ SAMPLES = Samples(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), np.arange(
 
 
 class Entry:
-    """Answers an image's own number as its label; `stalls` are never answered, `breaks` raise."""
+    """Responds with an image's own number as its label; `stalls` get no response, `breaks` raise."""
 
     def __init__(self, stalls: frozenset[int] = frozenset(), breaks: frozenset[int] = frozenset()) -> None:
         self.stalls, self.breaks = stalls, breaks
@@ -40,7 +40,7 @@ async def bandwidth() -> float:
 
 
 async def played(entry: Entry, requests: int, starts: int = 1) -> list[dict[str, Any]]:
-    """What a client says that is started, left alone until so many requests were sent, and stopped."""
+    """The output of a client that is started, stopped after a number of requests, and awaited."""
     said: list[dict[str, Any]] = []
 
     async def commands() -> AsyncIterator[str]:
@@ -72,7 +72,7 @@ async def test_a_request_that_stalls_holds_no_other_up_and_is_lost_at_its_timeou
     lost = [result for result in results if "error" in result]
     assert all("0.5 s" in result["error"] for result in lost)
     assert len(lost) == entry.asked.count(0) >= 3
-    assert results.index(lost[0]) > 0  # others were answered while it waited
+    assert results.index(lost[0]) > 0  # others got responses while it waited
 
 
 async def test_every_request_is_accounted_for_when_the_client_says_that_it_stopped() -> None:

@@ -39,7 +39,7 @@ def placement(
 
 @dataclass
 class Recorded(ExistingCluster):
-    """A cluster of which only the answers of kubectl are there."""
+    """A cluster that consists of the output of kubectl only."""
 
     result: Callable[[tuple[str, ...]], str] = lambda args: ""
     calls: list[tuple[str, ...]] = field(default_factory=list)

@@ -10,7 +10,7 @@ def test_the_page_loads_nothing_from_anywhere(result: DemoResult) -> None:
     assert not re.search(r"<script[^>]+src=", text)
     assert not re.search(r"(?:src|href)=|@import|url\(", outside)
     assert "Plotly.newPlot" in text
-    assert len(text) > 1_000_000  # plotly's script is in it
+    assert len(text) > 1_000_000  # contains plotly's script
 
 
 def test_the_comparison_is_above_the_plots_with_the_best_mode_marked(result: DemoResult) -> None:

@@ -9,7 +9,7 @@ from demo.statistics import LinkSample, RequestResult
 
 @dataclass
 class Rehearsal:
-    """Clients, clock and link in one: a request a second, time passing only while they are listened to."""
+    """Clients, clock and link: a request a second; time passes only while they are read."""
 
     breaks_at: float = float("inf")
     now: float = 100.0

@@ -43,7 +43,7 @@ def speaker(config: pytest.Config) -> Say:
 
 
 def step_with(say: Say) -> Step:
-    """Steps that are said when they begin."""
+    """Steps that are printed when they begin."""
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
@@ -54,7 +54,7 @@ def step_with(say: Say) -> Step:
 
 
 def interrupt(signal_number: int, frame: FrameType | None) -> None:
-    """A terminated run takes its cluster away as an interrupted one does."""
+    """Makes SIGTERM remove the cluster, like Ctrl-C."""
     raise KeyboardInterrupt(f"signal {signal_number}")
 
 
@@ -88,7 +88,7 @@ def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
 
 @pytest.fixture
 def trial(installed: Trial) -> Iterator[Trial]:
-    """The same before every test: links unshaped and up, the example in its own mode and Ready."""
+    """The same state before every test: links unshaped and up, the example in its own mode and Ready."""
     installed.cluster.set_links(None)
     installation.apply(installed.cluster, ROOT, installed.slo)
     installation.wait_ready(installed.cluster, lambda _: None)

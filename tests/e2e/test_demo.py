@@ -15,8 +15,8 @@ MODES = ("Auto", "CloudOnly", "LocalOnly", "RightSizingOnly")
 
 
 def certain(table: Sequence[Document], rate: float) -> set[tuple[str, str]]:
-    """The exit and cut that a route table has for a link of this rate (bit/s); none where an estimate that is
-    off by half would lead to others.
+    """The exit and cut in a route table for a link of this rate (bit/s); none if an error of the estimate by
+    half would select others.
     """
     found = [
         next((r["exit"], r["cut"]) for r in table if float(parse_quantity(r["minBandwidth"])) <= share * rate)

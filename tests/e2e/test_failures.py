@@ -48,13 +48,13 @@ def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial:
     # By SIGTERM: the runtime is process 1 of its container, which SIGKILL from inside does not reach.
     trial.cluster.kubectl("exec", "deploy/digits-edge-b", "--", "python3", "-c", "import os; os.kill(1, 15)")
     trial.wait("the container's restart", lambda: restarts() == before + 1)
-    # Not by the Deployment: it counts as rolled out until the kubelet has told that the container is gone.
-    trial.wait("an answer of the new runtime", lambda: _answers(trial, "edge-b"))
+    # Not by the Deployment: it counts as rolled out until the kubelet has reported the end of the container.
+    trial.wait("a response of the new runtime", lambda: _answers(trial, "edge-b"))
 
 
 def test_a_node_that_reboots_serves_again(trial: Trial) -> None:
     trial.bed.node("edge-c").reboot()
-    trial.wait("an answer of the rebooted node", lambda: _answers(trial, "edge-c"), 180)
+    trial.wait("a response of the rebooted node", lambda: _answers(trial, "edge-c"), 180)
 
 
 def _answers(trial: Trial, node: str) -> bool:

@@ -26,7 +26,7 @@ def test_a_mode_is_switched_under_load_without_losing_a_request(
     final = trial.exits()[-1]
     with trial.load("edge-b", rate=3) as load:
         installation.set_mode(trial.cluster, mode)
-        # Requests on their way finish on the table that they started with.
+        # Requests in flight finish with the table that they started with.
         switched = time.monotonic()
         answer = load.wait_for("a start after the switch", lambda a: a["sent"] > switched)
     assert load.lost() == []

@@ -38,7 +38,7 @@ def service(name: str, uri: str, pool: str, exits: list[dict[str, Any]] | None =
 
 def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial, tmp_path: Path) -> None:
     model = onnx.load(trial.trained.onnx)
-    model.metadata_props.add(key="copy", value="of the example, with a digest that nobody profiled")
+    model.metadata_props.add(key="copy", value="of the example, with a digest that was never profiled")
     file = tmp_path / "copy.onnx"
     file.write_bytes(model.SerializeToString())
     trial.cluster.kubectl("replace", "--raw", f"{FILES}copy.onnx", "-f", str(file))

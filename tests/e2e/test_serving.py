@@ -21,14 +21,14 @@ def test_an_entry_node_answers_what_the_whole_model_says_at_that_exit(
 
 def test_a_cut_route_and_the_local_route_both_answer_a_batch(trial: Trial) -> None:
     def answered(local: bool) -> Answer:
-        """The first answer to a batch that is of that kind: a single late hop is answered locally, too."""
+        """The next response of that kind to a batch: after a late hop the local route responds, too."""
         found: list[Answer] = []
 
         def as_wanted() -> bool:
             found.append(trial.ask(GATEWAY, index=0, count=3))
             return (found[-1].parameters["cut"] == LOCAL) is local
 
-        trial.wait("a local answer" if local else "an answer of a cut route", as_wanted)
+        trial.wait("a local response" if local else "a response by a cut route", as_wanted)
         return found[-1]
 
     cut = answered(local=False)

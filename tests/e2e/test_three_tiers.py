@@ -23,8 +23,8 @@ LEAST_RATE = 0.1e6  # bit/s; a slower link is not tried
 STEP = 1.4  # from one tried rate of the links to the next
 ANSWERS = 10  # within which the runtime notices a rate
 LOCAL = "50M"
-# Of their speed otherwise, while they are measured: a gateway that is quicker than a camera and much slower
-# than Triton.
+# Relative to their usual speed, while they are measured: a gateway that is faster than a camera and much
+# slower than Triton.
 SLOWED = 0.68
 # Seconds: the model store gives up measuring codecs after less.
 MEASURED = 420
@@ -32,7 +32,7 @@ HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldo
 
 
 def manifests(trial: Trial) -> list[dict[str, Any]]:
-    """The example's, with cameras as devices that take all requests."""
+    """The example's pool, with cameras as devices that take all requests."""
     pool, service = sorted(installation.example(trial.root, trial.cluster.triton), key=lambda m: m["kind"])
     pool["metadata"]["name"] = SERVICE
     for group in pool["spec"]["nodes"]:
@@ -52,9 +52,9 @@ def manifests(trial: Trial) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """The service with its own pool, Ready, its codecs measured, its helper's relays in use.
+    """The service with its own pool: Ready, codecs measured, slices of the intermediate node in use.
 
-    The nodes are slow only while they are measured as classes of their own: pods would take long to start.
+    The nodes are slow only while they are measured as separate classes, because slow pods take long to start.
     """
     trial, kubectl = installed, installed.cluster.kubectl
     file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
@@ -84,7 +84,7 @@ def table(trial: Trial, node: str) -> dict[str, Any]:
 
 
 def helped(trial: Trial) -> list[dict[str, Any]]:
-    """The routes of a camera that go by way of the gateway to Triton."""
+    """The routes of a camera through the gateway to Triton."""
     routes = table(trial, "edge-b")["routes"]
     return [r for r in routes if [s["place"] for s in r["stages"]][-2:] == ["edge-a", "cloud"]]
 
@@ -137,7 +137,7 @@ def test_codecs_were_measured_and_what_they_lose_is_in_the_accuracy_of_the_route
 
 
 def planned(trial: Trial) -> bool:
-    """Whether the service is planned with the accuracies of codecs."""
+    """Whether the plan of the service uses the accuracies of codecs."""
     found = trial.condition(SERVICE, reasons.PLANNED)
     return found.get("status") == "True" and found["reason"] != reasons.MEASURING_CODECS
 
@@ -161,7 +161,7 @@ def test_cameras_are_answered_by_way_of_the_gateway_and_triton_as_the_whole_mode
 
 
 def pods(trial: Trial, node: str = "edge-a", *, ready: bool = False) -> set[str]:
-    """A node's pods of the service by uid; those that are Ready have loaded what is published."""
+    """A node's pods of the service by uid; those that are Ready have loaded the published table."""
     label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node={node}"
     found = json.loads(trial.cluster.kubectl("get", "pods", "-l", label, "-o", "json"))["items"]
     conditions = {pod["metadata"]["uid"]: pod["status"].get("conditions", []) for pod in found}
@@ -187,7 +187,7 @@ def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) ->
 
 
 def with_secret(trial: Trial, folder: Path) -> Path:
-    """A folder of certificates, for the runtimes and for a caller, which the Secret holds, too."""
+    """A folder of certificates for the runtimes and a client, also in the Secret."""
     kubectl = trial.cluster.kubectl
     services = json.loads(kubectl("get", "services", "-n", "default", "-o", "json"))["items"]
     addresses = [s["spec"]["clusterIP"] for s in services if s["spec"]["clusterIP"] != "None"]
@@ -200,12 +200,12 @@ def with_secret(trial: Trial, folder: Path) -> Path:
 
 
 def renewed(trial: Trial, node: str, before: set[str]) -> bool:
-    """Whether a pod that was not there before has loaded what is published."""
+    """Whether a new pod has loaded the published table."""
     return bool(pods(trial, node, ready=True) - before)
 
 
 def hops(trial: Trial) -> list[str]:
-    """Where cameras reach the gateway."""
+    """The address of the gateway for cameras."""
     stages = [s for r in table(trial, "edge-b")["routes"] for s in r["stages"]]
     return [s["address"] for s in stages if s["place"] == "edge-a"]
 

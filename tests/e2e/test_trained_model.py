@@ -1,4 +1,4 @@
-"""What codecs do to the trained model of the example, which is there once the cluster is installed."""
+"""Effect of codecs on the trained model of the example, which exists once the cluster is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster, a model store and a Triton server as values that write down what is asked of them, in order."""
+"""A cluster, a model store and a Triton server in memory that record calls in order."""
 
 import copy
 import datetime
@@ -230,7 +230,7 @@ class FakeCluster:
 
 @dataclass
 class FakeStore:
-    """Knows one model, and the profiles that were put into it."""
+    """Has one model, and the profiles that were stored."""
 
     log: list[str]
     card: ModelCard = CARD
@@ -310,12 +310,12 @@ class FakeTriton:
         if self.failure is not None:
             raise self.failure
         if self.away or address != self.url:
-            raise TritonUnreachableError(f"nobody answers at {address}")
+            raise TritonUnreachableError(f"no response from {address}")
 
 
 @dataclass
 class World:
-    """A pool of two cameras and a gateway with Triton, a profiled model, a service; time moves when told."""
+    """A pool of two cameras and a gateway with Triton, a profiled model, a service, and a manual clock."""
 
     log: list[str] = field(default_factory=list)
     now: float = 1000.0
@@ -346,11 +346,11 @@ class World:
         return reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
 
     def restart(self) -> None:
-        """What a restart of the operator forgets."""
+        """Forgets the state that a restart of the operator loses."""
         self.memory = Memory()
 
     def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:
-        """Every runtime has seen its Placement."""
+        """Every runtime has received its Placement."""
         for body in self.placements().values():
             route = body["spec"]["routes"][0]
             status = {
@@ -364,7 +364,7 @@ class World:
             self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
 
     def settle(self) -> None:
-        """Reconciles until the runtimes serve what was published."""
+        """Reconciles until the runtimes serve the published tables."""
         self.reconcile()
         self.runtimes_report()
         self.now += 10
@@ -376,7 +376,7 @@ class World:
         return body
 
     def change(self, **spec: Any) -> None:
-        """A user edits the service."""
+        """Edits the service as a user would."""
         body = self.service()
         self.cluster.put(body | {"spec": body["spec"] | spec})
 

@@ -7,7 +7,7 @@ from pytest_socket import disable_socket, enable_socket
 
 from edge_planning import ClassProfile, Cut, EntryProblem, Exit, Model, Slo, Timing
 
-# The same examples on every run; no time limit for one, since the machine may be busy.
+# The same examples on every run; no time limit for one, because the machine may be busy.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
@@ -44,7 +44,7 @@ def _connected(size: int, out: int) -> tuple[float, float]:
     return 9.18e-4 * size + 3.99e-3 * out + 1.169, max(1.07e-4 * size - 1.83e-4 * out + 0.164, 0.01)
 
 
-TRUNK = {  # tensor: (elements, the layer that makes it)
+TRUNK = {  # tensor: (elements, the layer that computes it)
     "image": (3 * 32 * 32, (0.0, 0.0)),
     "conv1": (32 * 32 * 32, _convolution(3, 5, 32)),
     "relu1": (32 * 32 * 32, _relu(32 * 32 * 32)),

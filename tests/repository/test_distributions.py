@@ -1,7 +1,6 @@
 """`pip install` of each distribution, built from the checkout without network access.
 
-An installation sees the standard library, itself and the libraries that it asks for, and nothing else of
-this environment.
+An installation sees the standard library, itself and its requirements, and nothing else of this environment.
 """
 
 import json
@@ -36,14 +35,14 @@ print(json.dumps(failed))
 
 @dataclass(frozen=True)
 class Installation:
-    """Some distributions in a folder, and the libraries for them in another."""
+    """Some distributions in a folder, and their requirements in another."""
 
     folder: Path
     libraries: Path
     names: frozenset[str]
 
     def python(self, *arguments: str) -> str:
-        """What Python prints, without this environment's site-packages."""
+        """The output of Python without this environment's site-packages."""
         environment = {"PYTHONPATH": f"{self.folder}:{self.libraries}", "PYTHONDONTWRITEBYTECODE": "1"}
         argv = [sys.executable, "-S", "-P", *arguments]
         return subprocess.run(
@@ -55,7 +54,7 @@ class Installation:
         return {path.name for path in self.folder.glob("edge_*") if path.suffix != ".dist-info"}
 
     def failures(self) -> dict[str, str]:
-        """What each module says that cannot be imported."""
+        """The error of each module that cannot be imported."""
         names = modules(self.folder)
         assert {name for name in names if "." not in name} == self.packages
         found: dict[str, str] = json.loads(self.python("-c", IMPORT, *names))
@@ -90,7 +89,7 @@ def install(tmp_path: Path) -> Install:
 
 
 def _needed(asked: Iterable[Requirement], made: dict[str, Distribution]) -> dict[str, Distribution]:
-    """The libraries that the requirements lead to; the project's own are among what was installed."""
+    """The transitive requirements; the project's own must be among the installed ones."""
     needed: dict[str, Distribution] = {}
     waiting, seen = list(asked), set()
     while waiting:
@@ -142,7 +141,7 @@ def test_the_operator_needs_the_api_and_the_planner_with_minimum_cuts_alone(inst
     assert {"kopf", "kubernetes", "numpy", "pydantic", "scipy"} < operator.names
     assert not {"highspy", "matplotlib", "onnx", "onnxruntime"} & operator.names
     assert {name for name in operator.failures() if name.startswith(("edge_api", "edge_operator"))} == {
-        "edge_operator.tails.model"  # runs in Triton, with what its python backend brings
+        "edge_operator.tails.model"  # runs in Triton, with the packages of its python backend
     }
     assert operator.python(str(operator.folder / "bin" / "edge-operator"), "--version")
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Files that git tracks or would track: a new file is held to the rules before its first commit."""
+    """Files that git tracks or would track: rules apply to a new file before its first commit."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
         cwd=ROOT,
@@ -39,6 +40,13 @@ def test_a_lock_pins_by_version_and_hash_and_holds_no_address(name: str) -> None
     assert requirements
     assert [line for line in requirements if "==" not in line or not line.endswith("\\")] == []
     assert text.count("--hash=sha256:") >= len(requirements)
+
+
+@pytest.mark.parametrize("folder", ["api", "operator", "planning", "runtime"])
+def test_a_published_distribution_contains_the_license(folder: str) -> None:
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    assert project["license-files"] == ["LICENSE"]
+    assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_continuous_integration_calls_exactly_the_readmes_test_command() -> None:

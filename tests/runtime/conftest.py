@@ -50,7 +50,7 @@ def _finish(
 
 
 def chain(size: int = 16, metadata: bool = True, channels: int = 4) -> bytes:
-    """Three blocks of convolution, activation and pooling, each with an exit: a BranchyNet in small."""
+    """Three blocks of convolution, activation and pooling, each with an exit: a small BranchyNet."""
     rng = np.random.default_rng(7)
     nodes, weights, before, planes, side = [], [], "image", 1, size
     for depth, (_, output, _) in enumerate(EXITS, 1):
@@ -72,7 +72,7 @@ def chain(size: int = 16, metadata: bool = True, channels: int = 4) -> bytes:
 
 
 def residual(size: int = 8) -> bytes:
-    """Two residual blocks and a pooled head: no tensor inside a block separates anything."""
+    """Two residual blocks and a pooled head: no tensor inside a block separates the graph."""
     rng = np.random.default_rng(11)
     weights = [_weights(rng, "stem_w", 4, 1, 3, 3), _weights(rng, "dense", 4, 10)]
     nodes = [helper.make_node("Conv", ["image", "stem_w"], ["stem"], pads=[1, 1, 1, 1])]
@@ -112,7 +112,7 @@ def images() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 @pytest.fixture(autouse=True)
 def _no_network_where_none_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only the folders that test a transport may open a socket."""
+    """Only folders that test a transport can open a socket."""
     if request.path.parent.name in _WITH_SOCKETS:
         yield
         return

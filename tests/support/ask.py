@@ -13,7 +13,7 @@ from demo.samples import Samples
 
 
 def secured(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the client library is told of certificates."""
+    """The TLS settings of the client library."""
     if arguments.tls is None:
         return {}
     files = {name: str(arguments.tls / name) for name in ("tls.crt", "tls.key", "ca.crt")}

@@ -1,5 +1,5 @@
-"""Runtimes on this machine with the placements that the operator renders: an entry node, its helper, and what
-stands for Triton. Their model has a cut of two tensors.
+"""Runtimes on this machine with placements rendered by the operator: an entry node, its intermediate node,
+and one in place of Triton. Their model has a cut of two tensors.
 """
 
 import itertools
@@ -67,7 +67,7 @@ SERVICE = InferenceService.model_validate(
 def branches(*, quantised: bool = False) -> bytes:
     """image -> left, right (two small tensors) -> joined -> logits, and an early exit before all of that.
 
-    quantised: the weights behind the cuts are whole numbers.
+    The weights behind the cuts are integers if the argument is True.
     """
     random = np.random.default_rng(9)
     shapes = {"wl": (8, 2), "wr": (8, 2), "wj": (4, 6), "wo": (6, 3), "we": (8, 3)}
@@ -113,7 +113,7 @@ class Runtimes:
     placements: dict[str, Document] = field(default_factory=dict)
 
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
-        """The tables of the entry node and of its helper, as the operator publishes them in the end."""
+        """The final tables of the entry node and of its intermediate node, as the operator publishes them."""
         local = Route("early", None, 0.8, 0, 0.0, 0.01, 0.001, None, 0)
         entry, helping = (RouteTable((*r, local), 0.9, 0.0) for r in (routes, ()))
         slices = {key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, helping])}
@@ -139,7 +139,7 @@ class Runtimes:
         return first, relaying.with_relays(second, relays.get("gate", {}))
 
     def start(self, *routes: Route) -> None:
-        """Triton's stand-in for each tail, the helper, then the entry node."""
+        """Starts a runtime in place of Triton for each tail, the intermediate node, then the entry node."""
         entry, helping = self.render(*routes)
         for number, tail in enumerate(tails_of([entry], POOL.spec).values()):
             name = f"cloud-{number}"
@@ -159,7 +159,7 @@ class Runtimes:
             wait_until(lambda name=name: self.ready(name), f"{name} to be ready")
 
     def sessions(self, name: str) -> float:
-        """How many slices a runtime has loaded."""
+        """The number of slices that a runtime has loaded."""
         text = httpx.get(f"http://127.0.0.1:{self.port(name)}/metrics").text
         lines = [line for line in text.splitlines() if line.startswith("edge_sessions{")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
@@ -181,7 +181,7 @@ class Runtimes:
         wait: bool = True,
         store: str | None = None,
     ) -> None:
-        """Starts a runtime, or starts it again with the placement that it had."""
+        """Starts a runtime, or restarts it with its placement."""
         if placement is not None:
             text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": 1}})
             for before, behind in self.rewritten.items():
@@ -201,7 +201,7 @@ class Runtimes:
             wait_until(lambda: self.ready(name), f"{name} to be ready")
 
     def stop(self, name: str) -> None:
-        """Its port refuses from now on."""
+        """Makes its port refuse connections."""
         self.running[name].close()
 
     def ready(self, name: str) -> bool:
@@ -227,7 +227,7 @@ class Runtimes:
         return httpx.post(f"{self.url(name)}/v2/models/{model}/infer", json={"inputs": inputs}, timeout=20)
 
     def answer(self, route: str, within: float = 20.0) -> np.ndarray[Any, Any]:
-        """The logits by a route, as soon as it is the one that answers."""
+        """The logits of a route, as soon as it is the active one."""
         seen: list[str] = []
 
         def answered() -> bool:
@@ -242,7 +242,7 @@ class Runtimes:
         return np.array(json.loads(seen[-1]), np.float32).reshape(-1, 3)
 
     def composed(self, model: str = "cam", index: int = 0) -> np.ndarray[Any, Any]:
-        """What the slices of a route give one after the other."""
+        """The result of running the slices of a route one by one."""
         values = {"image": IMAGE}
         for stage in self.placements[model]["spec"]["routes"][index]["stages"]:
             data = self.store.blob(stage["slice"]["digest"])

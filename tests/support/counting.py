@@ -1,6 +1,6 @@
-"""Models whose outputs have no batch: what they find, how much of it there is, or nothing.
+"""Models whose outputs have no batch: detections, their number, or nothing.
 
-Each reads x [N, 10, 6] and has two tensors, a and b, at which it may be cut.
+Each reads x [N, 10, 6] and can be cut at two tensors, a and b.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _found(outputs: str = "y") -> list[NodeProto]:
     ]
 
 
-# By name: what follows b, and what the file says of the output y.
+# By name: the part after b, and the declared shape of the output y.
 KINDS: Final[dict[str, tuple[list[NodeProto], list[int | str], str]]] = {
     "a row for each": ([helper.make_node("ReduceSum", ["b", "middle"], ["y"], keepdims=0)], ["N", 6], "FP32"),
     "boxes": (_found(), ["boxes", 6], "FP32"),
@@ -61,7 +61,7 @@ KINDS: Final[dict[str, tuple[list[NodeProto], list[int | str], str]]] = {
 
 
 def counting(kind: str, exits: bool = False) -> bytes:
-    """The model of a kind; with `exits`, its metadata calls y an exit."""
+    """The model of a kind; with `exits`, its metadata declares y as an exit."""
     nodes, shape, datatype = KINDS[kind]
     before = [
         helper.make_node("Mul", ["x", "one"], ["a"]),
@@ -74,7 +74,7 @@ def counting(kind: str, exits: bool = False) -> bytes:
 
 
 def several() -> bytes:
-    """All kinds at once: the output of each is called by its place among them."""
+    """All kinds in one model: each output is named by its index."""
     nodes, outputs = [], []
     for place, (own, shape, datatype) in enumerate(KINDS.values()):
         for node in own:

@@ -1,4 +1,4 @@
-"""Models whose runs take as long as an input says: by the rounds of a loop, or within one operator."""
+"""Models whose run time depends on an input: by the iterations of a loop, or within one operator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def _constant(name: str, value: object, kind: Any) -> onnx.TensorProto:
 
 
 def _loop(kind: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """`trip` rounds, each of which adds one to `y`; BF16 is computed in float, which onnxruntime knows."""
+    """`trip` iterations, each of which adds one to `y`; BF16 is computed in float, which onnxruntime
+    supports.
+    """
     body = helper.make_graph(
         [helper.make_node("Identity", ["on"], ["still"]), helper.make_node("Add", ["sum", "one"], ["more"])],
         "body",
@@ -48,7 +50,7 @@ def _model(graph: onnx.GraphProto) -> bytes:
 
 
 def looping(kind: int = TensorProto.FLOAT) -> bytes:
-    """As many rounds as `n` says, answered as `y` of this type."""
+    """As many iterations as `n`, with the result `y` of this type."""
     nodes, constants = _loop(kind)
     nodes = [helper.make_node("Squeeze", ["n"], ["trip"]), *nodes]
     ends = [_info("n", TensorProto.INT64, 1)], [_info("y", kind, 1)]
@@ -56,7 +58,7 @@ def looping(kind: int = TensorProto.FLOAT) -> bytes:
 
 
 def looping_on_text() -> bytes:
-    """The same for a number that is written."""
+    """The same for a constant number."""
     nodes, constants = _loop(TensorProto.FLOAT)
     read = [
         helper.make_node("Cast", ["n"], ["number"], to=TensorProto.INT64),
@@ -67,7 +69,7 @@ def looping_on_text() -> bytes:
 
 
 def looping_behind_a_cut() -> bytes:
-    """A head that passes `image` on as `cut`, and behind it as many rounds as that says: `logits`."""
+    """A head that forwards `image` as `cut`, and a tail with as many iterations: `logits`."""
     nodes, constants = _loop(TensorProto.FLOAT)
     read = [
         helper.make_node("Relu", ["image"], ["cut"]),
@@ -80,7 +82,7 @@ def looping_behind_a_cut() -> bytes:
 
 
 def endless_on_zeros() -> bytes:
-    """Goes round while `n` is less than 1."""
+    """Iterates while `n` is less than 1."""
     body = helper.make_graph(
         [helper.make_node("Less", ["n", "one"], ["still"]), helper.make_node("Identity", ["sum"], ["more"])],
         "body",
@@ -97,7 +99,7 @@ def endless_on_zeros() -> bytes:
 
 
 def in_one_operator() -> bytes:
-    """`y` boxes are kept of `n` that lie apart: one operator compares each with all before it."""
+    """Keeps `y` of `n` disjoint boxes: one operator compares each with all before it."""
     flat, column = np.array([-1]), np.array([1, -1, 1])
     nodes = [
         helper.make_node("Squeeze", ["n"], ["count"]),
@@ -128,13 +130,13 @@ def in_one_operator() -> bytes:
 
 
 def document(n: int, name: str = "n", datatype: str = "INT64", **parameters: Any) -> dict[str, Any]:
-    """A request for as many rounds."""
+    """A request for this many iterations."""
     tensor = {"name": name, "shape": [1], "datatype": datatype, "data": [n]}
     return {"inputs": [tensor], "parameters": parameters}
 
 
 def request(n: int, model: str = "m", **more: Any) -> bytes:
-    """The same as it stands on the wire."""
+    """The same request as bytes on the wire."""
     content = json.dumps(document(n, **more)).encode()
     head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
@@ -148,7 +150,7 @@ def sent(port: int, data: bytes) -> socket.socket:
 
 
 def running(port: int, service: str = "m") -> float:
-    """For how long the thread of the server at this port has been in the run that it is in."""
+    """Seconds since the start of the current run of the server at this port."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
         text = response.read().decode()
     name = f'edge_inference_running_seconds{{service="{service}"}} '
@@ -156,7 +158,7 @@ def running(port: int, service: str = "m") -> float:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits for it, for as long as no machine needs."""
+    """Waits for a condition, with a timeout that suffices on any machine."""
     deadline, pause = time.monotonic() + 60, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"not within a minute: {what}"

@@ -1,8 +1,8 @@
-"""Imports modules, each in a process of its own that has imported none of the others.
+"""Imports modules, each in a separate process that has imported none of the others.
 
 `python importing.py MODULE…` prints, as JSON, the traceback of each module that could not be imported. The
-processes are forked from one that holds the libraries that the modules use: as good as a fresh interpreter in
-a fraction of its time.
+processes are forked from one that has the modules' libraries loaded: equivalent to a fresh interpreter in a
+fraction of the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 
 def modules(source: Path) -> list[str]:
-    """The names of all modules below a folder of packages, by their files alone."""
+    """The names of all modules below a folder of packages, by their files."""
     files = (path.relative_to(source).with_suffix("") for path in source.rglob("*.py"))
     return sorted(".".join((file.parent if file.name == "__init__" else file).parts) for file in files)
 
@@ -35,7 +35,7 @@ def failures(names: Sequence[str]) -> dict[str, str]:
 
 
 def _forked(work: Callable[[], object]) -> Any:
-    """What the function returns in a process of its own, by JSON."""
+    """The result of the function in a separate process, by JSON."""
     with tempfile.TemporaryFile("w+") as answer:
         pid = os.fork()
         if not pid:

@@ -1,4 +1,4 @@
-"""A coroutine in an event loop of its own, as long as a block lasts."""
+"""Runs a coroutine in a separate event loop for the duration of a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 @contextmanager
 def in_thread(main: Main) -> Iterator[None]:
-    """Runs a coroutine function in a loop of its own, until the block ends and sets its event."""
+    """Runs a coroutine function in a separate loop, until the block ends and sets its event."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     failed: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Models that onnxruntime takes and that end, stop or fill the process in which they run."""
+"""Models that onnxruntime accepts and that crash, hang or fill the memory of their process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from networks import info, model_of
 
 
 def harmless(seed: int = 0) -> bytes:
-    """x [N, 8] -> y [N, 6], with some weights of its own."""
+    """x [N, 8] -> y [N, 6], with random weights."""
     shift = np.random.default_rng(seed).normal(size=6).astype(np.float32)
     nodes = [
         helper.make_node("Split", ["x", "sizes"], ["left", "right"], axis=1),
@@ -21,7 +21,7 @@ def harmless(seed: int = 0) -> bytes:
 
 
 def crashing(seed: int = 0) -> bytes:
-    """As `harmless`, with the output of Split that nobody reads left out: onnxruntime writes to nowhere."""
+    """Like `harmless`, without the unused output of Split: onnxruntime writes to an invalid address."""
     shift = np.random.default_rng(seed).normal(size=6).astype(np.float32)
     nodes = [
         helper.make_node("Split", ["x", "sizes"], ["", "right"], axis=1),
@@ -31,7 +31,7 @@ def crashing(seed: int = 0) -> bytes:
 
 
 def crashing_on_ones() -> bytes:
-    """As `crashing`, where one number is greater than a half; as `harmless` else."""
+    """Crashes if a number is greater than a half, otherwise like `harmless`."""
 
     def branch(name: str, left: str) -> GraphProto:
         nodes = [
@@ -66,7 +66,7 @@ def endless() -> bytes:
 
 
 def greedy(gib: int = 1 << 16) -> bytes:
-    """x [N, 8] -> y [N, 8] by way of so many GiB of zeros: more than any machine has."""
+    """x [N, 8] -> y [N, 8] with so many GiB of zeros in between: more than any machine has."""
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
         helper.make_node("ReduceSum", ["zeros"], ["none"], keepdims=0),

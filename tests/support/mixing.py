@@ -1,6 +1,6 @@
-"""Random small networks [N, 4, 6] -> [N, 4, 6], of parts of which each keeps rows apart or mixes them.
+"""Random small networks [N, 4, 6] -> [N, 4, 6] of parts that each keep rows separate or mix them.
 
-Whatever they do, their files call the first dimension of all inputs and outputs N.
+Their files name the first dimension of all inputs and outputs N in any case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 4, 6
 
 @dataclass
 class Network:
-    """Nodes and constants as they are added; `last` is the tensor that the next part begins with."""
+    """Nodes and constants under construction; `last` is the input of the next part."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     weights: list[TensorProto] = field(default_factory=list)
@@ -28,19 +28,19 @@ class Network:
     count: int = 0
 
     def name(self) -> str:
-        """One that is not taken."""
+        """A name that is not taken."""
         self.count += 1
         return f"t{self.count}"
 
     def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        """The first output of one more node; the others are called alike, with their number behind."""
+        """Adds a node and returns its first output; the names of others end with their index."""
         name = self.name()
         names = [name, *(f"{name}.{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return name
 
     def whole(self, *values: int, scalar: bool = False) -> str:
-        """A constant of whole numbers."""
+        """A constant of integers."""
         return self.constant(np.array(values[0] if scalar else values, np.int64))
 
     def constant(self, values: Any) -> str:
@@ -120,7 +120,7 @@ def _reshaped_and_back(n: Network) -> str:
 
 
 def _beside_each_other(n: Network) -> str:
-    """[N, 4, 6] to [4, N·2, 3] and back, as attention in several heads is written."""
+    """[N, 4, 6] to [4, N·2, 3] and back, like attention with several heads."""
     turned = n.node("Transpose", n.last, perm=[1, 0, 2])
     heads = n.node("Reshape", turned, n.whole(HEIGHT, -1, WIDTH // 2))
     bent = n.node("Softmax", heads, axis=-1)
@@ -128,7 +128,7 @@ def _beside_each_other(n: Network) -> str:
 
 
 def _with_a_token(n: Network) -> str:
-    """One more line for each row, the same for all, which is taken away again."""
+    """Adds a line to each row, the same for all, and removes it again."""
     rows = n.node("Slice", n.node("Shape", n.last), n.whole(0), n.whole(1))
     token = n.node("Expand", n.noise(1, 1, WIDTH), n.node("Concat", rows, n.whole(1, WIDTH), axis=0))
     longer = n.node("CumSum", n.node("Concat", token, n.last, axis=1), n.whole(1, scalar=True))
@@ -148,7 +148,7 @@ def _expanded_as_written(n: Network) -> str:
 
 
 def _heads_by_number(n: Network) -> str:
-    """[N, 4, 6] to [4, N * 2, 3] and back, by sizes that are computed."""
+    """[N, 4, 6] to [4, N * 2, 3] and back, by computed sizes."""
     rows = n.node("Gather", n.node("Shape", n.last), n.whole(0, scalar=True), axis=0)
     heads = n.node("Unsqueeze", n.node("Mul", rows, n.whole(2, scalar=True)), n.whole(0))
     turned = n.node("Transpose", n.last, perm=[1, 0, 2])
@@ -169,7 +169,7 @@ def _group_norm(n: Network) -> str:
 
 
 def _windows(n: Network) -> str:
-    """Each row in windows of 2 x 3, which are items of their own for a while."""
+    """Each row in windows of 2 x 3, which are temporarily items."""
     parted = n.node("Reshape", n.last, n.whole(-1, 2, 2, 2, 3))
     windows = n.node("Reshape", n.node("Transpose", parted, perm=[0, 1, 3, 2, 4]), n.whole(-1, 6))
     bent = n.node("Softmax", windows, axis=-1)
@@ -178,7 +178,7 @@ def _windows(n: Network) -> str:
 
 
 def _masked(n: Network) -> str:
-    """Values of which the numbers say that they do not count are far below the others."""
+    """Values that the mask excludes are far below the others."""
     lower = n.node("Less", n.last, n.constant(np.array(-0.5, np.float32)))
     off = n.node("Mul", n.node("Cast", lower, to=TensorProto.FLOAT), n.constant(np.array(-1e4, np.float32)))
     return n.node("Softmax", n.node("Add", n.last, off), axis=-1)
@@ -269,7 +269,7 @@ def _drawn(n: Network) -> str:
 
 
 def _looped(n: Network) -> str:
-    """Twice the mean over all rows is added."""
+    """Adds twice the mean over all rows."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["going"], ["go"]),
@@ -297,7 +297,7 @@ def _how_many(n: Network) -> str:
 
 
 def _regrouped(n: Network) -> str:
-    """As if lines of all rows were pictures: what belongs to a row goes elsewhere."""
+    """Reshapes as if lines of all rows were images: values of a row move to other rows."""
     return n.node("Reshape", n.node("Transpose", n.last, perm=[1, 0, 2]), n.whole(-1, HEIGHT, WIDTH))
 
 
@@ -307,7 +307,7 @@ def _hit(n: Network) -> str:
 
 
 def _found(n: Network) -> str:
-    """Only rows of a positive sum; whoever has none gets a row of zeros."""
+    """Rows with a positive sum; others get a row of zeros."""
     zeros = n.constant(np.zeros((1, HEIGHT, WIDTH), np.float32))
     return n.node("Concat", zeros, n.node("Compress", n.last, _hit(n), axis=0), axis=0)
 
@@ -357,11 +357,11 @@ ROUNDING = frozenset(
         *("recurrent", "softmax over 1", "softmax over 2", "group norm", "windows"),
     ]
 )
-"""Parts with sums or functions of which onnxruntime may round the last bit otherwise for another batch."""
+"""Parts with sums or functions whose last bit can depend on the batch in onnxruntime."""
 
 
 def network(parts: Sequence[str], numbered: bool = False) -> bytes:
-    """The parts one after the other; `numbered`: with another output, the best of each line."""
+    """The parts in sequence; `numbered`: with another output, the argmax of each line."""
     made = Network()
     for part in parts:
         made.last = (KEEPING | MIXING)[part](made)
@@ -373,7 +373,7 @@ def network(parts: Sequence[str], numbered: bool = False) -> bytes:
 
 @st.composite
 def kept(draw: st.DrawFn) -> tuple[list[str], bytes]:
-    """Networks of which every part keeps rows apart; some have an output of whole numbers."""
+    """Networks of parts that all keep rows separate; some have an output of integers."""
     exact = draw(st.booleans())
     known = sorted(KEEPING.keys() - ROUNDING if exact else KEEPING)
     parts = draw(st.lists(st.sampled_from(known), min_size=1, max_size=5))
@@ -382,7 +382,7 @@ def kept(draw: st.DrawFn) -> tuple[list[str], bytes]:
 
 @st.composite
 def mixed(draw: st.DrawFn) -> tuple[list[str], bytes]:
-    """Networks of which one part mixes rows at least."""
+    """Networks with at least one part that mixes rows."""
     parts = draw(st.lists(st.sampled_from(sorted(KEEPING)), max_size=3))
     for _ in range(draw(st.integers(1, 2))):
         parts.insert(draw(st.integers(0, len(parts))), draw(st.sampled_from(sorted(MIXING))))

@@ -1,4 +1,4 @@
-"""A folder of certificates as Kubernetes mounts one, and the authority that signs them."""
+"""A folder of certificates as Kubernetes mounts it, and the authority that signs them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Signer:
         self._count = 0
 
     def pair(self, days: float = 0, hosts: tuple[str, ...] = NAMES, common: str = "") -> dict[str, bytes]:
-        """tls.crt, tls.key and ca.crt, new each time; valid for 65 days and so many more."""
+        """A new tls.crt, tls.key and ca.crt; valid for 65 days and so many more."""
         self._count += 1
         self._authority._now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days - 300)
         name = f"pair-{self._count}"
@@ -35,7 +35,7 @@ class Signer:
 
 
 class Mount:
-    """`..data` is a link to the folder of the moment; a change swaps it at once."""
+    """`..data` is a link to the current folder; a change replaces it atomically."""
 
     def __init__(self, path: Path, files: dict[str, bytes]) -> None:
         self.path, self._count = path, 0
@@ -58,7 +58,7 @@ class Mount:
 
 
 def caller(folder: Path, files: dict[str, bytes], *, with_certificate: bool = True) -> ssl.SSLContext:
-    """What a caller speaks TLS with: it trusts ca.crt and shows tls.crt."""
+    """TLS context of a client: it trusts ca.crt and presents tls.crt."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)

@@ -1,4 +1,4 @@
-"""Networks as files: small ones from their nodes, and real architectures in small with noise as weights."""
+"""Networks as files: small ones from their nodes, and real architectures in small with random weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ONNX_TYPES = {
 
 
 def info(name: str, *shape: int | str, datatype: str = "FP32") -> ValueInfoProto:
-    """An input or an output; what is open in its shape has a name."""
+    """An input or an output; open dimensions have a name."""
     return helper.make_tensor_value_info(name, ONNX_TYPES[datatype], shape)
 
 
@@ -48,7 +48,7 @@ def model_of(
     *,
     opset: int = 17,
 ) -> bytes:
-    """A file that onnx finds right; exits as its metadata has them."""
+    """A file that passes onnx's checker, with the exits in its metadata."""
     graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(weights))
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10 if opset > 20 else 9
@@ -88,7 +88,7 @@ def with_noise(model: ModelProto, seed: int = 1) -> bytes:
 
 
 def feeds_for(model: ModelProto, batch: int = 2, seed: int = 2) -> dict[str, Array]:
-    """Noise, or small whole numbers, for every input of a model whose only open dimension is the batch."""
+    """Noise, or small integers, for every input of a model whose only open dimension is the batch."""
     rng = np.random.default_rng(seed)
     found = {}
     for value in model.graph.input:

@@ -1,4 +1,4 @@
-"""A Triton server as an operator and a runtime meet it behind a proxy that ends TLS."""
+"""A Triton server behind a proxy that terminates TLS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from loops import in_thread
 
 
 class TritonLike(ThreadingHTTPServer):
-    """Triton's model control over plain HTTP; inferences for what is loaded go on to another port."""
+    """Triton's model control over plain HTTP; inferences for loaded models are forwarded to another port."""
 
     daemon_threads = True
 
@@ -27,7 +27,7 @@ class TritonLike(ThreadingHTTPServer):
         self.inferring = inferring
         self.models: dict[str, bytes] = {}
         self.page: tuple[int, str] | None = None
-        """What a proxy in front answers by itself, instead of Triton."""
+        """Makes a proxy in front respond instead of Triton."""
 
     @property
     def port(self) -> int:
@@ -99,7 +99,7 @@ def triton_like(inferring: int) -> Iterator[TritonLike]:
 
 
 class Proxy:
-    """Ends TLS, asks callers for certificates, hands their bytes on."""
+    """Terminates TLS, requires client certificates, and forwards bytes."""
 
     def __init__(self, certificates: Certificates, onward: int) -> None:
         self.certificates, self._onward = certificates, onward
@@ -116,11 +116,11 @@ class Proxy:
         server.close()
 
     def wait(self) -> None:
-        """Until it listens."""
+        """Waits until it listens."""
         self._loop.result(10)
 
     def drop(self) -> None:
-        """Closes the connections that there are."""
+        """Closes all connections."""
 
         async def close() -> None:
             for writer in self._open:

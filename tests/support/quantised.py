@@ -15,7 +15,7 @@ MICROSOFT = "com.microsoft"
 
 
 class Network:
-    """Operators one behind the other, with the weights that they need."""
+    """Operators in sequence, with the weights that they need."""
 
     def __init__(self, seed: int, opset: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -24,11 +24,11 @@ class Network:
         self.weights: list[TensorProto] = []
 
     def one(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """An operator's one output."""
+        """Adds an operator and returns its output."""
         return self.several(1, kind, *inputs, domain=domain, **attributes)[0]
 
     def several(self, count: int, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> list[str]:
-        """An operator's outputs."""
+        """Adds an operator and returns its outputs."""
         outputs = [f"t{len(self.nodes)}" + (f".{i}" if i else "") for i in range(count)]
         made: Any = helper.make_node(kind, list(inputs), outputs, domain=domain, **attributes)
         self.nodes.append(made)
@@ -93,7 +93,7 @@ def weight_only(net: Network, x: str) -> str:
 
 
 def weight_only_in_blocks(net: Network, x: str) -> str:
-    """Four bits in blocks, as the opset has it, or as onnxruntime's own operator."""
+    """Four bits in blocks, by the operator of the opset or of onnxruntime."""
     if net.opset >= 21 and net.pick(True, False):
         name, count = f"w{len(net.weights)}", WIDTH * WIDTH
         bits = net.random.integers(-8, 7, count).tolist()
@@ -107,13 +107,13 @@ def weight_only_in_blocks(net: Network, x: str) -> str:
 
 
 def qdq_matmul(net: Network, x: str) -> str:
-    """Between DequantizeLinear and QuantizeLinear, or with the first alone."""
+    """Between DequantizeLinear and QuantizeLinear, or with the former only."""
     made = net.one("MatMul", net.rounded(x), net.weight(WIDTH, WIDTH))
     return net.rounded(made) if net.pick(True, False) else made
 
 
 def qdq_gemm(net: Network, x: str) -> str:
-    """With a bias of whole numbers."""
+    """With a bias of integers."""
     bias = net.constant(net.random.integers(-500, 500, WIDTH).astype(np.int32))
     scale, zero = net.constant(np.float32(0.05 * 0.005)), net.constant(np.int32(0))
     made = net.one(
@@ -147,7 +147,7 @@ def dynamic_matmul(net: Network, x: str) -> str:
 
 
 def dynamic_rows(net: Network, x: str) -> str:
-    """A scale for each item, found in the graph."""
+    """A scale for each item, computed in the graph."""
     size = net.one("Abs", x)
     if net.opset < 18:
         largest = net.one("ReduceMax", size, axes=[1], keepdims=1)
@@ -163,7 +163,7 @@ def dynamic_rows(net: Network, x: str) -> str:
 
 
 def activation(net: Network, x: str) -> str:
-    """Rounded before it, behind it, on both sides, or not at all."""
+    """Rounded before it, after it, on both sides, or not at all."""
     before = net.rounded(x) if net.pick(True, False) else x
     made = net.one(net.pick("Softmax", "Sigmoid", "LeakyRelu", "Relu", "Tanh"), before)
     return net.rounded(made) if net.pick(True, False) else made
@@ -202,13 +202,13 @@ def qlinear_two(net: Network, x: str) -> str:
 
 
 def qdq_concat(net: Network, x: str) -> str:
-    """Two branches side by side."""
+    """Two parallel branches."""
     both = net.one("Concat", net.rounded(x), net.rounded(net.one("Neg", x)), axis=1)
     return net.one("MatMul", net.rounded(both), net.weight(2 * WIDTH, WIDTH))
 
 
 def normalized(net: Network, x: str) -> str:
-    """LayerNormalization by its parts, after an addition or not."""
+    """LayerNormalization as primitive operators, after an addition or not."""
     if net.pick(True, False):
         x = net.one("Add", x, weight_only(net, x))
     apart = net.one("Sub", x, net.mean(x))
@@ -219,7 +219,7 @@ def normalized(net: Network, x: str) -> str:
 
 
 def gelu(net: Network, x: str) -> str:
-    """Gelu by its parts."""
+    """Gelu as primitive operators."""
     erf = net.one("Erf", net.one("Div", x, net.constant(np.float32(2**0.5))))
     made = net.one("Mul", x, net.one("Add", erf, net.constant(np.float32(1))))
     return net.one("Mul", made, net.constant(np.float32(0.5)))
@@ -235,7 +235,7 @@ def turned(net: Network, x: str) -> str:
 
 
 def convolution(net: Network, x: str) -> str:
-    """In float, its weight quantized, or between DequantizeLinear and QuantizeLinear."""
+    """In float, with a quantized weight, or between DequantizeLinear and QuantizeLinear."""
     shape, pads = (PLANES, PLANES, 3, 3), [1, 1, 1, 1]
     weight = net.pick(net.noise, lambda *s: net.weight(*s, axis=net.pick(None, 0)))(*shape)
     made = net.one("Conv", net.rounded(x) if net.pick(True, False) else x, weight, pads=pads)

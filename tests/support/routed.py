@@ -1,4 +1,4 @@
-"""A model over no hop, one or two, each stage a real runtime in a thread; and answers in place of a hop."""
+"""A model with no hop, one or two, each stage a real runtime in a thread; and fallbacks for a hop."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def routed(
     last_of: bytes | None = None,
     local: bool = False,
 ) -> Iterator[Path]:
-    """The sockets of an entry node that computes up to the first cut; the other stages are hops away.
+    """The sockets of an entry node that computes up to the first cut; the other stages are hops.
 
-    last_of: the model whose last stage answers in place of this one's; empty: nobody answers. local: there is
-    a local route, too.
+    last_of: the model whose last stage responds in place of this one's; empty: no response. local: whether
+    there is a local route, too.
     """
     cutter = Cutter(model, output)
     inputs = cutter.graph.needed_inputs([output])

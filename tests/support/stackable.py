@@ -1,4 +1,4 @@
-"""Networks of every temper: those whose items may be run together and those whose items may not."""
+"""Networks of every kind: those whose items can share a batch and those whose items cannot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _numbers(name: str, *values: int) -> Any:
 
 
 def dense(batch: int | str = "N") -> bytes:
-    """One dense layer and what bends it: each row for itself."""
+    """A dense layer and an activation: each row separately."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])]
     return _network(nodes, [_weight("w", WIDTH, WIDTH)], (batch, WIDTH), batch)
 
@@ -46,7 +46,7 @@ def two_outputs() -> bytes:
 
 
 def ids() -> bytes:
-    """Rows of a table by number, which has to be less than 16: [N, 64] of INT64, doubled after a look-up."""
+    """Rows of a table by index, which must be less than 16: [N, 64] of INT64, doubled after the lookup."""
     nodes = [
         helper.make_node("Gather", ["table", "x"], ["found"]),
         helper.make_node("Add", ["found", "found"], ["y"]),
@@ -56,7 +56,7 @@ def ids() -> bytes:
 
 
 def normalising() -> bytes:
-    """By the mean over the batch, as batch norm does in training."""
+    """Normalizes by the mean over the batch, like batch norm in training."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
         helper.make_node("Sub", ["x", "m"], ["y"]),
@@ -77,7 +77,7 @@ def attending() -> bytes:
 
 
 def quantising() -> bytes:
-    """By the range of all that it is given."""
+    """Quantizes by the range of the whole input."""
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
@@ -86,19 +86,19 @@ def quantising() -> bytes:
 
 
 def folding() -> bytes:
-    """Into a shape that has room for one item only."""
+    """Reshapes into a shape for one item only."""
     nodes = [helper.make_node("Reshape", ["x", "one"], ["f"]), helper.make_node("Tanh", ["f"], ["y"])]
     return _network(nodes, [_numbers("one", 1, WIDTH)])
 
 
 def summing() -> bytes:
-    """Each row and all those before it."""
+    """Sums each row and all those before it."""
     axis = numpy_helper.from_array(np.array(0, np.int64), "axis")
     return _network([helper.make_node("CumSum", ["x", "axis"], ["y"])], [axis])
 
 
 def overflowing() -> bytes:
-    """Ten times each value, less the mean over the batch."""
+    """Ten times each value, minus the mean over the batch."""
     nodes = [
         helper.make_node("Mul", ["x", "ten"], ["h"]),
         helper.make_node("ReduceMean", ["h"], ["m"], axes=[0], keepdims=1),
@@ -114,7 +114,7 @@ def drawing() -> bytes:
 
 
 def picky() -> bytes:
-    """Fails where the first value of a row is no row of the table: 2 and more."""
+    """Fails if the first value of a row is 2 or more, beyond the table."""
     nodes = [
         helper.make_node("Slice", ["x", "start", "end", "axis"], ["first"]),
         helper.make_node("Cast", ["first"], ["number"], to=TensorProto.INT64),
@@ -127,7 +127,7 @@ def picky() -> bytes:
 
 
 def boxes() -> bytes:
-    """What is not zero: as many rows as are found."""
+    """The nonzero values: as many rows as are found."""
     nodes = [
         helper.make_node("NonZero", ["x"], ["where"]),
         helper.make_node("Transpose", ["where"], ["rows"], perm=[1, 0]),

@@ -1,4 +1,4 @@
-"""Two stages of one model, each a real runtime: an entry node whose only route goes on to the next stage."""
+"""Two stages of one model, each a real runtime: an entry node whose only route has a hop to the next."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def alone(
     spans: Spans | None = None,
     memoization: MemoizationSettings = OFF,
 ) -> Iterator[tuple[int, int, str]]:
-    """Serves the model in a file; yields the ports of HTTP and gRPC, and what was said."""
+    """Serves the model in a file; yields the ports of HTTP and gRPC, and the printed lines."""
     said: Future[str] = Future()
 
     async def main(stop: asyncio.Event) -> None:
@@ -154,7 +154,7 @@ def _until_ready(sockets: Path) -> None:
 def ask(
     sockets: Path, method: str, path: str, document: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Any]:
-    """One request by the socket of the node: status and JSON."""
+    """One request by the node's socket: status and JSON."""
     body = b"" if document is None else json.dumps(document).encode()
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)

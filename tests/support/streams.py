@@ -1,4 +1,4 @@
-"""Servers of streams that leave nothing behind in the loop that they ran in."""
+"""Stream servers that leave nothing behind in the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def answering(handle: Handle) -> AsyncIterator[str]:
     """The address of a server; its connections end with it.
 
-    A writer that outlives its loop is a warning, in whatever test the garbage is collected.
+    A writer that outlives its loop causes a warning in any test during which the garbage is collected.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -34,4 +34,4 @@ async def answering(handle: Handle) -> AsyncIterator[str]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0)  # the transports' turn to close
+            await asyncio.sleep(0)  # lets the transports close

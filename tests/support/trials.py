@@ -1,4 +1,4 @@
-"""Actions of the end-to-end tests on the cluster, and their observations."""
+"""Actions and observations of the end-to-end tests on the cluster."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ ASK = Path(__file__).with_name("ask.py")
 
 @dataclass(frozen=True)
 class Answer:
-    """One inference as the client library shows it."""
+    """One inference in the client library's form."""
 
     ready: bool
     id: str
@@ -51,22 +51,22 @@ class Load:
     _came: threading.Condition = field(default_factory=threading.Condition)
 
     def lost(self) -> list[str]:
-        """The errors of the requests that got no answer."""
+        """The errors of the requests without a response."""
         with self._came:
             return [answer["error"] for answer in self.answers if "error" in answer]
 
     def wait_for_cut(self, seconds: float = PATIENCE) -> Document:
-        """The first answer from now on that was cut, which the node's plan has a route for."""
+        """The next response by a route with a hop, which must be in the node's plan."""
         return self.wait_for("a cut route", lambda a: a.get("cut") not in (None, LOCAL), seconds)
 
     def wait_for_local(self, seconds: float = PATIENCE) -> Document:
-        """The first answer from now on that the node gave alone."""
+        """The next response by a local route of the node."""
         return self.wait_for("the local route", lambda a: a.get("cut") == LOCAL, seconds)
 
     def wait_for(
         self, what: str, condition: Callable[[Document], bool], seconds: float = PATIENCE
     ) -> Document:
-        """The first answer from now on for which the condition holds."""
+        """The next response for which the condition holds."""
         with self._came:
             start = len(self.answers)
 
@@ -95,7 +95,7 @@ class Load:
             return next(filter(condition, self.answers[start:]), None)
 
     def receive(self, lines: Iterator[str]) -> None:
-        """Takes the client's events until it ends."""
+        """Reads the client's events until it ends."""
         for line in lines:
             event = json.loads(line)
             with self._came:
@@ -118,11 +118,11 @@ class Trial:
 
     @property
     def bed(self) -> Testbed:
-        """The testbed beneath: links, speeds, power."""
+        """The testbed: links, speeds, power."""
         return Testbed.of_checkout(self.root)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Document:
-        """An object as it is now; raises KubectlFailed when there is none."""
+        """The current object. Raises KubectlFailed if there is none."""
         found: Document = json.loads(self.cluster.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
         return found
 
@@ -131,36 +131,36 @@ class Trial:
         return {p["spec"]["node"]: dict(p) for p in installation.placements(self.cluster)}
 
     def check_plan(self) -> None:
-        """The gateway is planned to share its work while the link lasts, and to answer alone without it: what
-        most tests are about. The speeds of the nodes are to see to that.
+        """Whether the gateway's plan has a hop while the link is up, and a local route without it, which most
+        tests are about. The speeds of the nodes are chosen for that.
         """
         cuts = [route["cut"] for route in self.placements()[GATEWAY]["spec"]["routes"]]
-        assert cuts[0] != LOCAL, f"{GATEWAY} is planned to answer alone: {self.profile()}"
+        assert cuts[0] != LOCAL, f"{GATEWAY} has no route with a hop: {self.profile()}"
         assert cuts[-1] == LOCAL, f"{GATEWAY} has no route without the link: {self.profile()}"
 
     def profile(self) -> str:
-        """What was measured, for a failure to show."""
+        """The measurements, to show in a failure."""
         return json.dumps(self.get("modelprofile", "digits")["spec"]["deviceClasses"])
 
     def condition(self, name: str, type_: str, namespace: str = "default") -> Document:
-        """One condition of a service; empty while it is not there."""
+        """One condition of a service; empty while there is none."""
         status = self.get("inferenceservice", name, namespace).get("status", {})
         found: Document = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
         return found
 
     def triton_models(self) -> list[str]:
         """Names of the models that Triton has loaded."""
-        # Not by the repository's index: it leaves out models that were sent inline.
+        # Not by the repository's index: it omits models that were sent inline.
         statistics = "/api/v1/namespaces/triton/services/http:triton:8000/proxy/v2/models/stats"
         found = json.loads(self.cluster.kubectl("get", "--raw", statistics))
         return [model["name"] for model in found["model_stats"]]
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Waits for a condition; what there is on the cluster is shown when it does not come."""
+        """Waits for a condition; on a timeout, shows the state of the cluster."""
         wait_for(what, condition, seconds, self.state, 0.5)
 
     def state(self) -> str:
-        """What a person would look at: conditions, pods, placements, the last events, the operator's log."""
+        """Conditions, pods, placements, the last events, the operator's log."""
         events = self.cluster.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", "--no-headers")
         placements = json.dumps([p.get("status") for p in installation.placements(self.cluster)], indent=1)
         log = self.cluster.kubectl("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
@@ -217,7 +217,7 @@ class Trial:
         service: str = "digits",
         tls: Path | None = None,
     ) -> Answer:
-        """Asks the service at a node, from the node's own network; `tls`: a folder of certificates."""
+        """Sends a request to the service at a node from the node's network; `tls`: folder of certificates."""
         entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
         port = entrance.http if protocol == "http" else entrance.grpc
         argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
@@ -234,7 +234,7 @@ class Trial:
         return [str(found["name"]) for found in _exits(self._session())]
 
     def whole(self, exit_name: str, index: int = 0, count: int = 1) -> npt.NDArray[np.float32]:
-        """What the uncut model says at that exit, computed here by onnxruntime."""
+        """The result of the uncut model at that exit, computed here by onnxruntime."""
         session = self._session()
         output = next(found["output"] for found in _exits(session) if found["name"] == exit_name)
         images = Samples.load(self.trained.held_out).images[index : index + count]
@@ -248,7 +248,7 @@ class Trial:
     def load(
         self, node: str, rate: float = 4.0, protocol: str = "http", service: str = "digits"
     ) -> Iterator[Load]:
-        """Requests at a steady rate (1/s) while the block runs; the open ones are awaited at its end."""
+        """Requests at a steady rate (1/s) while the block runs; those in flight are awaited at its end."""
         entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]

@@ -39,7 +39,7 @@ def test_on_a_machine_of_version_2_the_quota_goes_into_one_file(tmp_path: Path) 
     groups = ControlGroups("testbed-x", ((tmp_path, "cgroup2"),))
     groups.create("edge-a")
     quota = tmp_path / "testbed-x" / "edge-a" / "cpu.max"
-    quota.touch()  # the kernel makes it where the controller is on
+    quota.touch()  # the kernel creates it if the controller is enabled
 
     groups.set_speed("edge-a", 0.2)
     assert quota.read_text() == "1000 5000"

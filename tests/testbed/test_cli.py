@@ -9,7 +9,7 @@ from testbed.topology import NodeSpec
 
 @pytest.fixture
 def empty(tmp_path: Path) -> list[str]:
-    """Arguments that name a checkout where nothing runs."""
+    """Arguments that name a checkout in which nothing runs."""
     return ["--root", str(tmp_path)]
 
 

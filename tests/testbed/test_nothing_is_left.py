@@ -1,4 +1,4 @@
-"""However `testbed up` ends, `down` removes everything."""
+"""`down` removes everything, no matter how `testbed up` ended."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def left_over(bed: Testbed) -> list[str]:
 
 
 def up_until(bed: Testbed, line: str) -> subprocess.Popen[str]:
-    """`testbed up`, running, just after it said a line with these words."""
+    """A running `testbed up`, just after it printed a line with these words."""
     process = subprocess.Popen(command_of(bed, *UP), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = []

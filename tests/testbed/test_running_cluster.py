@@ -65,7 +65,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
 
 @pytest.fixture
 def receivers(bed: Testbed) -> Iterator[None]:
-    """Something at both ends of the link that takes what it is sent and says when it had it all."""
+    """Programs at both ends of the link; the receiver discards data and reports when it has all."""
     started = []
     try:
         for node in ("cloud", "edge"):
@@ -139,7 +139,7 @@ def test_pods_reach_each_other_across_nodes_by_name(bed: Testbed) -> None:
     def answered(asker: str) -> bool:
         try:
             return bed.kubectl("exec", asker, "--", *ask).strip() == "200"
-        except KubectlFailed:  # the server listens, and the nodes learn of its Service, a moment after Ready
+        except KubectlFailed:  # nodes learn of the Service of a ready server with a delay
             return False
 
     ask = ["python3", "-c", ASK % "far.default.svc.cluster.local"]
@@ -173,7 +173,7 @@ def test_a_nodes_pods_get_the_speed_of_its_class(bed: Testbed) -> None:
 
 
 def processes_of(bed: Testbed, node: str) -> list[str]:
-    """The command lines of a node's daemons and pods: what sees the node's folder by its name inside."""
+    """The command lines of a node's daemons and pods, which see the node's folder by its inner name."""
     mark, found = f"/.testbed/nodes/{node} /run/node ", []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -276,7 +276,7 @@ def test_triton_loads_a_model_over_the_network_and_runs_onnxruntime(bed: Testbed
 
     bed.start_triton(print)
     address = bed.kubectl("-n", "triton", "get", "service/triton", "-o", "jsonpath={.spec.clusterIP}")
-    # The node learns of the Service a moment after the pod is ready.
+    # The node learns of the Service shortly after the pod is ready.
     ready = [*bed.in_node("edge"), sys.executable, "-c", TRITON_READY, address]
     wait_until(lambda: succeeds(ready), 30, lambda: bed.kubectl("get", "pods,endpointslices", "-n", "triton"))
     argv = [*bed.in_node("edge"), sys.executable, "-c", ASK_TRITON, address, str(tmp_path)]

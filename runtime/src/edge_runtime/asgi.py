@@ -1,6 +1,6 @@
-"""The few shapes of ASGI that the bare applications here use.
+"""Minimal ASGI request and response functions.
 
-On the hot path a framework would cost more than the work itself.
+A web framework would cost more than the work itself on the hot path.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TOGETHER: Final = 1 << 12
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:
-    """The body as it arrives."""
+    """Yields the parts of the body as they arrive."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise CallerLeft("the caller left")
+            raise CallerLeft("the client disconnected")
         if body := message.get("body"):
             yield body
         if not message.get("more_body"):
@@ -42,10 +42,10 @@ async def read_body(
     grow: Callable[[int], None] | None = None,
     patience: float | None = None,
 ) -> bytes:
-    """The whole body; TooLarge beyond `limit` bytes, CallerLeft when the caller does.
+    """Returns the whole body. Raises TooLarge above `limit` bytes and CallerLeft if the client disconnects.
 
-    grow: told of each part's bytes as it comes; what it raises ends the reading.
-    patience: seconds without a part after which that is TooSlow; None: there is no such limit.
+    grow: called with the size of each part as it arrives; an exception from it ends the reading.
+    patience: seconds to wait for the next part before TooSlow is raised; None: no limit.
     """
     parts: list[bytes] = []
     size = 0
@@ -54,7 +54,7 @@ async def read_body(
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise TooLarge(f"body: more than {limit} bytes; send a smaller request")
+            raise TooLarge(f"body: larger than {limit} bytes: send a smaller request")
         if grow is not None:
             grow(len(part))
         parts.append(part)
@@ -65,24 +65,25 @@ async def read_body(
                 message = await receive()
         except TimeoutError:
             raise TooSlow(
-                f"body: nothing came for {patience:g} s after {size} bytes; send it without pauses"
+                f"body: no data for {patience:g} s after {size} bytes: send it without pauses"
             ) from None
-    raise CallerLeft("the caller left")
+    raise CallerLeft("the client disconnected")
 
 
 def parse_json(body: bytes) -> Json:
-    """BadRequest for what is not JSON."""
+    """Parses a JSON body; raises BadRequest if it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"body: not JSON ({error}); send one JSON object") from error
+        raise BadRequest(f"body: not valid JSON ({error}): send one JSON object") from error
 
 
 async def reply(
     send: Send, status: int, parts: Sequence[bytes | memoryview], headers: Iterable[tuple[bytes, bytes]]
 ) -> None:
-    """One complete response in several parts: long ones are not copied together, short ones are, since each
-    costs a call to the kernel.
+    """Sends a complete response of several parts.
+
+    Long parts are sent separately to avoid a copy; short ones are joined, because each costs a system call.
     """
     size = sum(map(len, parts))
     if size <= _TOGETHER:
@@ -98,7 +99,7 @@ async def reply(
 async def respond(
     send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON,)
 ) -> None:
-    """One complete response."""
+    """Sends a complete response."""
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""The Placement as this runtime uses it: `edge_api.placements` with tensors of its own and derived values."""
+"""The Placement as the runtime uses it: `edge_api.placements` with tensors and derived values."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ KnownCodec = Annotated[Codec, AfterValidator(_known)]
 
 
 class Slice(tensors.Slice):
-    """A sub-graph by digest, with its tensors. Its size is not needed here: the file's own counts."""
+    """A subgraph by digest, with its tensors. `size` is unused here: the file's own size counts."""
 
     size: Annotated[int, Field(ge=0)] = 0
     inputs: Tensors  # type: ignore[assignment]
@@ -81,18 +81,18 @@ class Slice(tensors.Slice):
 
 
 class Stage(placements.Stage):
-    """A slice running at a place; one that has an address is a hop away."""
+    """A slice at a place. A stage that has an address is reached by a hop."""
 
     slice: Slice
 
     @property
     def compute(self) -> float:
-        """The compute time in seconds that the plan predicts; 0 if unknown."""
+        """Predicted compute time in seconds; 0 if unknown."""
         return self.predicted_compute or 0.0
 
 
 class Route(placements.Route):
-    """An exit and the stages that compute it, right from `min_bandwidth` bit/s upward."""
+    """An exit and the stages that compute it, for a bandwidth of `min_bandwidth` bit/s or more."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=8)]
     codecs: Annotated[tuple[KnownCodec, ...], Field(min_length=1, max_length=7)] | None = None
@@ -101,7 +101,7 @@ class Route(placements.Route):
     def _one_after_the_other(self) -> Self:
         here = [s.address is None for s in self.stages]
         if any(here[1:]):
-            raise ValueError("stages must be at most one at this node, then those that are hops away")
+            raise ValueError("stages must be at most one at this node, followed by those that are hops away")
         hops = len(here) - here[0]
         if self.codecs and len(self.codecs) != hops:
             raise ValueError(f"codecs must name one for each of the {hops} hops, or none for {UNENCODED}")
@@ -109,12 +109,12 @@ class Route(placements.Route):
 
     @property
     def output(self) -> Tensor:
-        """What the last stage gives."""
+        """The output of the last stage."""
         return self.stages[-1].slice.outputs[0]
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """The tensors that leave this node, as the model names them."""
+        """Names in the model of the tensors that leave this node."""
         return self.cut_tensors or (self.cut,)
 
     @property
@@ -129,17 +129,17 @@ class Route(placements.Route):
 
     @property
     def local(self) -> Stage | None:
-        """The stage that runs here."""
+        """The stage that runs at this node; None if there is none."""
         return self.stages[0] if self.stages[0].address is None else None
 
     @property
     def remote(self) -> Stage | None:
-        """The stage that runs a hop away; those behind it are its own to ask."""
+        """The stage at the end of the first hop, which calls any stage behind it; None if there is none."""
         return next((stage for stage in self.stages if stage.address is not None), None)
 
     @property
     def crosses(self) -> bool:
-        """Whether any hop crosses the link to Triton; those between edge nodes do not."""
+        """Whether any hop crosses the link to Triton, as opposed to links between edge nodes."""
         return any(stage.runtime == "Triton" for stage in self.stages)
 
 
@@ -151,19 +151,19 @@ class IntermediateSlice(placements.Relay):
     @model_validator(mode="after")
     def _begins_here(self) -> Self:
         if [s.address is None for s in self.stages] != [True] + [False] * (len(self.stages) - 1):
-            raise ValueError("stages must be one at this node, then those that are hops away")
+            raise ValueError("stages must be one at this node, followed by those that are hops away")
         return self
 
 
 class Model(placements.PlacedModel):
-    """The model as its callers see it."""
+    """The model as clients see it."""
 
     inputs: Tensors  # type: ignore[assignment]
     output: AnyTensor  # type: ignore[assignment]
 
 
 class Spec(placements.PlacementSpec):
-    """The spec of a Placement. autonomy: seconds without a word from the API server; None: without end."""
+    """The spec of a Placement. autonomy: seconds without contact to the API server; None: no limit."""
 
     model: Model
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)]
@@ -171,7 +171,7 @@ class Spec(placements.PlacementSpec):
 
     @cached_property
     def deadline_action(self) -> DeadlineAction:
-        """What to send if a hop is late."""
+        """What to do if a hop is late."""
         return DeadlineAction(self.deadline.action)
 
     @model_validator(mode="after")
@@ -193,7 +193,7 @@ class Spec(placements.PlacementSpec):
     def _names_differ(self) -> Self:
         names = [self.service, *(relay.model for relay in self.relays)]
         if len(set(names)) != len(names):
-            raise ValueError(f"relays and service must have names of their own, they are {', '.join(names)}")
+            raise ValueError(f"intermediate slices and service must have different names: {', '.join(names)}")
         return self
 
 
@@ -209,18 +209,21 @@ class Placement(BaseModel):
 
 
 def parse_placement(document: Json) -> Placement:
-    """A Placement from its object; BadPlacement names the first wrong field, its value and why."""
+    """Reads a Placement from its object.
+
+    Raises BadPlacement with the first wrong field, its value and the fix.
+    """
     for part in ("metadata", "spec"):
         found = document.get(part) if isinstance(document, dict) else document
         if not isinstance(found, dict):
             where = f"{part}: " if isinstance(document, dict) else ""
             raise BadPlacement(
-                f"not a Placement: {where}{shown(found)} is not a mapping; write metadata and spec"
+                f"not a Placement: {where}{shown(found)} is not a mapping: write metadata and spec"
             )
     metadata = document["metadata"]
     if not isinstance(metadata.get("name"), str):
         raise BadPlacement(
-            f"metadata.name: {shown(metadata.get('name'))} is not a name; write one, e.g. digits-edge-a"
+            f"metadata.name: {shown(metadata.get('name'))} is not a name: write one such as digits-edge-a"
         )
     spec = _spec(document["spec"])
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
@@ -233,7 +236,7 @@ def parse_placement(document: Json) -> Placement:
 
 
 def _spec(document: Json) -> Spec:
-    """The spec, without fields that only a later version of the API knows: they are logged once."""
+    """Reads the spec. Ignores fields of later API versions and logs each once."""
     try:
         return Spec.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -265,4 +268,4 @@ def _remove(document: Any, place: tuple[int | str, ...]) -> None:  # noqa: ANN40
 def _say_once(field: str) -> None:
     if field not in _said:
         _said.add(field)
-        _log.warning("%s is not known to this runtime and is left out of account", field)
+        _log.warning("%s: unknown to this version of the runtime and ignored", field)

@@ -1,4 +1,4 @@
-"""How long this node serves on without a word from the API server; when it came last lies on the disk."""
+"""How long this node keeps serving without contact to the API server; the last contact is kept on disk."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ _WRITE_EVERY: Final = 60.0
 
 
 class LastContact:
-    """When the API server answered last. `clock` gives seconds that go on over a reboot: time.time does."""
+    """Time of the last contact to the API server.
+
+    `clock` returns seconds that survive a reboot: time.time.
+    """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         self._file, self._clock = file, clock
         self._written = self._at = _read(file)
 
     def heard(self) -> None:
-        """It answered just now."""
+        """Records a contact now."""
         self._at = self._clock()
 
     @property
     def age(self) -> float:
-        """Seconds since then. For a clock that is set back, as on a board that has none of its own while it
-        is off, the count begins again.
+        """Seconds since the last contact.
+
+        Counts from zero again if the clock was set back, as on boards without a battery-backed clock.
         """
         now = self._clock()
         if self._at is None or now < self._at - _WRITE_EVERY:
@@ -36,7 +40,7 @@ class LastContact:
         return max(now - self._at, 0.0)
 
     def keep(self) -> None:
-        """Writes it down when it is a while since the last time. Blocking; a full disk is no harm now."""
+        """Saves the time if the last save is old enough. Blocking. Ignores errors such as a full disk."""
         if self._at is None or (self._written is not None and abs(self._at - self._written) < _WRITE_EVERY):
             return
         self._written = self._at
@@ -45,12 +49,12 @@ class LastContact:
 
 
 def refusal(autonomy: float | None, age: float) -> str:
-    """Why requests are refused after `age` seconds without a word; empty while they are not."""
+    """Why requests are refused after `age` seconds without contact; empty if they are not."""
     if autonomy is None or age <= autonomy:
         return ""
     return (
-        f"the API server was last heard {duration(age) or 'an unknown time'} ago and this service's autonomy "
-        f"is {duration(autonomy)}; it serves again once the API server answers"
+        f"the last contact to the API server was {duration(age) or 'an unknown time'} ago, longer than the "
+        f"autonomy of {duration(autonomy)}: requests are served again after the next contact"
     )
 
 

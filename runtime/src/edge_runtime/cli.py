@@ -1,5 +1,5 @@
-"""The commands: `run` serves a placement and `serve` a file; `profile-device` and `profile` measure;
-`store` keeps models.
+"""The commands: `run` serves a placement, `serve` serves a file, `profile-device` and `profile` measure a
+model, `store` runs the model store.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from edge_runtime.samples import flags as samples
 if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
 
-_INTERRUPTED, _NO_READER = 130, 141  # as shells have it for SIGINT and SIGPIPE
+_INTERRUPTED, _NO_READER = 130, 141  # the exit statuses that shells use for SIGINT and SIGPIPE
 _LONGEST = 3600
-_HOST = "address to listen on; :: is every one, of IPv4 too (default %(default)s)"
-_UDS = "folder for http.sock and grpc.sock, which callers on this node may use"
+_HOST = "address to listen on; :: listens on all IPv6 and IPv4 addresses (default %(default)s)"
+_UDS = "folder for http.sock and grpc.sock, for clients on this node"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 when it did what it should, 1 with a sentence on stderr when not."""
+    """Runs one command. Returns 0 on success, and 1 with a message on stderr on failure."""
     arguments = _parser().parse_args(argv)
-    # NumPy only copies here: the threads of its linear algebra, one for each core of the host, would idle.
+    # NumPy only copies here; the threads of its linear algebra, one for each core of the host, would idle.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Else onnxruntime tells its makers which models are loaded: a thread, a file and bytes on a thin link.
+    # Disables ONNX Runtime telemetry, which costs a thread, a file and bytes on a thin link.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        # Each command imports what it alone needs: start-up counts on a node with a tenth of a core.
+        # Each command imports only what it needs: start-up time matters on a node with a tenth of a core.
         match arguments.command:
             case "store":
                 return _store(arguments)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # who read the output has enough of it
+    except BrokenPipeError:  # the reader of the output closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NO_READER
 
@@ -66,8 +66,7 @@ def _store(arguments: argparse.Namespace) -> int:
         app = StoreApp(arguments.root, arguments.max_bytes)
     except OSError as error:
         raise CannotListen(
-            f"--root {arguments.root}: nothing can be kept there ({error.strerror}); "
-            f"name a folder that may be written to"
+            f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
         ) from error
     certificates = _certificates(arguments)
     try:
@@ -102,7 +101,10 @@ def _profile_device(arguments: argparse.Namespace) -> int:
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()
-        log.info("stored; segments and whole differ by at most %.1f %%", 100 * profile["relativeError"])
+        log.info(
+            "stored; the sum of segments and the whole model differ by at most %.1f %%",
+            100 * profile["relativeError"],
+        )
 
     asyncio.run(work())
     return 0
@@ -175,17 +177,17 @@ def _certificates(arguments: argparse.Namespace) -> Certificates | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="edge-runtime", description="Serves slices of an ONNX model at the edge."
+        prog="edge-runtime", description="Serve slices of an ONNX model at the edge."
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="serve the placement of one service at one node")
     for flag, variable, text in (
-        ("--service", "EDGE_SERVICE", "name of the InferenceService; also the model name that callers use"),
-        ("--namespace", "EDGE_NAMESPACE", "its namespace"),
+        ("--service", "EDGE_SERVICE", "name of the InferenceService; also the model name in requests"),
+        ("--namespace", "EDGE_NAMESPACE", "namespace of the InferenceService"),
         ("--node", "EDGE_NODE", "name of this node"),
-        ("--store", "EDGE_STORE", "address of the model store, e.g. http://model-store:8080"),
+        ("--store", "EDGE_STORE", "address of the model store, such as http://model-store:8080"),
     ):
         value = os.environ.get(variable)
         run.add_argument(flag, default=value, required=value is None, help=f"{text} [${variable}]")
@@ -195,13 +197,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=cache,
         required=cache is None,
-        help="slices and the last placement [$EDGE_CACHE_DIR]",
+        help="folder for slices and the last placement [$EDGE_CACHE_DIR]",
     )
     run.add_argument("--host", default="::", help=_HOST)
-    run.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
-    run.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
+    run.add_argument("--http-port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
+    run.add_argument("--grpc-port", type=_port, default=8081, help="0 for a free port (default %(default)s)")
     run.add_argument(
-        "--placement-file", type=Path, help="read the Placement from this file, not the API server"
+        "--placement-file", type=Path, help="read the Placement from this file instead of the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
     run.add_argument(
@@ -209,10 +211,10 @@ def _parser() -> argparse.ArgumentParser:
         type=_quantity,
         default=os.environ.get("EDGE_MEMORY_LIMIT") or None,
         metavar="QUANTITY",
-        help="a table that would take more, e.g. 512Mi, is refused (default: the cgroup's limit) "
+        help="reject route tables that need more memory, e.g. 512Mi (default: the cgroup's limit) "
         "[$EDGE_MEMORY_LIMIT]",
     )
-    _add_queue(run, "what the cgroup's quota grants, 1 without one")
+    _add_queue(run, "the CPU quota of the cgroup, 1 without a quota")
     _add_trials(run)
     _add_security(run)
     keepalive.add_flags(run)
@@ -220,33 +222,39 @@ def _parser() -> argparse.ArgumentParser:
     _add_lone_commands(commands)
 
     profile = commands.add_parser(
-        "profile-device", help="measure a model on this machine, store the DeviceProfile"
+        "profile-device", help="measure a model on this machine and store the DeviceProfile"
     )
     profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
-    profile.add_argument("--device-class", required=True, help="class that this machine is of")
+    profile.add_argument("--device-class", required=True, help="device class of this machine")
     profile.add_argument("--node", required=True, help="name of this machine")
     profile.add_argument(
-        "--threads", type=_count, default=1, help="for one inference, as run has it (default %(default)s)"
+        "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"
     )
     profile.add_argument("--store", required=True, help="address of the model store")
-    profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    profile.add_argument(
+        "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
+    )
     _add_trials(profile)
 
     samples.add_flags(profile)
-    profile.add_argument("--tls-dir", type=Path, help="as of run, for a store with https")
+    profile.add_argument(
+        "--tls-dir", type=Path, help="folder of certificates for a store with https, as in run"
+    )
     profile.set_defaults(tls_clients="require")
 
-    store = commands.add_parser("store", help="keep models, slices and profiles")
-    store.add_argument("--root", type=Path, required=True, help="folder for everything that is kept")
+    store = commands.add_parser("store", help="store and serve models, slices and profiles")
+    store.add_argument("--root", type=Path, required=True, help="folder for all stored data")
     store.add_argument("--host", default="::", help=_HOST)
-    store.add_argument("--port", type=_port, default=8080, help="0 for any (default %(default)s)")
-    store.add_argument("--max-bytes", type=_count, default=2 << 30, help="largest file (default 2 GiB)")
+    store.add_argument("--port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
+    store.add_argument(
+        "--max-bytes", type=_count, default=2 << 30, help="size limit of a file in bytes (default 2 GiB)"
+    )
     _add_security(store)
     return parser
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: the import alone takes 10 ms."""
+    """Reads the version only for `--version`: the import alone takes 10 ms."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
@@ -259,16 +267,20 @@ class _Version(argparse.Action):
 
 
 def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """What works without a cluster."""
+    """Adds the commands that work without a cluster."""
     serve = commands.add_parser("serve", help="serve one ONNX model by the Open Inference Protocol")
     serve.add_argument("model", type=Path, help="an .onnx file")
-    serve.add_argument("--name", help="name that callers use (default: the file's)")
+    serve.add_argument("--name", help="model name in requests (default: the file's name)")
     serve.add_argument("--host", default="127.0.0.1", help=_HOST)
-    serve.add_argument("--http-port", type=_port, default=8080, help="0 for any (default %(default)s)")
-    serve.add_argument("--grpc-port", type=_port, default=8081, help="0 for any (default %(default)s)")
+    serve.add_argument(
+        "--http-port", type=_port, default=8080, help="0 for a free port (default %(default)s)"
+    )
+    serve.add_argument(
+        "--grpc-port", type=_port, default=8081, help="0 for a free port (default %(default)s)"
+    )
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
-    _add_queue(serve, "what the cgroup grants")
+    _add_queue(serve, "the CPU quota of the cgroup")
     _add_trials(serve)
     add_flags(serve)
     samples.add_flags(serve)
@@ -276,72 +288,81 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
     profile = commands.add_parser("profile", help="measure an ONNX model on this machine")
     profile.add_argument("model", type=Path, help="an .onnx file")
-    profile.add_argument("--threads", type=_count, default=1, help="for one inference (default %(default)s)")
-    profile.add_argument("--seconds", type=_seconds, default=0.6, help="per slice (default %(default)s)")
+    profile.add_argument(
+        "--threads", type=_count, default=1, help="threads for one inference (default %(default)s)"
+    )
+    profile.add_argument(
+        "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
+    )
     samples.add_flags(profile)
     _add_trials(profile)
     profile.add_argument(
-        "--format", choices=("both", "table", "json"), default="both", help="default %(default)s"
+        "--format",
+        choices=("both", "table", "json"),
+        default="both",
+        help="output format (default %(default)s)",
     )
 
 
 def _add_security(command: argparse.ArgumentParser) -> None:
-    """Who may ask."""
+    """Adds the flags for TLS and client authentication."""
     command.add_argument(
         "--tls-dir",
         type=Path,
         default=os.environ.get("EDGE_TLS_DIR") or None,
-        help="speak TLS with tls.crt, tls.key and ca.crt of this folder, also to next hops [$EDGE_TLS_DIR]",
+        help="use TLS with tls.crt, tls.key and ca.crt of this folder, also to next hops [$EDGE_TLS_DIR]",
     )
     command.add_argument(
         "--tls-clients",
         choices=("require", "optional"),
         default=os.environ.get("EDGE_TLS_CLIENTS") or "require",
-        help="whether callers need a certificate of ca.crt (default %(default)s) [$EDGE_TLS_CLIENTS]",
+        help="whether clients must present a certificate of ca.crt (default %(default)s) [$EDGE_TLS_CLIENTS]",
     )
     command.add_argument(
-        "--health-port", type=_port, help="tell health and metrics, and nothing else, without TLS there"
+        "--health-port",
+        type=_port,
+        help="also serve health and metrics, nothing else, on this port without TLS",
     )
 
 
 def _add_queue(command: argparse.ArgumentParser, granted: str) -> None:
-    """How inferences that wait are run."""
+    """Adds the flags of the inference queue."""
     command.add_argument(
         "--threads",
         type=_count,
         default=os.environ.get("EDGE_THREADS"),
-        help=f"for one inference (default: {granted}) [$EDGE_THREADS]",
+        help=f"threads for one inference (default: {granted}) [$EDGE_THREADS]",
     )
     command.add_argument(
         "--max-batch",
         type=_count,
         default=os.environ.get("EDGE_MAX_BATCH", "8"),
-        help="most rows that are run together, 1 for one by one (default 8) [$EDGE_MAX_BATCH]",
+        help="maximum rows in one batch; 1 turns batching off (default 8) [$EDGE_MAX_BATCH]",
     )
     command.add_argument(
         "--stuck-after",
         type=_duration,
         default=os.environ.get("EDGE_STUCK_AFTER", "30s"),
         metavar="DURATION",
-        help="not ready while one inference has been running for longer (default 30s) [$EDGE_STUCK_AFTER]",
+        help="not ready if one inference runs for longer than this (default 30s) [$EDGE_STUCK_AFTER]",
     )
     command.add_argument(
         "--grace",
         type=_duration,
         default=os.environ.get("EDGE_GRACE", "6s"),
         metavar="DURATION",
-        help="for requests in flight after SIGTERM; then they are ended (default 6s) [$EDGE_GRACE]",
+        help="time for requests in flight after SIGTERM, then they are aborted (default 6s) [$EDGE_GRACE]",
     )
 
 
 def _add_trials(command: argparse.ArgumentParser) -> None:
-    """How what is new is tried."""
+    """Adds the flags of the trials of new models and slices."""
     command.add_argument(
         "--trial-seconds",
         type=_seconds,
         default=os.environ.get("EDGE_TRIAL_SECONDS") or "60",
-        help="for which a model or slice may be loaded and run in a process of its own before it may run in "
-        "this one (default 60) [$EDGE_TRIAL_SECONDS]",
+        help="seconds in which a new model or slice must load and run in a separate process before this "
+        "process loads it (default 60) [$EDGE_TRIAL_SECONDS]",
     )
 
 
@@ -362,7 +383,9 @@ def _duration(text: str) -> float:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not 0 < seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LONGEST} s; write e.g. 30s")
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not between 0 and {_LONGEST} s: write a duration such as 30s'
+        )
     return seconds
 
 
@@ -370,15 +393,15 @@ def _count(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number; write 1 or more') from None
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number: write 1 or more') from None
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+        raise argparse.ArgumentTypeError(f'"{number}" is less than 1: write 1 or more')
     return number
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f'"{text}" is no port; write a number from 1 to 65535, or 0 for any')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a port: write 1 to 65535, or 0 for a free port')
     return int(text)
 
 
@@ -386,9 +409,13 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds; write e.g. 0.6') from None
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a number of seconds: write one such as 0.6'
+        ) from None
     if not 0 < seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LONGEST} seconds; write e.g. 0.6")
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not between 0 and {_LONGEST} seconds: write one such as 0.6'
+        )
     return seconds
 
 

@@ -1,7 +1,7 @@
-"""The only caller of the API server: watches one Placement, writes its status.
+"""The only client of the API server: watches one Placement and writes its status.
 
-The Kubernetes clients cost a throttled node seconds of start-up, so this speaks the three requests it needs
-itself.
+The Kubernetes clients cost a throttled node seconds of start-up, so this module implements the three requests
+that it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GROUP: Final = "/apis/edge-intelligence.io/v1alpha1"
 
 
 class Placements:
-    """One Placement in the API server, by the pod's service account."""
+    """One Placement in the API server, read and written with the pod's service account."""
 
     def __init__(
         self, namespace: str, name: str, url: str, resolver: Resolver, account: Path = ACCOUNT
@@ -52,7 +52,7 @@ class Placements:
     def in_cluster(
         cls, namespace: str, name: str, resolver: Resolver, environment: Mapping[str, str] = os.environ
     ) -> Placements:
-        """By the variables that every pod has; Unreachable outside one."""
+        """Creates the client from the variables of every pod. Raises Unreachable outside a pod."""
         host = environment.get("KUBERNETES_SERVICE_HOST")
         port = environment.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
@@ -63,7 +63,7 @@ class Placements:
         return cls(namespace, name, f"https://{address}:{port}", resolver)
 
     async def watch(self, on_object: Callable[[Json], None]) -> None:
-        """Calls `on_object` with the Placement as it is and each time it changes; runs until cancelled."""
+        """Calls `on_object` with the current Placement and after each change. Runs until cancelled."""
         pause = 0.5
         while True:
             try:
@@ -72,14 +72,14 @@ class Placements:
                 on_object(found)
                 await self._follow(found["metadata"].get("resourceVersion", ""), on_object)
             except NotFound:
-                _log.info("Placement %s is not there yet", self._name)
+                _log.info("Placement %s does not exist yet", self._name)
             except (Unreachable, KeyError, TypeError, ValueError) as error:
                 _log.warning("watching Placement %s: %s", self._name, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def write_status(self, status: Mapping[str, Any]) -> Json:
-        """Merge-patches the status; answers the Placement as it is now. Raises Unreachable, NotFound."""
+        """Merge-patches the status and returns the current Placement. Raises Unreachable and NotFound."""
         body = orjson.dumps({"status": status})
         return await self._call("PATCH", f"{self._path}/status", body, "application/merge-patch+json")
 
@@ -113,22 +113,20 @@ class Placements:
                 sink=feed,
             )
         except (ConnectionFailed, TimeoutError) as error:
-            raise Unreachable(f"the watch broke off ({error})") from error
+            raise Unreachable(f"watch interrupted ({error})") from error
 
     async def _call(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Json:
         headers = f"{self._headers()}Content-Type: {kind}\r\n"
         try:
             response = await self._client.request(method, path, [body], headers, within=_WITHIN)
         except (ConnectionFailed, TimeoutError) as error:
-            raise Unreachable(
-                f"API server {self._client.url}: {str(error) or 'no answer in time'}"
-            ) from error
+            raise Unreachable(f"API server {self._client.url}: {str(error) or 'timed out'}") from error
         if response.status == 404:
             raise NotFound(f"Placement {self._name} does not exist")
         if response.status >= 300:
             said = response.body[:300].decode("utf-8", "replace")
             raise Unreachable(
-                f"API server {self._client.url}: {method} {path} answered {response.status} {said}"
+                f"API server {self._client.url}: {method} {path} returned {response.status} {said}"
             )
         return response.json()
 
@@ -143,7 +141,7 @@ class Placements:
 
 
 def _keep_alive(connection: Connection) -> None:
-    """A watch over a link that was cut would wait for ever: let the kernel ask after the peer."""
+    """Turns on TCP keepalive: a watch over a link that was cut would otherwise wait forever."""
     sock = connection.socket
     if sock is None:
         return

@@ -1,9 +1,8 @@
-"""HTTP/1.1 over kept-alive connections whose sockets stay visible.
+"""An HTTP/1.1 client with keep-alive connections whose sockets are accessible.
 
-The link is measured on the hop's own socket (`edge_runtime.links`), which the common clients hide, and a node
-that is throttled to a tenth of a core cannot afford half a millisecond for each request. httptools parses;
-this module only keeps connections, bounds every wait and never uses a connection again that a wait gave up
-on.
+`edge_runtime.links` measures the link on the hop's own socket, which the common clients hide, and a node that
+is throttled to a tenth of a core cannot afford half a millisecond for each request. httptools parses; this
+module keeps connections, bounds every wait, and never reuses a connection after a request on it timed out.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from edge_runtime.json_values import Json
 
 Part = bytes | memoryview
 
-_SEND_BUFFER: Final = 512 << 10  # a whole activation fits, so a throttled process does not starve the link
+_SEND_BUFFER: Final = 512 << 10  # holds a whole activation, so that a throttled process keeps the link busy
 _IDLE_LIMIT: Final = 20.0
 _FRESH: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer."""
+    """A complete response."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Json:
-        """The body as JSON; ValueError when it is not."""
+        """Parses the body; raises ValueError if it is not JSON."""
         return orjson.loads(self.body)
 
 
 class Resolver:
-    """Addresses of names, off the hot path: what was known is used at once and renewed beside.
+    """Resolves names off the hot path: returns a known address immediately, then refreshes it.
 
-    During a link cut the cluster's DNS is away too; a look-up then hangs for seconds while the address is as
-    right as ever.
+    During a link cut the cluster's DNS is unreachable too; a look-up then hangs for seconds although the
+    known address is still right.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,7 @@ class Resolver:
         self._running: dict[tuple[str, int], asyncio.Task[str]] = {}
 
     async def resolve(self, host: str, port: int) -> str:
-        """One address of `host`; ConnectionFailed when none was ever known."""
+        """Returns one address of `host`. Raises ConnectionFailed if none was ever known."""
         key = (host, port)
         known = self._known.get(key)
         if known is not None and time.monotonic() - known[1] < _FRESH:
@@ -74,15 +73,15 @@ class Resolver:
         try:
             found = await loop.getaddrinfo(*key, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise ConnectionFailed(f"{key[0]}: the name cannot be resolved ({error})") from error
-        # A name such as localhost may have both, and a server listens on IPv4 at least.
+            raise ConnectionFailed(f"{key[0]}: name resolution failed ({error})") from error
+        # A name such as localhost can have both families; a server listens at least on IPv4.
         address = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
         self._known[key] = (address, time.monotonic())
         return address
 
 
 class Connection(asyncio.Protocol):
-    """One connection; one request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -95,13 +94,13 @@ class Connection(asyncio.Protocol):
         self._began = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's class is not a subclass of it
         self.socket = transport.get_extra_info("socket")
         if self.socket is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def send(self, parts: Sequence[Part], sink: Callable[[bytes], None] | None) -> asyncio.Future[Response]:
-        """Writes a request; the future ends with its response."""
+        """Writes a request. The future resolves to its response."""
         assert self.transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
@@ -112,30 +111,30 @@ class Connection(asyncio.Protocol):
         return self._waiter
 
     def abort(self) -> None:
-        """Closes at once: what is in flight is given up."""
+        """Closes immediately and abandons the request in flight."""
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
 
     @property
     def began(self) -> bool:
-        """Whether any byte of the response came."""
+        """Whether any byte of the response has arrived."""
         return self._began
 
     def data_received(self, data: bytes) -> None:
         self._began = True
-        if self._waiter is None:  # nobody asked: the peer speaks out of turn
+        if self._waiter is None:  # data without a request
             self.abort()
             return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"the answer is not HTTP ({error})")
+            self._fail(f"invalid HTTP response ({error})")
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self._fail(f"the connection was closed ({exc or 'by the peer'})")
+        self._fail(f"connection closed ({exc or 'by the peer'})")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -147,7 +146,7 @@ class Connection(asyncio.Protocol):
             self._sink(data)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:  # an interim answer, before the one that was asked for
+        if self._parser.get_status_code() < 200:  # an interim response before the final one
             self._headers = {}
             return
         waiter, self._waiter = self._waiter, None
@@ -163,8 +162,10 @@ class Connection(asyncio.Protocol):
 
 
 class HttpClient:
-    """Requests to one host. `on_start` sees the connection of each request as its
-    bytes are about to leave. `tls` is for an address with https; by default the system's authorities count.
+    """An HTTP client for one host.
+
+    `on_start` receives the connection of each request before its first byte is sent. `tls` applies to an
+    https address; by default the system's authorities are trusted.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class HttpClient:
     ) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f'"{url}" is no address: write http://host:port')
+            raise ValueError(f'"{url}" is not an address: write http://host:port')
         self.url = url
         self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
@@ -199,9 +200,10 @@ class HttpClient:
         on_start: Callable[[Connection], None] | None = None,
         sink: Callable[[bytes], None] | None = None,
     ) -> Response:
-        """One request that ends `within` seconds. `headers` are complete lines, each ending in CRLF.
+        """Sends one request and returns its response within `within` seconds.
 
-        Raises TimeoutError and ConnectionFailed. A kept connection that turns out closed is replaced once.
+        Raises TimeoutError and ConnectionFailed. Retries once on a new connection if a kept one turns out to
+        be closed. `headers` are complete lines that end in CRLF.
         """
         length = sum(len(part) if isinstance(part, bytes) else part.nbytes for part in body)
         line = f"{method} {self._prefix}{path} HTTP/1.1\r\n"
@@ -216,7 +218,9 @@ class HttpClient:
                     response = await connection.send(parts, sink)
                 except ConnectionFailed as error:
                     if self._tls is not None and connection.fresh and not connection.began:
-                        raise ConnectionFailed(f"{error}; so a certificate is refused, too") from error
+                        raise ConnectionFailed(
+                            f"{error}; certificates can be rejected like this, too"
+                        ) from error
                     if connection.fresh or connection.began:
                         raise
                 except BaseException:
@@ -227,7 +231,7 @@ class HttpClient:
                     return response
 
     def close(self) -> None:
-        """Closes what is idle."""
+        """Closes idle connections."""
         while self._idle:
             self._idle.pop().abort()
 
@@ -262,7 +266,7 @@ class HttpClient:
                 server_hostname=self._host if self._tls else None,
             )
         except OSError as error:
-            raise ConnectionFailed(f"{self._host}:{self._port} cannot be reached ({error})") from error
+            raise ConnectionFailed(f"{self._host}:{self._port}: connection failed ({error})") from error
         except BaseException:
             with contextlib.suppress(Exception):
                 connection.abort()

@@ -1,6 +1,6 @@
-"""Answers requests: picks the route, runs what is local, sends on what is not, and keeps the deadline.
+"""Responds to requests: picks the route, runs its local stage, calls the next hop, and enforces the deadline.
 
-A request holds the table that it started with, whatever becomes of it meanwhile (routing/generations.py).
+A request uses the table that it started with, even if another replaces it (routing/generations.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy
 
 
 class Dataplane:
-    """Answers the requests of one service at this node."""
+    """Serves the requests of one service at this node."""
 
     platform = "edge-intelligence"
 
@@ -48,7 +48,7 @@ class Dataplane:
 
     @property
     def contract(self) -> Contract | None:
-        """What callers send and get, whichever route is active; None before a table is loaded."""
+        """Inputs and outputs for clients, the same for all routes; None before a table is loaded."""
         table = self._generations.table
         return table.contract if table is not None else None
 
@@ -59,36 +59,37 @@ class Dataplane:
 
     @property
     def memoization(self) -> MemoizationSettings:
-        """What the table in use has switched on."""
+        """The memoization settings of the current table."""
         return self._generations.memoization
 
     @property
     def active(self) -> LoadedRoute | None:
-        """The route that the next request would take, as far as is known now."""
+        """The route that the next request would take with what is known now."""
         table = self._generations.table
         return self._active_route.of(table, self._generations.link) if table is not None else None
 
     @property
     def accuracy(self) -> float:
-        """Of the route that the next request would take."""
+        """Accuracy of the route that the next request would take."""
         active = self.active
         return active.route.accuracy if active is not None else 0.0
 
     @property
     def target(self) -> float | None:
-        """The SLO's seconds; None before a table is loaded."""
+        """The SLO latency in seconds; None before a table is loaded."""
         table = self._generations.table
         return table.placement.spec.slo.latency if table is not None else None
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """Answers within the caller's time or the SLO, whichever is less.
+        """Responds within the client's timeout or the SLO latency, whichever is less.
 
-        Raises CannotAnswer when neither the route nor a local one can, QueueFull when too many wait.
+        Raises CannotAnswer if neither the route nor a local one can respond, and QueueFull if too many
+        requests wait.
         """
         start = self._clock() if request.since is None else request.since
         table = self._generations.table
         if table is None:
-            raise NotReady("no placement is loaded yet; ask /v2/health/ready")
+            raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
         self._runner.admit(table.routes[-1].stats.seconds)
@@ -114,7 +115,7 @@ class Dataplane:
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
     ) -> None:
-        """Counts a request that was answered by an answer given before."""
+        """Counts a request whose response was reused from an earlier one."""
         target = self.target
         met = target is None or seconds <= target
         exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])
@@ -124,7 +125,7 @@ class Dataplane:
     async def _respond(
         self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
-        """The output, the route that it came by and how that went; CannotAnswer when none can."""
+        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
         found = self._active_route.choose(table, self._generations.link, deadline, self._runner.wait)
         chosen = found.loaded
         try:
@@ -135,7 +136,7 @@ class Dataplane:
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
-                raise  # the caller left early: that says nothing
+                raise  # the client disconnected: no information about the route
             self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, False)
             self.window.add(start, seconds, False)
             raise
@@ -184,7 +185,7 @@ class Dataplane:
         start: float,
         deadline: float,
     ) -> tuple[Array, LoadedRoute, str]:
-        """By the hop, or by a fallback at this node; the result is that of `_respond`."""
+        """Computes by the hop or by a fallback at this node; returns the same as `_respond`."""
         loaded, trial, known = chosen.loaded, chosen.trial, inputs
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.compute
@@ -197,7 +198,7 @@ class Dataplane:
             if unfit is not None:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
-            # What the far stage reads was made here, or is an input that goes past the cut as it is.
+            # The remote stage reads outputs of the local stage, and inputs of the model that bypass the cut.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
         fallback = table.fallback(loaded)
         times = Times(
@@ -234,7 +235,10 @@ class Dataplane:
     async def _run_instead(
         self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
     ) -> tuple[Array, LoadedRoute, str]:
-        """By the local route, which has no use for what the codec cannot carry; HopFailed where none is."""
+        """Uses the local route if the codec cannot carry the values.
+
+        Raises HopFailed without a local route.
+        """
         if table.local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self._metrics.fallback("failed")
@@ -247,7 +251,7 @@ class Dataplane:
         assert hop is not None
         assert remote is not None
         begin = self._clock()
-        outcome = "nothing"  # so it stays when the caller has left
+        outcome = "nothing"  # stays if the client disconnects
         try:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
@@ -262,7 +266,7 @@ class Dataplane:
             if self._ended(loaded, outcome, trial=trial, fair=allowed.fair):
                 _log.warning("route %s: %s", loaded.route.name, error)
             raise
-        except Exception as error:  # a fault of ours must not cost the answer either
+        except Exception as error:  # a bug here must not cost the response
             outcome = "failed"
             self._ended(loaded, outcome, trial=trial, fair=True)
             _log.exception("route %s", loaded.route.name)
@@ -279,11 +283,11 @@ class Dataplane:
 
 
 def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> bool:
-    """Whether the rows of what a route gave are those of the batch."""
+    """Whether the rows of the output are the rows of the batch."""
     return loaded.route.output.batched and rowwise(output, inputs.values())
 
 
 def _worth(table: LoadedTable, loaded: LoadedRoute, outcome: str) -> float:
-    """The accuracy of an answer; the highest where its exit was so sure that the input left early."""
+    """Accuracy of a response: the highest of the model if the input left at an early exit with confidence."""
     planned = any(other.route.name == loaded.route.name for other in table.routes)
     return loaded.route.accuracy if planned or outcome != "ok" else 1.0

@@ -1,67 +1,67 @@
 # ruff: noqa: N818 - a class is named by the reason that users read
-"""Every error this distribution raises. None knows of HTTP, gRPC or Kubernetes: the edges map them.
+"""Every error that this distribution raises. Transports map them to HTTP, gRPC and Kubernetes codes.
 
 EdgeError
-├── ModelError               the model or what was said about it
+├── ModelError               the model or its description is wrong
 │   ├── NotOnnx
 │   ├── UnknownOutput
 │   ├── UnknownTensor
 │   ├── NoExits
 │   └── BadAccuracy
-├── StorageError             bytes and where they lie
+├── StorageError             stored bytes are missing, wrong or out of reach
 │   ├── DigestMismatch
 │   ├── NotFound
 │   ├── Unreachable
 │   ├── Refused
 │   ├── UnsupportedScheme
 │   └── TooLarge
-├── BadRequest               an argument that is neither of the above
-│   ├── BadTensor            a tensor that does not fit the contract of the model
-│   ├── UnsupportedEncoding  a body in a compression that is not read here
-│   ├── HeadersTooLarge      a request that goes on and on before its body begins
-│   ├── NotOffered           a part of HTTP that no path here has
-│   ├── UnknownVersion       another HTTP than 1.0 and 1.1
-│   └── TooSlow              a body that pauses for longer than anybody waits
-├── MethodNotAllowed         an HTTP method that the path does not take
+├── BadRequest               an invalid argument
+│   ├── BadTensor            a tensor that does not match the model's contract
+│   ├── UnsupportedEncoding  a body with an unsupported compression
+│   ├── HeadersTooLarge      a request whose header section exceeds the limit
+│   ├── NotOffered           an HTTP feature that no path supports
+│   ├── UnknownVersion       an HTTP version other than 1.0 and 1.1
+│   └── TooSlow              a body that stalls
+├── MethodNotAllowed         an HTTP method that the path does not support
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
-├── CannotLoad               a route table that cannot be made ready
-│   ├── TrialCrashed         a slice that ends the process in which it is tried
-│   ├── TrialHung            one whose trial does not end
-│   ├── TrialOverran         one whose trial takes more memory than there is
-│   └── NotTried             one whose trial has no result yet
+├── CannotLoad               a route table that cannot be loaded
+│   ├── TrialCrashed         a slice that crashes its trial process
+│   ├── TrialHung            a slice whose trial does not finish
+│   ├── TrialOverran         a slice whose trial exceeds the memory limit
+│   └── NotTried             a slice whose trial has no result yet
 ├── CannotListen             an address that cannot be bound
 ├── BadCertificates          a folder of certificates that cannot be used
-├── ModelFailed              a model that fails on inputs which fit its contract
-├── ConnectionFailed         a peer that cannot be reached, or broke off
-├── CallerLeft               nobody is there to be answered
-└── CannotAnswer             a request that no route can answer
-    ├── NotReady             nothing is loaded yet, or the server is going down
-    ├── QueueFull            more requests wait than can be answered in good time
-    ├── DeadlinePassed       the time that the caller gave is over
-    ├── HopFailed            the next hop refused, broke off or answered nonsense
-    ├── HopLate              the next hop's answer did not come in time
-    └── LinkBusy             it could not: what is on the link already takes too long
+├── ModelFailed              a model that fails on inputs that match its contract
+├── ConnectionFailed         a peer that cannot be reached, or closed the connection
+├── CallerLeft               the client disconnected
+└── CannotAnswer             a request to which no route can respond
+    ├── NotReady             nothing is loaded yet, or the server is shutting down
+    ├── QueueFull            the queue is too long to respond in time
+    ├── DeadlinePassed       the client's timeout passed
+    ├── HopFailed            the next hop returned an error or closed the connection
+    ├── HopLate              the response of the next hop did not arrive in time
+    └── LinkBusy             the link is too busy for a response in time
 """
 
 from __future__ import annotations
 
 
 class EdgeError(Exception):
-    """A fault with a sentence for the person who can mend it."""
+    """Base class: an error with a message for the person who can fix it."""
 
     @property
     def reason(self) -> str:
-        """The CamelCase word by which programs tell errors apart."""
+        """The CamelCase identifier by which programs distinguish errors."""
         return type(self).__name__
 
 
 class ModelError(EdgeError):
-    """The model, or what was said about it, is wrong."""
+    """The model or its description is wrong."""
 
 
 class NotOnnx(ModelError):
-    """The bytes are no ONNX model that can be served."""
+    """The bytes are not an ONNX model that can be served."""
 
 
 class UnknownOutput(ModelError):
@@ -77,15 +77,15 @@ class NoExits(ModelError):
 
 
 class BadAccuracy(ModelError):
-    """An accuracy is no share between 0 and 1."""
+    """An accuracy is not between 0 and 1."""
 
 
 class StorageError(EdgeError):
-    """Bytes are missing, wrong or out of reach."""
+    """Stored bytes are missing, wrong or out of reach."""
 
 
 class DigestMismatch(StorageError):
-    """Bytes that arrived are not those that were asked for."""
+    """The received bytes do not have the requested digest."""
 
 
 class NotFound(StorageError):
@@ -93,51 +93,51 @@ class NotFound(StorageError):
 
 
 class Unreachable(StorageError):
-    """The source did not answer, or refused."""
+    """The source did not respond, or refused the connection."""
 
 
 class Refused(StorageError):
-    """The source answered that it will not give this."""
+    """The source denied access."""
 
 
 class UnsupportedScheme(StorageError):
-    """A storageUri whose scheme is not read here."""
+    """The scheme of a storageUri is not supported."""
 
 
 class TooLarge(StorageError):
-    """More bytes than the limit allows."""
+    """More bytes than the limit."""
 
 
 class BadRequest(EdgeError):
-    """An argument is missing or of the wrong form."""
+    """An argument is missing or malformed."""
 
 
 class BadTensor(BadRequest):
-    """A tensor's name, datatype, shape or size does not fit the model."""
+    """A tensor's name, datatype, shape or size does not match the model."""
 
 
 class UnsupportedEncoding(BadRequest):
-    """A body in a compression that is not read here."""
+    """The compression of a body is not supported."""
 
 
 class HeadersTooLarge(BadRequest):
-    """A request goes on and on before its body begins."""
+    """The header section of a request exceeds the limit."""
 
 
 class NotOffered(BadRequest):
-    """A part of HTTP that no path here has, such as tunnels."""
+    """An HTTP feature that no path supports, such as tunnels."""
 
 
 class UnknownVersion(BadRequest):
-    """Another HTTP than 1.0 and 1.1."""
+    """An HTTP version other than 1.0 and 1.1."""
 
 
 class TooSlow(BadRequest):
-    """A body paused on its way for longer than anybody waits."""
+    """A body stalled for longer than the time limit."""
 
 
 class MethodNotAllowed(EdgeError):
-    """An HTTP method that the path does not take; `allowed` is the one that it does."""
+    """The path does not support the HTTP method; `allowed` is the one that it supports."""
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
@@ -149,59 +149,59 @@ class UnknownModel(EdgeError):
 
 
 class BadPlacement(EdgeError):
-    """A Placement that cannot be read."""
+    """A Placement cannot be read."""
 
 
 class CannotLoad(EdgeError):
-    """A route table that cannot be made ready."""
+    """A route table cannot be loaded."""
 
 
 class TrialCrashed(CannotLoad):
-    """A slice that ends the process in which it is tried."""
+    """A slice crashes the process in which it is tried."""
 
 
 class TrialHung(CannotLoad):
-    """A slice whose trial does not end in the time that it has."""
+    """The trial of a slice exceeds its time limit."""
 
 
 class TrialOverran(CannotLoad):
-    """A slice whose trial takes more memory than there is."""
+    """The trial of a slice exceeds the memory limit."""
 
 
 class NotTried(CannotLoad):
-    """A slice that was not tried to the end; it is tried again."""
+    """The trial of a slice was interrupted; it is retried."""
 
 
 class CannotListen(EdgeError):
-    """An address that cannot be bound."""
+    """An address cannot be bound."""
 
 
 class BadCertificates(EdgeError):
-    """A folder of certificates that cannot be used."""
+    """A folder of certificates cannot be used."""
 
 
 class ModelFailed(EdgeError):
-    """The model fails on inputs that fit its contract."""
+    """The model fails on inputs that match its contract."""
 
 
 class ConnectionFailed(EdgeError):
-    """A peer that cannot be reached, or broke off."""
+    """A peer cannot be reached, or closed the connection."""
 
 
 class CallerLeft(EdgeError):
-    """The caller left before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 class CannotAnswer(EdgeError):
-    """A request that no route can answer."""
+    """No route can respond to a request."""
 
 
 class NotReady(CannotAnswer):
-    """Nothing is loaded yet, or the server is going down."""
+    """Nothing is loaded yet, or the server is shutting down."""
 
 
 class QueueFull(CannotAnswer):
-    """More requests wait than can be answered in good time; `retry_after` is in seconds."""
+    """The queue is too long to respond in time; `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -209,16 +209,16 @@ class QueueFull(CannotAnswer):
 
 
 class DeadlinePassed(CannotAnswer):
-    """The time that the caller gave is over, and there is no answer yet."""
+    """The client's timeout passed before the response was ready."""
 
 
 class HopFailed(CannotAnswer):
-    """The next hop refused, broke off or answered nonsense."""
+    """The next hop returned an error or an invalid response, or closed the connection."""
 
 
 class HopLate(CannotAnswer):
-    """The next hop's answer did not come in time."""
+    """The response of the next hop did not arrive in time."""
 
 
 class LinkBusy(CannotAnswer):
-    """The next hop's answer could not come in time, so nothing was sent."""
+    """The link is too busy for a response in time, so nothing was sent."""

@@ -1,4 +1,4 @@
-"""The profile of a model in a file, measured on this machine: for a person with one board and no cluster."""
+"""Profile of a model file on this machine, without a cluster."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FileProfile:
-    """What a model costs here.
+    """Measured cost of a model on this machine.
 
-    samples: what it was measured on.
-    segments: (from, to) between neighbouring cuts, with the bytes that crossing at `from` costs.
-    exits: each output as a whole, by its exit's name.
+    samples: the inputs it was measured on.
+    segments: measurement by (from, to) between adjacent cuts, and the bytes that cross at `from`.
+    exits: measurement of each exit as a whole, by name.
     note: why there are no segments.
     """
 
@@ -42,7 +42,7 @@ class FileProfile:
     note: str = ""
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The profile as JSON."""
         return {
             "file": self.file,
             "model": self.digest,
@@ -60,7 +60,7 @@ class FileProfile:
         }
 
     def table(self) -> str:
-        """As a person reads it."""
+        """The profile as a table for people."""
         lines = [("from", "to", "bytes to cross", "mean ms", "p95 ms", "runs")]
         for (start, end), (size, measured) in self.segments.items():
             lines.append((start, end, f"{size:,}", *_columns(measured)))
@@ -81,12 +81,13 @@ def profile_file(
     given: Given = NOTHING,
     trial_seconds: float = SECONDS,
 ) -> FileProfile:
-    """Measures a model for about `seconds` a slice; `progress` gets (done, all).
+    """Measures a model for about `seconds` a slice and reports progress by `progress(done, total)`.
 
-    It is run on what is `given` of its inputs, and each slice on what those before it make of that. What is
-    measured is tried in a process of its own first, for up to `trial_seconds` each. Raises CannotLoad for a
-    file that cannot be served or refuses its inputs, BadRequest for what is given and is not the model's. A
-    graph that cannot be cut is measured as a whole.
+    The model runs on the `given` inputs, each slice on the outputs of the slices before it. Each is tried in
+    a separate process first, for up to `trial_seconds`. A graph that cannot be cut is measured as a whole.
+
+    Raises CannotLoad for a file that cannot be served or fails on the inputs, and BadRequest for given inputs
+    that do not match the model.
     """
     trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
     admit_file(path, trials, given)
@@ -97,22 +98,22 @@ def profile_file(
         for feeds in samples.feeds:
             whole.run(feeds)
     except (BadTensor, ModelFailed) as error:
-        what = "zeros" if samples.made else "the inputs that are given"
-        raise CannotLoad(f"{path}: it cannot be measured on {what} ({error}); {samples.advice()}") from error
+        what = "zeros" if samples.made else "the given inputs"
+        raise CannotLoad(f"{path}: cannot be measured on {what} ({error}): {samples.advice()}") from error
     data = path.read_bytes()
     stated = read_exits(whole)
     exits = stated or {t.name: t.name for t in whole.outputs}
     note = ""
     try:
         graph = Graph(_with_sizes(data, samples.sizes()))
-        if not stated:  # an output that is a constant takes no time
+        if not stated:  # a constant output takes no time
             exits = {name: name for name in exits if name in graph.computed} or exits
         with trials:
             parts = _parts(graph, exits, samples, partial(_part, graph, threads, trials), progress)
     except EdgeError as error:
-        note = f"measured as a whole, since {error}"
+        note = f"measured as a whole, because {error}"
         if any(a.dimension for a in samples.assumed):
-            note += f"; give their sizes by {samples.shape_flags()}"
+            note += f": give their sizes by {samples.shape_flags()}"
         parts = {("", name): TimedSlice(whole, samples.feeds) for name in exits}
     measured = measure_all(
         {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
@@ -135,9 +136,9 @@ def _parts(
     part: Callable[[Sequence[str], Sequence[str]], Session],
     progress: Callable[[int, int], None],
 ) -> dict[Key, TimedSlice]:
-    """Each exit as a whole, from nothing to its name, and what lies between the cuts.
+    """Measures each exit as a whole, under the key (nothing, its name), and the segments between the cuts.
 
-    Raises EdgeError for a graph that cannot be cut, or whose parts do not run one after the other.
+    Raises EdgeError for a graph that cannot be cut, or whose segments do not run one after the other.
     """
     made, parts = TimedSlices(part, samples.feeds), dict[Key, TimedSlice]()
     cuts = {output: graph.cuts(output) for output in exits.values()}
@@ -151,10 +152,10 @@ def _parts(
 
 
 def _part(graph: Graph, threads: int, trials: Trials, start: Sequence[str], end: Sequence[str]) -> Session:
-    """The part between two cuts, loaded, after its trial."""
+    """Loads the segment between two cuts after its trial."""
     inputs, outputs = graph.contract(start, end)
     data = graph.slice(start, end)
-    what = f"the part from {', '.join(start)} to {', '.join(end)}"
+    what = f"the segment from {', '.join(start)} to {', '.join(end)}"
     trials.admit(Subject(what, data, len(data), "", inputs, outputs, must_fit=False))
     return Session(data, inputs, outputs, threads)
 
@@ -164,14 +165,14 @@ def _columns(measured: Measured) -> tuple[str, str, str]:
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Names to the left, figures to the right."""
+    """Aligns names to the left and numbers to the right."""
     return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
 
 
 def _with_sizes(data: bytes, shapes: Mapping[str, Sequence[int]]) -> bytes:
-    """The model with the open dimensions of its inputs fixed to the sizes in `shapes`.
+    """Fixes the open dimensions of the model's inputs to the sizes in `shapes`.
 
-    The first dimension, the batch, stays open, as does any dimension of size -1. Raises NotOnnx.
+    The first dimension, the batch, and dimensions of size -1 stay open. Raises NotOnnx.
     """
     model = parse(data)
     changed = False

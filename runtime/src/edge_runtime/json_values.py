@@ -2,4 +2,4 @@
 
 from typing import Any
 
-Json = Any  # unchecked until a reader has looked at it
+Json = Any  # unchecked until it is validated

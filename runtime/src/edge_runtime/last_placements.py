@@ -1,4 +1,4 @@
-"""The last two placements on this node's disk: what a start without the cluster begins from. Blocking."""
+"""The last two placements on this node's disk, for a start without the cluster. Blocking."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from edge_runtime.model_store import write_whole
 
 
 class LastPlacements:
-    """The placement that was loaded last, and the different one before it, in case the first is damaged."""
+    """The last loaded placement, and the one before it in case the last is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self._last, self._before = folder / "placement.json", folder / "placement.before.json"
 
     def documents(self) -> list[dict[str, Any]]:
-        """What is there and can be read, the last one first."""
+        """The readable placements, the last one first."""
         return [d for d in (_read(self._last), _read(self._before)) if d is not None]
 
     def keep(self, document: Json) -> None:
-        """Keeps a placement that was loaded; OSError when the disk does not take it, which leaves the old."""
+        """Saves a loaded placement. If the disk does not take it, raises OSError and keeps the old ones."""
         metadata = {k: v for k, v in document["metadata"].items() if k != "managedFields"}
         kept = {"metadata": metadata, "spec": document["spec"]}
         old = _read(self._last)
@@ -33,7 +33,7 @@ class LastPlacements:
         write_whole(self._last, orjson.dumps(kept))
 
     def digests(self) -> set[str]:
-        """Of the slices that they need here."""
+        """Digests of the slices that these placements need at this node."""
         return {digest for document in self.documents() for digest in _digests(document)}
 
 

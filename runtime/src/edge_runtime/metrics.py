@@ -1,4 +1,4 @@
-"""What Prometheus sees. Label sets are bounded by the route table: a service has a few exits and routes."""
+"""The Prometheus metrics. Label sets are bounded by the route table: a service has a few exits and routes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The metrics of one service on one node; children are looked up once, since a request pays for each
-    look-up.
+    """The metrics of one service at one node. Children are looked up once, because a look-up costs each
+    request time.
     """
 
     def __init__(self, service: str) -> None:
@@ -24,28 +24,28 @@ class Metrics:
         self._service = service
         self._request = Histogram(
             "edge_request_duration_seconds",
-            "Time from a request's arrival to its answer",
+            "Time from the arrival of a request to its response, in seconds",
             ("service", "exit", "route", "outcome"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         slo = Counter(
             "edge_slo_requests",
-            "Requests by whether the SLO was met",
+            "Requests by outcome and by whether the SLO was met",
             ("service", "met"),
             registry=self.registry,
         )
         self._met = {met: slo.labels(service, str(met).lower()) for met in (True, False)}
         self._stage = Histogram(
             "edge_stage_duration_seconds",
-            "Time of a stage at this node",
+            "Time of a stage at this node, in seconds",
             ("service", "route"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._hop = Histogram(
             "edge_hop_duration_seconds",
-            "Time of a hop: transfer, compute there, answer",
+            "Time of a hop in seconds: transfer, remote compute and response",
             ("service", "route", "outcome"),
             buckets=_SECONDS,
             registry=self.registry,
@@ -53,60 +53,66 @@ class Metrics:
         self._link = [
             Gauge(name, text, ("service", "peer"), registry=self.registry)
             for name, text in (
-                ("edge_link_bandwidth_bits", "Estimated bandwidth, bit/s; 0 when down"),
-                ("edge_link_bandwidth_low_bits", "What four transfers in five exceed, bit/s; 0 when down"),
-                ("edge_link_measured_timestamp_seconds", "When the link was measured last, Unix time"),
+                ("edge_link_bandwidth_bits", "Estimated bandwidth in bit/s; 0 if the link is down"),
+                (
+                    "edge_link_bandwidth_low_bits",
+                    "Bandwidth that 80 % of transfers exceed, in bit/s; 0 if the link is down",
+                ),
+                ("edge_link_measured_timestamp_seconds", "Unix time of the last measurement of the link"),
             )
         ]
         self._probes = Counter(
             "edge_probe_bytes",
-            "Bytes of probes and of what goes with them",
+            "Bytes sent by probes, including protocol overhead",
             ("service", "peer"),
             registry=self.registry,
         )
         self._active = Gauge(
             "edge_active_route",
-            "1 for the route in use",
+            "1 for the active route, 0 for others",
             ("service", "route", "exit"),
             registry=self.registry,
         )
         self._switches = Counter(
-            "edge_route_switches", "Changes of the route in use", ("service",), registry=self.registry
+            "edge_route_switches", "Changes of the active route", ("service",), registry=self.registry
         ).labels(service)
         self._fallbacks = Counter(
             "edge_deadline_fallbacks",
-            "Answers of the local route in place of a failed or late hop",
+            "Responses of the local route in place of a failed or late hop",
             ("service", "reason"),
             registry=self.registry,
         )
         self._sessions = Gauge(
             "edge_sessions_bytes",
-            "Bytes of the slices that are loaded, each once: about what their sessions take",
+            "Bytes of the loaded slices, each counted once: about the memory of their sessions",
             ("service",),
             registry=self.registry,
         ).labels(service)
         joins = Gauge(
             "edge_sessions",
-            "Slices that are loaded, by whether requests may run together",
+            "Loaded slices by whether requests can be batched",
             ("service", "requests"),
             registry=self.registry,
         )
         self._joins = {
             alone: joins.labels(service, name) for alone, name in ((True, "alone"), (False, "together"))
         }
-        Gauge("edge_resident_bytes", "Memory of the process", ("service",), registry=self.registry).labels(
-            service
-        ).set_function(resident)
+        Gauge(
+            "edge_resident_bytes",
+            "Resident memory of the process in bytes",
+            ("service",),
+            registry=self.registry,
+        ).labels(service).set_function(resident)
         self._batch = Histogram(
             "edge_batch_size",
-            "Requests in one run of those that are run on the thread",
+            "Requests in a batch on the inference thread",
             ("service",),
             buckets=_SIZES,
             registry=self.registry,
         ).labels(service)
         self._queue = Histogram(
             "edge_queue_duration_seconds",
-            "Time for which an inference waited for the thread",
+            "Time that an inference waited for the thread, in seconds",
             ("service",),
             buckets=_WAITS,
             registry=self.registry,
@@ -114,75 +120,75 @@ class Metrics:
         self._children: dict[tuple[str, ...], Histogram] = {}
 
     def request(self, exit_: str, route: str, outcome: str, seconds: float, met: bool) -> None:
-        """One answered or failed request."""
+        """Counts a completed or failed request."""
         self._child(self._request, "request", exit_, route, outcome).observe(seconds)
         self._met[met].inc()
 
     def stage(self, route: str, seconds: float) -> None:
-        """One run of a local stage."""
+        """Records a run of a local stage."""
         self._child(self._stage, "stage", route).observe(seconds)
 
     def hop(self, route: str, outcome: str, seconds: float) -> None:
-        """One hop."""
+        """Records a hop."""
         self._child(self._hop, "hop", route, outcome).observe(seconds)
 
     def batch(self, waits: Sequence[float]) -> None:
-        """One run on the thread: for how long each request in it had waited."""
+        """Records a batch on the inference thread, with the wait of each of its requests in seconds."""
         self._batch.observe(len(waits))
         for seconds in waits:
             self._queue.observe(seconds)
 
     def running(self, seconds: Callable[[], float]) -> None:
-        """There is a thread that runs inferences; `seconds` tells for how long it has been in one run."""
+        """Registers the inference thread; `seconds` returns how long its current run has lasted."""
         Gauge(
             "edge_inference_running_seconds",
-            "Seconds that the current run on the thread has lasted; 0 between runs",
+            "Seconds that the current run on the inference thread has lasted; 0 between runs",
             ("service",),
             registry=self.registry,
         ).labels(self._service).set_function(seconds)
 
     def sessions(self, size: int) -> None:
-        """What is loaded from now on."""
+        """Sets the bytes of the loaded slices."""
         self._sessions.set(size)
 
     def joins(self, proven: Iterable[ProvenProperties]) -> None:
-        """What is proven of all that is loaded from now on."""
+        """Counts the loaded slices by their proven properties."""
         found = [bool(found.alone) for found in proven]
         for alone, gauge in self._joins.items():
             gauge.set(found.count(alone))
 
     def link(self, peer: str, bandwidth: float, low: float, measured: float | None) -> None:
-        """The link as estimated now, in bit/s, and when (Unix time) it was measured."""
+        """Sets the estimates of a link in bit/s, and the Unix time of its last measurement."""
         for gauge, value in zip(self._link, (bandwidth, low, measured), strict=True):
             if value is not None:
                 gauge.labels(self._service, peer).set(value)
 
     def probe(self, peer: str, size: int) -> None:
-        """A probe that cost so many bytes."""
+        """Records the bytes of a probe."""
         self._probes.labels(self._service, peer).inc(size)
 
     def active(self, route: str, exit_: str, switched: bool) -> None:
-        """The route in use from now on."""
+        """Sets the active route."""
         self._active.clear()
         self._active.labels(self._service, route, exit_).set(1)
         if switched:
             self._switches.inc()
 
     def fallback(self, reason: str) -> None:
-        """The local route answered in place of a hop."""
+        """Counts a local response in place of a hop."""
         self._fallbacks.labels(self._service, reason).inc()
 
     def certificate(self, expires: Callable[[], float]) -> None:
-        """There is a certificate; `expires` tells when it ends, in Unix time."""
+        """Registers a certificate; `expires` returns its expiry in Unix time."""
         Gauge(
             "edge_certificate_expiry_timestamp_seconds",
-            "Unix time at which the certificate in use ends",
+            "Unix time at which the certificate in use expires",
             ("service",),
             registry=self.registry,
         ).labels(self._service).set_function(expires)
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads."""
+        """The text format that Prometheus reads."""
         return generate_latest(self.registry)
 
     def _child(self, family: Histogram, kind: str, *labels: str) -> Histogram:

@@ -27,12 +27,12 @@ _ERRORS: Mapping[type[BadExitError], type[EdgeError]] = {
     UnknownOutputError: UnknownOutput,
 }
 MOST_TENSORS = 4
-"""Tensors of a cut that the metadata lists; each further tensor means another round of slices to profile."""
+"""Maximum tensors of a cut in the metadata; each more would need another round of slices to profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model's input, its exits with their cuts, and the segments between neighbouring cuts.
+    """A model's input, its exits with their cuts, and the segments between adjacent cuts.
 
     input_copies: tensors that are only copies of the input.
     unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
@@ -46,7 +46,7 @@ class ModelMetadata:
     unrepeatable: str
 
     def segments(self) -> list[tuple[str, str]]:
-        """Every (from, to) between two neighbouring cuts of an exit or its last cut and its output, once."""
+        """Every (from, to) between adjacent cuts of an exit, or its last cut and its output, once."""
         found: dict[tuple[str, str], None] = {}
         for exit_, _, cuts in self.exits:
             names = [c.tensor for c in cuts] + [exit_.output]
@@ -54,7 +54,7 @@ class ModelMetadata:
         return list(found)
 
     def document(self) -> dict[str, Any]:
-        """As JSON, the response of the model store."""
+        """The metadata as JSON, the response of the model store."""
         return {
             "digest": self.digest,
             "size": self.size,
@@ -78,7 +78,7 @@ class ModelMetadata:
 
 
 def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> ModelMetadata:
-    """The metadata with the `given` exits, else the file's own; a ModelError names the field and the fix."""
+    """Metadata with the `given` exits, else the file's own. Raises ModelError with the field and the fix."""
     exits = read_exits(graph, given)
     described = tuple(
         (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
@@ -94,7 +94,7 @@ def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> 
 
 
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
-    """All cuts of one tensor, and those of several tensors that send fewer bytes than every cut before.
+    """Cuts of one tensor, and those of several tensors that send fewer bytes than every cut before.
 
     Any other cut could only help an entry node that is faster than the servers behind its link.
     """
@@ -106,13 +106,13 @@ def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
 
 
 def read_exits(graph: Graph, given: Sequence[Any] | None) -> tuple[DeclaredExit, ...]:
-    """The given exits, else those of the file's metadata, each checked against the graph."""
+    """Returns the given exits, else those of the file's metadata, each checked against the graph."""
     stated = {p.key: p.value for p in graph.model.metadata_props}.get(EXITS_KEY)
     if not given and stated is None:
         raise NoExits(
-            f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit; "
+            f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit: "
             f"give at least {{name: final, output: {(graph.computed or graph.outputs)[-1]}, "
-            f"accuracy: <share of right answers on held-out data>}}"
+            f"accuracy: <share of correct predictions on held-out data>}}"
         )
     try:
         return check_exits(given, graph.outputs) if given else parse_exits(stated or "", graph.outputs)

@@ -1,4 +1,4 @@
-"""The model store as a client sees it, and the slices kept on this node's disk."""
+"""The client of the model store, and the cache of slices on this node's disk."""
 
 from __future__ import annotations
 
@@ -29,37 +29,40 @@ _ABANDONED: Final = 600.0
 
 
 class ModelStore:
-    """Reads and writes the model store at `url`; raises StorageError with the store's own sentence."""
+    """Client of the model store at `url`. Raises StorageError with the store's message."""
 
     def __init__(self, url: str, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._client = HttpClient(url, resolver, tls=tls, size=1)
         self.url = url
 
     async def blob(self, digest: str) -> bytes:
-        """A blob's bytes, checked."""
+        """Returns the bytes of a blob after checking the digest."""
         data = await self._call("GET", f"/v1/blobs/{digest}")
         found = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if found != digest:
             raise DigestMismatch(
-                f"{self.url}: asked for {digest}, the {len(data)} bytes that came are {found}"
+                f"{self.url}: requested {digest}, but the {len(data)} bytes received have digest {found}"
             )
         return data
 
     async def slice(
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str = UNENCODED
     ) -> dict[str, Any]:
-        """Has a slice cut; `{"digest", "size", "inputs", "outputs"}`. decode: how its inputs arrive."""
+        """Has the store cut a slice; returns `{"digest", "size", "inputs", "outputs"}`.
+
+        decode: the codec in which the inputs of the slice arrive.
+        """
         request = {"model": model, "inputs": list(inputs), "outputs": list(outputs), "decode": decode}
         made: dict[str, Any] = orjson.loads(await self._call("POST", "/v1/slices", orjson.dumps(request)))
         return made
 
     async def metadata(self, model: str) -> dict[str, Any]:
-        """The ModelCard of a model that the store holds, with every exit that was asked for."""
+        """Returns the metadata of a model that the store holds, with every exit."""
         metadata: dict[str, Any] = orjson.loads(await self._call("GET", f"/v1/models/{model}"))
         return metadata
 
     async def put_profile(self, model: str, device_class: str, profile: dict[str, Any]) -> None:
-        """Keeps a DeviceProfile."""
+        """Stores a DeviceProfile."""
         await self._call("PUT", f"/v1/profiles/{model}/{device_class}", orjson.dumps(profile))
 
     def close(self) -> None:
@@ -70,7 +73,7 @@ class ModelStore:
         try:
             response = await self._client.request(method, path, [body], within=_FETCH)
         except (ConnectionFailed, TimeoutError) as error:
-            raise Unreachable(f"model store {self.url}: {str(error) or 'no answer in time'}") from error
+            raise Unreachable(f"model store {self.url}: {str(error) or 'timed out'}") from error
         if response.status == 200:
             return response.body
         try:
@@ -82,43 +85,49 @@ class ModelStore:
 
 
 class SliceCache:
-    """Slices on this node's disk, by digest: a corrupted one is fetched again, one that is there needs no
-    network.
+    """Slices on this node's disk, by digest.
+
+    A corrupted slice is fetched again; a cached one needs no network.
     """
 
     def __init__(self, folder: Path, store: ModelStore) -> None:
         self._folder, self._store = folder, store
 
     def read(self, digest: str) -> mmap | None:
-        """A slice's bytes from the disk, for the caller to close; None when it is not there or damaged.
+        """Returns a slice from the disk, for the caller to close; None if it is missing or damaged.
 
-        Blocking, but without the interpreter's lock: so does `close`, which freeing `bytes` would not.
+        Blocking, but without the interpreter's lock; closing an mmap also releases the lock, which freeing
+        `bytes` would not.
         """
         return _read_whole(self.path(digest), digest)
 
     def path(self, digest: str) -> Path:
-        """The file in which a slice lies, where it is on the disk."""
+        """Path of a slice, whether it exists or not."""
         return self._folder / digest.removeprefix("sha256:")
 
     async def fetch(self, digest: str) -> bytes:
-        """A slice's bytes from the store, which are kept on the disk; raises StorageError."""
+        """Fetches a slice from the store and keeps it on the disk. Raises StorageError."""
         data = await self._store.blob(digest)
         path = self.path(digest)
         try:
             await asyncio.to_thread(write_whole, path, data)
         except OSError as error:  # a full or read-only disk costs the cache, not the service
-            _log.warning("%s: %s: this slice is not kept, and gone after a restart", path, error.strerror)
+            _log.warning(
+                "%s: %s: the slice is not cached and must be fetched again after a restart",
+                path,
+                error.strerror,
+            )
         return data
 
     def size(self, digest: str) -> int | None:
-        """Bytes of a slice that is on the disk; None of one that is not."""
+        """Size of a slice on the disk in bytes; None if it is missing."""
         try:
             return self.path(digest).stat().st_size
         except OSError:
             return None
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """Removes slices that nothing needs any more, and what a broken-off write left."""
+        """Removes slices that are no longer needed, and leftovers of interrupted writes."""
         with contextlib.suppress(OSError):
             old = time.time() - _ABANDONED
             for path in self._folder.iterdir():
@@ -128,9 +137,9 @@ class SliceCache:
 
 
 def _read_whole(path: Path, digest: str) -> mmap | None:
-    """The file's bytes; None when they are not there or not those of the digest.
+    """Returns the content of a file; None if it is missing or does not have the digest.
 
-    Read, not mapped from the file: so a failing disk is an error, not the end of the process.
+    It is read, not mapped from the file: a failing disk then raises an error instead of SIGBUS.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -150,7 +159,7 @@ def _read_whole(path: Path, digest: str) -> mmap | None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes beside and moves into place: a reader sees the old bytes or the new ones, never a part."""
+    """Writes atomically, by a temporary file and a rename: readers see the old content or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_INCOMING)
     try:

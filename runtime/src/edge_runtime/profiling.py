@@ -1,4 +1,4 @@
-"""Measures what a model costs on this device: every segment, and every exit as a whole."""
+"""Measures the cost of a model on this device: every segment, and every exit as a whole."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ROUNDS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Back-to-back runs of one slice: mean and 95th percentile in seconds, and how many runs."""
+    """Back-to-back runs of one slice: mean and 95th percentile in seconds, and the number of runs."""
 
     mean: float
     p95: float
     runs: int
 
     def document(self) -> dict[str, Any]:
-        """As a DeviceProfile writes it."""
+        """The measurement as in a DeviceProfile."""
         return {"meanSeconds": self.mean, "p95Seconds": self.p95, "runs": self.runs}
 
 
@@ -43,8 +43,8 @@ def measure(
 ) -> Measured:
     """Runs back to back for `seconds`, at least twice.
 
-    The mean is the whole time over the runs: under a cpu quota single runs look fast until the quota is
-    spent, and the pauses that follow belong to the cost.
+    The mean is the total time over the number of runs: under a CPU quota single runs look fast until the
+    quota is spent, and the pauses that follow belong to the cost.
     """
     run()
     ends = [clock()]
@@ -63,11 +63,10 @@ def measure_all(
     clock: Callable[[], float] = time.perf_counter,
     step: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[AnyKey, Measured]:
-    """Each of `runs` for `seconds` in all, spread over several rounds; the median of the rounds.
+    """Measures each of `runs` for `seconds` in total, in several rounds; returns the median of the rounds.
 
-    `step` learns after each measurement how many there are and how many there will be.
-
-    What else the machine does for a while then spoils a round of everything, not all there is of one slice.
+    `step` receives the number of finished measurements and the total after each one. Rounds make sure that a
+    passing load on the machine disturbs one round of all slices, not all rounds of one slice.
     """
     rounds: dict[AnyKey, list[Measured]] = {key: [] for key in runs}
     for number in range(1, _ROUNDS + 1):
@@ -82,32 +81,32 @@ def measure_all(
 
 
 class TimedSlice:
-    """A part of a model and what it is measured on: each sample in its turn."""
+    """A segment of a model and the samples that it is measured on, in turn."""
 
     def __init__(self, session: Session, feeds: Sequence[Mapping[str, Array]]) -> None:
         self._session, self._feeds, self._turn = session, feeds, cycle(feeds)
 
     @property
     def bytes(self) -> int:
-        """Of its inputs, by the mean over the samples."""
+        """Bytes of the inputs, as the mean over the samples."""
         tensors = self._session.contract.inputs_by_name
         sizes = [sum(size_of(tensors[n], a) for n, a in feed.items()) for feed in self._feeds]
         return round(sum(sizes) / len(sizes))
 
     def run(self) -> None:
-        """On the next sample."""
+        """Runs the segment on the next sample."""
         self._session.run(next(self._turn))
 
     def outputs(self) -> list[dict[str, Array]]:
-        """For each sample."""
+        """The outputs for each sample."""
         names = [t.name for t in self._session.outputs]
         return [dict(zip(names, self._session.run(feed), strict=True)) for feed in self._feeds]
 
 
 class TimedSlices:
-    """The parts of a model between its cuts, each on what those before it make of the model's inputs.
+    """The segments of a model, each measured on the outputs of those before it.
 
-    Zeros in the middle of a network are no sensible input, and only the parts before know the sizes there.
+    Zeros inside a network are not a realistic input, and only the segments before know the sizes there.
     """
 
     def __init__(
@@ -115,13 +114,13 @@ class TimedSlices:
         make: Callable[[Sequence[str], Sequence[str]], Session],
         feeds: Sequence[Mapping[str, Array]],
     ) -> None:
-        """make: gives the part from some tensors to others, loaded."""
+        """make: returns the loaded segment between two sets of tensors."""
         self._make = make
         self._values = [dict(feed) for feed in feeds]
         self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], TimedSlice] = {}
 
     def between(self, start: Sequence[str], end: Sequence[str]) -> TimedSlice:
-        """The part from some tensors, which are the model's inputs or the end of a part made before."""
+        """The segment that starts at the model's inputs or at the end of an earlier segment."""
         key = tuple(start), tuple(end)
         if key not in self._known:
             session = self._make(start, end)
@@ -144,15 +143,15 @@ async def profile_device(
     given: Given = NOTHING,
     trial_seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """The DeviceProfile of a model on this machine, run on what is `given` of its inputs.
+    """Measures a model on this machine with the `given` inputs; returns the DeviceProfile.
 
-    Each slice is tried in a process of its own first, for up to `trial_seconds`. Raises StorageError and
-    CannotLoad, and BadRequest for what is given and is not the model's.
+    Each slice is tried in a separate process first, for up to `trial_seconds`. Raises StorageError and
+    CannotLoad, and BadRequest for given inputs that do not match the model.
     """
     metadata = await store.metadata(model)
     source = metadata["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
-    # Services name exits as they like, and share what is measured: an exit is told by its output.
+    # Services choose the names of exits and share measurements, so an exit is identified by its output.
     wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in metadata["exits"]}
     names = {exit_["output"]: exit_["name"] for exit_ in metadata["exits"]}
     tensors = {
@@ -174,9 +173,9 @@ async def profile_device(
         runs = {pair: slices.between(*(tensors.get(name, [name]) for name in pair)).run for pair in order}
         measured = measure_all(runs, seconds, progress)
     except (BadTensor, ModelFailed) as error:
-        what = "zeros" if samples.made else "the inputs that are given"
+        what = "zeros" if samples.made else "the given inputs"
         raise CannotLoad(
-            f"the model cannot be measured on {what} ({error}); {samples.advice()}, "
+            f"the model cannot be measured on {what} ({error}): {samples.advice()}, "
             f"by edge-runtime profile-device on this node"
         ) from error
     for pair, result in measured.items():
@@ -200,7 +199,7 @@ def relative_error(
     segments: Mapping[tuple[str, str], Measured],
     exits: Mapping[str, Measured],
 ) -> float:
-    """The largest |sum of an exit's segments - the whole| / whole over the exits, told by their outputs."""
+    """The largest |sum of segments - whole| / whole over the exits, which are identified by their outputs."""
     worst = 0.0
     for exit_ in described:
         names = [c["tensor"] for c in exit_["cuts"]] + [exit_["output"]]

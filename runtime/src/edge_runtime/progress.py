@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a long task: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-_LONG: Final = 2.0  # seconds that nobody needs to be told about
+_LONG: Final = 2.0  # seconds; shorter tasks show no progress
 _EVERY: Final = 10.0
 
 
 class Progress:
-    """Told of each step that was done: of how many."""
+    """Called after each step with the steps done and their total."""
 
     def __init__(
         self,
@@ -33,5 +33,5 @@ class Progress:
             self._stream.flush()
         elif self._clock() >= self._next:
             self._next = self._clock() + _EVERY
-            self._stream.write(f"profile: {share:.0%} is measured\n")
+            self._stream.write(f"profile: {share:.0%} measured\n")
             self._stream.flush()

@@ -27,16 +27,16 @@ class InferenceResponse:
 
 
 def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
-    """Whether an output has as many rows as an input, as that of a batch has."""
+    """Whether an output has as many rows as an input, like the output of a batch."""
     return output.shape[:1] in {array.shape[:1] for array in inputs}
 
 
 def confidence(output: Array, items: bool = True) -> float | None:
-    """The share of belief in the likeliest class, of the least certain item of a batch.
+    """Probability of the likeliest class, of the least certain item of a batch.
 
-    output: [batch, classes], logits or probabilities. None for what is not of this form: whole numbers,
-    scalars, no items at all. `items`: whether its rows are known to be those of the batch, which those of
-    boxes are not; None then, too.
+    output: shape [batch, classes], logits or probabilities. Returns None for other outputs: integers,
+    scalars, empty batches. items: whether its rows are known to be those of the batch, unlike detected boxes;
+    returns None if not.
     """
     found = confidences(output) if items else None
     if found is None:

@@ -1,4 +1,4 @@
-"""Puts the runtime together: dataplane, transports, placement and status, from start-up to a graceful end."""
+"""Composes the runtime: dataplane, transports, placement and status, from start-up to a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _AUTONOMY_EVERY: Final = 1.0
 
 
 class Runtime:
-    """One service at this node: takes placements in, keeps the last on disk, reports."""
+    """One service at this node: receives placements, keeps the last on disk, reports status."""
 
     def __init__(
         self,
@@ -112,10 +112,9 @@ class Runtime:
         self._loading = False
 
     def receive(self, document: Json, change: int | None = None) -> None:
-        """A Placement as the API server or the file has it; nothing happens when its
-        spec is the known one.
+        """Receives a Placement from the API server or the file; ignores it if its spec is unchanged.
 
-        change: which of a file's it is, since whoever edits one need not count its generations.
+        change: number of the file's version, because its editor need not increase metadata.generation.
         """
         self.word.heard()
         self.keep_to_autonomy()
@@ -128,10 +127,10 @@ class Runtime:
                 self.generations.break_off()
 
     async def load_last(self) -> None:
-        """Starts from the disk alone, which needs neither API server nor model store.
+        """Starts from the disk alone, without the API server and the model store.
 
-        The last placement, as far as its slices are there; when even its local route's are not, the one
-        before it.
+        Loads the last placement as far as its slices are cached, or the one before it if not even a local
+        route of the last one is.
         """
         for document in await asyncio.to_thread(self._last.documents):
             try:
@@ -140,15 +139,15 @@ class Runtime:
                 _log.warning("a placement on disk is damaged: %s", error)
                 continue
             first, self._kept = self._kept is None, self._kept or document
-            # Also when a newer one is there already: that it can be loaded is not known yet.
+            # Also if a newer one has arrived: whether that can be loaded is not known yet.
             if await self.generations.use(placement, at_hand=True):
                 _log.info("serving the last placement, generation %d", placement.generation)
                 if not first:
-                    self.generations.loaded = False  # what came last is still to be loaded
+                    self.generations.loaded = False  # the newest one is still to be loaded
                 return
 
     async def load_arriving(self) -> None:
-        """Loads each placement that arrives; tries again while the newest one cannot be loaded."""
+        """Loads each placement that arrives, and retries while the newest one cannot be loaded."""
         while True:
             complete = self.generations.loaded or (self._wanted or self._kept) is None
             with contextlib.suppress(TimeoutError):
@@ -171,7 +170,7 @@ class Runtime:
             await self._keep(document)
 
     async def _keep(self, document: Json) -> None:
-        """The placement and what it needs stay on the disk; what only older ones needed goes."""
+        """Keeps the placement and its slices on disk, and removes slices that only older ones needed."""
         try:
             await asyncio.to_thread(self._last.keep, document)
         except OSError as error:
@@ -182,15 +181,15 @@ class Runtime:
         await self._loader.keep_only(needed)
 
     def keep_to_autonomy(self) -> None:
-        """Refuses requests once the API server has been silent for longer than the service allows."""
+        """Refuses requests if the last contact to the API server is older than the service allows."""
         table = self.generations.table
         why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
         if bool(why) != bool(self.service.refusal):
-            _log.warning("%s", why or "the API server answers again: requests are served")
+            _log.warning("%s", why or "the API server responds again: requests are served")
         self.service.refusal = why
 
     def report(self) -> Report:
-        """Where things stand now."""
+        """The current state for the status."""
         generations, active = self.generations, self.dataplane.active
         return Report(
             generation=generations.generation,
@@ -207,7 +206,7 @@ class Runtime:
         )
 
     async def write_status(self, placements: Placements) -> None:
-        """Writes the status on every change, else every few seconds; runs until cancelled."""
+        """Writes the status on every change and every few seconds. Runs until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STATUS_EVERY):
@@ -216,7 +215,7 @@ class Runtime:
             if self._wanted is None:
                 continue
             try:
-                # The answer carries the spec: a change that a broken watch missed is seen here.
+                # The response carries the spec, so a change that an interrupted watch missed is seen here.
                 self.receive(await placements.write_status(status_document(self.report())))
             except (Unreachable, NotFound) as error:
                 _log.warning("the status is not written: %s", error)
@@ -224,7 +223,7 @@ class Runtime:
 
 
 async def watch_autonomy(runtime: Runtime) -> None:
-    """Looks at the autonomy once a second; runs until cancelled."""
+    """Checks the autonomy once a second. Runs until cancelled."""
     while True:
         runtime.keep_to_autonomy()
         await asyncio.to_thread(runtime.word.keep)
@@ -232,7 +231,7 @@ async def watch_autonomy(runtime: Runtime) -> None:
 
 
 async def read_placement_file(path: Path, runtime: Runtime) -> None:
-    """Reads the placement from a file, and again whenever it changes; runs until cancelled."""
+    """Reads the placement from a file, and again after each change. Runs until cancelled."""
     import yaml
 
     seen: tuple[int, int] | None = None
@@ -248,7 +247,7 @@ async def read_placement_file(path: Path, runtime: Runtime) -> None:
                 _metadata(document).setdefault("generation", generation)
                 runtime.receive(document, generation)
             said = ""
-        # A date that is none is a ValueError of yaml's, a thousand brackets a RecursionError.
+        # yaml raises ValueError for an impossible date and RecursionError for deep nesting.
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             if str(error) != said:  # once, not twice a second
                 said = str(error)
@@ -257,7 +256,7 @@ async def read_placement_file(path: Path, runtime: Runtime) -> None:
 
 
 def _metadata(document: Json) -> dict[str, Any]:
-    """An object's metadata; empty where it is no object or has none."""
+    """Metadata of an object; empty if it is not a mapping or has none."""
     found = document.get("metadata") if isinstance(document, dict) else None
     return found if isinstance(found, dict) else {}
 
@@ -270,7 +269,7 @@ async def run(
     spans: Spans | None = None,
     keepalive: KeepAlive = DEFAULT,
 ) -> None:
-    """Serves until `stop` is set, says so for `drain` seconds, then finishes what is in flight."""
+    """Serves until `stop` is set, reports not ready for `drain` seconds, then finishes requests in flight."""
     resolver = Resolver()
     tls = certificates.client if certificates is not None else None
     store = ModelStore(arguments.store, resolver, tls)
@@ -315,7 +314,7 @@ async def run(
     serving = asyncio.create_task(transports.serve())
     await unless_stopped(stop, runtime.load_last())
     tune_for_serving()
-    if placements is not None:  # a file is nobody who could fall silent
+    if placements is not None:  # a file cannot lose contact
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))
     stopping = asyncio.create_task(stop.wait())
@@ -323,10 +322,10 @@ async def run(
     await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         if task.done() and task.exception() is not None:
-            _log.error("a part of the runtime ended", exc_info=task.exception())
+            _log.error("a task of the runtime ended unexpectedly", exc_info=task.exception())
     runtime.service.draining = True
     if stop.is_set():
-        await asyncio.sleep(drain)  # callers learn by /v2/health/ready before the door closes
+        await asyncio.sleep(drain)  # clients see it by /v2/health/ready before the ports close
     await asyncio.gather(transports.stop(), serving, return_exceptions=True)
     for task in parts - {serving}:
         task.cancel()
@@ -336,7 +335,7 @@ async def run(
     if placements is not None:
         placements.close()
     if not stop.is_set():
-        raise EdgeError("the runtime ended before it was asked to; the lines above say why")
+        raise EdgeError("the runtime ended unexpectedly: see the log above")
 
 
 def serve(arguments: argparse.Namespace, certificates: Certificates | None = None) -> int:

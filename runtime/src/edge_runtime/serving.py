@@ -1,4 +1,4 @@
-"""What both transports share: who is asked, whether it is ready, and what the protocol says about it."""
+"""What both transports share: the backend of a model, its readiness and its protocol metadata."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
 
 
 class Backend(Protocol):
-    """What computes responses: a route table, or a standalone model."""
+    """Computes responses: a route table or a standalone model."""
 
     platform: str
 
     @property
     def contract(self) -> Contract | None:
-        """What requests are validated against; None before anything is loaded."""
+        """Contract that requests are validated against; None before anything is loaded."""
 
     @property
     def message(self) -> str:
@@ -54,41 +54,41 @@ class Service:
         intermediates: Callable[[], Mapping[str, Backend]] = _nothing,
         stuck: Callable[[], str] = _never,
     ) -> None:
-        """intermediates: the current ones, by model name. stuck: why requests wait too long; empty if not."""
+        """intermediates: the current ones by model name. stuck: why requests wait too long; empty if not."""
         self.name, self.backend, self._intermediates, self._stuck = name, backend, intermediates, stuck
         self.draining = False
-        self.refusal = ""  # why nothing is answered although it could be
+        self.refusal = ""  # why requests are refused although the model is loaded
 
     @property
     def ready(self) -> bool:
-        """Whether a request would be answered, and soon."""
+        """Whether a request would get a response soon."""
         return (
             self.backend.contract is not None and not self.draining and not self.refusal and not self._stuck()
         )
 
     def check(self, model: str, version: str = "") -> None:
-        """UnknownModel for another name or version than those that are served."""
+        """Raises UnknownModel for a name or version that is not served."""
         if model != self.name and model not in self._intermediates():
-            raise UnknownModel(f'model "{model[:80]}" is not served here; ask for {self.name}')
+            raise UnknownModel(f'model "{model[:80]}" is not served here: request {self.name}')
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(
-                f'model {model} has no version "{version[:80]}"; ask for version {MODEL_VERSION} or none'
+                f'model {model} has no version "{version[:80]}": request version {MODEL_VERSION} or none'
             )
 
     def answering(self, model: str) -> Backend:
-        """The backend of a checked model; UnknownModel if an intermediate slice was removed since."""
+        """Backend of a checked model. Raises UnknownModel if an intermediate slice was removed since."""
         if model == self.name:
             return self.backend
         self.check(model)
         return self._intermediates()[model]
 
     def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
-        """The response of a model that was checked; DeadlinePassed once the caller's own time is over."""
+        """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
         backend = self.answering(model)
         return backend.infer(request) if request.within is None else _within(backend, request)
 
     def contract(self, model: str, version: str = "") -> Contract:
-        """The contract to read a request by; UnknownModel for another name, NotReady before there is one."""
+        """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
         self.check(model, version)
         backend = self.answering(model)
         contract = backend.contract
@@ -100,7 +100,7 @@ class Service:
         return contract
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
-        """Names, datatypes and shapes; the same whichever route is active."""
+        """Names, datatypes and shapes; the same for all routes."""
         contract = self.contract(model, version)
         return {
             "name": model,
@@ -117,7 +117,7 @@ class Service:
             return [{"name": n, "version": MODEL_VERSION, "state": "READY", "reason": ""} for n in names]
         if only_ready:
             return []
-        why = "going down" if self.draining else self.refusal or self._stuck() or self.backend.message
+        why = "shutting down" if self.draining else self.refusal or self._stuck() or self.backend.message
         return [
             {"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why or _NONE_YET}
         ]
@@ -131,5 +131,5 @@ async def _within(backend: Backend, request: InferenceRequest) -> InferenceRespo
         if not limit.expired():
             raise
         raise DeadlinePassed(
-            f"no answer within the {request.within:g} s that the request gave; give it more or ask later"
+            f"no response within the request's timeout of {request.within:g} s: use a longer one or retry"
         ) from None

@@ -1,6 +1,6 @@
 """Graceful shutdown within a time limit.
 
-Neither the interpreter nor the event loop exits while one of its threads is in an operator that does not
+Neither the interpreter nor the event loop exits while one of its threads runs an operator that does not
 return.
 """
 
@@ -22,15 +22,15 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
-# Seconds that requests in flight get; `docker stop` kills after 10.
+# Seconds for requests in flight; `docker stop` kills after 10.
 GRACE: Final = 6.0
-# After those: to tell callers who are not answered, and to close.
+# Seconds after those: to send errors to the remaining clients, and to close.
 GOODBYE: Final = 1.5
 _IDLE: Final = 0.5
 
 
 def stop_on_signals(stop: asyncio.Event, within: float) -> None:
-    """SIGTERM and SIGINT set `stop`, and `within` so many seconds the process is gone, whatever runs then."""
+    """Sets `stop` on SIGTERM and SIGINT, and ends the process after `within` seconds at the latest."""
 
     def begin() -> None:
         if stop.is_set():
@@ -39,7 +39,7 @@ def stop_on_signals(stop: asyncio.Event, within: float) -> None:
         last = threading.Timer(within, _leave)
         last.daemon = True
         last.start()
-        with contextlib.suppress(OSError, ValueError):  # ends what holds the interpreter's lock, too
+        with contextlib.suppress(OSError, ValueError):  # also ends a thread that holds the interpreter's lock
             faulthandler.dump_traceback_later(within + GOODBYE, exit=True)
 
     loop = asyncio.get_running_loop()
@@ -48,7 +48,7 @@ def stop_on_signals(stop: asyncio.Event, within: float) -> None:
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """What `work` gives; None when `stop` comes first, which cancels it."""
+    """Returns the result of `work`; cancels it and returns None if `stop` is set first."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -59,9 +59,9 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result])
 
 
 def end_when_interrupted(status: int) -> None:
-    """SIGINT ends the process with this status when the main thread is in a run and does not hear of it.
+    """Ends the process with this status on SIGINT even if the main thread is inside a native call.
 
-    Called on the main thread, before any event loop of it has handlers of its own.
+    Must be called on the main thread, before an event loop installs handlers.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -77,7 +77,7 @@ def end_when_interrupted(status: int) -> None:
 
 
 def leave_threads_behind() -> None:
-    """Called last: ends the process where a thread would keep it."""
+    """Ends the process if a thread would keep it alive. Must be the last call."""
     until = time.monotonic() + _IDLE
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.current_thread():
@@ -87,7 +87,7 @@ def leave_threads_behind() -> None:
 
 
 def _leave() -> None:
-    _log.warning("the model is in an operator that does not return: the process ends without it")
+    _log.warning("an operator of the model does not return: ending the process without it")
     with contextlib.suppress(Exception):
         logging.shutdown()
         sys.stdout.flush()

@@ -62,7 +62,7 @@ _SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0
 
 
 class StandaloneModel:
-    """A session as a backend: every output by name, among them the exits that the file declares."""
+    """A session as a backend: all outputs by name, among them the exits that the file declares."""
 
     platform = "onnxruntime_onnx"
     message = ""
@@ -80,7 +80,7 @@ class StandaloneModel:
         batched: Collection[str] = (),
         stuck_after: float = STUCK_AFTER,
     ) -> None:
-        """batched: the outputs that are known to have the batch, which alone have a confidence."""
+        """batched: outputs whose rows are known to be those of the batch; only these have a confidence."""
         self.memoization, self._subsets = (
             replace(memoization, unrepeatable=session.proven.unrepeatable),
             subsets,
@@ -94,11 +94,11 @@ class StandaloneModel:
 
     @property
     def contract(self) -> Contract:
-        """What the file says."""
+        """Contract of the model in the file."""
         return self._session.contract
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """The named outputs. Raises BadTensor, ModelFailed and QueueFull."""
+        """Returns the named outputs. Raises BadTensor, ModelFailed and QueueFull."""
         start = self._clock() if request.since is None else request.since
         inputs, outputs, within = request.inputs, request.outputs, request.within
         exit_ = ""
@@ -113,7 +113,7 @@ class StandaloneModel:
             results = await self._runner.run(session, feeds, outputs, due)
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
-                raise  # the caller left early: that says nothing
+                raise  # the client disconnected: no information about the model
             self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
             raise
         finally:
@@ -134,28 +134,28 @@ class StandaloneModel:
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
     ) -> None:
-        """Counts a request that was answered by an answer given before."""
+        """Counts a request whose response was reused from an earlier one."""
         exit_ = str(response.parameters.get("exit", ""))
         self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
 
     @property
     def stuck(self) -> str:
-        """Why requests wait for too long; empty while they do not."""
+        """Why requests wait too long; empty if they do not."""
         return self._runner.stuck
 
     def end(self) -> None:
-        """Ends what runs; whoever waits for it is told."""
+        """Ends the current runs; waiting clients get an error."""
         self._runner.end()
 
     def close(self) -> None:
-        """Takes no more work."""
+        """Rejects further work."""
         self._runner.close()
         if self._subsets is not None:
             self._subsets.close()
 
 
 def read_exits(session: Session) -> dict[str, str]:
-    """Outputs by the name of their exit, first to last, as the file's metadata tells; else none."""
+    """Outputs by exit name, first to last, from the file's metadata; empty without any."""
     found = session.metadata.get(EXITS_KEY)
     if found is None:
         return {}
@@ -168,42 +168,41 @@ def read_exits(session: Session) -> dict[str, str]:
 
 
 def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
-    """Those of a file's outputs whose rows are those of its inputs, as far as inference shows it.
+    """Outputs whose rows are those of the inputs, as far as shape inference shows it.
 
-    The names that the file gives to sizes do not: exporters call the number of boxes that were found like
-    the batch.
+    The file's names of dimensions do not show it: exporters name the number of detected boxes like the batch.
     """
     if not names:
         return frozenset()
-    from edge_runtime.slicing import Graph  # onnx takes a while to import
+    from edge_runtime.slicing import Graph  # the import of onnx is slow
 
     found = set()
     try:
         graph = Graph(path.read_bytes())
         found = {name for name in names if graph.tensor(name).batched}
     except (EdgeError, OSError) as error:
-        _log.info("answers have no confidence: %s", error)
+        _log.info("responses have no confidence: %s", error)
     return frozenset(found)
 
 
 def check_file(path: Path) -> None:
-    """CannotLoad for what is no file, or none that may be read."""
+    """Raises CannotLoad if the path is not a readable file."""
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise CannotLoad(f"{path} {what}; name an .onnx file")
+        what = "is not a file" if path.exists() else "does not exist"
+        raise CannotLoad(f"{path} {what}: name an .onnx file")
     if not os.access(path, os.R_OK):
-        raise CannotLoad(f"{path} may not be read by user {os.geteuid()}; give it the permission")
+        raise CannotLoad(f"{path} is not readable by user {os.geteuid()}: change its permissions")
 
 
 def load_model(path: Path, threads: int, known: ProvenProperties | None = None) -> Session:
-    """The model in a file; CannotLoad says what is wrong with the file. `known` is what is proven of it."""
+    """Loads the model in a file. Raises CannotLoad. `known` are properties proven by its trial."""
     check_file(path)
     try:
         session = Session(path, threads=threads, proven=known)
     except CannotLoad as error:
         raise CannotLoad(f"{path}: {error}") from error
     for name, kind in session.left_out.items():
-        _log.warning("output %s is a %s, which cannot be sent: it is left out", name, kind)
+        _log.warning("output %s has type %s, which cannot be sent: it is omitted", name, kind)
     return session
 
 
@@ -214,33 +213,34 @@ def open_model(
     halt: Halt | None = None,
     known: ProvenProperties | None = None,
 ) -> Session:
-    """The model in a file, warm where it takes the inputs that are given or made.
+    """Loads the model in a file and warms it up on the given inputs, or on zeros.
 
-    `halt` ends the runs on them, `known` is what is proven of the model. Raises CannotLoad, and BadRequest
-    for what is given and is not the model's.
+    `halt` ends the warm-up, `known` are properties proven by its trial. Raises CannotLoad, and BadRequest for
+    given inputs that do not match the model.
     """
     session = load_model(path, threads, known)
     samples = make(session.inputs, session.dimensions, given)
     try:
         for feeds in samples.feeds:
             session.warm(feeds, halt)
-    except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
+    except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input
         _log.warning(
-            "%s serves without a warm-up, so its first requests take longer: %s; %s",
+            "%s is served without a warm-up, so its first requests take longer: %s: %s",
             path,
             error,
             samples.advice(),
         )
-    except CannotLoad as error:  # nor need shapes in a file be right
+    except CannotLoad as error:  # shapes in a file need not be right
         _log.info("%s", error)
     if session.proven.alone:
-        _log.info("requests run alone: %s", session.proven.alone)
+        _log.info("requests are not batched: %s", session.proven.alone)
     return session
 
 
 def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> ProvenProperties | None:
-    """Returns when the model in a file may be loaded here and run on what is given, what its trial proved;
-    CannotLoad, or one of its kinds, says why it may not.
+    """Tries the model in a file in a separate process and returns the proven properties.
+
+    Raises CannotLoad or a subclass if the model must not be loaded here.
     """
     check_file(path)
     with trials:
@@ -249,25 +249,25 @@ def admit_file(path: Path, trials: Trials, given: Given = NOTHING) -> ProvenProp
 
 
 def subset_admission(path: Path, trials: Trials) -> Admit:
-    """What tries a part of a file."""
+    """Returns the function that tries a subset of a file's outputs."""
 
     def admit(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         with trials:
-            trials.admit(Subject(f"a part of {path}", data, len(data), "", tuple(inputs), tuple(outputs)))
+            trials.admit(Subject(f"a subset of {path}", data, len(data), "", tuple(inputs), tuple(outputs)))
 
     return admit
 
 
 def name_of(path: Path, given: str | None) -> str:
-    """The name that callers use; BadRequest for one that does not fit into a path."""
+    """Model name in requests. Raises BadRequest for a name that cannot be part of a URL path."""
     name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
     if not _NAME.fullmatch(name):
-        raise BadRequest(f'--name: "{name}" is not a name; use letters, digits, "-", "_" and "."')
+        raise BadRequest(f'--name: "{name}" is not a name: use letters, digits, "-", "_" and "."')
     return name
 
 
 def example(name: str, inputs: Sequence[Tensor], address: str, tls: Path | None = None) -> str:
-    """A command that a reader can paste: zeros for every input; `tls` is a folder of certificates."""
+    """A command to paste that sends zeros for every input; `tls` is a folder of certificates."""
     url = f"http://{address}/v2/models/{name}/infer"
     if tls is not None:
         files = f"--cacert {tls}/ca.crt --cert {tls}/tls.crt --key {tls}/tls.key"
@@ -321,10 +321,10 @@ async def serve_standalone(
     keepalive: KeepAlive = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serves the model in a file until `stop`, then finishes what is in flight.
+    """Serves the model in a file until `stop`, then finishes requests in flight.
 
-    `given` is what it is warmed up on. Raises CannotLoad, BadRequest and CannotListen before it says that it
-    serves.
+    The model is warmed up on `given`. Raises CannotLoad, BadRequest and CannotListen before it reports that
+    it is serving.
     """
     metrics = spans.metrics() if spans is not None else Metrics(name)
     trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)

@@ -1,4 +1,4 @@
-"""What the runtime says of itself in Placement.status: a pure function of measurements."""
+"""Placement.status as a pure function of measurements."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _MOST: Final = 20_000
 
 
 class Window:
-    """The requests of the last minute: when each came, how many seconds it took, whether the SLO was met."""
+    """Requests of the last minute: arrival, latency in seconds, and whether the SLO was met."""
 
     def __init__(self, span: float = SPAN) -> None:
         self._span = span
         self._requests: deque[tuple[float, float, bool]] = deque(maxlen=_MOST)
 
     def add(self, at: float, seconds: float, met: bool) -> None:
-        """One more request that came `at` some second."""
+        """Adds a request that arrived at second `at`."""
         self._requests.append((at, seconds, met))
 
     def summary(self, now: float) -> Summary:
-        """What the window holds at `now`."""
+        """Summary of the window at `now`."""
         while self._requests and self._requests[0][0] < now - self._span:
             self._requests.popleft()
         times = sorted(r[1] for r in self._requests)
@@ -37,7 +37,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Requests, those within the SLO, and latency quantiles in seconds (None without requests)."""
+    """Number of requests, number within the SLO, and latency quantiles in seconds (None without requests)."""
 
     requests: int
     met: int
@@ -46,7 +46,7 @@ class Summary:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """The nearest-rank quantile of ordered values; None of none."""
+    """The nearest-rank quantile of ordered values; None for an empty sequence."""
     if not ordered:
         return None
     rank = max(1, -(-int(share * 1000) * len(ordered) // 1000))
@@ -55,7 +55,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """The link as measured: bit/s (level and low quantile) and seconds, None where not known."""
+    """The measured link: level and low quantile in bit/s, round trip in seconds; None if unknown."""
 
     up: bool
     bandwidth: float | None
@@ -66,7 +66,7 @@ class LinkReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the status says."""
+    """Everything that the status reports."""
 
     generation: int
     loaded: bool
@@ -82,7 +82,7 @@ class Report:
 
 
 def status_document(report: Report) -> dict[str, Any]:
-    """The status as the API writes it; None removes what is not known."""
+    """The status in the form of the API. A value of None removes an unknown field."""
     link, summary = report.link, report.summary
     p50, p95 = duration(summary.p50), duration(summary.p95)
     return {
@@ -111,9 +111,9 @@ def status_document(report: Report) -> dict[str, Any]:
 
 
 def duration(seconds: float | None) -> str | None:
-    """A measured time as the API writes it; None if it is unknown or not finite, 0s if it is negative.
+    """A measured time in the form of the API; None if it is unknown or not finite, 0s if it is negative.
 
-    Clocks that are set back and counters of the kernel must not keep a status from being written.
+    A clock that is set back or a counter of the kernel must not prevent a status from being written.
     """
     return format_duration(max(seconds, 0.0)) if seconds is not None and isfinite(seconds) else None
 

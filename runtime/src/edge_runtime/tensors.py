@@ -1,4 +1,4 @@
-"""What a tensor is to this program: its name, its Open Inference Protocol datatype and its shape."""
+"""A tensor's name, Open Inference Protocol datatype and shape."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# NumPy has no BF16: its bits travel as 16-bit integers. BYTES are objects, each a str, as onnxruntime has
-# them.
+# NumPy has no BF16, so its bits are kept as 16-bit integers. BYTES are object arrays of str.
 NUMPY_TYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -30,16 +29,16 @@ NUMPY_TYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(np.object_),
 }
-_WORD: Final = 4  # of BYTES on the wire: the length in front of each
+_WORD: Final = 4  # bytes of the length in front of each BYTES element on the wire
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """The contract of one tensor: shape -1 stands for the batch, or any other size, which may be 0.
+    """The contract of one tensor. Shape -1 is the batch or any other open size, which can be 0.
 
-    `any_rank` is for models that do not say how many dimensions there are; the shape is of no account then.
-    `batched`: whether a first dimension that is open is the batch, so that there is a row for each row of a
-    request. False where that is not known, as of boxes that were found.
+    any_rank: whether the model leaves the number of dimensions open; the shape is ignored then.
+    batched: whether an open first dimension is the batch, one row for each row of a request. False if that
+      is not known, as for detected boxes.
     """
 
     name: str
@@ -50,17 +49,17 @@ class Tensor:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tensor:
-        """From `{"name", "datatype", "shape", "batched"?}`."""
+        """Reads `{"name", "datatype", "shape", "batched"?}`."""
         shape = tuple(int(d) for d in document["shape"])
         batched = document.get("batched") is not False
         return cls(str(document["name"]), str(document["datatype"]), shape, batched=batched)
 
     def metadata(self) -> dict[str, Any]:
-        """As the Open Inference Protocol tells of it."""
+        """The tensor in the form of the Open Inference Protocol."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def document(self) -> dict[str, Any]:
-        """As the model store and a Placement tell of it."""
+        """The tensor in the form of the model store and of a Placement."""
         known = self.has_batch or self.shape[:1] != (-1,)
         return self.metadata() | ({} if known else {"batched": False})
 
@@ -70,11 +69,11 @@ class Tensor:
         return self.batched and self.shape[:1] == (-1,)
 
     def item_bytes(self) -> int:
-        """Bytes of this tensor at batch 1; the least that there can be for BYTES."""
+        """Bytes of this tensor at batch 1; the minimum for BYTES."""
         return prod(1 if d < 0 else d for d in self.shape) * width(self.datatype)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a concrete shape is one of this tensor's; a batch has at least one row."""
+        """Whether a concrete shape matches; a batch has at least one row."""
         if any(d < 0 for d in shape) or (shape[:1] == (0,) and self.batched and self.shape[:1] != (0,)):
             return False
         return self.any_rank or (
@@ -84,7 +83,7 @@ class Tensor:
 
 
 class Contract:
-    """What a model takes and gives, in the model's order and by name."""
+    """Inputs and outputs of a model, in the model's order and by name."""
 
     __slots__ = ("inputs", "inputs_by_name", "outputs", "outputs_by_name")
 
@@ -95,12 +94,12 @@ class Contract:
 
 
 def width(datatype: str) -> int:
-    """Bytes of one value on the wire, for BYTES of an empty one."""
+    """Bytes of one value on the wire; for BYTES, of an empty one."""
     return _WORD if datatype == "BYTES" else NUMPY_TYPES[datatype].itemsize
 
 
 def rows(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> int | None:
-    """The size of the batch, where tensors with one agree about it; else None."""
+    """The batch size on which all batched tensors agree; None if they do not, or none is batched."""
     found = {array.shape[0] for t, array in zip(tensors, arrays, strict=True) if t.has_batch}
     return found.pop() if len(found) == 1 else None
 
@@ -113,7 +112,7 @@ def size_of(tensor: Tensor, array: Array) -> int:
 
 
 def zeros(tensors: Sequence[Tensor]) -> dict[str, Array]:
-    """One of everything that is open, all zero, false or empty."""
+    """Arrays of zeros, False or empty strings, with size 1 for every open dimension."""
     return {
         t.name: np.full(
             [1 if d < 0 else d for d in t.shape],

@@ -1,4 +1,4 @@
-"""HTTP and gRPC of one service on their addresses: bound at once, served until told to stop."""
+"""HTTP and gRPC servers of one service: bound at construction, serving until stopped."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _nothing_runs() -> None:
 
 
 class Transports:
-    """Both transports. `http_port` and `grpc_port` are those that were bound, also where 0 was asked for, and
-    `host` is the one that was.
+    """Both transports. `http_port` and `grpc_port` are the bound ports, also if 0 was requested; `host` is
+    the requested host.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Transports:
         grace: float = GRACE,
         keepalive: KeepAlive = DEFAULT,
     ) -> None:
-        """Binds; CannotListen names the address that cannot be had.
+        """Binds the addresses. Raises CannotListen with the address that is not available.
 
-        uds: a folder in which callers on this node find `http.sock` and `grpc.sock`; whom its permissions
-          let in needs no certificate.
-        certificates: with them both ports speak TLS and nothing else.
-        health_port: where health and metrics are told without TLS.
-        spans: with them each inference is traced.
+        uds: folder for `http.sock` and `grpc.sock`, for clients on this node; clients that its permissions
+          admit need no certificate.
+        certificates: if given, both ports require TLS.
+        health_port: port for health and metrics without TLS.
+        spans: if given, each inference is traced.
         end: ends the inferences that still run `grace` seconds after `stop`.
-        keepalive: how gRPC's connections are kept.
+        keepalive: keepalive settings of gRPC connections.
         """
         self._end, self._grace = end, grace
         self._ending: asyncio.TimerHandle | None = None
@@ -113,8 +113,8 @@ class Transports:
                 self._ending.cancel()
 
     async def stop(self) -> None:
-        """Takes no more requests and finishes those that are in flight: as long as that takes no longer than
-        the grace period, at whose end they are answered that the server goes down.
+        """Rejects new requests and finishes those in flight. After the grace period the rest get an error
+        that the server is shutting down.
         """
         self._http.should_exit = True
         self._ending = asyncio.get_running_loop().call_later(self._grace, self._end)
@@ -122,7 +122,7 @@ class Transports:
 
 
 class _Http(HttpServer):
-    """A server whose end is decided by the runtime, which has a gRPC server to end with it."""
+    """A server that the runtime stops together with the gRPC server."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

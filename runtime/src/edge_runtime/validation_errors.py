@@ -23,11 +23,11 @@ _KINDS: Final[Mapping[str, str]] = {
     "model_type": "a mapping",
     "dict_type": "a mapping",
 }
-"""What was expected, by pydantic's word for what came instead."""
+"""What was expected, by pydantic's type of error."""
 
 
 def describe(error: ErrorDetails) -> str:
-    """One sentence: field, value, and what is right."""
+    """Returns one sentence: field, value, and the expected form."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
     return f"{path}: {_what(error)}" if path else _what(error)
 
@@ -37,7 +37,7 @@ def _what(error: ErrorDetails) -> str:
     if kind in _KINDS:
         return f"{said} is not {_KINDS[kind]}"
     if kind == "missing":
-        return "missing: it is required"
+        return "missing: the field is required"
     if kind == "value_error":
         sentence = str(limits["error"])
         return sentence if sentence.startswith((said, said.strip('"'))) else f"{said}: {sentence}"
@@ -45,10 +45,10 @@ def _what(error: ErrorDetails) -> str:
         allowed = re.findall("'([^']*)'", limits["expected"])
         return f"{said} is not one of {', '.join(allowed)}"
     if kind in ("too_short", "string_too_short"):
-        return f"{said} is too short: at least {limits.get('min_length', 1)} is needed"
+        return f"{said} is too short: give at least {limits.get('min_length', 1)}"
     if kind in ("too_long", "string_too_long"):
-        return f"{said} is too long: at most {limits['max_length']} are allowed"
+        return f"{said} is too long: give at most {limits['max_length']}"
     if limits and kind.startswith(("greater", "less")):
         bound = next(iter(limits.values()))
         return f"{said} is {'below' if kind.startswith('greater') else 'above'} the limit of {bound}"
-    return f"{said} cannot be used here"
+    return f"{said} is not valid here"

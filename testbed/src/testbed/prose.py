@@ -33,9 +33,21 @@ PAGES: Final = (
     "api/src",
     "operator/src",
     "planning/src",
+    "runtime/src",
     "testbed/src",
     "benchmarks",
     "examples",
+    # Not tests/testbed: it tests the rules on sentences that break them.
+    "tests/api",
+    "tests/charts",
+    "tests/contract",
+    "tests/demo",
+    "tests/e2e",
+    "tests/operator",
+    "tests/planning",
+    "tests/repository",
+    "tests/runtime",
+    "tests/support",
 )
 # Program or file -> Debian package. Vale parses source code with grammars that are written in C.
 COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}

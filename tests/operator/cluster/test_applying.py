@@ -10,7 +10,7 @@ from edge_operator.errors import ApiUnreachableError, ObjectRefusedError, WriteC
 
 
 class Recorder:
-    """Stands for kubernetes' ApiClient: keeps the request, answers what it was given."""
+    """Replaces kubernetes' ApiClient: records the request and returns a given response."""
 
     def __init__(self, status: int = 200, answer: Any = None) -> None:
         self.status, self.answer = status, answer

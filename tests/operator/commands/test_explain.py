@@ -1,4 +1,4 @@
-"""`edge-operator explain`: the operator's own plan with what it rejected, from what the API server has."""
+"""`edge-operator explain`: the operator's own plan and rejected candidates, from the API server's objects."""
 
 import json
 from typing import Any

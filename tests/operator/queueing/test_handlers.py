@@ -26,7 +26,7 @@ OWNER = [{"kind": "InferenceService", "name": "digits"}]
 
 
 class Dirty:
-    """Stands for the queue: notes what is added, with the delay."""
+    """Replaces the queue: records added keys with their delay."""
 
     def __init__(self) -> None:
         self.added: list[tuple[Any, float]] = []
@@ -42,7 +42,7 @@ class Dirty:
 
 @pytest.fixture
 async def memo(world: World) -> kopf.Memo:
-    """An operator that has seen two services on two pools, and nothing to do any more."""
+    """An operator that has seen two services on two pools, and has nothing left to do."""
     clients = Clients(world.cluster, world.store, world.triton)
     operator = Operator(clients, world.settings, None)
     operator.queue = Dirty()  # type: ignore[assignment]

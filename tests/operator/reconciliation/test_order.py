@@ -124,7 +124,7 @@ def test_old_tails_go_only_after_every_runtime_followed_and_a_grace_time(world: 
     world.reconcile()
     kept = {s["model"] for s in world.placements()["cam-1"]["spec"]["routes"][0]["stages"]}
     assert kept < old
-    # No entry node has followed yet: nothing is unloaded, however long that takes.
+    # No entry node has followed yet: nothing is unloaded, regardless of the time.
     world.now += 300
     world.reconcile()
     assert world.triton.models == old
@@ -183,7 +183,7 @@ def test_a_tail_that_another_services_table_names_stays(world: World) -> None:
     ("failure", "reason"),
     [
         (
-            StoreError("DigestMismatch", "model.digest: sha256:12… is asked for, the file is sha256:ab…"),
+            StoreError("DigestMismatch", "model.digest: expected sha256:12…, the file is sha256:ab…"),
             "DigestMismatch",
         ),
         (StoreError("NotOnnx", "model.storageUri: store://x is not an ONNX file"), "NotOnnx"),

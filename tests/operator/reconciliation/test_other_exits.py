@@ -1,4 +1,4 @@
-"""Services that name other exits of one model share what is measured, and get what is missing measured."""
+"""Services with different exits of one model share measurements; missing ones are measured."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ World = Any  # tests/operator/conftest.py
 
 
 def with_another_exit(card: ModelCard, name: str = "exit2") -> ModelCard:
-    """The card of a service that names an exit which nobody named before."""
+    """Metadata for a service with an exit that no other service has named."""
     final = card.exits[-1]
     other = final.model_copy(
         update={"name": name, "output": "exit2_logits", "accuracy": 0.9, "cuts": final.cuts[:2]}
@@ -19,7 +19,7 @@ def with_another_exit(card: ModelCard, name: str = "exit2") -> ModelCard:
 
 
 def measured(profile: DeviceProfile, *exits: tuple[str, str, float]) -> DeviceProfile:
-    """A profile as the Job of a second service leaves it in the store: with everybody's exits."""
+    """A profile as the Job of a second service stores it: with all services' exits."""
     document = profile.model_dump(by_alias=True)
     document["segments"] = [
         *document["segments"],
@@ -35,7 +35,7 @@ def measured(profile: DeviceProfile, *exits: tuple[str, str, float]) -> DevicePr
 
 @pytest.fixture
 def second(world: World) -> World:
-    """The world's service names another exit of the model than those that are measured."""
+    """The world's service names another exit of the model than the measured ones."""
     world.store.card = with_another_exit(world.store.card)
     return world
 
@@ -102,7 +102,7 @@ def test_what_serves_goes_on_while_exits_that_were_added_are_measured(world: Wor
 
 
 def test_exits_of_one_name_at_different_outputs_are_told_apart(world: World) -> None:
-    """Another service calls `final` what this one calls something else: an exit is its output."""
+    """Another service uses a different name for `final`: an exit is identified by its output."""
     slow = ("final", "exit2_logits", 9.0)
     for name, profile in list(world.store.profiles.items()):
         found = measured(profile, slow)

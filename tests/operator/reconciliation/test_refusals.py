@@ -66,7 +66,7 @@ def test_a_triton_server_named_like_an_entry_node_is_told_at_service_and_pool(wo
 def test_a_bad_profile_alone_is_a_bad_profile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     camera = world.store.profiles["camera"]
     world.store.profiles["camera"] = camera.model_copy(update={"segments": camera.segments[1:]})
-    # Profiles are checked as they come; this is about what planning says of one that came through.
+    # Profiles are validated when they arrive; this tests planning errors of a valid one.
     monkeypatch.setattr(manifests, "of_exits", lambda profile, card: profile)
     world.reconcile()
     planned = world.condition("Planned")

@@ -1,4 +1,4 @@
-"""A device hands on to an edge node, which hands on to Triton: relays come first and go last."""
+"""A device sends to an edge node, which sends to Triton: intermediate slices come first and go last."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def relays(body: Any) -> dict[str, Any]:
 
 
 def used(body: Any) -> set[str]:
-    """Models at the gateway that a table's routes ask for."""
+    """Models at the gateway that a table's routes use."""
     stages = [s for route in body["spec"]["routes"] for s in route["stages"] if "address" in s]
     return {s["model"] for s in stages if s["place"] == "gate"}
 
@@ -170,4 +170,4 @@ def test_a_node_may_take_requests_and_help_others_at_once(tiers: Any) -> None:
     found = tiers.placements()
     assert used(found["cam-1"]) | used(found["cam-2"]) == set(relays(found["gate"]))
     assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2", "gate"]
-    assert used(found["gate"]) == set(), "an edge node hands on to Triton only"
+    assert used(found["gate"]) == set(), "an edge node sends to Triton only"

@@ -1,4 +1,4 @@
-"""A Triton server with scheme HTTPS: asked by that address alone, and not at all without certificates."""
+"""A Triton server with scheme HTTPS: called by that address only, and not at all without certificates."""
 
 from dataclasses import replace
 from typing import Any

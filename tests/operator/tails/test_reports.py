@@ -16,7 +16,7 @@ LOAD = "import model; m = model.TritonPythonModel(); m.initialize({})"
 
 
 def test_a_tail_reports_to_nobody(tmp_path: Path) -> None:
-    """By itself onnxruntime tells its makers which models are loaded, by way of a file in the home folder."""
+    """By default onnxruntime reports the loaded models to its vendor, through a file in the home folder."""
     folder, home = tmp_path / "model", tmp_path / "home"
     folder.mkdir()
     home.mkdir()

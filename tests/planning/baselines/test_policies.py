@@ -49,7 +49,7 @@ def options(request: pytest.FixtureRequest) -> Options:
 
 
 def every() -> Candidates:
-    """Those of Edgent's AlexNet on its two published device classes."""
+    """The candidates of Edgent's AlexNet on its two published device classes."""
     model = alexnet()
     device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
     return candidates(EntryProblem(model, device, server, 0.0, Slo(0.1)))
@@ -83,7 +83,7 @@ def test_neurosurgeon_takes_the_full_models_fastest_cut(
 
 
 def test_neurosurgeon_for_energy_weighs_computing_against_sending(options: Options) -> None:
-    # 125 ms of computing at 2 W are 0.25 J: so much sending at 1 W pays for a quarter of a second.
+    # 125 ms of computing at 2 W are 0.25 J, which equal sending at 1 W for a quarter of a second.
     assert name(options, neurosurgeon_energy(options, 1e6)) == "exit5@image"
     assert name(options, neurosurgeon_energy(options, 98_304 / 0.2)) == "exit5@image"
     assert name(options, neurosurgeon_energy(options, 98_304 / 0.3)) == "exit5@local"
@@ -147,13 +147,13 @@ def test_change_points_are_found_within_a_few_measurements_and_not_without_a_cha
 
 
 def student(x: float, freedom: float) -> float:
-    """Student's density."""
+    """Student's t density."""
     constant = gamma((freedom + 1) / 2) / (sqrt(freedom * pi) * gamma(freedom / 2))
     return float(constant * (1 + x * x / freedom) ** (-(freedom + 1) / 2))
 
 
 def test_the_posterior_of_changes_is_that_of_enumerating_them() -> None:
-    """Two measurements: with or without a change between them, by Student's density, to the last digit."""
+    """Two measurements, with or without a change between them, by Student's density, to the last digit."""
 
     def predictive(past: list[float], value: float) -> float:
         kappa, mean, alpha, beta = 0.1, 1.0, 1.0, 0.1

@@ -46,7 +46,7 @@ class Way:
 
 
 def ways(problem: EntryProblem) -> Iterator[Way]:
-    """Every exit with every cut, one after the other, in the most direct way."""
+    """Every exit with every cut, one by one, in the most direct way."""
     assert problem.remote is not None
     for exit_ in problem.model.exits:
         segments = list(exit_.segments())
@@ -90,7 +90,7 @@ def problems(draw: st.DrawFn, exits: int = 4) -> EntryProblem:
 
 
 def away_from_ties(problem: EntryProblem, bandwidth: float) -> None:
-    """Leaves out bandwidths at which rounding decides."""
+    """Skips bandwidths at which rounding decides."""
     deadline = problem.slo.latency
     every = list(ways(problem))
     assume(all(abs(way.at(bandwidth) - deadline) > 1e-9 for way in every))

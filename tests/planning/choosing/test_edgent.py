@@ -62,7 +62,7 @@ def test_an_early_exit_alone_is_less_accurate_than_together_with_partition(edgen
 def test_exits_that_a_measured_bandwidth_cannot_tell_apart_do_not_fill_the_table(
     edgent: EntryProblem,
 ) -> None:
-    # Run at the server, exit2 to exit5 keep 50 ms from 2.25, 2.27, 2.29 and 2.31 Mbit/s on.
+    # Run at the server, exit2 to exit5 meet 50 ms from 2.25, 2.27, 2.29 and 2.31 Mbit/s.
     plan = plan_entry(replace(edgent, slo=Slo(0.05), tables=Tables(safety=1.15)))
     assert isinstance(plan, Plan)
     assert [route.name for route in plan.table.routes] == ["exit5@image", "exit1@local"]

@@ -1,4 +1,4 @@
-"""A model of two exits whose figures can be checked by hand.
+"""A model of two exits whose results can be checked by hand.
 
 Entry node: trunk 40 ms, early branch 10 ms, rest 150 ms. Cloud: a tenth of that. Input 100 kB, cut 10 kB.
 """
@@ -60,8 +60,8 @@ def names(problem: EntryProblem) -> list[tuple[str, int]]:
 
 
 def test_auto_cuts_where_the_full_model_comes_back_in_time_and_else_leaves_early() -> None:
-    # full@pool: 40 + 15 + 1 = 56 ms and 80 kbit: in time from 80 kbit / 44 ms = 1.818 Mbit/s on.
-    # full@image: 4 + 15 + 1 = 20 ms and 800 kbit: faster than full@pool from 720 kbit / 36 ms = 20 Mbit/s on.
+    # full@pool: 40 + 15 + 1 = 56 ms and 80 kbit: in time from 80 kbit / 44 ms = 1.818 Mbit/s.
+    # full@image: 4 + 15 + 1 = 20 ms and 800 kbit: faster than full@pool from 720 kbit / 36 ms = 20 Mbit/s.
     assert names(PROBLEM) == [("full@image", 20_000_000), ("full@pool", 1_818_182), ("early@local", 0)]
 
 
@@ -91,7 +91,7 @@ def test_a_table_of_two_keeps_the_cut_that_reaches_furthest_down() -> None:
     [
         (Mode.LOCAL_ONLY, [("full@local", 0)]),
         (Mode.CLOUD_ONLY, [("full@image", 0)]),
-        # full@pool is faster than the 190 ms of full@local from 80 kbit / 134 ms on.
+        # full@pool is faster than the 190 ms of full@local from 80 kbit / 134 ms.
         (Mode.PARTITION_ONLY, [("full@image", 20_000_000), ("full@pool", 597_015), ("full@local", 0)]),
         (Mode.RIGHT_SIZING_ONLY, [("early@local", 0)]),
     ],
@@ -114,7 +114,7 @@ def test_without_a_triton_server_everything_is_local() -> None:
 def test_below_the_reach_of_the_slo_the_fastest_answers_and_the_plan_says_so() -> None:
     tight = planned(replace(PROBLEM, slo=Slo(0.04)))
     # full@image: 800 kbit / 20 ms = 40 Mbit/s; early@image: 6 ms, 800 kbit / 34 ms = 23.5 Mbit/s, and faster
-    # than early@local (50 ms) from 800 kbit / 44 ms = 18.2 Mbit/s on.
+    # than early@local (50 ms) from 800 kbit / 44 ms = 18.2 Mbit/s.
     assert [(r.name, r.min_bandwidth) for r in tight.table.routes] == [
         ("full@image", 40_000_000),
         ("early@image", 18_181_819),

@@ -1,4 +1,4 @@
-"""Codecs, three tiers, constraints, thresholds of confidence and explanations, with figures to check by hand.
+"""Codecs, three tiers, constraints, confidence thresholds and explanations, with results to check by hand.
 
 Entry node: trunk 40 ms, early branch 10 ms, rest 150 ms. Cloud: a tenth of that. Input 100 kB, cut 10 kB.
 """
@@ -114,7 +114,7 @@ def test_a_codec_sends_less_and_costs_the_accuracy_that_is_declared() -> None:
 def test_three_tiers_add_the_helpers_stage_and_its_hop() -> None:
     options = candidates(replace(PROBLEM, helpers=(HELPER,)))
     i = find(options, "full@image>edge-c@pool")
-    # 8 ms on the LAN, 2 ms round trip, 20 ms at the helper, 1 ms and 15 ms to the cloud and there.
+    # 8 ms on the LAN, 2 ms round trip, 20 ms at the intermediate node, 1 ms and 15 ms to the cloud and there.
     assert options.intercept[i] == pytest.approx(0.008 + 0.002 + 0.020 + 0.001 + 0.015)
     assert options.bits[i] == 80_000
     alone = find(options, "full@pool>edge-c")
@@ -265,7 +265,7 @@ def test_a_distribution_may_reach_below_the_usual_range(routes: int, accuracy: f
     tables = Tables(routes=routes, distribution=Weighted((1e4, 4e4)))
     plan = plan_entry(EntryProblem(Model("m", (small, full)), slow, fast, 0.0, Slo(0.35), tables=tables))
     assert isinstance(plan, Plan)
-    assert plan.table.accuracy == pytest.approx(accuracy)  # small from 8 kbit/s on, full from 20 kbit/s on
+    assert plan.table.accuracy == pytest.approx(accuracy)  # small from 8 kbit/s, full from 20 kbit/s
 
 
 def measured(name: str, ratio: float, **losses: float) -> Codec:

@@ -15,7 +15,7 @@ PLOTS = ("partitions", "exits", "exit-by-bandwidth", "exit-by-deadline", "method
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command of the page makes, afresh."""
+    """Fresh output of the page's command."""
     folder = tmp_path_factory.mktemp("edgent")
     command = [sys.executable, "-m", "benchmarks.edgent", "--out", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

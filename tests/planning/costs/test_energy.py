@@ -13,7 +13,7 @@ from edge_planning.costs.energy import LTE, UMTS, WIFI, Radio, compute_energy, r
 
 
 def test_computing_costs_power_times_time() -> None:
-    # 3.7 W at work less 1.4 W idle, for half a second.
+    # 3.7 W busy minus 1.4 W idle, for half a second.
     assert compute_energy(0.5, RASPBERRY_PI_3) == pytest.approx(1.15)
 
 

@@ -102,7 +102,7 @@ def test_the_sum_of_many_layers_is_not_predicted_too_short() -> None:
 
 
 def convolutions(sizes: list[int]) -> list[Sample]:
-    """Convolutions that take as long as they have work to do, on maps of several sizes."""
+    """Convolutions whose time is proportional to their work, on maps of several sizes."""
     samples = []
     for size in sizes:
         for filters in (16, 32, 48, 64):
@@ -150,7 +150,7 @@ def test_a_class_fitted_to_another_classs_times_predicts_them() -> None:
     assert result.fits["relu"].error == pytest.approx(0.0, abs=1e-6)
     assert result.fits["lrn"].samples == 5
     fitted = layer_times(graph, result.device_class)
-    # The published convolution lines have an intercept below zero, which the fit must not have.
+    # The published convolution lines have a negative intercept, which the fit must not have.
     assert result.fits["conv"].error > 0.1
     for layer, mine, theirs in zip(graph.layers, fitted, layer_times(graph, RASPBERRY_PI_3), strict=True):
         if layer.kind in {"relu", "maxpool", "lrn", "dropout", "gemm"}:

@@ -26,7 +26,7 @@ def test_a_convolution_on_the_pi_is_the_published_line() -> None:
 
 
 def test_a_line_below_zero_stops_at_the_floor() -> None:
-    # The desktop's fully connected line falls with the outputs: 1.07e-4 * 4096 - 1.83e-4 * 4096 + 0.164 < 0.
+    # The desktop's line decreases with the outputs: 1.07e-4 * 4096 - 1.83e-4 * 4096 + 0.164 < 0.
     assert layer_times(GRAPH, DESKTOP)[NUMBER["fc6"]].seconds == 1e-5
 
 
@@ -120,7 +120,7 @@ def test_a_rate_that_is_no_rate_is_named(rate: float) -> None:
 def test_loading_counts_for_a_head_as_soon_as_anything_of_it_runs() -> None:
     warm, cold = class_profile(MODEL, RASPBERRY_PI_3), class_profile(MODEL, RASPBERRY_PI_3, loading=True)
     more = [b - a for a, b in zip(warm.means(MODEL.exits[-1]), cold.means(MODEL.exits[-1]), strict=True)]
-    # conv1 holds 96 * (75 + 1) floats; a relu holds none.
+    # conv1 has 96 * (75 + 1) floats; a relu has none.
     assert more[0] == pytest.approx(0.842136 + 4.49e-9 * 96 * 76 * 4)
     assert more[1] == pytest.approx(0.0, abs=1e-12)
 

@@ -58,7 +58,7 @@ def test_new_ratios_are_covered_19_times_in_20_when_nothing_drifts() -> None:
 
 
 def missed(state: Margin, series: list[float]) -> tuple[list[bool], Margin]:
-    """Which of a series exceeded the margin of their moment, and the state afterwards."""
+    """Which values of a series exceeded the margin at their time, and the final state."""
     misses = []
     for ratio in series:
         misses.append(ratio > state.value)
@@ -69,14 +69,14 @@ def missed(state: Margin, series: list[float]) -> tuple[list[bool], Margin]:
 @settings(max_examples=50)
 @given(st.lists(ratios, min_size=100, max_size=300), st.sampled_from([0.02, 0.05, 0.2]))
 def test_the_share_of_misses_keeps_to_its_bound_whatever_comes(series: list[float], step: float) -> None:
-    # Gibbs and Candes, Proposition 4.1; the 19 ratios of the start are given, as they are no misses of it.
+    # Gibbs and Candes, Proposition 4.1; the 19 ratios of the start are given and do not count as misses.
     misses, _ = missed(Margin(95, (1.0,) * 19, step=step), series)
     bound = (0.95 + step) / (step * len(series))
     assert abs(np.mean(misses) - 0.05) <= bound + 1e-9
 
 
 def drifting() -> list[float]:
-    """A machine that runs ever slower and then, after an update, is fast again; 30 % noise throughout."""
+    """A machine that slows down steadily and is fast again after an update; 30 % noise throughout."""
     random = np.random.default_rng(5)
     trend = np.concatenate([np.linspace(1.0, 3.0, 3000), np.ones(1000)])
     return [float(value) for value in trend * random.lognormal(0.0, 0.3, 4000)]

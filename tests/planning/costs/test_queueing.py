@@ -1,4 +1,4 @@
-"""Waiting times against closed forms and against a small simulation of events."""
+"""Waiting times against closed forms and a small discrete-event simulation."""
 
 import heapq
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Draw = Callable[[np.random.Generator, int], Floats]
 def simulated(
     rate: float, draw: Draw, servers: int, seed: int, count: int = 150_000
 ) -> tuple[Floats, Floats]:
-    """Waits and sojourns of Poisson arrivals, first come first served, after a warm-up of a tenth."""
+    """Waits and sojourn times of Poisson arrivals, first come first served, after a warm-up of a tenth."""
     random = np.random.default_rng(seed)
     arrivals = np.cumsum(random.exponential(1 / rate, count))
     services = draw(random, count)
@@ -46,12 +46,12 @@ def exponential(random: np.random.Generator, count: int) -> Floats:
 
 
 def steady(random: np.random.Generator, count: int) -> Floats:
-    """A mean of 1 and a squared coefficient of variation of 0.25, as an inference often has."""
+    """Mean 1 and a squared coefficient of variation of 0.25, typical of an inference."""
     return random.gamma(4.0, 0.25, count)
 
 
 def mixed(random: np.random.Generator, count: int) -> Floats:
-    """Short and long ones: 80 % of 0.25 and 20 % of 4; mean 1, scv 2.25."""
+    """A mixture of 80 % of 0.25 and 20 % of 4: mean 1, scv 2.25."""
     return np.where(random.random(count) < 0.8, 0.25, 4.0)
 
 
@@ -115,7 +115,7 @@ def test_the_percentiles_of_the_sojourn_are_near_what_a_simulation_shows(
 ) -> None:
     _, sojourns = simulated(load * servers, draw, servers, seed=13)
     ratio = float(Queue(load * servers, 1.0, scv, servers).sojourn_quantile(95) / np.percentile(sojourns, 95))
-    assert 0.93 <= ratio <= 1.2  # rather too long than too short
+    assert 0.93 <= ratio <= 1.2  # an error on the safe side
     assert scv > 1 or ratio <= 1.07
 
 
@@ -174,7 +174,7 @@ def test_stations_are_rows_and_services_columns() -> None:
 
 
 def test_an_uplink_is_a_queue_of_transfers() -> None:
-    # 14,434 bytes at 1 Mbit/s take 115.5 ms; four a second keep it busy for 46 %.
+    # 14,434 bytes at 1 Mbit/s take 115.5 ms; four a second use 46 % of the link.
     queue = uplink(np.array([4.0]), np.array([14_434]), 1e6)
     assert queue.service == pytest.approx(0.115472)
     assert queue.utilisation == pytest.approx(0.461888)
@@ -185,7 +185,7 @@ def test_an_uplink_is_a_queue_of_transfers() -> None:
 def test_the_quantile_of_the_gamma_distribution_is_right_to_one_percent(
     shape: float, percentile: float
 ) -> None:
-    # An empty M/G/1 queue is its service: gamma with the shape 1 / scv.
+    # An empty M/G/1 queue has only its service time: gamma with the shape 1 / scv.
     queue = Queue(0.0, 1.0, scv=1 / shape)
     exact = import_module("scipy.stats").gamma.ppf(percentile / 100, shape, scale=1 / shape)
     assert queue.sojourn_quantile(percentile) == pytest.approx(exact, rel=0.012)

@@ -18,13 +18,13 @@ from edge_planning.graphs.slices import layers_between, peak_memory, slice_layer
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Up to 3 inputs and 14 layers with one or two outputs, which read any 1 to 3 tensors before them."""
+    """Up to 3 inputs and 14 layers with one or two outputs, which read any 1 to 3 earlier tensors."""
     inputs = tuple(f"in{n}" for n in range(draw(st.integers(1, 3))))
     sizes = st.integers(1, 50)
     tensors = {name: Tensor(name, (size,), size, size) for name in inputs for size in [draw(sizes)]}
     layers = []
     for number in range(draw(st.integers(1, 14))):
-        # Mostly what was made last: else hardly any graph has a cut.
+        # Mostly the latest ones: otherwise hardly any graph has a cut.
         known = list(tensors)[-draw(st.sampled_from([1, 2, 3, 20])) :]
         reads = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
         makes = tuple(f"t{number}_{n}" for n in range(draw(st.sampled_from([1, 1, 1, 2]))))
@@ -149,7 +149,7 @@ def test_an_encoder_decoder_with_skips_is_cut_only_at_its_ends() -> None:
     graph = read_graph(build("unet"), name="unet")
     cuts = [names[0] for names in chain_cuts(graph, "mask")]
     made = {layer.outputs[0]: number for number, layer in enumerate(graph.layers)}
-    # Up to the first skip, and from where it joins; nothing between, whatever the depth.
+    # Up to the first skip connection, and after the last join; none in between, for any depth.
     assert [made[name] for name in cuts[1:]] == [
         0,
         1,
@@ -169,7 +169,7 @@ def test_a_cut_has_all_inputs_on_one_side() -> None:
         slice_layers(graph, ["picture"], "box")
     head, tail = slice_layers(graph, cuts[0], "box")
     assert head == ()
-    # The other output's softmax and fully connected layer are not on the way.
+    # The softmax and the fully connected layer of the other output are not on the path.
     assert len(tail) == len(graph.layers) - 2
 
 

@@ -1,4 +1,4 @@
-"""FLOPs of single operators, each against a count by hand."""
+"""FLOPs of single operators, each against a manual count."""
 
 from math import prod
 
@@ -12,7 +12,7 @@ from edge_planning.graphs.onnx_reading import read_graph
 
 
 def single(operator: str, *shapes: tuple[int, ...], outputs: int = 1, **attributes: object) -> Graph:
-    """One node; the first shape is an input, the others are parameters (an empty shape leaves one out)."""
+    """One node; the first shape is an input, the others are parameters (an empty shape omits one)."""
     names = ["x", *(f"w{n}" if shape else "" for n, shape in enumerate(shapes[1:]))]
     node = helper.make_node(operator, names, [f"y{n}" for n in range(outputs)], operator)
     node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
@@ -38,7 +38,7 @@ def single(operator: str, *shapes: tuple[int, ...], outputs: int = 1, **attribut
         (single("Conv", (1, 4, 12, 12), (8, 4, 3, 3), (8,)), 800 * 36 * 2 + 800),
         # Two groups: each filter sees half of the maps.
         (single("Conv", (1, 4, 12, 12), (8, 2, 3, 3), group=2), 800 * 18 * 2),
-        # Dilated, the kernel spans 5 x 5, and 8 x 8 places are left.
+        # Dilated, the kernel spans 5 x 5, which leaves 8 x 8 places.
         (single("Conv", (1, 4, 12, 12), (8, 4, 3, 3), dilations=[2, 2]), 8 * 64 * 36 * 2),
         (single("Conv", (1, 4, 20), (6, 4, 5), strides=[5]), 6 * 4 * 20 * 2),
         # Each of 4 x 6 x 6 inputs is spread over 8 x 2 x 2; then a bias on 8 x 12 x 12.
@@ -76,7 +76,7 @@ def test_an_operator_costs_its_multiplications_and_additions(graph: Graph, expec
 
 
 def test_a_transposed_convolution_costs_what_a_loop_over_its_definition_does() -> None:
-    # 3 x 3 kernel, stride 2: kernels overlap, so the outputs are not all made of the same number of products.
+    # 3 x 3 kernel, stride 2: kernels overlap, so outputs have different numbers of products.
     maps, filters, side = 2, 3, 4
     products = 0
     for _ in range(maps):

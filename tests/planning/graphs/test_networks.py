@@ -74,7 +74,7 @@ def test_macs_and_parameters_are_those_that_torchvision_publishes(
     layers = read_graph(model_called(name), name=name).layers
     products = sum(layer.flops for layer in layers if layer.kind in PRODUCTS) / 2
     assert products == pytest.approx(macs, rel=0.02)
-    # Batch normalization is folded: one number of each channel instead of two.
+    # Batch normalization is folded: one number for each channel instead of two.
     assert sum(layer.parameters for layer in layers) / 4 == pytest.approx(parameters, rel=0.006)
 
 
@@ -101,12 +101,12 @@ def test_products_and_parameters_agree_with_onnx_tool_layer_by_layer(name: str) 
         bias = made if has_bias(node) else 0
         macs = node.macs[0] - bias
         if layer.kind == "convtranspose":
-            # It counts the kernel for each output; what is multiplied is the kernel and each input.
+            # It counts the kernel for each output; the multiplication is of the kernel and each input.
             macs *= graph.tensors[layer.inputs[0]].elements / made
         assert layer.flops == pytest.approx(2 * macs + bias), layer.name
         compared += 1
     assert compared == sum(layer.kind in PRODUCTS for layer in graph.layers) > 0
-    # onnx-tool counts elements: whole numbers of 8 bytes (shapes to reshape to) are the difference.
+    # onnx-tool counts elements; integers of 8 bytes (target shapes of Reshape) are the difference.
     assert sum(layer.parameters for layer in graph.layers) / 4 == pytest.approx(tool.params, rel=0.01)
 
 
@@ -143,7 +143,7 @@ def test_a_real_network_needs_no_warning_and_has_no_opaque_layer(name: str) -> N
 
 
 def connected_in_order(graph: Graph) -> bool:
-    """Every layer reads only what is an input or was made before."""
+    """Every layer reads only inputs and outputs of earlier layers."""
     known = set(graph.inputs)
     for layer in graph.layers:
         if not known.issuperset(layer.inputs):

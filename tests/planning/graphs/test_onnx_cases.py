@@ -10,7 +10,7 @@ from edge_planning.graphs.onnx_reading import read_graph
 
 def test_each_is_read_and_shapes_without_a_warning_are_right() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs, while they compute with infinities
+        warnings.simplefilter("ignore")  # of ONNX's code, which computes with infinities
         cases = [case for case in collect_testcases() if case.model is not None]
     compared = 0
     for case in cases:

@@ -1,4 +1,4 @@
-"""What cannot be planned is named and becomes one layer that is not cut."""
+"""Operators that cannot be planned are named and become one layer without cuts."""
 
 from collections.abc import Callable, Sequence
 
@@ -60,7 +60,7 @@ def test_an_operator_that_onnx_does_not_have_takes_what_depends_on_its_shape_wit
     (warning,) = graph.warnings
     assert warning.startswith("b, c, d and 1 more ")
     assert "Magic of domain ai.onnx" in warning
-    # What is known of it is counted: one operation for each of the four elements that the addition makes.
+    # The known part is counted: one operation for each of the four elements of the addition.
     assert graph.layers[1].flops == 4
 
 
@@ -132,7 +132,7 @@ def test_a_size_that_depends_on_values_is_opaque_up_to_where_it_is_known_again(w
 
 
 def test_what_lies_between_two_parts_of_a_region_joins_it(write: Write) -> None:
-    # b's size is open and read twice: by c, and by e, which also reads d, made from c.
+    # b's size is open and read twice: by c, and by e, which also reads d, computed from c.
     model = write(
         [
             ("mine.Open", "x", "b"),
@@ -221,14 +221,14 @@ def test_whatever_is_opaque_the_graph_stays_acyclic_and_says_why(write: Write, d
     opaque = [layer for layer in graph.layers if layer.kind == "opaque"]
     assert len(graph.warnings) == len(opaque)
     assert all("of domain mine" in warning for warning in graph.warnings)
-    # Nothing is counted that is not on the way to the output: one operation for each of four elements.
+    # Only layers on the path to the output are counted: one operation for each of four elements.
     way = paths_of(nodes, tensors[-1])
     assert sum(layer.flops for layer in graph.layers) <= 4 * sum("." not in nodes[n][0] for n in way)
     assert sum(layer.kind != "opaque" for layer in graph.layers) <= len(way)
 
 
 def paths_of(nodes: Sequence[tuple[str, str, str]], output: str) -> set[int]:
-    """Numbers of the nodes on the way to the output."""
+    """Indices of the nodes on the path to the output."""
     graph = nx.DiGraph()
     graph.add_node(output)
     for _, reads, made in nodes:
@@ -253,7 +253,7 @@ def merges(draw: st.DrawFn) -> Case:
 def merged_step_by_step(
     count: int, edges: Sequence[tuple[int, int]], together: Sequence[Sequence[int]]
 ) -> set[frozenset[int]]:
-    """Joins what must be together, then each cycle, until there is none."""
+    """Joins nodes that must be together, then each cycle, until there is none."""
     group = list(range(count))
 
     def join(nodes: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ RATES = [20e6, 4e6, 1e6, 0.25e6]
 
 
 def _transfer(rate: float, size: int, at: float, rng: random.Random) -> RateSample:
-    """A transfer as a throttled node times it: the link's time, and up to 5 ms of its own in two of three."""
+    """A transfer timed by a throttled node: the link's time, plus up to 5 ms of its own in two of three."""
     late = rng.uniform(0.0, 0.005) if rng.random() < 0.66 else 0.0
     sample = sample_of(size, 8 * size / rate + late, JITTER, at)
     assert sample is not None
@@ -88,7 +88,7 @@ def _scattered(error: float, count: int, seed: int) -> list[float]:
 
 
 def _points(rates: list[float], gap: float = 0.5) -> list[Estimate]:
-    """The estimate after each of exact measurements."""
+    """The estimate after each exact measurement."""
     found, estimate = [], Estimate()
     for i, rate in enumerate(rates):
         estimate = add(estimate, RateSample(gap * i, rate, 1.001 * rate, 0.1))
@@ -97,7 +97,7 @@ def _points(rates: list[float], gap: float = 0.5) -> list[Estimate]:
 
 
 def test_a_link_that_scatters_is_smoothed() -> None:
-    """The last value is off by 1.13 deviations of one sample on average; the estimate by much less."""
+    """The last value has an error of 1.13 deviations of one sample on average; the estimate has much less."""
     rates = _scattered(0.2, 400, 1)
     off = [abs(math.log((e.rate or 0) / r)) for e, r in zip(_points(rates), rates[1:], strict=False)]
     last = [abs(math.log(a / b)) for a, b in pairwise(rates)]

@@ -1,4 +1,4 @@
-"""Partitions cost what an integer program that knows nothing of the planner's finds, and behave."""
+"""Partitions have the cost found by an independent integer program, and expected properties."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -145,11 +145,11 @@ def test_less_memory_never_costs_less_and_is_never_exceeded(seed: int, tiers: in
 
 
 def knapsack() -> tuple[PartitionProblem, float]:
-    """Thirty layers side by side of which the first tier holds half the bytes; and the least cost."""
+    """Thirty parallel layers of which the first tier has memory for half the bytes; and the minimum cost."""
     memory = np.random.default_rng(0).integers(100, 1000, 30)
     graph = network([["x"]] * 30, [4] * 31)
     limit = int(memory.sum()) // 2
-    spared = np.zeros(limit + 1)  # the most seconds that so many bytes spare
+    spared = np.zeros(limit + 1)  # maximum seconds saved by this many bytes
     for size in memory.tolist():
         spared[size:] = np.maximum(spared[size:], spared[:-size] + size + 100)
     seconds = np.stack([np.zeros(30), memory + 100.0])

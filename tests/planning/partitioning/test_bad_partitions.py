@@ -1,4 +1,4 @@
-"""What cannot be partitioned is refused with a sentence that names the value."""
+"""Invalid partitioning problems are rejected with a message that names the value."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -121,7 +121,7 @@ def test_memory_moves_layers_on_and_the_bottleneck_is_not_the_sum() -> None:
 def test_the_envelope_of_a_residual_block_has_cuts_of_two_tensors() -> None:
     head, tail = np.array([1.0, 1, 1, 1, 8, 8]), np.array([0.1, 0.1, 0.1, 0.1, 0.8, 0.8])
     found = {one.tensors: one for one in envelope_cuts(residual(), "t5", head, tail)}
-    # 2 s + 900 bytes, 4.7 s + 270 bytes, 5.6 s + 150 bytes: each the least somewhere, and t0 and t4 nowhere.
+    # 2 s + 900 bytes, 4.7 s + 270 bytes, 5.6 s + 150 bytes: each is the minimum somewhere, t0 and t4 nowhere.
     assert list(found) == [("x",), ("t1", "t3"), ("t2", "t3")]
     both = found["t2", "t3"]
     assert both.size == 150

@@ -19,7 +19,7 @@ from edge_planning.partitioning import (
 
 
 def _graph(reads: list[tuple[str, ...]], sizes: list[int]) -> Graph:
-    """Layer i makes ti; x is the input; the last tensor is the output."""
+    """Layer i computes ti; x is the input; the last tensor is the output."""
     names = ["x", *(f"t{i}" for i in range(len(reads)))]
     layers = tuple(Layer(f"l{i}", "a", ins, (f"t{i}",), 1.0, 0, 1, 1) for i, ins in enumerate(reads))
     tensors = {n: Tensor(n, (size,), size, size) for n, size in zip(names, sizes, strict=True)}
@@ -37,7 +37,7 @@ def _random(seed: int, most: int = 5) -> Graph:
 
 
 def _cost(p: PartitionProblem, graph: Graph, tiers: tuple[int, ...]) -> float:
-    """Straight from the definition; infinite when data would flow back or memory is short."""
+    """By the definition; infinite if data would flow back or memory is insufficient."""
     made = {"x": 0} | {f"t{i}": tier for i, tier in enumerate(tiers)}
     if any(made[name] > tiers[i] for i, layer in enumerate(graph.layers) for name in layer.inputs):
         return np.inf
@@ -121,7 +121,7 @@ def test_the_envelope_holds_the_best_cut_of_every_bandwidth(seed: int) -> None:
         if layer.outputs[0] in needed:
             needed.update(layer.inputs)
     if any(layer.outputs[0] not in needed for layer in graph.layers):
-        return  # layers that lead elsewhere are left out of the envelope's seconds
+        return  # the seconds of the envelope exclude layers that lead elsewhere
     cuts = envelope_cuts(graph, graph.outputs[0], head, tail)
     assert cuts[0].tensors == ("x",)
     assert cuts[0].tail_seconds == pytest.approx(tail.sum())

@@ -1,4 +1,4 @@
-"""What plans a chain plans a network: its best cuts of several tensors are candidates like others."""
+"""The planner for chains plans networks: the best cuts of several tensors are additional candidates."""
 
 from functools import cache
 
@@ -70,7 +70,7 @@ def asked(model: Model, objective: Objective = OBJECTIVES["Latency"], slo: float
 
 
 def least(graph: Graph, output: str, bandwidth: float) -> float:
-    """Seconds of the best partition of the way to an output, and what a request costs beside it."""
+    """Seconds of the best partition on the path to an output, and the other costs of a request."""
     _, numbers = on_the_way(graph, output)
     seconds = [
         [one.seconds for n, one in enumerate(layer_times(graph, place)) if n in set(numbers)]
@@ -125,7 +125,7 @@ def test_a_cut_of_two_tensors_is_chosen_where_it_is_the_fastest() -> None:
 
 
 def residual_with_exits() -> Model:
-    """Blocks of which three end in a branch of two layers that lead out."""
+    """Blocks, three of which end in a branch of two layers that leads to an output."""
     rng = np.random.default_rng(8)
     reads = blocks(rng, 60, ["x"])
     trunk = [f"t{n}" for n in range(60)]
@@ -142,14 +142,14 @@ def residual_with_exits() -> Model:
 
 
 def alone(reads: list[list[str]], name: str) -> bool:
-    """Whether nothing made before the tensor is read after it."""
+    """Whether no tensor computed before this one is read after it."""
     number = int(name[1:])
     return all(one == "x" or int(one[1:]) >= number for ins in reads[number + 1 :] for one in ins)
 
 
 @pytest.mark.parametrize("slo", [0.15, 0.3, 0.6, 1.2])
 def test_a_residual_networks_table_keeps_edgents_rule(slo: float) -> None:
-    """The most accurate exit whose best partition keeps the deadline; where none does, the fastest."""
+    """The most accurate exit whose best partition meets the deadline; the fastest if none does."""
     model = residual_with_exits()
     graph = model.graph
     assert graph is not None

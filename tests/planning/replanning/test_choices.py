@@ -29,7 +29,7 @@ def certain(bandwidth: float, spread: float = 0.05) -> Forecast:
 
 @pytest.fixture
 def routes() -> Routes:
-    """The full exit wants 2 Mbit/s, the middle one 500 kbit/s, the early one nothing."""
+    """The full exit needs 2 Mbit/s, the middle one 500 kbit/s, the early one nothing."""
     return routes_of(
         ["full", "middle", "early"],
         [0.05, 0.06, 0.08],

@@ -32,7 +32,7 @@ def stepping(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def dipping(rng: np.random.Generator, count: int) -> np.ndarray:
-    """A steady link with dips: skewed, as no component of the model is."""
+    """A steady link with dips: skewed, unlike any component of the model."""
     dip = rng.random(count) < 0.15
     return 3e6 * np.exp(0.1 * rng.standard_normal(count) - dip * rng.exponential(1.0, count))
 
@@ -41,7 +41,7 @@ Process = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def walk(values: np.ndarray, every: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Per sample: whether each quantile was above it; |log error| of the median."""
+    """For each sample: whether each quantile was above it; |log error| of the median."""
     state, below, errors = State(), [], []
     for k, value in enumerate(values):
         if k:

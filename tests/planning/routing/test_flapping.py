@@ -1,4 +1,4 @@
-"""Routes on a link that flaps: how often they switch, whatever the link does."""
+"""The number of route switches on a link that flaps is bounded for any link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSES = st.floats(0.001, 0.7)
 ANYTHING = st.tuples(
     PAUSES, st.booleans(), st.floats(0.0, 3e7), st.frozensets(st.integers(0, LOCAL - 1), max_size=2)
 )
-# Up and down between two levels with a good measurement each time: the worst that a link does.
+# Up and down between two levels with a good measurement each time: the worst case of a link.
 FLAPS = st.tuples(
     PAUSES, st.just(True), st.sampled_from([0.1e6, 1.05e6, 2e6, 4.2e6, 6e6, 20e6]), st.just(frozenset[int]())
 )
@@ -45,7 +45,7 @@ def _moves(steps: list[Step], start: int | None = None) -> list[tuple[float, int
 def test_in_any_span_there_are_no_more_switches_than_dwell_times_and_routes(
     steps: list[Step], start: int
 ) -> None:
-    """Counted from any switch on: those downward may come at once, but each uses up its dwell time."""
+    """Counted from any switch: those downward can follow immediately, but each uses up its dwell time."""
     moves = _moves(steps, start)
     for i, (begun, _, _) in enumerate(moves):
         for count, (ended, _, _) in enumerate(moves[i:], 1):
@@ -76,7 +76,7 @@ def test_no_route_is_kept_whose_need_the_estimate_does_not_cover(steps: list[Ste
 def test_within_the_hysteresis_of_a_threshold_nothing_moves(
     steps: list[tuple[float, float]], route: int
 ) -> None:
-    """The estimate wanders from the route's own need, or the next one's below it, to a tenth above."""
+    """The estimate drifts from the route's requirement, or that of the next one below, to a tenth above."""
     assert _moves([(p, True, TABLE[route - 1].min_bandwidth * f, frozenset()) for p, f in steps], route) == []
 
 

@@ -1,4 +1,4 @@
-"""What the runtime loads of the planner: its decisions alone."""
+"""The runtime imports only the decisions of the planner."""
 
 import subprocess
 import sys

@@ -11,7 +11,7 @@ from edge_planning.routing.routes import DWELL, RouteRequirement, RouteState, de
 
 TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)
-# By way of Triton, by way of another edge node alone, local.
+# Through Triton, through another edge node only, local.
 NEAR = (RouteRequirement(8e6, True, 0.9), RouteRequirement(0, False, 0.8), RouteRequirement(0, False, 0.7))
 
 
@@ -87,7 +87,7 @@ def test_over_time_there_is_no_more_than_one_switch_in_each_dwell_time(
         before = state.active
         _, state = decide(TABLE, LinkView(up, bandwidth), state, now, blocked)
         switches += state.active != before
-    # Downward switches may run ahead of their time, by as many as there are routes below.
+    # Downward switches can precede their dwell time, at most once for each route below.
     assert switches <= now / DWELL + len(TABLE)
 
 

@@ -1,4 +1,4 @@
-"""Planning again what changed: demands, links that go and come back, demands that nothing can serve."""
+"""Incremental planning of changes: demands, links that fail and recover, demands that nothing can serve."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ NEAR, FAR = Option(0.7, {"cpu": 0.1}, "near"), Option(0.95, {"uplink": 1.0}, "fa
 
 
 def pool(uplink: float = 10.0, *options: tuple[Option, ...], cpu: float = 2.0) -> SharingProblem:
-    """A service for each tuple of options."""
+    """A service for each tuple of candidates."""
     demands = [Demand(f"s{n}", "edge", "t", chosen) for n, chosen in enumerate(options)]
     return sharing_problem([Tenant("t")], [Resource("cpu", cpu), Resource("uplink", uplink)], demands)
 
 
 def random_pool(seed: int, count: int = 30) -> SharingProblem:
-    """Two tenants; each demand has two options at one of two nodes and one at a shared server."""
+    """Two tenants; each demand has two candidates at one of two nodes and one at a shared server."""
     rng = np.random.default_rng(seed)
     demands = []
     for number in range(count):
@@ -97,7 +97,7 @@ def test_a_changed_demand_is_planned_anew_and_the_others_stay() -> None:
     assert sorted(plan.choices.tolist()) == [0, 1, 1]
     remote = int(np.flatnonzero(plan.choices == 1)[0])
     uses = problem.uses.copy()
-    uses[remote] *= 3.0  # now needs an uplink of 3 for the far option
+    uses[remote] *= 3.0  # now needs an uplink of 3 for the remote candidate
     changed = replace(problem, uses=uses)
     again = replan_pool(changed, plan, demands=[remote], widening=1.0)
     assert fits(changed, again)

@@ -1,4 +1,4 @@
-"""From the candidates of an entry node to a pool's options, on Edgent's AlexNet."""
+"""Converts the candidates of an entry node to those of a pool, on Edgent's AlexNet."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,9 @@ from edge_planning.sharing import (
 def random_problem(
     seed: int, demands: int = 6, *, scale: float = 1.0, priorities: bool = False
 ) -> SharingProblem:
-    """Two tenants at two nodes with a shared server; three or four options, the better ones take more."""
+    """Two tenants at two nodes with a shared server; three or four candidates, of which better ones need
+    more.
+    """
     rng = np.random.default_rng(seed)
     resources = [
         Resource("cpu a", 1.5 * scale),
@@ -158,8 +160,8 @@ def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_wha
 
 
 def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:
-    # 9 CPU and 18 GB as in section 4 of the DRF paper: A's tasks take (1 CPU, 4 GB), B's (3 CPU, 1 GB). One
-    # option per number of tasks. DRF gives A three tasks and B two: dominant shares of 2/3 each.
+    # 9 CPU and 18 GB as in section 4 of the DRF paper: A's tasks need (1 CPU, 4 GB), B's (3 CPU, 1 GB). One
+    # candidate per number of tasks. DRF gives A three tasks and B two: dominant shares of 2/3 each.
     def tasks(cpu: float, memory: float, most: int) -> tuple[Option, ...]:
         return tuple(Option(float(n), {"cpu": n * cpu, "memory": n * memory}) for n in range(1, most + 1))
 

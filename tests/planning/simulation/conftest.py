@@ -55,7 +55,7 @@ def make_scenario(
     instances: int = 1,
     **more: Any,
 ) -> Scenario:
-    """One service at one node; a policy's name is a candidate that always answers."""
+    """One service at one node; a policy's name is a candidate that always responds."""
     options = options or make_options()
     chosen = Fixed(policy, options.find(policy)) if isinstance(policy, str) else policy
     link = Bandwidth.constant(bandwidth) if isinstance(bandwidth, float) else bandwidth

@@ -1,4 +1,4 @@
-"""The benchmark's sums: shares over all requests, ratios of misses, the worst trace."""
+"""The benchmark's summary: shares over all requests, ratios of misses, the worst trace."""
 
 import json
 from multiprocessing.pool import ThreadPool
@@ -15,7 +15,7 @@ NAMES = (
 
 
 def cell(requests: float, **kept: float) -> dict[str, bench_slo.Figures]:
-    """Everybody keeps `others` requests, but for those named; each answer has the accuracy 0.5."""
+    """All others meet the SLO for `others` requests; each response has the accuracy 0.5."""
     found = {}
     for name in (*NAMES, "edgent_dynamic_accuracy", "ours_int8"):
         in_time = kept.get(name, kept["others"])

@@ -44,7 +44,7 @@ from .conftest import make_options, make_scenario
 
 
 class Insured:
-    """The full model with its cut at the input, the small exit behind it."""
+    """The full model with its cut at the input, and the small exit as its fallback."""
 
     name, probes = "insured", False
 
@@ -62,7 +62,7 @@ class Insured:
 
 
 class Listener(Insured):
-    """Remembers what it measured."""
+    """Records its measurements."""
 
     name, probes = "listener", True
 

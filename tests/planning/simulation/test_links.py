@@ -1,4 +1,4 @@
-"""A link's integral: exact, and the same one by one and in arrays."""
+"""The integral of a link's bandwidth: exact, and equal for single values and arrays."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Plots are drawn, say what they show, and are the same bytes each time."""
+"""Plots are drawn with the expected content, and have the same bytes each time."""
 
 import xml.etree.ElementTree as ET
 

@@ -52,7 +52,7 @@ def test_switches_are_not_counted_from_one_stream_to_the_next() -> None:
 
 
 def two_tenants(weights: dict[str, float]) -> Scenario:
-    """Tenant a's requests are answered with 0.6, b's with 0.9, each at a node of its own."""
+    """Tenant a's requests have accuracy 0.6, b's 0.9, each at a separate node."""
     options = make_options(deadline=1.0)
     link = [Uplink("up", Bandwidth.constant(1e6))]
     streams = [

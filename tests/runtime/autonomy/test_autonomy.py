@@ -38,10 +38,7 @@ def test_requests_are_refused_only_beyond_the_autonomy(
 
 
 def test_the_refusal_says_since_when_and_what_ends_it() -> None:
-    assert refusal(60.0, 90.0) == (
-        "the API server was last heard 90s ago and this service's autonomy is 1m; "
-        "it serves again once the API server answers"
-    )
+    assert "API server was 90s ago, longer than the autonomy of 1m" in refusal(60.0, 90.0)
 
 
 def test_the_last_word_survives_a_restart(tmp_path: Path) -> None:
@@ -94,7 +91,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     runtime.receive(placed)
     loading = asyncio.create_task(runtime.load_arriving())
     async with asyncio.timeout(10):
-        while not _ready(runtime):  # noqa: ASYNC110 - nobody tells
+        while not _ready(runtime):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     clock.now += 23 * HOUR
     runtime.keep_to_autonomy()
@@ -102,7 +99,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     clock.now += 2 * HOUR
     runtime.keep_to_autonomy()
     assert not _ready(runtime)
-    with pytest.raises(NotReady, match="last heard 25h ago and this service's autonomy is 24h"):
+    with pytest.raises(NotReady, match="25h ago, longer than the autonomy of 24h"):
         runtime.service.contract("digits")
     assert "autonomy" in runtime.service.index(only_ready=False)[0]["reason"]
     runtime.receive(placed)
@@ -118,7 +115,7 @@ async def test_a_reboot_does_not_begin_the_autonomy_anew(tmp_path: Path) -> None
     first.receive(placed)
     loading = asyncio.create_task(first.load_arriving())
     async with asyncio.timeout(10):
-        while not (tmp_path / "placement.json").exists():  # noqa: ASYNC110 - nobody tells
+        while not (tmp_path / "placement.json").exists():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     first.word.keep()
     loading.cancel()
@@ -142,7 +139,7 @@ async def _started(folder: Path, clock: Clock) -> Runtime:
 
 
 def _placement(folder: Path, autonomy: str) -> dict[str, Any]:
-    """A table of one local route, whose slice is in the cache already."""
+    """A table of one local route, whose slice is cached."""
     node = helper.make_node("Relu", ["x"], ["y"])
     data = model_of([node], [info("x", "batch", 4)], [info("y", "batch", 4)])
     digest = _kept(folder, data)

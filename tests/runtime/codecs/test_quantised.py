@@ -1,7 +1,7 @@
-"""Codecs beside quantized operators: what a slice gives is what it gives without the codec, for any of them.
+"""Codecs next to quantized operators: a slice gives the same results with a codec and without.
 
-onnxruntime fuses what it finds of quantization, and a codec must not be found. So the optimized slices with a
-codec are held to the optimized slices without one, around the codec's arithmetic in NumPy.
+onnxruntime fuses quantization patterns, and must not fuse a codec. The optimized slices with a codec are
+therefore compared with the optimized slices without one, around the codec's arithmetic in NumPy.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ def items(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
 
 
 def optimized(model: bytes, feeds: dict[str, Array]) -> dict[str, Array]:
-    """As it is served, of the inputs that the model has."""
+    """The slice as in production, with the inputs that the model has."""
     session = Session(model)
     results = session.run({t.name: feeds[t.name] for t in session.inputs})
     return dict(zip([t.name for t in session.outputs], results, strict=True))
 
 
 def check_hop(graph: Graph, cut: Sequence[str], output: str, codec: str, batches: Sequence[int]) -> None:
-    """The head and the tail around a hop, as they are served, against those without a codec.
+    """Compares head and tail around a hop, as in production, with those without a codec.
 
-    What onnxruntime makes of a quantized operator hangs on what follows, codec or not: with DequantizeLinear,
-    MatMul and Relu at the end of a graph it rounds activations that it does not round elsewhere. So each may
-    also be off by what the optimizer costs the slice without a codec.
+    What onnxruntime does with a quantized operator depends on what follows, with or without a codec: with
+    DequantizeLinear, MatMul and Relu at the end of a graph it rounds activations that it does not round
+    elsewhere. Each may therefore also differ by the error of the optimizer without a codec.
     """
     tensors = [graph.tensor(name) for name in cut]
     if not any(is_encoded(tensor, codec) for tensor in tensors):
@@ -101,7 +101,7 @@ def check_hop(graph: Graph, cut: Sequence[str], output: str, codec: str, batches
 
 
 def blocks_of(square: bool) -> st.SearchStrategy[tuple[bool, list[Block]]]:
-    """A few in any order."""
+    """A few items in any order."""
     return st.tuples(
         st.just(square), st.lists(st.sampled_from(SQUARE if square else FLAT), min_size=2, max_size=5)
     )
@@ -143,22 +143,22 @@ def test_the_optimizer_leaves_every_operator_of_a_codec_and_changes_no_other(
 
 
 def of_the_codec(nodes: Iterable[NodeProto]) -> list[str]:
-    """By the names of its tensors. Constants are in the graph, or beside it."""
+    """Nodes by the names of their tensors. Constants are in the graph, or outside."""
     return sorted(n.op_type for n in nodes if is_codec(n) and n.op_type != "Constant")
 
 
 def of_the_model(nodes: Iterable[NodeProto]) -> list[str]:
-    """A Cast to what the tensor is already stands at the end of a slice, where an output needs its name."""
+    """The last node may be a Cast to the same datatype, where an output needs its name."""
     return sorted(n.op_type for n in nodes if not is_codec(n) and n.op_type != "Cast")
 
 
 def is_codec(node: NodeProto) -> bool:
-    """By the names of its tensors. Equal constants may be shared with the model."""
+    """Nodes by the names of their tensors. Equal constants may be shared with the model."""
     return ":" in node.output[0] or (node.op_type == "Max" and ":" in node.input[0])
 
 
 def optimized_operators(model: bytes, folder: Path) -> list[NodeProto]:
-    """Those that onnxruntime runs in the end."""
+    """The nodes that onnxruntime finally runs."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.optimized_model_filepath = str(folder / "optimized.onnx")
@@ -167,7 +167,7 @@ def optimized_operators(model: bytes, folder: Path) -> list[NodeProto]:
 
 
 class Samples(CalibrationDataReader):  # type: ignore[misc]
-    """Noise for a model, a batch at a time."""
+    """Noise for a model, one batch at a time."""
 
     def __init__(self, graph: Graph) -> None:
         self._left = [items(graph, 4, seed) for seed in range(3)]
@@ -179,7 +179,7 @@ class Samples(CalibrationDataReader):  # type: ignore[misc]
 
 @pytest.fixture(scope="module", params=["QDQ", "QOperator", "QDQ of INT8 by channel", "dynamic"])
 def quantised(request: pytest.FixtureRequest, chain_model: bytes, tmp_path_factory: Any) -> Graph:
-    """The chain of convolutions as onnxruntime's own tools quantize it."""
+    """The chain of convolutions, quantized by onnxruntime's own tools."""
     folder = tmp_path_factory.mktemp("quantised")
     (folder / "float.onnx").write_bytes(chain_model)
     paths = str(folder / "float.onnx"), str(folder / "quantised.onnx")

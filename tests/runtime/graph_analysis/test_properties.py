@@ -1,4 +1,4 @@
-"""What is proven to keep rows apart keeps them apart, and what a network may do besides is never proven."""
+"""Rows that are proven separate are separate; networks that mix rows are never proven."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows_of(shape: Sequence[int], *counts: int) -> list[Array]:
 
 
 def kept_apart(model: bytes, requests: Sequence[Array]) -> bool:
-    """Whether requests in one run are answered as they are one by one, with a row for each row."""
+    """Whether requests in a batch have the same results as one by one, with a row for each row."""
     session = Session(model, proven=KEPT)
     alone = [session.run({"x": x}) for x in requests]
     try:
@@ -79,14 +79,14 @@ def test_each_part_does_what_it_is_listed_for(part: str) -> None:
 
 @pytest.mark.parametrize("part", mixing.KEEPING)
 def test_whole_numbers_are_proven_only_where_no_sum_decides_about_them(part: str) -> None:
-    """The best of nearly equal values may be another one when they are summed in another order."""
+    """The argmax of nearly equal values can change if they are summed in another order."""
     proven = proven_of(mixing.network([part], numbered=True))
     assert (proven.alone == "") is (part not in mixing.ROUNDING)
-    assert part not in mixing.ROUNDING or "whole numbers" in proven.alone
+    assert part not in mixing.ROUNDING or "integers" in proven.alone
 
 
 SHAPE = (3, 4, 2)
-# Each in terms of the axis that it looks along, on a tensor of as many rows as there are, 3, 4 and 2.
+# Each by the axis that it works along, on a tensor of [rows, 3, 4, 2].
 ALONG: Mapping[str, Callable[[mixing.Network, int], str]] = {
     "softmax": lambda n, axis: n.node("Softmax", n.last, axis=axis),
     "hardmax": lambda n, axis: n.node("Hardmax", n.last, axis=axis),
@@ -142,7 +142,7 @@ def test_an_operator_along_an_axis_is_proven_exactly_when_it_keeps_rows_apart(
 @given(st.permutations([("N",), 3, 4]), st.lists(st.sampled_from([-1, 0, 1, 2, 3, 4, 6, 8, 12]), max_size=4))
 @settings(max_examples=300, deadline=None)
 def test_a_reshape_is_proven_only_when_it_keeps_rows_apart(order: Sequence[Any], target: list[int]) -> None:
-    """Rows may be in any place before it, and are put in front again where that is possible."""
+    """Rows can be along any axis before, and become the first axis again if possible."""
     network = mixing.Network()
     at = next(i for i, d in enumerate(order) if isinstance(d, tuple))
     perm = [1, 2]
@@ -170,7 +170,7 @@ def test_a_reshape_is_proven_only_when_it_keeps_rows_apart(order: Sequence[Any],
 )
 @settings(deadline=None)
 def test_a_constant_is_broadcast_only_where_it_is_one_for_all_rows(left: list[Any], shape: list[int]) -> None:
-    """Such as a constant of [2, 1]: it fits one row, and two rows otherwise."""
+    """For example a constant of [2, 1]: it fits one row, but also two rows."""
     if left.count("rows") != 1:
         left = ["rows", *(d for d in left if d != "rows")]
     at = left.index("rows")
@@ -242,7 +242,7 @@ def model_with(
 
 
 def tiled(factor: float, rounding: str) -> bytes:
-    """A part of a table for so many times the rows, spread over them."""
+    """A part of a table for that many times the rows, spread over them."""
     nodes = [
         node("Shape", "x", "s", start=0, end=1),
         node("Cast", "s", "f", to=TensorProto.FLOAT),
@@ -274,9 +274,9 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        (model_with([node("Relu", "x")], shape=(1, 4)), "first dimension of input x is always 1"),
-        (model_with([node("Relu", "x")], shape=()), "input x has no dimension"),
-        (model_with([node("Identity", "x")], datatype="BYTES"), "input x is of strings"),
+        (model_with([node("Relu", "x")], shape=(1, 4)), "first dimension of input x is fixed to 1"),
+        (model_with([node("Relu", "x")], shape=()), "input x has no batch dimension"),
+        (model_with([node("Identity", "x")], datatype="BYTES"), "input x contains strings"),
         (model_with([node("Squeeze", "x")], shape=("N", 1)), "Squeeze"),
         (model_with([node("Softmax", "x", axis=0)], opset=11), "Softmax"),
         (model_with([node("Softmax", "x", axis=-2)], shape=("N", 4), opset=11), "Softmax"),
@@ -326,7 +326,7 @@ def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
                 {"w": np.ones((4, 4), np.float32), "c": np.float32(1)},
                 out=helper.make_tensor_value_info("y", TensorProto.BOOL, None),
             ),
-            "output y is of whole numbers",
+            "output y has integers",
         ),
         (model_with([node("Missing", "x")]), "Missing"),
         (model_with([node("Add", "x nowhere")]), "nowhere"),

@@ -1,4 +1,4 @@
-"""The table of operators against the examples that the ONNX standard's own tests have for each of them."""
+"""The table of operators against the examples in the ONNX standard's own tests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Feeds = dict[str, Array]
 
 
 def examples() -> Iterator[tuple[str, bytes, Feeds]]:
-    """Each example with its inputs as a request's, their first dimension open; then with the first one only,
-    and the others as constants.
+    """Each example with its inputs as those of a request, with an open first dimension; then with the first
+    input only, and the others as constants.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the expected values of some divide by zero
+        warnings.simplefilter("ignore")  # some expected values divide by zero
         cases = collect_testcases(None)
     for case in cases:
         if case.model is None or not case.data_sets or "_expanded" in case.name:
@@ -60,7 +60,7 @@ def opened(model: onnx.ModelProto, given: Sequence[Any], asked: int) -> bytes:
 
 
 def differences(model: bytes, feeds: Feeds) -> str:
-    """How three requests in one run are answered otherwise than each alone; empty where they are not."""
+    """How the results of three requests in a batch differ from each alone; empty if they do not."""
     try:
         session = Session(model, proven=ProvenProperties())
         count = min(len(each) for each in feeds.values())
@@ -68,7 +68,7 @@ def differences(model: bytes, feeds: Feeds) -> str:
         requests = [{name: each[:1] for name, each in feeds.items()}, turned]
         requests += [{name: each[:count] for name, each in feeds.items()}]
         alone = [session.run(request) for request in requests]
-    except EdgeError:  # nothing that onnxruntime has, or for other inputs only
+    except EdgeError:  # an operator or inputs that onnxruntime lacks
         return ""
     together = session.run({name: np.concatenate([r[name] for r in requests]) for name in feeds})
     for *parts, whole in zip(*alone, together, strict=True):

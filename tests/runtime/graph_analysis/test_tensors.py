@@ -41,7 +41,7 @@ class Growing:
     """A graph of two inputs, [N, 2, 3] and [N, 3], to which operators are added as long as they run."""
 
     def __init__(self, open_: bool) -> None:
-        """open_: the file leaves the other sizes open, too."""
+        """open_: whether the file leaves the other sizes open, too."""
         self.open = open_
         self.nodes: list[onnx.NodeProto] = []
         self.weights = [
@@ -79,7 +79,7 @@ class Growing:
         return bytes(model.SerializeToString())
 
     def ran(self, model: bytes) -> list[list[Array]] | None:
-        """The outputs for each request, and for both together; None where it does not run alone."""
+        """The outputs for each request, and for both together; None if it does not run alone."""
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
@@ -133,13 +133,13 @@ def candidate(draw: Any, growing: Growing) -> onnx.NodeProto:
 
 
 class Sizes:
-    """What sizes stand for: what is not known is worked out from one tensor and has to hold for all."""
+    """Values of symbolic sizes: unknowns are solved from one tensor and must hold for all."""
 
     def __init__(self) -> None:
         self._found: dict[str, int] = {}
 
     def are(self, size: Size, rows: int, number: int) -> bool:
-        """Whether a size can be this number with so many rows."""
+        """Whether a size can be this number with this many rows."""
         factor: int = size.number * rows**size.rows
         left = [u for u in size.unknowns if u != "rows"]
         for unknown in list(left):

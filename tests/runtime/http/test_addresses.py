@@ -1,4 +1,4 @@
-"""Where servers listen: to both families by `::`, and to IPv4 alone with a word where there is no IPv6."""
+"""Servers listen on both families by `::`, and on IPv4 only, with a warning, on machines without IPv6."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stages import alone
 
 
 def _families() -> list[str]:
-    """The loopback addresses of this machine: where it has no IPv6, `::` has to mean IPv4."""
+    """The loopback addresses of this machine: without IPv6, `::` must mean IPv4."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return ["127.0.0.1", "::1"]
@@ -58,9 +58,9 @@ def test_brackets_of_a_url_are_none_of_an_address_to_listen_on() -> None:
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "[::1]:80", "::1%nowhere", "a b"])
 def test_what_is_no_address_of_this_machine_is_named_and_not_its_port(host: str) -> None:
-    with pytest.raises(CannotListen, match="no address to listen on") as caught:
+    with pytest.raises(CannotListen) as caught:
         listening(host, 0)
-    assert str(caught.value).startswith(host)
+    assert str(caught.value).startswith(f'--host: "{host}" ')
     assert "port" not in str(caught.value)
 
 
@@ -95,7 +95,7 @@ async def test_one_address_is_one_address_and_is_asked_as_it_is_written(model: P
         for other in set(FAMILIES) - {host}:
             with pytest.raises(OSError, match="refused"):
                 _status(other, http_port, "/v2/health/ready")
-        client = HttpClient(f"http://{bracketed(host)}:{http_port}")  # as of a hop, a probe and the store
+        client = HttpClient(f"http://{bracketed(host)}:{http_port}")  # as for a hop, a probe and the store
         assert (await client.request("GET", "/v2/health/ready", within=10)).status == 200
         client.close()
 
@@ -137,10 +137,10 @@ def test_without_ipv6_every_address_is_every_one_of_ipv4_and_a_line_says_so(
 def test_an_address_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(CannotListen, match=rf"127\.0\.0\.1:{port}: HTTP cannot listen there"):
+        with pytest.raises(CannotListen, match=rf"127\.0\.0\.1:{port}: HTTP"):
             listening("127.0.0.1", port)
     _without(errno.EAFNOSUPPORT, monkeypatch)
-    with pytest.raises(CannotListen, match=r"\[::1\]:80: HTTP cannot listen there \(no such thing\)"):
+    with pytest.raises(CannotListen, match=r"\[::1\]:80: HTTP .*\(no such thing\)"):
         listening("::1", 80)
     with pytest.raises(CannotListen, match="no-such-host"):
         listening("no-such-host.invalid", 80)

@@ -60,7 +60,7 @@ class Wire(asyncio.Transport):
 
 
 class Echo:
-    """Notes each request whose body came whole, and answers with how long it was."""
+    """Records each request whose body is complete, and responds with its length."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -116,7 +116,7 @@ async def _exchange(app: Any, pieces: Sequence[bytes]) -> Wire:
 
 
 def exchange(pieces: Sequence[bytes]) -> tuple[Echo, list[int], Wire]:
-    """What the application saw, the statuses of the answers, and the connection."""
+    """The requests of the application, the statuses of the responses, and the connection."""
     app = Echo()
     wire = asyncio.run(_exchange(app, pieces))
     return app, [int(status) for status in STATUSES.findall(bytes(wire.written)) if status != b"100"], wire
@@ -170,7 +170,7 @@ TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A right request and its body."""
+    """A valid request and its body."""
     body = draw(st.binary(max_size=40))
     token = draw(st.text([chr(b) for b in TOKEN_BYTES], min_size=1, max_size=8).map(str.encode))
     lines = [b"Host: a"]
@@ -255,7 +255,7 @@ def test_what_goes_on_without_end_is_refused(where: str) -> None:
     app, statuses, wire = exchange([start, *[b"y" * 1000] * (2 + LARGEST_HEAD // 1000)])
     assert (app.seen, statuses) == ([], [431])
     assert not wire.kept
-    # A long body is none of these, in however small pieces it comes.
+    # A long body is not, even in small parts.
     size = 3 * LARGEST_HEAD
     head = b"PUT /one HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
     app, statuses, _ = exchange([head, *[b"y" * 1024] * (size // 1024)])
@@ -268,12 +268,12 @@ async def _unread(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def test_who_was_not_told_to_send_a_body_is_not_read_any_further() -> None:
-    """The next bytes may be the body or, for a caller who gave it up, the next request."""
+    """The next bytes may be the body or, from a client that omitted it, the next request."""
     head = b"PUT /one HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n"
     wire = asyncio.run(_exchange(_unread, [head + b"Expect: 100-continue\r\n\r\n", NEXT]))
     assert STATUSES.findall(bytes(wire.written)) == [b"413"]
     assert b"connection: close" in wire.written
-    # Who asked for nothing sends its body, which is skipped.
+    # A client that does not wait sends its body, which is skipped.
     wire = asyncio.run(_exchange(_unread, [head + b"\r\n", BODY + NEXT]))
     assert STATUSES.findall(bytes(wire.written)) == [b"413", b"413"]
 
@@ -307,7 +307,7 @@ def test_who_leaves_is_missed_by_every_request_that_is_not_answered() -> None:
         await respond(send, 200)
 
     wire = asyncio.run(_exchange(slow, [NEXT + NEXT]))
-    assert (left, waiting.is_set()) == (["/next"], True)  # the second was never begun
+    assert (left, waiting.is_set()) == (["/next"], True)  # the second was never started
     assert wire.written == b""
 
 

@@ -1,4 +1,4 @@
-"""A text model whose locale the machine lacks is refused with the locale's name and its package."""
+"""A text model whose locale is missing is rejected with the locale's name and its package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from networks import info, model_of
 
 
 def lowered(**attributes: str) -> bytes:
-    """A model that writes strings in small letters."""
+    """A model that converts strings to lower case."""
     node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", **attributes)
     return model_of([node], [info("x", "N", datatype="BYTES")], [info("y", "M", datatype="BYTES")])
 

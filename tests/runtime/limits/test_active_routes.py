@@ -17,7 +17,7 @@ from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 
 
 class _Hop:
-    """A hop that nobody can ask for its health."""
+    """A hop without health checks."""
 
     address, linked = "http://far", False
 
@@ -55,7 +55,7 @@ class _Setup:
 
 
 def _table(has_fallback: bool = True, **needs: float) -> LoadedTable:
-    """Routes by name with the bandwidth that each needs; `near` is local, quick and less accurate."""
+    """Routes by name with the bandwidth that each needs; `near` is local, fast and less accurate."""
     routes, session = [], SimpleNamespace(seconds=0.02)
     for name in needs:
         route: Any = SimpleNamespace(name=name, exit=name, accuracy=0.7, value=0.7)
@@ -92,7 +92,7 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
     setup.active.hand_over(None, first)
     assert (setup.of(first), setup.switches, setup.counted()) == ("far", 1, 0)
     setup.active.hand_over(first, second)
-    assert (setup.of(second), setup.switches, setup.counted()) == ("far", 1, 0)  # else it would be told again
+    assert (setup.of(second), setup.switches, setup.counted()) == ("far", 1, 0)  # not reported twice
     setup.active.hand_over(second, third)
     assert (setup.of(third), setup.switches, setup.counted()) == ("near", 2, 0)
 
@@ -104,7 +104,7 @@ def test_where_a_late_answer_is_lost_a_route_needs_a_better_chance(has_fallback:
 
 def test_a_request_in_a_hurry_takes_the_local_route_if_that_is_in_time() -> None:
     setup, table = _Setup(), _table(far=8e6, near=0)
-    # 20 ms is what the local route takes, 0.5 s what the plan says of the far one.
+    # The local route takes 20 ms, the remote one 0.5 s by the plan.
     found = {deadline: setup.choose(table, deadline)[0] for deadline in (0.025, 0.4, 0.6)}
     assert found == {0.025: "near", 0.4: "near", 0.6: "far"}
 

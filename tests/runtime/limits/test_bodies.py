@@ -20,7 +20,7 @@ from edge_runtime.tensors import Contract, Tensor
 
 
 def arriving(*parts: bytes, ends: bool = True) -> Callable[[], Awaitable[dict[str, Any]]]:
-    """A body in parts; one that does not end stays away after them."""
+    """A body in parts; an incomplete one sends nothing more."""
     left = list(parts)
 
     async def receive() -> dict[str, Any]:
@@ -49,7 +49,7 @@ async def test_what_requests_hold_together_is_bounded_and_free_again_once_they_a
 
 async def test_a_body_that_pauses_is_given_up_and_holds_nothing() -> None:
     bodies = Bodies(most=10, patience=0.01)
-    with pytest.raises(TooSlow, match=r"body: nothing came for 0.01 s after 3 bytes; send it without pauses"):
+    with pytest.raises(TooSlow, match=r"body: .* 0\.01 s after 3 bytes"):
         await bodies.read(arriving(b"12", b"3", ends=False))
     assert bodies.held == 0
 
@@ -81,7 +81,7 @@ def test_the_room_is_a_fourth_of_the_memory_and_always_enough_for_one_request() 
 
 
 class Doubled:
-    """Answers with its input."""
+    """Responds with its input."""
 
     platform, message = "test", ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
@@ -91,7 +91,7 @@ class Doubled:
 
 
 async def asked(bodies: Bodies, *parts: bytes, ends: bool = True) -> httpx.Response:
-    """The answer to a body in parts; one that does not end stays away after them."""
+    """The response to a body in parts; an incomplete one sends nothing more."""
 
     async def body() -> AsyncIterator[bytes]:
         for part in parts:
@@ -107,7 +107,9 @@ async def asked(bodies: Bodies, *parts: bytes, ends: bool = True) -> httpx.Respo
 async def test_a_pause_is_answered_408_and_ends_the_connection() -> None:
     answer = await asked(Bodies(patience=0.01), b"{", ends=False)
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
-    assert answer.json()["error"].startswith("body: nothing came for 0.01 s after 1 bytes")
+    error = answer.json()["error"]
+    assert error.startswith("body: ")
+    assert " 0.01 s after 1 bytes" in error
 
 
 async def test_an_answered_request_holds_nothing_and_neither_does_a_refused_one() -> None:

@@ -8,7 +8,7 @@ from edge_runtime.routing.breaker_registry import BreakerRegistry
 
 
 class _Hop:
-    """A hop that is as healthy as it is told to be."""
+    """A hop with a given health."""
 
     linked = True
 
@@ -38,11 +38,11 @@ async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through()
     assert breakers.blocked([hop, None]) == {0}
     changed.clear()
     async with asyncio.timeout(5):
-        await changed.wait()  # that it was silent
+        await changed.wait()  # that it failed
         assert breakers.may_try(hop) is False
         hop.well = True
         changed.clear()
-        await changed.wait()  # that it answers again
+        await changed.wait()  # that it responds again
     assert [breakers.may_try(hop) for _ in range(5)] == [True, False, False, False, False]
     breakers.ended(hop, "ok", trial=True, fair=True)
     assert not breakers.blocked([hop])
@@ -58,7 +58,7 @@ async def test_those_who_wait_are_released_one_after_the_other_when_it_opens() -
         try:
             async with asyncio.timeout(None) as limit:
                 with breakers.patient(hop, limit, 0.0):
-                    await asyncio.Event().wait()  # of a hop that never answers
+                    await asyncio.Event().wait()  # a hop that never responds
         except TimeoutError:
             waited.append(number)
 

@@ -22,7 +22,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     with pytest.raises(QueueFull) as caught:
         runner.admit(2.5)
     assert caught.value.retry_after == 8
-    assert str(caught.value) == "3 requests wait already; ask again in 8 s"
+    assert str(caught.value) == "3 requests are waiting: retry in 8 s"
     runner.leave()
     runner.admit(0.001)
     with pytest.raises(QueueFull) as caught:
@@ -37,7 +37,7 @@ class _Full:
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
     async def infer(self, request: InferenceRequest) -> Any:
-        raise QueueFull("256 requests wait already; ask again in 4 s", 4)
+        raise QueueFull("256 requests are waiting: retry in 4 s", 4)
 
 
 async def test_over_http_that_is_429_with_retry_after() -> None:
@@ -47,4 +47,4 @@ async def test_over_http_that_is_429_with_retry_after() -> None:
         response = await client.post("/v2/models/m/infer", content=body)
     assert response.status_code == 429
     assert response.headers["retry-after"] == "4"
-    assert response.content == b'{"error":"256 requests wait already; ask again in 4 s"}'
+    assert response.content == b'{"error":"256 requests are waiting: retry in 4 s"}'

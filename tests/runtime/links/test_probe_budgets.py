@@ -31,7 +31,7 @@ MI = 1 << 20
 
 
 def _idle_hour(an_hour: float, hours: int = 3, interval: float = 2.0) -> list[tuple[float, int]]:
-    """The probes of an idle link in the last of so many hours: (second, bytes)."""
+    """The probes of an idle link in the last of this many hours: (second, bytes)."""
     budget, now, last, sent = full(an_hour, 0.0), 0.0, 0.0, []
     while now < 3600 * hours:
         now += 0.1

@@ -38,7 +38,7 @@ def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> 
 
 
 def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_is_slower_by_it() -> None:
-    """210 ms until the answer, of which the kernel had something on its way for 160."""
+    """210 ms until the response arrived, for 160 of which the kernel had data in flight."""
     before, after = TcpInfo(0, 0.0, busy=1.0), TcpInfo(20_000, 0.0, busy=1.16)
     sample = sample_of_transfer(FinishedTransfer(20_000, 0.21, 0.0, before, after), 0.0)
     assert sample is not None
@@ -62,7 +62,7 @@ def test_a_time_that_the_round_trip_explains_says_nothing() -> None:
 
 
 def test_time_for_acknowledgements_alone_says_little_of_a_fast_link() -> None:
-    """64 KB over 100 ms: windows of 14, 28 and 22 KB, so two round trips pass in waiting."""
+    """64 KB over 100 ms: windows of 14, 28 and 22 KB, so two round trips are spent waiting."""
     assert fastest(64_000, 0.2, 14_000, 0.1) == inf
     assert fastest(64_000, 0.25, 14_000, 0.1) == pytest.approx(3.52e6)
 

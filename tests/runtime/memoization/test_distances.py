@@ -19,7 +19,7 @@ Image = npt.NDArray[Any]
 
 
 def scene(side: int = 224, channels: int = 3, seed: int = 5) -> Image:
-    """A smooth picture from 0 to 1, [1, channels, side, side], as a camera before a wall would see it."""
+    """A smooth image from 0 to 1, [1, channels, side, side], as of a camera in front of a wall."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0, 2, (channels, 3))]
@@ -27,7 +27,7 @@ def scene(side: int = 224, channels: int = 3, seed: int = 5) -> Image:
 
 
 def with_object(image: Image, at: int, side: int = 20) -> Image:
-    """A bright square in the picture."""
+    """A bright square in the image."""
     changed = image.copy()
     changed[..., at : at + side, at : at + side] = 1
     return changed
@@ -44,7 +44,7 @@ def test_noise_of_a_camera_is_below_the_threshold_and_an_object_that_moved_above
     noisy = image + rng.normal(scale=0.02, size=image.shape).astype(np.float32)
     assert 0.001 < between(image, noisy) < 0.005
     assert between(image, with_object(scene(), 60)) > 0.05
-    assert between(image, scene()) > 0.03  # it is gone
+    assert between(image, scene()) > 0.03  # the object is gone
     assert between(image, image + 0.05) > THRESHOLD  # a lamp was switched on
 
 
@@ -101,7 +101,7 @@ def test_measurements_are_compared_one_by_one_each_by_its_own_size() -> None:
     a = np.array([[1e6, 0.5, -3.0, 0.0]])
     assert between(a, a * 1.001) == pytest.approx(0.001, rel=0.01)
     b = a.copy()
-    b[0, 1] = 0.6  # nothing beside the million, and yet another input
+    b[0, 1] = 0.6  # small compared with the million, but a different input
     assert between(a, b) == pytest.approx(1 / 6)
     b[0, 3] = 1e-9
     assert between(a, b) == 1
@@ -171,7 +171,7 @@ def test_a_change_of_units_changes_no_distance(image: Image, shift: float, scale
     image = image.astype(np.float64)
     far = between(image, other)
     scales = sketch({"x": image})["x"].scales()
-    if far > 1e-3 and scales.max() < 1e6:  # beyond, rounding decides
+    if far > 1e-3 and scales.max() < 1e6:  # otherwise rounding decides
         assert between(image * scale + shift, other * scale + shift) == pytest.approx(far, rel=1e-3)
 
 
@@ -180,7 +180,7 @@ def test_from_both_sides_a_distance_differs_by_the_contrasts_only(image: Image, 
     other = image + np.random.default_rng(seed).normal(size=image.shape).astype(np.float32)
     one, two = image[:1, :1], other[:1, :1]
     if one.shape[-1] <= 4:
-        return  # channels, each with a contrast of its own
+        return  # channels, each with its own contrast
     scales = [sketch({"x": x})["x"].scales() for x in (one, two)]
     if max(scales[0][0], scales[1][0]) < 1e6:
         ratio = math.sqrt(scales[0][0] / scales[1][0])

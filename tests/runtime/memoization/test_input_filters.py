@@ -117,6 +117,4 @@ def test_streams_are_bounded_in_number_and_bytes() -> None:
     assert 4 <= len(small) <= 8
     large = InferenceResponse([np.zeros(5000, np.float32)], {}, 0.9)
     small.computed("camera-99", picture(0), ["y"], large, 0.1)
-    assert (
-        judged(small, 0, 0.2, "camera-99").outcome == "computed"
-    )  # it does not fit, and nothing older stays
+    assert judged(small, 0, 0.2, "camera-99").outcome == "computed"  # it does not fit, and no older one stays

@@ -1,4 +1,4 @@
-"""Whether a model answers the same again: asked of the store once, and known after a start without it."""
+"""Whether a model is repeatable: requested from the store once, and known after a start without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which results are cached by their inputs' digest, for how long, and for which clients."""
+"""Which results are cached by their inputs' digest, for how long, and for which requests."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None
     assert cache.find(key(1), 0.8, 1.0)[0] == "hit"
     cache.keep(key(1), response(2, accuracy=0.95), 1.0)
     assert cache.find(key(1), 0.95, 2.0)[0] == "hit"
-    cache.keep(key(1), response(3, accuracy=0.8), 2.0)  # of a fallback: the better one stays
+    cache.keep(key(1), response(3, accuracy=0.8), 2.0)  # of a fallback: the more accurate one stays
     found = cache.find(key(1), 0.8, 3.0)[1]
     assert found is not None
     assert found.outputs[0][0] == 2
-    cache.keep(key(1), response(4, accuracy=0.8), 100.0)  # but not when it is too old
+    cache.keep(key(1), response(4, accuracy=0.8), 100.0)  # but not if it is too old
     assert cache.find(key(1), 0.8, 100.0)[0] == "hit"
 
 

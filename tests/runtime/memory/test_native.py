@@ -1,4 +1,4 @@
-"""Sessions by onnxruntime's C interface: the answers of its Python interface, and others run meanwhile."""
+"""Sessions by onnxruntime's C API: the same results as by its Python API, without blocking other threads."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_others_run_while_a_session_is_made() -> None:
     stop.set()
     other.join()
     assert made.size == len(data)
-    assert during >= 5  # by the Python interface: none or one
+    assert during >= 5  # by the Python API: none or one
 
 
 def test_freed_sessions_give_their_memory_back() -> None:
@@ -134,7 +134,7 @@ def test_freed_sessions_give_their_memory_back() -> None:
     gc.collect()
     before = resident()
     sessions = [Session(data, INPUTS, OUTPUTS) for _ in range(3)]
-    assert resident() > before + len(data)  # what was freed before is used again for some of it
+    assert resident() > before + len(data)  # part of it reuses memory that was freed before
     sessions.clear()
     deadline = time.monotonic() + 20
     while resident() > before + len(data) and time.monotonic() < deadline:

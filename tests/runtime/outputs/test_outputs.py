@@ -1,4 +1,4 @@
-"""What callers get is what onnxruntime gives: outputs without a batch, as many as were found, or none."""
+"""Clients get onnxruntime's outputs: without a batch, as many as were found, or none."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_model_of_many_outputs_gives_each_as_onnxruntime_does(tmp_path: Path) 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["alone", "at the entry node", "over a hop"])
 def test_confidence_is_told_of_the_rows_of_a_batch_only(kind: str, way: str, tmp_path: Path) -> None:
-    """One box in one picture has the shape of one row of classes, whatever the file calls its size."""
+    """One box in one image has the shape of one row of classes, whatever the file's name of the dimension."""
     x = picture(1, [1])
     given = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist()}
     model = counting(kind, exits=True)
@@ -107,7 +107,7 @@ def test_a_fallback_answers_as_onnxruntime_does(kind: str, tmp_path: Path) -> No
 def test_what_has_the_batch_is_checked_against_the_batch(
     hits: list[int], refused: bool, tmp_path: Path
 ) -> None:
-    """The stage behind the hop answers with a row for each that it finds, not with one for each item."""
+    """The stage behind the hop returns a row for each detection, not for each item."""
     x = picture(2, hits)
     given = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist()}
     model, other = counting("a row for each"), counting("boxes")
@@ -115,7 +115,7 @@ def test_what_has_the_batch_is_checked_against_the_batch(
         status, answer = ask(sockets, "POST", "/v2/models/digits/infer", {"inputs": [given]})
     assert status == (503 if refused else 200)
     if refused:
-        assert "y with 3 rows, the request has 2" in answer["error"]
+        assert "y with 3 rows, but the request has 2" in answer["error"]
 
 
 def test_a_hop_that_finds_nothing_is_no_hop_that_fails(tmp_path: Path) -> None:

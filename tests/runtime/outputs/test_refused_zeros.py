@@ -18,7 +18,7 @@ from routed import routed
 
 
 def shares() -> bytes:
-    """A thousand over each whole number, which onnxruntime refuses for 0."""
+    """A thousand divided by each integer, which onnxruntime rejects for 0."""
     nodes = [
         helper.make_node("Mul", ["x", "one"], ["a"]),
         helper.make_node("Cast", ["a"], ["whole"], to=7),

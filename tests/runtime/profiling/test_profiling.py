@@ -1,4 +1,4 @@
-"""What a device's profile says of its segments and exits."""
+"""Segments and exits in a device's profile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from networks import info, model_of
 
 
 class Clock:
-    """A clock that a run moves."""
+    """A clock that a run advances."""
 
     def __init__(self, durations: list[float]) -> None:
         self.now, self._durations, self.runs = 0.0, durations, 0
@@ -33,7 +33,7 @@ class Clock:
 
 
 def test_the_mean_is_over_sustained_runs_with_the_pauses_that_a_quota_causes() -> None:
-    clock = Clock([0.001, 0.001, 0.001, 0.017])  # fast until the quota is spent
+    clock = Clock([0.001, 0.001, 0.001, 0.017])  # fast until the quota is used up
     measured = measure(clock.run, 1.0, clock)
     assert measured.mean == pytest.approx(0.005, rel=0.05)
     assert measured.p95 == pytest.approx(0.017)
@@ -92,7 +92,7 @@ class Cutting:
 
 
 def _shares(first: str) -> bytes:
-    """One over x, or over x and what is added to it, in whole numbers."""
+    """1 / x, or 1 / (x + an addend), in integers."""
     nodes = [
         helper.make_node("Add", ["x", first], ["more"]),
         helper.make_node("Div", ["one", "more"], ["y"]),

@@ -34,7 +34,7 @@ def test_what_was_compressed_is_read(encoding: str, packed: bytes) -> None:
 def test_a_bomb_is_refused_before_it_unfolds() -> None:
     bomb = gzip.compress(bytes(1 << 26))
     assert len(bomb) < 1 << 17
-    with pytest.raises(TooLarge, match="more than 1048576 bytes once decompressed"):
+    with pytest.raises(TooLarge, match="1048576 bytes after decompression"):
         inflate(bomb, "gzip", 1 << 20)
 
 
@@ -47,7 +47,7 @@ def test_what_is_not_one_whole_stream_is_refused(packed: bytes) -> None:
 
 
 def test_an_encoding_that_is_not_read_is_named() -> None:
-    with pytest.raises(UnsupportedEncoding, match='"br" is not read here'):
+    with pytest.raises(UnsupportedEncoding, match='content-encoding: "br" is not supported'):
         inflate(BODY, "br", 1 << 20)
 
 
@@ -79,12 +79,12 @@ def test_what_lies_behind_the_members_is_refused(pieces: list[bytes], behind: by
         inflate(packed + behind, "gzip", 1 << 20)
     with pytest.raises(BadRequest):
         inflate(packed[: -1 - len(behind) % 17], "gzip", 1 << 20)
-    with pytest.raises(BadRequest, match="bytes behind the end of the deflate stream"):
+    with pytest.raises(BadRequest, match="bytes after the end of the deflate stream"):
         inflate(zlib.compress(pieces[0]) * 2, "deflate", 1 << 20)
 
 
 def test_zeros_behind_gzip_are_named() -> None:
-    with pytest.raises(BadRequest, match="8 bytes behind the end of the gzip stream"):
+    with pytest.raises(BadRequest, match="8 bytes after the end of the gzip stream"):
         inflate(gzip.compress(b"1") + bytes(8), "gzip", 100)
 
 

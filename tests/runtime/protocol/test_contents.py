@@ -1,4 +1,4 @@
-"""Values of every datatype, in each form that the protocol has for them."""
+"""Values of every datatype, in each form of the protocol."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ BAD_JSON: dict[str, tuple[str, Any, str]] = {
     "a number for a truth": ("BOOL", [1, 0], "x.data: not BOOL values (1)"),
     "a number for a word": ("BYTES", ["a", 1], "x.data: not BYTES values (1)"),
     "an object": ("FP32", [{}, 1], "x.data: not FP32 values ({})"),
-    "lists and numbers": ("FP32", [[1.0], 2], "x.data: not FP32 values (the lists in it differ"),
-    "no list": ("FP32", 1.0, "x.data: a list of values is expected, not 1.0"),
+    "lists and numbers": ("FP32", [[1.0], 2], "x.data: not FP32 values (nested lists differ"),
+    "no list": ("FP32", 1.0, "x.data: 1.0 is not a list"),
     "half a character": ("BYTES", ["a", "\ud800"], "x.data: byte string 1 is not UTF-8"),
 }
 
@@ -111,7 +111,7 @@ def test_json_that_is_not_of_the_datatype_is_refused(case: str) -> None:
 
 
 BAD_BYTES = {
-    "no room for the lengths": (b"\x01\x00", "x: 2 bytes, but 2 byte strings take at least 8"),
+    "no room for the lengths": (b"\x01\x00", "x: 2 bytes, but 2 byte strings need at least 8"),
     "a word that ends outside": (b"\x01\x00\x00\x00a\xff\xff\xff\xff", "x: byte string 1 ends beyond the 9"),
     "bytes after the last": (b"\x00\x00\x00\x00\x00\x00\x00\x00a", "x: 1 bytes follow byte string 1"),
     "what is not UTF-8": (b"\x00\x00\x00\x00\x01\x00\x00\x00\xff", "x: byte string 1 is not UTF-8"),
@@ -128,9 +128,9 @@ def test_byte_strings_that_do_not_fill_the_shape_are_refused(case: str) -> None:
 
 def test_a_shape_that_no_request_could_fill_is_refused() -> None:
     huge = [1 << 40, 1 << 40]
-    with pytest.raises(BadTensor, match=f"more than a request of {LARGEST_REQUEST} bytes holds"):
+    with pytest.raises(BadTensor, match=rf"x\.shape: .*{LARGEST_REQUEST}"):
         check_shape(_tensor("INT8", -1, -1), huge, "INT8", "x")
-    with pytest.raises(BadTensor, match="more than a request"):
+    with pytest.raises(BadTensor, match=rf"x\.shape: .*{LARGEST_REQUEST}"):
         check_shape(_tensor("BYTES", -1), [LARGEST_REQUEST // 4 + 1], "BYTES", "x")
     assert check_shape(_tensor("INT8", -1), [LARGEST_REQUEST], "INT8", "x") == (LARGEST_REQUEST,)
 
@@ -138,7 +138,7 @@ def test_a_shape_that_no_request_could_fill_is_refused() -> None:
 @pytest.mark.parametrize("shape", [[2], [2, 3, 4], [3, 4], [2, True], [2, 3.0], "ab", None, [0, 3], [-1, 3]])
 def test_a_shape_of_another_model_is_refused(shape: Any) -> None:
     with pytest.raises(
-        BadTensor, match=r"^x\.shape: .* but x has \[-1, 3\], where -1 is any size from 1 on$"
+        BadTensor, match=r"^x\.shape: .* but x has \[-1, 3\], where -1 is any size of 1 or more$"
     ):
         check_shape(_tensor("FP32", -1, 3), shape, "FP32", "x")
 

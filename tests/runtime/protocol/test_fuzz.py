@@ -74,7 +74,7 @@ documents = st.fixed_dictionaries(
 
 
 def _checked(request: DecodedRequest, contract: Contract) -> None:
-    """What was accepted fits the contract exactly."""
+    """Accepted values match the contract exactly."""
     assert request.inputs.keys() == contract.inputs_by_name.keys()
     for name, array in request.inputs.items():
         tensor = contract.inputs_by_name[name]
@@ -97,7 +97,7 @@ def _try(read: Callable[[Contract], DecodedRequest], contract: Contract) -> None
 def _json(document: Any) -> bytes:
     try:
         return orjson.dumps(document)
-    except orjson.JSONEncodeError:  # an integer beyond 64 bits, half a character
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, a lone surrogate
         return repr(document).encode("utf-8", "replace")
 
 
@@ -177,7 +177,7 @@ def test_a_message_in_pieces_is_the_message(message: bytes) -> None:
         whole = pb.ModelInferRequest.FromString(message)
         header = pb.ModelInferRequest.FromString(parts.header)
     except DecodeError:
-        return  # the header is what is refused then, when it is read for the first time
+        return  # then the header is rejected when it is read for the first time
     assert whole.id.encode() == parts.id
     assert list(whole.raw_input_contents) == [bytes(raw) for raw in parts.raw]
     del whole.raw_input_contents[:]
@@ -190,7 +190,7 @@ def test_a_message_in_pieces_is_the_message(message: bytes) -> None:
     st.lists(st.integers(1, 3), min_size=1, max_size=3), st.integers(0, 3), st.integers(-1, 1), st.booleans()
 )
 def test_a_request_by_its_plan_is_the_request(rows: list[int], seed: int, off: int, binary: bool) -> None:
-    """A known header gives what the same header gives when it is new, wrong sizes included."""
+    """A known header gives the same result as a new one, also with wrong sizes."""
     first = np.random.default_rng(seed).normal(size=(rows[0], 2)).astype(np.float32)
     header = _json(
         {

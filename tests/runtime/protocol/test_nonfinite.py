@@ -1,4 +1,4 @@
-"""NaN and infinities in JSON go in and come out as Python, tritonclient and Triton write them."""
+"""NaN and infinities in JSON are read and written as by Python, tritonclient and Triton."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_is_no_float_has_none(datatype: str) -> None:
         ('{"x": ' + "[" * 100_000 + "NaN", "nested too deeply"),
         ('{"x": NaN, "y": ' + "9" * 10_000 + "}", "not JSON"),
         ('\ufeff{"x": NaN}', "not JSON"),
-        ("NaN", "a JSON object is expected, not NaN"),
+        ("NaN", "NaN is not a JSON object"),
     ],
 )
 def test_nothing_else_is_let_in_beside_them(text: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Requests as JSON and in the binary form, good and bad."""
+"""Requests as JSON and in binary form, valid and invalid."""
 
 from __future__ import annotations
 
@@ -57,39 +57,39 @@ def test_a_timeout_is_in_microseconds() -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "an id that is no string": ({"id": 3}, "id: 3 is not a string"),
-    "parameters that are no object": ({"parameters": []}, "parameters: a JSON object is expected, not []"),
-    "a flag that is none": (
+    "an invalid id": ({"id": 3}, "id: 3 is not a string"),
+    "invalid parameters": ({"parameters": []}, "parameters: [] is not a JSON object"),
+    "an invalid flag": (
         {"parameters": {"binary_data_output": 1}},
         "parameters.binary_data_output: 1 is neither true nor false",
     ),
-    "a timeout that is none": (
+    "an invalid timeout": (
         {"parameters": {"timeout": "1s"}},
         'parameters.timeout: "1s" is not a number of',
     ),
-    "outputs that are no list": ({"outputs": {}}, "outputs: {} is not a list"),
+    "invalid outputs": ({"outputs": {}}, "outputs: {} is not a list"),
     "an unknown output": (
         {"outputs": [{"name": "total"}]},
-        'outputs[0].name: "total" is not an output of the model; it has sum, words',
+        'outputs[0].name: "total" is not an output of the model: request sum, words',
     ),
-    "an output that is none": ({"outputs": ["sum"]}, "outputs[0].name: null is not an output of the model"),
+    "an invalid output": ({"outputs": ["sum"]}, "outputs[0].name: null is not an output of the model"),
     "an output twice": (
         {"outputs": [{"name": "sum"}, {"name": "sum"}]},
-        'outputs[1].name: "sum" is asked for twice',
+        'outputs[1].name: "sum" is requested twice',
     ),
     "classification": (
         {"outputs": [{"name": "sum", "parameters": {"classification": 2}}]},
-        "outputs[0].parameters.classification: not offered here; ask for the values",
+        "outputs[0].parameters.classification: not supported",
     ),
     "shared memory": (
         {"inputs": [{**GIVEN, "parameters": {"shared_memory_region": "r"}}, ALSO]},
-        "inputs[0].parameters.shared_memory_region: shared memory is not offered here; send the data",
+        "inputs[0].parameters.shared_memory_region: shared memory is not supported",
     ),
     "an input twice": ({"inputs": [GIVEN, GIVEN, ALSO]}, 'inputs[1].name: "a" is given twice'),
-    "a missing input": ({"inputs": [GIVEN]}, "inputs: b is missing; the model has a, b"),
+    "a missing input": ({"inputs": [GIVEN]}, "inputs: b is missing: send a, b"),
     "data twice": (
         {"inputs": [{**GIVEN, "parameters": {"binary_data_size": 8}}, ALSO]},
-        "inputs[0].data: given beside binary_data_size; send one of the two",
+        "inputs[0].data: given in addition to binary_data_size",
     ),
 }
 
@@ -108,7 +108,7 @@ def test_a_body_of_raw_bytes_alone_is_the_only_input() -> None:
     read = decode_request(body, "0", one)
     assert read.inputs["a"].tolist() == [[0, 1], [2, 3], [4, 5]]
     assert list(read.outputs) == [("sum", True)]
-    with pytest.raises(BadRequest, match=r"^body: 23 bytes, but FP32\[2, 2\] takes 16"):
+    with pytest.raises(BadRequest, match=r"^body: 23 bytes, but FP32\[2, 2\] needs 16"):
         decode_request(body[:-1], "0", one)
     with pytest.raises(BadRequest, match="one input"):
         decode_request(body, "0", CONTRACT)

@@ -1,4 +1,4 @@
-"""What a trial with two items makes of their answers."""
+"""Conclusions of a batch check from the results of two items."""
 
 from __future__ import annotations
 

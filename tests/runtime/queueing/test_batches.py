@@ -1,4 +1,4 @@
-"""Whose turn it is, and who is run along: by deadlines, by what runs take, and by what is known of them."""
+"""The next run and its batch: by deadlines, by durations of runs, and by proven properties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_runtime.inference.batches import PATIENCE, Batch, Experience, Waiting,
 
 
 def experienced(*seconds: float, proven: bool | None = True) -> Experience:
-    """Runs of 1, 2, 4, ... rows took so many seconds."""
+    """Runs of 1, 2, 4, ... rows took these numbers of seconds."""
     known = Experience(proven=proven)
     for power, each in enumerate(seconds):
         known.add(2**power, each)
@@ -88,7 +88,7 @@ def test_only_those_of_one_session_and_one_shape_are_run_together() -> None:
 def test_a_batch_is_as_large_as_the_earliest_deadline_allows_with_a_margin(
     deadline: float, count: int
 ) -> None:
-    """Of a run that takes 10 to 14 ms, 30 % more has to fit."""
+    """A run of 10 to 14 ms must fit with a margin of 30 %."""
     waiting = [ask(deadline=deadline), *(ask(deadline=9.0, arrival=i) for i in range(1, 9))]
     assert len(next_batch(waiting, 1.0).chosen) == count
 
@@ -108,7 +108,7 @@ def test_one_that_is_late_anyway_does_not_keep_others_from_a_batch() -> None:
 
 
 def test_runs_of_what_is_late_keep_short_for_those_who_may_come() -> None:
-    """A quarter of the 64 ms that requests are given has room for four in 12 ms, and their margin."""
+    """A quarter of the requests' 64 ms is enough for four in 12 ms, with their margin."""
     waiting = [ask(deadline=0.064 + i / 100, arrival=i / 100) for i in range(9)]
     assert len(next_batch(waiting, 1.0).chosen) == 4
     waiting = [ask(deadline=0.2 + i / 100, arrival=i / 100) for i in range(9)]
@@ -171,7 +171,7 @@ def test_a_run_that_varies_gets_four_of_its_deviations() -> None:
     assert known.mean(1) == pytest.approx(0.010, abs=0.0005)
     assert known.most(1) == pytest.approx(0.0185, abs=0.001)
     known.add(2, 0.010)
-    assert known.most(2) == pytest.approx(0.0185, abs=0.001)  # as much as those of one row
+    assert known.most(2) == pytest.approx(0.0185, abs=0.001)  # the deviation of one row
 
 
 def test_a_stalled_run_counts_as_two_and_what_stays_slow_is_followed() -> None:

@@ -1,4 +1,4 @@
-"""A placement's inferences: with the threads that were granted, by their request's deadline, in batches."""
+"""Inferences of a placement: with the granted threads, by deadlines, in batches."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
             buckets = dict(re.findall(r'edge_batch_size_bucket\{le="([\d.]+)",service="m"\} (\S+)', text))
             if buckets["4.0"] != buckets["2.0"]:
                 break
-    assert buckets["64.0"] == buckets["4.0"]  # none is larger than it may be
+    assert buckets["64.0"] == buckets["4.0"]  # no batch exceeds the limit
     await generations.close()
 
 
@@ -116,7 +116,7 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
 async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The trial accepts everything, so the graph alone decides; a restart from the disk decides the same."""
+    """The batch check accepts everything, so the graph alone decides; also after a restart from the disk."""
     caplog.set_level("INFO")
     monkeypatch.setattr(runners, "same_results", lambda apart, together: True)
     monkeypatch.setattr(runners, "INLINE", 0.0)
@@ -130,7 +130,7 @@ async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
     keeps = parts[0] in mixing.KEEPING
     text = metrics.exposition().decode()
     assert f'edge_sessions{{requests="alone",service="m"}} {0 if keeps else 1}.0' in text
-    said = [r.getMessage() for r in caplog.records if "requests run alone" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "requests are not batched" in r.getMessage()]
     assert len(said) == (0 if keeps else 1)
     alone = Session(model)
     rows = [

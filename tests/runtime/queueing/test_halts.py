@@ -1,4 +1,4 @@
-"""Runs that do not end by themselves end with their client, and waiting requests get a response."""
+"""Runs that never finish end with their client, and waiting requests get a response."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def written(n: int) -> dict[str, Array]:
 
 
 def by_contract(model: bytes) -> Session:
-    """By onnxruntime's C interface."""
+    """By onnxruntime's C API."""
     described = Session(model)
     return Session(model, described.inputs, described.outputs)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - nobody tells
+        while not condition():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.001)
 
 
@@ -92,13 +92,13 @@ async def test_inputs_larger_than_any_that_was_measured_keep_the_event_loop_free
     session.took(shapes_of({"x": one}), 1e-6)
     session.seconds = 1e-6
     await runner.run(session, {"x": one})
-    assert waits == []  # of this size one was measured
+    assert waits == []  # one of this size was measured
     await runner.run(session, {"x": many})
     assert len(waits) == 1
     session.seconds = 1e-6
     session.took(
         shapes_of({"x": many}), 10.0
-    )  # which makes what such inputs take on average more than a short run
+    )  # raises the mean time for such inputs above that of a short run
     session.seconds = 1e-6
     await runner.run(session, {"x": many})
     assert len(waits) == 2
@@ -196,7 +196,7 @@ def test_bytes_that_are_no_model_are_no_promise_and_no_error(data: bytes) -> Non
 
 
 class Stuck(Session):
-    """Is in one operator until it is let go, whatever anybody wants."""
+    """Stays in one operator until it is released, regardless of halts."""
 
     def __init__(self) -> None:
         super().__init__(stackable.dense())
@@ -239,7 +239,7 @@ async def test_at_the_end_all_who_wait_are_told_whatever_the_thread_is_in() -> N
     runner.end()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in found] == [NotReady] * 4
-    assert "going down" in str(found[0])
+    assert "shutting down" in str(found[0])
     with pytest.raises(NotReady):
         await runner.run(session, item())
     session.gate.set()
@@ -258,7 +258,7 @@ async def test_at_the_end_a_run_that_can_be_ended_is() -> None:
 
 
 class Tried(Session):
-    """Takes the made-up inputs of a trial for a reason to go on forever."""
+    """Never returns for the synthetic inputs of a batch check."""
 
     def __init__(self) -> None:
         super().__init__(stackable.dense())
@@ -291,7 +291,7 @@ async def test_a_trial_on_made_up_inputs_does_not_keep_the_thread() -> None:
 
 @pytest.mark.parametrize("limit", [0.2, 60.0])
 def test_a_model_that_is_endless_on_zeros_ends_its_warm_up(limit: float) -> None:
-    """In time, or when it is told to."""
+    """In time, or when it is halted."""
     session, halt = Session(endless.endless_on_zeros()), Halt()
     if limit == 60.0:
         threading.Timer(0.2, halt.now).start()

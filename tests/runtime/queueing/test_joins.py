@@ -1,6 +1,6 @@
-"""Many callers at once, whatever the network does with rows: each gets what its own run would give.
+"""Many concurrent clients get the results of their own runs, for networks of any kind.
 
-The trial is made to accept everything here, so that what is tested is the proof from the graph.
+The batch check accepts everything here, so that the proof from the graph is tested.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CALLERS, TURNS = 10, 3
 
 
 class Counted(Session):
-    """A session that tells how many rows each of its runs had."""
+    """A session that records the rows of each run."""
 
     def __init__(self, model: bytes, given: str = "x") -> None:
         super().__init__(model)
         self.rows: list[int] = []
         self._given = given
-        self.seconds = 1.0  # not one for the event loop
+        self.seconds = 1.0  # too long for the event loop
 
     def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
         self.rows.append(len(feeds[self._given]))
@@ -56,7 +56,7 @@ def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
 def answers(
     model: bytes, sizes: Sequence[int], names: Sequence[str] | None = None
 ) -> tuple[list[list[Array]], list[list[Array]], list[int]]:
-    """What callers with so many rows each got at once, what each gets alone, and the rows of each run."""
+    """Results of concurrent clients with so many rows each, their results alone, and the rows of each run."""
     session, alone = Counted(model), Session(model)
     feeds = [
         {"x": np.random.default_rng(i).normal(size=(size, 4, 6)).astype(np.float32)}
@@ -80,7 +80,7 @@ def answers(
 
 
 def same(found: Sequence[Array], expected: Sequence[Array]) -> bool:
-    """Whole numbers bit for bit, floats as far as the size of a batch changes them."""
+    """Integers bitwise, floats up to the effect of the batch size."""
     return all(
         f.shape == e.shape
         and f.dtype == e.dtype
@@ -114,7 +114,7 @@ def test_callers_of_a_network_that_keeps_rows_apart_share_runs_and_get_their_own
 
 @pytest.mark.parametrize("part", mixing.MIXING)
 def test_a_part_that_mixes_rows_is_run_alone_with_outputs_of_both_kinds(part: str) -> None:
-    """Here the trial would accept, and each output's first dimension is called as the inputs' is."""
+    """The batch check would accept, and each output's first dimension has the name of the inputs'."""
     sizes = [1, 2, 1, 1, 3, 1]
     found, expected, rows = answers(mixing.network([part], numbered=True), sizes)
     assert sorted(rows) == sorted(sizes * TURNS)
@@ -129,7 +129,7 @@ def test_requests_without_rows_are_run_alone() -> None:
 
 
 def layer(start: str, end: str, seed: int) -> bytes:
-    """[N, 8] to [N, 8], bent."""
+    """[N, 8] to [N, 8] with an activation."""
     weight = numpy_helper.from_array(
         np.random.default_rng(seed).normal(scale=2, size=(8, 8)).astype(np.float32), "w"
     )
@@ -141,7 +141,7 @@ def layer(start: str, end: str, seed: int) -> bytes:
 
 
 async def test_requests_batched_together_leave_at_the_exits_that_they_would_alone() -> None:
-    """Confidence is that of a caller's own rows, the least sure of them, whoever shares the runs."""
+    """The confidence is that of the client's own rows, the minimum of them, whatever shares the batch."""
     sessions = {
         "trunk": Counted(layer("x", "t", 1), "x"),
         "branch": Counted(layer("t", "early", 2), "t"),
@@ -192,7 +192,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
 def test_what_is_kept_of_shared_runs_is_each_callers_own(
     network: tuple[list[str], bytes], asks: list[int]
 ) -> None:
-    """Callers come at once, some with the same input as others, before a cache that gives answers again."""
+    """Concurrent clients, some with equal inputs, in front of a cache."""
     parts, model = network
     session, alone = Counted(model), Session(model)
     names = [t.name for t in session.outputs]

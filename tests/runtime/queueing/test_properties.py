@@ -14,7 +14,7 @@ LARGEST = 8
 
 @st.composite
 def experiences(draw: st.DrawFn) -> Experience:
-    """Runs as long as they were every time, whether several at once save anything or not."""
+    """Runs take the same time each time, with or without savings in batches."""
     known = Experience(proven=draw(st.sampled_from([True, True, True, False, None])))
     seconds = draw(st.floats(0.001, 0.1))
     known.add(1, seconds)
@@ -38,7 +38,7 @@ def queues(draw: st.DrawFn) -> list[Waiting]:
 
 
 def one_by_one(waiting: list[Waiting]) -> set[int]:
-    """Who is in time when all are run alone by their deadlines, by what runs take on average."""
+    """Requests in time if all run alone by their deadlines, with mean durations."""
     now, found = 0.0, set()
     for i in sorted(range(len(waiting)), key=lambda i: (waiting[i].deadline, waiting[i].arrival)):
         now += waiting[i].known.mean(waiting[i].rows)
@@ -48,7 +48,7 @@ def one_by_one(waiting: list[Waiting]) -> set[int]:
 
 
 def batched(waiting: list[Waiting], largest: int, curious: bool = False) -> tuple[list[int], set[int]]:
-    """The order in which all are run, and who is in time, when a batch takes the most that it should."""
+    """The order of all runs, and the requests in time, if each batch takes its maximum."""
     now, order, found, left = 0.0, [], set(), list(range(len(waiting)))
     while left:
         batch = next_batch([waiting[i] for i in left], now, largest, curious=curious)

@@ -20,13 +20,13 @@ from edge_runtime.tensors import Array
 
 
 class Gated(Session):
-    """A session whose runs wait to be let go, and which tells how many rows each run had."""
+    """A session whose runs wait until they are released, and which records the rows of each run."""
 
     def __init__(self, model: bytes, verdict: ProvenProperties | None = None) -> None:
         super().__init__(model, proven=verdict)
         self.gate = threading.Event()
         self.rows: list[int] = []
-        self.seconds = 1.0  # not one for the event loop
+        self.seconds = 1.0  # too long for the event loop
 
     def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
         self.rows.append(len(feeds["x"]))
@@ -35,7 +35,7 @@ class Gated(Session):
 
 
 def trusted(runner: Runner, session: Session) -> Experience:
-    """The runner takes it that eight of the session's items take about as long as one."""
+    """Makes the runner assume that eight of the session's items take about as long as one."""
     known = runner._known[session] = Experience(proven=True)
     for rows in (1, 2, 4, 8):
         known.add(rows, 1.0)
@@ -49,14 +49,14 @@ def item(seed: int, rows: int = 1) -> dict[str, Array]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
+        while not condition():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.001)
 
 
 async def behind_a_run(
     runner: Runner, session: Gated, asks: Sequence[Any]
 ) -> tuple[list[asyncio.Task[list[Array]]], asyncio.Task[list[Array]]]:
-    """Everything waits while a first run is held up."""
+    """All requests wait while a first run is held."""
     first = asyncio.create_task(runner.run(session, item(999)))
     await until(lambda: session.rows == [1])
     tasks = [asyncio.create_task(ask) for ask in asks]
@@ -74,7 +74,7 @@ async def test_what_waits_is_run_together_and_answered_as_if_alone() -> None:
     for each, found in zip(feeds, await asyncio.gather(*tasks), strict=True):
         np.testing.assert_allclose(found[0], alone.run(each)[0], rtol=1e-5, atol=1e-5)
         assert found[0].shape == each["x"].shape
-        assert found[0].base is not None  # a view of what the one run answered
+        assert found[0].base is not None  # a view of the result of one run
     await first
     assert session.rows == [1, 8]
     assert [len(each) for each in waits] == [1, 7]
@@ -140,10 +140,10 @@ TEMPERS = pytest.mark.parametrize(
 
 
 async def asked_at_once(session: Gated) -> bool | None:
-    """Whether the runner takes the session's items to be kept apart after many have asked at once."""
+    """Whether the runner considers the session's items separate after many concurrent requests."""
     runner = Runner()
     session.gate.set()
-    same = item(5, 4 if session.inputs[0].shape[0] == 4 else 1)  # it must not be hidden by this
+    same = item(5, 4 if session.inputs[0].shape[0] == 4 else 1)  # this must not hide it
     for _ in range(20):
         await asyncio.gather(*(runner.run(session, same) for _ in range(4)))
         session.seconds = 1.0
@@ -168,7 +168,7 @@ async def test_a_trial_finds_what_a_proof_was_wrong_about(network: bytes, togeth
     rows = 4 if session.inputs[0].shape[0] == 4 else 1
     assert await asked_at_once(session) is together
     if not together:
-        assert sorted(session.rows)[-2:] in ([rows, rows], [1, 2], [4, 8])  # the trial, at most
+        assert sorted(session.rows)[-2:] in ([rows, rows], [1, 2], [4, 8])  # at most the batch check
 
 
 async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
@@ -183,7 +183,7 @@ async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
         for i, each in enumerate(found):
             np.testing.assert_allclose(each[0], described.run(item(i))[0], rtol=1e-5, atol=1e-5)
     assert known.proven
-    assert known.largest > 2  # more than the trial had
+    assert known.largest > 2  # more than in the batch check
     runner.close()
 
 
@@ -191,7 +191,7 @@ async def test_whole_numbers_are_tried_with_those_that_came() -> None:
     runner, session = Runner(), Gated(stackable.ids())
     session.gate.set()
     known = runner._known[session] = Experience(1.0)
-    alike = np.full((1, stackable.WIDTH), 7, np.int64)  # which tells nothing
+    alike = np.full((1, stackable.WIDTH), 7, np.int64)  # without information
     mixed = np.arange(stackable.WIDTH, dtype=np.int64).reshape(1, -1) % 16
     verdicts = []
     for values in (alike, mixed):
@@ -217,13 +217,13 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each).__name__ for each in found] == ["list", "list", "BadTensor", "list", "list"]
     assert session.rows == [1, 5, 1, 1, 1, 1, 1]
-    assert known.proven  # it was the request's fault
+    assert known.proven  # the request was invalid
     await first
     runner.close()
 
 
 async def test_values_that_hide_the_answer_win_no_trust() -> None:
-    """Whoever sends them first must not get the items of a model that mixes them stacked."""
+    """For any first client, items of a model that mixes them must not be batched."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
         network = stackable.normalising() if trials == 0 else stackable.overflowing()
         runner, session = Runner(), Gated(network, ProvenProperties())
@@ -241,7 +241,7 @@ async def test_values_that_hide_the_answer_win_no_trust() -> None:
 
 
 class Crowded(Gated):
-    """Has no room for two."""
+    """Only fits one item."""
 
     def run(self, feeds: Any, names: Any = None, halt: Halt | None = None) -> list[Array]:
         found = super().run(feeds, names, halt)
@@ -278,7 +278,7 @@ async def test_who_left_while_waiting_is_not_run() -> None:
 
 
 class Slow(Gated):
-    """Holds runs of several up once more, and keeps what can end them."""
+    """Holds runs of several again, and keeps their halts."""
 
     def __init__(self, model: bytes) -> None:
         super().__init__(model)
@@ -312,7 +312,7 @@ async def test_a_batch_ends_early_only_when_all_its_callers_have_left(everyone: 
     found = await asyncio.gather(*tasks, return_exceptions=True)
     kinds = [asyncio.CancelledError] * 2 + [asyncio.CancelledError if everyone else list]
     assert [type(each) for each in found] == kinds
-    assert session.rows == [1, 3]  # none is run again
+    assert session.rows == [1, 3]  # none runs again
     runner.close()
 
 

@@ -1,4 +1,4 @@
-"""A server under many callers at once: right answers, in batches when it may, and metrics that say so."""
+"""A server with many concurrent clients: correct results, batches where allowed, and metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def infer(port: int, rows: Array) -> Array:
 
 
 def sizes(port: int) -> tuple[int, int]:
-    """Requests that ran on the thread, and the runs that it took."""
+    """Number of requests on the thread, and number of runs."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
         text = response.read().decode()
     found = [re.search(rf'edge_batch_size_{what}{{service="m"}} (\S+)', text) for what in ("sum", "count")]
@@ -102,7 +102,7 @@ def test_a_head_is_due_so_that_what_lies_behind_it_fits() -> None:
     assert usable(1.0) == pytest.approx(0.92)
     assert usable(0.004) == pytest.approx(0.003)
     assert head_due(0.1, 0.03) == pytest.approx(0.062)
-    assert head_due(0.1, 0.2) == pytest.approx(0.046)  # that cannot fit: half
+    assert head_due(0.1, 0.2) == pytest.approx(0.046)  # cannot fit: half
     assert head_due(0.1, -1.0) == pytest.approx(0.092)
 
 
@@ -112,7 +112,7 @@ def _tasks() -> int:
 
 @pytest.mark.parametrize(("granted", "more"), [(0.1, 0), (0.9, 0), (1.9, 0), (2.0, 1), (3.5, 2)])
 def test_a_session_starts_as_many_threads_as_the_quota_keeps_busy(granted: float, more: int) -> None:
-    """The caller's own is one of them."""
+    """The client's own is one of them."""
     model, before = stackable.dense(), _tasks()
     session = Session(model, threads=threads(granted))
     assert _tasks() - before == more
@@ -122,12 +122,12 @@ def test_a_session_starts_as_many_threads_as_the_quota_keeps_busy(granted: float
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--max-batch", "0"], "argument --max-batch: 0 is less than 1"),
-        (["--max-batch", "many"], 'argument --max-batch: "many" is no whole number; write 1 or more'),
-        (["--threads", "-2"], "argument --threads: -2 is less than 1"),
+        (["--max-batch", "0"], 'argument --max-batch: "0" is less than 1'),
+        (["--max-batch", "many"], 'argument --max-batch: "many" is not a whole number'),
+        (["--threads", "-2"], 'argument --threads: "-2" is less than 1'),
         (["--stuck-after", "30"], "argument --stuck-after: 30 has no unit"),
-        (["--grace", "2h"], "argument --grace: 2h is not between 0 and 3600 s"),
-        (["--grace", "0s"], "argument --grace: 0s is not between 0 and 3600 s"),
+        (["--grace", "2h"], 'argument --grace: "2h" is not between 0 and 3600 s'),
+        (["--grace", "0s"], 'argument --grace: "0s" is not between 0 and 3600 s'),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "serve"])
@@ -150,4 +150,4 @@ def test_the_environment_is_refused_as_the_flag_is(
     monkeypatch.setenv("EDGE_MAX_BATCH", "no")
     with pytest.raises(SystemExit):
         main(["serve", "model.onnx"])
-    assert 'argument --max-batch: "no" is no whole number; write 1 or more' in capsys.readouterr().err
+    assert 'argument --max-batch: "no" is not a whole number' in capsys.readouterr().err

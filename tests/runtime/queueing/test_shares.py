@@ -1,4 +1,4 @@
-"""The share of requests in time with random arrivals, decided over a simulated thread."""
+"""The share of requests in time with random arrivals, simulated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNT = 3000
 
 
 def share(load: float, largest: int, deadline: float, seconds: Callable[[int], float]) -> float:
-    """Of requests that come at `load` times the rate of single runs, those answered within the deadline."""
+    """The share of requests in time that arrive at `load` times the rate of single runs."""
     rng, known = random.Random(1), Experience(proven=True)
     known.add(1, seconds(1))
     known.add(2, seconds(2))
@@ -42,12 +42,12 @@ def share(load: float, largest: int, deadline: float, seconds: Callable[[int], f
 
 
 def memoization(rows: int) -> float:
-    """Four fifths of a single run are the weights' way from memory."""
+    """Four fifths of a single run are the time to read the weights from memory."""
     return 0.0016 + 0.0004 * rows
 
 
 def dear(rows: int) -> float:
-    """Nothing is saved."""
+    """Batches save nothing."""
     return 0.002 * rows
 
 

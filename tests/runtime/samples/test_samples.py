@@ -1,4 +1,4 @@
-"""What a model is measured on: what is given of its inputs, and what is made up and said to be."""
+"""Inputs on which a model is measured: given ones, and assumed ones that are reported."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_sample_has_as_many_rows_as_its_shape_says(tmp_path: Path) -> None:
     assert [feed["images"].shape for feed in samples.feeds] == [(2, 3, 2, 2)] * 3
     assert shapes(samples)["words"] == (2, 2)
     assert refusal("--samples", f"{tmp_path}/s.npz", "--shape", "images=4x3x2x2").startswith(
-        f"--samples {tmp_path}/s.npz: images: 6 rows do not divide into samples of 4"
+        f"--samples {tmp_path}/s.npz: images: 6 rows are not a multiple of the sample's 4"
     )
 
 
@@ -135,24 +135,24 @@ def test_of_many_samples_some_are_used_that_lie_far_apart(tmp_path: Path) -> Non
 BAD = {
     "an input that there is not": (
         ["--shape", "image=1x3x8x8"],
-        '--shape: "image" is not an input of the model; it has images, rate, words, mask',
+        '--shape: "image" is not an input of the model: use images, rate, words, mask',
     ),
-    "values of no input": (["--input", "x=1"], '--input: "x" is not an input of the model; it has images'),
+    "values of no input": (["--input", "x=1"], '--input: "x" is not an input of the model: use images'),
     "too few dimensions": (
         ["--shape", "images=3x8x8"],
         "--shape images=3x8x8: 3 dimensions, but images has 4",
     ),
     "another fixed size": (
         ["--shape", "images=1x4x8x8"],
-        "--shape images=1x4x8x8: dimension 1 is 4, the model fixes it at 3; write 3",
+        "--shape images=1x4x8x8: dimension 1 is 4, but fixed to 3",
     ),
     "more than there is room for": (
         ["--shape", "images=1x3x99999999x99999999"],
-        "--shape images=1x3x99999999x99999999: more than 4 GiB",
+        "--shape images=1x3x99999999x99999999: larger than 4 GiB",
     ),
-    "a shape twice": (["--shape", "mask=1x1", "--shape", "mask=2x2"], "--shape: mask is given twice"),
-    "another datatype": (["--input", "rate=1.5"], "--input rate=1.5: not INT64 values (1.5); write"),
-    "a word": (["--input", "rate=fast"], '--input rate=fast: not INT64 values ("fast"); write'),
+    "a shape twice": (["--shape", "mask=1x1", "--shape", "mask=2x2"], '--shape: "mask" is given twice'),
+    "another datatype": (["--input", "rate=1.5"], "--input rate=1.5: not INT64 values (1.5): write"),
+    "a word": (["--input", "rate=fast"], '--input rate=fast: not INT64 values ("fast"): write'),
     "a number that is too large": (["--input", "rate=1e30"], "--input rate=1e30: not INT64 values"),
     "a list of another rank": (
         ["--input", "mask=[true]"],
@@ -160,9 +160,9 @@ BAD = {
     ),
     "lists too deep": (
         ["--input", f"mask={'[' * 5000}"],
-        f"--input mask={'[' * 80}: lists too deep to be read; give it as @FILE.npy",
+        f"--input mask={'[' * 80}: the lists are nested too deeply",
     ),
-    "a ragged list": (["--input", "mask=[[true],[]]"], "--input mask=[[true],[]]: the lists in it differ"),
+    "a ragged list": (["--input", "mask=[[true],[]]"], "--input mask=[[true],[]]: nested lists differ"),
     "two shapes": (
         ["--input", "mask=[[true]]", "--shape", "mask=2x2"],
         "--input mask=[[true]]: its shape is [1, 1], but --shape mask=2x2 is given, too",
@@ -198,13 +198,13 @@ def test_a_flag_of_another_form_is_refused_with_an_example(flag: str) -> None:
 
 ONE = np.zeros((1, 3, 2, 2), np.float32)
 FILES: dict[str, tuple[dict[str, Any], str]] = {
-    "another name": ({"image": ONE}, '"image" is not an input of the model; it has images'),
-    "another datatype": ({"images": ONE.astype(float)}, "float64 values, but images has FP32; save it after"),
-    "another size": ({"images": np.zeros((2, 4, 2, 2), np.float32)}, "dimension 1 is 4, the model fixes it"),
+    "another name": ({"image": ONE}, '"image" is not an input of the model: use images'),
+    "another datatype": ({"images": ONE.astype(float)}, "float64 values, but images has FP32: save it after"),
+    "another size": ({"images": np.zeros((2, 4, 2, 2), np.float32)}, "dimension 1 is 4, but fixed to 3"),
     "another rank": ({"images": np.zeros((2, 2), np.float32)}, "2 dimensions, but images has 4"),
     "unequal counts": ({"images": ONE.repeat(3, 0), "mask": np.zeros((2, 1, 1), bool)}, "equally many"),
-    "no arrays": ({}, "it holds no arrays"),
-    "no rows": ({"images": ONE[:0]}, "images: it holds no rows; give at least one"),
+    "no arrays": ({}, "contains no arrays"),
+    "no rows": ({"images": ONE[:0]}, "images: has no rows"),
     "objects": ({"images": np.array([None])}, "images cannot be read"),
 }
 
@@ -223,17 +223,17 @@ def test_samples_that_are_no_arrays_are_refused(member: str, tmp_path: Path) -> 
     with zipfile.ZipFile(tmp_path / "s.npz", "w") as file:
         file.writestr(member, "words")
     said = refusal("--samples", f"{tmp_path}/s.npz")
-    assert said.startswith(f"--samples {tmp_path}/s.npz: images is not an array; write it by numpy.savez")
+    assert said.startswith(f"--samples {tmp_path}/s.npz: images is not an array: write it by numpy.savez")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_text("no arrays")
     np.save(tmp_path / "one.npy", ONE)
     np.savez(tmp_path / "many.npz", images=ONE)
-    assert "is not a file of plain arrays; write it by numpy.savez" in refusal(
+    assert "is not a file of plain arrays: write it by numpy.savez" in refusal(
         "--samples", f"{tmp_path}/junk"
     )
-    assert "is not a file of plain arrays; write it by numpy.save" in refusal(
+    assert "is not a file of plain arrays: write it by numpy.save" in refusal(
         "--input", f"mask=@{tmp_path}/junk"
     )
     assert "one array without the name" in refusal("--samples", f"{tmp_path}/one.npy")

@@ -1,4 +1,4 @@
-"""A model store, a far runtime, a link that can fail, and an edge runtime: all real, all on loopback."""
+"""A model store, a remote runtime, a link that can fail, and an edge runtime: all real, all on loopback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PORTS = itertools.count(20000 + os.getpid() % 8000)
 
 
 def free_port() -> int:
-    """A port to listen on; not from the range of which the machine takes those of connections."""
+    """A port to listen on, outside of the range that the machine uses for connections."""
     while True:
         port = next(_PORTS)
         with socket.socket() as sock, suppress(OSError):
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 20.0) -> None:
-    """Waits for a condition; when it does not come true in time, says how things stood."""
+    """Waits for a condition; on a timeout, shows the state."""
     deadline, pause = time.monotonic() + within, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"not so within {within} s: {what()}"
@@ -54,9 +54,9 @@ def call(method: str, url: str, body: object = None) -> Any:
 
 
 class FaultyLink:
-    """A relay to one port that can hang, refuse, break off or tear an answer in two.
+    """A proxy to one port that can hang, refuse, close or truncate a response.
 
-    `rate` is bytes a second, None for no limit. `delay` is how many seconds answers are held back.
+    `rate` is bytes a second, None for no limit. `delay` is how many seconds responses are delayed.
     """
 
     def __init__(self, target: int) -> None:
@@ -132,7 +132,7 @@ async def _ask(port: int, image: Any, count: int, rate: float, patience: float |
 
 
 class Stack:
-    """An edge runtime whose far stage runs behind a link that can fail."""
+    """An edge runtime whose remote stage is behind a link that can fail."""
 
     def __init__(self, folder: Path, store: str, metadata: Document, stack: ExitStack) -> None:
         self.folder, self.store, self.metadata, self._stack = folder, store, metadata, stack
@@ -211,7 +211,7 @@ class Stack:
         }
 
     def start(self, placement: Document) -> None:
-        """The relays, the far runtime that serves the tail, and the edge runtime."""
+        """The proxies, the remote runtime that serves the tail, and the edge runtime."""
         self._stack.enter_context(in_thread(self.hop.main))
         self._stack.enter_context(in_thread(self.probe.main))
         tails = [s for r in placement["spec"]["routes"] for s in r["stages"] if "address" in s]
@@ -220,12 +220,12 @@ class Stack:
         self.start_edge(placement)
 
     def start_edge(self, placement: Document | None, store: str | None = None) -> None:
-        """The edge runtime alone; without a placement it has only what it kept on disk."""
+        """The edge runtime alone; without a placement it has only its disk."""
         self._edge = self._stack.enter_context(ExitStack())
         self._serve("digits", self.http, self.grpc, placement, self._edge, store)
 
     def stop_edge(self) -> None:
-        """As SIGTERM does."""
+        """Stops like SIGTERM does."""
         self._edge.close()
 
     def _far_placement(self, tail: Document) -> Document:
@@ -292,11 +292,11 @@ class Stack:
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
     def wait(self, condition: Callable[[], bool], within: float) -> None:
-        """Waits for a condition; says which metrics there were when it does not come true."""
+        """Waits for a condition; on a timeout, shows the metrics."""
         wait_until(condition, self.metrics, within)
 
     def infer(self, image: Any) -> Document:
-        """One request as JSON, the way curl would."""
+        """One request as JSON, like curl's."""
         given = {
             "name": "image",
             "shape": list(image.shape),
@@ -309,11 +309,11 @@ class Stack:
         return answer
 
     def ask(self, image: Any, count: int, rate: float, patience: float | None = None) -> list[Reply]:
-        """So many requests, one each 1/rate seconds whether or not earlier ones are answered."""
+        """This many requests, one each 1/rate seconds without waiting for earlier responses."""
         return asyncio.run(_ask(self.http, image, count, rate, patience))
 
     def wait_for_route(self, image: Any, route: str, within: float = 20.0) -> None:
-        """Asks until this route answers."""
+        """Sends requests until this route responds."""
         seen: list[str] = []
 
         def answered() -> bool:
@@ -353,7 +353,7 @@ def stack(tmp_path: Path, store: str, metadata: Document) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, store: str, metadata: Document) -> Iterator[Stack]:
-    """Serving the full model at this node, for tests that change nothing."""
+    """Serves the full model at this node, for tests that change nothing."""
     with ExitStack() as cleanup:
         stack = Stack(tmp_path_factory.mktemp("served"), store, metadata, cleanup)
         stack.start(stack.placement(stack.local("final")))

@@ -13,8 +13,8 @@ import tritonclient.grpc as grpcclient
 
 Stack = Any
 Reply = Any
-SLO = 0.8  # its reserve of 8 % covers the moments at which a busy machine runs none of the test's threads
-IN_TIME = 0.98  # for a machine with other work on it
+SLO = 0.8  # its reserve of 8 % covers times at which a busy machine runs none of the test's threads
+IN_TIME = 0.98  # on a machine with other load
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def image() -> Any:
 
 @pytest.fixture
 def split(stack: Stack, image: Any) -> Stack:
-    """Serving through the link, with a deadline of 800 ms."""
+    """Serves through the link, with a deadline of 800 ms."""
     stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), latency="800ms"))
     stack.wait_for_route(image, "final@pool1")
     return stack
@@ -32,7 +32,7 @@ def split(stack: Stack, image: Any) -> Stack:
 
 @contextmanager
 def changing(steps: Sequence[Any], stack: Stack) -> Iterator[None]:
-    """Takes a step each time that the runtime has answered 150 more requests."""
+    """Takes a step after every further 150 responses of the runtime."""
     stop = threading.Event()
 
     def work() -> None:
@@ -68,7 +68,7 @@ def test_a_hop_that_fails_under_load_costs_no_deadline_and_no_error(
         replies = split.ask(image, 600, 150)
     assert _in_time(replies) >= IN_TIME
     assert {r.parameters["exit"] for r in replies} >= {"exit1", "final"}
-    assert split.hop.taken < 400  # the others did not even try
+    assert split.hop.taken < 400  # the others did not try it
 
 
 def test_thousands_of_requests_before_and_behind_a_hung_hop_are_in_time(split: Stack, image: Any) -> None:
@@ -80,7 +80,7 @@ def test_thousands_of_requests_before_and_behind_a_hung_hop_are_in_time(split: S
     assert _in_time(replies) >= IN_TIME
     late = [r for r in replies if r.parameters["route"] == "exit1@local"]
     assert len(late) > 2000
-    # The answer of each route is its own: none is of another.
+    # The result of each route is its own, never that of another.
     assert len({(r.parameters["route"], r.data) for r in replies}) == 2
 
 

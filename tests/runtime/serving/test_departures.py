@@ -1,4 +1,4 @@
-"""A run that does not end by itself, beyond a hop: it ends with the entry node's caller, or with its time."""
+"""A run behind a hop that never finishes ends with the entry node's client, or with its timeout."""
 
 from __future__ import annotations
 

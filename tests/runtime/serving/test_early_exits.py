@@ -1,4 +1,4 @@
-"""Confident inputs leave early at the node itself; the others get the answer that they would have had."""
+"""Confident inputs leave early at the node itself; the others get the same result as without early exits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_an_input_of_which_no_exit_is_sure_goes_all_the_way() -> None:
 
 
 async def test_a_branch_is_left_out_when_the_rest_would_be_late_for_it() -> None:
-    # Left: 35 ms. The first branch needs 10 and what follows it 30: no. The second 10 and 20: yes.
+    # 35 ms remain. The first branch needs 10 and the rest 30: skipped. The second 10 and 20: evaluated.
     runs: list[str] = []
     branched = _branched(seconds=0.01, rest=0.02)
     await run_until_confident(branched, {"image": IMAGE}, 0.9, _runner(runs, e1=SURE, e2=SURE), lambda: 0.035)

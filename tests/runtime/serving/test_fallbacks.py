@@ -74,7 +74,7 @@ async def test_a_fallback_starts_in_time_or_when_it_is_needed_and_only_once() ->
 
     early = DeferredFallback(work)
     early.start_in(0.001)
-    while not begun:  # noqa: ASYNC110 - nobody tells
+    while not begun:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.001)
     assert (await early.result()).shape == (1,)
     late = DeferredFallback(work)
@@ -115,7 +115,7 @@ def test_a_run_that_is_halted_ends(chain_model: bytes, image: Any) -> None:
 
 
 class _Link:
-    """A link that is up and fast, as far as anyone knows."""
+    """A link that is up and fast, by the current estimate."""
 
     def view(self) -> LinkView:
         return LinkView(True, 1e8)
@@ -129,7 +129,7 @@ class _Link:
 
 @asynccontextmanager
 async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) -> AsyncIterator[Dataplane]:
-    """A dataplane whose next hop is a socket that never answers."""
+    """A dataplane whose next hop is a socket that never responds."""
     store = ModelStore(stack.store)
     disk_cache = DiskCache(folder / "model-store.json")
     background = BackgroundLoader(LocalTails(disk_cache, store), EarlyExitLoader(disk_cache, store))
@@ -148,7 +148,7 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     assert await generations.use(placement)
     assert generations.table is not None
     async with asyncio.timeout(10):
-        while not generations.table.fallbacks:  # noqa: ASYNC110 - nobody tells
+        while not generations.table.fallbacks:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     link: Any = _Link()
     generations.link = link

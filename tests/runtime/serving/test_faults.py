@@ -1,4 +1,4 @@
-"""The next hop hangs, dies, refuses, slows down: no request is lost while a local route exists."""
+"""The next hop hangs, dies, refuses, slows down: no request fails while there is a local route."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def image() -> Any:
 
 @pytest.fixture
 def split(stack: Stack, image: Any) -> Stack:
-    """Serving through the link."""
+    """Serves through the link."""
     stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1")))
     stack.wait_for_route(image, "final@pool1")
     return stack
@@ -64,7 +64,7 @@ def test_while_the_link_is_down_requests_do_not_try_it_and_its_return_is_noticed
     split: Stack, image: Any
 ) -> None:
     split.hop.mode = split.probe.mode = "hang"
-    for _ in range(2):  # one late answer may be chance
+    for _ in range(2):  # a single late response can be chance
         split.infer(image)
     fallbacks = split.metric("edge_deadline_fallbacks_total")
     for _ in range(20):

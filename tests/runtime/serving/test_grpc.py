@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, as tritonclient speaks it."""
+"""The Open Inference Protocol over gRPC, by tritonclient."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_health_and_metadata_are_what_clients_ask_for(client: triton.InferenceSe
 @pytest.mark.parametrize(
     ("model", "name", "shape", "code", "sentence"),
     [
-        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", 'model "other" is not served here; ask for digits'),
+        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", 'model "other" is not served here: request digits'),
         (
             "digits",
             "img",
             (1, 1, 16, 16),
             "INVALID_ARGUMENT",
-            'inputs[0].name: "img" is not one of the model\'s',
+            'inputs[0].name: "img" is not an input of the model',
         ),
         ("digits", "image", (1, 1, 8, 8), "INVALID_ARGUMENT", "inputs[0].shape: [1, 1, 8, 8], but image has"),
     ],
@@ -90,4 +90,4 @@ def test_raw_bytes_that_do_not_fill_the_shape_are_refused(served: Stack) -> None
     channel = grpc.insecure_channel(f"127.0.0.1:{served.grpc}")
     with channel, pytest.raises(grpc.RpcError) as caught:
         stubs.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
-    assert caught.value.details() == "inputs[0]: 4 bytes, but FP32[1, 1, 16, 16] takes 1024"
+    assert caught.value.details() == "inputs[0]: 4 bytes, but FP32[1, 1, 16, 16] needs 1024"

@@ -1,4 +1,4 @@
-"""A kept connection that turns out closed: the request is sent again, and the link is none the slower."""
+"""If a kept connection is closed, the request is sent again, and the link's estimate is unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ X, Y = Tensor("x", "FP32", (-1, 8192)), Tensor("y", "FP32", (-1, 1))
 
 
 class OnceEach:
-    """A server that answers one request on each connection, and closes it when the next one comes."""
+    """A server that responds to one request on each connection, and closes it at the next one."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -59,7 +59,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
             answer = await hop.infer([np.zeros((1, 8192), np.float32)], within=5.0)
             assert answer[0].tolist() == [[1.0]]
         assert far.connections == 5
-        # Known at all (it needs one measurement), and nothing lies before the next request.
+        # Known at all (it needs one measurement), and nothing is in flight before the next request.
         assert link.view().bandwidth is not None
         assert link.wait_for(0) == 0.0
         client.close()
@@ -67,7 +67,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
 
 @asynccontextmanager
 async def _saying(*answers: list[bytes]) -> AsyncIterator[HttpClient]:
-    """A client of a server that says these parts to one request after the other."""
+    """A client of a server that sends these parts in response to consecutive requests."""
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,5 +100,5 @@ async def test_what_a_server_says_before_its_answer_is_not_the_answer(apart: boo
 async def test_a_server_that_changes_the_protocol_unasked_has_broken_off() -> None:
     head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     async with _saying([head + ANSWER]) as client:
-        with pytest.raises(ConnectionFailed, match="the answer is not HTTP"):
+        with pytest.raises(ConnectionFailed, match="invalid HTTP response"):
             await client.request("GET", "/", within=10)

@@ -1,4 +1,4 @@
-"""What is on the disk is enough to start from, also when the disk is full or has changed it."""
+"""The disk is sufficient for a start, also if it is full or damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image() -> Any:
 
 @pytest.fixture
 def silent_store() -> Iterator[str]:
-    """An address that takes connections and never answers, as a store behind a cut link does."""
+    """An address that accepts connections without responding, like a store behind a cut link."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 

@@ -19,7 +19,7 @@ def image() -> Any:
 
 
 def _link(stack: Stack, **more: str) -> Any:
-    """The link of a placement whose probes come every tenth of a second."""
+    """The link of a placement with a probe every tenth of a second."""
     return {
         "peer": "cloud",
         "probe": f"http://127.0.0.1:{stack.probe.port}/v1/probe",
@@ -38,7 +38,7 @@ def test_level_low_quantile_and_moment_of_the_last_measurement_are_metrics(stack
 
 
 def test_probes_of_an_idle_link_keep_to_the_budget(stack: Stack) -> None:
-    """64 KiB an hour are four probes' worth to begin with, and then hardly anything for three seconds."""
+    """64 KiB an hour are four probes' worth at first, and then almost nothing for three seconds."""
     stack.start(
         stack.placement(stack.remote("pool1"), stack.local("exit1"), link=_link(stack, budget="64Ki"))
     )

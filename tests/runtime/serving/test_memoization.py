@@ -1,4 +1,4 @@
-"""Placements switch the input filter and the result cache; what a fallback answered is not given again."""
+"""Placements switch the input filter and the result cache; responses of a fallback are not reused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 Stack = Any
-AGE = "10m"  # no machine is so slow
+AGE = "10m"  # longer than any machine needs
 FILTER = {"inputFilter": {"action": "Answer", "threshold": 0.02, "maxAge": AGE}}
 DROP = {"inputFilter": {"action": "Drop", "threshold": 0.02, "maxAge": AGE}}
 CACHE = {"resultCache": {"maxBytes": "64Ki", "maxAge": AGE}}
@@ -79,15 +79,17 @@ def test_what_a_fallback_answered_is_computed_anew_when_the_link_is_back(stack: 
     stack.start(stack.placement(remote, local, **CACHE))
     other = image + np.float32(5)
     stack.wait_for_route(other, "final@pool1")
-    # Not before the store has said that the model answers the same again.
+    # Not before the store has reported that the model is repeatable.
     stack.wait(lambda: stack.infer(other)["parameters"].get("cached", False), within=20)
     stack.hop.mode = stack.probe.mode = "hang"
     fallback = stack.infer(image)["parameters"]
     assert fallback["route"] == "exit1@local"
     assert "cached" not in fallback
-    assert stack.infer(other)["parameters"]["route"] == "final@pool1"  # known, and better than what is left
+    assert (
+        stack.infer(other)["parameters"]["route"] == "final@pool1"
+    )  # cached, and better than the local route
     stack.wait(lambda: stack.metric("edge_link_bandwidth_bits") == 0, within=10)
-    assert stack.infer(image)["parameters"]["cached"] is True  # nothing better would answer now
+    assert stack.infer(image)["parameters"]["cached"] is True  # nothing better would respond now
     stack.hop.mode = stack.probe.mode = "pass"
     stack.wait_for_route(image, "final@pool1", within=20)
     assert stack.infer(image)["parameters"]["cached"] is True
@@ -100,7 +102,7 @@ def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew
     images = np.random.default_rng(4).normal(size=(400, 1, 1, 16, 16)).astype(np.float32) * 3
     unseen, tried = iter(images), [images[0]]
 
-    def left_early() -> bool:  # not before the exits on the way are there, which come after the table
+    def left_early() -> bool:  # only after the early exits are loaded, which follow the table
         tried.append(next(unseen))
         return bool(stack.infer(tried[-1])["parameters"]["exit"] == "exit1")
 
@@ -110,7 +112,7 @@ def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew
 
 
 def test_a_tail_that_draws_is_asked_every_time(stack: Stack, chain_model: bytes, image: Any) -> None:
-    """The node has only the head, which does not tell."""
+    """The node has only the head, which does not show it."""
     model = onnx.load_from_string(chain_model)
     last = next(node for node in model.graph.node if "logits" in node.output)
     last.output[0] = "calm"

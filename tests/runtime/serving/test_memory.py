@@ -25,7 +25,9 @@ async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_
     assert not await generations.use(placement(2, route("new", large), route("old", small)))
     assert not generations.loaded
     assert generations.generation == 2
-    assert generations.message.startswith(f"route new: slice {large['digest']} has 45 MiB and takes 4 times")
+    assert generations.message.startswith(
+        f"route new: slice {large['digest']}: not enough memory to load 45 MiB"
+    )
     after = await plane.infer(InferenceRequest({"x": x}, ["y"]))
     assert after.parameters["route"] == "old"
     np.testing.assert_array_equal(before.outputs[0], after.outputs[0])
@@ -38,7 +40,7 @@ async def test_the_metrics_tell_what_is_loaded_and_what_the_process_takes(tmp_pa
     sizes = sum(len(network(seed)) for seed in (1, 2))
     metrics = Metrics("m")
     _, generations, store = dataplane(tmp_path, metrics=metrics)
-    # Two routes of one slice hold it once.
+    # Two routes with the same slice load it once.
     routes = [route("a", slices[0]), route("b", slices[0]), route("c", slices[1])]
     assert await generations.use(placement(1, *routes))
     assert generations.table is not None

@@ -1,4 +1,4 @@
-"""What a transfer over a connection that the kernel paces says of it, and what held it up besides."""
+"""The measurement of a transfer over a connection that the kernel paces, and of other delays."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from edge_runtime.links.transfer_rates import FinishedTransfer, sample_of_transf
 
 RATE = 8e6
 SIZE = 64_000
-PACING = 47  # SO_MAX_PACING_RATE of linux/socket.h, which Python has no name for
+PACING = 47  # SO_MAX_PACING_RATE of linux/socket.h, which Python does not define
 SEGMENT = 1400
 
 
 @contextmanager
 def _paced(read_every: float = 0.0, think: float = 0.0, buffer: int = 0) -> Iterator[socket.socket]:
-    """A connection that the kernel paces at RATE; the far end answers each SIZE bytes with two.
+    """A connection that the kernel paces at RATE; the receiver returns two bytes for each SIZE bytes.
 
-    read_every: seconds before each reading of 4 KiB. think: seconds until the answer. buffer: the receiver's.
+    read_every: seconds before each read of 4 KiB. think: seconds until the response. buffer: the receiver's.
     """
     with socket.socket() as server, socket.socket() as near:
         for sock in (server, near):
@@ -62,7 +62,7 @@ def _paced(read_every: float = 0.0, think: float = 0.0, buffer: int = 0) -> Iter
 
 
 def _sent(near: socket.socket, pieces: int = 1, pause: float = 0.0) -> RateSample:
-    """The sample of the third of three requests in pieces with pauses: a pacer begins with a burst."""
+    """The sample of the third of three requests in parts with pauses: a pacer begins with a burst."""
     for _ in range(3):
         before, begun = tcp_info(near), time.perf_counter()
         for _ in range(pieces):
@@ -86,7 +86,7 @@ def test_a_transfer_over_a_paced_connection_tells_its_rate() -> None:
 
 @pytest.mark.parametrize("case", ["far server slow", "nothing to send", "receiver slow"])
 def test_what_was_not_the_link_is_told_by_the_kernel_and_leaves_the_rate_open(case: str) -> None:
-    """Bytes over seconds are a half or less of what the link can do; the sample says that it may be more."""
+    """Bytes over seconds are half of the link's rate or less; the sample allows for more."""
     if case == "far server slow":
         with _paced(think=0.08) as near:
             sample = _sent(near)

@@ -1,4 +1,4 @@
-"""A new placement takes over without a lost request; one that cannot be loaded leaves the old one serving."""
+"""A new placement replaces the old one without a failed request; one that cannot be loaded is ignored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_swaps_under_load_lose_no_request_and_mix_no_two_tables(stack: Stack, im
         thread.join(20)
     assert not failed
     assert {route for route, _ in seen} == {"exit1@local", "exit2@local", "final@local"}
-    # Each route has one answer for this image: an answer under a route's name is that route's.
+    # Each route has its own result for this image, so a response shows its route.
     assert len(set(seen)) == 3
 
 
@@ -81,7 +81,7 @@ def test_it_is_not_ready_before_a_placement_is_loaded_and_says_so(stack: Stack, 
     cached = stack.folder / "cache-digits" / "slices" / good.removeprefix("sha256:")
     assert cached.is_file()
     kept = stack.folder / "cache-digits" / "placement.json"
-    stack.wait(kept.is_file, within=5)  # it serves a moment before that
+    stack.wait(kept.is_file, within=5)  # it starts serving shortly before
 
 
 def test_the_link_that_is_measured_shows_in_the_metrics(stack: Stack, image: Any) -> None:
@@ -110,7 +110,7 @@ def test_a_broken_file_ends_nothing_and_the_next_edit_counts_though_its_generati
     file = stack.folder / "digits.json"
     for broken in BROKEN.values():
         file.write_bytes(broken)
-        threading.Event().wait(0.6)  # it is looked at twice a second
+        threading.Event().wait(0.6)  # checked twice a second
         assert stack.infer(image)["parameters"]["route"] == "exit1@local"
     stack.place(stack.placement(stack.local("exit2")))
     stack.wait_for_route(image, "exit2@local")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over HTTP, as tritonclient and curl speak it."""
+"""The Open Inference Protocol over HTTP, by tritonclient and curl."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ def _input(**change: Any) -> bytes:
 
 BAD = {
     "not JSON": (b"{", "body: the header is not JSON"),
-    "no object": (b"[]", "body: a JSON object is expected"),
-    "no inputs": (b"{}", "inputs: image is missing; the model has image"),
-    "a missing input": (b'{"inputs": []}', "inputs: image is missing; the model has image"),
-    "a wrong name": (_input(name="img"), 'inputs[0].name: "img" is not one of the model\'s; it has image'),
+    "no object": (b"[]", "body: [] is not a JSON object"),
+    "no inputs": (b"{}", "inputs: image is missing: send image"),
+    "a missing input": (b'{"inputs": []}', "inputs: image is missing: send image"),
+    "a wrong name": (_input(name="img"), 'inputs[0].name: "img" is not a tensor of the model: use image'),
     "a wrong datatype": (_input(datatype="INT8"), 'inputs[0].datatype: "INT8", but image has FP32'),
     "a wrong shape": (
         _input(shape=[1, 16, 16]),
         "inputs[0].shape: [1, 16, 16], but image has [-1, 1, 16, 16]",
     ),
-    "a shape that is none": (_input(shape="x"), 'inputs[0].shape: "x", but image has [-1, 1, 16, 16]'),
+    "an invalid shape": (_input(shape="x"), 'inputs[0].shape: "x", but image has [-1, 1, 16, 16]'),
     "a huge batch without data": (
         _input(shape=[1 << 40, 1, 16, 16]),
         "inputs[0].shape: [1099511627776, 1, 16, 16]",
@@ -96,7 +96,7 @@ BAD = {
         "inputs[0].data: 0 values, but",
     ),
     "an empty batch": (_input(shape=[0, 1, 16, 16], data=[]), "inputs[0].shape: [0, 1, 16, 16]"),
-    "too little data": (_input(data=[0.0]), "inputs[0].data: 1 values, but [1, 1, 16, 16] takes 256"),
+    "too little data": (_input(data=[0.0]), "inputs[0].data: 1 values, but shape [1, 1, 16, 16] needs 256"),
     "words as data": (_input(data=["x"] * 256), "inputs[0].data: not FP32 values"),
     "ragged data": (_input(data=[[1.0], [1.0, 2.0]]), "inputs[0].data: not FP32 values"),
     "binary data that is not there": (
@@ -117,7 +117,7 @@ def test_a_bad_request_is_refused_with_field_value_and_fix(served: Stack, case: 
 def test_what_is_not_served_is_404_and_says_what_is(served: Stack) -> None:
     assert _post(served, _input(), "/v2/models/other/infer") == (
         404,
-        'model "other" is not served here; ask for digits',
+        'model "other" is not served here: request digits',
     )
     assert _post(served, _input(), "/v2/models/digits/versions/7/infer")[0] == 404
     assert _post(served, _input(), "/v2/models/digits/versions/1/infer")[0] == 200
@@ -134,7 +134,7 @@ def test_an_output_that_the_model_lacks_is_refused(served: Stack) -> None:
     body = json.dumps({**json.loads(_input()), "outputs": [{"name": "logitz"}]}).encode()
     assert _post(served, body) == (
         400,
-        'outputs[0].name: "logitz" is not an output of the model; it has logits',
+        'outputs[0].name: "logitz" is not an output of the model: request logits',
     )
 
 

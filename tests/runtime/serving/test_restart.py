@@ -1,4 +1,4 @@
-"""Going down and coming up: what is in flight is finished, what is on disk is enough."""
+"""Shutdown and start: requests in flight are finished, and the disk is sufficient."""
 
 from __future__ import annotations
 

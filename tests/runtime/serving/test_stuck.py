@@ -1,4 +1,4 @@
-"""The runtime of a placement while an inference does not end: what it says, and how it ends itself."""
+"""The runtime of a placement during an inference that never finishes: its reports and its shutdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stages import ask
 
 
 def local(folder: Path, model: bytes, input_: str, output: str) -> None:
-    """A placement that runs the whole model here, and a cache that has it."""
+    """A placement that runs the whole model at this node, and a cache with its slice."""
     digest = digest_of(model)
     (folder / "cache" / "slices").mkdir(parents=True)
     (folder / "cache" / "slices" / digest.removeprefix("sha256:")).write_bytes(model)

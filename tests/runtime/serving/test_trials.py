@@ -37,7 +37,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 
 
 def _placement(stack: Stack, generation: int, *models: bytes, columns: int = 6) -> Document:
-    """One whose routes run these models here as a whole, the last one with any bandwidth."""
+    """A placement whose routes run these models here as a whole, the last one with any bandwidth."""
     routes = []
     with httpx.Client(base_url=stack.store, timeout=20) as store:
         for number, data in enumerate(models):
@@ -75,7 +75,7 @@ def _answers(stack: Stack) -> bool:
 
 
 def _refused(stack: Stack, caplog: pytest.LogCaptureFixture, generation: int) -> str:
-    """What is said of the generation that is not loaded."""
+    """The status of the generation that is not loaded."""
 
     def said() -> list[str]:
         return [
@@ -151,13 +151,13 @@ def test_a_trial_that_hangs_gives_way_to_a_newer_placement(
     stack.place(_placement(stack, 2, endless()))
     stack.wait(lambda: len(started) == 2, within=30)
     assert _answers(stack)
-    stack.place(_placement(stack, 3, harmless(3)))  # long before the 60 s that the trial has
+    stack.place(_placement(stack, 3, harmless(3)))  # long before the trial's limit of 60 s
     stack.wait(lambda: any("generation 3 is loaded" in r.getMessage() for r in caplog.records), within=30)
     assert _answers(stack)
 
 
 def test_the_process_outlives_a_placement_that_kills_what_loads_it(stack: Stack, tmp_path: Path) -> None:
-    """With the command itself: killed and started again beside a bad placement, it serves from its disk."""
+    """The command, killed and restarted with a bad placement, serves from its disk."""
     file, log = tmp_path / "p.json", tmp_path / "log"
     argv = [sys.executable, "-m", "edge_runtime.cli", "run", "--service", "digits", "--namespace", "default"]
     argv += ["--node", "edge-a", "--store", stack.store, "--cache-dir", str(tmp_path / "cache")]

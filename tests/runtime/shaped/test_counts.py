@@ -9,7 +9,7 @@ from benchmarks.runtime.verdicts import excuses, held_up, verdict
 
 
 def _counts(*moments: float, end: float = 10.0) -> list[tuple[float, float]]:
-    """As a look every 0.05 s sees switches at these moments."""
+    """Counts of polls every 0.05 s for switches at these times."""
     looks = [i * 0.05 for i in range(int(end / 0.05))]
     return [(look, float(sum(moment <= look for moment in moments))) for look in looks]
 

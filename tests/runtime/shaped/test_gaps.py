@@ -1,4 +1,4 @@
-"""Delays of callers by a switch of tables, from the times of responses."""
+"""Delays of clients by a switch of tables, from the times of responses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_there_are_only_as_many_spans_as_there_are_answers_for() -> None:
 
 
 def test_one_bad_moment_among_many_switches_is_the_most_and_none_of_the_other_quantiles() -> None:
-    """100 switches of 5 ms, one of which the machine holds up for 40 ms; then as long without."""
+    """100 switches of 5 ms, one of which the machine delays by 40 ms; then as long without."""
     each = [2.0, 1.0, 1.0, 1.0]
     moments = _moments(*each * 60, 40.0, *each * 40, *[1.0] * 600)
     begins = [4 * i for i in range(60)] + [240] + [241 + 4 * i for i in range(39)]

@@ -1,4 +1,4 @@
-"""What a latency over a shaped link is held against."""
+"""The reference of a latency over a shaped link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slices of real architectures, put together again at any cut, are the whole."""
+"""Slices of real architectures, composed at any cut, equal the whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_slices_between_any_two_cuts_compose_to_the_whole_bit_for_bit(name: str)
     feeds = feeds_for(model)
     whole = run(data, feeds)
     for output in graph.outputs:
-        assert np.ptp(whole[output]) > 0.01  # a constant would be equal too
+        assert np.ptp(whole[output]) > 0.01  # a constant would be equal, too
         ends = _chosen(graph, output, 7)
         assert len(ends) >= 4
         composed = _through(graph, [*ends, (output,)], feeds, AS_WRITTEN)

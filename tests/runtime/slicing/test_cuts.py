@@ -1,4 +1,4 @@
-"""Which tensors are cuts of an exit, what they cost, and which graphs are refused."""
+"""The cuts of an exit, their costs, and rejected graphs."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ def test_removing_a_cut_separates_and_removing_another_tensor_does_not(residual_
     cuts = {c.tensor for c in graph.cuts("logits")}
     tensors = {o for n in graph.model.graph.node for o in n.output} - {"logits"}
     separating = {t for t in tensors if not _reaches(graph, "logits", without=t)}
-    # Flattened and added to a block's end, these are cuts too; the metadata leaves out the ones that cost the
-    # same.
+    # Flattened and added to a block's end, these are cuts, too; the metadata omits those of equal cost.
     assert separating - cuts == {"flat"}
     assert cuts - separating == {"image"}
 
@@ -147,7 +146,7 @@ def test_every_truncation_of_a_model_is_refused_or_read_as_a_model(chain_model: 
 def test_an_open_dimension_besides_the_batch_is_refused(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
-    with pytest.raises(BadRequest, match=r"input image leaves dimension 2 \(H\) open; only the batch"):
+    with pytest.raises(BadRequest, match=r"input image leaves dimension 2 \(H\) open"):
         Graph(model.SerializeToString()).cuts("logits")
 
 

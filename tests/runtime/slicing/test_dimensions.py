@@ -1,4 +1,4 @@
-"""Open, fixed and unknown dimensions, and the forms of files that onnxruntime takes."""
+"""Open, fixed and unknown dimensions, and the forms of files that onnxruntime accepts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def model(
 
 
 def chain(dims: Dims, out: Dims | None = (None, 4)) -> ModelProto:
-    """x -> h (rows turned by w) -> y."""
+    """x -> h (rows rotated by w) -> y."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Neg", ["h"], ["y"])]
     w = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
     return model(nodes, [value("x", dims)], [value("y", out)], {"w": w})
 
 
 def found() -> ModelProto:
-    """The rows of x and z, of both those whose mark is above 0: `k` and `l` have two sizes of their own."""
+    """The rows of x and z whose mark is above 0: `k` and `l` have two sizes of their own."""
     nodes = [
         helper.make_node("Greater", ["m", "zero"], ["hit"]),
         helper.make_node("Compress", ["x", "hit"], ["k"], axis=0),
@@ -68,7 +68,7 @@ def dims_of(data: bytes) -> dict[str, list[int | str]]:
 
 
 def agrees(data: bytes, cut: str = "h", batch: int = 3) -> None:
-    """Both slices at a cut together give what onnxruntime gives for the file."""
+    """Both slices at a cut together give onnxruntime's results for the file."""
     x = np.random.default_rng(2).normal(size=(batch, 4)).astype(np.float32)
     graph = Graph(data)
     middle = run(graph.slice(["x"], [cut]), {"x": x})
@@ -109,7 +109,7 @@ def test_a_model_with_other_open_sizes_has_slices_and_no_cuts_of_invented_bytes(
 def test_a_size_of_0_is_a_size_and_nothing_can_be_sent_of_it() -> None:
     graph = Graph(chain([0, 4]).SerializeToString())
     assert graph.tensor("h").shape == (0, 4)
-    with pytest.raises(BadRequest, match=r"hold no elements \(x \[0, 4\]\)"):
+    with pytest.raises(BadRequest, match=r"have no elements \(x \[0, 4\]\)"):
         graph.cuts("y")
 
 
@@ -124,7 +124,7 @@ def test_an_empty_input_adds_no_bytes_to_a_cut() -> None:
 def test_the_bytes_of_strings_are_not_invented() -> None:
     nodes = [helper.make_node("StringNormalizer", ["x"], ["h"]), helper.make_node("Identity", ["h"], ["y"])]
     kinds = [value(name, ["N"], TensorProto.STRING) for name in "xy"]
-    with pytest.raises(BadRequest, match="input x holds strings"):
+    with pytest.raises(BadRequest, match="input x contains strings"):
         Graph(model(nodes, kinds[:1], kinds[1:]).SerializeToString()).cuts("y")
 
 
@@ -154,7 +154,7 @@ def test_a_batch_that_slice_cuts_is_not_taken_for_fixed(start: int, end: int, st
 
 @pytest.mark.parametrize("level", [AS_WRITTEN, OPTIMIZED])
 def test_a_slice_runs_whatever_sizes_its_open_dimensions_have(level: object) -> None:
-    """onnxruntime gives tensors whose dimensions have one name one buffer, and fails when they differ."""
+    """onnxruntime gives tensors with equal names of dimensions one buffer, and fails if they differ."""
     nodes = [
         helper.make_node("NonZero", ["a"], ["i"]),
         helper.make_node("NonZero", ["b"], ["j"]),
@@ -240,7 +240,7 @@ LOOSE: dict[str, Callable[[ModelProto], object]] = {
     "a weight as an output": lambda m: m.graph.output.append(value("w", [4, 4])),
     "no import for a domain": without_import,
     "no name of the graph": lambda m: m.graph.ClearField("name"),
-    "weights of IR 3 that are no inputs": old,
+    "weights of IR 3 that are not inputs": old,
     "a weight that is an input": lambda m: m.graph.input.append(value("w", [4, 4])),
 }
 

@@ -1,4 +1,4 @@
-"""Data outside the model's file: only what the file pins by digest, and only inside its folder."""
+"""External data: only files that the model pins by digest, and only inside its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(1).normal(size=(2, 1, 16, 16)).astype(np.float32)
 
 @pytest.fixture
 def divided(tmp_path: Path, chain_model: bytes) -> Path:
-    """The chain with its weights in weights/chain.bin beside it."""
+    """The chain with its weights in weights/chain.bin next to it."""
     path = tmp_path / "home" / "chain.onnx"
     (path.parent / "weights").mkdir(parents=True)
     onnx.save_model(
@@ -61,7 +61,9 @@ def test_pinned_data_that_was_changed_is_refused(divided: Path) -> None:
     assert main([str(divided)]) == 0
     data = bytearray((divided.parent / "weights/chain.bin").read_bytes())
     data[100] ^= 1
-    with pytest.raises(DigestMismatch, match=r"weights/chain.bin is sha256:\w{64}, the file says sha256:"):
+    with pytest.raises(
+        DigestMismatch, match=r"weights/chain.bin is sha256:\w{64}, but the file declares sha256:"
+    ):
         Graph(divided.read_bytes(), lambda _: bytes(data))
 
 
@@ -94,9 +96,9 @@ def test_no_link_leads_out_of_the_folder(divided: Path, link: str) -> None:
     (outside / "secret.bin").write_bytes(bytes(10_000))
     (divided.parent / "secret.bin").symlink_to(outside / "secret.bin")
     (divided.parent / "up").symlink_to(outside)
-    with pytest.raises(BadRequest, match="which is a link out of the model's folder"):
+    with pytest.raises(BadRequest, match="is a link out of the model's folder"):
         pinned(_moved(divided, link), divided.parent)
-    with pytest.raises(BadRequest, match="which is a link out of the model's folder"):
+    with pytest.raises(BadRequest, match="is a link out of the model's folder"):
         inside(divided.parent, link)
 
 
@@ -109,9 +111,9 @@ def test_a_link_that_stays_in_the_folder_is_followed(divided: Path) -> None:
     ("entries", "words"),
     [
         ({"offset": "999999999"}, "which has"),
-        ({"offset": "-8"}, "lies at bytes -8 to"),
+        ({"offset": "-8"}, "is at bytes -8 to"),
         ({"length": "999999999"}, "which has"),
-        ({"length": "many"}, "has an offset or length that is no number"),
+        ({"length": "many"}, "has an offset or length that is not a number"),
     ],
 )
 def test_places_that_are_not_in_the_file_are_refused(

@@ -1,4 +1,4 @@
-"""Random graphs: what is taken for a cut composes to the whole, what is refused does not separate."""
+"""Random graphs: accepted cuts compose to the whole, rejected ones do not separate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONE, TWO = ("Tanh", "Sin", "Neg"), ("Add", "Mul", "Max")
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Up to a dozen operators, each of one or two tensors made before, from two inputs to one output."""
+    """Up to a dozen operators on one or two earlier tensors, from two inputs to one output."""
     made = ["a", "b"]
     nodes = [helper.make_node("Add", ["a", "b"], ["t0"])] if draw(st.booleans()) else []
     made += [o for n in nodes for o in n.output]
@@ -35,7 +35,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 def _reaches(graph: Graph, output: str, without: set[str]) -> bool:
-    """Whether an input reaches the output on a way that avoids some tensors."""
+    """Whether an input reaches the output on a path that avoids some tensors."""
     made_from = {o: n.input for n in graph.model.graph.node for o in n.output}
     todo, seen = [output], set(without)
     while todo:

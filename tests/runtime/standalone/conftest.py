@@ -22,7 +22,7 @@ from networks import ONNX_TYPES, info, model_of
 
 
 def echo(*datatypes: str) -> bytes:
-    """For each datatype an input of any shape of two dimensions, and an output that is the same."""
+    """For each datatype an input of any shape with two dimensions, and an equal output."""
     return model_of(
         [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in datatypes],
         [info(f"in_{name}", "N", "M", datatype=name) for name in datatypes],
@@ -31,7 +31,7 @@ def echo(*datatypes: str) -> bytes:
 
 
 def calculator() -> bytes:
-    """Two inputs of which the first dimension is open; their sum and their difference."""
+    """Two inputs with an open first dimension; their sum and their difference."""
     a, b, total, less = (info(n, "N", 3) for n in ("a", "b", "sum", "difference"))
     return model_of(
         [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Sub", ["a", "b"], ["difference"])],
@@ -42,7 +42,7 @@ def calculator() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where a model is served, and what was said about it."""
+    """The addresses of a served model, and the printed lines."""
 
     http: int
     grpc: int
@@ -53,7 +53,7 @@ class Served:
 
 @contextmanager
 def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterator[Served]:
-    """Serves a model in a thread of its own, as the command does; `more` goes to `serve_standalone`."""
+    """Serves a model in a separate thread like the command; `more` is passed to `serve_standalone`."""
     (folder / "model.onnx").write_bytes(model)
     turn = sys.getswitchinterval()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
@@ -97,7 +97,7 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
         end()
     finally:
         thread.join(30)
-        sys.setswitchinterval(turn)  # it is set for the process, which tests share
+        sys.setswitchinterval(turn)  # set for the process, which tests share
         gc.unfreeze()
     assert not thread.is_alive(), "it did not stop"
 
@@ -128,7 +128,7 @@ def serve_with(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture(scope="session")
 def everything(serve: Serve) -> Served:
-    """All datatypes but BF16, which onnxruntime does not give beside strings."""
+    """All datatypes but BF16, which onnxruntime does not return together with strings."""
     return serve(echo(*(name for name in ONNX_TYPES if name != "BF16")))
 
 

@@ -1,4 +1,4 @@
-"""`edge-runtime serve` and `edge-runtime profile` as commands: what they print, and how they end."""
+"""`edge-runtime serve` and `edge-runtime profile` as commands: their output, and how they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
-PROGRESS = re.compile(r"profile: \d+% is measured")  # on a machine that takes more than two seconds
+PROGRESS = re.compile(r"profile: \d+% measured")  # on a machine that takes more than two seconds
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cases = {
-            (tmp_path / "none.onnx",): "CannotLoad: {} does not exist; name an .onnx file",
-            (tmp_path,): "CannotLoad: {} is no file; name an .onnx file",
-            (Path("/"),): "CannotLoad: {} is no file; name an .onnx file",
+            (tmp_path / "none.onnx",): "CannotLoad: {} does not exist: name an .onnx file",
+            (tmp_path,): "CannotLoad: {} is not a file: name an .onnx file",
+            (Path("/"),): "CannotLoad: {} is not a file: name an .onnx file",
             (text,): "CannotLoad: {}: onnxruntime cannot load it: ",
-            (model, "--http-port", port): f"CannotListen: 127.0.0.1:{port}: HTTP cannot listen there",
+            (model, "--http-port", port): f"CannotListen: 127.0.0.1:{port}: HTTP cannot listen",
             (model, "--http-port", 0, "--grpc-port", port): f"CannotListen: 127.0.0.1:{port}: gRPC cannot",
-            (model, "--name", "a/b"): 'BadRequest: --name: "a/b" is not a name; use letters,',
+            (model, "--name", "a/b"): 'BadRequest: --name: "a/b" is not a name: use letters,',
         }
         for arguments, sentence in cases.items():
             ended = _run("serve", *arguments)
@@ -86,10 +86,10 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
 @pytest.mark.parametrize(
     ("flag", "value", "sentence"),
     [
-        ("--http-port", "70000", '"70000" is no port; write a number from 1 to 65535, or 0 for any'),
-        ("--grpc-port", "65536", '"65536" is no port; '),
-        ("--grpc-port", "-5", '"-5" is no port; '),
-        ("--health-port", "http", '"http" is no port; '),
+        ("--http-port", "70000", '"70000" is not a port: write 1 to 65535, or 0'),
+        ("--grpc-port", "65536", '"65536" is not a port: '),
+        ("--grpc-port", "-5", '"-5" is not a port: '),
+        ("--health-port", "http", '"http" is not a port: '),
     ],
 )
 def test_a_port_that_is_none_is_refused_and_not_bound_to_another(
@@ -105,7 +105,7 @@ def test_a_time_that_is_none_is_refused(model: Path, seconds: str) -> None:
     ended = _run("profile", model, f"--seconds={seconds}")
     assert ended.returncode == 2
     assert "argument --seconds: " in ended.stderr.splitlines()[-1]
-    assert ended.stderr.splitlines()[-1].endswith("write e.g. 0.6")
+    assert ended.stderr.splitlines()[-1].endswith("write one such as 0.6")
 
 
 def test_a_store_that_cannot_write_to_its_folder_says_so_in_one_sentence(tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_a_store_that_cannot_write_to_its_folder_says_so_in_one_sentence(tmp_pat
     ended = _run("store", "--root", tmp_path / "file", "--port", 0)
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"CannotListen: --root {tmp_path}/file: nothing can be kept there (Not a directory); "
-        "name a folder that may be written to\n"
+        f"CannotListen: --root {tmp_path}/file: cannot be written to (Not a directory): "
+        "name a writable folder\n"
     )
 
 
 def test_onnxruntime_reports_to_nobody(model: Path, tmp_path: Path) -> None:
-    """By itself it sends which models are loaded to its makers, by way of a file in the home folder."""
+    """By default onnxruntime reports the loaded models to its vendor, through a file in the home folder."""
     reported = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
     kept = {name: value for name, value in os.environ.items() if name not in reported}
     home = tmp_path / "home"
@@ -132,7 +132,7 @@ def test_onnxruntime_reports_to_nobody(model: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """What is started takes SIGINT; a shell has its background jobs, and what they start, ignore it."""
+    """A started process handles SIGINT; background jobs of a shell, and their children, ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -156,7 +156,7 @@ def test_a_reader_who_has_enough_and_ctrl_c_leave_no_traceback(model: Path) -> N
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     os.close(theirs)
-    with suppress(OSError):  # EIO: nobody writes there any more
+    with suppress(OSError):  # EIO: the writer has ended
         while part := os.read(ours, 1000):
             said += part
     os.close(ours)
@@ -192,7 +192,7 @@ def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> 
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
         before = _processor_seconds(process)
-        # What is left to do before the run takes far less.
+        # The remaining work before the run takes far less.
         until(lambda: _processor_seconds(process) > before + 0.1, "the command is in a run")
         process.send_signal(signal.SIGINT)
         try:
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_a_command_whose_main_thread_is_in_a_run(tmp_path: Path) -> 
 
 
 def _processor_seconds(process: subprocess.Popen[str]) -> float:
-    """What its main thread took."""
+    """Processor time of its main thread."""
     return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -230,7 +230,9 @@ def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> No
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert profile["segments"] == []
     assert [e["exit"] for e in profile["exits"]] == ["y"]
-    assert profile["note"].startswith("measured as a whole, since model: input a leaves dimension 1 (width)")
+    assert profile["note"].startswith(
+        "measured as a whole, because model: input a leaves dimension 1 (width)"
+    )
 
 
 def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs that do not end by themselves end with their callers, by every transport, and by their deadline."""
+"""Runs that never finish end with their clients, by every transport, and with their deadline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Served = Any
 
 @pytest.fixture
 def served(serve: Callable[[bytes], Served]) -> Iterator[Served]:
-    """As many rounds as asked for; nothing may run any more in the end."""
+    """As many iterations as requested; nothing may run any more at the end."""
     found = serve(endless.looping())
     yield found
     assert answer(found) == 3.0
@@ -37,7 +37,7 @@ def served(serve: Callable[[bytes], Served]) -> Iterator[Served]:
 
 
 def asked(served: Served, n: int, **parameters: Any) -> tuple[int, Any]:
-    """The status and what was answered."""
+    """The status and the response."""
     path = "/v2/models/m/infer"
     with closing(http.client.HTTPConnection("127.0.0.1", served.http, timeout=60)) as connection:
         connection.request("POST", path, json.dumps(endless.document(n, **parameters)))
@@ -100,7 +100,7 @@ def test_a_caller_on_this_node_that_leaves_ends_its_run(served: Served) -> None:
 def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_them(
     served: Served, behind: int, at_once: bool
 ) -> None:
-    """The server does not read what a caller sends meanwhile, nor that there is no more."""
+    """The server does not read further data of the client until then, nor the end of the connection."""
     more = endless.request(endless.FOREVER) * behind
     caller = endless.sent(served.http, endless.request(endless.FOREVER) + (more if at_once else b""))
     busy(served)
@@ -112,7 +112,7 @@ def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_the
 
 
 def test_a_caller_that_falls_silent_is_asked_whether_it_is_still_there(served: Served) -> None:
-    """By the kernel, whose timer of the server's end is then one of keep-alive (2)."""
+    """By the kernel, whose timer for the server's socket is then one of keepalive (2)."""
     with endless.sent(served.http, endless.request(endless.FOREVER)) as caller:
         busy(served)
         ends = tuple(f":{port:04X}" for port in (served.http, caller.getsockname()[1]))
@@ -179,7 +179,7 @@ def test_what_waits_for_the_thread_is_refused_when_its_own_time_is_over(served: 
     first = endless.sent(served.http, endless.request(endless.FOREVER))
     busy(served)
     assert asked(served, 3, timeout=50_000)[0] == 504
-    assert endless.running(served.http) > 0  # which others than the one that runs have no part in
+    assert endless.running(served.http) > 0  # the current run is not affected by the others
     first.close()
     free(served)
 
@@ -255,5 +255,5 @@ def test_the_end_of_the_grace_period_ends_runs_and_tells_their_callers(
         stopping.join(60)
     assert told == [grpc.StatusCode.UNAVAILABLE] * 2
     assert head.startswith(b"HTTP/1.1 503 ")
-    assert b"going down" in head
+    assert b"shutting down" in head
     caller.close()

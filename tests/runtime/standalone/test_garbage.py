@@ -44,7 +44,7 @@ REQUEST = (
     b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n" % (len(HEADER), len(HEADER) + 24)
 )
 WHOLE = REQUEST + HEADER + bytes(24)
-# What is put in the place of what was there: what parsers stumble over, and anything.
+# Replacements of the original bytes: typical traps of parsers, and random bytes.
 PIECES = st.sampled_from(
     [
         b"",
@@ -79,7 +79,7 @@ def _no_fault_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def _answers(port: int, data: bytes) -> bytes:
-    """Everything that comes back until the server, told that no more will come, closes."""
+    """Everything that the server sends until it closes, after the end of the request."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         found = b""
         with suppress(ConnectionError):
@@ -164,7 +164,7 @@ def test_bytes_that_are_no_message_are_the_callers_fault_in_every_rpc_and_leave_
         with pytest.raises(grpc.RpcError) as caught:
             ask(b"\xff\xff", timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == f"body: 2 bytes that are no {rpc}Request"
+    assert caught.value.details() == f"body: the 2 bytes are not a {rpc}Request"
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -186,15 +186,13 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
         request.inputs[0].contents.ClearField("fp32_contents")
         request.inputs[0].contents.int_contents.extend([1, 2, 3])
 
-    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but [1, 3] takes 3"
-    assert refused(lambda r: setattr(r.inputs[1], "name", "a")) == 'inputs[1].name: "a" is given twice'
-    assert refused(lambda r: setattr(r.inputs[1], "name", "c")) == (
-        'inputs[1].name: "c" is not one of the model\'s; it has a, b'
-    )
-    assert refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1)) == (
-        "parameters.timeout: -1 is not a number of microseconds; "
-        "write a whole number from 1 up, or 0 for none"
-    )
+    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but shape [1, 3] needs 3"
+    twice = refused(lambda r: setattr(r.inputs[1], "name", "a"))
+    assert twice.startswith('inputs[1].name: "a" is given twice')
+    unknown = refused(lambda r: setattr(r.inputs[1], "name", "c"))
+    assert unknown == 'inputs[1].name: "c" is not an input of the model: use a, b'
+    negative = refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1))
+    assert negative.startswith("parameters.timeout: -1 is not a number of microseconds")
 
 
 VALUES = st.recursive(

@@ -1,4 +1,4 @@
-"""What the interpreter does by itself keeps requests waiting for as short a time as it can."""
+"""Pauses of the interpreter delay requests as little as possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_once_a_model_is_served_the_collector_passes_over_it_and_threads_take_sh
 ) -> None:
     gc.unfreeze()
     gc.disable()
-    sys.setswitchinterval(0.005)  # the interpreter's own; the fixture restores it
+    sys.setswitchinterval(0.005)  # the interpreter's default; the fixture restores it
     try:
         serve_with(chain_model)
         assert gc.isenabled()

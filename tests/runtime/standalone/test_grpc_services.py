@@ -1,4 +1,4 @@
-"""What gRPC callers expect beside the protocol: health by name, reflection, and connections that last."""
+"""gRPC services besides the protocol: health by name, reflection, and keepalive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INFERENCE = "inference.GRPCInferenceService"
 
 
 class Backend:
-    """Ready once it is given a contract."""
+    """Ready once it has a contract."""
 
     platform = ""
     message = ""
@@ -83,7 +83,7 @@ def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, 
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "2 bytes that are no" in caught.value.details()
+    assert "the 2 bytes are not a" in caught.value.details()
 
 
 @asynccontextmanager
@@ -213,4 +213,4 @@ def test_a_flag_that_cannot_be_meant_is_refused_with_what_can(
     with pytest.raises(SystemExit):
         _parser().parse_args(["serve", "m.onnx", f"{flag}={value}"])
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith(f'argument {flag}: "{value}" is no whole number from {least} to {most}')
+    assert said.endswith(f'argument {flag}: "{value}" is not a whole number from {least} to {most}')

@@ -19,9 +19,9 @@ from networks import info, model_of
 
 
 def detector(width: int = 500) -> bytes:
-    """Pictures of ten lines to the lines that hold something, behind a backbone that takes its time.
+    """Images of ten lines to the nonempty lines, after a slow backbone.
 
-    The file calls the boxes' first dimension as it calls that of the pictures, as exporters do.
+    The file names the boxes' first dimension like that of the images, as exporters do.
     """
     rng = np.random.default_rng(0)
     constants = {
@@ -60,7 +60,7 @@ def picture(tag: int, boxes: int, rows: int = 1) -> Array:
 
 
 def test_everybody_gets_the_boxes_of_their_own_pictures(serve: Callable[[bytes], Any]) -> None:
-    """As many boxes as pictures win trust; then one has two boxes and the other, asked at once, has none."""
+    """As many boxes as images pass the batch check; then one has two boxes and another none."""
     model = detector()
     served, alone = serve(model), Session(model)
     wrong: list[tuple[list[float], list[float]]] = []
@@ -104,6 +104,6 @@ def test_why_requests_run_alone_is_said_once_and_counted(
             metrics = response.read().decode()
     assert 'edge_sessions{requests="alone",service="m"} 1.0' in metrics
     assert 'edge_sessions{requests="together",service="m"} 0.0' in metrics
-    said = [r.getMessage() for r in caplog.records if "run alone" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "not batched" in r.getMessage()]
     assert len(said) == 1
     assert "ReduceMax" in said[0]

@@ -1,4 +1,4 @@
-"""The input filter and the result cache as callers of `edge-runtime serve` meet them."""
+"""The input filter and the result cache for clients of `edge-runtime serve`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from edge_runtime.memoization.settings import CacheOptions, FilterOptions, Memoi
 ServeWith = Callable[..., Any]
 SCENES = np.random.default_rng(4).uniform(size=(3, 1, 1, 16, 16)).astype(np.float32)
 NOISE = np.random.default_rng(5).normal(scale=0.003, size=(1, 1, 16, 16)).astype(np.float32)
-PATIENT = FilterOptions(max_age=600.0)  # no machine is so slow
+PATIENT = FilterOptions(max_age=600.0)  # longer than any machine needs
 
 
 class Camera:
-    """Asks over one of the transports by tritonclient."""
+    """Sends requests over one of the transports by tritonclient."""
 
     def __init__(self, module: Any, client: Any) -> None:
         self._module, self._client = module, client
 
     def ask(self, image: Any, stream: int | str = 0, raw: bool = True) -> tuple[dict[str, Any], Any]:
-        """The response's parameters, and the logits, None when there are none."""
+        """The response's parameters, and the logits, None if there are none."""
         given = self._module.InferInput("image", list(image.shape), "FP32")
         options: dict[str, Any] = {}
         if self._module is over_http:
@@ -82,7 +82,7 @@ def test_each_camera_of_several_gets_its_own_last_result(
             assert 0.001 < parameters["distance"] < 0.01
             assert parameters["exit"] == "final"
             np.testing.assert_array_equal(computed, repeated)
-        assert "filtered" not in it.ask(SCENES[0], 7)[0]  # another scene before camera 7
+        assert "filtered" not in it.ask(SCENES[0], 7)[0]  # another scene for camera 7
         if module is over_http:
             assert it.ask(SCENES[0], 7, raw=False)[0]["filtered"] is True
     lines = metrics(served)
@@ -133,7 +133,7 @@ def test_what_was_computed_for_one_transport_is_known_to_the_other(
 def test_ever_new_sequences_are_read_right(serve_with: ServeWith, chain_model: bytes) -> None:
     served = serve_with(chain_model, memoization=MemoizationSettings(filter=PATIENT))
     with camera(over_http, served) as http, camera(over_grpc, served) as grpc:
-        for stream in range(1, 301):  # more than the header cache holds
+        for stream in range(1, 301):  # more than the header cache can hold
             assert "filtered" not in http.ask(SCENES[0], stream)[0]
             assert grpc.ask(SCENES[0], stream)[0]["filtered"] is True
         for stream in (1, 300):
@@ -149,7 +149,7 @@ def test_a_sequence_that_is_none_is_refused_with_a_sentence(
         assert it.ask(SCENES[0], 2**63 - 1)[1].shape == (1, 10)
         with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: .* at most 128 char"):
             it.ask(SCENES[0], "x" * 129)
-        with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: -1 is neither"):
+        with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: -1 is not valid"):
             it.ask(SCENES[0], -1)
     given = {"name": "image", "shape": [1, 1, 16, 16], "datatype": "FP32", "data": [0.0] * 256}
     for wrong in (True, 1.5, [1], 2**64):
@@ -173,14 +173,14 @@ def metrics(served: Any) -> dict[str, float]:
 
 def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
     cases = {
-        ("--filter-threshold", "2"): '--filter-threshold: "2" is not a share between 0 and 1, e.g. 0.02',
-        ("--filter-threshold", "some"): '--filter-threshold: "some" is not a share between 0 and 1',
-        ("--filter-action", "Drop"): "--filter-action: there is no filter without --filter-threshold",
-        ("--filter-max-age", "1s"): "--filter-max-age: there is no filter without --filter-threshold",
-        ("--filter-max-age", "0s"): '--filter-max-age: "0s" is not more than 0',
+        ("--filter-threshold", "2"): '--filter-threshold: "2" is not between 0 and 1',
+        ("--filter-threshold", "some"): '--filter-threshold: "some" is not between 0 and 1',
+        ("--filter-action", "Drop"): "--filter-action: has no effect without --filter-threshold",
+        ("--filter-max-age", "1s"): "--filter-max-age: has no effect without --filter-threshold",
+        ("--filter-max-age", "0s"): '--filter-max-age: "0s" must be greater than 0',
         ("--cache-bytes", "lots"): '--cache-bytes: "lots" is not a quantity',
         ("--cache-max-age", "60"): "--cache-max-age: 60 has no unit",
-        ("--cache-max-age", "60s"): "--cache-max-age: there is no cache without --cache-bytes; add it",
+        ("--cache-max-age", "60s"): "--cache-max-age: has no effect without --cache-bytes",
     }
     for flags, sentence in cases.items():
         ended = subprocess.run(

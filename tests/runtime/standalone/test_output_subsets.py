@@ -1,4 +1,4 @@
-"""Early exits of a file are computed without what comes after them, once they were asked for."""
+"""Early exits of a file are computed without the later ones once they have been requested."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def path(tmp_path: Path, chain_model: bytes) -> Path:
 
 
 def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    """These may run in any process."""
+    """Admits every subset."""
 
 
 def _made(subsets: OutputSubsets, whole: Session, output: str) -> Session:
@@ -74,7 +74,7 @@ def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
 
 
 async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
-    """A whole that runs may have parts that do not: optimizations differ."""
+    """Even if the whole model runs, a subset may fail: optimizations differ."""
     whole = Session(path)
     asked: list[bytes] = []
 
@@ -94,6 +94,6 @@ def test_a_part_of_a_file_is_tried_as_it_will_be_used(path: Path) -> None:
     graph, trials = Graph(path.read_bytes()), Trials()
     admit = subset_admission(path, trials)
     admit(graph.slice(["image"], ["exit1_logits"]), *graph.contract(["image"], ["exit1_logits"]))
-    with pytest.raises(TrialCrashed, match="a part of"):
+    with pytest.raises(TrialCrashed, match="a subset of"):
         admit(crashing(), [Tensor("x", "FP32", (-1, 8))], [Tensor("y", "FP32", (-1, 6))])
     assert trials.started == 2

@@ -1,4 +1,4 @@
-"""`edge-runtime profile` and `serve` on the inputs that they are given, and on made ones."""
+"""`edge-runtime profile` and `serve` with given inputs, and with generated ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
 
 
 def quotient() -> bytes:
-    """Whole numbers by whole numbers, which onnxruntime refuses for 0."""
+    """Integers divided by integers, which onnxruntime rejects for 0."""
     a, b, y = (info(name, "N", datatype="INT64") for name in "aby")
     return model_of([helper.make_node("Div", ["a", "b"], ["y"])], [a, b], [y])
 
 
 def inner_quotient() -> bytes:
-    """Refuses zeros in the middle, where there are none: x + 1 is divided by."""
+    """Fails for zeros in the middle, which never occur there: divides by x + 1."""
     nodes = [
         helper.make_node("Add", ["x", "one"], ["more"]),
         helper.make_node("Div", ["one", "more"], ["y"]),
@@ -43,7 +43,7 @@ def inner_quotient() -> bytes:
 
 
 def pictures() -> bytes:
-    """A network for pictures of any size."""
+    """A network for images of any size."""
     weights = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["images", "w"], ["c"], pads=[1, 1, 1, 1]),
@@ -74,7 +74,7 @@ def test_a_model_that_refuses_zeros_says_what_to_give_and_is_measured_on_it(tmp_
     found = profiled(tmp_path, quotient(), Given(values={"b": "2"}))
     assert found.samples.values == {"a": "zeros", "b": "given"}
     assert crossing(found) == {("a+b", "y"): 16}
-    with pytest.raises(CannotLoad, match=r"on the inputs that are given .*division by zero"):
+    with pytest.raises(CannotLoad, match=r"on the given inputs .*division by zero"):
         profiled(tmp_path, quotient(), Given(values={"a": "1", "b": "0"}))
 
 
@@ -134,7 +134,7 @@ def test_the_flags_reach_the_command(tmp_path: Path) -> None:
     ]
     refused = run(*common, "--input", "c=3")
     assert refused.returncode == 1
-    assert refused.stderr == 'BadRequest: --input: "c" is not an input of the model; it has a, b\n'
+    assert refused.stderr == 'BadRequest: --input: "c" is not an input of the model: use a, b\n'
     assert run(*common, "--shape", "a:5").returncode == 2
     refused = run("serve", path, "--http-port", 0, "--grpc-port", 0, "--input", "c=3")
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -147,7 +147,7 @@ def test_what_serves_is_warmed_up_on_what_is_given(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         unknown = open_model(path, 1).seconds
     assert len(caplog.records) == 1
-    assert "serves without a warm-up" in caplog.messages[0]
+    assert "served without a warm-up" in caplog.messages[0]
     assert "--input b=VALUE" in caplog.messages[0]
     caplog.clear()
     with caplog.at_level(logging.INFO):
@@ -180,5 +180,5 @@ def test_long_work_says_how_far_it_is_and_short_work_only_on_a_terminal(stream: 
         assert said.getvalue().endswith("\r[##########] 100%\n")
     else:
         lines = said.getvalue().strip("\0").splitlines()
-        assert lines[0] == "profile: 20% is measured"
+        assert lines[0] == "profile: 20% measured"
         assert 4 <= len(lines) <= 5

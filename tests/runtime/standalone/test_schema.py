@@ -1,4 +1,4 @@
-"""The HTTP side against what its description allows and what it does not: never a server error."""
+"""Requests over HTTP inside and outside the schema never cause a server error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REQUEST = {
         },
     },
 }
-ANSWER: dict[str, Any] = {"description": "an answer"}
+ANSWER: dict[str, Any] = {"description": "a response"}
 
 
 def _path(method: str, body: Any = None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_every_request_gets_an_answer_that_was_promised(sums: Served, mode: Gene
     answered: set[int] = set()
     for operation in found:
         if mode is GenerationMode.NEGATIVE and operation.method == "get":
-            continue  # nothing in these can be wrong
+            continue  # nothing in these can be invalid
 
         @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
@@ -102,5 +102,5 @@ def test_every_request_gets_an_answer_that_was_promised(sums: Served, mode: Gene
             answered.add(case.call_and_validate(checks=checks).status_code)
 
         ask()
-    # What is drawn to be wrong may be right all the same, such as an index without a body, but need not be.
+    # A mutated request can still be valid, such as an index without a body.
     assert answered >= ({400} if mode is GenerationMode.NEGATIVE else {200, 400})

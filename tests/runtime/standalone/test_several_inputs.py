@@ -1,4 +1,4 @@
-"""A model with two inputs, cut between here and there: one input goes past the cut as it is."""
+"""A model with two inputs, cut between two nodes: one input bypasses the cut."""
 
 from __future__ import annotations
 

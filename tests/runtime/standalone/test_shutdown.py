@@ -1,4 +1,4 @@
-"""How a server ends: what has arrived is answered, whether it was read yet or not."""
+"""Shutdown of a server: received requests get responses, even if they are still unread."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_run_that_would_not_end_is_ended_with_the_server_and_its_caller_told(t
 def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_not_from_ending(
     tmp_path: Path, stays: bool
 ) -> None:
-    """It cannot be ended; what others asked for is answered all the same."""
+    """It cannot be ended; other requests get responses nevertheless."""
     with command(endless.in_one_operator(), tmp_path, "--grace", "1s", "--stuck-after", "500ms") as process:
         port = port_of(process)
         with endless.sent(port, endless.request(3_000_000)) as caller:
@@ -133,7 +133,7 @@ def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_
 
 def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path: Path) -> None:
     with command(endless.endless_on_zeros(), tmp_path) as process:
-        # In its trial's process, for a while.
+        # In the process of its trial, for a while.
         endless.until(lambda: _seconds_of_children(process.pid) > 2.0, "it runs")
         process.terminate()
         assert "Traceback" not in said_at_the_end(process)
@@ -142,7 +142,7 @@ def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path
 
 
 def _seconds_of_children(process: int) -> float:
-    """Of processor time that those took which live."""
+    """Processor time of the living children."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -96,11 +96,11 @@ def test_two_requests_in_one_packet_are_both_answered(sums: Served) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", INFER, 405, f"GET {INFER}: ask with POST"),
-        ("POST", "/v2/models/m", 405, "POST /v2/models/m: ask with GET"),
-        ("DELETE", "/v2/health/live", 405, "DELETE /v2/health/live: ask with GET"),
-        ("GET", "/v2/models/other/ready", 404, 'model "other" is not served here; ask for m'),
-        ("GET", "/v2/models/m/versions/2", 404, 'model m has no version "2"; ask for version 1 or none'),
+        ("GET", INFER, 405, f"GET {INFER}: method not allowed: use POST"),
+        ("POST", "/v2/models/m", 405, "POST /v2/models/m: method not allowed: use GET"),
+        ("DELETE", "/v2/health/live", 405, "DELETE /v2/health/live: method not allowed: use GET"),
+        ("GET", "/v2/models/other/ready", 404, 'model "other" is not served here: request m'),
+        ("GET", "/v2/models/m/versions/2", 404, 'model m has no version "2": request version 1 or none'),
         ("GET", "/v2/models/m/variants/1", 404, "/v2/models/m/variants/1: not an endpoint of the Open"),
         ("GET", "/", 404, "/: not an endpoint of the Open Inference Protocol"),
         (
@@ -124,7 +124,9 @@ def test_a_body_beyond_the_limit_is_refused_by_its_length_alone(sums: Served) ->
     head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {1 << 40}\r\n\r\n".encode()
     status, _, body = _talk(sums.http, head)
     assert status == 413
-    assert json.loads(body)["error"] == "body: 1099511627776 bytes, at most 67108864; send a smaller request"
+    error = json.loads(body)["error"]
+    assert error.startswith("body: 1099511627776 bytes")
+    assert "67108864" in error
 
 
 def test_two_headers_of_encodings_are_the_list_that_one_would_hold(sums: Served) -> None:
@@ -144,7 +146,7 @@ def test_a_bomb_in_gzip_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, gzip.compress(bytes(1 << 27)), content_encoding="gzip")
     assert (status, json.loads(body)["error"]) == (
         413,
-        "body: more than 67108864 bytes once decompressed; send a smaller request",
+        "body: larger than 67108864 bytes after decompression: send a smaller request",
     )
 
 
@@ -169,7 +171,7 @@ def test_a_huge_shape_without_data_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, {"inputs": huge})
     assert status == 400
     said = json.loads(body)["error"]
-    assert said.startswith("inputs[0].shape: [1125899906842624, 3] is more than a request of 67108864")
+    assert said.startswith("inputs[0].shape: [1125899906842624, 3] exceeds a request of 67108864")
 
 
 def test_what_is_not_http_ends_the_connection_with_400(sums: Served) -> None:
@@ -207,7 +209,7 @@ def test_what_says_that_headers_are_too_long_is_an_answer(sums: Served) -> None:
     answer = answer[answer.index(b"HTTP/1.1 ") :]
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
-    assert json.loads(body) == {"error": "headers: more than 65536 bytes; send fewer or shorter ones"}
+    assert json.loads(body) == {"error": "headers: larger than 65536 bytes: send fewer or shorter ones"}
 
 
 @pytest.mark.parametrize(

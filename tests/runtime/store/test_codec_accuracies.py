@@ -1,4 +1,4 @@
-"""The accuracy of each codec, measured on a made-up task."""
+"""The accuracy of each codec, measured on a synthetic task."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIDES = 8
 
 
 def _signs(spread: float) -> Graph:
-    """Which half of 8 numbers has the larger sum, told from a hidden layer with one number `spread` times as
-    large as the others, which nothing reads: what a range for the whole tensor is worst at.
+    """Which half of 8 numbers has the larger sum, from a hidden layer with one unused number `spread` times
+    as large as the others: the worst case for a range of the whole tensor.
     """
     wide = np.eye(SIDES, SIDES + 1, dtype=np.float32)
     wide[:, SIDES] = spread / SIDES
@@ -66,7 +66,7 @@ def test_a_cut_with_one_large_value_loses_where_int8_has_no_steps_left_and_fp16_
 def test_samples_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BadRequest, match=r"x is \[400, 8\] for 3 labels"):
         measure_codecs(_signs(1), {"final": "y"}, {"x": SAMPLES}, LABELS[:3])
-    with pytest.raises(BadRequest, match=r"samples: they are for \['z'\], the model's inputs are"):
+    with pytest.raises(BadRequest, match=r"samples: given for \['z'\], but the model's inputs are"):
         measure_codecs(_signs(1), {"final": "y"}, {"z": SAMPLES}, LABELS)
 
 

@@ -1,6 +1,4 @@
-"""Accuracies of codecs over the store's API: measured on labeled samples, kept, refused where they say
-nothing.
-"""
+"""Accuracies of codecs over the store's API: measured on labeled samples, stored, or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def packed(**arrays: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def labels(chain_model: bytes) -> Any:
-    """What the model itself answers: it is then right about all of them."""
+    """The model's own results as labels: its accuracy is then 1."""
     return run(chain_model, {"image": IMAGES})["logits"].argmax(1)
 
 
@@ -114,17 +112,17 @@ async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
         ({"labels": None}, "labels is not a file in the archive"),
         (
             {"inputs": IMAGES[:50], "labels": np.zeros(50, np.int64)},
-            "50 samples tell nothing; give at least 100",
+            "50 samples are too few: give at least 100",
         ),
         (
             {"inputs": IMAGES.astype(np.float64)},
             "inputs are float64 [120, 1, 16, 16], the model takes image FP32",
         ),
-        ({"inputs": IMAGES[:, :, :8]}, "inputs are float32 [120, 1, 8, 16], the model takes image FP32"),
+        ({"inputs": IMAGES[:, :, :8]}, "inputs are float32 [120, 1, 8, 16], but the model takes image FP32"),
         ({"labels": np.zeros((120, 10), np.int64)}, "labels are int64 [120, 10] for 120 inputs"),
         ({"labels": np.zeros(120, np.float32)}, "labels are float32 [120] for 120 inputs"),
-        ({"inputs": np.full_like(IMAGES, np.nan)}, "some inputs are no finite numbers"),
-        ({"labels": np.full(120, 77)}, "gets 0.000 of 120 samples right and is said to have"),
+        ({"inputs": np.full_like(IMAGES, np.nan)}, "some inputs are not finite numbers"),
+        ({"labels": np.full(120, 77)}, "classifies 0.000 of 120 samples correctly"),
     ],
 )
 async def test_data_that_tells_nothing_is_refused_with_a_sentence(
@@ -146,7 +144,7 @@ async def test_a_file_that_is_none_is_refused_and_objects_are_not_read(
     for data in (b"not a zip", pickled):
         answer = await _ask(store, model, data)
         assert answer.status_code == 400
-        assert "it is no .npz file of plain arrays" in answer.json()["error"]["message"]
+        assert "not an .npz file of plain arrays" in answer.json()["error"]["message"]
 
 
 async def test_what_unpacks_to_more_than_the_store_takes_is_refused(
@@ -156,7 +154,7 @@ async def test_what_unpacks_to_more_than_the_store_takes_is_refused(
     data = packed(inputs=np.zeros((4000, 1, 16, 16), np.float32), labels=np.zeros(4000, np.int64))
     assert len(data) < 1 << 17
     answer = await _ask(store, model, data)
-    assert "bytes unpacked, at most 1048576; give fewer samples" in answer.json()["error"]["message"]
+    assert "the limit of 1048576" in answer.json()["error"]["message"]
 
 
 async def test_where_the_data_lies_is_checked_as_a_models_is(

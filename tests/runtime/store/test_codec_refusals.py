@@ -1,4 +1,4 @@
-"""Where a cut cannot carry a codec it is not offered: the others are measured, and a sentence says why."""
+"""If a cut cannot carry a codec, the codec is refused with a message, and the others are measured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def graph_of(*first: NodeProto, weights: tuple[Any, ...] = ()) -> Graph:
 
 
 def measured(graph: Graph) -> tuple[dict[tuple[str, str], CodecAccuracy], dict[tuple[str, str], str]]:
-    """What is measured and what is refused, by cut and codec."""
+    """Measured and refused codecs, by cut and codec."""
     refused: list[Refusal] = []
     labels = np.zeros(len(SAMPLES), np.int64)
     found = measure_codecs(graph, {"final": "y"}, {"x": SAMPLES}, labels, refused=refused.append)
@@ -99,7 +99,7 @@ def fused(tensor: Tensor, wire: str, codec: str, _: int) -> Iterator[NodeProto]:
 
 
 def halved(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeProto]:
-    """A decoder that gives half of each value."""
+    """A decoder that returns half of each value."""
     for node in nodes.decoder(tensor, wire, codec, opset):
         if node.output[0] != tensor.name:
             yield node
@@ -120,7 +120,7 @@ def test_a_codec_that_gives_other_answers_at_some_batch_is_refused_at_that_cut(
     monkeypatch.setattr(writing, "decoder", chosen)
     found, refused = measured(graph_of(through("Tanh")))
     assert set(refused) == {("h", INT8)}
-    assert ("off by" if decoder is halved else "the model failed") in refused["h", INT8]
+    assert ("differs after the" if decoder is halved else "the model failed") in refused["h", INT8]
     assert set(found) == {(cut, codec) for cut in "xh" for codec in CODECS} - {("h", INT8)}
 
 

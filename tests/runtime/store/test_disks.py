@@ -26,7 +26,7 @@ OTHER = {"inputs": ["image"], "outputs": ["pool1"]}
 
 @contextmanager
 def full_disk(left: int) -> Iterator[None]:
-    """No file may grow beyond `left` bytes: a write fails in its middle, as on a disk that fills up."""
+    """No file can grow beyond `left` bytes: a write fails in the middle, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (left, before[1]))
     try:
@@ -70,7 +70,7 @@ async def test_a_slice_that_does_not_fit_on_the_disk_is_refused_and_the_old_one_
     with full_disk(200):
         refused = await _slice(store, model, OTHER)
         assert (refused.status_code, refused.json()["error"]["reason"]) == (507, "StorageError")
-        assert "the store's disk refused: File too large" in refused.json()["error"]["message"]
+        assert "the store's disk failed: File too large" in refused.json()["error"]["message"]
         assert (await _slice(store, model, HOLD)).json() == old
         assert len((await store.get(f"/v1/blobs/{old['digest']}")).content) == old["size"]
     assert _files(tmp_path) == before
@@ -156,7 +156,7 @@ def test_a_link_out_of_the_stores_folder_is_not_followed(tmp_path: Path) -> None
 
 
 class _Source:
-    """A model store that answers from a dictionary, or not at all."""
+    """A model store that responds from a dictionary, or not at all."""
 
     def __init__(self, **blobs: bytes) -> None:
         self.blobs, self.asked = {_digest(b): b for b in blobs.values()}, 0
@@ -207,9 +207,7 @@ async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(
     with full_disk(1000):
         assert await _get(cache, _digest(large)) == large
     path = tmp_path / _digest(large).removeprefix("sha256:")
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: File too large: this slice is not kept, and gone after a restart"
-    ]
+    assert [record.args for record in caplog.records] == [(path, "File too large")]
     assert _files(tmp_path) == {tmp_path / _digest(b"old").removeprefix("sha256:")}
     assert await _get(cache, _digest(large)) == large
     assert len(_files(tmp_path)) == 2

@@ -1,4 +1,4 @@
-"""Slices with codecs, of several tensors and of models with data beside them, over the store's API."""
+"""Slices with codecs, of several tensors and of models with external data, over the store's API."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_slices_of_a_model_with_two_inputs_are_cut_though_it_cannot_be_pla
     exits = [{"name": "label", "output": "label", "accuracy": 0.9}]
     refused = await store.post("/v1/models", json={"storageUri": "store://two.onnx", "exits": exits})
     assert refused.status_code == 400
-    assert "the graph has 2 inputs (picture, readings); give a model with one" in refused.text
+    assert "the graph has 2 inputs (picture, readings)" in refused.text
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_data_that_is_not_what_was_pinned_is_refused(store: httpx.AsyncCli
     (divided.parent / "chain.bin").write_bytes(b"other")
     answer = await store.post("/v1/models", json={"storageUri": f"file://{divided}"})
     assert (answer.status_code, answer.json()["error"]["reason"]) == (422, "DigestMismatch")
-    assert "model's data chain.bin: sha256:" in answer.text
+    assert "model's data chain.bin: expected sha256:" in answer.text
 
 
 async def test_data_behind_a_link_out_of_the_folder_is_not_fetched(
@@ -150,4 +150,4 @@ async def test_data_behind_a_link_out_of_the_folder_is_not_fetched(
     data.symlink_to(divided.parent.parent / "elsewhere.bin")
     answer = await store.post("/v1/models", json={"storageUri": f"file://{divided}"})
     assert answer.status_code == 400
-    assert "which is a link out of the model's folder" in answer.text
+    assert "is a link out of the model's folder" in answer.text

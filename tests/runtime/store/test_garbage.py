@@ -93,7 +93,7 @@ documents = (
     )
     | values
 )
-# No address of a source is among them that anybody could be asked at.
+# None of these addresses leads to a real server.
 places = st.sampled_from(
     [
         ("POST", "/v1/models"),
@@ -117,7 +117,7 @@ def test_no_document_is_too_strange(
         message = said["error"]["message"]
         assert 0 < len(message) < 800
         words = ("None", "True", "Traceback", "object is not")
-        told = re.sub(r'"(?:[^"\\]|\\.)*"', "", message)  # without what the caller wrote
+        told = re.sub(r'"(?:[^"\\]|\\.)*"', "", message)  # without the client's values
         assert not any(word in told for word in words), message
 
 

@@ -184,14 +184,14 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
           "its outputs are exit1_logits, exit2_logits, logits")),
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
          "model.exits[0].accuracy: 1.3 is not between 0 and 1"),
-        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: sha256:1111"),
+        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: expected sha256:1111"),
         ({"digest": "md5:1"}, "BadRequest", 'model.digest: "md5:1" is not a digest'),
-        ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp"; use one of store://, https://'),
+        ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp": use one of store://, https://'),
         ({"storageUri": "/just/a/path"}, "UnsupportedScheme", 'has scheme ""'),
         ({"storageUri": "store://not/there"}, "NotFound", 'no file "not/there" in this store'),
         ({"storageUri": "file:///not/there.onnx"}, "NotFound", '"file:///not/there.onnx" cannot be read'),
         ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", "cannot be read"),
-        ({"storageUri": None}, "BadRequest", "storageUri: null is not text"),
+        ({"storageUri": None}, "BadRequest", "storageUri: null is not a string"),
     ],
 )  # fmt: skip
 async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(
@@ -260,7 +260,7 @@ async def test_models_are_fetched_from_the_web_and_from_files(
 
 
 class Direct:
-    """The client's calls, without a network between."""
+    """The client's calls, without a network in between."""
 
     def __init__(self, store: httpx.AsyncClient) -> None:
         self._store = store

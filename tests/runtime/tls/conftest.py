@@ -1,4 +1,4 @@
-"""One model behind TLS on both transports, with the callers that may and may not ask."""
+"""One model behind TLS on both transports, with clients that are admitted and clients that are not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def doubler() -> bytes:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A server that asks for certificates, and what it was started with."""
+    """A server that requires certificates, and the arguments of its start."""
 
     http: int
     grpc: int
@@ -58,12 +58,12 @@ def strict(tmp_path: Path) -> Iterator[Guarded]:
 
 @pytest.fixture
 def lenient(tmp_path: Path) -> Iterator[Guarded]:
-    """Callers may show none."""
+    """Client certificates are optional."""
     with guarded(tmp_path, "optional") as served:
         yield served
 
 
 @pytest.fixture
 def serve_guarded() -> Callable[[Path, Clients], AbstractContextManager[Guarded]]:
-    """For a test that ends the server itself."""
+    """For a test that stops the server itself."""
     return guarded

@@ -1,4 +1,4 @@
-"""Certificates in a folder: the last good ones are in use, whatever comes after them."""
+"""Certificates in a folder: the last valid ones stay in use, whatever replaces them."""
 
 from __future__ import annotations
 
@@ -95,26 +95,26 @@ def test_files_that_are_written_in_place_are_taken_over(tmp_path: Path, signer: 
 BROKEN: dict[str, tuple[Callable[[Signer, Path], Files], str]] = {
     "half a certificate": (
         lambda s, _: (p := s.pair()) | {"tls.crt": p["tls.crt"][:200]},
-        "tls.crt: it holds no certificate in PEM",
+        "tls.crt: no certificate in PEM",
     ),
     "a damaged certificate": (
         lambda s, _: (p := s.pair()) | {"tls.crt": p["tls.crt"].replace(b"\nMII", b"\nMAA", 1)},
-        "tls.crt: its first certificate is damaged",
+        "tls.crt: the first certificate is damaged",
     ),
     "another's key": (
         lambda s, _: s.pair() | {"tls.key": s.pair()["tls.key"]},
-        "tls.key: it is not the key of",
+        "tls.key: does not match",
     ),
-    "an empty key": (lambda s, _: s.pair() | {"tls.key": b""}, "tls.key: it is not the key of tls.crt"),
+    "an empty key": (lambda s, _: s.pair() | {"tls.key": b""}, "tls.key: does not match tls.crt"),
     "an empty authority": (
         lambda s, _: s.pair() | {"ca.crt": b""},
-        "ca.crt: it holds no certificate of an authority",
+        "ca.crt: no certificate of an authority",
     ),
     "no authority": (
         lambda s, _: {k: v for k, v in s.pair().items() if k != "ca.crt"},
-        "ca.crt: it cannot be read",
+        "ca.crt: cannot be read",
     ),
-    "an end in the past": (lambda s, _: s.pair(days=-100), "tls.crt: it ended on 20"),
+    "an end in the past": (lambda s, _: s.pair(days=-100), "tls.crt: expired on 20"),
 }
 
 
@@ -132,7 +132,7 @@ def test_what_is_broken_changes_nothing_but_the_log(
     assert certificates.current is before
     (record,) = caplog.records  # once for each state of the folder
     assert said in record.getMessage()
-    assert "stays in use" in record.getMessage()
+    assert "still using the certificate" in record.getMessage()
     mended = signer.pair()
     mount.swap(mended)
     assert certificates.look() is True

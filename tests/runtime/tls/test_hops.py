@@ -103,7 +103,7 @@ def test_a_next_stage_refuses_an_entry_node_of_another_authority(
     with _pair(tmp_path, chain_model, near, signer.pair()) as pair:
         status, answer = pair.infer(image)
     assert status == 503
-    assert "so a certificate is refused, too" in answer["error"]
+    assert "certificates can be rejected like this" in answer["error"]
 
 
 async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> No
     serving = asyncio.create_task(server.serve())
     changes: asyncio.Queue[bool] = asyncio.Queue()
     try:
-        while not server.started:  # noqa: ASYNC110 - it tells nobody
+        while not server.started:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
         probe = f"https://localhost:{server.ports[0]}/v1/probe"
         spec = LinkSettings(peer="cloud", probe=probe, interval=Duration(0.2))
@@ -168,7 +168,7 @@ def test_what_has_arrived_is_known_while_a_request_is_on_its_way(tmp_path: Path,
             )
             transfer = await begun.get()
             async with asyncio.timeout(20):
-                while transfer.moved() < first:  # noqa: ASYNC110 - the kernel tells nobody
+                while transfer.moved() < first:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0.01)
             assert first <= transfer.moved() < size
             go_on.set()
@@ -191,7 +191,7 @@ def test_both_ends_follow_a_new_authority_without_a_restart(
         assert pair.infer(image)[0] == 200
         for mount in (pair.near, pair.far):
             mount.swap(after.pair())
-        assert pair.infer(image)[0] == 200  # by the connection that exists
+        assert pair.infer(image)[0] == 200  # over the existing connection
         pause = threading.Event()
         root = after.pair()["ca.crt"]
         for _ in range(400):

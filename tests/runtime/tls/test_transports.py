@@ -49,7 +49,7 @@ def _own(served: Guarded, name: str = "caller") -> ssl.SSLContext:
 
 
 def _foreign(served: Guarded) -> ssl.SSLContext:
-    """Trusts the server, but shows a certificate of another authority."""
+    """Trusts the server, but presents a certificate of another authority."""
     stranger = Signer(served.folder / "stranger").pair()
     return caller(served.folder / "foreign", stranger | {"ca.crt": served.signer.pair()["ca.crt"]})
 
@@ -59,7 +59,7 @@ def _none(served: Guarded) -> ssl.SSLContext:
 
 
 def _shown(connection: http.client.HTTPSConnection) -> bytes:
-    """The certificate that the server showed when the connection was made."""
+    """The certificate that the server presented when the connection was established."""
     sock: Any = connection.sock
     der = sock.getpeercert(binary_form=True)
     assert der is not None
@@ -140,10 +140,9 @@ def test_the_plain_port_tells_health_and_metrics_and_nothing_else(strict: Guarde
     assert line.startswith('edge_certificate_expiry_timestamp_seconds{service="m"} ')
     assert float(line.split()[-1]) == strict.certificates.current.expires
     status, answer = _once(http.client.HTTPConnection("127.0.0.1", port, timeout=10))
-    assert (status, answer["error"].split(";")[0]) == (
-        404,
-        "/v2/models/m/infer: this port has /v2/health/live, /v2/health/ready, /metrics alone",
-    )
+    assert status == 404
+    assert answer["error"].startswith("/v2/models/m/infer: ")
+    assert "/v2/health/live, /v2/health/ready, /metrics" in answer["error"]
 
 
 def test_callers_on_the_node_need_no_certificate_at_its_socket(strict: Guarded) -> None:
@@ -237,7 +236,7 @@ def test_a_caller_who_keeps_a_connection_does_not_hold_up_the_end(
             kept = clients.enter_context(closing(_https(served, _own(served))))
             assert _ask(kept)[0] == 200
             begin = time.monotonic()
-        assert time.monotonic() - begin < 8  # a second for its goodbye; requests in flight would have 10
+        assert time.monotonic() - begin < 8  # a second to close; requests in flight would have 10
 
 
 def test_broken_files_leave_the_old_ones_in_use(strict: Guarded, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,7 +244,7 @@ def test_broken_files_leave_the_old_ones_in_use(strict: Guarded, caplog: pytest.
     with caplog.at_level(logging.ERROR):
         strict.mount.swap(strict.signer.pair() | {"tls.key": b"half"})
         pause = threading.Event()
-        while "stays in use" not in caplog.text:
+        while "still using the certificate" not in caplog.text:
             assert not pause.wait(0.05)
     assert strict.certificates.current is before
     assert _once(_https(strict, _own(strict)))[0] == 200
@@ -266,7 +265,7 @@ def test_what_cannot_be_used_ends_the_command_with_a_sentence(
 ) -> None:
     command = ["serve", str(tmp_path / "m.onnx"), "--tls-dir", str(tmp_path / "none")]
     assert main(command) == 1
-    assert "none/tls.crt: it cannot be read (No such file or directory)" in capsys.readouterr().err
+    assert "none/tls.crt: cannot be read (No such file or directory)" in capsys.readouterr().err
     monkeypatch.setenv("EDGE_TLS_CLIENTS", "maybe")
     assert main(command) == 1
-    assert '--tls-clients: "maybe" is neither require nor optional' in capsys.readouterr().err
+    assert '--tls-clients: "maybe" is not valid' in capsys.readouterr().err

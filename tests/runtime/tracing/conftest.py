@@ -1,4 +1,4 @@
-"""An entry node and the next stage, a tap on the line between them, and what collects their spans."""
+"""An entry node and the next stage, a tap on the connection between them, and a collector of their spans."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stages import alone, ask, entry, split
 
 @dataclass
 class Tap:
-    """A relay that keeps what goes to the next stage; `cut` breaks the line."""
+    """A proxy that records requests to the next stage; `cut` closes the connection."""
 
     target: int = 0
     port: int = 0
@@ -106,20 +106,20 @@ def two_stages(
 
 @pytest.fixture
 def stages(tmp_path: Path, chain_model: bytes) -> Iterator[Two]:
-    """Neither makes spans."""
+    """Neither creates spans."""
     with two_stages(tmp_path, chain_model) as two:
         yield two
 
 
 @pytest.fixture
 def start_stages() -> Callable[..., Any]:
-    """Both stages with the spans that are given."""
+    """Both stages with the given spans."""
     return two_stages
 
 
 @dataclass
 class Collected:
-    """Spans as the collector got them: by name, with their service, ids in hexadecimal and attributes."""
+    """Spans as received by the collector: by name, with their service, ids in hexadecimal and attributes."""
 
     url: str
     spans: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The commands themselves, as a node runs them: certificates and collector by flags and variables."""
+"""The commands as a node runs them: certificates and collector by flags and variables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Collected = Any
 
 @contextmanager
 def _command(folder: Path, name: str, *arguments: str, **variables: str) -> Iterator[Path]:
-    """Runs a command until SIGTERM; yields where its lines go."""
+    """Runs a command until SIGTERM; yields the file of its output."""
     said = folder / f"{name}.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "EDGE_"))} | variables
     with said.open("w") as file:

@@ -61,9 +61,7 @@ def test_the_time_that_is_left_goes_on_too(stages: Two) -> None:
     assert stages.infer()[0] == 200
     _, document = stages.tap.last()
     left = document["parameters"]["timeout"]
-    assert (
-        1_000_000 < left <= 4_000_000
-    )  # the SLO is 2 s; where there is no local route the hop gets twice that
+    assert 1_000_000 < left <= 4_000_000  # the SLO is 2 s; without a local route the hop gets twice that
     assert left.bit_count() <= 5
     assert left % 2**15 == 0
 

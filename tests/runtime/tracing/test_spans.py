@@ -1,4 +1,4 @@
-"""With a collector: one trace for one request, through both stages."""
+"""With a collector: one trace for each request, through both stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts on the disk: few, whole, or nothing."""
+"""Verdicts on the disk are few, and complete or missing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_where_nothing_can_be_written_verdicts_last_as_long_as_the_process(tmp_p
 
 
 def test_a_file_that_goes_meanwhile_does_not_keep_the_damaged_ones(tmp_path: Path) -> None:
-    for number in range(20):  # in whatever order the disk tells of them
+    for number in range(20):  # in whatever order the disk lists them
         (tmp_path / f"gone{number}").symlink_to(tmp_path / "nowhere")
         (tmp_path / f"damaged{number}.json").write_text("{")
     Records(tmp_path).keep_only(set())

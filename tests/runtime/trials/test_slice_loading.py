@@ -1,4 +1,4 @@
-"""Loading slices: those of tables, early exits and fallbacks all come in one way."""
+"""Loading slices: those of tables, early exits and fallbacks use the same path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from misbehaving import crashing, endless, harmless
 
 
 class Shelf(ModelStore):
-    """A model store that has some slices, and counts who asks for them."""
+    """A model store with some slices that counts requests for them."""
 
     def __init__(self, *blobs: bytes) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -33,7 +33,7 @@ class Shelf(ModelStore):
     async def blob(self, digest: str) -> bytes:
         self.asked.append(digest)
         if digest not in self.blobs:
-            raise Unreachable("nobody is there")
+            raise Unreachable("no server")
         return self.blobs[digest]
 
 

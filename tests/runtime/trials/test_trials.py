@@ -1,4 +1,4 @@
-"""Slices that crash, hang and take all memory do so in a process of their own, for real."""
+"""Slices that crash, hang and exhaust memory do so in a separate process; with real processes."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_process_that_grows_beyond_its_bound_is_ended() -> None:
 
 def test_what_does_not_fit_beside_what_is_in_use_is_refused_without_a_trial() -> None:
     with Trials(memory=Memory(200 * MIB, lambda: 150 * MIB)) as trials:
-        with pytest.raises(CannotLoad, match=r"a process of its own takes 96 MiB .* and 30 MiB are free"):
+        with pytest.raises(CannotLoad, match=r"a separate process needs 96 MiB .* but 30 MiB are free"):
             trials.check_room(subject(harmless()))
         assert trials.started == 0
 
@@ -142,12 +142,12 @@ def test_what_does_not_fit_beside_what_is_in_use_is_refused_without_a_trial() ->
 def test_what_onnxruntime_refuses_and_what_breaks_its_contract_is_a_sentence(tmp_path: Path) -> None:
     with Trials(Records(tmp_path)) as trials:
         with pytest.raises(CannotLoad, match="onnxruntime cannot load it"):
-            trials.admit(subject(b"this is no model"))
+            trials.admit(subject(b"not a model"))
         with pytest.raises(CannotLoad, match="output y is float32"):
             trials.admit(subject(harmless(), columns=5))
         assert trials.started == 1
     with Trials(Records(tmp_path)) as again, pytest.raises(CannotLoad, match="onnxruntime cannot load it"):
-        again.admit(subject(b"this is no model"))
+        again.admit(subject(b"not a model"))
 
 
 def test_a_file_that_is_not_what_its_digest_says_gets_no_verdict(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_when_the_node_goes_down_by_a_trial_the_next_start_does_not_begin_with_i
         parent.wait()
     until(lambda: not running(child), "the trial outlives who wanted it")
     with Trials(Records(tmp_path / "trials")) as trials:
-        with pytest.raises(NotTried, match="the runtime ended while it was tried"):
+        with pytest.raises(NotTried, match="the runtime ended during its trial"):
             trials.admit(asked)
         assert trials.started == 0
 
@@ -255,7 +255,7 @@ def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
 
 
 def test_a_process_that_is_not_wanted_any_more_before_it_is_up_is_no_fault_of_its_own() -> None:
-    with pytest.raises(NotTried, match="not wanted any more"):
+    with pytest.raises(NotTried, match="no longer needed"):
         child_process.Child(MODULE, lambda: True)
 
 
@@ -272,7 +272,7 @@ def test_where_no_process_can_be_started_that_is_said_and_no_verdict(
 
 
 def _kill_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the kernel does when the node has no memory left."""
+    """As the kernel does if the node runs out of memory."""
     ask = child_process.Child.ask
 
     def asked(self: child_process.Child, *arguments: Any) -> child_process.Document:

@@ -1,4 +1,4 @@
-"""The verdict of a trial's end, and how long it is valid: property tests."""
+"""The verdict from the end of a trial, and how long it is valid: property tests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How an activation is encoded on a hop: ONNX nodes at the edges of the slices on both sides of it."""
+"""Codecs: the encoding of activations on a hop, as ONNX nodes at the boundary of both slices."""

@@ -1,4 +1,4 @@
-"""Derives the proven properties of a model from its bytes. Pure: nothing is run."""
+"""Derives the proven properties of a model from its bytes, without running it. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edge_runtime.graph_analysis.values import Mixes, Value
 
 from edge_runtime.graph_analysis import rules  # noqa: F401 # isort: skip - fills the table
 
-# What the rules say of an operator was read in these versions of the standard.
+# The rules were written against these versions of the standard.
 _OLDEST: Final = 7
 _NEWEST: Final = 28
-# Of onnxruntime's own those that files of it have most, and that no rule is for.
+# The most common onnxruntime operators that have no rule.
 _REPEATABLE: Final = frozenset(
     [
         "DynamicQuantizeLSTM",
@@ -39,7 +39,7 @@ _REPEATABLE: Final = frozenset(
         "RotaryEmbedding",
     ]
 )
-# Outputs that are measurements: floats, and bytes as quantised networks and codecs make of them.
+# Outputs that are measurements: floats, and the bytes of quantized networks and codecs.
 _MEASURES: Final = (
     *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16),
     *(TensorProto.INT8, TensorProto.UINT8),
@@ -49,12 +49,12 @@ _KNOWN_DOMAINS: Final = frozenset(["", CLASSICAL])
 
 
 def proven_of(model: bytes | mmap | Path) -> ProvenProperties:
-    """What a model, or a slice of one, is proven to do; of data outside its file nothing is read."""
+    """Proven properties of a model or a slice. Data outside the file is not read."""
     try:
         if isinstance(model, Path):
             with model.open("rb") as file:
                 return _proven(Model(file, model.stat().st_size))
-        if isinstance(model, mmap):  # which need not be copied to be read like a file
+        if isinstance(model, mmap):  # can be read like a file without a copy
             model.seek(0)
             return _proven(Model(model, len(model)))
         return _proven(Model(BytesIO(model), len(model)))
@@ -66,12 +66,12 @@ def _proven(model: Model) -> ProvenProperties:
     try:
         alone = _alone(model)
     except RecursionError:
-        alone = "its graph is too deep"
+        alone = "its graph is nested too deeply"
     return ProvenProperties(alone, unrepeatable(model.proto))
 
 
 def unrepeatable(model: ModelProto) -> str:
-    """Why a model may answer the same inputs otherwise; empty where it does not."""
+    """Why a model might give other outputs for the same inputs; empty if it does not."""
     own = {(standard(f.domain), f.name) for f in model.functions}
     for node in everywhere([*model.graph.node, *(n for f in model.functions for n in f.node)]):
         operator = Operator(node)
@@ -80,16 +80,16 @@ def unrepeatable(model: ModelProto) -> str:
             continue
         if operator.domain in _KNOWN_DOMAINS:
             if is_random(node):
-                return f"{operator.title} draws at random"
+                return f"{operator.title} draws random numbers"
         elif key not in TABLE and (operator.domain != MICROSOFT or operator.kind not in _REPEATABLE):
-            return f"it is not known whether {operator.title} answers the same again"
+            return f"{operator.title} is not known to be repeatable"
     return ""
 
 
 def _alone(model: Model) -> str:
     version = model.versions.get("", _OLDEST)
     if not _OLDEST <= version <= _NEWEST:
-        return f"its opset {version} is none of {_OLDEST} to {_NEWEST}, which are known"
+        return f"its opset {version} is outside the supported range {_OLDEST} to {_NEWEST}"
     try:
         known = tensors(model)
     except Mixes as error:
@@ -98,7 +98,7 @@ def _alone(model: Model) -> str:
 
 
 def tensors(model: Model) -> Mapping[str, Result]:
-    """What is known of every tensor, or why its rows are not kept apart; Mixes for inputs without rows."""
+    """What is known of every tensor, or why its rows are mixed. Raises Mixes for inputs without rows."""
     unknowns = Unknowns()
     graph = model.proto.graph
     known: dict[str, Result] = {i.name: constant(i, unknowns) for i in graph.initializer}
@@ -115,15 +115,15 @@ def tensors(model: Model) -> Mapping[str, Result]:
 def _input(value: ValueInfoProto, unknowns: Unknowns) -> Value:
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type":
-        raise Mixes(f"input {value.name} is no tensor")
+        raise Mixes(f"input {value.name} is not a tensor")
     if tensor.elem_type == TensorProto.STRING:
-        raise Mixes(f"input {value.name} is of strings")
+        raise Mixes(f"input {value.name} contains strings")
     dims = tensor.shape.dim
     if not tensor.HasField("shape") or not dims:
-        raise Mixes(f"input {value.name} has no dimension for the rows")
+        raise Mixes(f"input {value.name} has no batch dimension")
     sizes = [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
     if sizes[0] is not None:
-        raise Mixes(f"the first dimension of input {value.name} is always {sizes[0]}")
+        raise Mixes(f"the first dimension of input {value.name} is fixed to {sizes[0]}")
     return Value((ROWS, *unknowns.shape(sizes[1:])), 0)
 
 
@@ -131,30 +131,30 @@ def _outputs(operator: Operator, known: dict[str, Result], unknowns: Unknowns) -
     names = operator.node.output
     inputs: list[Value | None] = []
     for name in operator.node.input:
-        found = known.get(name, Mixes(f'tensor "{name}" comes after who reads it')) if name else None
+        found = known.get(name, Mixes(f'tensor "{name}" is read before it is computed')) if name else None
         if isinstance(found, Mixes):
             return [found] * len(names)
         inputs.append(found)
     entry = TABLE.get((operator.domain, operator.kind))
     try:
         if entry is None:
-            raise Mixes("it is not known to keep rows apart")
+            raise Mixes("not known to keep rows separate")
         if not entry.counting and any(v is not None and v.counts for v in inputs):
-            raise Mixes("it reads how many rows there are")
+            raise Mixes("reads the number of rows")
         made = list(entry.apply(Step(operator, inputs, unknowns)))
     except Mixes as error:
         return [Mixes(f"{operator.title}: {error}")] * len(names)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
-        return [Mixes(f"{operator.title}: its inputs or attributes do not fit it")] * len(names)
-    made += [Mixes("it is not known what its last outputs are")] * (len(names) - len(made))
-    # Reductions of nothing have shapes of their own in onnxruntime.
+        return [Mixes(f"{operator.title}: its inputs or attributes are invalid")] * len(names)
+    made += [Mixes("its last outputs have no rule")] * (len(names) - len(made))
+    # Reductions of empty tensors have other shapes in onnxruntime.
     if any(isinstance(m, Value) and m.elements is None and _NOTHING in m.shape for m in made):
-        return [Mixes(f"{operator.title}: it makes a tensor without elements")] * len(names)
+        return [Mixes(f"{operator.title}: creates a tensor without elements")] * len(names)
     exact = entry.exact and all(v is None or v.exact for v in inputs)
     return [
         Mixes(f"{operator.title}: {m}")
         if isinstance(m, Mixes)
-        else replace(m, exact=exact or m.axis is None)  # what all runs have in common is computed alike
+        else replace(m, exact=exact or m.axis is None)  # values common to all runs are computed alike
         for m in made
     ]
 
@@ -166,5 +166,5 @@ def _apart(output: ValueInfoProto, known: Mapping[str, Result]) -> str:
     if found.axis != 0 or found.shape[0] != ROWS:
         return f"output {output.name} does not have one row for each row of the inputs"
     if not found.exact and output.type.tensor_type.elem_type not in _MEASURES:
-        return f"output {output.name} is of whole numbers made of sums that the number of rows may change"
+        return f"output {output.name} has integers computed from sums that depend on the number of rows"
     return ""

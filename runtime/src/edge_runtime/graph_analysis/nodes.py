@@ -1,4 +1,4 @@
-"""The nodes of a graph, those in the graphs inside them too, and which of them draw at random."""
+"""The nodes of a graph and of its subgraphs, and which of them draw random numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from onnx import AttributeProto, GraphProto, NodeProto
 
-# These draw again each time that they run: a second copy would draw something else.
+# These draw again on each run: a second copy would draw other numbers.
 RANDOM: Final = frozenset(
     [
         "Bernoulli",
@@ -21,7 +21,7 @@ RANDOM: Final = frozenset(
 
 
 def bodies(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs inside a node."""
+    """The subgraphs of a node."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -30,7 +30,7 @@ def bodies(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Nodes and those inside them, however deep."""
+    """Nodes and all nodes in their subgraphs."""
     for node in nodes:
         yield node
         for body in bodies(node):
@@ -38,5 +38,5 @@ def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def is_random(node: NodeProto) -> bool:
-    """Whether the node itself draws: what it calls or contains is not looked at."""
+    """Whether the node itself draws random numbers; functions and subgraphs are not inspected."""
     return node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2)

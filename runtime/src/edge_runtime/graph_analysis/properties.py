@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class ProvenProperties:
     """Each field is empty if the property is proven, else it says why it is not.
 
-    alone: why requests must not share a run. If empty, the first dimension of every input and output is the
+    alone: why requests must not share a batch. If empty, the first dimension of every input and output is the
     batch, and each row of an output depends on the same row of the inputs only.
-    unrepeatable: why the same inputs may give different outputs next time.
+    unrepeatable: why the same inputs might give different outputs next time.
     """
 
     alone: str = ""
@@ -20,12 +20,12 @@ class ProvenProperties:
 
     @classmethod
     def of(cls, document: Mapping[str, str]) -> ProvenProperties:
-        """From `document()`; KeyError where a field is missing."""
+        """Reads `document()`. Raises KeyError if a field is missing."""
         return cls(str(document["alone"]), str(document["unrepeatable"]))
 
     def document(self) -> dict[str, str]:
-        """As JSON."""
+        """The properties as JSON."""
         return {"alone": self.alone, "unrepeatable": self.unrepeatable}
 
 
-UNKNOWN = ProvenProperties("its graph was not analysed", "its graph was not analysed")
+UNKNOWN = ProvenProperties("its graph was not analyzed", "its graph was not analyzed")

@@ -1,4 +1,4 @@
-"""A model's file as the analysis reads it: operators in their order, and what is known of its constants."""
+"""Reads a model for the analysis: operators in topological order, and small constants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_runtime.graph_analysis.values import Value
 from edge_runtime.graph_analysis.weight_stripping import Readable, without_weights
 
 STRING: Final = TensorProto.STRING
-_NUMBERS: Final = 64  # elements of a tensor that are looked at: shapes, axes, scales
+_NUMBERS: Final = 64  # maximum elements of an inspected tensor: shapes, axes, scales
 _HUGE: Final = 1 << 62
 _DATA: Final = (
     "raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data",
@@ -26,41 +26,41 @@ _DATA: Final = (
 
 
 class Unreadable(EdgeError):  # noqa: N818 - named by the reason, as in errors.py
-    """The bytes are no model that can be looked at; the message says why."""
+    """The bytes are not a model that can be analyzed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One node, with `version` of its domain's operators as the model imports them."""
+    """A node, with the `version` of its domain's operators that the model imports."""
 
     node: NodeProto
     version: int = 0
 
     @property
     def kind(self) -> str:
-        """Its operator's name."""
+        """Type of the operator."""
         return self.node.op_type
 
     @property
     def domain(self) -> str:
-        """Empty for the standard's own."""
+        """Domain of the operator; empty for the standard's own."""
         return standard(self.node.domain)
 
     @property
     def title(self) -> str:
-        """How a sentence names it."""
+        """The operator in messages."""
         name = self.node.name or next((o for o in self.node.output if o), "")
         domain = f"{self.domain}." if self.domain else ""
         return f'operator {domain}{self.kind} "{name}"'
 
     @cached_property
     def attributes(self) -> Mapping[str, Any]:
-        """By name; None for one whose value is not looked at."""
+        """Attributes by name; None for one whose value is not inspected."""
         return {a.name: _attribute(a) for a in self.node.attribute}
 
 
 class Model:
-    """A model without its large constants, its own functions written out where they are called."""
+    """A model without its large constants, with its functions inlined."""
 
     def __init__(self, file: Readable, size: int) -> None:
         """Raises Unreadable."""
@@ -68,7 +68,7 @@ class Model:
             model = onnx.load_model_from_string(without_weights(file, size))
             if model.functions:
                 model = inliner.inline_local_functions(model)
-        except Exception as error:  # protobuf and the inliner have classes of their own
+        except Exception as error:  # protobuf and the inliner raise classes of their own
             raise Unreadable(f"its graph cannot be read: {_first_line(error)}") from error
         if not model.graph.node:
             raise Unreadable("its graph cannot be read: it has no operators")
@@ -77,7 +77,7 @@ class Model:
 
     @property
     def operators(self) -> list[Operator]:
-        """Of the graph itself, each behind those whose outputs it reads, in whatever order the file is."""
+        """Operators of the main graph in topological order, whatever the order in the file."""
         nodes = self.proto.graph.node
         maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
         before = {i: {maker[n] for n in node.input if n in maker} for i, node in enumerate(nodes)}
@@ -89,12 +89,12 @@ class Model:
 
 
 def standard(domain: str) -> str:
-    """A domain, the standard's own as the empty one."""
+    """The domain, with the empty string for the standard's own."""
     return "" if domain == "ai.onnx" else domain
 
 
 def constant(tensor: TensorProto, unknowns: Unknowns) -> Value:
-    """An initializer or the like; its elements where there are few and they were not left out."""
+    """An initializer or constant; its elements are known if they are few and were not stripped."""
     shape = tuple(Size(d) for d in tensor.dims)
     number = count(shape)
     if number is None or number > _NUMBERS or tensor.data_type == STRING:
@@ -103,13 +103,13 @@ def constant(tensor: TensorProto, unknowns: Unknowns) -> Value:
         return Value(shape)
     try:
         array = numpy_helper.to_array(tensor)
-    except Exception:  # of a type that NumPy lacks, or data that does not fit the shape
+    except Exception:  # a datatype that NumPy lacks, or data that does not match the shape
         return Value(shape)
     return numbers(array, unknowns)
 
 
 def numbers(array: np.ndarray[Any, np.dtype[Any]], unknowns: Unknowns) -> Value:
-    """A small array; a fraction is a number that is not known."""
+    """A small array; fractions are unknown numbers."""
     if array.dtype.kind not in "biuf" or array.size > _NUMBERS:
         return Value(tuple(Size(d) for d in array.shape))
     flat = array.astype(np.float64 if array.dtype.kind == "f" else object).ravel().tolist()
@@ -118,7 +118,7 @@ def numbers(array: np.ndarray[Any, np.dtype[Any]], unknowns: Unknowns) -> Value:
 
 
 def _whole(value: float) -> bool:
-    return abs(value) < _HUGE and int(value) == value  # not so for NaN
+    return abs(value) < _HUGE and int(value) == value  # False for NaN
 
 
 def _attribute(attribute: AttributeProto) -> Any:  # noqa: ANN401

@@ -1,7 +1,7 @@
-"""Sizes of dimensions as far as they are known without a request: products of a number and of unknown sizes.
+"""Symbolic sizes of dimensions: products of a number and of unknown sizes.
 
-A size that every request has in common may be unknown, yet it is the same in every run; the number of rows is
-not. So `ROWS` is an unknown of its own, and whether a size contains it is what the analysis is about.
+An unknown size that does not depend on the request is the same in every run; the number of rows is not.
+`ROWS` is therefore a separate unknown, and the analysis tracks which sizes contain it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 
 _ROWS: Final = "rows"
 _LARGEST: Final = (1 << 63) - 1
-_MOST: Final = 64  # factors that are not known
+_MOST: Final = 64  # maximum unknown factors
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`number` times each of the `unknowns`; unknowns are sorted, and one may occur twice.
+    """`number` times each of the `unknowns`, which are sorted and can repeat.
 
-    `signed`: it may be negative, so it is a number that was computed and not surely a dimension.
+    signed: whether it can be negative, because it is a computed number and not known to be a dimension.
     """
 
     number: int
@@ -30,16 +30,16 @@ class Size:
 
     @property
     def rows(self) -> int:
-        """How often the number of rows is a factor."""
+        """Exponent of the number of rows."""
         return self.unknowns.count(_ROWS)
 
     @property
     def known(self) -> int | None:
-        """The number, where nothing is unknown."""
+        """The number if there are no unknowns, else None."""
         return None if self.unknowns else self.number
 
     def times(self, other: Size) -> Size:
-        """The product; OverflowError for what no tensor can have."""
+        """The product. Raises OverflowError for sizes that no tensor can have."""
         number = self.number * other.number
         if abs(number) > _LARGEST or len(self.unknowns) + len(other.unknowns) > _MOST:
             raise OverflowError("no tensor is of such a size")
@@ -47,7 +47,7 @@ class Size:
         return Size(number, unknowns, self.signed or other.signed)
 
     def over(self, other: Size) -> Size | None:
-        """The quotient where it is a whole number for all values of the unknowns, else None."""
+        """The quotient if it is an integer for all values of the unknowns, else None."""
         have, needed = Counter(self.unknowns), Counter(other.unknowns)
         if other.number == 0 or self.number % other.number or needed - have:
             return None
@@ -55,7 +55,7 @@ class Size:
         return Size(self.number // other.number, left, self.signed or other.signed)
 
     def plus(self, other: Size) -> Size | None:
-        """The sum where it is again such a product, else None."""
+        """The sum if it can be written as such a product, else None."""
         if self.unknowns == other.unknowns or 0 in (self.number, other.number):
             unknowns = (self if self.number else other).unknowns
             number = self.number + other.number
@@ -68,12 +68,12 @@ ONE: Final = Size(1)
 
 
 def size(number: int) -> Size:
-    """A known one."""
+    """A known size."""
     return Size(number)
 
 
 def product(sizes: Iterable[Size]) -> Size:
-    """Of all; 1 of none."""
+    """Product of all; 1 for none."""
     found = ONE
     for each in sizes:
         found = found.times(each)
@@ -81,22 +81,22 @@ def product(sizes: Iterable[Size]) -> Size:
 
 
 class Unknowns:
-    """Gives out sizes that are equal to no other, as far as is known."""
+    """Creates sizes that are not known to equal any other."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def fresh(self, signed: bool = False) -> Size:
-        """One more."""
+        """A new unknown size."""
         self._count += 1
         return Size(1, (f"u{self._count}",), signed)
 
     def shape(self, shape: Sequence[int | None]) -> tuple[Size, ...]:
-        """With a fresh unknown for each None."""
+        """The shape with a new unknown for each None."""
         return tuple(self.fresh() if d is None else Size(d) for d in shape)
 
 
 def count(shape: Sequence[Size]) -> int | None:
-    """Of the elements of a shape; None where that is not known."""
+    """Number of elements of a shape; None if unknown."""
     known = [d.known for d in shape]
     return None if None in known else prod(k for k in known if k is not None)

@@ -1,8 +1,7 @@
-"""Reads a model without its large constants, so that analysing its graph takes no memory for the weights.
+"""Reads a model without its large constants, so that the analysis needs no memory for weights.
 
-ONNX files are Protocol Buffers: messages of numbered fields, each with its length in front, so a field can be
-passed over without being read. What is left out is the data of tensors; their names, types and dimensions
-stay.
+ONNX files are Protocol Buffers: messages of numbered fields, each prefixed by its length, so that a field can
+be skipped without reading it. The data of tensors is skipped; names, types and dimensions stay.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Final, Literal, Protocol
 
 _FROM_HERE: Final = 1
 _SMALL: Final = 1 << 10
-_LONG: Final = 1 << 16  # bytes of an attribute that is a list of numbers: those of trees
+_LONG: Final = 1 << 16  # bytes; attributes with longer lists of numbers are skipped, such as those of trees
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS: Final = {_FIXED64: 8, _FIXED32: 4}
-_LONGEST: Final = 10  # bytes of a number
+_LONGEST: Final = 10  # bytes of a varint
 
 
 class Readable(Protocol):
-    """A file, or what is read like one."""
+    """A file or a file-like object."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -29,9 +28,9 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """Fields that hold messages of interest, by number, and those that are data; `dropped` are left out.
+    """Fields that contain messages of interest, by number; fields with data; `dropped` fields.
 
-    A message ends before the first of its `lists` when it is long.
+    A long message is truncated before the first of its `lists`.
     """
 
     inner: Mapping[int, _Message]
@@ -40,13 +39,13 @@ class _Message:
     lists: frozenset[int] = frozenset()
 
 
-# By the numbers in onnx.proto: float_data, int32_data, string_data, int64_data, raw_data, double_data and
+# Field numbers in onnx.proto: float_data, int32_data, string_data, int64_data, raw_data, double_data and
 # uint64_data.
 _TENSOR: Final = _Message({}, frozenset((4, 5, 6, 7, 9, 10, 11)))
 _SPARSE: Final = _Message({1: _TENSOR, 2: _TENSOR})
 _inner_of_graph: dict[int, _Message] = {5: _TENSOR, 15: _SPARSE}
 _GRAPH: Final = _Message(_inner_of_graph, dropped=frozenset((10, 13)))  # doc_string, value_info
-# An attribute's t, g, tensors, graphs, sparse_tensor and sparse_tensors; floats, ints and strings.
+# t, g, tensors, graphs, sparse_tensor and sparse_tensors of an attribute; floats, ints and strings.
 _ATTRIBUTE: Final = _Message(
     {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE}, lists=frozenset((7, 8, 9))
 )
@@ -57,7 +56,10 @@ _MODEL: Final = _Message({7: _GRAPH, 25: _FUNCTION}, dropped=frozenset((6, 14, 2
 
 
 def without_weights(file: Readable, size: int) -> bytes:
-    """The bytes of a model of so many bytes; ValueError for what is none."""
+    """Returns the bytes of a model of `size` bytes without its weights.
+
+    Raises ValueError if it is not one.
+    """
     return b"".join(_copied(file, size, _MODEL))
 
 
@@ -74,7 +76,7 @@ def _copied(file: Readable, size: int, message: _Message) -> Iterator[bytes]:
             length, more = _number(file)
             left -= len(more) + length
             if left < 0 or length < 0:
-                raise ValueError("a field is longer than what it is in")
+                raise ValueError("a field is longer than its message")
             yield from _field(file, message, number, head, length)
             continue
         if kind == _VARINT:
@@ -82,12 +84,12 @@ def _copied(file: Readable, size: int, message: _Message) -> Iterator[bytes]:
         elif kind in _WIDTHS:
             value = _exactly(file, _WIDTHS[kind])
         else:
-            raise ValueError(f"field {number} is of the unknown kind {kind}")
+            raise ValueError(f"field {number} has the unknown wire type {kind}")
         left -= len(value)
         if number not in message.data and number not in message.dropped:
             yield head + value
     if left < 0:
-        raise ValueError("a field is longer than what it is in")
+        raise ValueError("a field is longer than its message")
 
 
 def _field(file: Readable, message: _Message, number: int, head: bytes, length: int) -> Iterator[bytes]:
@@ -110,7 +112,7 @@ def _number(file: Readable) -> tuple[int, bytes]:
         found += byte
         if byte[0] < 0x80:
             return value, found
-    raise ValueError("a number does not end")
+    raise ValueError("a varint is too long")
 
 
 def _varint(value: int) -> bytes:
@@ -124,5 +126,5 @@ def _varint(value: int) -> bytes:
 def _exactly(file: Readable, size: int) -> bytes:
     found = file.read(size)
     if len(found) != size:
-        raise ValueError("it ends in the middle of a field")
+        raise ValueError("truncated in the middle of a field")
     return found

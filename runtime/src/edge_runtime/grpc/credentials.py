@@ -1,4 +1,4 @@
-"""What gRPC speaks TLS with: asked for again at each connection."""
+"""TLS credentials of the gRPC server, which are reloaded for each connection."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from edge_runtime.tls.certificates import Certificates, Material
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """Credentials that follow the certificates.
+    """Credentials that follow changes of the certificates.
 
-    gRPC for Python asks its callers for certificates only where it requires them.
+    gRPC for Python requests client certificates only if it requires them.
     """
     handed = certificates.current
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
         nonlocal handed
         if certificates.current is handed:
-            return None  # no change: gRPC keeps what it made of them
+            return None  # unchanged: gRPC keeps its configuration
         handed = certificates.current
         return _configuration(handed)
 

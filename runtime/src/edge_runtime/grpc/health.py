@@ -1,4 +1,4 @@
-"""grpc.health.v1: what Kubernetes and gRPC's own clients ask before they send anything else."""
+"""grpc.health.v1, which Kubernetes and gRPC clients call before they send requests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _STATUS: Final = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """Health by name: of the server (none, or the inference service's) and of each model."""
+    """Health by name: of the server (empty, or the InferenceService's name) and of each model."""
 
     def __init__(self, service: Service, inference: str, every: float = _EVERY) -> None:
-        """inference: the service's name. every: seconds after which a watched status is looked at again."""
+        """inference: name of the InferenceService. every: seconds between checks of a watched status."""
         self._service, self._names, self._every = service, ("", inference), every
 
     def status(self, name: str) -> int:
@@ -37,17 +37,17 @@ class Health:
         return int(_STATUS.SERVING if self._service.ready else _STATUS.NOT_SERVING)
 
     async def check(self, request: Message) -> Message:
-        """The status of the moment; UnknownModel for a name that is not served."""
+        """The current status. Raises UnknownModel for a name that is not served."""
         status = self.status(request.service)
         if status == _STATUS.SERVICE_UNKNOWN:
             names = ", ".join(name for name in (*self._names, self._service.name) if name)
             raise UnknownModel(
-                f'service: "{request.service[:80]}" is not served here; ask for {names}, or none'
+                f'service: "{request.service[:80]}" is not served here: request {names}, or leave it empty'
             )
         return _STATUS(status=status)
 
     async def watch(self, message: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        """The status, and again whenever it changes, until the server goes down."""
+        """The status, and again after each change, until the server shuts down."""
         try:
             request = parse(message, health_pb2.HealthCheckRequest)
         except BadRequest as error:
@@ -65,7 +65,7 @@ class Health:
 
 
 def health_handlers(service: Service, inference: str) -> dict[str, grpc.RpcMethodHandler]:
-    """What answers the service's methods."""
+    """Handlers of the methods of the health service."""
     health = Health(service, inference)
     check = guarded(health.check, health_pb2.HealthCheckRequest)
     return {

@@ -1,4 +1,4 @@
-"""How gRPC connections are kept alive, and how often callers may ping."""
+"""Keepalive settings of gRPC connections, and how often clients can ping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-_LONGEST: Final = 2**31 - 1  # as gRPC counts milliseconds
+_LONGEST: Final = 2**31 - 1  # gRPC's limit for milliseconds
 
 
 def _flag(default: int, option: str, least: int, most: int, text: str) -> Any:  # noqa: ANN401 - as dataclasses has it
@@ -16,10 +16,10 @@ def _flag(default: int, option: str, least: int, most: int, text: str) -> Any:  
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Times are in milliseconds. The names are Triton's.
+    """Keepalive settings in milliseconds, under Triton's names.
 
-    Callers behind a thin link or an address translation ping often, also while nothing is asked, so more
-    pings are taken than gRPC would by itself: there one each 5 minutes, and none while there is no call.
+    Clients behind a thin link or NAT ping often, also without calls. The defaults therefore allow more pings
+    than gRPC's, which allow one each 5 minutes and none without a call.
     """
 
     keepalive_time: int = _flag(
@@ -27,42 +27,42 @@ class KeepAlive:
         "grpc.keepalive_time_ms",
         1000,
         _LONGEST,
-        "ms without activity after which a caller is pinged",
+        "ms without activity after which a client is pinged",
     )
     keepalive_timeout: int = _flag(
         20_000,
         "grpc.keepalive_timeout_ms",
         1,
         _LONGEST,
-        "ms after which a ping without an answer ends a connection",
+        "ms without a response to a ping after which a connection is closed",
     )
     keepalive_permit_without_calls: int = _flag(
-        1, "grpc.keepalive_permit_without_calls", 0, 1, "1: pings while there is no call, too; 0: none"
+        1, "grpc.keepalive_permit_without_calls", 0, 1, "1: also ping without calls; 0: only during calls"
     )
     http2_max_pings_without_data: int = _flag(
         2,
         "grpc.http2.max_pings_without_data",
         0,
         1000,
-        "pings to a caller between two data frames, 0 for any",
+        "maximum pings to a client between two data frames, 0 for no limit",
     )
     http2_min_recv_ping_interval_without_data: int = _flag(
         500,
         "grpc.http2.min_ping_interval_without_data_ms",
         0,
         _LONGEST,
-        "ms between two pings of a caller, below which they are strikes",
+        "minimum ms between two pings of a client; faster pings are strikes",
     )
     http2_max_ping_strikes: int = _flag(
         2,
         "grpc.http2.max_ping_strikes",
         0,
         1000,
-        "strikes that end a caller's connection if there is one more, 0 for none",
+        "strikes after which the next one closes a client's connection, 0 for no limit",
     )
 
     def options(self) -> list[tuple[str, int]]:
-        """What gRPC is told."""
+        """Channel arguments of gRPC."""
         return [(entry.metadata["option"], getattr(self, entry.name)) for entry in fields(self)]
 
 
@@ -70,7 +70,7 @@ DEFAULT: Final = KeepAlive()
 
 
 def add_flags(command: ArgumentParser) -> None:
-    """One flag for each field."""
+    """Adds a flag for each field."""
     group = command.add_argument_group("gRPC connections")
     for entry in fields(KeepAlive):
         about = entry.metadata
@@ -85,7 +85,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def keepalive_of(arguments: Namespace) -> KeepAlive:
-    """What the flags say."""
+    """The settings from the flags."""
     return KeepAlive(**{entry.name: getattr(arguments, f"grpc_{entry.name}") for entry in fields(KeepAlive)})
 
 
@@ -95,7 +95,7 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         text = words.get(text.lower(), text)
         if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-            raise ArgumentTypeError(f'"{text}" is no whole number from {least} to {most}')
+            raise ArgumentTypeError(f'"{text}" is not a whole number from {least} to {most}')
         return int(text)
 
     return read

@@ -1,4 +1,4 @@
-"""The protocol's gRPC messages as values."""
+"""Reads and writes the protocol's gRPC messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_runtime.tensors import Array, Contract, Tensor
 # The generated messages have no types.
 Message = Any
 
-# FP16 and BF16 have no typed field: they go raw.
+# FP16 and BF16 have no typed field: they are sent raw.
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -34,7 +34,7 @@ _CONTENTS: Final[Mapping[str, str]] = {
 
 
 def read_request(request: Message, contract: Contract) -> DecodedRequest:
-    """Reads a request for a model of this contract; BadRequest with a sentence."""
+    """Reads a request by the model's contract. Raises BadRequest."""
     wanted: dict[str, bool] = {}
     for i, entry in enumerate(request.outputs):
         check_output(entry.name, wanted, contract, f"outputs[{i}]")
@@ -48,7 +48,7 @@ def read_request(request: Message, contract: Contract) -> DecodedRequest:
 
 
 def _parameter(request: Message, name: str) -> Json:
-    """The value of a request's parameter; None when it has none of this name."""
+    """The value of a request's parameter; None if it is missing."""
     if not request.parameters or name not in request.parameters:
         return None
     given = request.parameters[name]
@@ -66,10 +66,10 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
         tensor = expected.get(entry.name)
         if tensor is None:
             raise BadTensor(
-                f"{where}.name: {shown(entry.name)} is not one of the model's; it has {', '.join(expected)}"
+                f"{where}.name: {shown(entry.name)} is not an input of the model: use {', '.join(expected)}"
             )
         if tensor.name in arrays:
-            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice')
+            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice: send each input once')
         shape = check_shape(tensor, list(entry.shape), entry.datatype, where)
         if entry.parameters:
             _refuse(entry.parameters, where)
@@ -77,25 +77,27 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
             arrays[tensor.name] = _typed(tensor, shape, entry.contents, f"{where}.contents")
             continue
         if entry.HasField("contents"):
-            raise BadTensor(f"{where}.contents: given beside raw_input_contents; send one of the two")
+            raise BadTensor(f"{where}.contents: given in addition to raw_input_contents: send one of the two")
         arrays[tensor.name] = from_bytes(tensor, shape, raw[i], where)
     if len(arrays) != len(expected):
         missing = sorted(expected.keys() - arrays.keys())
-        raise BadTensor(f"inputs: {', '.join(missing)} is missing; the model has {', '.join(expected)}")
+        raise BadTensor(f"inputs: {', '.join(missing)} is missing: send {', '.join(expected)}")
     return arrays
 
 
 def _typed(tensor: Tensor, shape: tuple[int, ...], contents: Message, where: str) -> Array:
     field = _CONTENTS.get(tensor.datatype)
     if field is None:
-        raise BadTensor(f"{where}: there is no field for {tensor.datatype}; send raw_input_contents")
+        raise BadTensor(f"{where}: {tensor.datatype} has no typed field: send raw_input_contents")
     values = getattr(contents, field)
     if len(values) != prod(shape):
-        raise BadTensor(f"{where}.{field}: {len(values)} values, but {list(shape)} takes {prod(shape)}")
+        raise BadTensor(f"{where}.{field}: {len(values)} values, but shape {list(shape)} needs {prod(shape)}")
     return from_values(tensor, shape, values, f"{where}.{field}")
 
 
 def _refuse(parameters: Message, where: str) -> None:
     for name in ("shared_memory_region", "classification"):
         if name in parameters:
-            raise BadRequest(f"{where}.parameters.{name}: not offered here; send and ask for the values")
+            raise BadRequest(
+                f"{where}.parameters.{name}: not supported: send and request the values directly"
+            )

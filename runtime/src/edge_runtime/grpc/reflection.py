@@ -1,4 +1,4 @@
-"""Which services there are and what their messages look like, for callers such as grpcurl."""
+"""Server reflection: services and message descriptions for clients such as grpcurl."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from edge_runtime.grpc.servicer import serialize
 from edge_runtime.grpc.wire import parse
 
 REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
-# The same messages under the name that newer callers ask by; Python has no classes for its description.
+# The same messages under the name that newer clients use; Python has no classes for its descriptor.
 REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 
 
 def reflection_handlers(services: Sequence[str]) -> dict[str, grpc.RpcMethodHandler]:
-    """What answers for these services, whose descriptions are those of the generated classes."""
-    handler: Any = None  # made when somebody asks: importing it would be a tenth of the start
+    """Reflection handlers for these services, with the descriptors of the generated classes."""
+    handler: Any = None  # created on the first call: importing it would take a tenth of the start-up time
 
     async def info(
         messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
@@ -46,7 +46,7 @@ def reflection_handlers(services: Sequence[str]) -> dict[str, grpc.RpcMethodHand
 
 
 def _handler(services: Sequence[str]) -> tuple[Any, Any]:
-    """GRPC's own servicer, and the class of its requests."""
+    """The servicer of gRPC, and its request class."""
     from grpc_reflection.v1alpha import reflection, reflection_pb2
 
     return reflection.aio.ReflectionServicer(services), reflection_pb2.ServerReflectionRequest

@@ -1,4 +1,4 @@
-"""The gRPC server: which services there are, on which addresses, and how connections are kept."""
+"""The gRPC server: its services, addresses and connection settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_runtime.grpc.servicer import INFERENCE, inference_handlers
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.serving import Service
 
-_LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters beside the tensors
+_LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters in addition to tensors
 
 
 def grpc_server(
@@ -25,9 +25,9 @@ def grpc_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
 ) -> tuple[grpc.aio.Server, list[int]]:
-    """A server that is not started yet, and the ports it is bound to; CannotListen when one is taken.
+    """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
-    An address is `host:port`, with TLS when there are `credentials`, or `unix:/path` of a socket.
+    An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket.
     """
     server = grpc.aio.server(
         interceptors=interceptors,
@@ -57,6 +57,6 @@ def grpc_server(
                 ports.append(server.add_secure_port(address, credentials))
         except RuntimeError as error:
             raise CannotListen(
-                f"{address}: gRPC cannot listen there; free the port or name another"
+                f"{address}: gRPC cannot listen on this address: free the port or use another"
             ) from error
     return server, ports

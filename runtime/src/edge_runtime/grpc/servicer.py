@@ -1,4 +1,4 @@
-"""The protocol's gRPC methods over one service."""
+"""The gRPC methods of the protocol for one service."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _CODES: Final = (
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
-_FAILED: Final = "the server failed on this request; its log says why"
+_FAILED: Final = "internal error: see the server's log"
 
 
 class Servicer:
-    """One method for each rpc, request in, response out; errors leave as EdgeError."""
+    """One method for each rpc, from request to response. Errors are raised as EdgeError."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -68,7 +68,7 @@ class Servicer:
         return pb.RepositoryIndexResponse(models=self._service.index(request.ready))
 
     async def repository_change(self, request: Message) -> Message:
-        raise BadRequest("models come and go with the placement here, not by request")
+        raise BadRequest("models are loaded and unloaded with the placement, not by request")
 
     async def model_infer(self, message: bytes, within: float | None = None) -> bytes:
         known = self._known(message)
@@ -83,7 +83,7 @@ class Servicer:
     async def model_stream_infer(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
-        """Answers in the order of the requests; an error is the answer to its request and ends nothing."""
+        """Yields responses in the order of the requests. An error is the response to its request only."""
         carry(context.invocation_metadata())
         async for message in messages:
             identity = ""
@@ -110,7 +110,7 @@ class Servicer:
     async def _infer(
         self, model: str, decoded: DecodedRequest, within: float | None = None
     ) -> InferenceResponse:
-        """Within the caller's own time: the request's parameter or the call's deadline, whichever is less."""
+        """Infers within the request's timeout or the call's deadline, whichever is less."""
         wanted = [name for name, _ in decoded.outputs]
         limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
@@ -120,7 +120,7 @@ class Servicer:
         return response
 
     def _known(self, message: bytes) -> tuple[str, Contract, DecodedRequest] | None:
-        """A request whose header was seen before, read without the generated classes."""
+        """Reads a request whose header was seen before, without the generated classes."""
         contract = self._service.backend.contract
         parts = take_apart(message)
         if contract is None or parts is None or not parts.id.isascii():
@@ -154,9 +154,9 @@ def _stream_error(identity: str, sentence: str) -> bytes:
 def guarded(
     method: Callable[..., Awaitable[Message]], kind: Message = None
 ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Message]]:
-    """A method whose errors leave as gRPC's own.
+    """Wraps a method so that its errors become gRPC errors.
 
-    `kind` is the request's class; without one the method takes the bytes, and the time that is left.
+    `kind` is the request's class; without one the method receives the bytes and the remaining time.
     """
 
     async def call(request: bytes, context: grpc.aio.ServicerContext) -> Message:
@@ -178,7 +178,7 @@ def guarded(
 
 
 def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
-    """What answers each method of the protocol."""
+    """Handlers of the methods of the protocol."""
     servicer = Servicer(service)
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
@@ -194,13 +194,13 @@ def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
         name: grpc.unary_unary_rpc_method_handler(guarded(method, kind), response_serializer=serialize)
         for name, (method, kind) in methods.items()
     }
-    # These two are bytes on both sides: see `wire`.
+    # These two take and return bytes: see `wire`.
     handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(guarded(servicer.model_infer))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     return handlers
 
 
 def serialize(message: Message) -> bytes:
-    """A message's bytes."""
+    """The bytes of a message."""
     data: bytes = message.SerializeToString()
     return data

@@ -1,9 +1,8 @@
-"""ModelInfer's two messages as bytes, without the generated classes where those would cost the most.
+"""Reads and writes ModelInfer's messages as bytes, without the costly parts of the generated classes.
 
 The generated classes copy a tensor's bytes twice on the way in and twice on the way out, and each access to a
-field makes an object. Here the raw contents stay where they arrived, and all but them is read by the
-generated class once for every header that is new. What is unusual in any way is left to the generated
-classes.
+field creates an object. This module leaves raw contents in place, and has the generated class read the rest
+once for each new header. Unusual messages are left to the generated classes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _TAGS: Final = frozenset((0x0A, 0x12, _ID, 0x22, 0x2A, 0x32, _RAW))
 
 @dataclass(frozen=True, slots=True)
 class MessageParts:
-    """A request in pieces: all but id and raw contents as a message of its own, the id, the raw contents."""
+    """A request in parts: the message without id and raw contents, the id, the raw contents."""
 
     header: bytes
     id: bytes
@@ -39,7 +38,7 @@ class MessageParts:
 
 
 def take_apart(message: bytes) -> MessageParts | None:
-    """The pieces of a request whose raw contents come last, as every client sends it; else None."""
+    """Splits a request whose raw contents are last, as all known clients send it; None for others."""
     at, end = 0, len(message)
     found_id: tuple[int, int, int] | None = None
     first_raw = end
@@ -88,22 +87,22 @@ def take_apart(message: bytes) -> MessageParts | None:
 
 
 def parse(message: bytes, kind: Message) -> Message:
-    """What the generated class `kind` reads; BadRequest for what is no such message."""
+    """Parses a message of class `kind`. Raises BadRequest if the bytes are not one."""
     try:
         return kind.FromString(message)
     except DecodeError as error:
-        raise BadRequest(f"body: {len(message)} bytes that are no {kind.DESCRIPTOR.name}") from error
+        raise BadRequest(f"body: the {len(message)} bytes are not a {kind.DESCRIPTOR.name}") from error
 
 
 def write_response(
     model: str, request: DecodedRequest, contract: Contract, response: InferenceResponse
 ) -> bytes:
-    """A ModelInferResponse whose outputs are raw, as Triton's are; without any where the answer has none."""
+    """A ModelInferResponse with raw outputs, like Triton's; without outputs if the response has none."""
     parts: list[bytes | memoryview] = [_names(model)]
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
     for key, value in response.parameters.items():
-        # A confidence is a new number each time: nothing to keep.
+        # A confidence is a new number each time, so the header is not cached.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value))
     raw: list[bytes | memoryview] = []
@@ -117,7 +116,7 @@ def write_response(
 
 
 def write_stream_response(response: bytes) -> bytes:
-    """A ModelStreamInferResponse around a response."""
+    """A ModelStreamInferResponse that contains a response."""
     return _field(0x12, response)
 
 

@@ -1,1 +1,1 @@
-"""What the HTTP servers of the runtime and of the model store share."""
+"""HTTP server code that the runtime and the model store share."""

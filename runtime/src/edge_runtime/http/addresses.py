@@ -1,4 +1,4 @@
-"""Where a server listens."""
+"""Addresses that a server listens on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in front of a port."""
+    """A host as written in front of a port: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def usable(host: str) -> str:
-    """The host itself, without the brackets of URLs; 0.0.0.0 for `::` on a machine without IPv6.
+    """The host without brackets; 0.0.0.0 for `::` on a machine without IPv6.
 
-    `::` stands for every address of both families.
+    `::` stands for all addresses of both families.
     """
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -34,7 +34,7 @@ def usable(host: str) -> str:
     try:
         with socket.create_server((EVERYWHERE, 0), family=socket.AF_INET6, dualstack_ipv6=True):
             return host
-    except (OSError, ValueError) as error:  # ValueError: both families at once are not possible here
+    except (OSError, ValueError) as error:  # ValueError: no dual-stack sockets on this machine
         known = not isinstance(error, OSError) or error.errno in (EADDRNOTAVAIL, EAFNOSUPPORT)
         why = str(error) if not known else "this machine has no IPv6"
         _log.warning('--host "%s": %s; listening on %s', EVERYWHERE, why, EVERYWHERE_IPV4)
@@ -42,30 +42,30 @@ def usable(host: str) -> str:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; CannotListen says why there is none."""
+    """A listening socket. Raises CannotListen with the cause."""
     try:
         both = host == EVERYWHERE
         return socket.create_server((host, port), family=_family(host), backlog=BACKLOG, dualstack_ipv6=both)
     except socket.gaierror as error:
         raise CannotListen(
-            f"{host or repr(host)}: this is no address to listen on ({error.strerror}); write one of this "
-            f"machine, {EVERYWHERE_IPV4} or {EVERYWHERE}"
+            f'--host: "{host}" is not an address of this machine ({error.strerror}): use one that is, '
+            f"{EVERYWHERE_IPV4} or {EVERYWHERE}"
         ) from error
     except OSError as error:
         raise CannotListen(
-            f"{bracketed(host)}:{port}: HTTP cannot listen there ({error.strerror or error}); "
-            f"free the port or name another"
+            f"{bracketed(host)}:{port}: HTTP cannot listen on this address ({error.strerror or error}): "
+            f"free the port or use another"
         ) from error
 
 
 def _family(host: str) -> socket.AddressFamily:
-    """IPv4, except for an address or a name that has IPv6 alone."""
+    """IPv4, except for an address or a name that has IPv6 only."""
     found = {entry[0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     return socket.AF_INET6 if found == {socket.AF_INET6} else socket.AF_INET
 
 
 def free_socket(path: Path) -> Path:
-    """The path of a socket that nobody listens on; what a process that is gone left there is removed."""
+    """Path for a new Unix socket. Removes a stale socket; raises CannotListen if a server listens there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with socket.socket(socket.AF_UNIX) as probe:
@@ -73,10 +73,10 @@ def free_socket(path: Path) -> Path:
                 probe.connect(str(path))
             except (FileNotFoundError, ConnectionRefusedError):
                 if not os.access(path.parent, os.W_OK):
-                    why = f"user {os.geteuid()} may not write to the folder; name another"
+                    why = f"user {os.geteuid()} cannot write to the folder: use another"
                     raise PermissionError(EACCES, why) from None
                 path.unlink(missing_ok=True)
                 return path
     except OSError as error:
-        raise CannotListen(f"{path}: cannot listen there ({error.strerror or error})") from error
-    raise CannotListen(f"{path}: another server listens there; stop it or name another folder")
+        raise CannotListen(f"{path}: cannot listen on this socket ({error.strerror or error})") from error
+    raise CannotListen(f"{path}: another server listens on this socket: stop it or use another folder")

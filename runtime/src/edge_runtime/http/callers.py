@@ -1,4 +1,4 @@
-"""Connections that tell a request's task when its caller has left: uvicorn itself answers nobody then."""
+"""Connections that cancel a request's task if its client disconnects, which uvicorn does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_runtime.http.connections import Connection
 from edge_runtime.http.exchanges import Exchange
 
 _LOOK_EVERY: Final = 0.5
-# A caller behind a link that is cut says nothing any more: it counts as gone after half a minute.
+# A client behind a link that was cut sends nothing: it counts as disconnected after half a minute.
 _KEEP_ALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
@@ -26,10 +26,10 @@ _KEEP_ALIVE: Final = (
 
 
 class AttendedConnection(Connection):
-    """Cancels the task of the request that is being answered when its connection is lost.
+    """Cancels the task of the current request if its connection is lost.
 
-    What the caller sent behind that request (pipelining) stays unread until it is answered, and the end of
-    the connection with it. Meanwhile the socket itself is looked at now and then.
+    Pipelined requests, and the end of the connection behind them, stay unread until the current response is
+    sent. Until then the socket itself is polled.
     """
 
     _task: asyncio.Task[None] | None = None
@@ -41,7 +41,7 @@ class AttendedConnection(Connection):
         self.flow = _Flow(transport, self._look_later)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
-            with contextlib.suppress(OSError):  # it is gone already
+            with contextlib.suppress(OSError):  # already disconnected
                 for level, option, value in _KEEP_ALIVE:
                     sock.setsockopt(level, option, value)
 
@@ -60,7 +60,7 @@ class AttendedConnection(Connection):
             self._look.cancel()
             self._look = None
         if self._task is not None and self._cycle is not None and not self._cycle.response_complete:
-            self._cycle.disconnected = True  # uvicorn marks the newest alone
+            self._cycle.disconnected = True  # uvicorn marks only the newest
             self._task.cancel()
 
     def _look_later(self) -> None:
@@ -79,7 +79,7 @@ class AttendedConnection(Connection):
 
 
 class _Flow(FlowControl):
-    """Tells when the connection is not read any more."""
+    """Reports when reading from the connection is paused."""
 
     def __init__(self, transport: asyncio.Transport, told: Callable[[], None]) -> None:
         super().__init__(transport)
@@ -91,7 +91,7 @@ class _Flow(FlowControl):
 
 
 def _is_shut(transport: asyncio.Transport) -> bool:
-    """Whether the peer has closed its side, whatever it sent before that."""
+    """Whether the peer has closed its side, even if data before that is unread."""
     sock = transport.get_extra_info("socket")
     if sock is None:
         return False

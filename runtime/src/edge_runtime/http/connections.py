@@ -1,8 +1,8 @@
-"""uvicorn's connections, held to RFC 9112: a request is answered once, and its body is what its head says.
+"""uvicorn's connections with strict RFC 9112 framing: one response per request, bodies exactly as declared.
 
-llhttp, which parses for uvicorn, ends a message at an offer to upgrade and leaves what follows to another
-protocol. No other is spoken here, so the offer is ignored (RFC 9110, 7.8): a parser that never saw it reads
-on. What cannot be read is refused after the answers that are due before it, and nothing is read behind it.
+llhttp, uvicorn's parser, ends a message at an offer to upgrade and leaves the rest to the other protocol. No
+other protocol is supported here, so the offer is ignored (RFC 9110, 7.8) by a new parser that does not see
+it. An unreadable request is refused after the pending responses before it, and nothing is read after it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from edge_runtime.http.exchanges import Exchange, Refuse
 from edge_runtime.http.heads import FRAMING, Head, split_target, unreadable
 
 LARGEST_HEAD: Final = 64 << 10
-PATIENCE: Final = 75.0  # as long as an idle connection is kept
+PATIENCE: Final = 75.0  # the keep-alive time of idle connections
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
-# For so many seconds and bytes a caller who still sends can learn why nothing more is read.
+# Limits in seconds and bytes for draining a client that is still sending, so that it can read the refusal.
 _FAREWELL: Final = 2.0
 _THROWN_AWAY: Final = 8 << 20
 
 
 class Connection(HttpToolsProtocol):
-    """One caller's connection.
+    """One connection of a client.
 
-    What goes on for more than LARGEST_HEAD bytes after its first packet without being body, be it headers,
-    trailers or chunks' extensions, is refused. A connection is closed when its first head, the rest of one,
-    or what is left of a body after its answer takes longer than PATIENCE seconds; a body that pauses for so
-    long is refused. Between requests uvicorn's own limit holds.
+    More than LARGEST_HEAD bytes of headers, trailers or chunk extensions, counted after the first packet, are
+    refused. The connection is closed if its first head, the rest of a head, or the rest of a body after its
+    response takes longer than PATIENCE seconds; a body that stalls for so long is refused. Between requests
+    uvicorn's own limit applies.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class Connection(HttpToolsProtocol):
         *,
         refuse: Refuse,
     ) -> None:
-        """refuse: how the application words a refusal of what is not even a request."""
+        """refuse: formats the response to an unreadable request, in the form of the application."""
         super().__init__(config, server_state, app_state, _loop)
         self._refuse_with = refuse
         self._head = Head()
-        self._unfinished = False  # a head
-        self._open = False  # a body
-        self._lasting = True  # as far as the last head says
-        self._offered = False  # an upgrade, by the head whose body is yet to be read
-        self._deaf = False  # nothing is read any more
+        self._unfinished = False  # inside a head
+        self._open = False  # inside a body
+        self._lasting = True  # keep-alive by the last head
+        self._offered = False  # the head of the pending body offers an upgrade
+        self._deaf = False  # nothing more is read
         self._left = False
         self._fault: EdgeError | None = None
-        self._silent = 0  # bytes since one that was body
+        self._silent = 0  # bytes since the last byte of a body
         self._heard = 0.0
         self._limit: asyncio.TimerHandle | None = None
-        self._due: deque[Exchange] = deque()  # requests that are not answered yet
+        self._due: deque[Exchange] = deque()  # requests without a response yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -93,7 +93,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(fault)
             return
         if self._silent > LARGEST_HEAD and (self._unfinished or self._open):
-            long = HeadersTooLarge(f"headers: more than {LARGEST_HEAD} bytes; send fewer or shorter ones")
+            long = HeadersTooLarge(f"headers: larger than {LARGEST_HEAD} bytes: send fewer or shorter ones")
             self._refuse(long)
         elif self._limit is None and (self._unfinished or self._open or not self._due):
             self._limit_to(PATIENCE)
@@ -121,7 +121,7 @@ class Connection(HttpToolsProtocol):
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._unfinished:  # trailers say nothing that is asked for here, and are no headers
+        if not self._unfinished:  # trailers are ignored
             return
         name, value = name.lower(), value.rstrip(b" \t")
         if name in FRAMING:
@@ -185,9 +185,9 @@ class Connection(HttpToolsProtocol):
             super().on_response_complete()
 
     def leave(self) -> None:
-        """Closes; from a caller who is still sending, what comes is thrown away until it had time to read.
+        """Closes the connection after draining data of a client that is still sending.
 
-        A socket that is closed with unread bytes takes back what it had sent.
+        Closing a socket with unread bytes resets the connection, and the client would lose the response.
         """
         if self._left or self.transport.is_closing():
             return
@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
         self._limit_to(_FAREWELL)
 
     def _take(self, scope: Any, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
-        """A request whose head is read: answered at once, or after those before it."""
+        """Starts a request whose head is read, immediately or after those before it."""
         default = self.server_state.default_headers
         exchange = Exchange(self, scope, default, self._refuse_with, keep_alive=keep_alive, expects=expects)
         self.cycle = exchange  # type: ignore[assignment]
@@ -213,7 +213,7 @@ class Connection(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, app))
 
     def _refuse(self, error: EdgeError) -> None:
-        """Nothing more is read; the request that could not be read to its end gets this answer."""
+        """Stops reading. The request that could not be read completely gets this error as its response."""
         self._deaf = True
         self._in_time()
         if not self._open:
@@ -224,7 +224,7 @@ class Connection(HttpToolsProtocol):
             exchange.keep_alive = False
             exchange.broken = error
             exchange.message_event.set()
-        else:  # it is answered, and cannot be read to its end
+        else:  # it has a response but cannot be read completely
             self.leave()
 
     def _limit_to(self, seconds: float) -> None:
@@ -242,7 +242,7 @@ class Connection(HttpToolsProtocol):
         if rest > 0:
             self._limit_to(rest)
         else:
-            self._refuse(TooSlow(f"body: nothing came for {PATIENCE:g} s; send it without pauses"))
+            self._refuse(TooSlow(f"body: no data for {PATIENCE:g} s: send it without pauses"))
 
     def _in_time(self) -> None:
         if self._limit is not None:

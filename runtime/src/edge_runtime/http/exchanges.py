@@ -1,7 +1,7 @@
-"""One request and its answer, between a connection and an application.
+"""One request and its response, between a connection and an application.
 
-uvicorn's own allows for applications that say less: one here gives each answer its content-length, in lower
-case, and begins none that it does not end.
+Simpler than uvicorn's own: applications here give each response its content-length, in lower case, and
+complete every response that they start.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Header = tuple[bytes, bytes]
 Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FAILED: Final = "the server failed on this request; its log says why"
+_FAILED: Final = "internal error: see the server's log"
 
 
 class Line(Protocol):
-    """The connection as an exchange needs it."""
+    """What an exchange needs of the connection."""
 
     flow: FlowControl
     transport: asyncio.Transport
 
     def leave(self) -> None:
-        """Closes when what was written has gone out."""
+        """Closes after the written data is sent."""
 
     def on_response_complete(self) -> None:
-        """The next request's turn."""
+        """Starts the next request."""
 
 
 class Exchange:
-    """Its attributes without an underscore are those that uvicorn's protocol sets and reads."""
+    """A request and its response. uvicorn's protocol sets and reads the public attributes."""
 
     __slots__ = (
         "_begun",
@@ -70,8 +70,8 @@ class Exchange:
         keep_alive: bool,
         expects: bool,
     ) -> None:
-        """default: headers of every answer. refuse: how the application words a refusal. expects: whether the
-        caller waits for being told to send on.
+        """default: headers of every response. refuse: formats a refusal in the form of the application.
+        expects: whether the client waits for `100 Continue`.
         """
         self._refuse = refuse
         self._line, self._scope, self._default = line, scope, default
@@ -83,7 +83,7 @@ class Exchange:
         self._head, self._owed = b"", 0
 
     async def run_asgi(self, app: App) -> None:
-        """Has the application answer; what it fails to say is a 500, or the end of the connection."""
+        """Runs the application. An incomplete response becomes a 500 or closes the connection."""
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
@@ -97,7 +97,7 @@ class Exchange:
             await self._refuse(self.send, EdgeError(_FAILED))
 
     async def receive(self) -> Message:
-        """The next part of the body; raises what is wrong with one that cannot be read to its end."""
+        """The next part of the body. Raises the error of a body that cannot be read completely."""
         if self._expects:
             self._expects = False
             if not self.disconnected:
@@ -114,7 +114,7 @@ class Exchange:
         return {"type": "http.request", "body": part, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """The answer's head, then its body in parts; the head goes out with the first of them."""
+        """Writes the head of the response together with the first part of its body, then the other parts."""
         flow = self._line.flow
         if flow.write_paused and not self.disconnected:
             await flow.drain()
@@ -129,7 +129,7 @@ class Exchange:
             part, self._owed = b"", 0
         self._owed -= len(part)
         if self._owed < 0 or (self._owed and not message.get("more_body")):
-            raise RuntimeError("an answer is not as long as its content-length says")
+            raise RuntimeError("the response does not have the length of its content-length")
         if self._head:
             self._line.transport.writelines((self._head, part))
             self._head = b""
@@ -144,13 +144,13 @@ class Exchange:
 
     def _begin(self, status: int, headers: list[Header]) -> bytes:
         if self._expects and self.more_body:
-            self.keep_alive = False  # whether its body still comes is the caller's choice (RFC 9110, 10.1.1)
+            self.keep_alive = False  # the client decides whether it sends its body (RFC 9110, 10.1.1)
         lines = [STATUS_LINE[status]]
         for name, value in (*self._default, *headers):
             if name == b"content-length":
                 self._owed = int(value)
             elif name == b"connection":
-                self.keep_alive = False  # close is all that is said here
+                self.keep_alive = False  # close is the only value used here
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")

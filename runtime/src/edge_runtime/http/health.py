@@ -1,4 +1,4 @@
-"""Health and metrics alone, for who has no certificate: the kubelet and Prometheus."""
+"""Health and metrics only, for clients without a certificate: the kubelet and Prometheus."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ _PATHS: Final = ("/v2/health/live", "/v2/health/ready", "/metrics")
 
 
 class HealthApp:
-    """Few paths of another application."""
+    """Exposes a few paths of another application."""
 
     def __init__(self, app: App, paths: Collection[str] = _PATHS) -> None:
         self._app, self._paths = app, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in self._paths:
-            said = (
-                f"{scope['path'][:200]}: this port has {', '.join(self._paths)} alone; ask the service's own"
-            )
+            said = f"{scope['path'][:200]}: this port only serves {', '.join(self._paths)}: use the main port"
             await respond(send, 404, orjson.dumps({"error": said}))
         else:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""An application served over HTTP: on addresses, with TLS or without, and its health on a plain port."""
+"""Serves an application over HTTP: several addresses, with or without TLS, and health on a plain port."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _LETTING_IN: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where an application is asked: a socket that listens, or the path of one that will.
+    """Where an application is reached: a listening socket, or the path of a future one.
 
-    tls: whether callers speak TLS there.
+    tls: whether clients must use TLS.
     """
 
     app: App
@@ -43,7 +43,7 @@ class Door:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn that listens at several doors, and finishes whatever has arrived before it ends.
+    """uvicorn on several doors that finishes all received requests before it ends.
 
     `ports` are those of its sockets, in the order of the doors.
     """
@@ -56,8 +56,8 @@ class HttpServer(uvicorn.Server):
         kind: type[Connection] = Connection,
         grace: float = GRACE,
     ) -> None:
-        """refuse: see Connection. certificates: those of the doors with TLS, which are watched. kind: of the
-        connections. grace: seconds that requests in flight get at the end.
+        """refuse: see Connection. certificates: for the doors with TLS; changes are followed. kind: class of
+        the connections. grace: seconds that requests in flight get at shutdown.
         """
         connection = functools.partial(kind, refuse=refuse)
         self._doors = [(door, config_of(door.app, connection, grace)) for door in doors]
@@ -72,12 +72,12 @@ class HttpServer(uvicorn.Server):
         if self._certificates is not None:
             self._watching = asyncio.create_task(self._certificates.watch())
         for door, config in self._doors:
-            if not config.loaded:  # the first is by uvicorn
+            if not config.loaded:  # uvicorn loads the first
                 config.load()
             self.servers.append(await self._listen(door, functools.partial(self._connection, config)))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # What has arrived is in flight, too: uvicorn would close connections that it has not read yet.
+        # Received requests are in flight, too: uvicorn would close connections that it has not read yet.
         await self._accept_and_read()
         for server in self.servers:
             server.close()
@@ -97,7 +97,7 @@ class HttpServer(uvicorn.Server):
             return await loop.create_server(connection, sock=door.place, backlog=BACKLOG)
         assert self._certificates is not None
         tls: ssl.SSLContext = self._certificates.server
-        # Callers who neither shake hands nor say goodbye hold nothing up.
+        # Clients that neither complete a handshake nor close must not delay the shutdown.
         return await loop.create_server(
             connection,
             sock=door.place,
@@ -114,7 +114,7 @@ class HttpServer(uvicorn.Server):
         return protocol
 
     async def _accept_and_read(self) -> None:
-        """Waits until no caller waits to be let in; the event loop accepts one in each of its turns."""
+        """Waits until no connection is pending; the event loop accepts one per iteration."""
         until = time.monotonic() + _LETTING_IN
         listening = select.poll()
         for sock in (sock for server in self.servers for sock in server.sockets):
@@ -125,14 +125,14 @@ class HttpServer(uvicorn.Server):
 
 
 async def _turns() -> None:
-    """Lets the event loop read what waits in the kernel, however long one of its turns takes."""
+    """Lets the event loop read what the kernel has buffered, even if an iteration takes long."""
     await asyncio.sleep(_SETTLING)
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
 def config_of(app: App, connection: functools.partial[Connection], grace: float) -> uvicorn.Config:
-    """What uvicorn is told about an application here."""
+    """The uvicorn configuration of an application."""
     return uvicorn.Config(
         app,
         loop="uvloop",

@@ -1,1 +1,1 @@
-"""Running slices with onnxruntime: sessions, the queue before them, threads and memory."""
+"""Runs slices with onnxruntime: sessions, the inference queue, threads and memory."""

@@ -1,6 +1,6 @@
 """Checks that a model computes the same result for an item in a batch as for the item alone.
 
-Not every model with a batch dimension does: one that normalises over the batch, quantises by the range of the
+Not every model with a batch dimension does: one that normalizes over the batch, quantizes by the range of the
 whole batch, attends across items or folds them into a fixed shape gives other results.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from edge_runtime.tensors import Array
 
-# Of the largest value of an output: what sums in another order differ by, and no more.
+# Relative to the largest value of an output: the most by which a different order of sums changes it.
 _TOLERANCE: Final = 1e-5
 _ROUNDINGS: Final = 8.0
-_SHRINK: Final = 0.37  # so that the ranges of two items differ, which some models quantise by
+_SHRINK: Final = 0.37  # makes the ranges of two items differ, for models that quantize by the range
 
 
 def counterpart(feeds: Mapping[str, Array]) -> dict[str, Array] | None:

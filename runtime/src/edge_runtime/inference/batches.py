@@ -1,5 +1,6 @@
-"""Which of the inferences that wait is run next, and which others in one run with it. Pure: times are
-arguments.
+"""Decides which of the waiting inferences run next, and which of them in one batch.
+
+Pure: times are arguments.
 """
 
 from __future__ import annotations
@@ -13,31 +14,32 @@ from typing import Final
 from edge_runtime.inference.latency_stats import LatencyStats
 
 LARGEST: Final = 8
-# A run of several that takes more than this share of what its parts take one by one is not worth their wait.
+# A batch is not worth its wait if it takes more than this share of the time of its requests one by one.
 _WORTH: Final = 0.95
 _DOUBT: Final = 0.5
-# So many runs in a row may pass over one that has no deadline, or one that it cannot meet any more.
+# At most this many runs in a row pass over a request without a deadline, or with one that cannot be met.
 PATIENCE: Final = 8
-# The answer is the first of a proof's four runs' worth of work: an item, another one, and both together.
+# A batch check is four times a request's work: an item, another one, and both together. The response is ready
+# after the first.
 _PROOF: Final = 4
-# With no deadline left to keep, a run of several takes no more than this share of the time that requests are
-# given: whoever comes meanwhile waits for its end.
+# If no deadline is left to keep, a batch takes at most this share of the time that requests are given,
+# because requests that arrive during the batch wait for its end.
 _BLOCKING: Final = 0.25
-# A run counts as no longer than so many usual ones: what held it up meets runs of every size alike. A change
-# that stays is followed all the same, within ten runs to five times as long.
+# A measured run counts as at most this many usual ones, because disturbances hit runs of every size. A
+# lasting change is still followed: within ten runs to five times the time.
 _STALLED: Final = 2.0
-_EXACT: Final = 64  # more rows than this share their figures with those up to the next power of two
+_EXACT: Final = 64  # above, numbers of rows share statistics up to the next power of two
 
 
 class Experience:
-    """What is known about a session's runs: their seconds by rows (the first dimension of its inputs).
+    """Measured run times of a session in seconds, by rows (the first dimension of its inputs).
 
-    `proven`: whether rows answered together are answered as they are alone; None: not known yet. `unclear`:
-    trials that told nothing.
+    proven: whether rows in a batch give the same results as alone; None: not known yet. unclear: number of
+    checks without a result.
     """
 
     def __init__(self, seconds: float = 0.0, proven: bool | None = None) -> None:
-        """`seconds` is what one row takes, as far as is known."""
+        """seconds: time of one row, as far as it is known."""
         self.proven = proven
         self.unclear = 0
         self._stats = {1: LatencyStats(seconds)} if seconds > 0 else {}
@@ -45,15 +47,15 @@ class Experience:
 
     @property
     def largest(self) -> int:
-        """The most rows that were measured in one run; 0 before any were."""
+        """The largest number of rows measured in one run; 0 before any."""
         return self._sizes[-1] if self._sizes else 0
 
     def add(self, rows: int, seconds: float) -> None:
-        """One more measured run."""
+        """Adds a measured run."""
         size = _size(rows)
         stats = self._stats.get(size)
         if stats is None:
-            # How much runs differ is not known from one of them: as much as those of other sizes do.
+            # The deviation is not known from one run: assume that of other sizes.
             spread = max((p.deviation / p.seconds for p in self._stats.values() if p.seconds), default=0.0)
             self._stats[size] = LatencyStats(seconds, spread * seconds)
             self._sizes = sorted(self._stats)
@@ -61,27 +63,27 @@ class Experience:
             stats.add(min(seconds, _STALLED * (stats.seconds or seconds)))
 
     def stats(self, rows: int) -> LatencyStats:
-        """How long runs of so many rows take; 0 while nothing is known."""
+        """Latency statistics of runs with this number of rows; 0 if nothing is known."""
         return self._stats.get(_size(rows)) or self._estimate(rows)
 
     def mean(self, rows: int) -> float:
-        """What a run of so many rows should take."""
+        """Expected time of a run with this number of rows."""
         return self.stats(rows).seconds
 
     def most(self, rows: int) -> float:
-        """What it should not take longer than."""
+        """Upper bound of the time of a run with this number of rows."""
         return self.stats(rows).most
 
     def pays(self, parts: Sequence[int]) -> bool:
-        """Whether one run of all these rows takes clearly less than a run for each part.
+        """Whether one run of all rows takes clearly less time than one run for each part.
 
-        Half a deviation, which is about what a mean over a few runs is wrong by, must not be what it saves.
+        The saving must exceed half a deviation, which is about the error of a mean over a few runs.
         """
         stats = self.stats(sum(parts))
         return stats.seconds + _DOUBT * stats.deviation < _WORTH * sum(map(self.mean, parts))
 
     def _estimate(self, rows: int) -> LatencyStats:
-        """Between two measured sizes on the line between them; beyond the largest in proportion to it."""
+        """Interpolates linearly between two measured sizes; extrapolates in proportion beyond the largest."""
         if not self._sizes:
             return LatencyStats()
         at = bisect_left(self._sizes, rows)
@@ -101,10 +103,10 @@ class Experience:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """One inference that waits. Moments are in seconds of one clock; deadline: infinite without one.
+    """A waiting inference. Times are in seconds of one clock; the deadline is infinite without one.
 
-    stack: what those have in common that may be run together (the session and the shape of an item); None for
-    one that runs alone.
+    stack: key of the inferences that can share a batch with it (the session and the shape of an item); None
+    for one that runs alone.
     """
 
     stack: Hashable
@@ -116,9 +118,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The next run: indices of those that wait, first the one whose turn it is.
+    """The next run: indices of waiting inferences, first the one whose turn it is.
 
-    proof: the run is also to find out whether the session's items may be run together. passed: others wait
+    proof: whether the run also checks if the session's items can share a batch. passed: whether others wait
     that have no deadline, or none that can be met.
     """
 
@@ -130,15 +132,14 @@ class Batch:
 def next_batch(
     waiting: Sequence[Waiting], now: float, largest: int = LARGEST, skipped: int = 0, curious: bool = False
 ) -> Batch:
-    """The next run of at most `largest` rows, unless one inference alone has more.
+    """Chooses the next run, of at most `largest` rows unless one inference alone has more.
 
-    The turn is that of the earliest deadline that can still be met; then come the others as they arrived,
-    one of them, alone, at the latest after PATIENCE runs that passed them (`skipped`). With it are run as
-    many of its like, by deadline, as pay, while no one who would be in time one by one becomes late, whether
-    in the run or not. Nobody is waited for.
+    Order: the earliest deadline that can still be met, then the others by arrival. After PATIENCE runs that
+    passed the others (`skipped`), one of them runs alone. The first in order is batched with as many of the
+    same `stack`, by deadline, as pay, unless this would make any inference late that is in time one by one.
+    A run never waits for future requests.
 
-    A size is tried once one of half its rows was measured, and if it seems to save nothing, only when
-    `curious`.
+    A size is tried after one of half its rows was measured; if it seems to save nothing, only if `curious`.
     """
     means = _means(waiting)
     order, due = _order(waiting, means, now)
@@ -172,7 +173,7 @@ def next_batch(
 
 
 def _means(waiting: Sequence[Waiting]) -> list[float]:
-    """What each should take by itself. Most are like the one before: a queue may be long, and is looked at
+    """Expected time of each alone. Reuses the previous result for equal neighbors: a long queue is evaluated
     before every run.
     """
     found: list[float] = []
@@ -201,7 +202,7 @@ def _order(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> tu
 
 
 def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> list[int]:
-    """The first in turn and those after it that could be run with it, as far as there is room."""
+    """The first in order and those after it that fit into one batch with it."""
     stack, rows = waiting[order[0]].stack, 0
     found: list[int] = []
     for i in order:
@@ -215,7 +216,7 @@ def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> 
 
 
 class _Schedule:
-    """When each would be answered if all were run one by one."""
+    """Completion times if all were run one by one."""
 
     def __init__(
         self, waiting: Sequence[Waiting], means: Sequence[float], order: Sequence[int], now: float
@@ -223,8 +224,8 @@ class _Schedule:
         self._waiting, self._means, self._order, self._now = waiting, means, order, now
 
     def bears(self, chosen: Sequence[int], finish: float, free: float) -> bool:
-        """Whether all that are in time one by one still are when `chosen` are answered at `finish` and the
-        others begin at `free`.
+        """Whether all that are in time one by one still are if `chosen` finish at `finish` and the others
+        start at `free`.
         """
         left, end = set(chosen), self._now
         for i in self._order:
@@ -239,7 +240,7 @@ class _Schedule:
             if answered > one.deadline >= end:
                 return False
             if not left and free <= end:
-                return True  # all that follow are answered earlier than one by one
+                return True  # all that follow finish earlier than one by one
         return True
 
 

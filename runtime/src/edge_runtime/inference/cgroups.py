@@ -1,4 +1,4 @@
-"""Where the limits of this process's cgroup stand, and those of the ones above it. Versions 1 and 2."""
+"""Finds the limits of this process's cgroup and of its ancestors. Versions 1 and 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many processors this process may really use: what its cgroup grants, not what the host has."""
+"""Number of processors that this process can use: the CPU quota of its cgroup, not the cores of the host."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from edge_runtime.inference.cgroups import MEMBERSHIPS, ROOT, folders
 
 
 def granted(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> float:
-    """The least of the affinity mask and the CPU quotas of this process's cgroup and those above it.
+    """The minimum of the affinity mask and the CPU quotas of this process's cgroup and its ancestors.
 
-    Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`). What cannot be read limits nothing.
+    Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`). Unreadable files count as no limit.
     """
     return min([float(len(os.sched_getaffinity(0))), *_quotas(root, memberships)])
 
 
 def quota(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> float | None:
-    """What is granted where a cgroup sets a quota; None where none does: others may count on the cores."""
+    """The granted processors if a cgroup sets a quota; None without one, when others may use the cores."""
     least = min(_quotas(root, memberships), default=None)
     return None if least is None else min(least, granted(root, memberships))
 
 
 def threads(cpus: float) -> int:
-    """How many threads keep that many processors busy and no quota overdrawn."""
+    """Number of threads that use that many processors without exceeding a quota."""
     return max(1, int(cpus))
 
 

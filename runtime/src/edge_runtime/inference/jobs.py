@@ -1,6 +1,4 @@
-"""Inferences that wait for the thread: what each asks for, and how several become one run and its answers
-theirs again.
-"""
+"""Inferences that wait for the thread: how several are joined into one run and its results split again."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ Outcome = list[Array] | Exception
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One inference and the future that its caller awaits."""
+    """One inference and the future that its client's request awaits."""
 
     session: Session
     feeds: Mapping[str, Array]
@@ -30,17 +28,17 @@ class Job:
 
     @property
     def left(self) -> bool:
-        """Whether nobody needs it any more."""
+        """Whether its result is no longer needed."""
         return self.future.cancelled() or self.halt.wanted
 
     @property
     def wanted(self) -> list[str]:
-        """The outputs that it asks for, by default all in the model's order."""
+        """The requested outputs, by default all in the model's order."""
         return list(self.names or (t.name for t in self.session.outputs))
 
 
 def resolve(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-    """Gives everyone who still waits the outcome; on their event loop."""
+    """Sets the outcomes of jobs that are still awaited. Runs on their event loop."""
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.future.done():
             continue
@@ -51,9 +49,10 @@ def resolve(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
 
 
 def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[object, ...] | None]:
-    """Rows of a request, and what it has in common with those that it may be run with.
+    """Rows of a request, and the key of the requests that can share a batch with it.
 
-    None where it is run alone: the graph is not proven to keep rows apart, or its inputs have not as many.
+    The key is None if it runs alone: the graph is not proven to keep rows separate, or its inputs have
+    different numbers of rows.
     """
     rows = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
     if session.proven.alone or len(rows) != 1 or 0 in rows:
@@ -68,7 +67,7 @@ def stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def split(jobs: Sequence[Job], results: Mapping[str, Array]) -> list[Outcome] | None:
-    """Everyone's rows, as views; None when the outputs do not have the rows of all."""
+    """Each job's rows, as views; None if the outputs do not have the rows of all jobs."""
     if any(result.shape[:1] != (sum(j.asked.rows for j in jobs),) for result in results.values()):
         return None
     found: list[Outcome] = []
@@ -81,7 +80,7 @@ def split(jobs: Sequence[Job], results: Mapping[str, Array]) -> list[Outcome] | 
 
 
 def wanted(jobs: Sequence[Job]) -> list[str]:
-    """The outputs that anyone asks for, each once."""
+    """The outputs that any job requests, without repetition."""
     names: dict[str, None] = {}
     for job in jobs:
         names.update(dict.fromkeys(job.wanted))
@@ -89,7 +88,7 @@ def wanted(jobs: Sequence[Job]) -> list[str]:
 
 
 def joint_halt(jobs: Sequence[Job]) -> Halt:
-    """Ends the run once all of its requests are halted."""
+    """A halt that ends the run once all of its jobs are halted."""
     joint = Halt()
 
     def look() -> None:

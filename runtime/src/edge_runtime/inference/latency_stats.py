@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_SPARE: Final = 1.3  # a computation is given this much of its usual time
+_SPARE: Final = 1.3  # factor on the mean time of a computation
 _DEVIATIONS: Final = 4.0
 _SMOOTHING: Final = 0.2
 
 
 @dataclass(slots=True)
 class LatencyStats:
-    """Mean and mean deviation in seconds, smoothed so that they adapt within a few requests, as
-    TCP estimates its round-trip time (Jacobson, Congestion Avoidance and Control, 1988).
+    """Mean and mean deviation in seconds, smoothed so that they adapt within a few requests, as TCP estimates
+    its round-trip time (Jacobson, Congestion Avoidance and Control, 1988).
     """
 
     seconds: float = 0.0
     deviation: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more measurement."""
+        """Adds a measurement."""
         error = seconds - self.seconds
         self.seconds += _SMOOTHING * error
         self.deviation += _SMOOTHING * (abs(error) - self.deviation)

@@ -1,17 +1,17 @@
-"""Locales that models ask for: onnxruntime's text operators take en_US.UTF-8 where a model names none."""
+"""Locales that models need: onnxruntime's text operators use en_US.UTF-8 if a model names none."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# What the C++ library says of a locale that the machine does not have.
+# The error of the C++ library for a locale that the machine lacks.
 _LACKING: Final = re.compile(r"Failed to construct locale with name:([^:\s]{1,60})")
 _NAME: Final = re.compile(r"([a-z]{2,3}_[A-Z]{2})\.([Uu][Tt][Ff]-?8)")
 
 
 def lacking(said: str) -> str:
-    """What to install, where `said` is onnxruntime's complaint about a locale; empty where it is not."""
+    """The fix if `said` is onnxruntime's error about a missing locale; empty for other errors."""
     found = _LACKING.search(said)
     if found is None:
         return ""

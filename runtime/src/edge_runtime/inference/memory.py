@@ -1,4 +1,4 @@
-"""How much memory sessions may take: a table that does not fit is refused, the process is not killed."""
+"""Memory limit for sessions: a table that does not fit is refused before the process is killed."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import Final
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.cgroups import MEMBERSHIPS, ROOT, folders
 
-# While a slice is loaded its weights exist up to so many times: as a file, as a message, as tensors, and once
-# more in another order. benchmarks.runtime.memories measures 2.9 times in dense layers, 4.1 in convolutions.
+# Loading a slice takes up to this many times its weights: as a file, as a message, as tensors, and once more
+# in another layout. benchmarks.runtime.memories measures 2.9 times in dense layers, 4.1 in convolutions.
 PEAK: Final = 4
-_RESERVE: Final = 0.1  # of the limit, for what requests need
+_RESERVE: Final = 0.1  # share of the limit that requests need
 _PAGE: Final = 4096
-_ANY: Final = 1 << 60  # version 1 writes a number of this size for "no limit"
+_ANY: Final = 1 << 60  # cgroup v1 writes a number of this size for "no limit"
 
 
 def resident(statm: Path = Path("/proc/self/statm")) -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return _PAGE * int(statm.read_text().split()[1])
 
 
 def available(meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Bytes that the machine can give without swapping; without end where it does not say."""
+    """Bytes that the machine can provide without swapping; infinite if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return float(int(meminfo.read_text().split("MemAvailable:")[1].split()[0]) << 10)
     return float("inf")
 
 
 class Memory:
-    """The limit, and what of it is used. Without one everything fits."""
+    """The memory limit and its current use. Without a limit, the free memory of the machine counts."""
 
     def __init__(self, limit: float | None = None, used: Callable[[], int] = resident) -> None:
         self.limit, self._used = limit, used
 
     def room(self) -> float:
-        """Bytes that may be taken beside what is: of the limit, else of what the machine has free."""
+        """Bytes that are still available: under the limit, else of the machine's free memory."""
         if self.limit is None:
             return available() * (1 - _RESERVE)
         return max(self.limit * (1 - _RESERVE) - self._used(), 0.0)
 
     def check(self, what: str, size: int) -> None:
-        """CannotLoad when so many bytes of weights cannot be loaded beside what is loaded."""
+        """Raises CannotLoad if there is not enough memory to load this many bytes of weights."""
         if self.limit is None:
             return
         used, room = self._used(), self.limit * (1 - _RESERVE)
         if used + PEAK * size > room:
             raise CannotLoad(
-                f"{what} has {_mib(size)} and takes {PEAK} times that while it is loaded: {_mib(used)} of "
-                f"{_mib(room)} are in use, so there is not enough memory; raise the limit or plan less here"
+                f"{what}: not enough memory to load {_mib(size)}, which needs {PEAK} times as much, with "
+                f"{_mib(used)} of {_mib(room)} in use: raise the memory limit or run less at this node"
             )
 
 
@@ -58,7 +58,7 @@ UNLIMITED: Final = Memory()
 
 
 def cgroup_limit(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> int | None:
-    """The least limit of this process's cgroup and those above it, in bytes; None without one."""
+    """The smallest limit of this process's cgroup and its ancestors, in bytes; None without one."""
     found = [limit for at in folders("memory", root, memberships) if (limit := _limit(at)) is not None]
     return min(found, default=None)
 

@@ -1,9 +1,9 @@
-"""onnxruntime by its C interface: what its Python interface cannot do without stopping everybody else.
+"""onnxruntime by its C API, which unlike the Python API releases the interpreter's lock.
 
-That holds the interpreter's lock for much of the time in which a session is made, so the event loop stands
-still meanwhile: for 20 ms and more with 48 MB of weights. Here only the interpreter's own work needs the
-lock, and sessions are freed by a thread of their own. onnxruntime's wheel brings the library; where it does
-not, or for tensors of strings, `sessions` uses the Python interface.
+The Python API holds the lock for much of the time in which a session is created, which blocks the event loop:
+for 20 ms and more with 48 MB of weights. Here only the interpreter's own work needs the lock, and a separate
+thread frees sessions. onnxruntime's wheel contains the library; without it, or for tensors of strings,
+`sessions` uses the Python API.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 
 from edge_runtime.tensors import Array
 
-_VERSION: Final = 14  # of the interface: the first has nearly all, and none may change a function's place
+_VERSION: Final = (
+    14  # of the API, the first with nearly all functions; their places are stable across versions
+)
 _QUIET: Final = 4
 _INVALID_ARGUMENT: Final = 2
 _ARENA: Final = 1
 _BF16: Final = 16
-_TRIM: Final = 8 << 20  # bytes of weights: for less it is not worth a walk through the heap
-# As onnx.TensorProto numbers them. BF16 travels as its bits.
+_TRIM: Final = 8 << 20  # bytes of weights below which trimming the heap is not worth its time
+# Numbers of onnx.TensorProto. BF16 is passed as its bits.
 _TYPES: Final[Mapping[int, tuple[str, np.dtype[Any]]]] = {
     number: (f"tensor({name})", np.dtype(dtype))
     for number, name, dtype in (
@@ -54,16 +56,16 @@ Pointer = c_void_p
 
 
 class InvalidArgument(Exception):  # noqa: N818 - as onnxruntime's Python interface calls it
-    """Inputs that the model refuses."""
+    """The model rejects its inputs."""
 
 
 class Failed(Exception):  # noqa: N818
-    """Anything else that onnxruntime reports."""
+    """Any other error of onnxruntime."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An input or output: its sizes are numbers, or what the file calls an open one, or None."""
+    """An input or output. Each size is a number, the file's name of an open dimension, or None."""
 
     name: str
     type: str
@@ -71,9 +73,9 @@ class Described:
 
 
 class Library:
-    """The functions of the C interface by their place in its table.
+    """Functions of the C API by their index in its table.
 
-    `_now` are short and keep the interpreter's lock, which is quicker than to give it up; `_long` do not.
+    `_now` are short and keep the interpreter's lock, which is faster than releasing it; `_long` release it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +86,7 @@ class Library:
         self.version: str = ctypes.CFUNCTYPE(c_char_p)(base[1])().decode()
         table = get_api(_VERSION)
         if not table:
-            raise OSError(f"{path} does not know version {_VERSION} of its interface")
+            raise OSError(f"{path} does not support version {_VERSION} of its API")
         self._table = (c_void_p * 170).from_address(table)
         pointer, count = c_void_p, c_size_t
         self._message = self._now(2, pointer, result=c_char_p)
@@ -121,24 +123,24 @@ class Library:
         self.environment = self.made(self._now(3, c_int, c_char_p, pointer), _QUIET, b"edge")
         self.memory = self.made(self._now(69, c_int, c_int, pointer), _ARENA, 0)
         self.allocator = self.made(self._now(78, pointer))
-        # A session to free, or None after one was made; and the bytes of its file.
+        # A session to free, or None after one was created; and the bytes of its file.
         self.left: SimpleQueue[tuple[Pointer | None, int]] = SimpleQueue()
         Thread(target=self._tidy, name="freeing", daemon=True).start()
 
     def check(self, status: int | None) -> None:
-        """Raises what a call reports."""
+        """Raises the error of a call."""
         if status:
             text, code = self._message(status).decode(errors="replace"), self._code(status)
             self._release_status(status)
             raise InvalidArgument(text) if code == _INVALID_ARGUMENT else Failed(text)
 
     def made(self, function: Callable[..., int | None], *arguments: object) -> Pointer:
-        """What a function makes and leaves behind its last argument."""
+        """Calls a function and returns the pointer that it stores in its last argument."""
         found = Pointer()
         self.check(function(*arguments, byref(found)))
         return found
 
-    # ctypes publishes no type for its types.
+    # ctypes publishes no types for its types.
     def _now(self, place: int, *arguments: Any, result: Any = c_void_p) -> Callable[..., Any]:  # noqa: ANN401
         return ctypes.PYFUNCTYPE(result, *arguments)(self._table[place] or 0)
 
@@ -146,7 +148,7 @@ class Library:
         return ctypes.CFUNCTYPE(result, *arguments)(self._table[place] or 0)
 
     def _tidy(self) -> None:
-        """Frees sessions, and gives memory back: malloc keeps more than the weights of what was loaded."""
+        """Frees sessions and trims the heap: malloc retains more than the weights of a freed session."""
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         unused = 0
         while True:
@@ -161,7 +163,7 @@ class Library:
 
 @cache
 def library() -> Library | None:
-    """The one of the onnxruntime that is installed; None where it brings none, or an older one."""
+    """The library of the installed onnxruntime; None if it has none, or an older one."""
     found = find_spec("onnxruntime")
     folders = found.submodule_search_locations if found is not None else None
     for folder in folders or ():
@@ -174,7 +176,7 @@ def library() -> Library | None:
 
 
 class RunOptions:
-    """By which runs are ended."""
+    """A handle that ends runs."""
 
     def __init__(self) -> None:
         found = library()
@@ -183,7 +185,7 @@ class RunOptions:
         found.check(found.set_run_severity(self.pointer, _QUIET))
 
     def end(self) -> None:
-        """The runs that were given it fail, at the next operator."""
+        """Makes the runs with this handle fail at the next operator."""
         self._library.check(self._library.terminate(self.pointer))
 
     def __del__(self) -> None:
@@ -192,7 +194,7 @@ class RunOptions:
 
 
 class NativeSession:
-    """A model without tensors of strings; its methods are those of onnxruntime's InferenceSession."""
+    """A model without tensors of strings; has the methods of onnxruntime's InferenceSession."""
 
     def __init__(self, library: Library, model: bytes | mmap, threads: int) -> None:
         self._library = library
@@ -217,20 +219,20 @@ class NativeSession:
             self._library.left.put((self._session, self._size))
 
     def get_inputs(self) -> list[Described]:
-        """As the file says."""
+        """Inputs as declared in the file."""
         return self._inputs
 
     def get_outputs(self) -> list[Described]:
-        """As the file says."""
+        """Outputs as declared in the file."""
         return self._outputs
 
     def run(
         self, names: Sequence[str], feeds: Mapping[str, Array], options: RunOptions | None = None
     ) -> list[Array]:
-        """The outputs of these names, in memory of onnxruntime's; InvalidArgument and Failed say why not."""
+        """Returns the named outputs in memory of onnxruntime's. Raises InvalidArgument and Failed."""
         library, count = self._library, len(names)
         wanted, given = self._list(names), self._list(feeds)
-        held = []  # what the inputs' pointers point to
+        held = []  # keeps the memory behind the inputs' pointers alive
         inputs, outputs = (c_void_p * len(feeds))(), (c_void_p * count)()
         try:
             for i, (name, array) in enumerate(feeds.items()):
@@ -253,7 +255,7 @@ class NativeSession:
                     library.release_value(value)
 
     def _taken(self, values: ctypes.Array[c_void_p], at: int) -> Array:
-        """An array that owns the value at this place, which is then empty."""
+        """Moves the value at this index into an array that owns it."""
         library, value = self._library, values[at] or 0
         info = library.made(library.shape, value)
         rank, number = c_size_t(), c_int()
@@ -295,7 +297,7 @@ class NativeSession:
             if tensor.value:
                 library.check(library.element_type(tensor, byref(number)))
             if number.value not in _TYPES:
-                raise Failed(f"{name} is no tensor of numbers")
+                raise Failed(f"{name} is not a tensor of numbers")
             library.check(library.rank(tensor, byref(rank)))
             sizes, called = (c_int64 * rank.value)(), (c_char_p * rank.value)()
             library.check(library.sizes(tensor, sizes, rank))
@@ -308,7 +310,7 @@ class NativeSession:
 
 
 class _Value:
-    """A value of onnxruntime's as numpy sees memory; it goes with the last array on it."""
+    """A value of onnxruntime's as NumPy memory; it is freed with the last array on it."""
 
     __slots__ = ("__array_interface__", "_release", "_value")
 

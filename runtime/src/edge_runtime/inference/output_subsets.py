@@ -1,6 +1,6 @@
-"""Sessions for the subsets of outputs that callers request, since onnxruntime always runs the whole graph.
+"""Sessions for the subsets of outputs that clients request, because onnxruntime always runs the whole graph.
 
-A subset is prepared on a thread when it is first requested; until it is ready the whole model answers.
+A subset is prepared on a thread when it is first requested; until it is ready the whole model is used.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Admit = Callable[[bytes, Sequence[Tensor], Sequence[Tensor]], None]
 
 _log = logging.getLogger(__name__)
 
-_MOST: Final = 8  # each holds its weights once more
+_MOST: Final = 8  # each holds another copy of its weights
 
 
 class OutputSubsets:
     """Sessions of one file by the outputs that they compute."""
 
     def __init__(self, path: Path, whole: Session, threads: int, admit: Admit) -> None:
-        """admit: raises EdgeError for a subset that may not run in this process."""
+        """admit: raises EdgeError for a subset that must not run in this process."""
         self._path, self._whole, self._threads, self._admit = path, whole, threads, admit
         self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="output-subsets")
@@ -44,12 +44,12 @@ class OutputSubsets:
         return known
 
     def close(self) -> None:
-        """Prepares no more subsets, and stops the one in preparation."""
+        """Stops preparing subsets."""
         self._halt.now()
         self._maker.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, wanted: frozenset[str]) -> None:
-        from edge_runtime.slicing import Graph  # onnx takes a while to import
+        from edge_runtime.slicing import Graph  # the import of onnx is slow
 
         outputs = [t.name for t in self._whole.outputs if t.name in wanted]
         try:
@@ -62,7 +62,7 @@ class OutputSubsets:
             part.warm(halt=self._halt)
         except (EdgeError, OSError) as error:
             _log.info("%s is computed with all outputs: %s", ", ".join(outputs), error)
-        except Exception:  # the whole goes on answering
-            _log.exception("a part of %s", self._path)
+        except Exception:  # the whole model stays in use
+            _log.exception("a subset of %s", self._path)
         else:
             self._known[wanted] = part

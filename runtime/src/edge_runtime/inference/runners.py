@@ -1,7 +1,7 @@
-"""Where a session runs: on the event loop when it is known to be short, else on a thread.
+"""Runs sessions: on the event loop if a run is known to be short, otherwise on a thread.
 
-What waits for the thread is run in the order, and in the batches, that `batches` decides. A run that nobody
-waits for any more ends at its next operator.
+Inferences that wait for the thread run in the order and batches that `batches` decides. A run whose result is
+no longer needed ends at its next operator.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
 
-# A hand-over to a thread and back takes 20 microseconds on an idle core: from here on it is less than a
+# A hand-over to a thread and back takes 20 microseconds on an idle core: from this duration it is less than a
 # tenth of the run.
 INLINE: Final = 0.0003
 QUEUE: Final = 256
 STUCK_AFTER: Final = 30.0
-# Every so many runs a size that seemed to save nothing may be tried once more: one stalled run may have
-# misled.
+# After this many runs a batch size that seemed to save nothing is tried again: a single stalled run may have
+# distorted the estimate.
 _CURIOUS: Final = 256
-# A session of which so many trials told nothing is not tried any more.
+# A session is not checked any more after this many checks without a result.
 _UNCLEAR: Final = 4
-# A proof's runs are of made-up values, on which a model may go on for ever: they get so many times as long as
+# The runs of a batch check use synthetic values, on which a model may never return: they get this multiple of
 # the request's own run, and this many seconds.
 _PROOF_TIMES, _PROOF_LEAST = 10.0, 0.5
 
@@ -46,7 +46,7 @@ Said = Callable[[Sequence[float]], None]
 
 @dataclass(slots=True)
 class _Run:
-    """What the thread does: for whom, what ends it, and since when."""
+    """The current run of the thread: its jobs, its halt and its start."""
 
     jobs: Sequence[Job]
     halt: Halt
@@ -54,7 +54,7 @@ class _Run:
 
 
 class Runner:
-    """Runs sessions of one service. `waiting` counts the requests that are not answered yet."""
+    """Runs sessions of one service. `waiting` counts the requests without a response yet."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class Runner:
         clock: Callable[[], float] = time.perf_counter,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
-        """`largest` is the most rows of a batch, 1: none. `said` is told of each run on the thread: for how
-        many seconds each request in it had waited. A run of more than `stuck_after` seconds is `stuck`.
+        """largest: maximum rows of a batch; 1 turns batching off. said: called after each run on the thread
+        with the wait of each of its requests in seconds. stuck_after: seconds after which a run is `stuck`.
         """
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._queue, self._largest, self._said, self._clock = queue, largest, said, clock
@@ -80,25 +80,25 @@ class Runner:
         self.waiting = 0
 
     def admit(self, seconds: float) -> None:
-        """Counts one more request, of about this many seconds; QueueFull when there are too many."""
+        """Counts a request of about this many seconds. Raises QueueFull if there are too many."""
         if self.waiting >= self._queue:
             after = max(1, ceil(self.waiting * seconds))
-            raise QueueFull(f"{self.waiting} requests wait already; ask again in {after} s", after)
+            raise QueueFull(f"{self.waiting} requests are waiting: retry in {after} s", after)
         self.waiting += 1
 
     def leave(self) -> None:
-        """One request fewer."""
+        """Uncounts a request."""
         self.waiting -= 1
 
     @property
     def running(self) -> float:
-        """For how many seconds the thread has been in the run that it is in; 0 when it is in none."""
+        """Seconds since the start of the thread's current run; 0 between runs."""
         run = self._run
         return self._clock() - run.since if run is not None else 0.0
 
     @property
     def wait(self) -> float:
-        """For how many seconds the thread is busy with what was asked for before, about."""
+        """Estimated seconds until the thread has finished the requests that are waiting now."""
         run = self._run
         if run is None and not self._jobs:
             return 0.0
@@ -107,10 +107,10 @@ class Runner:
 
     @property
     def stuck(self) -> str:
-        """Why what waits for the thread is not going to be answered soon; empty while it is."""
+        """Why waiting requests will not get a response soon; empty if they will."""
         if self.running <= self._stuck_after:
             return ""
-        return f"one inference has been running for more than {self._stuck_after:g} s; the others wait for it"
+        return f"one inference has been running for more than {self._stuck_after:g} s and blocks the others"
 
     async def run(
         self,
@@ -119,11 +119,10 @@ class Runner:
         names: Sequence[str] | None = None,
         deadline: float | None = None,
     ) -> list[Array]:
-        """The session's outputs, from the event loop or from a thread by how long it lately took.
+        """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
-        `deadline` is a moment of this runner's clock, by which turns are given. Whoever is cancelled while it
-        waits is not run; a run ends at the next operator once all that it is for are cancelled. Raises
-        NotReady after `end`.
+        deadline: time on this runner's clock, which decides the order. A cancelled request that waits is not
+        run; a run ends at the next operator once all its requests are cancelled. Raises NotReady after `end`.
         """
         if session.seconds < INLINE and not self._jobs:
             shapes = shapes_of(feeds)
@@ -144,7 +143,7 @@ class Runner:
             raise
 
     def end(self) -> None:
-        """Ends what runs and answers all who wait with NotReady, at once and whatever the thread does."""
+        """Ends the current run and fails all waiting requests with NotReady, even if the thread is stuck."""
         with self._lock:
             self._ended = True
             jobs, self._jobs = self._jobs, []
@@ -155,7 +154,7 @@ class Runner:
         self._deliver(jobs, [_going_down() for _ in jobs])
 
     def close(self) -> None:
-        """Ends what runs and takes no more work."""
+        """Ends the current run and rejects further work."""
         self.end()
         self._executor.shutdown(wait=False)
 
@@ -179,7 +178,7 @@ class Runner:
         return Job(session, feeds, names, Halt(), waiter, waiting)
 
     def _work(self) -> None:
-        """On the thread: until nothing waits."""
+        """On the thread: runs until nothing waits."""
         while True:
             jobs: list[Job] = []
             try:
@@ -187,15 +186,15 @@ class Runner:
                 if not jobs:
                     return
                 self._perform(jobs, batch)
-            except Exception as error:  # a fault of ours: better an error each than callers who wait for ever
-                _log.exception("the queue")
+            except Exception as error:  # a bug here: clients get an error instead of waiting forever
+                _log.exception("the inference queue failed")
                 if not jobs:
                     with self._lock:
                         jobs, self._jobs = self._jobs, []
                 self._deliver(jobs, [error] * len(jobs))
 
     def _take(self) -> tuple[list[Job], Batch]:
-        """The next run, taken out of the queue; none when nothing waits."""
+        """Takes the next run out of the queue; no jobs if nothing waits."""
         with self._lock:
             before, waiting = self._jobs, [job for job in self._jobs if not job.left]
             self._jobs = list(waiting)
@@ -203,7 +202,7 @@ class Runner:
                 self._working = False
         if len(waiting) < len(before):
             left = [job for job in before if job not in waiting]
-            self._deliver(left, [ModelFailed("it was halted while it waited") for _ in left])
+            self._deliver(left, [ModelFailed("cancelled before it ran") for _ in left])
         if not waiting:
             return [], Batch(())
         self._runs += 1
@@ -228,12 +227,12 @@ class Runner:
             self._deliver(jobs, outcomes)
         else:
             bad = sum(not self._alone(job) for job in jobs)
-            if bad == 0:  # then it is not one of them that the batch failed for
+            if bad == 0:  # the batch failed, but none of its requests alone
                 jobs[0].asked.known.proven = False
 
     @contextlib.contextmanager
     def _begun(self, jobs: Sequence[Job], halt: Halt) -> Iterator[None]:
-        """While a run for these lasts."""
+        """Marks the run of these jobs as current."""
         self._run = _Run(jobs, halt, self._clock())
         try:
             if self._ended:
@@ -243,13 +242,13 @@ class Runner:
             self._run = None
 
     def _alone(self, job: Job, proof: bool = False) -> bool:
-        """Runs and answers one; whether it went well."""
+        """Runs one job and delivers its outcome. Returns whether it succeeded."""
         start = self._clock()
         try:
             with self._begun([job], job.halt):
                 names = None if proof else job.names
                 results = _timed(job.session, job.feeds, shapes_of(job.feeds), names, job.halt)
-        except Exception as error:  # whoever asked is told
+        except Exception as error:  # delivered to the client
             self._deliver([job], [error])
             return False
         job.asked.known.add(job.asked.rows, self._clock() - start)
@@ -262,15 +261,15 @@ class Runner:
         return True
 
     def _together(self, jobs: Sequence[Job]) -> list[Outcome] | None:
-        """The outcomes of one run for all; None when each has to be run alone after all."""
+        """The outcomes of one run for all; None if each has to be run alone."""
         names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
         try:
             feeds = stacked([job.feeds for job in jobs])
             with self._begun(jobs, halt):
                 results = jobs[0].session.run(feeds, names, halt)
-        except Exception as error:  # of whatever kind: one bad request must not cost the others their answers
+        except Exception as error:  # one bad request must not fail the others of its batch
             if all(job.left for job in jobs):
-                return [ModelFailed(f"it was halted: {error}") for _ in jobs]
+                return [ModelFailed(f"cancelled: {error}") for _ in jobs]
             return None
         finally:
             for job in jobs:
@@ -283,7 +282,7 @@ class Runner:
         return outcomes
 
     def _prove(self, job: Job, results: list[Array]) -> None:
-        """Finds out whether the session answers items together as it answers them alone."""
+        """Checks whether the session computes the same results for items in a batch as alone."""
         other, known = counterpart(job.feeds), job.asked.known
         if other is None:
             return
@@ -295,29 +294,29 @@ class Runner:
                 together = job.session.run(stacked([job.feeds, other]), None, halt)
             known.add(2 * job.asked.rows, self._clock() - start)
             known.proven = same_results(apart, together)
-        except Exception as error:  # then neither would a batch go well
+        except Exception as error:  # then a batch would fail, too
             known.proven = False
-            _log.info("requests run alone: two of them failed together: %s", error)
+            _log.info("requests are not batched: two of them failed together: %s", error)
             return
         if known.proven is None:
             known.unclear += 1
             if known.unclear == _UNCLEAR:
                 known.proven = False
-                _log.info("requests run alone: answers that are not finite tell nothing")
+                _log.info("requests are not batched: outputs that are not finite cannot be compared")
         elif not known.proven:
-            _log.info("requests run alone: the model answered two otherwise together than one by one")
+            _log.info("requests are not batched: two of them gave other results together than one by one")
 
     def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-        """Hands outcomes over to the event loop that waits for them."""
+        """Delivers outcomes to the event loop that waits for them."""
         if self._ended:
             outcomes = [_going_down() if isinstance(o, ModelFailed) else o for o in outcomes]
         if jobs:
-            with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing waits on it
                 jobs[0].future.get_loop().call_soon_threadsafe(resolve, jobs, outcomes)
 
 
 def _going_down() -> NotReady:
-    return NotReady("the server is going down; ask another one")
+    return NotReady("the server is shutting down: send the request to another one")
 
 
 def _timed(

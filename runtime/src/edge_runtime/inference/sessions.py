@@ -1,4 +1,4 @@
-"""onnxruntime sessions, as this program wants them: few threads, no spinning, warm from the start."""
+"""onnxruntime sessions with few threads and no spinning, warmed up when they are loaded."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Shapes = tuple[tuple[int, ...], ...]
 _WARM_RUNS: Final = 2
 _SHORT, _SHORT_RUNS = 0.005, 6
 _WARM_ITEMS: Final = 2
-_UNKNOWN: Final = 0.01  # seconds: too many for the event loop, until a run has shown otherwise
+_UNKNOWN: Final = 0.01  # seconds: too long for the event loop, until a run shows otherwise
 _WARM_LIMIT: Final = 60.0
 _SMOOTHING: Final = 0.05
 _SHAPES: Final = 64
 _SHAPE: Final[Callable[[Array], tuple[int, ...]]] = attrgetter("shape")
-_BF16: Final = 16  # as onnx.TensorProto numbers it
+_BF16: Final = 16  # number of onnx.TensorProto
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -57,12 +57,12 @@ _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
-# What onnxruntime's Python interface cannot give when an input is a tensor of strings.
+# Outputs that onnxruntime's Python API cannot return if an input is a tensor of strings.
 _UNTAKEN: Final = ("tensor(bfloat16)",)
 
 
 class Halt:
-    """Ends runs from another thread, at the next operator. `told` is called when that is wanted."""
+    """Ends runs from another thread, at the next operator. `told` is called when they are ended."""
 
     __slots__ = ("_options", "told", "wanted")
 
@@ -72,16 +72,16 @@ class Halt:
         self._options: dict[bool, Untyped] = {}
 
     def now(self) -> None:
-        """The runs that were given it raise ModelFailed."""
+        """Makes the runs with this halt raise ModelFailed."""
         self.wanted = True
         for options in list(self._options.values()):
             _end(options)
-        told = self.told  # another thread may take it away
+        told = self.told  # another thread may reset it
         if told is not None:
             told()
 
     def options(self, native: bool) -> Untyped:
-        """What onnxruntime is given with a run, by which of its interfaces."""
+        """The handle of a run for the C API (`native`) or the Python API."""
         options = self._options.get(native)
         if options is None:
             options = self._options[native] = RunOptions() if native else _run_options()
@@ -91,7 +91,7 @@ class Halt:
 
     @contextmanager
     def after(self, seconds: float) -> Iterator[None]:
-        """While it lasts, so many seconds at most: then its runs end."""
+        """Ends the runs inside the context after this many seconds."""
         timer = Timer(seconds, self.now)
         timer.daemon = True
         timer.start()
@@ -102,10 +102,10 @@ class Halt:
 
 
 class Session:
-    """A model or a slice of one, loaded. `seconds` is what a run lately took, `size` the file's bytes.
+    """A loaded model or slice. `seconds` is the recent time of a run, `size` the bytes of its file.
 
-    `left_out` are outputs that cannot be answered, each with its type: what is no tensor, mostly.
-    `proven` is what is proven of its graph, which decides whether requests may be run together.
+    left_out: outputs that cannot be sent, each with its type; most are not tensors.
+    proven: properties proven by its graph, which decide whether requests can be batched.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class Session:
         threads: int = 1,
         proven: ProvenProperties | None = None,
     ) -> None:
-        """Raises CannotLoad when onnxruntime refuses the model, or it does not fit the contract.
+        """Raises CannotLoad if onnxruntime rejects the model, or it does not match the contract.
 
-        Without `inputs` and `outputs` they are what the file says, and so is the proven where none is given.
+        inputs, outputs: the contract; by default the file's own. proven: by default derived from the graph.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
         self._unproven: Model | None = model  # until it has run with several items
@@ -133,7 +133,7 @@ class Session:
             )
             if have != ({t.name for t in inputs}, {t.name for t in outputs}):
                 raise CannotLoad(
-                    f"the slice's file has tensors {have}, its placement says {inputs}, {outputs}"
+                    f"the slice's file has tensors {have}, but its placement has {inputs}, {outputs}"
                 )
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.contract = Contract(self.inputs, self.outputs)
@@ -146,22 +146,22 @@ class Session:
 
     @property
     def dimensions(self) -> Mapping[str, Sequence[int | str | None]]:
-        """By input what the file says of each dimension: its size, or what it calls an open one."""
+        """Dimensions of each input in the file: a size, or the name of an open one."""
         return {found.name: tuple(found.shape) for found in self._session.get_inputs()}
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the file's author wrote into it, by key."""
+        """Metadata in the file, by key."""
         found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         return found
 
     def run(
         self, feeds: Mapping[str, Array], names: Sequence[str] | None = None, halt: Halt | None = None
     ) -> list[Array]:
-        """Outputs in the order of `names` (by default of `outputs`), for inputs that were checked before.
+        """Outputs in the order of `names` (by default of `outputs`), for validated inputs.
 
-        Fewer names save the copies, not the work: onnxruntime runs the whole graph. Raises BadTensor when the
-        model finds that inputs do not fit each other, ModelFailed when it fails in another way.
+        Fewer names save copies, not computation: onnxruntime runs the whole graph. Raises BadTensor if the
+        model rejects the inputs' combination, and ModelFailed if it fails in another way.
         """
         if names is None:
             names = self._output_names
@@ -170,17 +170,17 @@ class Session:
             if self._by_value:
                 return self._run_by_value(feeds, names, options)
             results: list[Array] = self._session.run(names, feeds, options)
-        except Exception as error:  # onnxruntime's exceptions share no base
+        except Exception as error:  # onnxruntime's exceptions have no common base
             if halt is not None and halt.wanted:
-                raise ModelFailed("the run was ended before it had an answer") from error
+                raise ModelFailed("the run was ended before it finished") from error
             if type(error).__name__ == "InvalidArgument":
-                raise BadTensor(f"inputs: the model refuses them: {_first_line(error)}") from error
+                raise BadTensor(f"inputs: rejected by the model: {_first_line(error)}") from error
             self._blame(feeds)
             raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
         return results
 
     def took(self, shapes: Shapes, seconds: float) -> None:
-        """One more run, on inputs of these shapes, which took so long."""
+        """Adds a run of this duration on inputs of these shapes."""
         self.seconds += _SMOOTHING * (seconds - self.seconds)
         if self._steady:
             known = self._took.get(shapes)
@@ -191,8 +191,8 @@ class Session:
             self._took[shapes] = known + _SMOOTHING * (seconds - known)
 
     def expected(self, shapes: Shapes) -> float:
-        """Seconds that a run on inputs of these shapes takes, whatever their values; infinite when that is
-        not known: no run of these shapes was measured, or values decide how long one takes.
+        """Seconds that a run on inputs of these shapes takes, for any values; infinite if that is not known:
+        no such run was measured, or the duration depends on values.
         """
         return self._took.get(shapes, inf)
 
@@ -206,12 +206,12 @@ class Session:
         several: bool = True,
     ) -> None:
         """Runs on `feeds`, by default zeros, so that no request pays for first-time work; checks the outputs'
-        shapes on the way.
+        shapes as well.
 
-        What it takes is the least of a few runs: others delay a short one by many times itself; with `once`
-        it is that of the only run. Where the batch is open, it runs once with `several` items, too. Raises
-        BadTensor and ModelFailed when the model refuses the feeds: it may take others; ModelFailed, too, when
-        the runs last longer than `limit` seconds, or are halted.
+        Its measured time is the minimum of a few runs, because disturbances can multiply a short one; with
+        `once`, that of the only run. A model with an open batch also runs with `several` items. Raises
+        BadTensor and ModelFailed if the model rejects the feeds (it may accept others), and ModelFailed if
+        the runs last longer than `limit` seconds or are halted.
         """
         feeds, seconds = zeros(self.inputs) if feeds is None else feeds, list[float]()
         self.seconds = _UNKNOWN
@@ -229,24 +229,24 @@ class Session:
             if not halt.wanted:
                 raise
             raise ModelFailed(
-                f"its first runs were ended: they take longer than {limit:g} s, or the server goes down"
+                f"the warm-up was ended: it takes longer than {limit:g} s, or the server is shutting down"
             ) from error
         self.seconds = min(seconds)
         self.took(shapes_of(feeds), self.seconds)
 
     def _check(self, results: Sequence[Array]) -> None:
-        """CannotLoad when outputs are not what the contract says."""
+        """Raises CannotLoad if outputs do not match the contract."""
         for tensor, result in zip(self.outputs, results, strict=True):
             if not tensor.fits(result.shape) or result.dtype != NUMPY_TYPES[tensor.datatype]:
                 raise CannotLoad(
-                    f"output {tensor.name} is {result.dtype} {list(result.shape)}, and should be "
-                    f"{tensor.datatype} {list(tensor.shape)}; correct what the model's file says of it"
+                    f"output {tensor.name} is {result.dtype} {list(result.shape)}, but the file declares "
+                    f"{tensor.datatype} {list(tensor.shape)}: correct the declaration in the model's file"
                 )
 
     def _run_several(self, feeds: Mapping[str, Array], halt: Halt) -> None:
-        """CannotLoad when only the optimized model fails with several items: then requests would, later.
+        """Raises CannotLoad if only the optimized model fails with several items, as requests would later.
 
-        One that fails as it is written, too, takes one item, whatever its file says of the batch.
+        A model that also fails without optimization takes one item only, whatever its file declares.
         """
         model, self._unproven = self._unproven, None
         open_ = {t.name for t in self.inputs if not t.any_rank and t.shape[:1] == (-1,)}
@@ -260,14 +260,14 @@ class Session:
                 raise
             if _runs_as_written(model, several):
                 raise CannotLoad(
-                    f"it runs with one item and fails with {_WARM_ITEMS} once onnxruntime has optimized it "
-                    f"({error}); use another cut or codec"
+                    f"runs with one item, but fails with {_WARM_ITEMS} after onnxruntime's optimization "
+                    f"({error}): use another cut or codec"
                 ) from error
 
     def _blame(self, feeds: Mapping[str, Array]) -> None:
-        """BadTensor when inputs disagree about a size that the model's file calls by one name.
+        """Raises BadTensor if inputs disagree about a size to which the model's file gives one name.
 
-        Only asked after a failure: files use one name for sizes that may differ, too.
+        Called only after a failure: files also use one name for sizes that can differ.
         """
         sizes: dict[str, tuple[int, str, int]] = {}
         for found in self._session.get_inputs():
@@ -279,13 +279,13 @@ class Session:
                 if first[0] != size:
                     raise BadTensor(
                         f"inputs: dimension {axis} of {found.name} is {size}, but dimension {first[2]} of "
-                        f"{first[1]} is {first[0]}; both are the model's {symbol}"
+                        f"{first[1]} is {first[0]}: both must be the model's {symbol}"
                     )
 
     def _run_by_value(
         self, feeds: Mapping[str, Array], names: Sequence[str], options: Untyped
     ) -> list[Array]:
-        """NumPy has no BF16, so onnxruntime takes and gives it only as values of its own."""
+        """Runs with values of onnxruntime's, the only form in which it takes and returns BF16."""
         import onnxruntime as ort
 
         inputs, outputs = self.contract.inputs_by_name, self.contract.outputs_by_name
@@ -303,10 +303,10 @@ class Session:
         for found in self._session.get_inputs():
             if found.type not in _DATATYPES:
                 raise CannotLoad(
-                    f"input {found.name} is a {found.type}, for which the Open Inference Protocol has no "
-                    f"datatype; put a Cast behind an input of one of {', '.join(_DATATYPES.values())}"
+                    f"input {found.name} has type {found.type}, for which the Open Inference Protocol has no "
+                    f"datatype: use one of {', '.join(_DATATYPES.values())} and a Cast behind it"
                 )
-        # Inputs that disagree about their first size leave open which one is the batch.
+        # If inputs disagree about their first size, it is not known which one is the batch.
         called = [i.shape[0] for i in self._session.get_inputs() if i.shape]
         batched = len(called) == 1 or (len(set(called)) == 1 and isinstance(called[0], str))
         inputs = [_tensor(i, batched) for i in self._session.get_inputs()]
@@ -320,13 +320,13 @@ class Session:
 
 
 def _proven_of(model: Model) -> ProvenProperties:
-    from edge_runtime.graph_analysis.analysis import proven_of  # onnx is needed by this only
+    from edge_runtime.graph_analysis.analysis import proven_of  # only this needs onnx
 
     return proven_of(model)
 
 
 def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
-    """By what a session's runs are told apart."""
+    """The shapes by which a session's runs are distinguished."""
     return tuple(map(_SHAPE, feeds.values()))
 
 
@@ -344,7 +344,7 @@ def _available() -> list[str]:
 
 
 def engine_version() -> str:
-    """The version of the onnxruntime that runs sessions here."""
+    """The installed version of onnxruntime."""
     native = library()
     if native is not None:
         return native.version
@@ -355,14 +355,14 @@ def engine_version() -> str:
 
 
 def _another(seconds: Sequence[float], once: bool) -> bool:
-    """Whether one more run is to be measured after those that took so long."""
+    """Whether to measure another run after those with these durations."""
     if once:
         return not seconds
     return len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT)
 
 
 def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
-    """By onnxruntime's C interface what a contract shows to be possible there."""
+    """Opens a model by onnxruntime's C API if its contract allows it."""
     native = library() if contract else None
     try:
         if (
@@ -373,20 +373,20 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
         ):
             return NativeSession(native, model, threads)
         return _open_in_python(model, threads)
-    except Exception as error:  # onnxruntime's exceptions share no base
+    except Exception as error:  # onnxruntime's exceptions have no common base
         why = lacking(str(error)) or _first_line(error)
-        try:  # some valid models do not survive its optimizations
+        try:  # some valid models fail in its optimizations
             written = _open_in_python(model, threads, optimized=False)
         except Exception:
             raise CannotLoad(lacking(str(error)) or f"onnxruntime cannot load it: {why}") from error
-        _log.warning("onnxruntime cannot optimize it (%s); it is run as it is written, which is slower", why)
+        _log.warning("onnxruntime cannot optimize it (%s): it runs unoptimized, which is slower", why)
         return written
 
 
 def _runs_as_written(model: Model, feeds: Mapping[str, Array]) -> bool:
     try:
         _open_in_python(model, 1, optimized=False).run(None, dict(feeds))
-    except Exception:  # onnxruntime's exceptions share no base
+    except Exception:  # onnxruntime's exceptions have no common base
         return False
     return True
 
@@ -400,9 +400,9 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # A spinning thread on a throttled node eats the quota that the next request needs.
+    # A spinning thread on a throttled node uses up the quota that the next request needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised, and said once
+    options.log_severity_level = 4  # errors are raised, and logged once
     source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=in_order(provider()))
 
@@ -430,13 +430,13 @@ def _end(options: Untyped) -> None:
 
 
 def _tensor(found: Untyped, batched: bool) -> Tensor:
-    """An input or output as onnxruntime describes it; it has an empty shape for an unknown rank too."""
+    """An input or output as onnxruntime describes it, with an empty shape also for an unknown rank."""
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
     return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape, batched=batched)
 
 
 def _value(bits: Array) -> Untyped:
-    """BF16's bits as onnxruntime takes them."""
+    """The bits of BF16 as a value of onnxruntime's."""
     import onnxruntime as ort
 
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(bits), _BF16)
@@ -448,7 +448,7 @@ def _array_of(value: Untyped) -> Array:
         return array
     shape = value.shape()
     bits = (ctypes.c_uint16 * prod(shape)).from_address(value.data_ptr())
-    return np.frombuffer(bits, np.uint16).reshape(shape).copy()  # the value's memory goes with the value
+    return np.frombuffer(bits, np.uint16).reshape(shape).copy()  # its memory is freed with the value
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""Whether the shapes of the inputs alone determine how long a run takes, by the operators in the file.
+"""Whether the duration of a run depends on the inputs' shapes only, decided by the file's operators.
 
-A Loop goes round as often as an input says. The file is read as protobuf here: onnx takes too long to import.
+The number of iterations of a Loop, for example, is an input's value. The file is read as protobuf here,
+because importing onnx takes too long.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from mmap import mmap
 from typing import Final
 
-# Their work, or the size of what they make, depends on values.
+# The work of these operators, or the size of their outputs, depends on values.
 _BY_VALUE: Final = frozenset(
     name.encode()
     for name in (
@@ -22,7 +23,7 @@ _BY_VALUE: Final = frozenset(
         *("Compress", "NonZero", "Unique"),
     )
 )
-# Their work, or the size of what they make, depends on the values of the inputs from one number to another.
+# The same, for values of the inputs from one index to another.
 _SIZED_BY: Final[Mapping[bytes, tuple[int, int]]] = {
     **dict.fromkeys((b"Reshape", b"Slice", b"Split", b"Squeeze", b"TopK", b"Unsqueeze"), (1, 5)),
     **dict.fromkeys((b"SequenceAt", b"SequenceErase", b"SequenceInsert", b"SplitToSequence"), (1, 3)),
@@ -32,10 +33,10 @@ _SIZED_BY: Final[Mapping[bytes, tuple[int, int]]] = {
 _REDUCE: Final = b"Reduce"
 _SHAPE: Final = (b"Shape", b"Size")
 _RANDOM: Final = (b"Random", b"Bernoulli", b"Multinomial")
-_DOMAINS: Final = (b"", b"ai.onnx", b"ai.onnx.ml")  # of others nothing is known
-_MOST: Final = 512  # a graph of more nodes is not a short one
+_DOMAINS: Final = (b"", b"ai.onnx", b"ai.onnx.ml")  # operators of others are unknown
+_MOST: Final = 512  # nodes of a graph that could be short
 
-# Fields of ModelProto, GraphProto and NodeProto.
+# Field numbers of ModelProto, GraphProto and NodeProto.
 _GRAPH, _FUNCTIONS = 7, 25
 _NODE, _INITIALIZER = 1, 5
 _INPUT, _OUTPUT, _OP_TYPE, _DOMAIN = 1, 2, 4, 7
@@ -45,7 +46,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def shapes_determine_duration(model: bytes | mmap) -> bool:
-    """False also for what is not known: functions, other makers' operators, graphs of many nodes."""
+    """Returns False if that is unknown, too: functions, operators of other domains, graphs of many nodes."""
     try:
         return all(_steady(model, number, begin, end) for number, begin, end in _fields(model, 0, len(model)))
     except (IndexError, ValueError):
@@ -53,7 +54,7 @@ def shapes_determine_duration(model: bytes | mmap) -> bool:
 
 
 def _steady(model: bytes | mmap, number: int, begin: int, end: int) -> bool:
-    """Whether a field of the model is no reason to doubt."""
+    """Whether a field of the model allows the conclusion."""
     if number == _FUNCTIONS:
         return False
     if number != _GRAPH:
@@ -67,12 +68,12 @@ def _steady(model: bytes | mmap, number: int, begin: int, end: int) -> bool:
                 return False
         elif field == _INITIALIZER:
             fixed.update(_first(model, start, stop, _TENSOR_NAME))
-    # One that stands before what makes its inputs gets them from nobody: that is a doubt, and no more.
+    # A node in front of the one that computes its inputs has no known inputs: the result is False.
     return all(_known(model, start, stop, fixed) for start, stop in nodes)
 
 
 def _known(model: bytes | mmap, begin: int, end: int, fixed: set[bytes]) -> bool:
-    """Whether the work of a node depends on shapes alone; adds what it makes to `fixed` where that is."""
+    """Whether the work of a node depends on shapes only. Adds its constant outputs to `fixed`."""
     kind = domain = b""
     inputs: list[bytes] = []
     outputs: list[bytes] = []
@@ -91,7 +92,7 @@ def _known(model: bytes | mmap, begin: int, end: int, fixed: set[bytes]) -> bool
 
 
 def _sizing(kind: bytes, inputs: list[bytes]) -> list[bytes]:
-    """Those of a node's inputs whose values decide about sizes."""
+    """The inputs of a node whose values decide about sizes."""
     first, last = _SIZED_BY.get(kind, (1, 2) if kind.startswith(_REDUCE) else (0, 0))
     return inputs[first:last]
 
@@ -101,7 +102,7 @@ def _is_fixed(names: list[bytes], fixed: Collection[bytes]) -> bool:
 
 
 def _first(data: bytes | mmap, begin: int, end: int, wanted: int) -> Iterator[bytes]:
-    """The bytes of a message's first field of this number, if it has one."""
+    """The bytes of a message's first field with this number, if any."""
     for number, start, stop in _fields(data, begin, end):
         if number == wanted:
             yield data[start:stop]
@@ -109,7 +110,7 @@ def _first(data: bytes | mmap, begin: int, end: int, wanted: int) -> Iterator[by
 
 
 def _fields(data: bytes | mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The number of each field that holds bytes, and from where to where they lie."""
+    """The number, start and end of each length-delimited field."""
     while at < end:
         tag, at = _varint(data, at)
         kind = tag & 7
@@ -122,11 +123,11 @@ def _fields(data: bytes | mmap, at: int, end: int) -> Iterator[tuple[int, int, i
         elif kind in (_FIXED32, _FIXED64):
             at += 4 if kind == _FIXED32 else 8
         else:
-            raise ValueError(f"a field of kind {kind}")
+            raise ValueError(f"a field of wire type {kind}")
 
 
 def _varint(data: bytes | mmap, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """A varint, and the position after it."""
     value = data[at]
     at += 1
     if value < 0x80:

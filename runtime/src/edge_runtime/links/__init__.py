@@ -1,1 +1,1 @@
-"""The link to a peer, measured."""
+"""Measures the link to a peer."""

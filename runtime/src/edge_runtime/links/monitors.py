@@ -1,7 +1,7 @@
-"""Watches the link to a peer: by the hops' own transfers, by small probes when there are none.
+"""Monitors the link to a peer: by the hops' own transfers, and by small probes without transfers.
 
-TCP_INFO of the hop's socket tells while a transfer is still under way how much of it has arrived, so a link
-that sagged shows before the request that met it is over.
+TCP_INFO of the hop's socket shows how much of a transfer has arrived while it is still running, so a link
+that slowed down is noticed before the affected request is over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from edge_runtime.status import LinkReport
 
 _log = logging.getLogger(__name__)
 
-_LEAST_BYTES: Final = 2000  # below this the fixed costs of a request outweigh the transfer
+_LEAST_BYTES: Final = 2000  # below, the fixed costs of a request outweigh the transfer
 _EARLIEST: Final = 0.03
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
@@ -52,8 +52,8 @@ _LEAST_PATIENCE: Final = 0.05
 class LinkMonitor:
     """The link of one placement.
 
-    `on_change` is called after each measurement, with whether the link has just come back and whether the
-    change is worth telling others about; `on_probe` after each probe, with the bytes that it cost.
+    on_change: called after each measurement with whether the link has just come up and whether the change is
+    significant. on_probe: called after each probe with its bytes.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LinkMonitor:
         self._wake, self._moving = asyncio.Event(), asyncio.Event()
 
     def view(self) -> LinkView:
-        """The link as a routing decision sees it."""
+        """The link for a routing decision."""
         estimate = self._estimate
         rate = estimate.rate
         if rate is not None and self._cap is not None:
@@ -96,37 +96,37 @@ class LinkMonitor:
         return LinkView(self._up, rate, estimate.ranked, growth_at(estimate, self._clock()), backlog)
 
     def report(self) -> LinkReport:
-        """The link as the status shows it."""
+        """The link for the status."""
         low = low_at(self._estimate, self._clock())
         return LinkReport(self._up, self._estimate.rate, low, self._round_trip, self._measured_at)
 
     def start(self) -> None:
-        """Begins to measure."""
+        """Starts measuring."""
         self._tasks = [
             asyncio.create_task(self._probe_when_idle()),
             asyncio.create_task(self._watch_transfers()),
         ]
 
     def cancel(self) -> None:
-        """Ends measuring, without waiting for it."""
+        """Stops measuring without waiting for the tasks to end."""
         for task in self._tasks:
             task.cancel()
         self._client.close()
 
     async def stop(self) -> None:
-        """Ends measuring."""
+        """Stops measuring."""
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is on its way."""
+        """Whether no transfer is in flight."""
         return not self._transfers
 
     def wait_for(self, size: int) -> float | None:
-        """Seconds until `size` more bytes would have arrived behind those on their way; None when not known.
+        """Seconds until `size` more bytes would arrive behind those in flight; None if unknown.
 
-        While the link is down one request at a time may try it: more would only fill its queues.
+        While the link is down, one request at a time may try it: more would only fill its queues.
         """
         view = self.view()
         if not view.up:
@@ -136,8 +136,8 @@ class LinkMonitor:
         return (view.backlog + 8.0 * size) / view.bandwidth
 
     def begin(self, sock: socket.socket, size: int, paced: bool = True) -> Transfer:
-        """A request of `size` bytes is about to be written to `sock`; a probe is not `paced`: it is to find
-        out how much faster the link has become.
+        """Registers a request of `size` bytes that is about to be written to `sock`. A probe is not `paced`,
+        because it must find out how much faster the link has become.
         """
         if paced:
             limit_pacing_rate(sock, self._estimate.rate)
@@ -147,7 +147,7 @@ class LinkMonitor:
         return transfer
 
     def finish(self, transfer: Transfer, compute: float) -> None:
-        """Its answer is here; `compute` seconds of the time were not the link's."""
+        """Ends a transfer whose response arrived; `compute` seconds of its time were not the link's."""
         now = self._clock()
         info = tcp_info(transfer.sock)
         self._asked = now
@@ -166,35 +166,31 @@ class LinkMonitor:
         self._heard(now, sample_of_transfer(said, now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
-        """The request was given up for taking too long; without a transfer not even the
-        connection was made.
-        """
+        """Ends a transfer that timed out. Without a transfer, not even the connection was established."""
         now = self._clock()
         if transfer is None:
             if now - self._progress > _STALLED:
-                self._down("no connection could be made")
+                self._down("connection timed out")
             return
         moved = transfer.moved()
         everything = self._moved() - transfer.moved_before
         self._end(transfer, moved)
         hurried = now - transfer.start < max(_LEAST_PATIENCE, 2 * (self._round_trip or 0.0))
-        if (
-            moved >= transfer.size or hurried
-        ):  # it arrived: perhaps the far server is late, perhaps a proxy took it
+        if moved >= transfer.size or hurried:  # it arrived: the remote server may be late, or a proxy took it
             self._ask_soon()
         elif not everything:
-            self._down("nothing of a request arrived")
+            self._down("no data of a request arrived")
         else:
             most = everything - moved + transfer.size
             self._heard(now, sample_between(everything, now - transfer.start, now, most))
 
     def broke(self, transfer: Transfer | None) -> None:
-        """The connection was refused or closed: a probe will tell whether it is the link."""
+        """Ends a transfer whose connection was refused or closed; a probe checks the link."""
         self.forget(transfer)
         self._ask_soon()
 
     def forget(self, transfer: Transfer | None) -> None:
-        """The request was cancelled: it says nothing."""
+        """Ends a cancelled transfer, which carries no information."""
         if transfer is not None:
             self._end(transfer, transfer.moved())
 
@@ -213,13 +209,13 @@ class LinkMonitor:
         return self._finished_bytes + sum(t.moved() for t in self._transfers)
 
     def _heard(self, now: float, sample: RateSample | None) -> None:
-        """The peer answered: the link is up, and perhaps its rate is known better."""
+        """Records a response of the peer: the link is up, and its rate may be known better."""
         recovered = not self._up
         self._up = True
         if sample is not None and tight(sample):
             self._last, self._question = now, False
         elif sample is not None and self._estimate.rate is not None and sample.low <= self._estimate.rate:
-            # Too short a transfer to tell the rate, enough to doubt the one that is believed.
+            # Too short a transfer to measure the rate, but enough to question the current estimate.
             if contradicts(sample, self._estimate.rate) and now - self._doubted > _DOUBT_EVERY:
                 self._doubted = now
                 self._ask_soon()
@@ -256,9 +252,9 @@ class LinkMonitor:
         self._on_change(False, True)
 
     async def _watch_transfers(self) -> None:
-        """While requests are on their way: what has arrived by now bounds the rate, and soon tells it.
+        """Bounds, and later measures, the rate while requests are in flight, by the bytes that have arrived.
 
-        Requests that overlap share the link, so it is their sum that is measured.
+        Overlapping requests share the link, so their sum is measured.
         """
         window: tuple[float, int] | None = None
         while True:
@@ -288,7 +284,7 @@ class LinkMonitor:
             bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
             age = now - oldest.start if oldest is not None else 0.0
             if oldest is not None and age > _EARLIEST:
-                # What moved before this one came says nothing of a link that sagged since.
+                # Bytes that arrived before this one say nothing about a link that slowed down since.
                 bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
             self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
@@ -312,12 +308,11 @@ class LinkMonitor:
             self._probed, self._question = now, False
             try:
                 await self._probe(due.size)
-            except Exception:  # a probe that fails in a way nobody thought of must not end all probing
+            except Exception:  # an unexpected failure of one probe must not end all probing
                 _log.exception("a probe of the link to %s failed", self.spec.peer)
-                self._down("a probe failed; the lines above say how")
+                self._down("a probe failed: see the log above")
             self._wake.clear()
-            # Whatever happened, not more than one probe in an interval, unless it found a change: that is
-            # worth a second.
+            # At most one probe in an interval, unless it found a change, which is worth a second.
             again = again + 1 if self._surprised else 0
             self._question = self._question or 0 < again < _IN_A_ROW
             self._last = max(self._last, now)
@@ -341,7 +336,7 @@ class LinkMonitor:
         def begin(connection: Connection) -> None:
             nonlocal transfer
             if connection.socket is not None:
-                self.forget(transfer)  # it went to a connection that turned out closed
+                self.forget(transfer)  # it was sent on a connection that turned out to be closed
                 transfer = self.begin(connection.socket, size, paced=False)
 
         self._budget = probe_budgets.spent(self._budget, size, self._clock())
@@ -358,7 +353,7 @@ class LinkMonitor:
         except TimeoutError:
             if transfer is not None and transfer.moved() >= transfer.size:
                 self.forget(transfer)
-                self._down("a probe was not answered")
+                self._down("a probe got no response")
             else:
                 self.gave_up(transfer)
             return
@@ -379,7 +374,7 @@ class LinkMonitor:
             self._round_trip = info.round_trip if info is not None else self._round_trip
             self._end(transfer, size)
         if response.status != 200:
-            self._down(f"the probe was answered {response.status}")
+            self._down(f"a probe got status {response.status}")
             return
         if size < _LEAST_BYTES:
             self._heard(now, None)
@@ -396,5 +391,5 @@ class LinkMonitor:
 
 
 def contrast(a: float, b: float) -> float:
-    """How many times the larger is the smaller."""
+    """Ratio of the larger to the smaller."""
     return max(a, b) / max(min(a, b), 1.0)

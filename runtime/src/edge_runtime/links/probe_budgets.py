@@ -1,11 +1,11 @@
-"""How many bytes probes may send: a budget an hour, and what to do when it runs low. Pure.
+"""Budget of bytes for probes per hour, and what to do when it runs low. Pure.
 
 A token bucket that holds SPAN seconds' worth. Its lower part is a reserve for probes that answer a question:
-the last measurement contradicts the one before. Probes of an idle link use
-what lies above: of the size that is wanted while the bucket is more than half full, then smaller, then as
-often as the budget fills up again. They never end altogether: a tiny one, which finds a dead link and hardly
-costs anything, goes out every RAREST seconds whatever the bucket holds; and of a link that has come back, or
-was never measured, one that measures goes out at once even if that overdraws the bucket, up to its size.
+the last measurement contradicts the one before. Probes of an idle link use the upper part: of the requested
+size while the bucket is more than half full, then smaller ones, then as often as the bucket refills. Probing
+never stops: a tiny probe, which detects a dead link at almost no cost, is sent every RAREST seconds in any
+case. A link that came up again, or was never measured, is measured immediately, even if this overdraws the
+bucket by up to its size.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from enum import Enum, auto
 from typing import Final
 
 SPAN: Final = 900.0
-LEAST_AN_HOUR: Final = 256 << 10  # less would hardly pay for finding out whether the peer answers
+LEAST_AN_HOUR: Final = 256 << 10  # with less, probes could hardly find out whether the peer responds
 LEAST, MOST = 8 << 10, 32 << 10  # bytes of a probe that measures
-TINY: Final = 512  # bytes of one that only finds out whether the peer answers
-OVERHEAD: Final = 500  # bytes of headers, of the answer, and of acknowledgements
+TINY: Final = 512  # bytes of one that only finds out whether the peer responds
+OVERHEAD: Final = 500  # bytes of headers, of the response, and of acknowledgements
 RAREST: Final = 30.0
-RAREST_DOWN: Final = 5.0  # of a link that is down or in question, where the budget is used up
-_RESERVE: Final = 0.25  # shares of the bucket
+RAREST_DOWN: Final = 5.0  # for a link that is down or in question, with the budget used up
+_RESERVE: Final = 0.25  # share of the bucket
 _AMPLE: Final = 0.5
 
 
 class Why(Enum):
-    """What a probe is for."""
+    """The purpose of a probe."""
 
     IDLE = auto()  # nothing was measured for a while
-    QUESTION = auto()  # a measurement contradicts what was believed
-    UNKNOWN = auto()  # the link has come back, or was never measured
-    DOWN = auto()  # whether the link is back
+    QUESTION = auto()  # a measurement contradicts the estimate
+    UNKNOWN = auto()  # the link has come up, or was never measured
+    DOWN = auto()  # whether the link is up again
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """an_hour: bytes, at least LEAST_AN_HOUR. saved: bytes left `at` some second; overdrawn when below 0."""
+    """an_hour: bytes, at least LEAST_AN_HOUR. saved: bytes left at second `at`; overdrawn if below 0."""
 
     an_hour: float
     saved: float
@@ -44,7 +44,7 @@ class Budget:
 
     @property
     def size(self) -> float:
-        """What the bucket holds."""
+        """Size of the bucket in bytes."""
         return self.an_hour * SPAN / 3600
 
 
@@ -57,23 +57,23 @@ class Allowed:
 
 
 def full(an_hour: float, now: float) -> Budget:
-    """A budget of which nothing was used."""
+    """An unused budget."""
     budget = Budget(max(an_hour, LEAST_AN_HOUR), 0.0, now)
     return Budget(budget.an_hour, budget.size, now)
 
 
 def saved(budget: Budget, now: float) -> float:
-    """Bytes that may be sent by now."""
+    """Bytes that can be sent now."""
     return min(budget.saved + budget.an_hour / 3600 * max(now - budget.at, 0.0), budget.size)
 
 
 def spent(budget: Budget, size: int, now: float) -> Budget:
-    """After a probe of so many bytes."""
+    """The budget after a probe of `size` bytes."""
     return Budget(budget.an_hour, saved(budget, now) - size - OVERHEAD, now)
 
 
 def returned(budget: Budget, size: int, arrived: int) -> Budget:
-    """After a probe of so many bytes that failed: what did not arrive was not paid for."""
+    """The budget after a failed probe of `size` bytes: bytes that did not arrive are returned."""
     back = size - arrived if arrived else size + OVERHEAD
     return Budget(budget.an_hour, min(budget.saved + back, budget.size), budget.at)
 
@@ -81,7 +81,7 @@ def returned(budget: Budget, size: int, arrived: int) -> Budget:
 def allowed(budget: Budget, now: float, why: Why, wanted: int, interval: float) -> Allowed:
     """The next probe.
 
-    wanted: bytes that would measure well. interval: seconds between probes where the budget is no matter.
+    wanted: bytes that would measure well. interval: seconds between probes without a budget.
     """
     have, reserve = saved(budget, now), _RESERVE * budget.size
     if why is Why.DOWN:

@@ -1,4 +1,4 @@
-"""Probes: how large one is, and what the sink's answer says. Pure."""
+"""Size of a probe, and the rate measured by its response. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _SECONDS, _BUSY_SECONDS = 0.15, 0.03
 
 
 def wanted(rate: float | None, busy: bool, window: int, round_trip: float | None) -> int:
-    """Bytes of a probe that measures a link of about this rate (bit/s, None: not known).
+    """Bytes of a probe that measures a link of about this rate (bit/s, None: unknown).
 
-    busy: a request that comes meanwhile waits behind it. Of a link so fast and long that the sender's window
-    (bytes) would be used up before the first acknowledgement, a window's worth is measured.
+    busy: whether requests are expected, which would wait behind the probe. On a link with so much bandwidth
+    and delay that the sender's window (bytes) would be used up before the first acknowledgement, the probe is
+    as large as the window.
     """
     size = min(max(int((rate or 0) * (_BUSY_SECONDS if busy else _SECONDS) / 8), LEAST), MOST)
     if window and rate is not None and (round_trip or 0.0) * rate / 8 > window:
@@ -30,7 +31,7 @@ def wanted(rate: float | None, busy: bool, window: int, round_trip: float | None
 def measured(
     body: bytes, size: int, seconds: float | None, window: int, round_trip: float, at: float
 ) -> RateSample | None:
-    """The sink's own times, which nothing here delayed; else the seconds from here, where they are known."""
+    """The sample by the sink's own times, which exclude delays here; else by `seconds` here, if known."""
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
         said = orjson.loads(body)
         first, took = max(int(said.get("first", 0)), 0), float(said["seconds"])

@@ -1,4 +1,4 @@
-"""What the kernel tells of a connection: how much has arrived, and what held it up."""
+"""The kernel's information about a TCP connection: what has arrived, and what delayed it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 
 _FIRST_WINDOW: Final = 10  # segments (RFC 6928)
 # rto, snd_mss, last_data_sent, snd_cwnd, bytes_acked, min_rtt, busy_time, rwnd_limited, sndbuf_limited; older
-# kernels say nothing of the last three.
+# kernels lack the last three.
 _FIELDS: Final = struct.Struct("=8xI4xI24xI32xI36xQ20xI16xQQQ")
 _ACKED: Final = struct.Struct("=120xQ")
 _LEAST_LENGTH: Final = 152
 _UNKNOWN: Final = 0xFFFFFFFF
-_SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h; the module socket does not name it
+_SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h; the module socket does not define it
 _NO_LIMIT: Final = 0xFFFFFFFFFFFFFFFF
 _AHEAD: Final = 2.0
 _LEAST_PACE: Final = 12_500  # bytes a second
@@ -23,12 +23,13 @@ _LEAST_PACE: Final = 12_500  # bytes a second
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """Of a connection so far (linux/tcp.h, struct tcp_info).
+    """State of a connection (linux/tcp.h, struct tcp_info).
 
-    acked: bytes acknowledged. round_trip: the least, in seconds. window: bytes that may be sent at once next.
-    busy: seconds in which something was unacknowledged, None where the kernel does not say. stalled: seconds
-    of these in which the receiver's window or the send buffer held it up, not the link. Both are counted in
-    ticks of the kernel, 1 to 10 ms.
+    acked: bytes acknowledged. round_trip: the minimum in seconds. window: bytes that can be sent at once
+    next.
+    busy: seconds with unacknowledged data, None if the kernel does not report it. stalled: seconds of these
+    in which the receiver's window or the send buffer was the limit, not the link. Both are counted in ticks
+    of the kernel, 1 to 10 ms.
     """
 
     acked: int
@@ -39,14 +40,14 @@ class TcpInfo:
 
 
 def tcp_info(sock: socket.socket) -> TcpInfo | None:
-    """What the kernel says of a connection; None where it says nothing (closed, not Linux)."""
+    """State of a connection; None if it is not available (closed, not Linux)."""
     raw = _raw(sock)
     if raw is None:
         return None
     timeout, segment, idle, window, acked, round_trip, busy, starved, full = _FIELDS.unpack_from(
         raw.ljust(_FIELDS.size, b"\0")
     )
-    if idle * 1000 > timeout:  # after so long a pause it begins again (RFC 2861)
+    if idle * 1000 > timeout:  # the window restarts after such a pause (RFC 2861)
         window = min(window, _FIRST_WINDOW)
     return TcpInfo(
         acked=acked,
@@ -66,10 +67,10 @@ def _raw(sock: socket.socket) -> bytes | None:
 
 
 def limit_pacing_rate(sock: socket.socket, rate: float | None) -> None:
-    """Has the kernel send no faster than twice a rate in bit/s (None: as it likes).
+    """Limits the kernel's sending rate to twice a rate in bit/s (None: no limit).
 
-    Else a whole activation is sent at once where the window is large enough, the queue before the link drops
-    its end, and that an end is lost shows only after some round trips: up to seconds on a slow link.
+    Otherwise a whole activation is sent at once if the window allows it, the queue of the link drops its end,
+    and the loss of an end is noticed only after several round trips: up to seconds on a slow link.
     """
     most = _NO_LIMIT if not rate else max(int(_AHEAD * rate / 8), _LEAST_PACE)
     with contextlib.suppress(OSError, ValueError):  # not Linux, or closed
@@ -77,9 +78,9 @@ def limit_pacing_rate(sock: socket.socket, rate: float | None) -> None:
 
 
 class Transfer:
-    """One request on its way over the link; `arrived` is when all of it was first seen to be acknowledged.
+    """A request in flight; `arrived` is when all of it was first seen to be acknowledged.
 
-    `before` is what the kernel said when it began, `moved_before` the bytes of the link that had arrived.
+    before: state of the connection at the start. moved_before: bytes on the link that had arrived by then.
     """
 
     __slots__ = ("arrived", "before", "moved_before", "size", "sock", "start")

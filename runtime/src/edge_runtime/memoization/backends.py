@@ -1,4 +1,4 @@
-"""A backend that puts the input filter and the result cache in front of another one."""
+"""A backend that adds the input filter and the result cache to another one."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ _log = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
 
-# Bytes from which on a look at them would hold the event loop up for a third of a millisecond.
+# Bytes from which a lookup would block the event loop for a third of a millisecond.
 _LONG_SKETCH: Final = 4 << 20
 _LONG_DIGEST: Final = 3 << 17
-_SHARE: Final = 0.5  # of the time that is left, spent on waiting for somebody else's answer
+_SHARE: Final = 0.5  # share of the remaining time to wait for the same computation of another request
 
 
 class MemoizableBackend(Backend, Protocol):
-    """A backend that says which of its responses may be reused, and when."""
+    """A backend that states which of its responses can be reused, and when."""
 
     @property
     def memoization(self) -> MemoizationSettings:
-        """The settings in force; the same object until they change."""
+        """The current settings; the same object until they change."""
 
     @property
     def accuracy(self) -> float:
-        """Of what would answer now."""
+        """Accuracy of a response that would be computed now."""
 
     @property
     def target(self) -> float | None:
-        """The SLO's seconds; None without one."""
+        """The SLO latency in seconds; None without one."""
 
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
     ) -> None:
-        """Counts a request that was answered `within` its time, or not, by an answer given before."""
+        """Counts a request whose response was reused, and whether it was `within` its time."""
 
 
 class MemoizingBackend:
-    """Answers from the filter or the cache where it can; everything else goes to the source.
+    """Responds from the filter or the cache if possible; other requests go to the source.
 
-    `key` is a secret of this process: nobody can craft two inputs that the cache takes for one.
+    key: a secret of this process, so that clients cannot construct two inputs with the same digest.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class MemoizingBackend:
 
     @property
     def contract(self) -> Contract | None:
-        """The source's."""
+        """The source's contract."""
         return self._source.contract
 
     @property
     def message(self) -> str:
-        """The source's."""
+        """The source's message."""
         return self._source.message
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """The source's response, or an earlier one with `filtered` or `cached` among its parameters."""
+        """The source's response, or an earlier one with the parameter `filtered` or `cached`."""
         if self._source.memoization is not self._settings:
             self._adopt(self._source.memoization)
         if self._filter is not None:
@@ -106,7 +106,7 @@ class MemoizingBackend:
         why = (given.model, given.unrepeatable)
         if why != self._said and (given.filter, given.cache) != (wanted.filter, wanted.cache):
             self._said = why
-            _log.info("no answer is given again: %s", given.unrepeatable)
+            _log.info("responses are not reused: %s", given.unrepeatable)
         self._settings = given
         same = before.model == wanted.model
         if wanted.filter is None:
@@ -149,7 +149,7 @@ class MemoizingBackend:
         key = (await _aside(_LONG_DIGEST, inputs, digest, inputs, self._key), tuple(request.outputs))
         outcome, found = cache.find(key, self._source.accuracy, start)
         if found is None and (shared := running.get(key)) is not None:
-            # The same is being computed. Who waits for it in vain still has time to compute.
+            # The same is being computed. If that takes too long, there is still time to compute it here.
             limit = self._limit(request.within)
             left = None if limit is None else max(start + limit - self._clock(), 0.0)
             await shared.wait(None if left is None else _SHARE * left)
@@ -194,12 +194,12 @@ class MemoizingBackend:
         return min(limits, default=None)
 
     def _check(self, inputs: Mapping[str, Array], contract: Contract | None) -> None:
-        """NotReady when the model became another one, that does not take these inputs, while they waited."""
+        """Raises NotReady if the model was replaced by one with another contract during the wait."""
         if self._source.memoization is not self._settings:
-            self._adopt(self._source.memoization)  # so that nothing of this model is kept for the one before
+            self._adopt(self._source.memoization)  # so that no result of this model is kept for the old one
         now = self._source.contract
         if now is not contract and (now is None or not _fit(inputs, now)):
-            raise NotReady("the model was replaced by another while the request waited; ask for its metadata")
+            raise NotReady("the model was replaced while the request waited: read its metadata again")
 
 
 def _fit(inputs: Mapping[str, Array], contract: Contract) -> bool:
@@ -217,7 +217,7 @@ async def _aside(
     *arguments: Arguments.args,
     **named: Arguments.kwargs,
 ) -> Found:
-    """Looks here, or on a thread at what is long."""
+    """Computes here, or on a thread if the inputs are large."""
     if sum(array.nbytes for array in inputs.values()) < long:
         return look(*arguments, **named)
     return await asyncio.to_thread(look, *arguments, **named)

@@ -1,15 +1,15 @@
-"""How far an input is from another: what a camera's noise does not change, and an object that moves does.
+"""Distance between inputs that is insensitive to a camera's noise, but not to a moving object.
 
-Pictures are compared by the means of their blocks, about 16 x 16 in each channel: the root of the mean square
-difference, over the range of the reference's block means. So 0.02 is 2 % of the picture's contrast. An object
-that fills a share s of the picture, a block or more, and differs from what was there by c of its contrast
-shows as c * sqrt(s); a mean of absolute differences would see only c * s of it. The noise of pixels averages
+Images are compared by the means of their blocks, about 16 x 16 in each channel: the root mean square
+difference, over the range of the reference's block means. 0.02 is thus 2 % of the image's contrast. An object
+that fills a share s of the image, at least a block, and differs from the background by c of its contrast
+contributes c * sqrt(s); a mean of absolute differences would show only c * s. The noise of pixels averages
 out in the blocks.
 
-Squared differences, of the whole picture or by its blocks, are the difference detectors of NoScope (Kang,
-Emmons, Abuzaid, Bailis, Zaharia, VLDB 2017), which learns weights for the blocks; here they are those of the
-blocks' means and weigh the same. Reducto (Li et al., SIGCOMM 2020) shows too that cheap differences of frames
-spare most inferences; it adapts the threshold, which is given here.
+Squared differences, of the whole image or by its blocks, are the difference detectors of NoScope (Kang,
+Emmons, Abuzaid, Bailis, Zaharia, VLDB 2017), which learns weights for the blocks; here blocks are compared by
+their means and weigh the same. Reducto (Li et al., SIGCOMM 2020) also shows that inexpensive differences of
+frames avoid most inferences; it adapts the threshold, which is a setting here.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import numpy as np
 
 from edge_runtime.tensors import Array
 
-BLOCKS: Final = 16  # of a picture's height and width
-_CHANNELS: Final = 4  # at most, where they come last
+BLOCKS: Final = 16  # of an image's height and width
+_CHANNELS: Final = 4  # maximum, if they are the last axis
 _NEAR_KINDS: Final = tuple(map(np.dtype, ("float32", "float16", "float64", "uint8", "int8")))
 _DIGEST: Final = 16
 
 
 class TensorSketch:
-    """What is remembered of one input.
+    """Summary of one input.
 
-    values: means of blocks, [planes, blocks], where `scale` is known or asked for; or all values of what is
-    no picture; or None of what is no measurement, which is compared as a whole, by `digest`.
+    values: means of blocks, [planes, blocks], for images; all values of other numeric inputs; None for the
+    rest, such as strings, which are compared by `digest`.
     """
 
     __slots__ = ("digest", "form", "picture", "scale", "values")
@@ -46,7 +46,7 @@ class TensorSketch:
         self.scale: Array | None = None
 
     def scales(self) -> Array:
-        """One over the square of each plane's range of block means; made when it is first a reference."""
+        """1 / range of block means squared, for each plane; computed when it is first a reference."""
         if self.scale is None:
             assert self.values is not None
             span = np.maximum.reduce(self.values, axis=1) - np.minimum.reduce(self.values, axis=1)
@@ -60,21 +60,21 @@ Sketch = Mapping[str, TensorSketch]
 
 
 def sketch(inputs: Mapping[str, Array]) -> Sketch:
-    """What is remembered of inputs by name to tell how far others are from them."""
+    """Summary of inputs by name, for distances to other inputs."""
     with np.errstate(all="ignore"):
         return {name: _part(array) for name, array in inputs.items()}
 
 
 def size_of(inputs: Sketch) -> int:
-    """About how many bytes a sketch holds."""
+    """Approximate size of a sketch in bytes."""
     return sum(256 + (part.values.nbytes if part.values is not None else 0) for part in inputs.values())
 
 
 def distance(reference: Sketch, new: Sketch) -> float | None:
-    """From 0 up, the farthest of all inputs and items; None when the forms differ.
+    """Maximum distance of all inputs and items, 0 or more; None if their shapes or datatypes differ.
 
-    NaN or infinite, which is near to nothing, where either has values that are not finite, or where the
-    reference is of one colour and the other is not.
+    NaN or infinite, which is below no threshold, if either has values that are not finite, or if the
+    reference has a single color and the other does not.
     """
     if reference.keys() != new.keys() or any(reference[n].form != part.form for n, part in new.items()):
         return None
@@ -82,7 +82,7 @@ def distance(reference: Sketch, new: Sketch) -> float | None:
     with np.errstate(all="ignore"):
         for name, part in new.items():
             far = _apart(reference[name], part)
-            if not far <= farthest:  # so that a NaN stays
+            if not far <= farthest:  # written so that a NaN is kept
                 farthest = far
     return farthest
 
@@ -119,7 +119,7 @@ def _block_means(array: Array, kind: type) -> Array:
         *_, height, width, channels = shape
     tall, starts, inverse = _grid(height, width, kind)
     rows = array.reshape(-1, height, width * channels)
-    # Down the columns first, whole rows at a time: four times as fast as both ways at once.
+    # Sums columns of whole rows first: four times as fast as both axes at once.
     whole = height - height % tall
     sums = np.add.reduce(rows[:, :whole].reshape(len(rows), -1, tall, width * channels), axis=2, dtype=kind)
     if whole < height:
@@ -133,7 +133,7 @@ def _block_means(array: Array, kind: type) -> Array:
 
 @lru_cache(maxsize=64)
 def _grid(height: int, width: int, kind: type) -> tuple[int, Array, Array]:
-    """A block's height, the columns at which blocks start, and one over the number of pixels of each."""
+    """Height of a block, the first column of each block, and 1 / number of pixels of each."""
     tall, wide = -(-height // BLOCKS), -(-width // BLOCKS)
     down, across = np.arange(0, height, tall), np.arange(0, width, wide)
     counts = np.outer(np.minimum(height - down, tall), np.minimum(width - across, wide))
@@ -141,7 +141,7 @@ def _grid(height: int, width: int, kind: type) -> tuple[int, Array, Array]:
 
 
 def digest(inputs: Mapping[str, Array], key: bytes) -> bytes:
-    """16 bytes that tell these inputs from all others; with a secret key, also from those made to collide."""
+    """16-byte digest of the inputs; with a secret key, collisions cannot be constructed."""
     hashed = hashlib.blake2b(key=key, digest_size=_DIGEST)
     for name in sorted(inputs):
         array = inputs[name]

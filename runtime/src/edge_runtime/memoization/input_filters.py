@@ -1,6 +1,6 @@
-"""Whether an input is nearly the one whose result was computed last in its stream. Pure: times come in.
+"""Whether an input is nearly the same as the last computed one of its stream. Pure: times are arguments.
 
-The reference is the last *computed* input, not the last one seen: a slow drift adds up until it is noticed.
+The reference is the last *computed* input, not the last received one, so that a slow drift adds up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An input whose result was computed, asked for at `at` (seconds)."""
+    """An input whose result was computed, received at `at` (seconds)."""
 
     sketch: Sketch
     outputs: tuple[str, ...]
@@ -38,9 +38,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class FilterVerdict:
-    """What becomes of an input: `response` is the last result where the outcome is not `computed`.
+    """The decision about an input: `response` is the last result unless the outcome is `computed`.
 
-    distance: to the reference; None where there is none that it can be compared with.
+    distance: to the reference; None if there is no comparable reference.
     """
 
     outcome: str
@@ -49,7 +49,7 @@ class FilterVerdict:
 
 
 class InputFilter:
-    """The references of the streams that were seen lately, in a bounded number of bytes."""
+    """The references of recently seen streams, in a bounded number of bytes."""
 
     def __init__(self, settings: FilterSettings, streams: int = _STREAMS, max_bytes: int = _BYTES) -> None:
         self.settings = settings
@@ -62,10 +62,10 @@ class InputFilter:
     def judge(
         self, stream: str, sketch: Sketch, outputs: Sequence[str], accuracy: float, now: float
     ) -> FilterVerdict:
-        """Computed again is what is far from the reference, or whose reference is too old.
+        """Decides that an input is computed if it is far from the reference, or the reference is too old.
 
-        So is what asks for other outputs, and what would be answered more accurately now than the reference
-        was: by a route of at least `accuracy`.
+        It is computed as well if the request has other outputs, or if the response would now be more accurate
+        than the reference: by a route of at least `accuracy`.
         """
         reference = self._references.get(stream)
         if reference is None:
@@ -84,7 +84,7 @@ class InputFilter:
     def computed(
         self, stream: str, sketch: Sketch, outputs: Sequence[str], response: InferenceResponse, at: float
     ) -> None:
-        """This input, asked for at `at`, got this answer; an input that came later stays the reference."""
+        """Stores the response of an input received at `at`, unless the reference is a later input."""
         before = self._references.get(stream)
         if before is None or before.at <= at:
             kept = owned(response, outputs=self.settings.action != DROP)

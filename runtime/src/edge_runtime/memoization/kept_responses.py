@@ -1,4 +1,4 @@
-"""Responses as the filter and the cache keep them."""
+"""Responses in the form in which the filter and the cache keep them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.tensors import Array
 
-_OVERHEAD: Final = 512  # bytes of what is kept beside the arrays, about
+_OVERHEAD: Final = 512  # approximate bytes in addition to the arrays
 
 
 def owned(response: InferenceResponse, outputs: bool = True) -> InferenceResponse:
-    """The response with arrays of its own: a view would keep the whole batch or body that it refers to."""
+    """The response with copies of its arrays: a view would keep the whole batch or body in memory."""
     kept = [a if a.base is None else a.copy() for a in response.outputs] if outputs else []
     return replace(response, outputs=kept)
 
 
 def size_of_response(response: InferenceResponse) -> int:
-    """About how many bytes it holds."""
+    """Approximate size of a response in bytes."""
     return _OVERHEAD + sum(map(_size, response.outputs))
 
 

@@ -14,44 +14,42 @@ _DISTANCES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class FilterCounts:
-    """What became of the inputs of one service, and how far they were from the reference."""
+    """Inputs of one service by outcome, and their distances to the reference."""
 
     def __init__(self, registry: CollectorRegistry, service: str) -> None:
         total = Counter(
-            "edge_input_filter", "Inputs by what became of them", ("service", "outcome"), registry=registry
+            "edge_input_filter", "Inputs by outcome of the filter", ("service", "outcome"), registry=registry
         )
         self._outcomes = {o: total.labels(service, o) for o in (COMPUTED, REPEATED, DROPPED)}
         self._distance = Histogram(
             "edge_input_filter_distance",
-            "Distance of an input to the last one that was computed",
+            "Distance of an input to the last computed one",
             ("service",),
             buckets=_DISTANCES,
             registry=registry,
         ).labels(service)
 
     def input(self, outcome: str, distance: float | None) -> None:
-        """One more input."""
+        """Counts an input."""
         self._outcomes[outcome].inc()
         if distance is not None and isfinite(distance):
             self._distance.observe(distance)
 
 
 class CacheCounts:
-    """How look-ups of one service's results went, and how many bytes are kept."""
+    """Lookups in the result cache of one service by outcome, and the bytes in it."""
 
     def __init__(self, registry: CollectorRegistry, service: str) -> None:
-        total = Counter(
-            "edge_result_cache", "Look-ups by how they went", ("service", "outcome"), registry=registry
-        )
+        total = Counter("edge_result_cache", "Lookups by outcome", ("service", "outcome"), registry=registry)
         self._outcomes = {o: total.labels(service, o) for o in (HIT, JOINED, MISS, STALE)}
         self._bytes = Gauge(
-            "edge_result_cache_bytes", "Bytes of the results that are kept", ("service",), registry=registry
+            "edge_result_cache_bytes", "Bytes of the cached results", ("service",), registry=registry
         ).labels(service)
 
     def lookup(self, outcome: str) -> None:
-        """One more look-up."""
+        """Counts a lookup."""
         self._outcomes[outcome].inc()
 
     def holds(self, size: int) -> None:
-        """So many bytes are kept now."""
+        """Sets the bytes in the cache."""
         self._bytes.set(size)

@@ -1,4 +1,4 @@
-"""Results by the digest of their inputs. Pure: times come in."""
+"""Results by the digest of their inputs. Pure: times are arguments."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class ResultCache:
 
     @property
     def bytes(self) -> int:
-        """Of all results that are kept."""
+        """Bytes of all cached results."""
         return round(self._entries.currsize)
 
     def use(self, settings: CacheSettings) -> None:
-        """Other bounds from now on; what is within them stays."""
+        """Applies new limits; results within them stay."""
         before, self._settings, self._entries = self._entries, settings, _entries(settings)
         while before.currsize > settings.max_bytes:
             before.popitem()
@@ -53,9 +53,10 @@ class ResultCache:
             self._put(*before.popitem())
 
     def find(self, key: Key, accuracy: float, now: float) -> tuple[str, InferenceResponse | None]:
-        """How the look-up went, and the answer of a hit.
+        """The outcome of a lookup, and the response if it is a hit.
 
-        Stale is what is too old, or less accurate than what would answer now (by a route of `accuracy`).
+        A result is stale if it is too old, or less accurate than a response would be now (by a route of
+        `accuracy`).
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -66,7 +67,7 @@ class ResultCache:
         return (HIT, entry.response) if entry.response.accuracy >= accuracy else (STALE, None)
 
     def keep(self, key: Key, response: InferenceResponse, now: float) -> None:
-        """One more result; one that is more accurate and not too old stays instead."""
+        """Adds a result, unless the cache has a more accurate one that is not too old."""
         entry = self._entries.get(key)
         if (
             entry is None

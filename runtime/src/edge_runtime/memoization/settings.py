@@ -51,10 +51,10 @@ class CacheOptions:
 
 @dataclass(frozen=True, slots=True)
 class MemoizationSettings:
-    """Both settings, None where disabled, and the digest of the model whose results they reuse.
+    """Both settings, None if disabled, and the digest of the model whose results they reuse.
 
-    unrepeatable: why that model may answer the same inputs differently; empty if it does not. The results of
-    such a model are never reused.
+    unrepeatable: why that model may give different outputs for the same inputs; empty if it does not. The
+    results of such a model are never reused.
     """
 
     filter: FilterSettings | None = None
@@ -64,7 +64,7 @@ class MemoizationSettings:
 
     @property
     def withheld(self) -> MemoizationSettings:
-        """The settings in effect: an unrepeatable model's inputs may be dropped, but no result is reused."""
+        """The settings in effect: an unrepeatable model's inputs can be dropped, but no result is reused."""
         if not self.unrepeatable:
             return self
         filter_ = self.filter if self.filter is not None and self.filter.action == DROP else None

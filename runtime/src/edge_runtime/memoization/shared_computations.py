@@ -1,4 +1,4 @@
-"""One computation that several callers wait for (single flight)."""
+"""One computation that several requests wait for (single flight)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_runtime.responses import InferenceResponse
 
 
 class SharedComputation:
-    """Starts at once; it is cancelled only when every caller that waited for it has left."""
+    """Starts immediately; it is cancelled once no request waits for it any more."""
 
     def __init__(self, work: Coroutine[Any, Any, InferenceResponse]) -> None:
         self._task = asyncio.create_task(work)
@@ -18,7 +18,7 @@ class SharedComputation:
         self._waiting = 0
 
     def when_over(self, call: Callable[[], object]) -> None:
-        """Calls `call` when it has ended, however it ended."""
+        """Calls `call` when the computation has ended in any way."""
         self._task.add_done_callback(lambda _: call())
 
     async def wait(self, seconds: float | None = None) -> None:
@@ -32,7 +32,7 @@ class SharedComputation:
                 self._task.cancel()
 
     async def result(self) -> InferenceResponse:
-        """Its answer, or the error that it ended with."""
+        """Its response, or the error that it ended with."""
         await self.wait()
         return self._task.result()
 

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol v2 apart from any transport: bytes and JSON to values and back."""
+"""The Open Inference Protocol v2 independent of transports: bytes and JSON to values and back."""

@@ -1,4 +1,4 @@
-"""Bodies that come or go compressed: gzip, and deflate in both of the forms that are called so."""
+"""Compressed bodies: gzip, and deflate in both of the forms with that name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _WORTH: Final = 1024
 _CHUNK: Final = 1 << 20
 _FIRST: Final = 1 << 9
 _MAGIC: Final = b"\x1f\x8b"
-_MEMBERS: Final = 1 << 16  # each costs, though it may hold nothing
+_MEMBERS: Final = 1 << 16  # each costs time, even an empty one
 _NONE: Final = re.compile(r"q=0(\.0*)?")
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body as it was before it was compressed; gzip may come in several members (RFC 1952, 2.2).
+    """Decompresses a body; gzip can have several members (RFC 1952, 2.2).
 
-    Raises UnsupportedEncoding, TooLarge as soon as more than `limit` bytes come out, and BadRequest when the
-    body is not of that encoding.
+    Raises UnsupportedEncoding, TooLarge as soon as the output exceeds `limit` bytes, and BadRequest if the
+    body does not have that encoding.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -35,7 +35,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         window = _ZLIB if _is_zlib(body) else _RAW
     else:
         raise UnsupportedEncoding(
-            f'content-encoding: "{encoding[:40]}" is not read here; send gzip, deflate or the body as it is'
+            f'content-encoding: "{encoding[:40]}" is not supported: send gzip, deflate or no encoding'
         )
     parts: list[bytes] = []
     try:
@@ -43,28 +43,28 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         while not members or (window == _GZIP and body.startswith(_MAGIC, at)):
             members += 1
             if members > _MEMBERS:
-                raise BadRequest(f"body: more than {_MEMBERS} members of {encoding}; compress it as one")
+                raise BadRequest(f"body: more than {_MEMBERS} members of {encoding}: compress it as one")
             at, left = _member(body, at, window, left, parts)
             if at < 0:
-                raise BadRequest(f"body: not one complete {encoding} stream; correct content-encoding")
+                raise BadRequest(f"body: not one complete {encoding} stream: correct content-encoding")
             if left < 0:
-                raise TooLarge(f"body: more than {limit} bytes once decompressed; send a smaller request")
+                raise TooLarge(f"body: larger than {limit} bytes after decompression: send a smaller request")
     except zlib.error as error:
-        raise BadRequest(f"body: not {encoding} ({error}); correct content-encoding") from error
+        raise BadRequest(f"body: not {encoding} ({error}): correct content-encoding") from error
     if at < len(body):
         behind = len(body) - at
         raise BadRequest(
-            f"body: {behind} bytes behind the end of the {encoding} stream; correct content-encoding"
+            f"body: {behind} bytes after the end of the {encoding} stream: correct content-encoding"
         )
     return b"".join(parts)
 
 
 def _member(body: bytes, at: int, window: int, left: int, parts: list[bytes]) -> tuple[int, int]:
-    """Decompresses what begins at `at`: where it ends (-1: it does not), and what is left of `left` bytes
-    (less than 0: not enough, and it was broken off).
+    """Decompresses the member that starts at `at`. Returns its end (-1 if it is incomplete), and what remains
+    of `left` bytes (negative if the limit was exceeded and decompression stopped).
 
-    What is fed at once grows, since what lies behind a member is copied: many short ones would copy the rest
-    of the body each.
+    The input is passed in growing chunks: data after a member is copied, so with many short members each
+    would copy the rest of the body.
     """
     inflater, view, size = zlib.decompressobj(window), memoryview(body), _FIRST
     while at < len(body):
@@ -86,8 +86,9 @@ def _member(body: bytes, at: int, window: int, left: int, parts: list[bytes]) ->
 
 
 def deflate(body: bytes, accepted: str) -> tuple[bytes, str | None]:
-    """The body in the first encoding of `accepted` that is known here, and its name; as it is when it is
-    small or does not shrink.
+    """Compresses the body in the first supported encoding of `accepted`; returns the body and the encoding.
+
+    Returns it unchanged if it is small or does not shrink.
     """
     encoding = _chosen(accepted)
     if encoding is None or len(body) < _WORTH:

@@ -1,6 +1,6 @@
-"""The values of one tensor in each form that the protocol has for them: raw bytes, JSON, typed fields.
+"""Values of a tensor in each form of the protocol: raw bytes, JSON, typed fields.
 
-Nothing is allocated by a shape alone: what is there is counted against it first.
+No memory is allocated for a shape before the received data is checked against it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _ALLOWED: Final[dict[str, frozenset[type]]] = {
 
 
 def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tuple[int, ...]:
-    """The concrete shape, when it and the datatype are the tensor's; BadTensor otherwise.
+    """Returns the concrete shape. Raises BadTensor if it or the datatype does not match the tensor.
 
-    A shape whose values could not be sent in one request is refused too.
+    A shape whose values could not be sent in one request is refused, too.
     """
     if datatype != tensor.datatype:
         raise BadTensor(f"{where}.datatype: {shown_json(datatype)}, but {tensor.name} has {tensor.datatype}")
@@ -43,37 +43,37 @@ def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tupl
         raise BadTensor(
             f"{where}.shape: {shown_json(shape)}, but {tensor.name} has {list(tensor.shape)}{hint}"
         )
-    # A size of 0 makes no other one possible that could not be sent.
+    # A size of 0 must not allow other sizes that could not be sent.
     if prod(max(d, 1) for d in dims) * width(datatype) > LARGEST_REQUEST:
         raise BadTensor(
-            f"{where}.shape: {shown_json(shape)} is more than a request of {LARGEST_REQUEST} bytes holds; "
+            f"{where}.shape: {shown_json(shape)} exceeds a request of {LARGEST_REQUEST} bytes: "
             f"{tensor.name} has {list(tensor.shape)}"
         )
     return dims
 
 
 def from_bytes(tensor: Tensor, shape: tuple[int, ...], raw: bytes | memoryview, where: str) -> Array:
-    """An array over raw bytes, without a copy where they are numbers; BadTensor when they do not fill the
-    shape.
+    """An array over raw bytes, without a copy for numeric datatypes. Raises BadTensor if the number of bytes
+    does not match the shape.
     """
     if tensor.datatype == "BYTES":
         return _texts(list(_split_words(raw, prod(shape), where)), shape, where)
     dtype = NUMPY_TYPES[tensor.datatype]
     want = prod(shape) * dtype.itemsize
     if len(raw) != want:
-        raise BadTensor(f"{where}: {len(raw)} bytes, but {tensor.datatype}{list(shape)} takes {want}")
-    if tensor.datatype == "BOOL":  # any byte but 0 and 1 would be a bool that is neither
+        raise BadTensor(f"{where}: {len(raw)} bytes, but {tensor.datatype}{list(shape)} needs {want}")
+    if tensor.datatype == "BOOL":  # bytes other than 0 and 1 would be invalid bools
         return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(shape)
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
 def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) -> Array:
-    """An array of JSON values, flat or nested; BadTensor when they are not exactly the datatype's."""
+    """An array of flat or nested JSON values. Raises BadTensor unless they are exactly of the datatype."""
     if not isinstance(data, list):
-        raise BadTensor(f"{where}.data: a list of values is expected, not {shown_json(data)}")
+        raise BadTensor(f"{where}.data: {shown_json(data)} is not a list of values")
     flat = _flat(data, tensor, where)
     if len(flat) != prod(shape):
-        raise BadTensor(f"{where}.data: {len(flat)} values, but {list(shape)} takes {prod(shape)}")
+        raise BadTensor(f"{where}.data: {len(flat)} values, but shape {list(shape)} needs {prod(shape)}")
     array = from_values(tensor, shape, flat, f"{where}.data")
     if not _finite(tensor.datatype, array) and (
         beyond := next((v for v in flat if type(v) is float and not isfinite(v)), None)
@@ -83,7 +83,7 @@ def from_json(tensor: Tensor, shape: tuple[int, ...], data: Json, where: str) ->
 
 
 def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], where: str) -> Array:
-    """An array of as many Python values as the shape takes; BadTensor when one is not of the datatype."""
+    """An array of as many Python values as the shape needs. Raises BadTensor for one of another datatype."""
     dtype = NUMPY_TYPES[tensor.datatype]
     kind = "f" if tensor.datatype == "BF16" else dtype.kind
     found = set(map(type, values))
@@ -107,7 +107,7 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
 
 
 def to_raw(datatype: str, array: Array) -> bytes | memoryview:
-    """The values as the binary form has them; a view of the array where that is possible."""
+    """The values in binary form; a view of the array if possible."""
     if datatype == "BYTES":
         words = [_bytes_of(value) for value in array.ravel()]
         return b"".join(part for word in words for part in (len(word).to_bytes(_LENGTH, "little"), word))
@@ -115,7 +115,7 @@ def to_raw(datatype: str, array: Array) -> bytes | memoryview:
 
 
 def to_json(datatype: str, array: Array) -> Json:
-    """The values as JSON's encoder takes them, flat."""
+    """The values for a JSON encoder, flat."""
     if datatype == "BYTES":
         return [_bytes_of(value).decode("utf-8", "replace") for value in array.ravel()]
     if datatype == "BF16":
@@ -125,32 +125,34 @@ def to_json(datatype: str, array: Array) -> Json:
 
 
 def _open_sizes(tensor: Tensor) -> str:
-    """What may stand for -1."""
+    """The sizes that -1 stands for."""
     if not tensor.has_batch:
-        return "-1 is any size from 0 on"
-    others = " for the batch, the first, and from 0 on for others" if -1 in tensor.shape[1:] else ""
-    return f"-1 is any size from 1 on{others}"
+        return "-1 is any size of 0 or more"
+    others = (
+        " for the batch, the first dimension, and of 0 or more for others" if -1 in tensor.shape[1:] else ""
+    )
+    return f"-1 is any size of 1 or more{others}"
 
 
 def _flat(data: list[Any], tensor: Tensor, where: str) -> list[Any]:
     kinds = set(map(type, data))
     while list in kinds:
         if len(kinds) > 1 or len(set(map(len, data))) > 1:
-            raise BadTensor(f"{where}.data: not {tensor.datatype} values (the lists in it differ in length)")
+            raise BadTensor(f"{where}.data: not {tensor.datatype} values (nested lists differ in length)")
         data = list(chain.from_iterable(data))
         kinds = set(map(type, data))
     return data
 
 
 def _split_words(raw: bytes | memoryview, count: int, where: str) -> Sequence[bytes]:
-    """`count` byte strings, each after its length in 4 bytes, little endian."""
+    """`count` byte strings, each prefixed by its length in 4 bytes, little endian."""
     if count * _LENGTH > len(raw):
-        raise BadTensor(f"{where}: {len(raw)} bytes, but {count} byte strings take at least {4 * count}")
+        raise BadTensor(f"{where}: {len(raw)} bytes, but {count} byte strings need at least {4 * count}")
     words, at = [], 0
     for i in range(count):
         end = at + _LENGTH + int.from_bytes(raw[at : at + _LENGTH], "little")
         if at + _LENGTH > len(raw) or end > len(raw):
-            raise BadTensor(f"{where}: byte string {i} ends beyond the {len(raw)} bytes that are there")
+            raise BadTensor(f"{where}: byte string {i} ends beyond the {len(raw)} bytes of the data")
         words.append(bytes(raw[at + _LENGTH : end]))
         at = end
     if at != len(raw):
@@ -159,7 +161,7 @@ def _split_words(raw: bytes | memoryview, count: int, where: str) -> Sequence[by
 
 
 def _texts(values: Sequence[str | bytes], shape: tuple[int, ...], where: str) -> Array:
-    """What onnxruntime takes for a tensor of strings, which are UTF-8 by ONNX's definition."""
+    """An array of str, onnxruntime's form of a tensor of strings, which are UTF-8 by ONNX's definition."""
     array = np.empty(len(values), dtype=object)
     for i, value in enumerate(values):
         try:
@@ -179,7 +181,7 @@ def _to_bf16(wide: Array) -> Array:
     rounded: Array = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     rounded[np.isnan(wide)] = _BF16_NAN
     if np.any((rounded & 0x7F80) == 0x7F80, where=np.isfinite(wide)):
-        raise OverflowError("it would round to infinity")
+        raise OverflowError("would round to infinity")
     return rounded
 
 
@@ -189,8 +191,8 @@ def _finite(datatype: str, array: Array) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def _beyond(values: Sequence[Any], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - a number, as it came
-    """The number that is farthest out of the type's range."""
+def _beyond(values: Sequence[Any], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - any number
+    """The number that is farthest outside the datatype's range."""
     numbers = [v for v in values if isinstance(v, int) or isfinite(v)]
     lowest = np.iinfo(dtype).min if dtype.kind in "iu" else 0
     below = [v for v in numbers if dtype.kind in "iu" and v < lowest]

@@ -1,4 +1,4 @@
-"""Cached layouts of request headers, since a caller usually sends the same header with every request.
+"""Cached layouts of request headers, because a client usually sends the same header with every request.
 
 A header describes everything about a request except its values. Once it has been validated against a model's
 contract, only the sizes of the raw values of a request with the same header bytes need checking.
@@ -20,9 +20,9 @@ _LONGEST: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class HeaderLayout:
-    """What a validated header says.
+    """Content of a validated header.
 
-    inputs: each with its shape, its size in raw bytes, and its name in an error's sentence.
+    inputs: each with its shape, its size in raw bytes, and its name in error messages.
     outputs: as in DecodedRequest.
     """
 
@@ -33,7 +33,7 @@ class HeaderLayout:
     stream: str = ""
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
-        """The inputs over their raw bytes; None when the sizes are not the header's."""
+        """The inputs over their raw bytes; None if the sizes do not match the header."""
         if len(raw) != len(self.inputs):
             return None
         arrays = {}
@@ -44,7 +44,7 @@ class HeaderLayout:
         return arrays
 
     def split(self, raw: memoryview) -> list[memoryview] | None:
-        """The raw bytes of each input; None when there are more or less than the header's."""
+        """The raw bytes of each input; None if their total does not match the header."""
         if len(self.inputs) == 1:
             return [raw] if len(raw) == self.inputs[0][2] else None
         parts, at = [], 0
@@ -55,7 +55,7 @@ class HeaderLayout:
 
 
 class HeaderCache:
-    """The layouts of recently seen headers, for one contract."""
+    """Layouts of recently seen headers, for one contract."""
 
     def __init__(self) -> None:
         self._contract: Contract | None = None
@@ -71,8 +71,8 @@ class HeaderCache:
     def keep(self, contract: Contract, header: bytes, layout: HeaderLayout) -> None:
         """Adds a layout, and drops all others if the contract is a new one.
 
-        When there are too many, the least recently used goes, so that headers that are new each time (with an
-        id, for example) do not evict those that recur.
+        Evicts the least recently used layout if there are too many, so that headers that are new each time
+        (with an id, for example) do not evict those that recur.
         """
         if contract is not self._contract:
             self._contract, self._known = contract, {}

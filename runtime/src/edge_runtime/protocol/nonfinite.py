@@ -1,7 +1,7 @@
-"""NaN and the infinities in JSON, which RFC 8259 has no words for.
+"""NaN and infinities in JSON, which RFC 8259 does not define.
 
 Python's json, tritonclient and Triton write NaN, Infinity and -Infinity, so they are read and written here.
-The fast parser refuses them: only what it refuses, and what holds such a word, is read by the slower one.
+The fast parser rejects them; only then, or if the text contains such a word, the slower parser is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_runtime.tensors import Array
 
 
 class Constant(float):
-    """A value that the text names, other than a number that is too large for a float."""
+    """A value named in the text, as opposed to a number that is too large for a float."""
 
 
 _CONSTANTS: Final = {word: Constant(word) for word in ("NaN", "Infinity", "-Infinity")}
@@ -27,7 +27,7 @@ _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read(text: bytes | memoryview) -> Json:
-    """The document of a JSON text, in which NaN and infinities are Constants; BadRequest with a sentence."""
+    """Parses JSON in which NaN and infinities become Constants. Raises BadRequest."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -36,23 +36,21 @@ def read(text: bytes | memoryview) -> Json:
             raise BadRequest(f"body: the header is not JSON ({error})") from error
     try:
         document = json.loads(data.decode(), parse_constant=_CONSTANTS.__getitem__)
-        if _HALF.search(data):  # half a character could not be written into any answer
+        if _HALF.search(data):  # a lone surrogate could not be written into any response
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError as error:
-        raise BadRequest("body: the header is not JSON that is read here (nested too deeply)") from error
+        raise BadRequest("body: the header is nested too deeply: send a flatter one") from error
     except UnicodeError as error:
-        raise BadRequest(
-            "body: the header is not UTF-8 (half a character, or a byte that begins none)"
-        ) from error
+        raise BadRequest("body: the header is not UTF-8 (a lone surrogate, or an invalid byte)") from error
     except ValueError as error:
         raise BadRequest(f"body: the header is not JSON ({error})") from error
     return document
 
 
 def written(array: Array) -> orjson.Fragment:
-    """A flat array of floats as JSON, with the words that Python and Triton have for what is not finite."""
+    """A flat array of floats as JSON, with the words of Python and Triton for values that are not finite."""
     words = ["NaN" if value != value else "Infinity" if value > 0 else "-Infinity" for value in _of(array)]
-    # The fast writer has null for exactly these.
+    # The fast writer writes null for exactly these.
     between = orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY).split(b"null")
     parts = [part for pair in zip(between, map(str.encode, words), strict=False) for part in pair]
     return orjson.Fragment(b"".join([*parts, between[-1]]))

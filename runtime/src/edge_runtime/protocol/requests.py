@@ -1,6 +1,6 @@
 """Inference requests over HTTP: JSON, or JSON followed by raw bytes (the binary tensor extension).
 
-Used on both sides: by the server for callers, by the hop for the next server. Sizes are checked against the
+Used on both sides: by the server for clients, by the hop for the next server. Sizes are checked against the
 model's contract before anything is allocated.
 """
 
@@ -28,13 +28,13 @@ _DIGITS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class DecodedRequest:
-    """A request as decoded from the wire.
+    """A decoded request.
 
     inputs: validated arrays by name.
-    outputs: the names that are wanted, each with whether it goes out as raw bytes; all of the model's when
-      the caller names none.
-    timeout: seconds within which the caller wants the answer; None when it does not say.
-    stream: the sequence that the request is part of; empty when it is part of none.
+    outputs: names of the requested outputs, each with whether it is sent as raw bytes; all of the model's if
+      the client names none.
+    timeout: the client's timeout in seconds; None without one.
+    stream: the sequence that the request is part of; empty for none.
     """
 
     inputs: Mapping[str, Array]
@@ -47,10 +47,10 @@ class DecodedRequest:
 def decode_request(
     body: bytes, header_length: str | None, contract: Contract, header_cache: HeaderCache | None = None
 ) -> DecodedRequest:
-    """Reads a request for a model of this contract; BadRequest with a sentence.
+    """Reads a request by the model's contract. Raises BadRequest.
 
-    A header length of 0 says that the body is only the raw bytes of the single input. `header_cache` keeps
-    the layout of the header for the next request with the same one.
+    With a header length of 0, the body is only the raw bytes of the single input. `header_cache` keeps the
+    layout of the header for the next request with the same one.
     """
     if header_length == "0":
         return _raw_request(body, contract)
@@ -63,7 +63,7 @@ def decode_request(
             return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
     header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
-        raise BadRequest(f"body: a JSON object is expected, not {shown_json(header)}")
+        raise BadRequest(f"body: {shown_json(header)} is not a JSON object")
     identity = header.get("id")
     identity = "" if identity is None else identity
     if not isinstance(identity, str):
@@ -89,14 +89,14 @@ def timeout_of(microseconds: Json) -> float | None:
         return None
     if type(microseconds) is not int or not 0 <= microseconds < 1 << 64:
         raise BadRequest(
-            f"parameters.timeout: {shown_json(microseconds)} is not a number of microseconds; "
-            f"write a whole number from 1 up, or 0 for none"
+            f"parameters.timeout: {shown_json(microseconds)} is not a number of microseconds: "
+            f"write a whole number from 1, or 0 for none"
         )
     return microseconds * 1e-6 or None
 
 
 def stream_of(sequence: Json) -> str:
-    """The `sequence_id` parameter, a number or a text as Triton has it; empty for 0, "" or none."""
+    """The `sequence_id` parameter, a number or a string as in Triton; empty for 0, "" or none."""
     if sequence is None:
         return ""
     if isinstance(sequence, int) and not isinstance(sequence, bool) and 0 <= sequence < 1 << 64:
@@ -104,16 +104,16 @@ def stream_of(sequence: Json) -> str:
     if isinstance(sequence, str) and len(sequence) <= _LONGEST_STREAM:
         return sequence
     raise BadRequest(
-        f"parameters.sequence_id: {shown_json(sequence)} is neither a number from 0 up "
-        f"nor a text of at most {_LONGEST_STREAM} characters"
+        f"parameters.sequence_id: {shown_json(sequence)} is not valid: write a whole number "
+        f"or a string of at most {_LONGEST_STREAM} characters"
     )
 
 
 def timeout_for(seconds: float) -> int:
-    """The `timeout` parameter for so much time, in microseconds: never more, and at most a sixteenth less.
+    """The `timeout` parameter in microseconds: at most the given time, and at most a sixteenth less.
 
-    Only five binary digits are kept, since what reads headers remembers them by their bytes: the time that is
-    left differs each time, these differ little (53 in a decade, 16 in each doubling).
+    Rounded to five binary digits, because receivers cache headers by their bytes: the remaining time differs
+    for each request, the rounded one rarely (53 values in a decade, 16 in each doubling).
     """
     microseconds = int(seconds * 1e6)
     spare = max(microseconds.bit_length() - _DIGITS, 0)
@@ -125,7 +125,7 @@ def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BadRequest(f"{where}parameters: a JSON object is expected, not {shown_json(found)}")
+        raise BadRequest(f"{where}parameters: {shown_json(found)} is not a JSON object")
     return found
 
 
@@ -150,54 +150,54 @@ def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -
         name = check_output(entry.get("name") if isinstance(entry, dict) else None, wanted, contract, where)
         own = _parameters(entry, f"{where}.")
         if own.get("classification"):
-            raise BadRequest(f"{where}.parameters.classification: not offered here; ask for the values")
+            raise BadRequest(f"{where}.parameters.classification: not supported: request the values")
         _refuse_shared_memory(own, where)
         wanted[name] = _flag(own, "binary_data", f"{where}.", binary)
     return list(wanted.items())
 
 
 def check_output(name: Json, before: Mapping[str, bool], contract: Contract, where: str) -> str:
-    """The name; BadTensor for an output that the model lacks or that is asked for twice."""
+    """Returns the name. Raises BadTensor for an output that the model lacks or that is requested twice."""
     if not isinstance(name, str) or name not in contract.outputs_by_name:
         raise BadTensor(
-            f"{where}.name: {shown_json(name)} is not an output of the model; "
-            f"it has {', '.join(contract.outputs_by_name)}"
+            f"{where}.name: {shown_json(name)} is not an output of the model: "
+            f"request {', '.join(contract.outputs_by_name)}"
         )
     if name in before:
-        raise BadTensor(f'{where}.name: "{name}" is asked for twice')
+        raise BadTensor(f'{where}.name: "{name}" is requested twice: request it once')
     return name
 
 
 def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
     if parameters.get("shared_memory_region") is not None:
         raise BadRequest(
-            f"{where}.parameters.shared_memory_region: shared memory is not offered here; send the data"
+            f"{where}.parameters.shared_memory_region: shared memory is not supported: send the data"
         )
 
 
 def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
     if len(contract.inputs) != 1:
         raise BadRequest(
-            f"{HEADER_LENGTH}: 0, but a body of raw bytes alone can only be read for a model with one input; "
-            f"it has {', '.join(contract.inputs_by_name)}"
+            f"{HEADER_LENGTH}: 0, but a body of raw bytes only needs a model with one input: "
+            f"send a JSON header for {', '.join(contract.inputs_by_name)}"
         )
     (tensor,) = contract.inputs
     shape = _shape_for(tensor, len(body))
     array = from_bytes(tensor, check_shape(tensor, shape, tensor.datatype, "body"), body, "body")
-    if not body and -1 in tensor.shape:  # more likely lost than meant
+    if not body and -1 in tensor.shape:  # more likely lost than intended
         raise BadRequest(
-            f"body: empty, but {HEADER_LENGTH} is 0, so it must hold the values of {tensor.name}; send a "
-            f"JSON header to say that there are none"
+            f"body: empty, but {HEADER_LENGTH} is 0, so it must contain the values of {tensor.name}: send a "
+            f"JSON header if there are none"
         )
     return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 
 
 def _shape_for(tensor: Tensor, size: int) -> list[int]:
-    """The shape that this many bytes have, when only one dimension is open."""
+    """The shape for this many bytes, if only one dimension is open."""
     if tensor.any_rank or tensor.datatype == "BYTES" or sum(d < 0 for d in tensor.shape) > 1:
         raise BadRequest(
             f"{HEADER_LENGTH}: 0, but the shape of {tensor.name} ({tensor.datatype}{list(tensor.shape)}) "
-            f"does not follow from the number of bytes; send a JSON header"
+            f"does not follow from the number of bytes: send a JSON header"
         )
     item = prod(d for d in tensor.shape if d >= 0) * width(tensor.datatype)
     return [d if d >= 0 else size // item if item else 0 for d in tensor.shape]
@@ -206,9 +206,9 @@ def _shape_for(tensor: Tensor, size: int) -> list[int]:
 def encode_request(
     tensors: Sequence[Tensor], arrays: Sequence[Array], outputs: Sequence[str], within: float | None = None
 ) -> list[bytes | memoryview]:
-    """A request in the binary form: the JSON header, then each input's bytes without a copy.
+    """A request in binary form: the JSON header, then each input's bytes without a copy.
 
-    within: seconds that are left for the answer, said as `timeout_for` has it.
+    within: remaining seconds for the response, sent as `timeout_for` rounds it.
     """
     raw = [to_raw(t.datatype, a) for t, a in zip(tensors, arrays, strict=True)]
     header: dict[str, Json] = {
@@ -236,7 +236,7 @@ def split(body: bytes, header_length: str | None) -> tuple[Json, memoryview]:
 
 
 def _length(header_length: str | None, size: int) -> int:
-    """How long the header is in a body of `size` bytes."""
+    """Length of the header in a body of `size` bytes."""
     if header_length is None:
         return size
     fits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
@@ -250,26 +250,26 @@ def _length(header_length: str | None, size: int) -> int:
 def decode_tensors(
     entries: Json, raw: memoryview, expected: Mapping[str, Tensor], field: str
 ) -> dict[str, Array]:
-    """Every one of the `expected` tensors, from JSON or in turn from the raw bytes; BadRequest otherwise."""
+    """All `expected` tensors, each from JSON or from the next raw bytes. Raises BadRequest."""
     if entries is None:
         entries = []
     if not isinstance(entries, list):
-        raise BadRequest(f"{field}: a list of tensors is expected, not {shown_json(entries)}")
+        raise BadRequest(f"{field}: {shown_json(entries)} is not a list of tensors")
     arrays: dict[str, Array] = {}
     for i, entry in enumerate(entries):
         where = f"{field}[{i}]"
         if not isinstance(entry, dict):
             raise BadTensor(
-                f"{where}: {shown_json(entry)} is not a tensor; write name, shape, datatype and data"
+                f"{where}: {shown_json(entry)} is not a tensor: write name, shape, datatype and data"
             )
         tensor = expected.get(entry["name"]) if isinstance(entry.get("name"), str) else None
         if tensor is None:
             raise BadTensor(
-                f"{where}.name: {shown_json(entry.get('name'))} is not one of the model's; "
-                f"it has {', '.join(expected)}"
+                f"{where}.name: {shown_json(entry.get('name'))} is not a tensor of the model: "
+                f"use {', '.join(expected)}"
             )
         if tensor.name in arrays:
-            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice')
+            raise BadTensor(f'{where}.name: "{tensor.name}" is given twice: send each tensor once')
         shape = check_shape(tensor, entry.get("shape"), entry.get("datatype"), where)
         parameters = _parameters(entry, f"{where}.")
         _refuse_shared_memory(parameters, where)
@@ -278,7 +278,7 @@ def decode_tensors(
             arrays[tensor.name] = from_json(tensor, shape, entry.get("data"), where)
             continue
         if entry.get("data") is not None:
-            raise BadTensor(f"{where}.data: given beside binary_data_size; send one of the two")
+            raise BadTensor(f"{where}.data: given in addition to binary_data_size: send one of the two")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(raw):
             raise BadTensor(
                 f"{where}: binary_data_size {shown_json(size)}, but {len(raw)} bytes are left in the body"
@@ -286,7 +286,7 @@ def decode_tensors(
         arrays[tensor.name], raw = from_bytes(tensor, shape, raw[:size], where), raw[size:]
     if len(arrays) != len(expected):
         missing = sorted(expected.keys() - arrays.keys())
-        raise BadTensor(f"{field}: {', '.join(missing)} is missing; the model has {', '.join(expected)}")
+        raise BadTensor(f"{field}: {', '.join(missing)} is missing: send {', '.join(expected)}")
     if len(raw):
-        raise BadRequest(f"body: {len(raw)} bytes follow the last tensor; correct binary_data_size")
+        raise BadRequest(f"body: {len(raw)} bytes after the last tensor: correct binary_data_size")
     return arrays

@@ -1,4 +1,4 @@
-"""Inference responses over HTTP: written for callers, read from the next hop."""
+"""Inference responses over HTTP: written for clients, read from the next hop."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def encode_response(
     arrays: Sequence[Array],
     parameters: Mapping[str, Json],
 ) -> tuple[list[bytes | memoryview], int | None]:
-    """The parts of a response's body, and the length of its JSON header where raw bytes follow.
+    """The parts of a response's body, and the length of its JSON header if raw bytes follow.
 
-    `arrays` are the wanted outputs in the order of `request.outputs`, or none at all.
+    `arrays` are the requested outputs in the order of `request.outputs`, or none at all.
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
@@ -48,7 +48,7 @@ def encode_response(
 
 
 def decode_response(body: bytes, header_length: str | None, outputs: Sequence[Tensor]) -> list[Array]:
-    """The outputs of a response in the order asked for; BadRequest when they are not what was asked for."""
+    """Outputs of a response in the requested order. Raises BadRequest if they differ from those requested."""
     header, raw = split(body, header_length)
     found = header.get("outputs") if isinstance(header, dict) else None
     arrays = decode_tensors(found, raw, {t.name: t for t in outputs}, "outputs")

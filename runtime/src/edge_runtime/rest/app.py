@@ -1,4 +1,4 @@
-"""A bare ASGI application: the protocol's HTTP endpoints and /metrics."""
+"""A plain ASGI application: the protocol's HTTP endpoints and /metrics."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (DeadlinePassed, 504),
     (CannotAnswer, 503),
 )
-_LONG: Final = 1 << 16  # bytes to (de)compress: from here on it would hold the event loop up
+_LONG: Final = 1 << 16  # bytes from which (de)compression would block the event loop for too long
 _SMALL: Final = 1 << 12
 
 
 class RestApp:
-    """The HTTP face of a service."""
+    """The HTTP endpoints of a service."""
 
     def __init__(
         self, service: Service, exposition: Callable[[], bytes], bodies: Bodies | None = None
@@ -85,13 +85,13 @@ class RestApp:
                 await self._route(scope, receive, send)
         except CallerLeft:
             return
-        except asyncio.CancelledError:  # the caller left, and is not answered; or the server's time is over
-            await refuse(send, NotReady("the server is going down; ask another one"))
+        except asyncio.CancelledError:  # the client disconnected, or the grace period is over
+            await refuse(send, NotReady("the server is shutting down: send the request to another one"))
         except EdgeError as error:
             await refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await respond(send, 500, b'{"error":"the server failed on this request; its log says why"}')
+            await respond(send, 500, b'{"error":"internal error: see the server\'s log"}')
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], tuple(scope["path"].rstrip("/").split("/")[1:])
@@ -107,14 +107,14 @@ class RestApp:
                 await respond(send, 200, orjson.dumps(self._index(await read_body(receive, _SMALL))))
             case ("v2", "repository", "models", _, "load" | "unload" as verb):
                 _only("POST", method, path)
-                raise BadRequest(f"{verb}: models come and go with the placement here, not by request")
+                raise BadRequest(f"{verb}: models are loaded and unloaded with the placement, not by request")
             case _:
                 status, document = self._look_up(path)
                 _only("GET", method, path)
                 await respond(send, status, orjson.dumps(document))
 
     def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
-        """What is only read: health, readiness and metadata."""
+        """Health, readiness and metadata."""
         service = self._service
         match path:
             case ("v2",):
@@ -135,11 +135,11 @@ class RestApp:
     def _index(self, body: bytes) -> Json:
         wish = parse_json(body) if body else {}
         if not isinstance(wish, dict) or not isinstance(wish.get("ready", False), bool):
-            raise BadRequest('body: a JSON object is expected, empty or {"ready": true}')
+            raise BadRequest('body: send a JSON object, empty or {"ready": true}')
         return self._service.index(wish.get("ready", False))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
-        self._service.contract(model, version)  # before the body is read: what is not served needs none
+        self._service.contract(model, version)  # fails before the body is read
         header_length, encoding, accepted, traced = None, "", "", False
         for name, value in scope["headers"]:
             if name == _HEADER:
@@ -147,7 +147,7 @@ class RestApp:
             elif name == b"content-length":
                 if int(value) > LARGEST_REQUEST:
                     raise TooLarge(
-                        f"body: {int(value)} bytes, at most {LARGEST_REQUEST}; send a smaller request"
+                        f"body: {int(value)} bytes, but the limit is {LARGEST_REQUEST}: send a smaller one"
                     )
             elif name == b"content-encoding":
                 encoding += (", " if encoding else "") + value.decode("latin-1")
@@ -155,7 +155,7 @@ class RestApp:
                 accepted = value.decode("latin-1")
             elif name == b"traceparent":
                 traced = True
-        if traced or current.get() is not NOTHING:  # also what a request before it on this connection left
+        if traced or current.get() is not NOTHING:  # also resets the context of an earlier request
             carry(scope["headers"])
         sent = await self._bodies.read(receive)
         try:
@@ -172,7 +172,7 @@ class RestApp:
     async def _answer(
         self, model: str, version: str, body: bytes, header_length: str | None
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
-        """The response's body in parts, and its headers."""
+        """The parts of the response's body, and its headers."""
         contract = self._service.contract(model, version)
         header_cache = self._header_cache if model == self._service.name else self._intermediate_header_cache
         decoded = decode_request(body, header_length, contract, header_cache)
@@ -188,7 +188,7 @@ class RestApp:
 
 
 def _parting(send: Send) -> Send:
-    """Answers that end their connection: a caller who keeps one would next write to a server that is gone."""
+    """Makes responses close their connection, so that clients do not reuse one to a stopped server."""
 
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -200,11 +200,11 @@ def _parting(send: Send) -> Send:
 
 def _only(wanted: str, method: str, path: tuple[str, ...]) -> None:
     if method != wanted:
-        raise MethodNotAllowed(f"{method} /{'/'.join(path)[:200]}: ask with {wanted}", wanted)
+        raise MethodNotAllowed(f"{method} /{'/'.join(path)[:200]}: method not allowed: use {wanted}", wanted)
 
 
 def _version(found: list[str], path: tuple[str, ...]) -> str:
-    """The version that a path names: `found` is what lies between the model and the verb."""
+    """The version in a path: `found` is the part between the model and the verb."""
     if not found:
         return ""
     if found[0] != "versions":
@@ -215,14 +215,14 @@ def _version(found: list[str], path: tuple[str, ...]) -> str:
 async def _aside(
     size: int, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
-    """Does some work here, or on a thread when there is much of it."""
+    """Runs some work here, or on a thread if there is much of it."""
     return await asyncio.to_thread(work, *arguments, **named) if size > _LONG else work(*arguments, **named)
 
 
 async def _packed(
     parts: Sequence[bytes | memoryview], accepted: str, headers: list[tuple[bytes, bytes]]
 ) -> Sequence[bytes | memoryview]:
-    """The body compressed as the caller accepts it, which the headers then say."""
+    """Compresses the body as the client accepts it, and sets the headers accordingly."""
     whole = b"".join(parts)
     packed, name = await _aside(len(whole), deflate, whole, accepted)
     if name is not None:
@@ -231,7 +231,7 @@ async def _packed(
 
 
 async def refuse(send: Send, error: EdgeError) -> None:
-    """Answers with an error's status and sentence."""
+    """Responds with an error's status and message."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     headers = [JSON]
     if isinstance(error, QueueFull):

@@ -1,4 +1,4 @@
-"""The bodies of requests: how much they may hold together, and how long one may pause on its way."""
+"""Limits for bodies of requests: their total memory, and how long one can stall."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from edge_runtime.protocol.contents import LARGEST_REQUEST
 
 PATIENCE: Final = 30.0
 _MOST: Final = 4 * LARGEST_REQUEST
-_SHARE: Final = 4  # of the memory that this process may take: a fourth
+_SHARE: Final = 4  # bodies may take a fourth of the memory limit
 
 
 def room(limit: int | None) -> int:
-    """Bytes that bodies may hold together, where memory has this limit: at least one request always fits."""
+    """Total bytes for bodies under a memory limit; at least one request always fits."""
     return _MOST if limit is None else max(LARGEST_REQUEST, min(_MOST, limit // _SHARE))
 
 
 class Bodies:
-    """Those that are held: from their first byte until `done`. `held` is how many bytes."""
+    """Bodies in memory, from their first byte until `done`. `held` is their total size in bytes."""
 
     def __init__(self, most: int = _MOST, patience: float = PATIENCE) -> None:
-        """`most` bytes together; `patience` in seconds without a byte."""
+        """most: total bytes. patience: seconds without data before a body is too slow."""
         self._most, self._patience = most, patience
         self.held = 0
 
     async def read(self, receive: Receive) -> bytes:
-        """The whole body, which counts until it is `done`.
+        """Returns the whole body, which counts until `done`.
 
-        Raises TooLarge for more than LARGEST_REQUEST bytes, QueueFull when others hold too many, TooSlow,
-        and CallerLeft.
+        Raises TooLarge for more than LARGEST_REQUEST bytes, QueueFull if other bodies hold too much memory,
+        TooSlow and CallerLeft.
         """
         taken = 0
 
@@ -38,8 +38,7 @@ class Bodies:
             nonlocal taken
             if self.held + more > self._most:
                 raise QueueFull(
-                    f"body: requests that are not answered yet hold {self.held} of {self._most} bytes; "
-                    "ask again in 1 s",
+                    f"body: other requests hold {self.held} of {self._most} bytes: retry in 1 s",
                     1,
                 )
             self.held += more
@@ -52,5 +51,5 @@ class Bodies:
             raise
 
     def done(self, body: bytes) -> None:
-        """The request of this body is answered."""
+        """Releases a body after its response."""
         self.held -= len(body)

@@ -12,7 +12,7 @@ _ROUTE: Final = "/v2/models/{model}/infer"
 
 
 class TracedApp:
-    """Another application, whose inferences are traced."""
+    """Traces the inferences of another application."""
 
     def __init__(self, app: App, spans: Spans) -> None:
         self._app, self._spans = app, spans

@@ -1,1 +1,1 @@
-"""Which route answers a request, and what answers when its hop does not."""
+"""Chooses the route of a request, and its fallback if the hop fails."""

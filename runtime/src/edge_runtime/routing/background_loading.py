@@ -26,7 +26,7 @@ class BackgroundLoader:
         self._local_tails, self._early_exits = local_tails, early_exits
 
     async def complete(self, table: LoadedTable, load: Load) -> None:
-        """Fills `fallbacks` and `branched_routes` one by one; what cannot be loaded is left out."""
+        """Fills `fallbacks` and `branched_routes` one by one; those that cannot be loaded are omitted."""
         if table.local is None:
             return
         for loaded in table.routes:
@@ -36,7 +36,7 @@ class BackgroundLoader:
                 elif loaded.session is not None:
                     await self._load_fallback(table, loaded, table.local, load)
             except EdgeError as error:
-                _log.info("route %s does without: %s", loaded.route.name, error)
+                _log.info("route %s has no local tail: %s", loaded.route.name, error)
 
     async def _load_fallback(
         self, table: LoadedTable, loaded: LoadedRoute, local: LoadedRoute, load: Load

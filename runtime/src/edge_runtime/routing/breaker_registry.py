@@ -39,7 +39,7 @@ class CheckedHop(Protocol):
         """Whether it crosses the measured link."""
 
     async def healthy(self, within: float) -> bool:
-        """Whether it responds to a health check `within` so many seconds."""
+        """Whether it responds to a health check within `within` seconds."""
 
 
 class BreakerRegistry:
@@ -55,9 +55,9 @@ class BreakerRegistry:
 
     @contextmanager
     def patient(self, hop: CheckedHop, limit: asyncio.Timeout, expected: float) -> Iterator[None]:
-        """Bounds the wait for a hop: once its breaker opens, to `expected` seconds.
+        """Limits the wait for a hop to `expected` seconds once its breaker opens.
 
-        A hop that has failed other requests will not answer those that wait longer than planned.
+        A hop that has failed other requests is not expected to respond later than planned.
         """
         waiting = self._waiting.setdefault(hop.address, {})
         waiting[limit] = asyncio.get_running_loop().time() + expected
@@ -81,13 +81,16 @@ class BreakerRegistry:
         return True
 
     def ended(self, hop: CheckedHop, outcome: str, *, trial: bool, fair: bool) -> bool:
-        """Records how a hop ended: `ok`, `late`, `failed` or without a result. Whether this is news."""
+        """Records how a hop ended: `ok`, `late`, `failed` or without a result.
+
+        Returns whether this is news.
+        """
         breaker = self._breakers.get(hop.address)
         if outcome == "ok":
             if breaker is not None:
                 self._breakers.pop(hop.address)
                 if not breaker.closed:
-                    _log.info("%s answers again", hop.address)
+                    _log.info("%s responds again", hop.address)
                     self._on_change()
             return False
         if outcome not in ("late", "failed") or not fair:
@@ -105,13 +108,13 @@ class BreakerRegistry:
         return news
 
     def measured(self, bandwidth: float | None) -> None:
-        """The link was measured."""
+        """Records a measurement of the link."""
         if bandwidth is not None and self._breakers:
             now = self._clock()
             self._breakers = {a: seen(b, bandwidth, now) for a, b in self._breakers.items()}
 
     def recovered(self) -> None:
-        """The link is up again: failures while it was down no longer count."""
+        """Records that the link is up again: failures while it was down no longer count."""
         self._breakers.clear()
 
     def keep_only(self, addresses: Collection[str]) -> None:
@@ -127,7 +130,7 @@ class BreakerRegistry:
             task.cancel()
 
     def _release(self, hop: CheckedHop) -> None:
-        # One after the other: if all were released at once they would delay each other, even the oldest.
+        # Spread over time: if all were released at once they would delay each other, even the oldest.
         turn = asyncio.get_running_loop().time()
         for limit, expected in self._waiting.get(hop.address, {}).items():
             if not limit.expired():

@@ -69,7 +69,7 @@ def exit_points(metadata: Json, exit_: str, min_accuracy: float) -> list[ExitPoi
 async def run_until_confident(
     branched: BranchedRoute, inputs: Mapping[str, Array], leave_at: float, run: Run, left: Callable[[], float]
 ) -> tuple[Array, LoadedRoute]:
-    """The output, and the route whose exit computed it. `left` gives the seconds until the deadline.
+    """The output, and the route whose exit computed it. `left` returns the seconds until the deadline.
 
     A branch is skipped if evaluating it would make the rest of the route late.
     """

@@ -1,7 +1,7 @@
-"""The life of tables at a node: each is loaded beside the one that serves and takes over by one assignment.
+"""Replaces route tables at a node: a new table is loaded while the old one serves, then replaces it at once.
 
-What a table needs beyond itself lives as long as some table needs it: the link, the connections to next hops
-and their breakers.
+Resources that several tables share live as long as any table needs them: the link, the connections to next
+hops and their breakers.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ from edge_runtime.routing.slice_loading import SliceLoader
 _log = logging.getLogger(__name__)
 
 _ASK_AGAIN: Final = 5.0
-_NOT_KNOWN: Final = "the model store was not asked yet whether the model answers the same again"
+_NOT_KNOWN: Final = "the model store has not reported yet whether the model is repeatable"
 
 
 class Generations:
-    """The table in use and what it needs.
+    """The current table and its resources.
 
-    `generation` is the newest placement's, `loaded` whether it serves in full, `message` why it does not, and
-    `reason` the same as a word.
-    `changed` is set when the status has something new to say.
+    generation: the newest placement's. loaded: whether it serves in full. message: why it does not.
+    reason: the same as a CamelCase reason. changed: set when the status has changed.
     """
 
     def __init__(
@@ -70,15 +69,15 @@ class Generations:
         self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
         self._tls = tls
         self._background, self._repeatability = background, repeatability
-        self._unrepeatable: dict[str, str] = {}  # by the digest of a model, as the store said
+        self._unrepeatable: dict[str, str] = {}  # the store's response by the digest of a model
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
 
     async def use(self, placement: Placement, at_hand: bool = False) -> bool:
-        """Prepares a placement and switches to it; False, with `message` saying why, leaves the old one
-        active.
+        """Loads a placement and switches to it. Returns False, with the cause in `message`, if the old one
+        stays active.
 
-        `at_hand` takes what the disk has: `loaded` stays False while a route is missing.
+        at_hand: load from the disk only; `loaded` stays False while a route is missing.
         """
         try:
             link = self._link_for(placement)
@@ -88,9 +87,9 @@ class Generations:
         except EdgeError as error:
             self.refuse(placement.generation, str(error), error.reason)
             return False
-        except Exception as error:  # whatever a file of somebody else's does to us: the old table serves on
+        except Exception as error:  # unexpected errors of a model must not stop the old table
             _log.exception("generation %d", placement.generation)
-            self.refuse(placement.generation, f"it cannot be loaded: {error!r}", CannotLoad.__name__)
+            self.refuse(placement.generation, f"cannot be loaded: {error!r}", CannotLoad.__name__)
             return False
         self._take_over(table, link)
         if self._completing is not None:
@@ -103,18 +102,18 @@ class Generations:
         return True
 
     def refuse(self, generation: int, why: str, reason: str) -> None:
-        """A placement is not used; the one before serves on."""
+        """Records that a placement is not used; the one before stays active."""
         if (self.generation, self.message) != (generation, why):  # once, not with each attempt
             _log.error("generation %d is not loaded: %s: %s", generation, reason, why)
         self.generation, self.message, self.reason, self.loaded = generation, why, reason, False
         self.changed.set()
 
     def break_off(self) -> None:
-        """What is being tried is not wanted any more: a newer placement is there."""
+        """Ends trials that are no longer needed, because a newer placement arrived."""
         self._loader.break_off()
 
     async def close(self) -> None:
-        """Ends measuring and closes connections; what is in flight is the caller's to await first."""
+        """Stops measuring and closes connections. Requests in flight must have ended before."""
         self.breakers.close()
         self.runner.close()
         if self._completing is not None:
@@ -126,7 +125,7 @@ class Generations:
         self._loader.close()
 
     def _take_over(self, table: LoadedTable, link: LinkMonitor | None) -> None:
-        """From here on requests begin with this table; those in flight end with theirs."""
+        """Makes new requests use this table; requests in flight keep theirs."""
         before, self.table = self.table, table
         placement, spec = table.placement, table.placement.spec
         self.intermediates = {
@@ -146,7 +145,7 @@ class Generations:
         self._metrics.joins(session.proven for session in table.sessions.values())
 
     def _memoization(self, table: LoadedTable) -> MemoizationSettings:
-        """What is switched on, and why answers may not be given again."""
+        """The enabled settings, and why responses must not be reused."""
         spec, why = table.placement.spec, table.unrepeatable
         if why is None:
             why = self._unrepeatable.get(spec.model.digest, _NOT_KNOWN)
@@ -162,13 +161,13 @@ class Generations:
                 with self._loader.one_process():
                     await self._background.complete(table, load)
                 self._count(table)
-                self._refresh(table)  # an exit on the way may be one that draws at random
+                self._refresh(table)  # an exit of the route may draw random numbers
             await learning
         finally:
             learning.cancel()
 
     async def _learn(self, table: LoadedTable) -> None:
-        """Asks the store what the slices here do not tell, until it answers."""
+        """Requests from the store what the slices here cannot show, until it responds."""
         spec = table.placement.spec
         if self._repeatability is None or (spec.input_filter, spec.result_cache) == (None, None):
             return
@@ -192,7 +191,7 @@ class Generations:
         if client is None:
             client = HttpClient(remote.address, self._resolver, tls=self._tls)
             self._clients[remote.address] = client
-        # Between edge nodes there is another link than the measured one.
+        # Edge nodes are connected by another link than the measured one.
         return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
 
     def _forget_clients(self, table: LoadedTable) -> None:

@@ -1,4 +1,4 @@
-"""Hops to the next stage: a slice elsewhere, called with the binary form of the Open Inference Protocol."""
+"""Hops to the next stage: a remote slice, called by the binary form of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Hop:
     """One remote stage over a client that all hops to its address share.
 
     link: the measured link that it crosses, None for one between edge nodes. beyond: the stages that the next
-    one asks in its turn; the answer is the last one's.
+    one calls in turn; the response is the last one's.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Hop:
 
     @property
     def address(self) -> str:
-        """Where it goes, all the way: hops to one address fail together."""
+        """The addresses of all its stages: hops to one address fail together."""
         return " > ".join([self._client.url, *self._beyond])
 
     @property
     def url(self) -> str:
-        """Where the next stage is."""
+        """URL of the next stage."""
         return self._client.url
 
     @property
@@ -48,7 +48,7 @@ class Hop:
         return self._link is not None
 
     async def healthy(self, within: float) -> bool:
-        """Whether the next stage says, `within` so many seconds, that it would answer."""
+        """Whether the next stage reports readiness within `within` seconds."""
         try:
             response = await self._client.request(
                 "GET", f"/v2/models/{self._stage.model}/ready", within=within
@@ -58,11 +58,11 @@ class Hop:
         return response.status == 200
 
     async def infer(self, arrays: Sequence[Array], within: float, only: bool = False) -> list[Array]:
-        """The outputs for `arrays`, which were checked before, in at most `within` seconds.
+        """Returns the outputs for validated `arrays` within `within` seconds.
 
-        only: nothing else can answer in time, so a link that seems too slow is tried while nobody else needs
-        it. Raises LinkBusy before anything is sent, HopLate and HopFailed after: then the connection is
-        closed, so that what is stuck in it cannot hold up the next request.
+        only: no other route can respond in time, so a link that seems too slow is tried if no other request
+        uses it. Raises LinkBusy before anything is sent, HopLate and HopFailed afterwards; the connection is
+        then closed, so that data that is stuck in it does not delay the next request.
         """
         with current.get().hop(self._client.url, self._stage.place, self._stage.model or "") as trace:
             return await self._infer(arrays, within, only, trace)
@@ -73,10 +73,10 @@ class Hop:
         late = wait is not None and wait + self._stage.compute > within
         if within <= 0 or (late and not (only and self._link is not None and self._link.idle)):
             raise LinkBusy(
-                f"{self._stage.place}: {size} bytes behind what is on the link would take {wait or 0:.3f} s, "
-                f"{within:.3f} s are left"
+                f"{self._stage.place}: {size} bytes behind those on the link would take {wait or 0:.3f} s, "
+                f"but only {within:.3f} s are left"
             )
-        # The next stage's time begins when all of the request is there.
+        # The next stage's timeout starts when the whole request has arrived.
         body = encode_request(self._inputs, arrays, self._names, within - min(wait or 0.0, within / 2))
         headers = (
             f"{HEADER_LENGTH}: {len(body[0])}\r\nContent-Type: application/octet-stream\r\n{trace.lines}"
@@ -87,7 +87,7 @@ class Hop:
         def begin(connection: Connection) -> None:
             nonlocal transfer
             if self._link is not None and connection.socket is not None:
-                self._link.forget(transfer)  # it went to a connection that turned out closed
+                self._link.forget(transfer)  # it was sent on a connection that turned out to be closed
                 transfer = self._link.begin(connection.socket, size)
 
         try:
@@ -98,7 +98,7 @@ class Hop:
             if self._link is not None:
                 self._link.gave_up(transfer)
             raise HopLate(
-                f"{self._stage.place}: no answer from {self._client.url} within {within * 1e3:.0f} ms"
+                f"{self._stage.place}: no response from {self._client.url} within {within * 1e3:.0f} ms"
             ) from error
         except ConnectionFailed as error:
             if self._link is not None:
@@ -112,27 +112,27 @@ class Hop:
             self._link.finish(transfer, self._stage.compute)
         trace.status(response.status)
         if response.status == HTTPStatus.GATEWAY_TIMEOUT:
-            raise HopLate(f"{self._stage.place}: {self._stage.model} had no answer within its time")
+            raise HopLate(f"{self._stage.place}: {self._stage.model} reported that its deadline passed")
         if response.status != 200:
             said = response.body[:200].decode("utf-8", "replace")
-            raise HopFailed(f"{self._stage.place}: {self._stage.model} answered {response.status} {said}")
+            raise HopFailed(f"{self._stage.place}: {self._stage.model} returned {response.status} {said}")
         try:
             results = decode_response(response.body, response.headers.get(HEADER_LENGTH), self._outputs)
         except BadRequest as error:
             raise HopFailed(
-                f"{self._stage.place}: {self._stage.model} answered nonsense ({error})"
+                f"{self._stage.place}: {self._stage.model} returned an invalid response ({error})"
             ) from error
         self._check_rows(arrays, results)
         return results
 
     def _check_rows(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
-        """What is known to have the batch has to have that of the request; all else is as it came."""
+        """Checks that batched outputs have the batch of the request; others are not checked."""
         batch = rows(self._inputs, arrays)
         if batch is None:
             return
         for tensor, result in zip(self._outputs, results, strict=True):
             if tensor.has_batch and result.shape[0] != batch:
                 raise HopFailed(
-                    f"{self._stage.place}: {self._stage.model} answered {tensor.name} with "
-                    f"{result.shape[0]} rows, the request has {batch}"
+                    f"{self._stage.place}: {self._stage.model} returned {tensor.name} with "
+                    f"{result.shape[0]} rows, but the request has {batch}"
                 )

@@ -19,7 +19,7 @@ class IntermediateBackend:
     """One intermediate slice, served as a model of the Open Inference Protocol.
 
     It shares the inference queue with this node's own service. It has neither fallback nor breaker: the entry
-    node has both, and knows what else could answer.
+    node has both, and knows the other routes.
     """
 
     platform = "edge-intelligence"
@@ -43,9 +43,9 @@ class IntermediateBackend:
         return self._loaded.contract
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """The last stage's outputs, within what is left of the request's time.
+        """Returns the last stage's outputs within the remaining time of the request.
 
-        Raises QueueFull before anything is run, CannotAnswer when the next hop cannot or is late.
+        Raises QueueFull before anything is run, and CannotAnswer if the next hop fails or is late.
         """
         loaded, start = self._loaded, self._clock()
         until = start + (self._latency if request.within is None else request.within)

@@ -20,7 +20,7 @@ HopTo = Callable[[Sequence[Stage]], Hop]
 
 @dataclass(frozen=True, slots=True)
 class LoadedRoute:
-    """A route with its session here, its hop away, or both. `stats` is that of the session."""
+    """A route with its session here, its hop, or both. `stats` are those of the session."""
 
     route: Route
     session: Session | None
@@ -59,9 +59,9 @@ class BranchedRoute:
 class LoadedTable:
     """One generation of the route table: everything that a request needs.
 
-    fallbacks: the local tails that may answer in place of a route's hop, by the route's name.
-    branched_routes: the local routes with early exits, by name. Both are loaded after the table.
-    missing: which routes are left out, and why.
+    fallbacks: local tails that can respond in place of a route's hop, by the route's name.
+    branched_routes: local routes with early exits, by name. Both are loaded after the table.
+    missing: routes that are omitted, and why.
     """
 
     placement: Placement
@@ -78,22 +78,22 @@ class LoadedTable:
 
     @property
     def has_fallback(self) -> bool:
-        """Whether a local route answers when a hop is late."""
+        """Whether a local route can respond if a hop is late."""
         return self.local is not None and self.placement.spec.deadline_action is DeadlineAction.LOCAL_EXIT
 
     @property
     def bytes(self) -> int:
-        """Of the slices that are loaded here, each once."""
+        """Bytes of the slices that are loaded here, each counted once."""
         return sum(session.size for session in self.sessions.values())
 
     @property
     def unrepeatable(self) -> str | None:
-        """Why what this node computes may differ from run to run; None where it depends on what others do."""
+        """Why this node's results may differ from run to run; None if that depends on other nodes."""
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
         return found or (None if any(self.hops) else "")
 
     def fallback(self, loaded: LoadedRoute) -> LoadedRoute | None:
-        """What answers in place of this route's hop: its local tail, else the local route."""
+        """The fallback of this route's hop: its local tail, else the local route."""
         return self.fallbacks.get(loaded.route.name, self.local)
 
 
@@ -104,10 +104,11 @@ async def load_table(
     before: LoadedTable | None,
     at_hand: bool = False,
 ) -> LoadedTable:
-    """A table ready to serve, sharing sessions with the one `before` it; CannotLoad says which route and why,
-    with its `reason` where a slice failed its trial.
+    """Loads a table, sharing sessions with the one `before` it.
 
-    `at_hand`: from the disk alone, without the routes that it lacks as long as a local one is there.
+    Raises CannotLoad with the route and the cause, or a subclass if a slice failed its trial.
+
+    at_hand: load from the disk only, and omit missing routes as long as a local one is present.
     """
     sessions: dict[str, Session] = {}
     loaded: list[LoadedRoute] = []
@@ -149,7 +150,7 @@ async def load_table(
             session = await session_of(here.slice)
             hop = hop_to(beyond) if beyond else None
         except (EdgeError, ValueError) as error:
-            missing.append(f"relay {relay.model}: {error}")
+            missing.append(f"intermediate slice {relay.model}: {error}")
             if not at_hand:
                 raise _because(error, missing[-1]) from error
             continue
@@ -158,7 +159,7 @@ async def load_table(
     requirements = tuple(_requirement(r.route) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
-    contract = Contract(model.inputs, (model.output,))  # whichever exit answers
+    contract = Contract(model.inputs, (model.output,))  # the same for all exits
     return LoadedTable(
         placement,
         tuple(loaded),
@@ -173,7 +174,7 @@ async def load_table(
 
 
 def _requirement(route: Route) -> RouteRequirement:
-    """What the decision has to know; of a hop whose tensors have open sizes nobody knows the bytes before."""
+    """The route's input of the decision. The bytes of a hop whose tensors have open sizes are unknown."""
     first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
     sent = () if first is None else route.stages[first].slice.inputs
     known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
@@ -187,15 +188,15 @@ def _requirement(route: Route) -> RouteRequirement:
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
-    """The slices that run at this node, each with the route or relay that it is part of."""
+    """The slices that run at this node, each with the name of its route or intermediate slice."""
     named = [(f"route {route.name}", route.stages) for route in placement.spec.routes]
-    named += [(f"relay {relay.model}", relay.stages) for relay in placement.spec.relays]
+    named += [(f"intermediate slice {relay.model}", relay.stages) for relay in placement.spec.relays]
     for name, stages in named:
         yield from ((name, stage.slice) for stage in stages if stage.address is None)
 
 
 def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:
-    """Says of all slices that may not join why; of each once, with the first that it is part of."""
+    """Raises an error that names each slice that must not be loaded, with the first route that uses it."""
     said: dict[str, str] = {}
     for name, slice_ in _slices_here(placement):
         if slice_.digest in failures:
@@ -205,24 +206,24 @@ def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:
 
 
 def _because(error: Exception, said: str) -> CannotLoad:
-    """Of the same kind where it is one that says what became of a slice."""
+    """The error with another message, of the same class if it is one about a slice."""
     return type(error)(said) if isinstance(error, CannotLoad) else CannotLoad(said)
 
 
 def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:
-    """The stages fit each other and the model, so that no request finds out."""
+    """Checks that the stages match each other and the model, so that requests do not fail later."""
     output = placement.spec.model.output
     whole = given = _described(inputs)
     for stage in stages:
         wanted = _described(stage.slice.inputs)
         if not wanted <= given:
-            raise CannotLoad(f"the stage at {stage.place} reads {wanted}, before it there is {given}")
+            raise CannotLoad(f"the stage at {stage.place} reads {wanted}, but the one before returns {given}")
         given = _described(stage.slice.outputs)
-        if stage.address is None:  # beyond the first hop there is only what was sent
+        if stage.address is None:  # after the first hop only the sent tensors are available
             given |= whole
     last = stages[-1].slice.outputs
     if len(last) != 1 or (last[0].datatype, last[0].shape) != (output.datatype, output.shape):
-        raise CannotLoad(f"it ends in {last}, the model's output is {output}")
+        raise CannotLoad(f"the last stage returns {last}, but the model's output is {output}")
 
 
 def _described(tensors: Sequence[Tensor]) -> set[tuple[str, str, tuple[int, ...]]]:

@@ -1,6 +1,6 @@
-"""Whether a model gives the same outputs for the same inputs, as the model store knows from the whole model.
+"""Whether a model gives the same outputs for the same inputs, known from the whole model by the store.
 
-A node that has only the head cannot tell whether the tail draws random numbers.
+A node that has only the head cannot know whether the tail draws random numbers.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.disk_cache import DiskCache
 
-_UNKNOWN: Final = "the model store does not say whether the model answers the same again"
+_UNKNOWN: Final = "the model store does not report whether the model is repeatable"
 
 
 class Repeatability:
-    """What the store says about models, cached on disk for a start without the store."""
+    """The store's responses about models, cached on disk for a start without the store."""
 
     def __init__(self, disk_cache: DiskCache, store: ModelStore) -> None:
         self._disk_cache, self._store = disk_cache, store
 
     async def unrepeatable(self, model: str) -> str:
-        """Why the same inputs may give other outputs next time; empty if not. Raises Unreachable."""
+        """Why the same inputs might give other outputs next time; empty if not. Raises Unreachable."""
 
         async def ask() -> Json:
             try:

@@ -25,9 +25,9 @@ Failures = dict[str, EdgeError]
 
 
 class SliceLoader:
-    """Loads one slice after the other, on a thread; tries those that never ran here, on another.
+    """Loads slices one by one on a thread, and tries those that are new here on another.
 
-    Without `trials` all are trusted, as what a benchmark made itself.
+    Without `trials` all slices are trusted, such as those that a benchmark created.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class SliceLoader:
         self._sharing = 0
 
     async def admit(self, slices: Iterable[Slice], fetch: bool = True) -> Failures:
-        """Why some of these slices may not join, by digest; those that were never tried are tried, in turn.
+        """Errors of the slices that must not be loaded, by digest. Tries those that are new, one by one.
 
-        fetch: whether what is not on the disk is asked for in the model store.
+        fetch: whether to request missing slices from the model store.
         """
         if self._trials is None:
             return {}
         run = asyncio.get_running_loop().run_in_executor
-        # Not on the thread that tries: what is known does not wait for what is not.
+        # Not on the trial thread: known slices must not wait for trials of new ones.
         failures, untried = await run(self._loading, _known, self._trials, tuple(slices))
         subjects: list[Subject] = []
         for slice_ in untried:
@@ -73,9 +73,9 @@ class SliceLoader:
     async def session(
         self, slice_: Slice, sessions: MutableMapping[str, Session], fetch: bool = True
     ) -> Session:
-        """The slice's session, warm, kept in `sessions`; the one that is there already when there is one.
+        """Returns the warm session of a slice, from `sessions` if it is there, and adds it.
 
-        Raises EdgeError for one that may not join, is nowhere to be had, or cannot be loaded.
+        Raises EdgeError for a slice that must not be loaded, is not available, or cannot be loaded.
         """
         known = sessions.get(slice_.digest)
         if known is not None:
@@ -86,7 +86,7 @@ class SliceLoader:
         run = asyncio.get_running_loop().run_in_executor
         known = await run(self._loading, self._load_from_disk, slice_)
         if known is None and not fetch:
-            raise NotFound(f"slice {slice_.digest} is not on this node's disk, or is damaged there")
+            raise NotFound(f"slice {slice_.digest} is missing on this node's disk or damaged")
         if known is None:
             data = await self._cache.fetch(slice_.digest)
             known = await run(self._loading, self._load, slice_, data)
@@ -95,33 +95,35 @@ class SliceLoader:
 
     @contextlib.contextmanager
     def one_process(self) -> Iterator[None]:
-        """What is tried meanwhile is tried in one process: to start one takes longer than most trials."""
+        """Shares one process between the trials in this context: its start takes longer than most trials."""
         self._sharing += 1
         try:
             yield
         finally:
             self._sharing -= 1
             if not self._sharing and self._trials is not None:
-                with contextlib.suppress(RuntimeError):  # closed, and the process is gone
+                with contextlib.suppress(RuntimeError):  # closed: the process has ended
                     self._trying.submit(self._trials.rest)
 
     def break_off(self) -> None:
-        """Ends the trials that are under way: what they are for is not wanted any more."""
+        """Ends the current trials, whose slices are no longer needed."""
         if self._trials is not None:
             self._trials.break_off()
 
     async def keep_only(self, digests: Collection[str]) -> None:
-        """Removes from the disk what only older placements needed."""
+        """Removes slices from the disk that only older placements needed."""
         if self._trials is not None:
             await asyncio.to_thread(self._trials.keep_only, digests)
         await asyncio.to_thread(self._cache.keep_only, digests)
 
     def close(self) -> None:
-        """Breaks off what is being tried; what is being loaded is not awaited."""
+        """Ends the current trials, and does not wait for the current load."""
         if self._trials is not None:
             self._trials.break_off(for_good=True)
-            with contextlib.suppress(RuntimeError):  # closed before
-                self._trying.submit(self._trials.rest)  # behind what waits, which is refused at once
+            with contextlib.suppress(RuntimeError):  # already closed
+                self._trying.submit(
+                    self._trials.rest
+                )  # after the waiting trials, which are refused immediately
         self._trying.shutdown(wait=False)
         self._loading.shutdown(wait=False)
 
@@ -129,7 +131,7 @@ class SliceLoader:
         digest = slice_.digest
         size = self._cache.size(digest)
         if size is None and not fetch:
-            raise NotFound(f"slice {digest} is not on this node's disk")
+            raise NotFound(f"slice {digest} is missing on this node's disk")
         if size is None:
             data = await self._cache.fetch(digest)
             size = len(data)
@@ -138,7 +140,7 @@ class SliceLoader:
         return _subject(slice_, self._cache.path(digest), size)
 
     def _load_from_disk(self, slice_: Slice) -> Session | None:
-        """Blocking, nearly all of it without the interpreter's lock."""
+        """Blocking, but mostly without the interpreter's lock."""
         size = self._cache.size(slice_.digest)
         if size is not None:
             self._memory.check(f"slice {slice_.digest}", size)
@@ -153,16 +155,16 @@ class SliceLoader:
         known = self._proven(slice_)
         session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
         try:
-            session.warm(several=known is None)  # its trial has run several
-        except (BadTensor, ModelFailed) as error:  # zeros need not be a sensible input
-            _log.warning("slice %s serves without a warm-up: %s", slice_.digest, error)
+            session.warm(several=known is None)  # its trial has run several items
+        except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input
+            _log.warning("slice %s is served without a warm-up: %s", slice_.digest, error)
         if session.proven.alone:
-            _log.info("slice %s: requests run alone: %s", slice_.digest, session.proven.alone)
+            _log.info("slice %s: requests are not batched: %s", slice_.digest, session.proven.alone)
         return session
 
     def _judge(self, trials: Trials, subjects: Sequence[Subject]) -> Failures:
-        """Tries them one after the other in one process, which is gone when this returns, or waits for more
-        within `one_process`.
+        """Tries slices one by one in one process, which ends afterwards, or waits for more within
+        `one_process`.
         """
         failures: Failures = {}
         trials.begin()
@@ -180,7 +182,7 @@ class SliceLoader:
         return failures
 
     def _proven(self, slice_: Slice) -> ProvenProperties | None:
-        """What its trial found out about its graph; None leaves it to the session."""
+        """Properties of its graph found by its trial; None leaves the analysis to the session."""
         if self._trials is None:
             return None
         verdict = self._trials.known(slice_.digest, slice_.inputs, slice_.outputs)

@@ -1,1 +1,1 @@
-"""The inputs on which a model is measured and warmed up: those that are given, and made ones for the rest."""
+"""The inputs on which a model is measured and warmed up: given ones, and generated ones for the rest."""

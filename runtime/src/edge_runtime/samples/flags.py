@@ -1,4 +1,4 @@
-"""`--shape`, `--input` and `--samples`: what a person says of the inputs to measure a model on."""
+"""`--shape`, `--input` and `--samples`: the given inputs to measure a model on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Given:
     samples: Path | None = None
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The given inputs as JSON."""
         return {
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "values": dict(self.values),
@@ -33,7 +33,7 @@ class Given:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Given:
-        """From its document."""
+        """Reads its JSON document."""
         shapes = {name: tuple(shape) for name, shape in document["shapes"].items()}
         samples = document["samples"]
         return cls(shapes, document["values"], None if samples is None else Path(samples))
@@ -43,14 +43,14 @@ NOTHING: Final = Given()
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
-    """The three flags."""
+    """Adds the three flags."""
     command.add_argument(
         "--shape",
         type=_shape,
         action="append",
         default=[],
         metavar="NAME=SIZES",
-        help="the shape of an input with open dimensions, e.g. images=1x3x640x640; once for each input",
+        help="shape of an input with open dimensions, e.g. images=1x3x640x640; repeat for each input",
     )
     command.add_argument(
         "--input",
@@ -58,7 +58,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the values of an input: @file.npy, a JSON list, or one value for all of it; default 0",
+        help="values of an input: @file.npy, a JSON list, or one value for all elements; default 0",
     )
     command.add_argument(
         "--samples",
@@ -69,7 +69,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 
 def given_by(arguments: argparse.Namespace) -> Given:
-    """What the flags say; BadRequest for an input that is named twice."""
+    """The inputs given by the flags. Raises BadRequest for an input that is named twice."""
     return Given(_once("--shape", arguments.shape), _once("--input", arguments.input), arguments.samples)
 
 
@@ -77,7 +77,7 @@ def _once(flag: str, entries: Sequence[tuple[str, AnyValue]]) -> dict[str, AnyVa
     found: dict[str, AnyValue] = {}
     for name, value in entries:
         if name in found:
-            raise BadRequest(f"{flag}: {name} is given twice; give it once")
+            raise BadRequest(f'{flag}: "{name}" is given twice: give it once')
         found[name] = value
     return found
 
@@ -87,7 +87,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     parts = sizes.split("x") if sizes else []
     if not name or not equals or not all(map(_is_size, parts)):
         raise argparse.ArgumentTypeError(
-            f'"{text}" is not a shape; write the name of an input and its sizes, e.g. images=1x3x640x640'
+            f'"{text}" is not a shape: write the name of an input and its sizes, e.g. images=1x3x640x640'
         )
     return name, tuple(map(int, parts))
 
@@ -100,7 +100,7 @@ def _value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(
-            f'"{text}" gives no values; write the name of an input and what it gets, e.g. '
+            f'"{text}" has no values: write the name of an input and its values, e.g. '
             f"images=@images.npy or rate=16000"
         )
     return name, value

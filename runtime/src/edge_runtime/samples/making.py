@@ -1,4 +1,4 @@
-"""A model's inputs from what is given of them, with zeros and sizes of 1 for the rest, which it names."""
+"""Generates the inputs of a model: from the given ones, with zeros and sizes of 1 for the rest."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from edge_runtime.samples.reading import read_literal, read_npy, read_npz
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
 
 MOST: Final = 8
-"""Samples that are used, evenly spread: what lies between the parts of a model is kept for each."""
+"""Maximum samples that are used, evenly spread: the activations at each cut are kept for every sample."""
 _LARGEST: Final = 4 << 30
 _SHOWN: Final = 3
 
 Shape = tuple[int, ...]
-# As a file has an input's dimensions: a size, the name of an open one, or None.
+# A dimension of an input in a file: a size, the name of an open one, or None.
 Dimensions = Mapping[str, Sequence[int | str | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """The size that was taken for an open dimension of an input; `symbol` is the file's name for it."""
+    """The size assumed for an open dimension of an input; `symbol` is the file's name for it."""
 
     input: str
     dimension: int
@@ -36,7 +36,7 @@ class Assumed:
     size: int
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The assumption as JSON."""
         return {
             "input": self.input,
             "dimension": self.dimension,
@@ -47,10 +47,10 @@ class Assumed:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a model is run on: one sample or several, each with all inputs by name.
+    """The inputs that a model is run on: one sample or several, each with all inputs by name.
 
-    values: `zeros`, `given` or `samples`, by input. assumed: sizes that nobody gave. of: how many samples
-    there are, of which these are some.
+    values: `zeros`, `given` or `samples`, by input. assumed: sizes that were not given. of: number of samples
+    in the file, of which these are a selection.
     """
 
     inputs: tuple[Tensor, ...]
@@ -61,11 +61,11 @@ class Samples:
 
     @property
     def made(self) -> list[str]:
-        """The inputs that are all zeros because nobody said otherwise."""
+        """The inputs that are all zeros because no values were given."""
         return [t.name for t in self.inputs if self.values[t.name] == "zeros"]
 
     def sizes(self) -> dict[str, Shape]:
-        """By input the shape, with -1 for a size that was assumed."""
+        """Shape by input, with -1 for an assumed size."""
         guessed = {(a.input, a.dimension) for a in self.assumed}
         return {
             name: tuple(-1 if (name, axis) in guessed else size for axis, size in enumerate(array.shape))
@@ -73,7 +73,7 @@ class Samples:
         }
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The samples as JSON."""
         return {
             "inputs": [
                 {
@@ -89,11 +89,11 @@ class Samples:
         }
 
     def lines(self) -> list[str]:
-        """As a person reads it: a line for each input, and how to say otherwise where anything is assumed."""
+        """A line for each input, with the flag to use for anything that is assumed."""
         return [self._line(t) for t in self.inputs]
 
     def advice(self) -> str:
-        """What to give so that the model need not run on what was made."""
+        """The flags by which the assumed values and sizes can be given."""
         made, fixes = self.made, []
         if made:
             named = " ".join(f"--input {name}=VALUE" for name in made[:_SHOWN])
@@ -103,7 +103,7 @@ class Samples:
         return f"give {', and '.join(fixes)}" if fixes else "give others by --input, --samples or --shape"
 
     def shape_flags(self) -> str:
-        """The flags by which sizes are given that were assumed."""
+        """The flags by which the assumed sizes can be given."""
         shapes = [self._shape_flag(t) for t in self.inputs if any(a.input == t.name for a in self.assumed)]
         return " ".join(shapes[:_SHOWN])
 
@@ -115,12 +115,12 @@ class Samples:
         if not assumed:
             return said
         named = ", ".join(f"{a.dimension} ({a.symbol or '?'}) as {a.size}" for a in assumed)
-        return f"{said}; open dimensions are assumed: {named}; {self._shape_flag(tensor)} gives others"
+        return f"{said}; open dimensions are assumed: {named}; {self._shape_flag(tensor)} sets others"
 
     def _said(self, name: str) -> str:
         if self.values[name] == "samples":
             return f"{len(self.feeds)} of {self.of} samples"
-        return {"zeros": "all zeros", "given": "values as given"}[self.values[name]]
+        return {"zeros": "all zeros", "given": "given values"}[self.values[name]]
 
     def _shape_flag(self, tensor: Tensor) -> str:
         open_ = {a.dimension: _placeholder(a) for a in self.assumed if a.input == tensor.name}
@@ -129,13 +129,13 @@ class Samples:
 
 
 def _placeholder(assumed: Assumed) -> str:
-    """What stands for a size in a flag to be written: exporters' names are long, and have an x in them."""
+    """Placeholder of a size in a flag; exporters' names are long and contain an x."""
     symbol = assumed.symbol or ""
     return symbol if re.fullmatch("[A-Z][A-Z0-9]{0,7}", symbol) else f"D{assumed.dimension}"
 
 
 def make(inputs: Sequence[Tensor], dimensions: Dimensions, given: Given = NOTHING) -> Samples:
-    """The samples of a model with these inputs; BadRequest names the flag, the value and the fix."""
+    """Generates the samples of a model with these inputs. Raises BadRequest with flag, value and fix."""
     return _Making(inputs, dimensions, given).samples()
 
 
@@ -171,16 +171,14 @@ class _Making:
     def _tensor(self, name: str, flag: str) -> Tensor:
         tensor = self._by_name.get(name)
         if tensor is None:
-            raise BadRequest(
-                f'{flag}: "{name}" is not an input of the model; it has {", ".join(self._by_name)}'
-            )
+            raise BadRequest(f'{flag}: "{name}" is not an input of the model: use {", ".join(self._by_name)}')
         return tensor
 
     def _shape_flag(self, name: str) -> str:
         return f"--shape {name}={'x'.join(map(str, self._given.shapes[name]))}"
 
     def _check(self, tensor: Tensor, shape: Shape, where: str) -> None:
-        """That a shape is one of the input's, and the one that --shape gives."""
+        """Checks a shape against the input's and against --shape."""
         if tensor.any_rank:
             pass
         elif len(shape) != len(tensor.shape):
@@ -192,16 +190,16 @@ class _Making:
             for axis, (size, fixed) in enumerate(zip(shape, tensor.shape, strict=True)):
                 if fixed >= 0 and size != fixed:
                     raise BadRequest(
-                        f"{where}: dimension {axis} is {size}, the model fixes it at {fixed}; write {fixed}"
+                        f"{where}: dimension {axis} is {size}, but fixed to {fixed}: write {fixed}"
                     )
         wanted = self._given.shapes.get(tensor.name)
         if wanted is not None and shape != wanted:
             raise BadRequest(
-                f"{where}: its shape is {list(shape)}, but {self._shape_flag(tensor.name)} is given, too; "
-                f"leave one of the two out"
+                f"{where}: its shape is {list(shape)}, but {self._shape_flag(tensor.name)} is given, too: "
+                f"omit one of the two"
             )
         if prod(shape) * width(tensor.datatype) > _LARGEST:
-            raise BadRequest(f"{where}: more than {_LARGEST >> 30} GiB; give a smaller shape")
+            raise BadRequest(f"{where}: larger than {_LARGEST >> 30} GiB: give a smaller shape")
 
     def _learn(self, name: str, shape: Shape) -> None:
         for symbol, size in zip(self._dimensions.get(name, ()), shape, strict=False):
@@ -220,7 +218,7 @@ class _Making:
         return array
 
     def _stacked(self, literals: Mapping[str, Array]) -> dict[str, list[Array]]:
-        """The samples of each input that the file has, equally many of each."""
+        """The samples of each input in the file, the same number for all."""
         path = self._given.samples
         if path is None:
             return {}
@@ -229,11 +227,11 @@ class _Making:
         for name, array in arrays.items():
             where = f"--samples {path}: {name}"
             if name in literals:
-                raise BadRequest(f"{where}: --input {name} is given, too; leave one of the two out")
+                raise BadRequest(f"{where}: --input {name} is given, too: omit one of the two")
             found[name] = self._split(self._by_name[name], array, where)
         counts = {name: len(parts) for name, parts in found.items() if len(parts) != 1}
         if len(set(counts.values())) > 1:
-            raise BadRequest(f"--samples {path}: the inputs have {counts} samples; give equally many of each")
+            raise BadRequest(f"--samples {path}: the inputs have {counts} samples: give equally many of each")
         self._of = count = next(iter(counts.values()), 1)
         chosen = [round(i * (count - 1) / max(MOST - 1, 1)) for i in range(MOST)] if count > MOST else None
         for name, parts in found.items():
@@ -242,16 +240,16 @@ class _Making:
         return found
 
     def _split(self, tensor: Tensor, array: Array, where: str) -> list[Array]:
-        """An array's samples: along a dimension of its own, or along the input's first where that is open."""
+        """Samples of an array: along an additional dimension, or along the input's first if that is open."""
         rank, shape = len(tensor.shape), array.shape
         if not tensor.any_rank and array.ndim == rank and rank and tensor.shape[0] < 0:
             wanted = self._given.shapes.get(tensor.name)
             rows = wanted[0] if wanted else self._size(tensor.name, 0)
             if not shape[0]:
-                raise BadRequest(f"{where}: it holds no rows; give at least one sample")
+                raise BadRequest(f"{where}: has no rows: give at least one sample")
             if not rows or shape[0] % rows:
                 raise BadRequest(
-                    f"{where}: {shape[0]} rows do not divide into samples of {rows}; give a multiple of it, "
+                    f"{where}: {shape[0]} rows are not a multiple of the sample's {rows}: give one, "
                     f"or another --shape {tensor.name}"
                 )
             parts = np.split(array, shape[0] // rows)
@@ -265,7 +263,7 @@ class _Making:
         return parts
 
     def _filled(self, tensor: Tensor, value: Array | None) -> Array:
-        """One value all over, by default 0, false or empty, in a shape that is given or assumed."""
+        """One value for all elements, by default 0, false or empty, in the given or assumed shape."""
         shape = self._given.shapes.get(tensor.name)
         if shape is None:
             shape = tuple(

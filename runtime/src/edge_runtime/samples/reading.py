@@ -1,4 +1,4 @@
-"""The values of one input: from a literal, a .npy file, or the arrays of a .npz file."""
+"""Values of one input: from a literal, a .npy file, or the arrays of a .npz file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DAMAGED: Final = (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError
 
 
 def read_literal(tensor: Tensor, text: str, where: str) -> Array:
-    """A value, of shape [], or as many as a nested list of JSON has. BadRequest for what is none of these."""
+    """Reads a value, of shape [], or a nested list of JSON. Raises BadRequest."""
     try:
         value = json.loads(text)
     except ValueError:
         value = text
     except RecursionError:
-        raise BadRequest(f"{where}: lists too deep to be read; give it as @FILE.npy") from None
+        raise BadRequest(f"{where}: the lists are nested too deeply: give it as @FILE.npy") from None
     if tensor.datatype == "BYTES" and not isinstance(value, str | list):
         value = text
     shape, values = _flat(value, where)
@@ -32,26 +32,29 @@ def read_literal(tensor: Tensor, text: str, where: str) -> Array:
         return from_values(tensor, shape, values, where)
     except BadTensor as error:
         raise BadTensor(
-            f"{error}; write a number, a list of JSON or @file.npy, as {tensor.name} takes it"
+            f"{error}: write a number, a JSON list or @file.npy with values for {tensor.name}"
         ) from None
 
 
 def read_npy(tensor: Tensor, path: Path, where: str) -> Array:
-    """The array of a .npy file, as it is; BadRequest when it cannot be read or has another datatype."""
+    """Reads the array of a .npy file unchanged.
+
+    Raises BadRequest if it is unreadable or of another datatype.
+    """
     array = _loaded(path, where, "numpy.save")
     if not isinstance(array, np.ndarray):
         array.close()
-        raise BadRequest(f"{where}: {path} holds several arrays; give it by --samples")
+        raise BadRequest(f"{where}: {path} contains several arrays: give it by --samples")
     return _typed(tensor, array, where)
 
 
 def read_npz(path: Path, tensors: Callable[[str], Tensor]) -> dict[str, Array]:
-    """The arrays of a .npz file by input; `tensors` gives an input by its name, or raises."""
+    """Reads the arrays of a .npz file by input; `tensors` returns an input by its name, or raises."""
     where = f"--samples {path}"
     file = _loaded(path, where, "numpy.savez")
     if isinstance(file, np.ndarray):
         raise BadRequest(
-            f"{where}: it holds one array without the name of its input; write it by numpy.savez"
+            f"{where}: contains one array without the name of its input: write it by numpy.savez"
         )
     found = {}
     with file:
@@ -61,13 +64,13 @@ def read_npz(path: Path, tensors: Callable[[str], Tensor]) -> dict[str, Array]:
                 array = file[name]
             except (*_DAMAGED, OSError) as error:
                 raise BadRequest(
-                    f"{where}: {name} cannot be read ({error}); write it by numpy.savez"
+                    f"{where}: {name} cannot be read ({error}): write it by numpy.savez"
                 ) from error
-            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of a member that is no array
-                raise BadRequest(f"{where}: {name} is not an array; write it by numpy.savez")
+            if not isinstance(array, np.ndarray):  # NumPy returns the bytes of a member that is not an array
+                raise BadRequest(f"{where}: {name} is not an array: write it by numpy.savez")
             found[name] = _typed(tensor, array, f"{where}: {name}")
     if not found:
-        raise BadRequest(f"{where}: it holds no arrays; write it by numpy.savez, with inputs as names")
+        raise BadRequest(f"{where}: contains no arrays: write it by numpy.savez, with inputs as names")
     return found
 
 
@@ -77,7 +80,7 @@ def _loaded(path: Path, where: str, how: str) -> Any:  # noqa: ANN401
     except OSError as error:
         raise BadRequest(f"{where}: {path} cannot be read ({error.strerror or error})") from error
     except _DAMAGED as error:
-        raise BadRequest(f"{where}: {path} is not a file of plain arrays; write it by {how}") from error
+        raise BadRequest(f"{where}: {path} is not a file of plain arrays: write it by {how}") from error
 
 
 def _typed(tensor: Tensor, array: Array, where: str) -> Array:
@@ -86,8 +89,8 @@ def _typed(tensor: Tensor, array: Array, where: str) -> Array:
         words = [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in array.ravel()]
         return np.array([*words, None], object)[:-1].reshape(array.shape)
     if array.dtype != wanted:
-        fix = "save texts" if tensor.datatype == "BYTES" else f"save it after .astype(numpy.{wanted.name})"
-        raise BadRequest(f"{where}: {array.dtype} values, but {tensor.name} has {tensor.datatype}; {fix}")
+        fix = "save strings" if tensor.datatype == "BYTES" else f"save it after .astype(numpy.{wanted.name})"
+        raise BadRequest(f"{where}: {array.dtype} values, but {tensor.name} has {tensor.datatype}: {fix}")
     return np.ascontiguousarray(array).reshape(array.shape)
 
 
@@ -98,5 +101,5 @@ def _flat(value: Any, where: str) -> tuple[tuple[int, ...], list[Any]]:  # noqa:
     parts = [_flat(part, where) for part in value]
     inner = {shape for shape, _ in parts}
     if len(inner) > 1:
-        raise BadRequest(f"{where}: the lists in it differ in length; write as many values in each")
+        raise BadRequest(f"{where}: nested lists differ in length: write equally many values in each")
     return (len(parts), *(inner.pop() if inner else ())), [v for _, values in parts for v in values]

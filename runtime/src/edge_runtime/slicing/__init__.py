@@ -1,4 +1,4 @@
-"""Slices of ONNX models: which cuts there are, and the sub-graph between any two."""
+"""Slices of ONNX models: the cuts of a graph, and the subgraph between any two."""
 
 from edge_runtime.slicing.graphs import Cut, Graph
 from edge_runtime.slicing.tensordata import digest_of

@@ -1,7 +1,7 @@
-"""A model's bytes read and checked, as far as onnxruntime would accept them.
+"""Reads and checks a model, as strictly as onnxruntime does.
 
-onnx's checker is stricter than onnxruntime about what a file may leave out. What onnxruntime supplies or
-never looks at is supplied here for the check alone, and the model stays as its file has it.
+onnx's checker is stricter than onnxruntime about what a file can omit. Values that onnxruntime supplies or
+ignores are added during the check only; the model itself stays unchanged.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from edge_runtime.slicing.ordering import put_in_order
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import Fetch, take_in
 
-# From this version of the format on, initializers need not be inputs, too.
+# From this version of the format, initializers need not be inputs, too.
 MIN_IR: Final = 4
 
 
 def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
-    """A checked model with all its data in it and its nodes in order.
+    """Returns a checked model that contains all its data, with its nodes in topological order.
 
-    `fetch` gives the bytes of data that lies outside, by digest. Raises NotOnnx, BadRequest, DigestMismatch.
+    `fetch` returns external data by its digest. Raises NotOnnx, BadRequest and DigestMismatch.
     """
     model = parse(data)
     take_in(model, fetch)
@@ -36,12 +36,12 @@ def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
             onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         first = str(error).strip().splitlines()[0][:200]
-        raise NotOnnx(f"model: not valid ONNX ({first}); export it again") from error
+        raise NotOnnx(f"model: not valid ONNX ({first}): export it again") from error
     return model
 
 
 def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
-    """Domains of operators for which the file imports no version, each with the one that is then meant."""
+    """Domains of operators for which the file imports no version, with the implied version of each."""
     imported = {_plain(o.domain) for o in model.opset_import}
     called = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     used = dict.fromkeys(_plain(node.domain) for node in everywhere(called))
@@ -50,7 +50,7 @@ def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
 
 @contextmanager
 def _completed(model: ModelProto) -> Iterator[None]:
-    """The model with what onnxruntime does not insist on, until the end of the block."""
+    """Adds what onnxruntime does not require to the model inside the context."""
     imports, outputs = len(model.opset_import), [_copy(o) for o in model.graph.output]
     version, named = model.ir_version, bool(model.graph.name)
     for domain, number in missing_domains(model):
@@ -60,7 +60,7 @@ def _completed(model: ModelProto) -> Iterator[None]:
             output.type.tensor_type.elem_type = TensorProto.FLOAT
         if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
             output.type.tensor_type.shape.SetInParent()
-    if version:  # without one, onnxruntime refuses the file as well
+    if version:  # without one, onnxruntime rejects the file as well
         model.ir_version = max(version, MIN_IR)
     if not named:
         model.graph.name = "graph"

@@ -1,9 +1,10 @@
-"""Which dimensions of a model's tensors are fixed, which are an input's open one, and which neither.
+"""Determines which dimensions of tensors are fixed, and which are an open dimension of an input.
 
-A file's names for dimensions are no proof: exporters call a detector's boxes `batch`. So shapes are inferred
-once with a name in place of every open dimension of the inputs, and several times with numbers: what is
-always one number is fixed, and what is always the number of one open dimension is that dimension. A number
-may be seen too rarely to tell (`x[:2]` has two rows at batches 2 and 3), hence ones and large primes.
+A file's names of dimensions are not proof: exporters name a detector's boxes `batch`. Shapes are therefore
+inferred once with a symbol for every open dimension of the inputs, and several times with numbers: a
+dimension that is always the same number is fixed, and one that always equals an open dimension is that
+dimension. Small numbers can coincide (`x[:2]` has two rows at batches 2 and 3), so ones and large primes are
+used.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Final
 
-# A number is fixed; a text names an open dimension.
+# A number is a fixed dimension; a string names an open one.
 Size = int | str
-# As it was inferred: None is a dimension that is not known.
+# An inferred dimension; None if unknown.
 Inferred = Sequence[Size | None]
 DimensionSizes = Mapping[str, int]
 
 _BATCHES: Final = (211, 100_003)
-# Other open dimensions are multiples of this: networks that halve pictures five times add the halves up.
+# Other open dimensions are multiples of this: networks that halve images five times add the halves up.
 _HALVED: Final = 32
 _OTHERS: Final = (7, 1009)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDimensions:
-    """The open dimensions in the shapes of a model's inputs, and in those that are only claimed.
+    """The open dimensions in the shapes of a model's inputs, and in unproven declarations.
 
-    batches: first dimensions of inputs. others: their other ones. claimed: those of tensors of which only the
-    file's word is known, with the name there.
+    batches: first dimensions of inputs. others: their other ones. claimed: those of tensors known only from
+    the file's declaration, with the name there.
     """
 
     shapes: Mapping[str, tuple[Size, ...]]
@@ -40,7 +41,7 @@ class OpenDimensions:
 
     @classmethod
     def of(cls, shapes: Mapping[str, Inferred]) -> OpenDimensions:
-        """Of inputs as the file has them; an open dimension without a name gets one of its own."""
+        """From the inputs in the file; an open dimension without a name gets a unique one."""
         taken = {size for shape in shapes.values() for size in shape if isinstance(size, str)}
         named = {
             name: tuple(own_name(name, axis, taken) if d is None else d for axis, d in enumerate(shape))
@@ -56,7 +57,7 @@ class OpenDimensions:
         )
 
     def claiming(self, shapes: Mapping[str, Inferred]) -> OpenDimensions:
-        """With what the file says of further tensors. That a dimension has an input's name proves nothing."""
+        """With the declarations of further tensors. A dimension with an input's name there proves nothing."""
         named, claimed = dict(self.shapes), dict[str, str | None]()
         for tensor, shape in shapes.items():
             sizes: list[Size] = []
@@ -69,11 +70,11 @@ class OpenDimensions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """Names of all open dimensions."""
         return (*self.batches, *self.others, *self.claimed)
 
     def same_results(self) -> list[DimensionSizes]:
-        """Sizes where one number stands for all batches, as in a request, and claims are believed."""
+        """Samples in which all batches have one size, as in a request, and declarations are trusted."""
         found: list[dict[str, int]] = [dict.fromkeys(self.names, 1)]
         for batch, sizes in zip(_BATCHES, self.distinct(), strict=False):
             known = {**sizes, **dict.fromkeys(self.batches, batch)}
@@ -81,7 +82,7 @@ class OpenDimensions:
         return _each_once(found)
 
     def distinct(self) -> list[DimensionSizes]:
-        """Sizes of which each stands for one open dimension only."""
+        """Samples in which every open dimension has a different size."""
         found: list[dict[str, int]] = []
         for batch, other in zip(_BATCHES, _OTHERS, strict=True):
             claimed = [name for name, word in self.claimed.items() if word in self.batches]
@@ -93,7 +94,7 @@ class OpenDimensions:
 
 
 def own_name(tensor: str, axis: int, taken: Collection[str]) -> str:
-    """The name of an open dimension that is not known to be another tensor's."""
+    """The name of an open dimension that is not known to equal another tensor's."""
     name = f"{tensor}.{axis}"
     while name in taken:
         name += "_"
@@ -106,9 +107,9 @@ def joined(
     sampled: Sequence[tuple[DimensionSizes, Inferred | None]],
     known: OpenDimensions,
 ) -> tuple[Size, ...] | None:
-    """The dimensions of a tensor by its shape as inferred with names, and with each sample.
+    """The dimensions of a tensor by its inferred shape with symbols, and with each sample.
 
-    None when its rank is not known.
+    None if its rank is not known.
     """
     shapes = [shape for shape in (symbolic, *(shape for _, shape in sampled)) if shape is not None]
     if not shapes or len({len(shape) for shape in shapes}) > 1:
@@ -119,7 +120,7 @@ def joined(
         said = symbolic[axis] if symbolic is not None else None
         seen = [(sample, None if shape is None else shape[axis]) for sample, shape in sampled]
         size = _size(said, seen, known)
-        # Where onnx finds that nothing is left of something, onnxruntime may think otherwise (of a Slice).
+        # If onnx infers an empty tensor, onnxruntime may compute another shape (of a Slice).
         unknown = size is None or (size == 0 and not has_nothing)
         found.append(own_name(tensor, axis, known.names) if unknown or size is None else size)
     return tuple(found)
@@ -128,7 +129,7 @@ def joined(
 def _size(
     said: Size | None, seen: Sequence[tuple[DimensionSizes, Size | None]], known: OpenDimensions
 ) -> Size | None:
-    """A fixed size, or the input's dimension that this one is; None when it is neither."""
+    """A fixed size, or the equal dimension of an input; None if it is neither."""
     numbers = [(sample, size) for sample, size in seen if isinstance(size, int)]
     if isinstance(said, int) and all(size == said for _, size in numbers):
         return said
@@ -136,7 +137,7 @@ def _size(
         return said
     if len(numbers) == len(seen) and len({size for _, size in numbers}) == 1:
         return numbers[0][1]
-    # Sizes of one alone may be too small for a network's windows; the others have to be there.
+    # Sizes of 1 can be too small for a network's windows; inference with the others must succeed.
     if any(not isinstance(size, int) and set(sample.values()) != {1} for sample, size in seen):
         return None
     same = [name for name in known.names if all(sample[name] == size for sample, size in numbers)]

@@ -1,8 +1,8 @@
-"""Cuts an ONNX graph: which tensors separate the inputs from an exit, and the sub-graph between two cuts.
+"""Cuts an ONNX graph: the tensors that separate the inputs from an exit, and the subgraph between two cuts.
 
-A cut of one tensor is a dominator of the exit's output in the sub-graph of the exit's ancestors. In a
-topological order of that sub-graph a vertex is a dominator exactly when no edge jumps over it, so one sweep
-finds them all in linear time.
+A cut of one tensor is a dominator of the exit's output in the subgraph of the exit's ancestors. In a
+topological order of that subgraph a vertex is a dominator exactly if no edge jumps over it, so one sweep
+finds all of them in linear time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from edge_runtime.slicing.tensordata import Fetch, digest_of
 from edge_runtime.slicing.writing import SliceParts, write
 from edge_runtime.tensors import Tensor
 
-# onnxruntime folds these into the operator before them: a cut in front of one costs a fusion and saves no
-# byte.
+# onnxruntime fuses these into the operator before them: a cut in front of one costs a fusion and saves no
+# bytes.
 _FOLDED: Final = frozenset(
     [
         "Relu",
@@ -42,14 +42,14 @@ _FOLDED: Final = frozenset(
         "BatchNormalization",
     ]
 )
-# These compute nothing: the cut in front of one is the same cut, and more exits share it.
+# These compute nothing: the cut in front of one is equivalent, and more exits share it.
 _VIEWS: Final = frozenset(["Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze"])
 _SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Tensors that together separate the inputs from an exit, and the bytes of crossing it at batch 1."""
+    """Tensors that together separate the inputs from an exit, and their bytes at batch 1."""
 
     tensors: tuple[str, ...]
     bytes: int
@@ -61,10 +61,10 @@ class Cut:
 
 
 class Graph:
-    """An ONNX model made ready for cutting: who makes each tensor, and every tensor's type and shape.
+    """An ONNX model prepared for cutting: the producer, datatype and shape of every tensor.
 
-    `fetch` gives the bytes of data outside the file by its digest. Raises NotOnnx for bytes that are no
-    model, BadRequest for a model that cannot be cut, DigestMismatch for data that is not what was pinned.
+    `fetch` returns external data by its digest. Raises NotOnnx for bytes that are not a model, BadRequest for
+    a model that cannot be cut, DigestMismatch for data that does not match its digest.
     """
 
     def __init__(self, data: bytes, fetch: Fetch | None = None) -> None:
@@ -76,7 +76,7 @@ class Graph:
         }
         declared: list[ValueInfoProto] = [i for i in graph.input if i.name not in self._constants]
         if not declared:
-            raise BadRequest("model: the graph has no inputs; give a model that computes something from one")
+            raise BadRequest("model: the graph has no inputs: use a model with an input")
         for value in declared:
             check_input(value)
         self.inputs: tuple[str, ...] = tuple(i.name for i in declared)
@@ -89,32 +89,32 @@ class Graph:
 
     @property
     def input(self) -> str:
-        """The one input; BadRequest for a model that has several."""
+        """The only input. Raises BadRequest for a model with several."""
         if len(self.inputs) != 1:
             raise BadRequest(
-                f"model: the graph has {len(self.inputs)} inputs ({', '.join(self.inputs)}); "
-                f"give a model with one input tensor"
+                f"model: the graph has {len(self.inputs)} inputs ({', '.join(self.inputs)}): "
+                f"use a model with one input tensor"
             )
         return self.inputs[0]
 
     @property
     def computed(self) -> tuple[str, ...]:
-        """The outputs that are computed from an input: no constants, and no inputs passed on."""
+        """The outputs that are computed from an input, without constants and forwarded inputs."""
         return tuple(n for n in self.outputs if n not in self.inputs and self.needed_inputs([n]))
 
     def tensor(self, name: str) -> Tensor:
-        """The type and shape of a tensor; UnknownTensor when it is none, or none whose type is known."""
+        """Datatype and shape of a tensor. Raises UnknownTensor if it does not exist, or they are unknown."""
         found = self._known.get(name)
         if found is not None and name in self._structure.live:
             return found.tensor
         if name in self._constants or (name in self._structure.maker and name not in self._structure.live):
-            raise UnknownTensor(f'"{name}" is a constant, of which every slice has its own; leave it out')
+            raise UnknownTensor(f'"{name}" is a constant, which every slice contains: leave it out')
         raise UnknownTensor(
-            f'"{name}": its shape or datatype cannot be inferred; declare it in the graph\'s value_info, '
+            f'"{name}": its shape or datatype cannot be inferred: declare it in the graph\'s value_info, '
             f"or cut at another tensor"
             if name in self._structure.maker
-            else f'"{name}" is not a tensor of the graph; its input is {", ".join(self.inputs)}, its outputs '
-            f"are {', '.join(self.outputs)}"
+            else f'"{name}" is not a tensor of the graph: use one between {", ".join(self.inputs)} and '
+            f"{', '.join(self.outputs)}"
         )
 
     @property
@@ -150,22 +150,22 @@ class Graph:
     def cuts(self, output: str, most: int = 1) -> list[Cut]:
         """The cuts of an exit from the inputs to the deepest, each of at most `most` tensors.
 
-        The first has all inputs that the exit needs. Raises UnknownOutput when the graph has no such output,
-        BadRequest when sizes besides the batch are open: then bytes are not known.
+        The first consists of all inputs that the exit needs. Raises UnknownOutput if the graph has no such
+        output, and BadRequest if dimensions other than the batch are open, so that bytes are unknown.
         """
         if output not in self.outputs:
             raise UnknownOutput(
-                f'"{output}" is not an output of the graph; its outputs are {", ".join(self.outputs)}'
+                f'"{output}" is not an output of the graph: use one of {", ".join(self.outputs)}'
             )
         for name, sizes in self._open.items():
             raise BadRequest(
-                f"model: input {name} leaves dimension {', '.join(sizes)} open; "
-                f"only the batch (dimension 0) may be"
+                f"model: input {name} leaves dimension {', '.join(sizes)} open: "
+                f"export it with only the batch (dimension 0) open"
             )
         found = list(self._structure.separators(output, most))
         if not found or not set(found[0]) <= set(self.inputs):
             raise BadRequest(
-                f'"{output}" is not computed from the input {", ".join(self.inputs)}; name another output'
+                f'"{output}" is not computed from the input {", ".join(self.inputs)}: use another output'
             )
         self._check_sizes(found[0])
         first, *rest = (names for i, names in enumerate(found) if i == 0 or self._can_cross(names))
@@ -181,11 +181,11 @@ class Graph:
     def slice(
         self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
     ) -> bytes:
-        """The sub-graph from `inputs` to `outputs` as ONNX bytes, the same for the same arguments.
+        """The subgraph from `inputs` to `outputs` as ONNX bytes, the same for the same arguments.
 
-        decode: the codec in which `inputs` arrive. encode: the codec in which `outputs` leave. A tensor in
-        both is passed on. Raises UnknownTensor when a name is no tensor, or when `inputs` do not separate
-        `outputs` from the rest; BadRequest for what else cannot be a slice.
+        decode: the codec in which `inputs` arrive. encode: the codec in which `outputs` are sent. A tensor in
+        both is forwarded. Raises UnknownTensor if a name is not a tensor, or if `inputs` do not separate
+        `outputs` from the rest, and BadRequest for other arguments that cannot form a slice.
         """
         check_codec(decode, "decode")
         check_codec(encode, "encode")
@@ -196,28 +196,28 @@ class Graph:
         self._check_draws(wanted, inputs)
         part = SliceParts(tuple(sorted(wanted)), ins, outs, decode, encode)
         if not wanted and not part.has_codec():
-            raise BadRequest(f"a slice from {', '.join(inputs)} to {', '.join(outputs)} holds no operator")
+            raise BadRequest(f"a slice from {', '.join(inputs)} to {', '.join(outputs)} has no operators")
         needed = {name for i in wanted for name in self._structure.reads[i]} | set(outputs)
         spare = [name for name in inputs if name not in needed]
         if spare:
             raise BadRequest(
-                f"inputs: {', '.join(spare)} is not needed to compute {', '.join(outputs)}; leave it out"
+                f"inputs: {', '.join(spare)} is not needed to compute {', '.join(outputs)}: leave it out"
             )
         return write(self.model, part, needed, self._taken, self._known)
 
     def contract(
         self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What the slice of the same arguments takes and gives: names, datatypes and shapes."""
+        """Inputs and outputs of the slice with the same arguments: names, datatypes and shapes."""
         ins, outs = self._ends(inputs, "inputs"), self._ends(outputs, "outputs")
         return wire_tensors(ins, decode, self._taken), wire_tensors(outs, encode, self._taken)
 
     def _ends(self, names: Sequence[str], field: str) -> tuple[Tensor, ...]:
         if not names:
-            raise BadRequest(f"{field}: no tensors; name at least one")
+            raise BadRequest(f"{field}: no tensors: name at least one")
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
-            raise BadRequest(f'{field}: "{twice}" is named twice; name it once')
+            raise BadRequest(f'{field}: "{twice}" is named twice: name it once')
         return tuple(self.tensor(name) for name in names)
 
     def _not_separated(self, inputs: Sequence[str], outputs: Sequence[str]) -> UnknownTensor:
@@ -227,13 +227,13 @@ class Graph:
         if backwards:
             return UnknownTensor(
                 f"inputs: {', '.join(inputs)} is computed from {', '.join(backwards)}, so a slice cannot "
-                f"start there and end at {', '.join(outputs)}; swap them"
+                f"start there and end at {', '.join(outputs)}: swap them"
             )
         path = self._structure.way_around(set(inputs), outputs)
         shown = path if len(path) <= _SHOWN else [*path[:3], "...", *path[-2:]]
         return UnknownTensor(
-            f"inputs: {', '.join(inputs)} do not separate {', '.join(outputs)} from {path[0]}; use one of "
-            f"the exit's cuts, or add a tensor of {' -> '.join(shown)}, which goes around"
+            f"inputs: {', '.join(inputs)} do not separate {', '.join(outputs)} from {path[0]}: use one of "
+            f"the exit's cuts, or add a tensor of {' -> '.join(shown)}, which bypasses them"
         )
 
     def _check_draws(self, wanted: set[int], inputs: Sequence[str]) -> None:
@@ -242,31 +242,31 @@ class Graph:
         for i in sorted(wanted & self._structure.draws & set(self._structure.before(inputs))):
             drawn = ", ".join(self._structure.outputs[i])
             raise UnknownTensor(
-                f"inputs: {drawn} is drawn at random and needed on both sides of {', '.join(inputs)}; "
+                f"inputs: {drawn} is drawn at random and needed on both sides of {', '.join(inputs)}: "
                 f"add it to the cut"
             )
 
     def _check_sizes(self, names: Sequence[str]) -> None:
-        """BadRequest for inputs of which not even the bytes are known, or that hold nothing."""
+        """Raises BadRequest for inputs that are empty or whose bytes are unknown."""
         for name in names:
             if self._known[name].item_bytes is None:
                 raise BadRequest(
-                    f"model: input {name} holds strings, so the bytes of sending it are not known; "
-                    f"give a model that takes numbers"
+                    f"model: input {name} contains strings, whose bytes are not known in advance: "
+                    f"use a model with numeric inputs"
                 )
         if not self._bytes(names):
             sizes = "; ".join(f"{name} {list(self._known[name].tensor.shape)}" for name in names)
             raise BadRequest(
-                f"model: the inputs hold no elements ({sizes}): a dimension of 0 is a size; write an open "
-                f"one as a name or as -1"
+                f"model: the inputs have no elements ({sizes}): 0 is a fixed size: write an open "
+                f"dimension as a name or as -1"
             )
 
     def _bytes(self, names: Sequence[str]) -> int:
-        """What crosses at batch 1 for tensors that can cross."""
+        """Bytes of tensors at batch 1; they must be able to cross."""
         return sum(self._known[name].item_bytes or 0 for name in names)
 
     def _can_cross(self, names: Sequence[str]) -> bool:
-        """Whether tensors have known sizes, together not 0, and a batch where the inputs have one."""
+        """Whether tensors have known sizes, in total not 0, and a batch if the inputs have one."""
         batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
         known = [self._known.get(name) for name in names]
         return bool(self._bytes([n for n in names if n in self._known])) and all(
@@ -274,7 +274,7 @@ class Graph:
         )
 
     def _only(self, kinds: frozenset[str], start: Sequence[str], end: Sequence[str]) -> bool:
-        """Whether nothing but operators of these kinds lies between two tensors of the same size."""
+        """Whether only operators of these kinds lie between two tensors of the same size."""
         if len(start) != 1 or len(end) != 1:
             return False
         first, last = self._known[start[0]], self._known.get(end[0])

@@ -1,4 +1,4 @@
-"""The order in which nodes can run. onnxruntime sorts the nodes of a file; here they are read in order."""
+"""Topological order of nodes. onnxruntime sorts the nodes of a file; the code here reads them in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN: Final = 4
 
 
 def put_in_order(model: ModelProto) -> None:
-    """Sorts the nodes of the graph, where they need it; those inside nodes onnxruntime does not sort either.
+    """Sorts the nodes of the graph if necessary. Like onnxruntime, it does not sort those of subgraphs.
 
     Raises NotOnnx for a cycle.
     """
@@ -24,16 +24,16 @@ def put_in_order(model: ModelProto) -> None:
     if len(order) < len(nodes):
         left = set(range(len(nodes))) - set(order)
         shown = ", ".join(nodes[i].name or nodes[i].output[0] for i in sorted(left)[:_SHOWN])
-        raise NotOnnx(f"model: the graph has a cycle among or before the nodes {shown}; export it again")
+        raise NotOnnx(f"model: the graph has a cycle among or before the nodes {shown}: export it again")
     if order != list(range(len(nodes))):
-        # Copies: taking a message out of its field frees it.
+        # Copies: removing a message from its field frees it.
         kept = [NodeProto.FromString(nodes[i].SerializeToString()) for i in order]
         del nodes[:]
         nodes.extend(kept)
 
 
 def order_of(nodes: Sequence[NodeProto]) -> list[int]:
-    """The nodes' numbers in topological order: of those that can run next, the first in the file.
+    """Indices of the nodes in topological order; ties keep the order of the file.
 
     Nodes on a cycle and behind one are missing.
     """

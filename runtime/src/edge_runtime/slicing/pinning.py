@@ -12,10 +12,10 @@ from edge_runtime.slicing.tensordata import pinned, pins
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Rewrites the file in place; ends with 1 and a sentence when its data is not there."""
+    """Rewrites the file in place. Returns 1 with a message if its data is missing."""
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
-        print("use: python -m edge_runtime.slicing.pinning MODEL", file=sys.stderr)
+        print("usage: python -m edge_runtime.slicing.pinning MODEL", file=sys.stderr)
         return 2
     path = Path(arguments[0])
     try:

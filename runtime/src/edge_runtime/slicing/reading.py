@@ -1,4 +1,4 @@
-"""A model's bytes as ONNX, and its nodes: what they read, hold, draw and call."""
+"""Parses ONNX models, and lists what their nodes read, contain, draw at random and call."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from edge_runtime.graph_analysis.nodes import bodies, everywhere, is_random
 
 
 def parse(data: bytes) -> ModelProto:
-    """The model of some bytes, as they are; NotOnnx when they are none."""
+    """Parses a model without checking it. Raises NotOnnx."""
     start = data[:8].hex(" ") or "nothing"
-    fix = "give the bytes of an .onnx file"
+    fix = "use the bytes of an .onnx file"
     try:
         model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf raises a different class for each way of being wrong
+    except Exception as error:  # protobuf raises a different class for each kind of invalid input
         raise NotOnnx(
-            f"model: {len(data)} bytes starting with {start} cannot be read as ONNX; {fix}"
+            f"model: {len(data)} bytes starting with {start} cannot be read as ONNX: {fix}"
         ) from error
     if not model.graph.node or not model.opset_import:  # protobuf reads some random bytes as an empty model
-        raise NotOnnx(f"model: {len(data)} bytes starting with {start} hold no ONNX graph; {fix}")
+        raise NotOnnx(f"model: {len(data)} bytes starting with {start} contain no ONNX graph: {fix}")
     return model
 
 
 def reads(node: NodeProto) -> Iterator[str]:
-    """Names a node reads, those included that the graphs inside If, Loop and Scan take from around them."""
+    """Names that a node reads, including those that subgraphs of If, Loop and Scan take from outside."""
     yield from (name for name in node.input if name)
     for body in bodies(node):
         inner = {i.name for i in (*body.input, *body.initializer)}
@@ -38,13 +38,13 @@ def reads(node: NodeProto) -> Iterator[str]:
 
 
 def draws(model: ModelProto, node: NodeProto) -> bool:
-    """Whether a node draws at random, itself or in the functions that it calls."""
+    """Whether a node draws random numbers, itself or in the functions that it calls."""
     called = functions_of(model, [node])
     return any(map(is_random, everywhere([node, *(n for f in called for n in f.node)])))
 
 
 def functions_of(model: ModelProto, nodes: Iterable[NodeProto]) -> list[onnx.FunctionProto]:
-    """The model's own functions that nodes call, and those that these call, in the file's order."""
+    """The model's functions that nodes call, directly or indirectly, in the file's order."""
     known = {(f.domain, f.name, f.overload): f for f in model.functions}
     called: set[tuple[str, str, str]] = set()
     todo = list(everywhere(nodes))

@@ -1,4 +1,4 @@
-"""Every tensor's datatype and shape, with the batch and other open dimensions as -1."""
+"""Datatype and shape of every tensor, with the batch and other open dimensions as -1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Known:
     """A tensor and its dimensions, the open ones by name.
 
     batched: whether its first dimension is proven to be the batch. in_items: whether it consists of items of
-    one size, one for each of the batch, by the file's word at least.
+    one size, one for each of the batch, at least by the file's declaration.
     """
 
     tensor: Tensor
@@ -39,7 +39,7 @@ class Known:
 
     @property
     def item_bytes(self) -> int | None:
-        """Of one item, or of the whole where nothing is open; None where that is not known."""
+        """Bytes of one item, or of the whole tensor if nothing is open; None if unknown."""
         numbers = [size for size in self.dimensions if isinstance(size, int)]
         if self.tensor.datatype == "BYTES" or len(numbers) < len(self.dimensions) - self.in_items:
             return None
@@ -49,7 +49,7 @@ class Known:
 def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
     """What is known of every tensor that has a datatype and a rank.
 
-    Where inference knows nothing, the file's own word counts for sizes, not for which dimensions are alike.
+    If inference finds nothing, the file's declaration is used for sizes, but not for equality of dimensions.
     """
     given = {v.name: v for v in model.graph.input if v.name in inputs}
     open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
@@ -77,27 +77,27 @@ def open_sizes(value: ValueInfoProto) -> list[str]:
 
 
 def value_info(tensor: Tensor, dimensions: Sequence[Size]) -> ValueInfoProto:
-    """A tensor as a graph's input or output; `dimensions` are its own or those of what it encodes."""
+    """A tensor as a graph's input or output; `dimensions` are its own or those of the tensor it encodes."""
     shape = [named if size < 0 else size for size, named in zip(tensor.shape, dimensions, strict=False)]
     return onnx.helper.make_tensor_value_info(tensor.name, NUMBERS[tensor.datatype], shape)
 
 
 def check_input(value: ValueInfoProto) -> None:
-    """BadRequest for an input whose rank or datatype cannot be served."""
+    """Raises BadRequest for an input whose rank or datatype cannot be served."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in DATATYPES:
         kind = value.type.WhichOneof("value") or "nothing"
         what = f"datatype {tensor.elem_type}" if kind == "tensor_type" else f"type {kind}"
-        raise BadRequest(f"model: input {value.name} has {what}, which is not served here")
+        raise BadRequest(f"model: input {value.name} has {what}, which is not supported")
     if not tensor.HasField("shape"):
         raise BadRequest(
-            f"model: the shape of input {value.name} is not given; export it with fixed dimensions"
+            f"model: the shape of input {value.name} is missing: export it with fixed dimensions"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Every tensor's datatype and shape as inferred with names for open dimensions, and with numbers."""
+    """Inferred datatype and shape of every tensor, with symbols for open dimensions and with numbers."""
 
     symbolic: _Shapes
     sampled: Sequence[tuple[DimensionSizes, _Shapes]]
@@ -110,7 +110,7 @@ class _Seen:
 
     @property
     def tensors(self) -> dict[str, str]:
-        """The datatypes by tensor."""
+        """Datatypes by tensor."""
         shapes = (self.symbolic, *(shapes for _, shapes in self.sampled))
         return {name: datatype for found in shapes for name, (datatype, _) in found.items()}
 
@@ -133,7 +133,7 @@ def _known(
 
 
 def _follows(seen: Sequence[tuple[DimensionSizes, Inferred | None]], open_: OpenDimensions) -> bool:
-    """Whether the first dimension is the batch where all inputs have one size of it."""
+    """Whether the first dimension is the batch if all inputs have batches of one size."""
     ones, *same_results = open_.same_results()
     sizes = [(sample, shape[0] if shape else None) for sample, shape in seen]
     return bool(open_.batches) and all(
@@ -144,13 +144,13 @@ def _follows(seen: Sequence[tuple[DimensionSizes, Inferred | None]], open_: Open
 
 
 def _is_news(value: ValueInfoProto, known: Mapping[str, str]) -> bool:
-    """Whether a tensor is declared of which nothing is known by inference."""
+    """Whether a tensor is declared of which inference found nothing."""
     tensor = value.type.tensor_type
     return value.name not in known and tensor.elem_type in DATATYPES and tensor.HasField("shape")
 
 
 def _dimensions(shape: TensorShapeProto) -> list[Size | None]:
-    """As onnxruntime reads them: a number below 0 says nothing, and 0 is a size."""
+    """Dimensions as onnxruntime reads them: a negative number is unknown, and 0 is a size."""
     return [
         d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or None
         for d in shape.dim
@@ -158,9 +158,9 @@ def _dimensions(shape: TensorShapeProto) -> list[Size | None]:
 
 
 def _without_weights(model: ModelProto) -> ModelProto:
-    """The model with its large initializers as inputs: inference needs their shapes only.
+    """The model with its large initializers as inputs, because inference needs only their shapes.
 
-    What is declared of inner tensors and outputs is left out: inference would keep it, right or wrong.
+    Declarations of inner tensors and outputs are removed: inference would keep them, right or wrong.
     """
     light = ModelProto(ir_version=max(model.ir_version, MIN_IR))
     light.opset_import.extend(model.opset_import)
@@ -187,7 +187,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
 
 
 def _shapes(light: ModelProto, open_: OpenDimensions, sample: DimensionSizes) -> _Shapes:
-    """Every tensor's shape with the sizes of a sample, and with names where it has none."""
+    """Shapes of all tensors with the sizes of a sample, and with symbols where it has none."""
     sized = ModelProto()
     sized.CopyFrom(light)
     for value in (*sized.graph.input, *sized.graph.value_info):
@@ -202,7 +202,7 @@ def _shapes(light: ModelProto, open_: OpenDimensions, sample: DimensionSizes) ->
     try:
         inferred = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError):
-        return {}  # then what the file declares has to do
+        return {}  # the file's declarations are used instead
     return dict(_read((*inferred.input, *inferred.value_info)))
 
 

@@ -1,4 +1,4 @@
-"""Who makes and who reads each tensor of a graph, and what lies between two sets of them."""
+"""Producers and readers of each tensor of a graph, and the operators between two sets of tensors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edge_runtime.slicing.reading import draws, reads
 
 
 class Structure:
-    """The operators of a graph by number, in their topological order, and the tensors between them.
+    """The operators of a graph by index in topological order, and the tensors between them.
 
-    A tensor is live when it depends on an input or on a draw at random; the others are constants, of which
-    every slice may have a copy.
+    A tensor is live if it depends on an input or on a random draw; the others are constants, which every
+    slice can contain.
     """
 
     def __init__(self, model: ModelProto, inputs: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class Structure:
                 self.live.update(self.outputs[i])
 
     def before(self, outputs: Iterable[str]) -> list[int]:
-        """The live operators that `outputs` are made by, in order."""
+        """The live operators that compute `outputs`, in order."""
         found: set[int] = set()
         todo = list(outputs)
         while todo:
@@ -41,7 +41,7 @@ class Structure:
         return sorted(i for i in found if i in self.draws or not self.live.isdisjoint(self.reads[i]))
 
     def between(self, given: Collection[str], outputs: Iterable[str]) -> tuple[set[int], set[str]]:
-        """Operators that make `outputs` from what is given and constants, and the inputs that they miss."""
+        """Operators that compute `outputs` from `given` and constants, and the inputs that are missing."""
         found: set[int] = set()
         missing: set[str] = set()
         todo = [name for name in outputs if name not in given]
@@ -57,7 +57,7 @@ class Structure:
         return found, missing
 
     def way_around(self, given: Collection[str], outputs: Iterable[str]) -> list[str]:
-        """Tensors from an input to one of `outputs` that avoid what is given; empty when there is no way."""
+        """Tensors from an input to one of `outputs` that bypass `given`; empty if there is no such path."""
         onward = {name: "" for name in outputs if name not in given}
         todo = deque(onward)
         while todo:
@@ -77,8 +77,8 @@ class Structure:
     def separators(self, output: str, most: int) -> Iterator[tuple[str, ...]]:
         """Sets of at most `most` tensors that separate the inputs from an output, in order; the inputs first.
 
-        A set of tensors made before an operator and read at or after it is such a set; one tensor alone
-        separates exactly when it is such a set, so one sweep finds all of those.
+        The tensors computed before an operator and read at or after it are such a set. A single tensor
+        separates exactly if it is such a set, so one sweep finds all of them.
         """
         operators = self.before([output])
         last_use = {name: position for position, i in enumerate(operators) for name in self.reads[i]}

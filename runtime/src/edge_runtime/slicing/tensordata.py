@@ -1,6 +1,6 @@
-"""Where a model keeps its tensors' data, and how data outside the file is let in.
+"""Locates the data of a model's tensors, and admits external data.
 
-A file's digest says nothing about data beside it, so such data is taken only when the file itself names its
+A file's digest does not cover external data, so such data is accepted only if the file itself names its
 digest: the metadata `edge.data` is a JSON object from each location to its `sha256:...`. The model's digest
 then pins everything.
 """
@@ -22,7 +22,7 @@ from edge_runtime.errors import BadRequest, DigestMismatch
 DATA_KEY: Final = "edge.data"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
-# The bytes of a digest.
+# The form of a digest.
 Fetch = Callable[[str], bytes]
 
 
@@ -32,21 +32,21 @@ def digest_of(data: bytes | memoryview) -> str:
 
 
 def checked_location(location: str) -> str:
-    """The location itself; BadRequest for one that does not stay in its model's folder."""
+    """Returns the location. Raises BadRequest for one that leaves the model's folder."""
     parts = PurePosixPath(location).parts
     bad = not parts or location.startswith("/") or any(p in ("..", ".") for p in parts)
     if bad or "\\" in location or "\0" in location or re.match(r"[A-Za-z]:", location):
         raise BadRequest(
-            f"model: its data is said to lie in {shown(location)}, which is not a path inside the model's "
-            f"folder; write segments divided by /, without . and .."
+            f"model: the location of its data, {shown(location)}, is not a path inside the model's "
+            f"folder: write segments divided by /, without . and .."
         )
     return location
 
 
 def pins(model: ModelProto) -> dict[str, str]:
-    """Digests of the files that hold a model's data, by location; empty when all lies in the model's file.
+    """Digests of the files with a model's external data, by location; empty without external data.
 
-    Raises BadRequest for data outside the file that is not pinned, or lies where it must not.
+    Raises BadRequest for external data that is not pinned, or has an invalid location.
     """
     outside = [tensor for tensor in tensors(model) if is_outside(tensor)]
     if not outside:
@@ -59,7 +59,7 @@ def pins(model: ModelProto) -> dict[str, str]:
         if digest is None:
             raise BadRequest(
                 f'model: initializer "{tensor.name}" keeps its data outside the file, in {location}, and the '
-                f"metadata {DATA_KEY} does not say its digest; save the model as one file, or pin the data "
+                f"metadata {DATA_KEY} has no digest for it: save the model as one file, or pin the data "
                 f"with python -m edge_runtime.slicing.pinning MODEL"
             )
         found[location] = digest
@@ -67,18 +67,17 @@ def pins(model: ModelProto) -> dict[str, str]:
 
 
 def take_in(model: ModelProto, fetch: Fetch | None) -> None:
-    """Moves data from outside into the model; `fetch` gives the bytes of a digest.
+    """Moves external data into the model; `fetch` returns the bytes of a digest.
 
-    Raises BadRequest for data that is not pinned, leaves the folder or is too short, DigestMismatch for bytes
-    that are not those that were pinned.
+    Raises BadRequest for data that is not pinned, leaves the folder or is too short, and DigestMismatch for
+    bytes that do not have the pinned digest.
     """
     found = pins(model)
     if not found:
         return
     if fetch is None:
         raise BadRequest(
-            f"model: its data lies outside the file, in {', '.join(sorted(found))}; "
-            f"save the model as one file"
+            f"model: its data is outside the file, in {', '.join(sorted(found))}: save the model as one file"
         )
     files: dict[str, bytes] = {}
     for tensor in tensors(model):
@@ -90,7 +89,7 @@ def take_in(model: ModelProto, fetch: Fetch | None) -> None:
 
 
 def pinned(model: ModelProto, folder: Path) -> ModelProto:
-    """A copy of a model that names the digest of every file in `folder` that holds data of its."""
+    """A copy of a model with the digest of every file in `folder` that contains its data."""
     copy = ModelProto()
     copy.CopyFrom(model)
     places = {_entries(t).get("location", "") for t in tensors(copy) if is_outside(t)}
@@ -103,24 +102,24 @@ def pinned(model: ModelProto, folder: Path) -> ModelProto:
 
 
 def inside(folder: Path, location: str) -> Path:
-    """The file at a location; BadRequest when it, or a link on the way to it, leaves the folder."""
+    """The file at a location. Raises BadRequest if it, or a link on its path, leaves the folder."""
     home = folder.resolve()
     path = (home / checked_location(location)).resolve()
     if not path.is_relative_to(home):
         raise BadRequest(
-            f"model: its data is said to lie in {shown(location)}, which is a link out of the model's "
-            f"folder; put the file itself there"
+            f"model: the location of its data, {shown(location)}, is a link out of the model's "
+            f"folder: put the file itself there"
         )
     return path
 
 
 def is_outside(tensor: TensorProto) -> bool:
-    """Whether a tensor's data lies in another file."""
+    """Whether a tensor's data is in another file."""
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every constant of a model: initializers and attributes, those of inner graphs and functions too."""
+    """Every constant of a model: initializers and attributes, including those of subgraphs and functions."""
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_nodes(function.node)
@@ -158,7 +157,7 @@ def _said(model: ModelProto) -> Mapping[str, str]:
     if not isinstance(said, dict) or not all(
         isinstance(d, str) and _DIGEST.fullmatch(d) for d in said.values()
     ):
-        raise BadRequest(f"model: the metadata {DATA_KEY} is {text[:100]}; write {{location: sha256:...}}")
+        raise BadRequest(f"model: the metadata {DATA_KEY} is {text[:100]}: write {{location: sha256:...}}")
     return said
 
 
@@ -169,7 +168,7 @@ def _entries(tensor: TensorProto) -> dict[str, str]:
 def _checked(data: bytes, location: str, digest: str) -> bytes:
     found = digest_of(data)
     if found != digest:
-        raise DigestMismatch(f"model: {location} is {found}, the file says {digest}; export the model again")
+        raise DigestMismatch(f"model: {location} is {found}, but the file declares {digest}: export it again")
     return data
 
 
@@ -180,12 +179,12 @@ def _fill(tensor: TensorProto, data: bytes) -> None:
         length = int(entries.get("length", str(len(data) - start)))
     except ValueError as error:
         raise BadRequest(
-            f'model: initializer "{tensor.name}" has an offset or length that is no number ({error})'
+            f'model: initializer "{tensor.name}" has an offset or length that is not a number ({error})'
         ) from error
     if start < 0 or length < 0 or start + length > len(data):
         raise BadRequest(
-            f'model: initializer "{tensor.name}" lies at bytes {start} to {start + length} of '
-            f"{entries['location']}, which has {len(data)}; export the model again"
+            f'model: initializer "{tensor.name}" is at bytes {start} to {start + length} of '
+            f"{entries['location']}, which has {len(data)}: export the model again"
         )
     tensor.raw_data = data[start : start + length]
     tensor.data_location = TensorProto.DEFAULT

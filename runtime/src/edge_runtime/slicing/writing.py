@@ -1,4 +1,4 @@
-"""A slice as a model of its own."""
+"""Writes a slice as a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OPSET: Final = 17
 
 @dataclass(frozen=True, slots=True)
 class SliceParts:
-    """What a slice consists of: operators by number, the tensors at its ends and their codecs."""
+    """The parts of a slice: operators by index, the tensors at its ends and their codecs."""
 
     operators: tuple[int, ...]
     inputs: tuple[Tensor, ...]
@@ -30,16 +30,16 @@ class SliceParts:
     encode: str
 
     def decoded(self) -> list[Tensor]:
-        """Inputs that arrive encoded and are needed as they were."""
+        """Inputs that arrive encoded and must be decoded."""
         return [t for t in self.inputs if is_encoded(t, self.decode)]
 
     def encoded(self) -> list[Tensor]:
-        """Outputs that leave encoded, those left out that arrive so and are passed on."""
+        """Outputs that must be encoded; without those that arrive encoded and are forwarded."""
         through = self.inputs if self.decode == self.encode else ()
         return [t for t in self.outputs if is_encoded(t, self.encode) and t not in through]
 
     def has_codec(self) -> bool:
-        """Whether the slice encodes or decodes anything that it does not only pass on."""
+        """Whether the slice encodes or decodes any tensor, as opposed to forwarding it."""
         same = self.decode == self.encode and set(self.inputs) == set(self.outputs)
         return not same and bool(self.decoded() or self.encoded())
 
@@ -53,9 +53,9 @@ def write(
 ) -> bytes:
     """The bytes of a slice: operators in their order, and the constants among the `needed` tensors.
 
-    Open dimensions of its ends have one name where they are `known` to be one and the same: onnxruntime
-    takes a name at its word, and fails when two tensors of one name differ.
-    Raises BadRequest when the opset lacks a codec's operators, TooLarge beyond protobuf's limit.
+    Open dimensions of its ends share a name only if they are `known` to be equal: onnxruntime trusts names,
+    and fails if two dimensions of one name differ. Raises BadRequest if the opset lacks a codec's operators,
+    and TooLarge beyond protobuf's limit.
     """
     source = model.graph
     sliced = ModelProto(ir_version=max(model.ir_version, MIN_IR), producer_name="edge-runtime")
@@ -80,7 +80,7 @@ def write(
         made: bytes = sliced.SerializeToString(deterministic=True)
     except ValueError as error:
         raise TooLarge(
-            f"a slice of {len(own)} operators is beyond 2 GiB ({error}); cut it smaller"
+            f"a slice of {len(own)} operators is larger than 2 GiB ({error}): cut it smaller"
         ) from error
     return made
 

@@ -1,1 +1,1 @@
-"""The model store: files by name, blobs by digest, and the slices that are cut from them."""
+"""The model store: files by name, blobs by digest, and the slices cut from them."""

@@ -14,7 +14,7 @@ _LONGEST: Final = 2048
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FILE: Final = "write file:///<path on the model store's disk>, with %25 for %"
 _HOST: Final = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\.?")
-# Sent as it is; what is not among it (spaces, other than ASCII) cannot be in a request's first line.
+# Sent unchanged; other characters (spaces, non-ASCII) cannot be in a request line.
 _SENT: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -52,7 +52,7 @@ def stored(uri: str, said: str) -> str:
     """Returns the name of a file of the store."""
     rest = uri.partition(":")[2]
     if not rest.startswith("//") or rest == "//":
-        raise BadRequest(f"{said} names no file; write store://<path>")
+        raise BadRequest(f"{said} has no file name: write store://<path>")
     return rest[2:]
 
 
@@ -61,10 +61,10 @@ def on_disk(uri: str, said: str) -> str:
     rest = uri.partition(":")[2]
     host, mark, path = rest[2:].partition("/") if rest.startswith("//") else ("", rest[:1], rest[1:])
     if host.lower() not in ("", "localhost"):
-        raise BadRequest(f'{said} names a file of the host "{host}"; {_FILE}')
+        raise BadRequest(f'{said} has the host "{host}": {_FILE}')
     found = unquote(path, errors="strict") if _decodes(path) else ""
     if mark != "/" or not found or _CONTROL.search(found):
-        raise BadRequest(f"{said} names no file; {_FILE}")
+        raise BadRequest(f"{said} has no file name: {_FILE}")
     return f"/{found}"
 
 
@@ -81,32 +81,34 @@ def url(uri: str, said: str) -> str:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise BadRequest(f"{said} is not a URL ({error}); write http://<host>:<port>/<path>") from error
+        raise BadRequest(f"{said} is not a URL ({error}): write http://<host>:<port>/<path>") from error
     if uri[len(parts.scheme) : len(parts.scheme) + 3] != "://" or not host:
-        raise BadRequest(f"{said} names no host; write {parts.scheme}://<host>/<path>")
+        raise BadRequest(f"{said} has no host: write {parts.scheme}://<host>/<path>")
     if port == 0:
-        raise BadRequest(f"{said} has port 0; write one from 1 to 65535, or none")
+        raise BadRequest(f"{said} has port 0: write one from 1 to 65535, or none")
     if "[" in parts.netloc.rpartition("@")[2]:
         _check_literal(host, said)
     elif not _HOST.fullmatch(host):
-        raise BadRequest(f"{said} names a host of other than letters, digits, hyphens and dots{_ascii(host)}")
+        raise BadRequest(
+            f"{said} has a host with invalid characters: use letters, digits, - and .{_ascii(host)}"
+        )
     return quote(uri.partition("#")[0], safe=_SENT)
 
 
 def _check_literal(host: str, said: str) -> None:
     if "%" in host:
         raise BadRequest(
-            f"{said} names an interface behind its address, which means nothing on another machine; write an "
+            f"{said} has an address with an interface, which is only valid on one machine: write an "
             f"address without %"
         )
     try:
         ipaddress.IPv6Address(host)
     except ValueError as error:
-        raise BadRequest(f"{said} has no IPv6 address in its brackets; write e.g. [fd00::1]") from error
+        raise BadRequest(f"{said} has an invalid IPv6 address: write e.g. [fd00::1]") from error
 
 
 def _ascii(host: str) -> str:
     try:
-        return f"; write it as {host.encode('idna').decode()}"
+        return f", as in {host.encode('idna').decode()}"
     except UnicodeError:
         return ""

@@ -1,4 +1,4 @@
-"""The model store's HTTP face."""
+"""The HTTP API of the model store."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     TooSlow: 408,
     **STATUS,
 }
-# Headers of a PUT that ask for something else than to store its body.
+# Headers of a PUT that change the meaning of its body.
 _NOT_WHOLE: Final = {
     b"content-range": "send the whole file",
-    b"content-encoding": "send the file as it is to be stored",
+    b"content-encoding": "send the file without encoding",
     **dict.fromkeys(
         (b"if-match", b"if-none-match", b"if-unmodified-since"),
-        "send it without, and what is there is replaced",
+        "send it without; an existing file is replaced",
     ),
 }
 
 
 class StoreApp:
-    """A bare ASGI application over a folder."""
+    """A plain ASGI application over a folder."""
 
     def __init__(self, root: Path, limit: int) -> None:
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs)
 
     def close(self) -> None:
-        """Breaks off what is being measured."""
+        """Ends the current measurement."""
         self._catalogue.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,15 +71,15 @@ class StoreApp:
             await refuse(send, error)
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await _say(send, 507, StorageError.__name__, f"the store's disk refused: {error.strerror}")
+            await _say(send, 507, StorageError.__name__, f"the store's disk failed: {error.strerror}")
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await _say(send, 500, "Failed", "the store failed on this request; its log says why")
+            await _say(send, 500, "Failed", "internal error: see the store's log")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         parts = path.split("/")[1:]
-        if parts[:2] == ["v1", "files"]:  # its name may hold slashes
+        if parts[:2] == ["v1", "files"]:  # the name can contain slashes
             parts = path.split("/", 3)[1:]
         match [method, *parts]:
             case ["GET", "v1", "health", "ready" | "live"]:
@@ -122,9 +122,7 @@ class StoreApp:
             case ["GET", "v1", "profiles", digest, name]:
                 await respond(send, 200, self._catalogue.profile(digest, name))
             case _:
-                raise NotFound(
-                    f"{method} {path}: no such resource; see docs/model-store.md for those there are"
-                )
+                raise NotFound(f"{method} {path}: no such resource: see docs/model-store.md")
 
     async def _receive(
         self, target: Path | None, digest: str | None, scope: Scope, receive: Receive, send: Send
@@ -150,26 +148,26 @@ class StoreApp:
 
 
 def _announced(scope: Scope) -> int | None:
-    """Bytes of the body, where its head says."""
+    """Content length of the body, if given."""
     return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
 
 
 def _check_whole(scope: Scope) -> None:
-    """BadRequest for a PUT whose body is not, as it is and in every case, what is to be stored."""
+    """Raises BadRequest for a PUT whose body is not exactly the content to store."""
     headers = dict(scope["headers"])
     for name, fix in _NOT_WHOLE.items():
         if name in headers and headers[name].lower() != b"identity":
             value = shown(headers[name].decode("latin-1"))
-            raise BadRequest(f"{name.decode()}: {value} is not followed here; {fix}")
+            raise BadRequest(f"{name.decode()}: {value} is not supported: {fix}")
     if b"content-length" not in headers and b"transfer-encoding" not in headers:
-        raise BadRequest("body: there is none; send the file, or content-length: 0 to store an empty one")
+        raise BadRequest("body: missing: send the file, or content-length: 0 to store an empty one")
 
 
 async def _sink(receive: Receive, send: Send) -> None:
-    """Swallows a probe: the time from its first to its last byte is the link's, whatever the sender was
-    doing.
+    """Reads and discards a probe. The time from its first to its last byte is the link's, independent of the
+    sender.
 
-    `first` is how many bytes the first reading held, which no time was measured for.
+    `first` is the number of bytes in the first read, for which no time was measured.
     """
     size, opening, first, last = 0, 0, 0.0, 0.0
     async for chunk in chunks(receive):
@@ -181,7 +179,7 @@ async def _sink(receive: Receive, send: Send) -> None:
 
 
 async def refuse(send: Send, error: EdgeError) -> None:
-    """Answers with an error's status, reason and sentence."""
+    """Responds with an error's status, reason and message."""
     await _say(send, _STATUS.get(type(error), 400), error.reason, str(error))
 
 

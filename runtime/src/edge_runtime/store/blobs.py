@@ -1,4 +1,4 @@
-"""Bytes on disk: named files and content-addressed blobs, written beside and moved into place."""
+"""Files by name and blobs by digest on disk, written atomically by a temporary file and a rename."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ABANDONED: Final = 86_400.0
 _LONGEST_PART: Final = 255
 _LONGEST_NAME: Final = 1024
-# Also what stands for bytes that were no UTF-8: two different names would be one.
+# Includes the replacement for bytes that are not UTF-8: two different names would become one.
 _UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was written: its digest and its size in bytes."""
+    """Digest and size in bytes of what was written."""
 
     digest: str
     size: int
 
 
 def check_digest(text: object, field: str = "digest") -> str:
-    """The digest itself; BadRequest when it is none."""
+    """Returns the digest. Raises BadRequest if it is not one."""
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
-        raise BadRequest(f"{field}: {shown(text)} is not a digest; write sha256: and 64 hexadecimal digits")
+        raise BadRequest(f"{field}: {shown(text)} is not a digest: write sha256: and 64 hexadecimal digits")
     return text
 
 
 class Incoming:
-    """Bytes on their way in: counted, hashed, and on disk only under a name of their own."""
+    """Bytes that are being received: counted, hashed, and in a temporary file."""
 
     def __init__(self, file: IO[bytes], limit: int) -> None:
         self._file, self._limit, self._hash, self.size = file, limit, hashlib.sha256(), 0
@@ -52,18 +52,18 @@ class Incoming:
         return f"sha256:{self._hash.hexdigest()}"
 
     def write(self, chunk: bytes) -> None:
-        """Appends; TooLarge when the limit is passed."""
+        """Appends bytes. Raises TooLarge above the limit."""
         self.size += len(chunk)
         if self.size > self._limit:
             raise TooLarge(
-                f"body: more than {self._limit} bytes; raise --max-bytes of the store or send less"
+                f"body: larger than {self._limit} bytes: raise --max-bytes of the store or send less"
             )
         self._hash.update(chunk)
         self._file.write(chunk)
 
 
 class Blobs:
-    """A folder of blobs by digest and of files by path, bounded per item."""
+    """A folder of blobs by digest and of files by path, with a size limit per item."""
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
@@ -72,54 +72,54 @@ class Blobs:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Removes what a store that was killed had begun to receive; a day is longer than any transfer."""
+        """Removes temporary files of a killed store that are older than a day, longer than any transfer."""
         for path in (self.root / "incoming").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()
 
     def blob_path(self, digest: str) -> Path:
-        """Where a blob lies or would lie."""
+        """Path of a blob, whether it exists or not."""
         return self.root / "blobs" / check_digest(digest).removeprefix("sha256:")
 
     def file_path(self, name: str) -> Path:
-        """Where a named file lies or would lie; BadRequest for a name that no file can have, or that leaves
-        the folder.
+        """Path of a named file, whether it exists or not. Raises BadRequest for an invalid name, or one that
+        leaves the folder.
         """
         parts = name.split("/")
         if _UNNAMEABLE.search(name) or any(part in ("", ".", "..") for part in parts):
             raise BadRequest(
-                f"path: {shown(name)} is not a file name; write segments divided by /, none of them empty, . "
+                f"path: {shown(name)} is not a file name: write segments divided by /, none of them empty, . "
                 f"or .., in UTF-8 and without control characters"
             )
         if max(len(part.encode()) for part in parts) > _LONGEST_PART or len(name.encode()) > _LONGEST_NAME:
             raise BadRequest(
-                f"path: {shown(name)} is too long for a file name; write at most {_LONGEST_PART} bytes "
-                f"between two / and {_LONGEST_NAME} in all"
+                f"path: {shown(name)} is too long for a file name: write at most {_LONGEST_PART} bytes "
+                f"between two / and {_LONGEST_NAME} in total"
             )
         home = self.root / "files"
         path = home / Path(*parts)
         if not path.resolve().is_relative_to(home.resolve()):
-            raise BadRequest(f"path: {shown(name)} is a link out of the store's folder; PUT the file itself")
+            raise BadRequest(f"path: {shown(name)} is a link out of the store's folder: PUT the file itself")
         return path
 
     def read_blob(self, digest: str) -> bytes:
-        """The bytes of a blob, checked; NotFound, or DigestMismatch when the disk changed them."""
+        """Returns a blob after checking its digest. Raises NotFound, or DigestMismatch if it was damaged."""
         path = self.blob_path(digest)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise NotFound(f"digest: no blob {digest} in this store; PUT it or its model first") from None
+            raise NotFound(f"digest: no blob {digest} in this store: PUT it or its model first") from None
         found = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if found != digest:
             path.unlink(missing_ok=True)
             raise DigestMismatch(
-                f"digest: the stored bytes of {digest} are {found}; they were removed, store them again"
+                f"digest: the stored bytes of {digest} are {found}: they were removed, store them again"
             )
         return data
 
     def check_blob(self, digest: str) -> int:
-        """The size of a blob whose bytes are as they were; else as `read_blob`, which removes it."""
+        """Returns the size of an undamaged blob. Raises like `read_blob`, which removes a damaged one."""
         path = self.blob_path(digest)
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest:
@@ -127,10 +127,10 @@ class Blobs:
         return len(self.read_blob(digest))
 
     def read_file(self, name: str) -> bytes:
-        """The bytes of a named file; NotFound when there is none."""
+        """Returns the bytes of a named file. Raises NotFound."""
         path = self.file_path(name)
         if not path.is_file():
-            raise NotFound(f'path: no file "{name}" in this store; PUT /v1/files/{name} first')
+            raise NotFound(f'path: no file "{name}" in this store: PUT /v1/files/{name} first')
         return path.read_bytes()
 
     @contextlib.contextmanager
@@ -141,11 +141,11 @@ class Blobs:
         field: str = "digest",
         size: int | None = None,
     ) -> Iterator[Incoming]:
-        """Collects bytes, then moves them to `target` (a blob's own place when None); nothing is left on
-        failure.
+        """Collects bytes, then moves them to `target` (by default the blob's own path). Leaves nothing behind
+        on failure.
 
-        DigestMismatch when `digest` is given and the bytes have another; BadRequest when there are more or
-        less than `size`.
+        Raises DigestMismatch if `digest` is given and differs, and BadRequest if the number of bytes is not
+        `size`.
         """
         handle, name = tempfile.mkstemp(dir=self.root / "incoming")
         try:
@@ -155,11 +155,13 @@ class Blobs:
                 file.flush()
                 os.fsync(file.fileno())
             if size is not None and incoming.size != size:
-                raise BadRequest(f"body: {incoming.size} bytes came, {size} were announced; send it again")
+                raise BadRequest(
+                    f"body: {incoming.size} bytes instead of the announced {size}: send it again"
+                )
             if digest is not None and incoming.digest != digest:
                 raise DigestMismatch(
-                    f"{field}: {digest} was asked for, "
-                    f"the {incoming.size} bytes that came are {incoming.digest}; "
+                    f"{field}: expected {digest}, but "
+                    f"the {incoming.size} bytes received have {incoming.digest}: "
                     f"correct the digest or the source"
                 )
             final = target or self.blob_path(incoming.digest)
@@ -169,7 +171,7 @@ class Blobs:
                 _settle(final.parent)
             except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
                 raise BadRequest(
-                    f"path: {final.relative_to(self.root)} is taken by a file or a folder; use another"
+                    f"path: {final.relative_to(self.root)} is used by a file or a folder: use another"
                 ) from error
         finally:
             Path(name).unlink(missing_ok=True)
@@ -182,7 +184,7 @@ class Blobs:
 
 
 def _settle(folder: Path) -> None:
-    """Has the disk keep a folder's new entry, so that what was acknowledged outlives a power cut."""
+    """Flushes a folder's new entry to disk, so that an acknowledged write survives a power failure."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

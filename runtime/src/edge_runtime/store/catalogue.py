@@ -1,6 +1,4 @@
-"""What the store knows of its models: metadata, slices and device profiles. Blocking: call it off the event
-loop.
-"""
+"""The store's models: metadata, slices and device profiles. Blocking: call it off the event loop."""
 
 from __future__ import annotations
 
@@ -24,37 +22,37 @@ from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.sources import fetch, fetch_data
 
-# Of what is kept about a slice: another number makes it again.
+# Version of the metadata of a slice: slices of another version are cut again.
 _FORM: Final = 2
 
 _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class Catalogue:
-    """Models, slices and profiles over a folder of blobs; parsed graphs are kept for a few models."""
+    """Models, slices and profiles over a folder of blobs; caches the parsed graphs of a few models."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        # One parse at a time: a model is many times its file in memory.
+        # One parse at a time: it takes many times the file's size in memory.
         self._lock = threading.Lock()
-        self._complete: set[str] = set()  # models whose data outside their file was fetched, too
+        self._complete: set[str] = set()  # models whose external data was fetched, too
         self._graph = lru_cache(maxsize=4)(self._read_graph)
         self._measurements = CodecMeasurements(blobs, self._locked_graph)
 
     def close(self) -> None:
-        """Breaks off what is being measured."""
+        """Ends the current measurement."""
         self._measurements.close()
 
     def _read_graph(self, digest: str) -> Graph:
         return Graph(self._blobs.read_blob(digest), self._blobs.read_blob)
 
     def add_model(self, request: Json) -> dict[str, Any]:
-        """The ModelCard of `{"storageUri", "digest"?, "exits"?}`, fetched when it is not here yet."""
+        """Adds `{"storageUri", "digest"?, "exits"?}`, fetched if necessary. Returns the model's metadata."""
         uri = _text(request, "storageUri")
         digest = request.get("digest")
         exits = request.get("exits")
         if exits is not None and not isinstance(exits, list):
-            raise BadRequest(f"exits: {shown(exits)} is not a list; write [{{name, output, accuracy}}, …]")
+            raise BadRequest(f"exits: {shown(exits)} is not a list: write [{{name, output, accuracy}}, …]")
         stored = fetch(uri, None if digest is None else check_digest(digest, "model.digest"), self._blobs)
         if stored.digest not in self._complete:
             fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs)
@@ -65,12 +63,12 @@ class Catalogue:
         return metadata
 
     def model(self, digest: str) -> dict[str, Any]:
-        """The metadata of a model by digest, with every exit that anyone asked for: what must be profiled."""
+        """Metadata of a model by digest, with every requested exit, all of which are profiled."""
         path = self._metadata_path(digest)
         known = _parsed(path)
         if known is None:
             raise NotFound(
-                f"digest: no model {digest} in this store; POST /v1/models with its storageUri first"
+                f"digest: no model {digest} in this store: POST /v1/models with its storageUri first"
             )
         return known
 
@@ -80,7 +78,7 @@ class Catalogue:
             return layer_graph(self._graph(check_digest(digest, "model")))
 
     def _remember(self, metadata: dict[str, Any]) -> None:
-        """Services that name different exits of one file share its profile, so their exits are joined."""
+        """Stores metadata. Joins exits, because services with different exits of a file share its profile."""
         path = self._metadata_path(metadata["digest"])
         known = _parsed(path) or {"exits": [], "segments": []}
         named = {(e["name"], e["output"]) for e in metadata["exits"]}
@@ -92,9 +90,9 @@ class Catalogue:
         return self._blobs.root / "models" / f"{check_digest(digest).removeprefix('sha256:')}.json"
 
     def add_slice(self, request: Json) -> dict[str, Any]:
-        """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?}`, cut when it is not here yet.
+        """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?}`, cut if necessary.
 
-        `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs leave.
+        `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs are sent.
         """
         digest = check_digest(_text(request, "model"), "model")
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
@@ -127,7 +125,7 @@ class Catalogue:
             return self._graph(digest)
 
     def _is_whole(self, known: dict[str, Any]) -> bool:
-        """Whether the disk still has a slice as it was cut; what it changed is removed, and cut again."""
+        """Whether a cut slice is undamaged on disk; a damaged one is removed and cut again."""
         try:
             self._blobs.check_blob(known["digest"])
         except (NotFound, DigestMismatch, KeyError, BadRequest):
@@ -135,7 +133,7 @@ class Catalogue:
         return True
 
     def put_profile(self, model: str, device_class: str, profile: Json) -> dict[str, Any]:
-        """Keeps a DeviceProfile; BadRequest when it is of another model or class, or lacks its lists."""
+        """Stores a DeviceProfile. Raises BadRequest if its model, class or lists are wrong."""
         path = self._profile_path(model, device_class)
         found = profile if isinstance(profile, dict) else {}
         said = (found.get("model"), found.get("deviceClass"))
@@ -148,25 +146,25 @@ class Catalogue:
         return {"digest": stored.digest, "size": stored.size}
 
     def profile(self, model: str, device_class: str) -> bytes:
-        """A kept DeviceProfile as JSON; NotFound before it was measured."""
+        """A stored DeviceProfile as JSON. Raises NotFound before it is measured."""
         path = self._profile_path(model, device_class)
         if not path.is_file():
             raise NotFound(
-                f"no profile of {model} on class {device_class}; run edge-runtime profile-device there"
+                f"no profile of {model} on class {device_class}: run edge-runtime profile-device there"
             )
         return path.read_bytes()
 
     def _profile_path(self, model: str, device_class: str) -> Path:
         if not _CLASS.fullmatch(device_class):
             raise BadRequest(
-                f"deviceClass: {shown(device_class)} is not a label value; write letters, digits, - _ ."
+                f"deviceClass: {shown(device_class)} is not a label value: write letters, digits, - _ ."
             )
         folder = check_digest(model, "model").removeprefix("sha256:")
         return self._blobs.root / "profiles" / folder / f"{device_class}.json"
 
 
 def _parsed(path: Path) -> dict[str, Any] | None:
-    """A document of the store's own; None when there is none, or the disk changed it: it is made again."""
+    """A document of the store; None if it is missing or damaged, so that it is rebuilt."""
     try:
         found = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -177,12 +175,12 @@ def _parsed(path: Path) -> dict[str, Any] | None:
 def _text(request: Json, field: str) -> str:
     value = request.get(field) if isinstance(request, dict) else None
     if not isinstance(value, str) or not value:
-        raise BadRequest(f"{field}: {shown(value)} is not text; send a JSON object with {field}")
+        raise BadRequest(f"{field}: {shown(value)} is not a string: send a JSON object with {field}")
     return value
 
 
 def _names(request: Json, field: str) -> Sequence[str]:
     value = request.get(field)
     if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
-        raise BadRequest(f"{field}: {shown(value)} is not a list of tensor names; write at least one")
+        raise BadRequest(f"{field}: {shown(value)} is not a list of tensor names: write at least one")
     return value

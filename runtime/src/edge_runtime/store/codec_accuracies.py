@@ -1,4 +1,4 @@
-"""What each codec does to the answers of a model that is cut: measured on labelled samples, not assumed."""
+"""Accuracy of a cut model with each codec, measured on labeled samples."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, 
 from edge_runtime.tensors import Array
 
 _BATCH: Final = 8
-"""Samples that run at a time: larger batches take more memory and are hardly faster."""
+"""Samples in a batch: larger batches take more memory and are hardly faster."""
 _HELD: Final = 32 << 20
-"""Bytes of activations at a cut that are kept for all codecs; beyond it, each codec computes them again."""
+"""Bytes of activations at a cut that are kept for all codecs; above, each codec computes them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodecAccuracy:
-    """An exit's answers with the model cut and one codec on the hop.
+    """An exit's result with the model cut and one codec on the hop.
 
     cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples that are
     right by the metric of the labels. agreement: the share answered as by the whole model in fp32. error: the
@@ -40,7 +40,7 @@ class CodecAccuracy:
     error: float
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The result as JSON."""
         return {
             "exit": self.exit,
             "cut": list(self.cut),
@@ -54,14 +54,14 @@ class CodecAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A codec that a cut cannot carry, and why not."""
+    """A codec that a cut cannot carry, and why."""
 
     cut: tuple[str, ...]
     codec: str
     why: str
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The refusal as JSON."""
         return {"cut": list(self.cut), "codec": self.codec, "why": self.why}
 
 
@@ -76,7 +76,7 @@ def measure_codecs(
     enough: Callable[[], bool] = lambda: False,
     refused: Callable[[Refusal], object] = lambda _: None,
 ) -> tuple[CodecAccuracy, ...]:
-    """The accuracy of every exit, cut and codec over labelled samples.
+    """Measures the accuracy of every exit, cut and codec on labeled samples.
 
     exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of one
     of the accuracy metrics. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
@@ -115,7 +115,7 @@ class _Cut:
     def measured(
         self, codecs: Sequence[str], refused: Callable[[Refusal], object]
     ) -> Iterator[CodecAccuracy]:
-        """Whatever a cut does to onnxruntime, it is no reason to know nothing of the others."""
+        """Measures each cut; an error of one cut does not affect the others."""
         graph, cut = self.graph, self.tensors
         tensors = [graph.tensor(name) for name in cut]
         codecs = [c for c in codecs if c == FP32 or any(is_encoded(tensor, c) for tensor in tensors)]
@@ -137,7 +137,7 @@ class _Cut:
                 yield from self._compared(codec, answers)
 
     def _held(self, maker: Session | None) -> Callable[[], Iterable[Mapping[str, Array]]]:
-        """What gives the cut's values batch by batch, however many samples there are."""
+        """A function that returns the cut's values batch by batch, for any number of samples."""
         names = maker.outputs if maker is not None else ()
         if len(self.labels) * sum(self.graph.tensor(t.name).item_bytes() for t in names) > _HELD:
             return lambda: self._batches(maker)
@@ -155,7 +155,7 @@ class _Cut:
         plain: Session,
         batches: Callable[[], Iterable[Mapping[str, Array]]],
     ) -> Mapping[str, Array]:
-        """The exits' outputs with this codec on the hop; BadRequest when the cut cannot carry it."""
+        """The exits' outputs with this codec on the hop. Raises BadRequest if the cut cannot carry it."""
         graph, cut = self.graph, self.tensors
         tensors = [graph.tensor(name) for name in cut]
         if codec == FP32:
@@ -196,7 +196,7 @@ def _compared(
 
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """A session's outputs by name for any number of samples; one by one unless it keeps rows apart."""
+    """A session's outputs by name for any number of samples; one by one unless it keeps rows separate."""
     given = {t.name: feeds[t.name] for t in session.inputs}
     size = 1 if session.proven.alone else _BATCH
     return _joined(session, (run_named(session, portion) for portion in _portions(given, size)))
@@ -219,12 +219,12 @@ def _why(error: Exception) -> str:
 
 def _check(graph: Graph, samples: Mapping[str, Array], labels: Array) -> None:
     if set(samples) != set(graph.inputs):
-        raise BadRequest(f"samples: they are for {sorted(samples)}, the model's inputs are {graph.inputs}")
+        raise BadRequest(f"samples: given for {sorted(samples)}, but the model's inputs are {graph.inputs}")
     for name, values in samples.items():
         tensor = graph.tensor(name)
         if not len(labels) or len(values) != len(labels) or not tensor.fits(values.shape):
             raise BadRequest(
-                f"samples: {name} is {list(values.shape)} for {len(labels)} labels; the model takes {tensor}"
+                f"samples: {name} is {list(values.shape)} for {len(labels)} labels: the model takes {tensor}"
             )
         if tensor.shape[:1] != (-1,):
-            raise BadRequest(f"samples: input {name} has a fixed batch; export the model with an open one")
+            raise BadRequest(f"samples: input {name} has a fixed batch: export the model with an open one")

@@ -1,4 +1,4 @@
-"""Whether a cut can carry a codec: its slices run at several batch sizes, and held to what they must give."""
+"""Checks whether a cut can carry a codec: runs its slices at several batch sizes and compares the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_runtime.slicing.graphs import Graph
 from edge_runtime.tensors import Array, Tensor
 
 _SIZES: Final = (1, 2, 3, 4)
-# Of the range. What onnxruntime itself rounds in a quantized model hangs on what follows.
+# Relative to the range. The rounding of onnxruntime in a quantized model depends on what follows.
 _CLOSE: Final = 0.05
 
 
@@ -38,9 +38,9 @@ def check_values(tensors: Sequence[Tensor], codec: str, values: Mapping[str, Arr
 
 @dataclass(frozen=True, slots=True)
 class CutSlices:
-    """The slices on both sides of a cut, loaded: with a codec, and as they are without.
+    """The loaded slices on both sides of a cut, with a codec and without.
 
-    maker: gives the tensors of the cut that are no inputs of the model; None where there are none.
+    maker: computes the tensors of the cut that are not inputs of the model; None if there are none.
     """
 
     head: Session
@@ -49,10 +49,10 @@ class CutSlices:
     plain: Session
 
     def check(self, cut: Sequence[Tensor], codec: str, samples: Mapping[str, Array]) -> None:
-        """BadRequest when they do not give, at some batch size, what they give without the codec.
+        """Raises BadRequest if the results with the codec differ too much at any batch size.
 
-        samples: of every input. The head may be off by no more than a few steps, the tail by no more than
-        that or than the codec itself costs there. Raises what sessions raise.
+        samples: of every input. The head may differ by at most a few steps, the tail by at most that or the
+        error of the codec itself. Raises errors of sessions.
         """
         start = 0
         for size in _SIZES:
@@ -69,8 +69,8 @@ class CutSlices:
                 off = difference(arrived[tensor.name], before[tensor.name])
                 if not off <= _CLOSE:
                     raise BadRequest(
-                        f"at batch {size} {tensor.name} comes out of the head off by {off:.3g} of its range "
-                        f"in {codec}"
+                        f"at batch {size} {tensor.name} differs after the head by {off:.3g} of its range in "
+                        f"{codec}"
                     )
         answers, wanted, exact = (
             run_named(self.tail, sent),
@@ -81,12 +81,12 @@ class CutSlices:
             off = difference(answer, wanted[output])
             if not off <= max(_CLOSE, difference(wanted[output], exact[output])):
                 raise BadRequest(
-                    f"at batch {size} {output} is off by {off:.3g} of its range behind the decoder of {codec}"
+                    f"at batch {size} {output} differs after the decoder of {codec} by {off:.3g} of its range"
                 )
 
 
 def run_named(session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
-    """A session's outputs by name, for values of which some may be of other sessions."""
+    """A session's outputs by name; `values` can contain inputs of other sessions."""
     results = session.run({t.name: values[t.name] for t in session.inputs})
     return {t.name: result for t, result in zip(session.outputs, results, strict=True)}
 
@@ -94,13 +94,13 @@ def run_named(session: Session, values: Mapping[str, Array]) -> dict[str, Array]
 def slice_session(
     graph: Graph, start: Sequence[str], end: Sequence[str], *, decode: str = FP32, encode: str = FP32
 ) -> Session:
-    """A slice as it is served."""
+    """A slice as in production."""
     data = graph.slice(start, end, decode=decode, encode=encode)
     return Session(data, *graph.contract(start, end, decode=decode, encode=encode))
 
 
 def difference(found: Array, right: Array) -> float:
-    """The greatest one as a share of the range; infinite where there is no telling."""
+    """The largest difference relative to the range; infinite if the arrays cannot be compared."""
     if found.shape != right.shape:
         return float("inf")
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Accuracies of codecs, measured once for a model and its validation data, and kept."""
+"""Measures accuracies of codecs once for a model and its validation data, and stores them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from edge_runtime.trials.child_process import Child, Ended
 from edge_runtime.trials.verdicts import Bounds, Engine, judged, out_of_memory
 
 BUDGET: Final = 120.0
-"""Seconds after which no further cut is begun."""
-_MORE: Final = 60.0  # seconds beside twice the budget, for loading and for the cut that was begun last
+"""Seconds after which no further cut is started."""
+_MORE: Final = 60.0  # seconds in addition to twice the budget, for loading and for the last cut
 _WAIT: Final = 2.0
 
 
 class CodecMeasurements:
-    """One measurement at a time; who asks meanwhile is told that it is not complete yet."""
+    """One measurement at a time; other requests for it receive an incomplete response."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class CodecMeasurements:
         budget: float = BUDGET,
         memory: Memory | None = None,
     ) -> None:
-        """graph: gives a model by its digest."""
+        """graph: returns a model by its digest."""
         self._blobs, self._graph, self._budget = blobs, graph, budget
         self._memory = memory or Memory(cgroup_limit())
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="measuring")
@@ -53,15 +53,15 @@ class CodecMeasurements:
         """`{"complete", "samples", "measured": [...], "refused": [...], "confidences": [...]}` of
         `{"model", "exits"?, "validation"}`.
 
-        validation: `{"storageUri", "digest"?}`. Begins to measure and waits a moment; where that is not
-        enough `complete` is false and nothing is told yet. Raises ModelError, StorageError, BadRequest.
+        validation: `{"storageUri", "digest"?}`. Starts the measurement and waits briefly; if that is not
+        enough, `complete` is false and there are no results yet. Raises ModelError, StorageError, BadRequest.
         """
         if not isinstance(request, dict) or not isinstance(request.get("validation"), dict):
-            raise BadRequest("validation: missing; write {storageUri, digest?} of an .npz file")
+            raise BadRequest("validation: missing: write {storageUri, digest?} of an .npz file")
         source = request["validation"]
         uri, digest = source.get("storageUri"), source.get("digest")
         if not isinstance(uri, str) or not uri:
-            raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string; write store://<path>")
+            raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string: write store://<path>")
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, self._blobs, "validation")
@@ -102,7 +102,7 @@ class CodecMeasurements:
         return found
 
     def close(self) -> None:
-        """Breaks off what is being measured; it is measured again when somebody asks for it again."""
+        """Ends the current measurement; it restarts with the next request for it."""
         self._closed = True
         self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -113,7 +113,7 @@ class CodecMeasurements:
             return self._running[key]
 
     def _measure(self, order: Order) -> dict[str, Any]:
-        """In a process of its own, which may crash, hang and take what memory is left here."""
+        """Measures in a separate process, which can crash, hang or use up the memory that is left."""
         bounds = Bounds(2 * order.budget + _MORE, self._memory.room())
         child = Child(MODULE, lambda: self._closed, idle=False)
         try:

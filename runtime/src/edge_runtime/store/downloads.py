@@ -1,4 +1,4 @@
-"""Reads what is behind an http or https address, asked exactly as it was written. Blocking."""
+"""Downloads from an http or https URL, which is requested exactly as written. Blocking."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edge_runtime.errors import NotFound, Refused, Unreachable
 _CHUNK: Final = 1 << 20
 _TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _AGAIN: Final = frozenset((408, 425, 429))
-"""Refusals that say: later."""
+"""Statuses that mean: retry later."""
 
 
 def download(url: str, write: Callable[[bytes], None], said: str) -> None:
-    """Hands each part of what the server answers to `write`.
+    """Passes each part of the response's body to `write`.
 
-    NotFound, Refused (it will not answer this) or Unreachable (it did not, this time), each beginning with
-    `said`; what `write` raises.
+    Raises NotFound, Refused (the server denies access) or Unreachable (it failed this time), with messages
+    that begin with `said`, and errors of `write`.
     """
     asyncio.run(_download(url, write, said))
 
@@ -35,7 +35,7 @@ async def _download(url: str, write: Callable[[bytes], None], said: str) -> None
 
 async def _parts(url: str, said: str) -> AsyncGenerator[bytes, None]:
     try:
-        # Neither the address nor that of a redirection is written again: a signature is over its very bytes.
+        # Neither the URL nor that of a redirect is normalized: a signature covers its exact bytes.
         session = aiohttp.ClientSession(
             timeout=_TIMES, requote_redirect_url=False, headers={"accept-encoding": "identity"}
         )
@@ -50,11 +50,13 @@ async def _parts(url: str, said: str) -> AsyncGenerator[bytes, None]:
 def _check(answer: aiohttp.ClientResponse, said: str) -> None:
     status = f"HTTP {answer.status} {answer.reason or ''}".rstrip()
     if answer.status in (404, 410):
-        raise NotFound(f"{said} is not there: the server answers {status}")
+        raise NotFound(f"{said} does not exist: the server returned {status}")
     if 400 <= answer.status < 500 and answer.status not in _AGAIN:
-        raise Refused(f"{said} is refused: the server answers {status}; check the address and what signs it")
+        raise Refused(
+            f"{said} was refused: the server returned {status}: check the address and its signature"
+        )
     if answer.status != 200:
-        raise Unreachable(f"{said} cannot be read: the server answers {status}")
+        raise Unreachable(f"{said} cannot be read: the server returned {status}")
 
 
 def _cause(error: Exception) -> str:
@@ -63,8 +65,8 @@ def _cause(error: Exception) -> str:
             why = error.os_error.strerror or str(error.os_error)
             return f"no connection to {error.host} port {error.port}: {why}"
         case aiohttp.ClientPayloadError():
-            return "the server broke off before all of it had come"
+            return "the server closed the connection before the end of the file"
         case TimeoutError():
-            return "the server did not answer in time"
+            return "the server timed out"
         case _:
             return str(error)[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What codecs do to a model, measured in a process of its own: a model that ends it ends no store."""
+"""Measures codecs in a separate process, so that a model that crashes it does not crash the store."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from edge_runtime.trials.child_server import ReportStage, serve
 MODULE: Final = "edge_runtime.store.measuring_process"
 _MOST_SAMPLES: Final = 1000
 _TRIAL: Final = 16
-_PASSES: Final = 20  # of the whole model that should fit into the budget
+_PASSES: Final = 20  # runs of the whole model that should fit into the budget
 _DOUBT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be measured: digests of a model and of its validation data in a folder of blobs.
+    """What to measure: digests of a model and of its validation data in a folder of blobs.
 
-    limit: bytes that the data may have unpacked. budget: seconds after which no further cut is begun.
+    limit: maximum bytes of the unpacked data. budget: seconds after which no further cut is started.
     """
 
     blobs: str
@@ -46,12 +46,12 @@ class Order:
     budget: float
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The order as JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Order:
-        """From its document."""
+        """Reads its JSON document."""
         fields = {name: document[name] for name in cls.__dataclass_fields__}
         return cls(**fields | {"exits": tuple(DeclaredExit(**entry) for entry in document["exits"])})
 
@@ -66,13 +66,13 @@ class _Task:
 
 
 def main() -> None:
-    """Answers one order on standard input."""
+    """Executes one order from standard input."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     serve(answer, int(sys.argv[1]))
 
 
 def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str, Any]:
-    """What was found, or why nothing was: `reason` and `message`."""
+    """The results, or the cause of failure: `reason` and `message`."""
     try:
         stage("reading the model")
         task = _read(Order.of(request))
@@ -80,9 +80,9 @@ def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str
         return {"found": _measure(task)}
     except EdgeError as error:
         return {"reason": error.reason, "message": str(error)}
-    except MemoryError:  # which the parent knows the bound of
+    except MemoryError:  # the parent knows the limit
         raise
-    except Exception as error:  # whatever a model does to onnxruntime
+    except Exception as error:  # unexpected errors of a model
         return {
             "reason": BadRequest.__name__,
             "message": f"validation: the codecs cannot be measured: {error!r}",
@@ -128,7 +128,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
 
 
 def _affordable(task: _Task, clock: Callable[[], float]) -> int:
-    """How many samples the whole model can take several times within the budget; no fewer than LEAST."""
+    """Number of samples that the whole model can process several times within the budget; at least LEAST."""
     feeds = {task.graph.input: task.inputs[:_TRIAL]}
     session = _whole(task)
     session.run(feeds)
@@ -139,7 +139,7 @@ def _affordable(task: _Task, clock: Callable[[], float]) -> int:
 
 
 def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
-    """BadRequest when the model is so far from what is said of its last exit that the data must be wrong."""
+    """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
     last = task.exits[-1]
     answers = in_batches(_whole(task), {task.graph.input: inputs})[last.output]
     metric = metric_of(labels, len(inputs))
@@ -159,7 +159,7 @@ def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
 
 
 def _possible(graph: Graph, codec: str) -> bool:
-    """Whether the model's opset has what a codec is made of."""
+    """Whether the model's opset has the operators of a codec."""
     opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     try:
         check_opset(codec, opset)

@@ -1,4 +1,4 @@
-"""The model store as a server: HTTP, or TLS with a plain port for health."""
+"""Serves the model store over HTTP, or over TLS with a plain port for health."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 def store_server(
     app: App, host: str, port: int, certificates: Certificates | None = None, health_port: int | None = None
 ) -> HttpServer:
-    """A server that is bound and not started; CannotListen where an address cannot be had.
+    """A server that is bound and not started. Raises CannotListen with the address that is not available.
 
-    certificates: with them the port speaks TLS and nothing else. health_port: where health is told without.
+    certificates: if given, the port requires TLS. health_port: port for health without TLS.
     """
     host = usable(host)
     doors = [Door(app, listening(host, port), certificates is not None)]
@@ -30,5 +30,5 @@ def store_server(
         doors.append(Door(HealthApp(app, _HEALTH), listening(host, health_port)))
     scheme = "http" if certificates is None else "https"
     server = HttpServer(doors, refuse, certificates)
-    _log.info("the model store listens on %s://%s:%d", scheme, bracketed(host), server.ports[0])
+    _log.info("the model store is listening on %s://%s:%d", scheme, bracketed(host), server.ports[0])
     return server

@@ -14,11 +14,11 @@ from edge_runtime.store.schemes import address_of, source_of
 
 
 def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> Stored:
-    """Copies the bytes behind `uri` into the blobs, checked against `digest` where one is given.
+    """Copies the content of `uri` into the blobs, and checks it against `digest` if given.
 
-    field: what it is, in messages.
+    field: what it is, for messages.
 
-    Raises BadRequest, UnsupportedScheme, NotFound, Refused, Unreachable, DigestMismatch, TooLarge.
+    Raises BadRequest, UnsupportedScheme, NotFound, Refused, Unreachable, DigestMismatch and TooLarge.
     """
     address = address_of(uri, f"{field}.storageUri")
     if digest is not None:
@@ -28,10 +28,10 @@ def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> S
 
 
 def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
-    """Copies what a model keeps outside its file, where the file pins it by digest.
+    """Copies a model's external data, which the file must pin by digest.
 
-    It lies beside the model, at the locations that the file names. Raises as `fetch`, and BadRequest for a
-    location, or a link on the way to it, that leaves the model's folder.
+    It is next to the model, at the locations that the file names. Raises like `fetch`, and BadRequest for a
+    location, or a link on its path, that leaves the model's folder.
     """
     for location, digest in pins(parse(model)).items():
         if not blobs.blob_path(digest).is_file():

@@ -1,8 +1,8 @@
-"""Certificates in a mounted folder, and what speaks TLS with them: always with the last good ones.
+"""TLS contexts from certificates in a mounted folder; always the last valid ones.
 
-Kubernetes changes a mounted Secret by swapping a link, cert-manager renews certificates weeks before they
-end. So the files are looked at every few seconds; handshakes from then on use the new ones, connections that
-exist go on. New files that cannot be used change nothing but the log.
+Kubernetes updates a mounted Secret by replacing a symbolic link, and cert-manager renews certificates weeks
+before they expire. The files are therefore checked every few seconds. New handshakes use new certificates;
+open connections keep theirs. Invalid new files are logged and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One state of the folder. `expires` is in seconds of Unix time."""
+    """One version of the folder. `expires` is Unix time in seconds."""
 
     chain: bytes
     key: bytes
@@ -45,23 +45,26 @@ class Material:
 class Certificates:
     """tls.crt, tls.key and ca.crt of one folder.
 
-    server: for listening; callers show a certificate that ca.crt signed, or with `optional` may show none.
-    client: for calling others, whose certificates are checked by ca.crt, names included.
+    server: context for listening; clients must present a certificate signed by ca.crt, or may omit it with
+      `optional`.
+    client: context for connecting; server certificates are verified against ca.crt, including names.
     """
 
     def __init__(
         self, folder: Path, clients: Clients = "require", clock: Callable[[], float] = time.time
     ) -> None:
-        """Raises BadCertificates when there is nothing to begin with."""
+        """Raises BadCertificates if the files are not usable at the start."""
         if clients not in get_args(Clients):
-            raise BadCertificates(f'--tls-clients: "{clients}" is neither {" nor ".join(get_args(Clients))}')
+            raise BadCertificates(
+                f'--tls-clients: "{clients}" is not valid: use {" or ".join(get_args(Clients))}'
+            )
         self.folder, self.clients, self._clock = folder, clients, clock
         self._seen = _stamp(folder)
         self._refused: _Stamp | None = None
         self.current = _load(folder, clients)
         if self.current.expires <= clock():
             _log.warning(
-                "%s: it ended on %s, so peers will refuse it: renew it, or set this machine's clock",
+                "%s: expired on %s, so peers will reject it: renew it, or set this machine's clock",
                 folder / _CHAIN,
                 _day(self.current.expires),
             )
@@ -69,31 +72,30 @@ class Certificates:
         self.client = _following(ssl.PROTOCOL_TLS_CLIENT, lambda: self.current.client)
 
     def look(self) -> bool:
-        """Takes over what changed in the folder, if it is good; whether it did."""
+        """Loads changed files if they are valid. Returns whether it did."""
         stamp = _stamp(self.folder)
         if stamp in (self._seen, self._refused):
             return False
         try:
             found = _load(self.folder, self.clients)
-            if _stamp(self.folder) != stamp:  # it changes at this very moment: the next look tells more
+            if _stamp(self.folder) != stamp:  # changed while it was read: wait for the next check
                 return False
             if found.expires <= min(self._clock(), self.current.expires):
                 raise BadCertificates(
-                    f"{self.folder / _CHAIN}: it ended on {_day(found.expires)}; put a certificate there "
-                    "that is valid"
+                    f"{self.folder / _CHAIN}: expired on {_day(found.expires)}: mount a valid certificate"
                 )
         except BadCertificates as error:
             if _stamp(self.folder) != stamp:
                 return False
             self._refused = stamp
-            _log.error("%s. The certificate until %s stays in use", error, _day(self.current.expires))
+            _log.error("%s; still using the certificate valid until %s", error, _day(self.current.expires))
             return False
         self.current, self._seen, self._refused = found, stamp, None
-        _log.info("%s: new certificates until %s are in use", self.folder, _day(found.expires))
+        _log.info("%s: using new certificates valid until %s", self.folder, _day(found.expires))
         return True
 
     async def watch(self, every: float = _EVERY) -> None:
-        """Looks again and again; runs until cancelled."""
+        """Checks the files periodically. Runs until cancelled."""
         while True:
             await asyncio.sleep(every)
             with contextlib.suppress(OSError):
@@ -101,9 +103,9 @@ class Certificates:
 
 
 class _Following(ssl.SSLContext):
-    """A context whose connections each begin with the one that is current then.
+    """A context that hands each new connection to the current context.
 
-    Changing one in place would keep the authorities that it knew before, and its sessions.
+    Changing a context in place would keep its old authorities and sessions.
     """
 
     current: Callable[[], ssl.SSLContext]
@@ -133,13 +135,13 @@ def _load(folder: Path, clients: Clients) -> Material:
             parts[name] = (folder / name).read_bytes()
         except OSError as error:
             raise BadCertificates(
-                f"{folder / name}: it cannot be read ({error.strerror or error}); mount a Secret with "
+                f"{folder / name}: cannot be read ({error.strerror or error}): mount a Secret with "
                 f"{_CHAIN}, {_KEY} and {_AUTHORITY}"
             ) from error
     try:
         expires = not_after(parts[_CHAIN].decode("latin-1"))
     except ValueError as error:
-        raise BadCertificates(f"{folder / _CHAIN}: {error}; write the certificate there in PEM") from error
+        raise BadCertificates(f"{folder / _CHAIN}: {error}: mount a certificate in PEM") from error
     server, client = (ssl.SSLContext(p) for p in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT))
     server.verify_mode = ssl.CERT_OPTIONAL if clients == "optional" else ssl.CERT_REQUIRED
     server.set_alpn_protocols(["http/1.1"])
@@ -149,21 +151,21 @@ def _load(folder: Path, clients: Clients) -> Material:
             context.load_verify_locations(cadata=parts[_AUTHORITY].decode("latin-1"))
         except (ssl.SSLError, ValueError) as error:
             raise BadCertificates(
-                f"{folder / _AUTHORITY}: it holds no certificate of an authority ({_said(error)}); "
-                "write there in PEM the one that signs the stages' certificates"
+                f"{folder / _AUTHORITY}: no certificate of an authority ({_said(error)}): "
+                "mount in PEM the one that signs the stages' certificates"
             ) from error
         try:
             context.load_cert_chain(folder / _CHAIN, folder / _KEY, password=lambda: "")
         except (ssl.SSLError, OSError, ValueError) as error:
             raise BadCertificates(
-                f"{folder / _KEY}: it is not the key of {_CHAIN} ({_said(error)}); "
-                "put the two there that belong together, the key without a password"
+                f"{folder / _KEY}: does not match {_CHAIN} ({_said(error)}): "
+                "mount a matching pair, the key without a password"
             ) from error
     return Material(parts[_CHAIN], parts[_KEY], parts[_AUTHORITY], server, client, expires)
 
 
 def _stamp(folder: Path) -> _Stamp:
-    """What differs when a file was written or a link above it swapped."""
+    """Changes whenever a file is written or a link above it is replaced."""
     found: list[tuple[int, int, int, int] | None] = []
     for name in (_CHAIN, _KEY, _AUTHORITY):
         try:

@@ -1,4 +1,4 @@
-"""When a certificate ends: the one field of X.509 that the standard library does not tell of one's own."""
+"""Expiry of a certificate, which the standard library does not expose for one's own certificate."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def not_after(pem: str) -> float:
-    """Unix time at which the first certificate in `pem` ends; ValueError for what is none (RFC 5280, 4.1)."""
+    """Unix time at which the first certificate in `pem` expires. Raises ValueError (RFC 5280, 4.1)."""
     begin, end = pem.find(_BEGIN), pem.find(_END)
     if begin < 0 or end < begin:
-        raise ValueError("it holds no certificate in PEM")
+        raise ValueError("no certificate in PEM")
     try:
         return _not_after(ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_END)]))
     except (IndexError, ValueError) as error:
-        raise ValueError("its first certificate is damaged") from error
+        raise ValueError("the first certificate is damaged") from error
 
 
 def _not_after(der: bytes) -> float:
     _, body, _ = _element(der, 0)
     _, fields, _ = _element(body, 0)
     tag, _, at = _element(fields, 0)
-    # version (when there is one), serial number, signature, issuer, then the validity
+    # version (optional), serial number, signature, issuer, then the validity
     for _ in range(3 if tag == _VERSION else 2):
         _, _, at = _element(fields, at)
     tag, validity, _ = _element(fields, at)
     if tag != _SEQUENCE:
-        raise ValueError(f"a validity is expected, not {tag:#x}")
+        raise ValueError(f"expected a validity, found tag {tag:#x}")
     _, _, at = _element(validity, 0)
     tag, text, _ = _element(validity, at)
     digits = text.decode("ascii")
@@ -43,12 +43,12 @@ def _not_after(der: bytes) -> float:
 
 
 def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
-    """Tag and contents of the DER element at `at`, and where the next one begins."""
+    """Tag and contents of the DER element at `at`, and the position of the next."""
     tag, length, at = data[at], data[at + 1], at + 2
     if length & 0x80:
         count = length & 0x7F
         length = int.from_bytes(data[at : at + count], "big")
         at += count
     if at + length > len(data):
-        raise ValueError("it ends too early")
+        raise ValueError("truncated")
     return tag, data[at : at + length], at + length

@@ -22,7 +22,7 @@ _LONG_MEMBER: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """A caller's place in a trace: ids in hexadecimal, flags as a number, and both headers to send on."""
+    """A client's position in a trace: hexadecimal ids, numeric flags, and both headers to forward."""
 
     trace_id: str
     span_id: str
@@ -31,13 +31,13 @@ class TraceContext:
     state: str
 
     def lines(self) -> str:
-        """The headers as they came."""
+        """The headers, unchanged."""
         state = f"tracestate: {self.state}\r\n" if self.state else ""
         return f"traceparent: {self.parent}\r\n{state}"
 
 
 def parse(parents: Iterable[str], states: Iterable[str] = ()) -> TraceContext | None:
-    """What the headers of these values say; None for none, for more than one parent and for a wrong one."""
+    """Parses the values of the headers; None without a valid traceparent, or with several."""
     given = list(parents)
     match = _PARENT.fullmatch(given[0].strip(" \t")) if len(given) == 1 else None
     if match is None:
@@ -51,7 +51,7 @@ def parse(parents: Iterable[str], states: Iterable[str] = ()) -> TraceContext | 
 
 
 def parse_state(text: str) -> str:
-    """A tracestate as it is sent on: nothing if it is wrong, without its least if it is too long."""
+    """A tracestate to forward: empty if it is invalid, shortened if it is too long."""
     members = [stripped for member in text.split(",") if (stripped := member.strip(" \t"))]
     keys = {match[1] for member in members if (match := _MEMBER.fullmatch(member))}
     if len(keys) != len(members) or len(members) > _MOST_MEMBERS:
@@ -68,7 +68,7 @@ def parse_state(text: str) -> str:
 
 
 class Trace:
-    """What a request does that a trace may tell of. This one tells nothing; `lines` go on to the next hop."""
+    """Events of a request that a trace can record. This one records nothing; `lines` go to the next hop."""
 
     __slots__ = ("lines",)
     recording = False
@@ -77,7 +77,7 @@ class Trace:
         self.lines = lines
 
     def hop(self, url: str, place: str, model: str) -> Trace:
-        """Around a hop: its `lines` are the headers to send."""
+        """Around a hop; its `lines` are the headers to send."""
         return self
 
     def __enter__(self) -> Self:
@@ -89,19 +89,19 @@ class Trace:
         return None
 
     def status(self, code: int) -> None:
-        """The status of the answer, as its transport counts."""
+        """Records the status of the response, in the transport's terms."""
 
     def answered(self, parameters: Mapping[str, str | bool | float]) -> None:
-        """How the answer came about."""
+        """Records the parameters of the response."""
 
     def ended(self, outcome: str) -> None:
-        """How the request went."""
+        """Records the outcome of the request."""
 
     def stage(self, route: str, seconds: float) -> None:
-        """A stage at this node has just ended."""
+        """Records a stage at this node that has just ended."""
 
     def hopped(self, route: str, outcome: str) -> None:
-        """A hop has just ended."""
+        """Records a hop that has just ended."""
 
 
 NOTHING: Final = Trace()
@@ -109,7 +109,7 @@ current: ContextVar[Trace] = ContextVar("trace", default=NOTHING)
 
 
 def carry(headers: Iterable[tuple[bytes | str, bytes | str]]) -> None:
-    """The request that is being read has these headers, traceparent and tracestate among them if at all."""
+    """Stores traceparent and tracestate, if any, of the request that is being read."""
     if not current.get().recording:
         context = read(headers)
         current.set(Trace(context.lines()) if context is not None else NOTHING)

@@ -1,7 +1,7 @@
-"""Spans by OpenTelemetry: one for each request, for each stage at this node and for each hop.
+"""OpenTelemetry spans: one for each request, each stage at this node and each hop.
 
-The only module that knows OpenTelemetry. What is exported leaves from a thread of its own, out of a queue
-that drops what does not fit: a collector that is away or slow costs spans and nothing else.
+The only module that imports OpenTelemetry. Spans are exported from a separate thread with a bounded queue: a
+slow or unreachable collector costs spans and nothing else.
 """
 
 from __future__ import annotations
@@ -58,28 +58,28 @@ class Spans:
 
     @classmethod
     def exporting(cls, service: str, environment: Mapping[str, str]) -> Spans:
-        """As the standard variables of OpenTelemetry say."""
+        """Configured by the standard environment variables of OpenTelemetry."""
         for name in (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal"):
             logging.getLogger(name).addFilter(Seldom())
         return cls(service, BatchSpanProcessor(OTLPSpanExporter()), environment)
 
     def request(self, name: str, caller: TraceContext | None, attributes: Attributes) -> TracedRequest:
-        """Around one request; as part of the caller's trace, or of a new one."""
+        """Span around one request, in the client's trace or a new one."""
         return TracedRequest(self, name, caller, attributes)
 
     def metrics(self) -> Metrics:
-        """The service's metrics: what they are told of becomes part of a request's trace as well."""
+        """The service's metrics, which also record events in the trace of a request."""
         return _TracedMetrics(self.service)
 
     def close(self, within: float = _CLOSE_WITHIN) -> None:
-        """Sends what is left, `within` so many seconds."""
+        """Exports the remaining spans within `within` seconds."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(within)
 
 
 class Seldom(logging.Filter):
-    """One line a minute: a collector that is away would otherwise fill the log for as long as it is."""
+    """Logs one line a minute, so that an unreachable collector does not fill the log."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, every: float = 60.0) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Seldom(logging.Filter):
 
 
 class TracedRequest(Trace):
-    """A request that has a span; the parent of what is done for it."""
+    """A request with a span, the parent of the spans of its stages and hops."""
 
     __slots__ = ("_hops", "_inside", "_spans", "span")
     recording = True
@@ -120,7 +120,7 @@ class TracedRequest(Trace):
     ) -> None:
         for hop in self._hops:
             hop.finish()
-        if kind is asyncio.CancelledError:  # other errors have a status
+        if kind is asyncio.CancelledError:  # other errors set a status
             _failed(self.span, "cancelled")
         self.span.end()
 
@@ -141,7 +141,7 @@ class TracedRequest(Trace):
         return _TracedHop(span, self._hops)
 
     def child(self, name: str, kind: SpanKind, attributes: Attributes, start_time: int | None = None) -> Span:
-        """A span below the request's."""
+        """A child span of the request's."""
         return self._spans.tracer.start_span(
             name,
             context=self._inside,
@@ -156,7 +156,7 @@ class TracedRequest(Trace):
             _failed(self.span, str(code))
 
     def grpc_status(self, code: int) -> None:
-        """The status by gRPC's numbers, of which these are the server's own faults."""
+        """Records the gRPC status; these codes are errors of the server."""
         self.span.set_attribute("rpc.grpc.status_code", code)
         if code in (2, 4, 12, 13, 14, 15):
             _failed(self.span, str(code))
@@ -179,7 +179,7 @@ class TracedRequest(Trace):
 
 
 class _TracedHop(Trace):
-    """A hop that has a span, which ends when it is known how the hop went."""
+    """A hop with a span, which ends when the outcome of the hop is known."""
 
     __slots__ = ("_end", "_hops", "_kind", "_span")
 
@@ -204,7 +204,7 @@ class _TracedHop(Trace):
         self._span.set_attribute("http.response.status_code", code)
 
     def finish(self, route: str = "", outcome: str = "") -> None:
-        """The span ends when the hop did."""
+        """Ends the span at the end time of the hop."""
         if not outcome:
             outcome = "ok" if self._kind is None else _OUTCOMES.get(self._kind, "failed")
         self._span.set_attribute("edge.outcome", outcome)

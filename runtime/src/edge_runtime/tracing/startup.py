@@ -1,4 +1,4 @@
-"""Starts OpenTelemetry where its environment variables ask for spans; otherwise none of it is imported."""
+"""Starts OpenTelemetry if its environment variables request spans; otherwise it is not imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's variables ask for spans by OTLP over HTTP; says so where they ask otherwise."""
+    """Whether OpenTelemetry's variables request spans by OTLP over HTTP. Warns about unsupported values."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -21,17 +21,19 @@ def wanted(environment: Mapping[str, str]) -> bool:
     if not any(environment.get(name, "").strip() for name in names) or exporters == "none":
         return False
     if "otlp" not in exporters.split(","):
-        _log.warning("OTEL_TRACES_EXPORTER: %s is not offered: no spans; write otlp", exporters)
+        _log.warning(
+            "OTEL_TRACES_EXPORTER: %s is not supported, so no spans are exported: use otlp", exporters
+        )
         return False
     both = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
     protocol = next((found for name in both if (found := environment.get(name, "").strip())), "")
     if protocol not in ("", "http/protobuf"):
-        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: %s is not offered: http/protobuf is used", protocol)
+        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: %s is not supported: using http/protobuf", protocol)
     return True
 
 
 def start(service: str, environment: Mapping[str, str]) -> Spans | None:
-    """What makes and exports spans, where that is asked for; a service is never held up by it."""
+    """Creates the spans if requested. Errors are logged and do not stop the service."""
     if not wanted(environment):
         return None
     try:

@@ -1,1 +1,1 @@
-"""Trials of slices and models in a separate process, before they may run in this one."""
+"""Trials of slices and models in a separate process, before they run in this one."""

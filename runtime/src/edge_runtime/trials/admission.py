@@ -36,20 +36,20 @@ from edge_runtime.trials.verdicts import (
 _log = logging.getLogger(__name__)
 
 SECONDS: Final = 60.0
-"""For which one slice may be loaded and run: by the clock, since one that only waits takes no processor, less
-what it waited for a processor."""
+"""Time limit for loading and running one slice, by the wall clock (a slice that only waits uses no processor)
+without the time it waited for a processor."""
 OWN: Final = 96 << 20
-"""Bytes that the trial process takes before it has a slice, and some for what a small one does."""
+"""Bytes that the trial process takes without a slice, and some for a small one."""
 _MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A slice, or a whole file, that is to be tried as it will be used.
+    """A slice, or a whole file, that is tried as it will be used.
 
-    source: its bytes, or the file in which they lie. size: of it in bytes. digest: by which the verdict is
-    kept; without one it is tried each time. must_fit: whether its outputs have to be what is said of them.
-    given: of the inputs that it is run on; the rest is zeros.
+    source: its bytes, or their file. size: in bytes. digest: key of the verdict; without one it is tried each
+    time. must_fit: whether its outputs must match the declared ones. given: inputs to run it on; the rest are
+    zeros.
     """
 
     what: str
@@ -63,7 +63,7 @@ class Subject:
 
 
 class Trials:
-    """One trial process at most, and what it found. `started` counts the processes."""
+    """At most one trial process, and its verdicts. `started` counts the processes."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Trials:
         self.started = 0
 
     def begin(self) -> None:
-        """What was broken off before is no matter of what is tried from here on."""
+        """Resets an earlier `break_off`, so that further trials can run."""
         self._broken_off = False
 
     def __enter__(self) -> Self:
@@ -98,16 +98,16 @@ class Trials:
         return Engine(self._version(), provider().name, self._threads, tuple(EXAMINERS))
 
     def known(self, digest: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Verdict | None:
-        """The verdict on a slice; None when it is to be tried, for the first time or again.
+        """The verdict on a slice; None if it must be tried, for the first time or again.
 
-        From any thread: one that is being tried just now has no verdict yet.
+        Callable from any thread; a slice in its trial has no verdict yet.
         """
         key = key_of(digest, inputs, outputs, self.engine)
         verdict = self._records.get(key) if key != self._trying else None
         return None if verdict is None or verdict.stale(self._clock(), self._bounds()) else verdict
 
     def admit(self, subject: Subject) -> Verdict:
-        """Returns when a subject may be used here; CannotLoad, or one of its kinds, says why it may not."""
+        """Returns the verdict if a subject can be used here. Raises CannotLoad or a subclass if not."""
         verdict = self.judge(subject)
         error = verdict.error(subject.what)
         if error is not None:
@@ -115,9 +115,9 @@ class Trials:
         return verdict
 
     def judge(self, subject: Subject) -> Verdict:
-        """The verdict, by a trial where there is none; the process waits for the next one after it.
+        """Returns the verdict, by a trial if there is none; the process then waits for the next one.
 
-        Raises NotTried when there can be no trial now, DigestMismatch when the file is not its digest's.
+        Raises NotTried if there can be no trial now, and DigestMismatch if the file does not have its digest.
         """
         key, earlier = "", None
         if subject.digest:
@@ -126,7 +126,7 @@ class Trials:
             if earlier is not None and not earlier.stale(self._clock(), self._bounds()):
                 return earlier
         if self._stopped():
-            raise NotTried(f"{subject.what} was not tried: it is not wanted any more")
+            raise NotTried(f"{subject.what}: not tried, because it is no longer needed")
         self._trying = key
         try:
             return self._judge_anew(subject, key, earlier)
@@ -135,10 +135,10 @@ class Trials:
 
     def _judge_anew(self, subject: Subject, key: str, earlier: Verdict | None) -> Verdict:
         attempts = 1 + (earlier.attempts if earlier is not None else 0)
-        if key:  # should the node go down by it, the next start does not begin with the same
+        if key:  # if the trial takes the node down, the next start does not begin with the same slice
             begun = Verdict(
                 Outcome.BROKEN_OFF,
-                "the runtime ended while it was tried; it is tried again by itself",
+                "the runtime ended during its trial: it will be retried",
                 self._clock(),
                 attempts,
             )
@@ -156,18 +156,18 @@ class Trials:
         return verdict
 
     def check_room(self, subject: Subject) -> None:
-        """CannotLoad where the trial would not fit beside what is in use; it says nothing about the slice."""
+        """Raises CannotLoad without enough memory for the trial, which says nothing about the slice."""
         self._memory.check(subject.what, subject.size)
         room, needed = self._memory.room(), OWN + PEAK * subject.size
         if needed > room:
             raise CannotLoad(
-                f"{subject.what} cannot be tried: a process of its own takes {OWN / _MIB:.0f} MiB and {PEAK} "
-                f"times the slice's {subject.size / _MIB:.0f} MiB, and {room / _MIB:.0f} MiB are free; raise "
-                f"the memory limit or plan less here"
+                f"{subject.what} cannot be tried: a separate process needs {OWN / _MIB:.0f} MiB and {PEAK} "
+                f"times the slice's {subject.size / _MIB:.0f} MiB, but {room / _MIB:.0f} MiB are free: raise "
+                f"the memory limit or run less at this node"
             )
 
     def rest(self) -> None:
-        """Ends the process, if there is one: nothing more is to be tried for now."""
+        """Ends the process, if any, because there are no further trials now."""
         child, self._child = self._child, None
         if child is not None:
             child.end()
@@ -177,7 +177,7 @@ class Trials:
         self._records.keep_only(digests)
 
     def break_off(self, for_good: bool = False) -> None:
-        """From any thread: ends what is being tried, and has the rest of it raise NotTried."""
+        """Ends the current trial and makes the remaining ones raise NotTried. Callable from any thread."""
         self._broken_off = True
         self._closed = self._closed or for_good
 
@@ -194,7 +194,7 @@ class Trials:
         fresh = self._child is None
         verdict = self._try_once(subject)
         if not fresh and verdict.outcome in (Outcome.CRASHED, Outcome.OVERRAN):
-            # What was tried before it may have left the process so: only what it does alone counts.
+            # An earlier trial may have caused this: only the result in a new process counts.
             self.rest()
             verdict = self._try_once(subject)
         return verdict
@@ -231,7 +231,7 @@ class Trials:
 
     def _read(self, subject: Subject, answer: Mapping[str, Any], bounds: Bounds, seconds: float) -> Verdict:
         if answer.get("damaged"):
-            raise DigestMismatch(f"{subject.what}: {subject.source!s} is not what its digest says")
+            raise DigestMismatch(f"{subject.what}: {subject.source!s} does not have its digest")
         refused = answer.get("refused")
         if refused is None:
             findings = answer["findings"]

@@ -1,4 +1,4 @@
-"""The trial process: loads a slice as the runtime would, runs it, and says how that went, if it still can."""
+"""The trial process: loads a slice as the runtime would, runs it, and reports the result if it survives."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MODULE: Final = "edge_runtime.trials.child"
 
 
 def main() -> None:
-    """Answers requests on standard input."""
-    # As edge_runtime.cli has it; before numpy and onnxruntime are imported.
+    """Serves requests from standard input."""
+    # As in edge_runtime.cli; before numpy and onnxruntime are imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from edge_runtime.inference.sessions import engine_version
     from edge_runtime.trials.child_server import serve
 
-    engine_version()  # loads onnxruntime's library, which is not the first slice's to pay for
+    engine_version()  # loads onnxruntime's library, so that its time does not count for the first slice
     serve(_tried, int(sys.argv[1]))
 
 
@@ -33,7 +33,7 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
     path, digest = request.get("path"), request.get("digest")
     source: bytes | Path = Path(path) if path is not None else payload
     if digest and isinstance(source, Path):
-        # Read here, so that what was tried is what the digest says whatever becomes of the file.
+        # Read here, so that the tried bytes have the digest even if the file changes.
         try:
             source = source.read_bytes()
         except OSError:
@@ -48,8 +48,8 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
         return {"findings": _examined(source, tensors[0], tensors[1], request, stage)}
     except EdgeError as error:
         return {"refused": str(error)}
-    except Exception as error:  # whatever a file of somebody else's does
-        return {"refused": f"it cannot be loaded: {error!r}"}
+    except Exception as error:  # unexpected errors of a model
+        return {"refused": f"cannot be loaded: {error!r}"}
     finally:
         _give_back()
 
@@ -67,15 +67,15 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     given = Given.of(request["given"])
     try:
         samples = make(session.inputs, session.dimensions, given)
-    except BadRequest:  # which the parent says, in words of its flags
+    except BadRequest:  # the parent reports it, with its flags
         samples = make(session.inputs, session.dimensions, NOTHING)
     stage("running it")
     try:
         for feeds in samples.feeds:
-            # The parent has a limit for all of it.
+            # The parent limits the total time.
             session.warm(feeds, limit=threading.TIMEOUT_MAX, once=True)
     except (BadTensor, ModelFailed) as error:
-        # Zeros need not be a sensible input; a lack of memory is one whatever the input.
+        # Zeros need not be a valid input; running out of memory counts for any input.
         if out_of_memory(str(error)):
             raise
     except CannotLoad:
@@ -87,7 +87,7 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
 
 
 def _give_back() -> None:
-    """So that the next slice finds as much room as this one."""
+    """Trims the heap, so that the next slice has as much memory as this one."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

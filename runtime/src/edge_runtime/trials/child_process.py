@@ -1,7 +1,7 @@
-"""The parent's side of a child process: a crash, a hang or excessive memory ends the child alone.
+"""The parent's side of a child process, which isolates crashes, hangs and excessive memory.
 
-Both sides write one JSON object a line; a request may be followed by bytes. `child_server` is the other side.
-Blocking: the child lives no longer than the thread that started it.
+Both sides write one JSON object a line; a request can be followed by bytes. `child_server` is the other side.
+Blocking: the child ends with the thread that started it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from edge_runtime.trials.verdicts import MEMORY, STOP, TIME, Bounds, End
 Document = dict[str, Any]
 
 PATIENCE: Final = 10.0
-"""How many times its seconds a child may take when it waits for a processor for most of them."""
+"""Factor on a child's time limit if it waits for a processor most of the time."""
 STARTING: Final = 120.0
-"""Seconds until a child has to be ready; on a node with a tenth of a core its imports alone take several."""
-_LOOK: Final = 0.02  # between two looks at the child's memory
+"""Seconds until a child must be ready; on a node with a tenth of a core its imports alone take several."""
+_LOOK: Final = 0.02  # seconds between two checks of the child's memory
 _WORDS: Final = 2000
 _LINE: Final = 16 << 20
 _GRACE: Final = 2.0
@@ -37,7 +37,7 @@ _NICE: Final = 5
 
 
 class Ended(Exception):  # noqa: N818 - it is what happened to the child, no error of this side
-    """The child ended before it answered."""
+    """The child ended before it responded."""
 
     def __init__(self, end: End) -> None:
         super().__init__(repr(end))
@@ -45,29 +45,29 @@ class Ended(Exception):  # noqa: N818 - it is what happened to the child, no err
 
 
 class Child:
-    """A Python process that runs `module`; `asked` counts its answers.
+    """A Python process that runs `module`; `asked` counts its responses.
 
-    stop: asked several times a second; once it says so the child is ended. idle: whether it runs only where
-    nobody else wants a processor.
+    stop: polled several times a second; the child is ended once it returns True. idle: whether it runs in the
+    idle scheduling class.
     """
 
     def __init__(self, module: str, stop: Callable[[], bool] = lambda: False, *, idle: bool = True) -> None:
-        """Raises NotTried when there can be no process, or it does not come up."""
+        """Raises NotTried if the process cannot be started or does not become ready."""
         self._stop, self._stage, self._words, self._lines = stop, "", b"", b""
         self.asked = 0
         try:
             self._process = subprocess.Popen(
-                # Without the working directory on its path: what lies there is nobody's to import.
+                # Without the working directory on its path, whose files must not be imported.
                 [sys.executable, "-P", "-m", module, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                process_group=0,  # a Ctrl-C in a terminal is for this process to answer
+                process_group=0,  # Ctrl-C in a terminal is handled by this process only
             )
         except OSError as error:
-            raise NotTried(f"there can be no process to try it in: {error}") from error
-        # Before its imports, which are most of its work: requests come first wherever processors are few.
+            raise NotTried(f"the trial process cannot be started: {error}") from error
+        # Before its imports, which are most of its work: requests take precedence if processors are few.
         with contextlib.suppress(OSError):
             if idle:
                 os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
@@ -80,9 +80,9 @@ class Child:
         except Ended as ended:
             self.end()
             if ended.end.cut == STOP:
-                raise NotTried("it was not tried: it is not wanted any more") from None
+                raise NotTried("not tried, because it is no longer needed") from None
             raise NotTried(
-                f"the process to try it in did not come up: {ended.end.words or ended.end}"
+                f"the trial process did not become ready: {ended.end.words or ended.end}"
             ) from None
 
     @property
@@ -90,7 +90,7 @@ class Child:
         return self._process.pid
 
     def ask(self, request: Mapping[str, Any], bounds: Bounds, payload: bytes | mmap = b"") -> Document:
-        """The answer; Ended when there is none. Then, and after an error of any kind, the child is gone."""
+        """Returns the response. Raises Ended without one; after any error the child has ended."""
         head = {**request, "size": len(payload), "seconds": bounds.seconds, "room": bounds.room}
         if head["room"] == float("inf"):
             head["room"] = None
@@ -105,7 +105,7 @@ class Child:
         return answer
 
     def end(self) -> None:
-        """Ends it, whatever it is doing."""
+        """Ends the child immediately."""
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait()
@@ -115,7 +115,7 @@ class Child:
                 pipe.close()
 
     def _converse(self, line: bytes, bounds: Bounds, payload: bytes | mmap = b"") -> Document:
-        """Writes and reads at once, so that neither side waits for the other; looks at time and memory."""
+        """Writes and reads concurrently, so that neither side blocks the other; checks time and memory."""
         stdin, stdout, stderr = self._pipes()
         began, waited = time.monotonic(), self._waited()
         statm = Path(f"/proc/{self.pid}/statm")
@@ -151,13 +151,13 @@ class Child:
                     part.release()
 
     def _waited(self) -> float:
-        """Seconds that its main thread was ready to run and had no processor, as far as the kernel tells."""
+        """Seconds that its main thread was ready to run without a processor, if the kernel reports it."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         return 0.0
 
     def _write(self, left: list[memoryview]) -> list[memoryview]:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # how it ended is read from the others
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # its end is detected by reading
             while left:
                 written = os.write(self._pipes()[0], left[0]) if left[0] else 0
                 left = [part for part in (left[0][written:], *left[1:]) if part]
@@ -165,7 +165,7 @@ class Child:
         return left
 
     def _hear(self, pipe: int) -> bool:
-        """Whether there may be more to hear."""
+        """Whether more output is possible."""
         with contextlib.suppress(BlockingIOError):
             heard = os.read(pipe, 1 << 16)
             self._words = (self._words + heard)[-_WORDS:]
@@ -173,7 +173,7 @@ class Child:
         return True
 
     def _read(self, pipe: int) -> Document | None:
-        """An answer, where one is complete; notes the stages on the way to it."""
+        """A response, if one is complete; records the stages before it."""
         try:
             found = os.read(pipe, 1 << 16)
         except BlockingIOError:
@@ -189,12 +189,12 @@ class Child:
         return None
 
     def _cut(self, why: str) -> Ended:
-        """What the child's end was; with `why` this side ends it."""
+        """How the child ended; with `why` this side ends it."""
         if why:
             self._process.kill()
         try:
             self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:  # its output is closed, but it lives
+        except subprocess.TimeoutExpired:  # it closed its output but still runs
             self._process.kill()
             self._process.wait()
         while self._hear_rest():

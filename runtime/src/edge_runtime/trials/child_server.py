@@ -1,4 +1,4 @@
-"""The child's side of `child_process`: confined, the first to be killed, serving one request at a time."""
+"""The child's side of `child_process`: limited, first in line for the OOM killer, one request at a time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Document = dict[str, Any]
 ReportStage = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
-_LATER: Final = 5  # seconds after which this side's clock ends what the parent's should have ended
+_LATER: Final = 5  # seconds after the parent's limit at which this side's clock ends the process
 _STACK: Final = 8 << 20
 _SPARE_STACKS: Final = 4
 
 
 def serve(answer: Callable[[Mapping[str, Any], bytes, ReportStage], Document], parent: int) -> None:
-    """Answers requests until the parent has no more, or is gone.
+    """Serves requests until the parent closes the input or ends.
 
-    `answer` gets the request, the bytes that came with it, and what tells the parent how far it is.
+    `answer` receives the request, the bytes after it, and a function that reports the stage to the parent.
     """
     _go_first(parent)
     requests = sys.stdin.buffer
-    # Native code may print; the parent reads answers only.
+    # Native code may print; the parent expects responses only.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     _say(answers, {"ready": os.getpid()})
@@ -49,18 +49,18 @@ def serve(answer: Callable[[Mapping[str, Any], bytes, ReportStage], Document], p
 
 
 def _go_first(parent: int) -> None:
-    """When the node lacks memory this process goes before others, and it goes with its parent."""
+    """Makes the kernel end this process first if memory runs out, and together with its parent."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it went before that took effect
+    if os.getppid() != parent:  # the parent ended before that took effect
         sys.exit()
 
 
 def _bound(seconds: float, room: float | None, threads: int) -> None:
-    """Time by the kernel's alarm clock, which needs no interpreter; memory by what may be written to."""
+    """Limits time by the kernel's alarm clock, which needs no interpreter, and memory by RLIMIT_DATA."""
     signal.alarm(ceil(PATIENCE * seconds) + _LATER)
     if room is None:
         return

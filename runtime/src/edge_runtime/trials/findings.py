@@ -1,8 +1,8 @@
-"""The findings of a trial about a slice that runs: a registry with one entry per finding, in order.
+"""Findings of a trial about a slice that runs: a registry with one entry per finding, in order.
 
-An examiner runs in the trial's process, so it may import and take what the runtime itself should not. What it
-returns is kept with the verdict, under its name, as JSON; one that says nothing returns None. A slice is
-tried again when the names here change: another meaning needs another name.
+An examiner runs in the trial process, so it can use imports and memory that the runtime should not. Its
+result is stored in the verdict under its name, as JSON; None is not stored. Slices are tried again if the
+names here change, so a finding with another meaning needs another name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROWS: Final = "rows"
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A slice that was loaded and has run: its session, and its file as bytes or where it lies."""
+    """A slice that was loaded and has run: its session, and its bytes or their file."""
 
     session: Session
     source: bytes | Path
@@ -34,19 +34,19 @@ class Examined:
 
 
 def _peak(_: Examined) -> Json:
-    """Bytes that the process had in memory at most, from its start: an upper bound for this slice."""
-    status = Path("/proc/self/status")  # getrusage would tell the parent's from before the exec
+    """Maximum memory of the process since its start, in bytes: an upper bound for this slice."""
+    status = Path("/proc/self/status")  # getrusage would include the parent's memory before the exec
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "")
     return None if found is None else int(found[1]) << 10
 
 
 def _seconds(examined: Examined) -> Json:
-    """What one run took here."""
+    """Seconds of one run."""
     return examined.session.seconds
 
 
 def _rows(examined: Examined) -> Json:
-    """What is proven of the graph, for which onnx is needed; see `proven`."""
+    """Properties proven by the graph, which needs onnx; see `proven`."""
     return examined.session.proven.document()
 
 
@@ -56,7 +56,7 @@ EXAMINERS: Final[Mapping[str, Callable[[Examined], Json]]] = MappingProxyType(
 
 
 def proven(findings: Mapping[str, Json]) -> ProvenProperties | None:
-    """What a trial's findings say of the slice's graph; None where they say nothing or are damaged."""
+    """Properties of the slice's graph in a trial's findings; None if they are missing or damaged."""
     found = findings.get(_ROWS)
     if not isinstance(found, dict):
         return None

@@ -17,51 +17,51 @@ from edge_runtime.trials.verdicts import Verdict, read_verdict
 _log = logging.getLogger(__name__)
 
 MOST: Final = 512
-"""Verdicts that are kept beside those of slices in use: a plan often goes back to what it had before."""
+"""Maximum verdicts on slices that are not in use: a plan often returns to earlier slices."""
 _SUFFIX: Final = ".json"
 _ABANDONED: Final = 600.0
 
 
 class Records:
-    """Verdicts by key. Without a folder, or where the disk does not take them, they last as long as this."""
+    """Verdicts by key. Without a folder, or if the disk does not take them, they are kept in memory only."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[str, Verdict] = {}
 
     def get(self, key: str) -> Verdict | None:
-        """What is known; a damaged file is nothing known."""
+        """The verdict of a key; None if it is missing or damaged."""
         known = self._known.get(key)
         if known is None and (found := self._read(key)) is not None:
             known = self._known[key] = found[1]
         return known
 
     def put(self, key: str, digest: str, verdict: Verdict) -> None:
-        """Keeps a verdict about the slice of this digest."""
+        """Stores a verdict about the slice of this digest."""
         self._known[key] = verdict
         if self._folder is not None:
             document = verdict.document() | {"digest": digest}
             try:
                 write_whole(self._path(key), orjson.dumps(document))
             except OSError as error:
-                _log.warning("a verdict is not kept on disk, so %s is tried again: %s", digest, error)
+                _log.warning("a verdict is not kept on disk, so %s will be tried again: %s", digest, error)
 
     def remove(self, key: str) -> None:
-        """Forgets a verdict."""
+        """Removes a verdict."""
         self._known.pop(key, None)
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._path(key).unlink(missing_ok=True)
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """Removes what is damaged, and of the verdicts about other slices the oldest beyond MOST."""
+        """Removes damaged verdicts, and the oldest beyond MOST of those about other slices."""
         if self._folder is None:
             return
         others: list[tuple[float, str]] = []
         for path in self._files():
-            with contextlib.suppress(OSError):  # another thread may remove what was there just now
+            with contextlib.suppress(OSError):  # another thread may have removed it
                 if path.suffix != _SUFFIX:
-                    if path.stat().st_mtime < time.time() - _ABANDONED:  # a write that was broken off
+                    if path.stat().st_mtime < time.time() - _ABANDONED:  # an interrupted write
                         path.unlink(missing_ok=True)
                     continue
                 found = self._read(path.stem)

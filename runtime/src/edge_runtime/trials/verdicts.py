@@ -1,4 +1,4 @@
-"""What a trial found, what it means for a slice, and when it is worth repeating. Pure."""
+"""The result of a trial, its meaning for a slice, and when it is repeated. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from edge_runtime.json_values import Json
 from edge_runtime.tensors import Tensor
 
 FORMAT: Final = 1
-"""Of what is written down, and of what a trial does: a new number has every slice tried again."""
+"""Version of verdicts and trials: after a change every slice is tried again."""
 _AGAIN, _AGAIN_AT_MOST = 600.0, 86_400.0
 _BROKEN_OFF_AGAIN, _BROKEN_OFF_AT_MOST = 10.0, 3600.0
 _MORE_ROOM: Final = 1.1
-# How onnxruntime, malloc, the kernel and this program say that there is no memory.
+# Messages of onnxruntime, malloc, the kernel and this program about a lack of memory.
 _OUT_OF_MEMORY: Final = (
     "bad_alloc",
     "Failed to allocate memory",
@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     HUNG = "Hung"
     OVERRAN = "Overran"
     BROKEN_OFF = "BrokenOff"
-    """It has no result: somebody else ended the process, or the node went down meanwhile."""
+    """Without a result: another process ended it, or the node went down during the trial."""
 
 
 _ERRORS: Final[Mapping[Outcome, type[EdgeError]]] = {
@@ -54,7 +54,7 @@ _ERRORS: Final[Mapping[Outcome, type[EdgeError]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What runs a slice; a verdict holds for this engine alone. `examiners` are what looks at it besides."""
+    """The versions for which a verdict is valid. `examiners` are the names of the findings."""
 
     version: str
     provider: str
@@ -64,7 +64,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one trial may take: seconds on the clock, bytes in memory."""
+    """Limits of one trial: seconds, and bytes of memory."""
 
     seconds: float
     room: float
@@ -74,9 +74,9 @@ class Bounds:
 class Verdict:
     """What is known of a slice.
 
-    said: why it may not join, as a sentence. at: when it was tried, in seconds since the epoch. attempts: how
-    often in a row without passing. bound: the seconds or bytes that were not enough. findings: what the
-    examiners say of it, by their names.
+    said: why it must not be loaded, as a message. at: time of the trial, in seconds since the epoch.
+    attempts: consecutive trials without passing. bound: the seconds or bytes that were not enough. findings:
+    results of the examiners by name.
     """
 
     outcome: Outcome
@@ -87,7 +87,7 @@ class Verdict:
     findings: Mapping[str, Json] = field(default_factory=dict)
 
     def error(self, what: str) -> EdgeError | None:
-        """Why `what` may not join; None when it may."""
+        """The error if `what` must not be loaded; None if it can be."""
         kind = _ERRORS.get(self.outcome)
         return None if kind is None else kind(f"{what}: {self.said}")
 
@@ -104,7 +104,7 @@ class Verdict:
                 more, pause = False, _pause(self.attempts, _BROKEN_OFF_AGAIN, _BROKEN_OFF_AT_MOST)
             case _:
                 return False
-        # A clock that was set back says nothing about how long it is.
+        # If the clock was set back, the elapsed time is unknown.
         return more or waited >= pause or waited < 0
 
     def document(self) -> dict[str, Any]:
@@ -122,10 +122,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a trial process ended, or was ended, before it had an answer.
+    """How a trial process ended, or was ended, before it responded.
 
-    status: as the kernel has it, negative for a signal. cut: what this side ended it for, if it did. stage:
-    what it was doing. words: the end of what it wrote to its standard error.
+    status: exit status, negative for a signal. cut: why this side ended it, if it did. stage: what it was
+    doing.
+    words: the end of its standard error.
     """
 
     status: int
@@ -138,59 +139,55 @@ TIME, MEMORY, STOP = "time", "memory", "stop"
 
 
 def judged(end: End, engine: Engine, bounds: Bounds) -> Verdict:
-    """The verdict on a slice whose trial ended so."""
+    """The verdict on a slice whose trial ended like this."""
     stage = end.stage or "starting"
     if end.cut == TIME or end.status == -signal.SIGALRM:
         return hung(stage, bounds)
     if end.cut == MEMORY or any(text in end.words for text in _OUT_OF_MEMORY):
         return overran(stage, bounds)
     if end.cut == STOP or -end.status in _FROM_OUTSIDE:
-        how = (
-            "it was not wanted any more"
-            if end.cut == STOP
-            else f"{_signal(end.status)} ended it from outside"
-        )
+        how = "it was no longer needed" if end.cut == STOP else f"{_signal(end.status)} ended it from outside"
         return Verdict(
             Outcome.BROKEN_OFF,
-            f"its trial was broken off while {stage}: {how}; it is tried again by itself, "
-            f"and if that goes on, look for a lack of memory on the node",
+            f"its trial was interrupted while {stage}: {how}: it will be retried; "
+            f"if this repeats, check the node for a lack of memory",
         )
     how = f"with {_signal(end.status)}" if end.status < 0 else f"and ended the process with {end.status}"
     words = f" ({end.words})" if end.words else ""
     return Verdict(
         Outcome.CRASHED,
-        f"onnxruntime {engine.version} crashed {how} while {stage}, in a process of its own{words}; "
-        f"change the model, or cut it elsewhere, or use another version of onnxruntime",
+        f"onnxruntime {engine.version} crashed {how} while {stage}, in a separate process{words}: "
+        f"change the model, cut it elsewhere, or use another version of onnxruntime",
     )
 
 
 def hung(stage: str, bounds: Bounds) -> Verdict:
-    """For one that did not end."""
+    """The verdict on a slice whose trial exceeded its time limit."""
     return Verdict(
         Outcome.HUNG,
-        f"its trial did not end within {bounds.seconds:g} s while {stage}; change the model if it loops for "
-        f"ever, or raise --trial-seconds if the node is that slow",
+        f"its trial did not finish within {bounds.seconds:g} s while {stage}: change the model if it never "
+        f"returns, or raise --trial-seconds if the node is slow",
         bound=bounds.seconds,
     )
 
 
 def overran(stage: str, bounds: Bounds) -> Verdict:
-    """For one that wanted more memory than there was."""
+    """The verdict on a slice whose trial exceeded the memory limit."""
     return Verdict(
         Outcome.OVERRAN,
         f"its trial needed more than the {bounds.room / (1 << 20):.0f} MiB of memory that are free while "
-        f"{stage}; raise the memory limit or plan less here",
+        f"{stage}: raise the memory limit or run less at this node",
         bound=bounds.room,
     )
 
 
 def out_of_memory(text: str) -> bool:
-    """Whether an error's text says that there was no memory."""
+    """Whether an error's message means a lack of memory."""
     return any(said in text for said in _OUT_OF_MEMORY)
 
 
 def read_verdict(document: Json) -> Verdict | None:
-    """A verdict from its JSON, whatever fields it has besides; None for what is none."""
+    """Reads a verdict from its JSON; ignores unknown fields. None if it is not one."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         return None
     said, findings = document.get("said", ""), document.get("findings", {})
@@ -210,7 +207,7 @@ def read_verdict(document: Json) -> Verdict | None:
 
 
 def key_of(digest: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], engine: Engine) -> str:
-    """By what a verdict is found again: anything that could change it makes another key."""
+    """Key of a verdict, which contains everything that can change it."""
     contract = [[tensor.document() for tensor in tensors] for tensors in (inputs, outputs)]
     parts = [FORMAT, digest, contract, engine.version, engine.provider, engine.threads, *engine.examiners]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

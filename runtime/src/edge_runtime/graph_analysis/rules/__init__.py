@@ -1,6 +1,6 @@
-"""The operators that are known to keep rows apart, and the axes on which they do.
+"""Rules of the operators that keep rows separate, and along which axes.
 
-Importing this fills the table; an operator that is missing in it keeps nothing apart.
+Importing this package fills the table; an operator without a rule is treated as mixing rows.
 """
 
 from edge_runtime.graph_analysis.rules import (

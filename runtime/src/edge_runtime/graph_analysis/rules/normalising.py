@@ -1,4 +1,4 @@
-"""Operators that look along axes: normalisations, reductions, orders and running sums."""
+"""Operators along axes: normalizations, reductions, sorting and cumulative sums."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edge_runtime.graph_analysis.values import Mixes, Value
 @rule("Hardmax", exact=True)
 @rule("LogSoftmax", "Softmax")
 def softmax(step: Step) -> Sequence[Result]:
-    """Along one axis; before version 13 along all from one on."""
+    """Along one axis; before version 13, along that axis and all after it."""
     value = step.value()
     early = step.version < 13
     axis = axis_of(step.attribute("axis", 1 if early else -1), value.rank)
-    apart(value, list(range(axis, value.rank)) if early else [axis], "it normalises")
+    apart(value, list(range(axis, value.rank)) if early else [axis], "normalizes")
     return [step.same_results()]
 
 
 @rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 def layer_normalization(step: Step) -> Sequence[Result]:
-    """Over all axes from one on."""
+    """Over an axis and all after it."""
     step.commons(1)
     value = step.value()
     axis = axis_of(step.attribute("axis", -1), value.rank)
-    apart(value, list(range(axis, value.rank)), "it normalises")
+    apart(value, list(range(axis, value.rank)), "normalizes")
     if value.axis is not None and any(v.rank > value.rank - axis for v in step.given(1)):
         raise Mixes("its scale is one for each row")
     of_rows = value.shaped((*value.shape[:axis], *[ONE] * (value.rank - axis)), value.axis)
@@ -35,9 +35,9 @@ def layer_normalization(step: Step) -> Sequence[Result]:
 
 @rule("InstanceNormalization", "GroupNormalization", "LRN")
 def instance_normalization(step: Step) -> Sequence[Result]:
-    """Each picture by itself."""
+    """Each image separately."""
     step.commons(1)
-    in_front(step.value(), "it normalises")
+    in_front(step.value(), "normalizes")
     return [step.same_results()]
 
 
@@ -45,16 +45,16 @@ def instance_normalization(step: Step) -> Sequence[Result]:
 def lp_normalization(step: Step) -> Sequence[Result]:
     """Along one axis."""
     value = step.value()
-    apart(value, [axis_of(step.attribute("axis", -1), value.rank)], "it normalises")
+    apart(value, [axis_of(step.attribute("axis", -1), value.rank)], "normalizes")
     return [step.same_results()]
 
 
 @rule("MeanVarianceNormalization")
 def mean_variance_normalization(step: Step) -> Sequence[Result]:
-    """Along axes, by default the rows' as well."""
+    """Along several axes, by default including the rows'."""
     value = step.value()
     axes = step.attribute("axes", [0, 2, 3])
-    apart(value, [axis_of(axis, value.rank) for axis in axes], "it normalises")
+    apart(value, [axis_of(axis, value.rank) for axis in axes], "normalizes")
     return [step.same_results()]
 
 
@@ -65,7 +65,7 @@ def mean_variance_normalization(step: Step) -> Sequence[Result]:
     counting=True,
 )  # fmt: skip
 def reduce(step: Step) -> Sequence[Result]:
-    """Along axes that are named."""
+    """Along the given axes."""
     value, axes = step.value(), step.integers("axes", 1)
     idle = not axes and step.attribute("noop_with_empty_axes", 0)
     if step.operator.kind == "ReduceProd" and value.rank == 1 and value.elements is not None and not idle:
@@ -73,11 +73,11 @@ def reduce(step: Step) -> Sequence[Result]:
         if len(known) == len(value.elements):  # the number of elements of a shape
             return [Value((ONE,) if step.attribute("keepdims", 1) else (), None, (product(known),))]
     if value.counts:
-        raise Mixes("it computes with how many rows there are")
+        raise Mixes("computes with the number of rows")
     if idle:
         return [step.same_results()]
     gone = {axis_of(axis, value.rank) for axis in axes or range(value.rank)}
-    apart(value, list(gone), "it reduces")
+    apart(value, list(gone), "reduces")
     return [_without(value, gone, bool(step.attribute("keepdims", 1)))]
 
 
@@ -86,16 +86,16 @@ def argmax(step: Step) -> Sequence[Result]:
     """Along one axis."""
     value = step.value()
     axis = axis_of(step.attribute("axis", 0), value.rank)
-    apart(value, [axis], "it searches")
+    apart(value, [axis], "searches")
     return [_without(value, {axis}, bool(step.attribute("keepdims", 1)))]
 
 
 @rule("TopK", exact=True)
 def topk(step: Step) -> Sequence[Result]:
-    """Along one axis, as many for every row."""
+    """Along one axis, with the same number for every row."""
     value = step.value()
     axis = axis_of(step.attribute("axis", -1), value.rank)
-    apart(value, [axis], "it orders")
+    apart(value, [axis], "sorts")
     step.commons(1)
     number = step.attribute("k")
     known = [number] if number is not None else step.value(1).integers
@@ -111,14 +111,14 @@ def cumsum(step: Step) -> Sequence[Result]:
     value, axes = step.value(), step.value(1).integers
     if axes is None or len(axes) != 1:
         raise Mixes("its axis is not known")
-    apart(value, [axis_of(axes[0], value.rank)], "it adds up")
+    apart(value, [axis_of(axes[0], value.rank)], "sums")
     return [step.same_results()]
 
 
 def _without(value: Value, gone: set[int], keep: bool) -> Value:
-    """Axes reduced to one element, or away."""
-    if Size(0) in value.shape:  # onnxruntime gives shapes of its own to what is made of nothing
-        raise Mixes("it reduces a tensor without elements")
+    """Reduces axes to one element, or removes them."""
+    if Size(0) in value.shape:  # onnxruntime's result for empty tensors has another shape
+        raise Mixes("reduces a tensor without elements")
     if keep:
         return value.shaped([ONE if i in gone else d for i, d in enumerate(value.shape)], value.axis)
     kept = [i for i in range(value.rank) if i not in gone]

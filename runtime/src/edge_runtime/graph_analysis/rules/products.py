@@ -1,4 +1,4 @@
-"""Products and convolutions: each row by the same weights."""
+"""Products and convolutions, with the same weights for each row."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edge_runtime.graph_analysis.values import Mixes, Value, broadcast
 
 @rule("MatMul")
 def matmul(step: Step) -> Sequence[Result]:
-    """Rows are in front of what is multiplied, or are the rows of the left or the columns of the right."""
+    """Rows are a leading axis, the rows of the left matrix, or the columns of the right one."""
     return [multiplied(step, step.value(0), step.value(1))]
 
 
 @rule("MatMulInteger", exact=True)
 def matmul_integer(step: Step) -> Sequence[Result]:
-    """As MatMul, by zero points that are one for all rows."""
+    """Like MatMul, with zero points common to all rows."""
     step.single(2)
     step.commons(3)
     return [multiplied(step, step.value(0), step.value(1))]
@@ -25,7 +25,7 @@ def matmul_integer(step: Step) -> Sequence[Result]:
 
 @rule("QLinearMatMul")
 def qlinear_matmul(step: Step) -> Sequence[Result]:
-    """As MatMul, by scales that are one for all rows."""
+    """Like MatMul, with scales common to all rows."""
     step.single(1, 2, 6, 7)
     step.common(4, 5)
     return [multiplied(step, step.value(0), step.value(3))]
@@ -33,9 +33,9 @@ def qlinear_matmul(step: Step) -> Sequence[Result]:
 
 @rule("FusedMatMul", domain=MICROSOFT)
 def fused_matmul(step: Step) -> Sequence[Result]:
-    """As MatMul, one or the other turned."""
+    """Like MatMul, with either matrix transposed."""
     if step.attribute("transBatchA", 0) or step.attribute("transBatchB", 0):
-        raise Mixes("it turns more than two axes")
+        raise Mixes("transposes more than two axes")
     a, b = step.value(0), step.value(1)
     a, b = turned(a) if step.attribute("transA", 0) else a, turned(b) if step.attribute("transB", 0) else b
     return [multiplied(step, a, b)]
@@ -44,7 +44,7 @@ def fused_matmul(step: Step) -> Sequence[Result]:
 @rule("Gemm")
 @rule("Gemm", "FusedGemm", domain=MICROSOFT)
 def gemm(step: Step) -> Sequence[Result]:
-    """One or the other turned, and something added."""
+    """With either matrix transposed, and an addend."""
     a, b = step.value(0), step.value(1)
     a, b = turned(a) if step.attribute("transA", 0) else a, turned(b) if step.attribute("transB", 0) else b
     made = multiplied(step, a, b)
@@ -53,7 +53,7 @@ def gemm(step: Step) -> Sequence[Result]:
 
 @rule("QGemm", domain=MICROSOFT)
 def qgemm(step: Step) -> Sequence[Result]:
-    """By scales that are one for all rows."""
+    """With scales common to all rows."""
     step.single(1, 2, 7, 8)
     step.common(4, 5, 6)
     a, b = step.value(0), step.value(3)
@@ -64,9 +64,9 @@ def qgemm(step: Step) -> Sequence[Result]:
 @rule("Conv", "ConvTranspose")
 @rule("FusedConv", domain=MICROSOFT)
 def conv(step: Step) -> Sequence[Result]:
-    """Each picture by the same weights; a fused one adds another picture."""
+    """Each image with the same weights; the fused operator adds another image."""
     value, weight = step.value(), step.value(1)
-    in_front(value, "it convolves")
+    in_front(value, "convolves")
     step.common(1, 2)
     transposed = step.operator.kind == "ConvTranspose"
     kernel = [d.known for d in weight.shape[2:]]
@@ -78,9 +78,9 @@ def conv(step: Step) -> Sequence[Result]:
 
 @rule("ConvInteger", exact=True)
 def conv_integer(step: Step) -> Sequence[Result]:
-    """By a zero point that is one for all."""
+    """With a zero point common to all rows."""
     value, weight = step.value(), step.value(1)
-    in_front(value, "it convolves")
+    in_front(value, "convolves")
     step.commons(1)
     step.single(2)
     return [_convolved(step, value, weight)]
@@ -89,9 +89,9 @@ def conv_integer(step: Step) -> Sequence[Result]:
 @rule("QLinearConv")
 @rule("QLinearConv", domain=MICROSOFT)
 def qlinear_conv(step: Step) -> Sequence[Result]:
-    """By scales that are one for all."""
+    """With scales common to all rows."""
     value, weight = step.value(), step.value(3)
-    in_front(value, "it convolves")
+    in_front(value, "convolves")
     step.commons(1)
     step.single(1, 2, 6, 7)
     if step.attribute("channels_last", 0):
@@ -102,9 +102,9 @@ def qlinear_conv(step: Step) -> Sequence[Result]:
 @rule("GlobalMaxPool", "MaxPool", exact=True)
 @rule("AveragePool", "GlobalAveragePool", "GlobalLpPool", "LpPool")
 def pool(step: Step) -> Sequence[Result]:
-    """Each picture by itself."""
+    """Each image separately."""
     value = step.value()
-    in_front(value, "it pools")
+    in_front(value, "pools")
     if step.operator.kind.startswith("Global"):
         sizes = [Size(1)] * (value.rank - 2)
     else:
@@ -112,43 +112,43 @@ def pool(step: Step) -> Sequence[Result]:
     made = value.shaped((*value.shape[:2], *sizes), value.axis)
     if value.axis is None:
         return [made, made]
-    return [made, Mixes("its second output numbers the places of all rows")]
+    return [made, Mixes("its second output has indices into all rows")]
 
 
 @rule("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT)
 def qlinear_pool(step: Step) -> Sequence[Result]:
-    """By scales that are one for all."""
+    """With scales common to all rows."""
     value = step.value()
-    in_front(value, "it pools")
+    in_front(value, "pools")
     step.commons(1)
     return [value.shaped((value.shape[0], *(step.unknowns.fresh() for _ in value.shape[1:])), value.axis)]
 
 
 @rule("Einsum")
 def einsum(step: Step) -> Sequence[Result]:
-    """The rows have one letter, which stays, and which nothing else has."""
+    """The rows have a letter of their own, which is in the output."""
     values, equation = step.given(), str(step.attribute("equation", "")).replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if not arrow or "." in equation or any(len(t) != v.rank for t, v in zip(terms, values, strict=True)):
-        raise Mixes("its equation is not looked at")
+        raise Mixes("its equation is not supported")
     letters = {t[v.axis] for t, v in zip(terms, values, strict=True) if v.axis is not None}
     sizes: dict[str, Size] = {}
     for term, value in zip(terms, values, strict=True):
         for i, (letter, size) in enumerate(zip(term, value.shape, strict=True)):
             if letter in letters and (i != value.axis or sizes.get(letter, size) != size):
-                raise Mixes("it combines rows with other rows")
+                raise Mixes("combines rows with other rows")
             sizes[letter] = size
     if not letters:
         return [Value(tuple(sizes[letter] for letter in right))]
     letter = letters.pop()
     if letters or right.count(letter) != 1:
-        raise Mixes("it sums over the rows")
+        raise Mixes("sums over the rows")
     return [Value(tuple(sizes[each] for each in right), right.index(letter))]
 
 
 def turned(value: Value) -> Value:
-    """With its last two axes exchanged."""
+    """The value with its last two axes exchanged."""
     if value.rank < 2:
         return value
     order = [*range(value.rank - 2), value.rank - 1, value.rank - 2]
@@ -157,15 +157,15 @@ def turned(value: Value) -> Value:
 
 
 def multiplied(step: Step, a: Value, b: Value) -> Value:
-    """The product of matrices, of which there may be several."""
+    """The product of matrices or of batches of matrices."""
     if not a.rank or not b.rank:
-        raise Mixes("it multiplies a number")
+        raise Mixes("multiplies a scalar")
     if (a.axis == a.rank - 1 and a.axis is not None) or (b.axis is not None and b.axis == max(b.rank - 2, 0)):
-        raise Mixes("it sums over the rows")
+        raise Mixes("sums over the rows")
     left = a if a.rank > 1 else Value((Size(1), *a.shape))
     right = b if b.rank > 1 else Value((*b.shape, Size(1)))
     rank = max(left.rank, right.rank)
-    # As elementwise: what is multiplied along is one element of each, and the other's axis is one, too.
+    # Like an elementwise operator: one element of each along the axes that are summed over.
     made = broadcast(
         [left.shaped((*left.shape[:-1], Size(1)), left.axis), right.shaped(_without_rows(right), right.axis)],
         step.unknowns,
@@ -181,7 +181,7 @@ def multiplied(step: Step, a: Value, b: Value) -> Value:
 
 
 def windows(step: Step, value: Value, kernel: Sequence[int | None]) -> list[Size]:
-    """How many windows there are along each axis of a picture."""
+    """Number of windows along each axis of an image."""
     n = len(kernel)
     strides, dilations = (step.attribute(name) or [1] * n for name in ("strides", "dilations"))
     pads = step.attribute("pads") or [0] * (2 * n)

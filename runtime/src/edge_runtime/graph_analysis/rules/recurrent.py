@@ -1,4 +1,4 @@
-"""Recurrent layers: sequences beside each other."""
+"""Recurrent layers over independent sequences."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def recurrent(step: Step) -> Sequence[Result]:
     """[sequence, rows, features], with states of [directions, rows, features]."""
     value = step.value()
     if step.attribute("layout", 0):
-        raise Mixes("its layout is not looked at")
+        raise Mixes("its layout is not supported")
     if value.axis not in (None, 1):
-        raise Mixes("it goes along the rows")
+        raise Mixes("iterates along the rows")
     for index, given in enumerate(step.inputs[1:], 1):
         if given is None:
             continue
         if index == 4:
-            raise Mixes("its sequences are of several lengths")
+            raise Mixes("its sequences have several lengths")
         state = index in (5, 6)
         if state and (given.axis, given.shape[1]) != (value.axis, value.shape[1]):
-            raise Mixes("its states are not those of the rows")
+            raise Mixes("its states do not belong to its rows")
         if not state and not given.common:
             raise Mixes("its weights depend on the request")
     length, rows, _ = value.shape

@@ -1,4 +1,4 @@
-"""Operators that give a tensor another shape, and those that compute shapes."""
+"""Operators that change the shape of a tensor, and those that compute shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST: Final = 64
 
 @rule("Constant", exact=True)
 def constants(step: Step) -> Sequence[Result]:
-    """Whatever is written into the file."""
+    """Constants in the file."""
     attributes = step.operator.attributes
     name = next(iter(attributes), "")
     found = attributes.get(name)
@@ -27,12 +27,12 @@ def constants(step: Step) -> Sequence[Result]:
         if found is None:
             return [Value((step.unknowns.fresh(),))]
         return [numbers(np.array(found, np.int64 if "int" in name else np.float32), step.unknowns)]
-    raise Mixes(f"its {name or 'value'} is no tensor of numbers")
+    raise Mixes(f"its {name or 'value'} is not a tensor of numbers")
 
 
 @rule("Shape", counting=True, exact=True)
 def shape(step: Step) -> Sequence[Result]:
-    """The sizes themselves, that of the rows' axis among them."""
+    """The sizes, including that of the rows' axis."""
     value = step.value()
     found = value.shape[slice(step.attribute("start", 0), step.attribute("end"))]
     return [Value((Size(len(found)),), None, found)]
@@ -46,7 +46,7 @@ def size(step: Step) -> Sequence[Result]:
 
 @rule("ConstantOfShape", counting=True, exact=True)
 def constant_of_shape(step: Step) -> Sequence[Result]:
-    """The same everywhere: so is each row, where a dimension is the number of rows."""
+    """One value everywhere; rows are separate if a dimension is the number of rows."""
     target, axis = _target(step.value())
     known = [d.known for d in target]
     fill = step.attribute("value")
@@ -60,28 +60,28 @@ def constant_of_shape(step: Step) -> Sequence[Result]:
 
 @rule("Expand", counting=True, exact=True)
 def expand(step: Step) -> Sequence[Result]:
-    """What is one for all may be repeated for each row."""
+    """A value common to all rows can be repeated for each row."""
     value = step.value()
     if value.counts:
-        raise Mixes("it repeats how many rows there are")
+        raise Mixes("repeats the number of rows")
     target, axis = _target(step.value(1))
     if any(d.signed or (d.known or 0) < 0 for d in target):
-        raise Mixes("the shape that it is expanded to is not known")
+        raise Mixes("its target shape is not known")
     return [broadcast([value, Value(target, axis)], step.unknowns)]
 
 
 @rule("Tile", counting=True, exact=True)
 def tile(step: Step) -> Sequence[Result]:
-    """Along other axes than the rows'; what is one for all may be repeated for each row."""
+    """Along other axes than the rows'; a value common to all rows can be repeated for each row."""
     value, repeats = step.value(), step.value(1)
     if value.counts or repeats.elements is None or None in repeats.elements:
-        raise Mixes("how often it repeats is not known")
+        raise Mixes("its number of repeats is not known")
     times = [e for e in repeats.elements if e is not None]
     if len(times) != value.rank:
-        raise Mixes("how often it repeats is not known")
+        raise Mixes("its number of repeats is not known")
     if value.axis is not None:
         if times[value.axis] != ONE or any(t.rows for t in times):
-            raise Mixes("it repeats the rows")
+            raise Mixes("repeats the rows")
         return [value.shaped([d.times(t) for d, t in zip(value.shape, times, strict=True)], value.axis)]
     shape = tuple(d.times(t) for d, t in zip(value.shape, times, strict=True))
     return [Value(shape, _rows_in(shape))]
@@ -89,11 +89,11 @@ def tile(step: Step) -> Sequence[Result]:
 
 @rule("Transpose", exact=True)
 def transpose(step: Step) -> Sequence[Result]:
-    """The rows' axis goes where it is put."""
+    """Moves the rows' axis."""
     value = step.value()
     order = step.attribute("perm", list(range(value.rank))[::-1])
     if sorted(order) != list(range(value.rank)):
-        raise Mixes("its order of axes does not fit")
+        raise Mixes("its order of axes is invalid")
     axis = order.index(value.axis) if value.axis is not None else None
     return [value.shaped([value.shape[i] for i in order], axis)]
 
@@ -109,17 +109,17 @@ def flatten(step: Step) -> Sequence[Result]:
 
 @rule("Reshape", counting=True, exact=True)
 def reshape(step: Step) -> Sequence[Result]:
-    """To a shape in which the elements of each row still follow each other."""
+    """To a shape in which the elements of each row stay contiguous."""
     value, wanted = step.value(), step.value(1)
     if wanted.axis is not None or wanted.elements is None or None in wanted.elements:
-        raise Mixes("the shape that it is given is not known")
+        raise Mixes("its target shape is not known")
     target = [e for e in wanted.elements if e is not None]
-    vague = [d.signed and d.known is None for d in target]  # may be 0 or -1
+    vague = [d.signed and d.known is None for d in target]  # can be 0 or -1
     if value.axis not in (None, 0) and any(vague):
-        raise Mixes("the shape that it is given is not known")
+        raise Mixes("its target shape is not known")
     if not step.attribute("allowzero", 0):
         if any(d == Size(0) and i >= value.rank for i, d in enumerate(target)):
-            raise Mixes("the shape that it is given does not fit")
+            raise Mixes("its target shape does not match its input")
         target = [value.shape[i] if d == Size(0) else d for i, d in enumerate(target)]
     if Size(-1) in target:
         at = target.index(Size(-1))
@@ -127,28 +127,28 @@ def reshape(step: Step) -> Sequence[Result]:
         left = product(value.shape).over(rest) if not rest.signed else None
         if left is None:
             if value.axis is not None and not rest.rows:
-                raise Mixes("the rows need not end where those of the shape that it is given do")
+                raise Mixes("rows of the input need not be rows of its target shape")
             left = step.unknowns.fresh()
         target[at] = left
-    # What a size stands for that may be 0 or -1 hangs on the tensor, so nothing else is equal to it.
+    # The meaning of a size that can be 0 or -1 depends on the tensor, so it is not equal to any other.
     target = [step.unknowns.fresh() if d.signed and d.known is None else d for d in target]
     if value.counts:
         if len(target) > 1:
-            raise Mixes("it reshapes how many rows there are")
+            raise Mixes("reshapes the number of rows")
         return [Value(tuple(target), None, value.elements)]
     return [_reshaped(value, tuple(target))]
 
 
 @rule("Squeeze", counting=True, exact=True)
 def squeeze(step: Step) -> Sequence[Result]:
-    """Takes axes away that are named."""
+    """Removes the given axes."""
     value, axes = step.value(), step.integers("axes", 1)
     if axes is None:
         if value.axis is not None or any(d.known is None for d in value.shape):
-            raise Mixes("it takes the axis of a single row away")
+            raise Mixes("removes the axis of a single row")
         axes = [i for i, d in enumerate(value.shape) if d == ONE]
     gone = {axis_of(axis, value.rank) for axis in axes}
-    apart(value, list(gone), "it takes an axis away")
+    apart(value, list(gone), "removes an axis")
     kept = [i for i in range(value.rank) if i not in gone]
     axis = kept.index(value.axis) if value.axis is not None else None
     return [Value(tuple(value.shape[i] for i in kept), axis, value.elements)]
@@ -164,7 +164,7 @@ def unsqueeze(step: Step) -> Sequence[Result]:
     added = {axis_of(axis, rank) for axis in axes}
     kept = [i for i in range(rank) if i not in added]
     if len(kept) != value.rank:
-        raise Mixes("its axes do not fit")
+        raise Mixes("its axes are invalid")
     shape = [ONE] * rank
     for i, d in zip(kept, value.shape, strict=True):
         shape[i] = d
@@ -173,7 +173,7 @@ def unsqueeze(step: Step) -> Sequence[Result]:
 
 @rule("Range", exact=True)
 def arange(step: Step) -> Sequence[Result]:
-    """Numbers up to one that all requests have in common."""
+    """A range with bounds common to all requests."""
     step.commons()
     start, limit, by = (step.value(i) for i in range(3))
     ends = [v.integers for v in (start, limit, by)]
@@ -188,35 +188,35 @@ def _first(value: Value) -> int | None:
 
 
 def _reshaped(value: Value, target: tuple[Size, ...]) -> Value:
-    """The rows' part stays where as much as before lies in front of it."""
+    """The rows' axis stays if the axes in front of it have as many elements as before."""
     if value.axis is None:
         if _rows_in(target) is not None:
-            raise Mixes("it makes rows of what is none")
+            raise Mixes("splits a common axis into rows")
         return Value(target, None, value.elements)
     axis = _rows_in(target)
     if axis is None:
-        raise Mixes("it folds the rows into a shape without them")
+        raise Mixes("folds the rows into a shape without them")
     if product(value.shape[: value.axis]) != product(target[:axis]):
-        raise Mixes("it reorders the rows")
+        raise Mixes("reorders the rows")
     return value.shaped(target, axis)
 
 
 def _target(value: Value) -> tuple[tuple[Size, ...], int | None]:
-    """A shape that was computed, and where the number of rows is in it."""
+    """A computed shape, and the position of the number of rows in it."""
     if value.axis is not None or value.elements is None or None in value.elements:
-        raise Mixes("the shape that it makes is not known")
+        raise Mixes("its target shape is not known")
     shape = tuple(e for e in value.elements if e is not None)
     return shape, _rows_in(shape)
 
 
 def _rows_in(shape: Sequence[Size]) -> int | None:
-    """The dimension that is as many times as long as there are rows; None where there is none.
+    """The dimension that is a multiple of the number of rows; None if there is none.
 
-    Mixes where there is more than one, or the number of rows occurs in another way.
+    Raises Mixes if there are several, or the number of rows occurs in another way.
     """
     found = [i for i, d in enumerate(shape) if d.rows]
     if not found:
         return None
     if len(found) > 1 or shape[found[0]].rows > 1 or shape[found[0]].over(ROWS) is None:
-        raise Mixes("it has the rows in more than one dimension")
+        raise Mixes("has the rows in more than one dimension")
     return found[0]

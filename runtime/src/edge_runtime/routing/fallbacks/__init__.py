@@ -1,1 +1,1 @@
-"""What answers in place of a hop that is late or failed."""
+"""Fallbacks: responses in place of a late or failed hop."""

@@ -1,4 +1,4 @@
-"""A fallback computation that starts at the last moment and is discarded if the hop answers in time."""
+"""A fallback computation that starts at the last moment and is discarded if the hop responds in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Work = Callable[[], Coroutine[Any, Any, Array]]
 
 
 class DeferredFallback:
-    """A computation that may never be needed. `work` creates it; it may be cancelled."""
+    """A computation that is possibly not needed. `work` creates it; it can be cancelled."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -33,7 +33,7 @@ class DeferredFallback:
         return await self._start()
 
     def cancel(self) -> None:
-        """Cancels it: what waits is dropped, what runs stops at the next operator."""
+        """Cancels it: a waiting one is dropped, a running one stops at the next operator."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:

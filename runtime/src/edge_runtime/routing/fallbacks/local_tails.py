@@ -1,7 +1,7 @@
 """Local tails: slices from a route's cut to an exit, which continue at this node when the hop fails.
 
-A Placement does not name them. They come from the model store once a table serves, and are cached on disk for
-a start without the store.
+A Placement does not name them. They are requested from the model store after a table starts serving, and are
+cached on disk for a start without the store.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LocalTails:
         assert route.remote is not None
         model, cut = placement.spec.model.digest, list(route.sent)
         if {t.name for t in placement.spec.model.inputs} >= set(cut):
-            return None  # nothing was computed yet: the local route starts from the input
+            return None  # nothing is computed yet: the local route starts from the input
 
         async def ask() -> dict[str, Any] | None:
             try:
@@ -57,7 +57,7 @@ class LocalTails:
         return _route(found, local) if found else None
 
     async def _ask(self, model: str, cut: list[str], route: Route, local: Route) -> dict[str, Any] | None:
-        """The nearest exit behind the cut.
+        """Requests the nearest exit behind the cut from the model store.
 
         The head returns its activation encoded for the hop, so the tail decodes it. The accuracy that the
         codec costs the route's exit is assumed to be lost at every other exit, too.
