@@ -65,7 +65,7 @@ def _convolved(net: Net, x: str, filters: int, kernel: int, stride: int = 1) -> 
 
 
 def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
-    """Frames of [1, 3, 224, 224], and the object's position in each: -1 if there is none."""
+    """Returns frames of shape [1, 3, 224, 224] and the object's position in each (-1: no object)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:224, 0:224] / 224
     room = np.stack([0.5 + 0.4 * np.sin(a * x + b * y) for a, b in rng.uniform(1, 9, (3, 2))])[None]

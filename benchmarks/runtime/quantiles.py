@@ -10,7 +10,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def in_ms(seconds: Iterable[float]) -> dict[str, float]:
-    """Returns `p50`, `p90`, `p99` and `most` of some seconds in milliseconds; empty if there are none."""
+    """Returns `p50`, `p90`, `p99` and the maximum (`most`) of times in seconds, in ms; {} without times."""
     ordered = sorted(seconds)
     if not ordered:
         return {}
