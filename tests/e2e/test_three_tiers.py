@@ -107,7 +107,7 @@ def rates(trial: Trial) -> list[float]:
 
 
 def slow_down(trial: Trial, found: Callable[[], bool], state: Callable[[], str]) -> None:
-    """Slows the links down step by step until an answer is found that came by way of the gateway."""
+    """Slows the links down step by step until a response came by way of the gateway."""
     for rate in 3 * rates(trial):
         trial.cluster.set_links(rate)
         if found():

@@ -14,7 +14,7 @@ LEAST_RUNS: Final = 100
 MOST_EXITS: Final = 16
 """Exits that are reported: as many as a route table can have."""
 EVERY: Final = 60.0
-"""Seconds after which a report is made anew."""
+"""Seconds between two reports."""
 _LEAST, _GREATEST = 1e-3, 1e3
 
 

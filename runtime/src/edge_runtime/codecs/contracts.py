@@ -39,7 +39,7 @@ def codec_of(name: str) -> Codec | None:
 
 
 def form_of(name: str) -> int:
-    """Returns the form of a codec's operators; results made with another form are made again."""
+    """Returns the form of a codec's operators; results made with another form are measured again."""
     codec = codec_of(name)
     return 0 if codec is None else codec.form
 

@@ -18,7 +18,7 @@ _MIN_RANK: Final = 2
 class Codec(ABC):
     """The encoding of one tensor on a hop.
 
-    An item of the batch is encoded to the same values whatever it is batched with. A codec that cannot carry
+    An item of the batch is encoded to the same values in any batch. A codec that cannot carry
     an item marks it by a value that is not finite in an FP32 tensor named `scale_name(wire)`.
 
     Attributes:

@@ -17,13 +17,13 @@ class Provider:
 
     Attributes:
         name: As ONNX Runtime calls it.
-        options: Its provider options.
+        settings: Its settings by name, as ONNX Runtime takes them.
         native: Whether sessions can be opened by the C interface without loading the Python package.
         built_in: Whether every build of ONNX Runtime has it.
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     native: bool = False
     built_in: bool = False
 
@@ -42,6 +42,6 @@ def preferred(
 
 
 def in_order(first: Provider) -> list[tuple[str, dict[str, str]]]:
-    """Returns the providers of a session with their options; operators that `first` lacks run on the CPU."""
+    """Returns the providers of a session with their settings; operators that `first` lacks run on the CPU."""
     found = [first] if first.name == CPU.name else [first, CPU]
-    return [(each.name, dict(each.options)) for each in found]
+    return [(each.name, dict(each.settings)) for each in found]

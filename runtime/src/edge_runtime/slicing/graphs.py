@@ -123,7 +123,7 @@ class Graph:
         return bool(self._structure.draws)
 
     def sent_bytes(self, name: str) -> int:
-        """The bytes of a tensor for one item; 0 if it is none, or one that cannot be sent."""
+        """The bytes of a tensor for one item; 0 for an unknown tensor or one that cannot be sent."""
         sendable = name in self._structure.live and (name in self.inputs or self._can_cross([name]))
         return self._bytes([name]) if sendable else 0
 

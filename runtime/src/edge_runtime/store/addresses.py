@@ -1,4 +1,4 @@
-"""Checks of a storageUri as it was written, before anything is read. Pure."""
+"""Checks of a storageUri before anything is read. Pure."""
 
 from __future__ import annotations
 

@@ -81,9 +81,9 @@ def measure_codecs(
     exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of one
     of the accuracy metrics. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
     model runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
-    bytes cross come first, and none is begun when `enough` says so. A codec that a cut cannot carry is left
-    out there, and `refused` is called; one that changes no tensor of a cut is left out without a call. Raises
-    BadRequest when samples and labels do not fit, and what the whole model raises.
+    bytes cross come first, and none is begun once `enough` returns True. A codec that a cut cannot carry is
+    left out there, and `refused` is called; one that changes no tensor of a cut is left out without a call.
+    Raises BadRequest when samples and labels do not fit, and what the whole model raises.
     """
     _check(graph, samples, labels)
     outputs = list(exits.values())

@@ -70,7 +70,7 @@ class LocalFiles(Source):
 
     def read(self, target: str, blobs: Blobs, write: Write, said: str) -> None:
         try:
-            source = Path(target).open("rb")  # noqa: SIM115 - what `write` raises is no failure to read
+            source = Path(target).open("rb")  # noqa: SIM115 - an error of `write` is not one of reading
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
             raise NotFound(
                 f"{said} cannot be read: there is no such file where the model store runs"
