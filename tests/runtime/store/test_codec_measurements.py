@@ -116,7 +116,7 @@ async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
         ),
         (
             {"inputs": IMAGES.astype(np.float64)},
-            "inputs are float64 [120, 1, 16, 16], the model takes image FP32",
+            "inputs are float64 [120, 1, 16, 16], but the model takes image FP32",
         ),
         ({"inputs": IMAGES[:, :, :8]}, "inputs are float32 [120, 1, 8, 16], but the model takes image FP32"),
         ({"labels": np.zeros((120, 10), np.int64)}, "labels are int64 [120, 10] for 120 inputs"),

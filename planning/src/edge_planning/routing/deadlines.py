@@ -9,6 +9,8 @@ from typing import Final, Protocol
 # Share of the deadline that is reserved for returning the response to the client, at least 1 ms.
 _RESERVE: Final = 0.08
 _LEAST_RESERVE: Final = 0.001
+# Seconds that suffice to return a response that cannot be ready earlier.
+_ENOUGH: Final = 0.015
 _LEAST_SHARE: Final = 0.25  # of the deadline: with less, being late is not the hop's fault
 _FAIR: Final = 1.1  # times the predicted latency, which is the 95th percentile
 _LIKELY: Final = 0.5  # below this probability, a hop is expected to be late
@@ -77,6 +79,14 @@ def usable(deadline: float) -> float:
     return deadline - max(_RESERVE * deadline, _LEAST_RESERVE)
 
 
+def latest(deadline: float) -> float:
+    """Returns the time in seconds until which a response that is computed at once may be ready.
+
+    What can start later is planned to be ready at `usable`, so that a busy node still keeps the deadline.
+    """
+    return max(usable(deadline), deadline - _ENOUGH)
+
+
 def head_due(deadline: float, behind: float) -> float:
     """Returns the time in seconds at which the head is due, so that the `behind` seconds after it still fit.
 
@@ -90,7 +100,7 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
     """Returns the limits of a hop with a local fallback (None: without one).
 
     If the fallback can be in time, the hop gets the remaining time without the reserve, and the fallback
-    starts at the latest possible time, or immediately. If it cannot, the hop gets its route's predicted
+    starts so that it ends at the same time, or immediately. If it cannot, the hop gets its route's predicted
     latency, and if the hop will probably be late, the fallback starts immediately, so that the response is
     not later than without the hop. Without a fallback, the hop gets twice the SLO's latency.
     """
@@ -106,8 +116,9 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
         return Allowance(left, None, fair, left)
     if local.most <= left:
         return Allowance(left, left - local.most, fair, expected)
-    if local.seconds <= left:
-        return Allowance(left, 0.0, fair, expected)
+    room = latest(times.deadline) - times.elapsed
+    if local.seconds <= room:
+        return Allowance(room, 0.0, fair, expected)
     factor = _ALONE_FACTOR if times.predicted > times.slo else _FAIR
     planned = factor * times.predicted - times.elapsed
     most = max(left, planned, _LEAST_SHARE * times.deadline)

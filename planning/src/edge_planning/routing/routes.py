@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from edge_planning.links.estimates import LinkView
-from edge_planning.routing.deadlines import usable
+from edge_planning.routing.deadlines import latest, usable
 
 HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
 DWELL: Final = 0.5
@@ -96,8 +96,8 @@ def decide(
 ) -> tuple[int, RouteState]:
     """Returns the index of the route for a request at `now`, and the next state.
 
-    The route with the highest value is selected; of equals, the first whose need the estimate covers, which
-    the plan prefers at this bandwidth. A switch to a route with a higher need has to exceed the hysteresis
+    The route with the highest value is selected; of equals, the first that may be in time and whose need the
+    estimate covers, which the plan prefers at this bandwidth. A switch to a route with a higher need has to exceed the hysteresis
     and waits for the dwell time; a switch to a lower need is immediate. If the table has a route that is not
     remote, remote routes are skipped while the link is down or unmeasured, and so are `blocked` routes, whose
     breaker is open.
@@ -118,7 +118,8 @@ def best(
     avoidable = any(not requirement.remote for requirement in table)
     known = link.up and link.bandwidth is not None
     active, settled = state.active, now >= state.settled_at
-    found: dict[int, tuple[float, bool]] = {}  # value, and whether the estimate covers its need
+    # The value, and whether the route may be in time and the estimate covers its need.
+    found: dict[int, tuple[float, bool]] = {}
     for index, requirement in enumerate(table):
         if avoidable and (index in blocked or (requirement.remote and not known)):
             continue
@@ -127,7 +128,8 @@ def best(
             continue
         factor = HYSTERESIS if upward else 1.0
         covered = not requirement.remote or (link.bandwidth or 0.0) >= factor * requirement.min_bandwidth
-        found[index] = expected_value(requirement, index, link, request, factor), covered
+        value, likely = _expected(requirement, index, link, request, factor)
+        found[index] = value, covered and (likely > 0.0 or not requirement.remote)
     if not found:
         return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
     top = max(value for value, _ in found.values())
@@ -138,10 +140,10 @@ def best(
     return first
 
 
-def expected_value(
-    requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest, factor: float = 1.0
-) -> float:
-    """Returns the expected value of a route's response.
+def _expected(
+    requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest, factor: float
+) -> tuple[float, float]:
+    """Returns the expected value of a route's response, and the probability that it is in time.
 
     A fallback is worth its accuracy. Without a fallback in time, a late response costs MISS_PRICE.
     factor: multiplies the bandwidth that the route needs.
@@ -149,7 +151,7 @@ def expected_value(
     fallback = _fallback(requirement, index, request)
     likely = _chance(requirement, index, link, request, fallback is not None, factor)
     otherwise = -MISS_PRICE if fallback is None else fallback[0]
-    return requirement.worth * likely + otherwise * (1 - likely)
+    return requirement.worth * likely + otherwise * (1 - likely), likely
 
 
 def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:
@@ -161,7 +163,7 @@ def chance(requirement: RouteRequirement, index: int, link: LinkView, request: R
 def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) -> tuple[float, float] | None:
     """Returns the route's fallback if it would be in time."""
     found = request.fallbacks[index] if request.fallbacks else None
-    if found is None or request.head_done(index, requirement) + found[1] > usable(request.deadline):
+    if found is None or request.head_done(index, requirement) + found[1] > latest(request.deadline):
         return None
     return found
 

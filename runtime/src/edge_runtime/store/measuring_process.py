@@ -152,9 +152,8 @@ def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
     doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
     if found < last.accuracy - doubt:
         raise BadRequest(
-            f"validation: exit {last.name} gets {found:.3f} of {len(labels)} samples right and is said "
-            f"to have {last.accuracy:g}; inputs must be as the model takes them, "
-            f"labels {metric.labels}"
+            f"validation: exit {last.name} classifies {found:.3f} of {len(labels)} samples correctly, but "
+            f"declares {last.accuracy:g}: give inputs as the model takes them, and as labels {metric.labels}"
         )
 
 

@@ -124,5 +124,5 @@ def address_of(uri: str, field: str) -> Address:
     source = SOURCES.get(scheme.lower()) if mark else None
     if source is None:
         known = ", ".join(f"{name}://" for name in SOURCES)
-        raise UnsupportedScheme(f'{said} has scheme "{scheme if mark else ""}"; use one of {known}')
+        raise UnsupportedScheme(f'{said} has scheme "{scheme if mark else ""}": use one of {known}')
     return Address(uri, source.scheme, source.target(uri, said))
