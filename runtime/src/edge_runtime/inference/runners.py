@@ -97,6 +97,11 @@ class Runner:
         return self._clock() - run.since if run is not None else 0.0
 
     @property
+    def busy(self) -> bool:
+        """Whether the thread has runs to do."""
+        return self._working
+
+    @property
     def stuck(self) -> str:
         """Why what waits for the thread is not going to be answered soon; empty while it is."""
         if self.running <= self._stuck_after:
