@@ -21,7 +21,7 @@ def test_the_entry_nodes_serve_on_while_the_operator_is_down(trial: Trial) -> No
         finally:
             kubectl("scale", "--replicas=1", *OPERATOR)
             kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
-    assert load.lost() == []
+    load.check_none_lost()
 
 
 def test_triton_restarts_and_gets_its_tails_back(trial: Trial) -> None:
@@ -31,7 +31,7 @@ def test_triton_restarts_and_gets_its_tails_back(trial: Trial) -> None:
         )
         load.wait_for_local()
         load.wait_for_cut(seconds=180)
-    assert load.lost() == []
+    load.check_none_lost()
 
 
 def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial: Trial) -> None:

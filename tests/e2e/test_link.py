@@ -15,7 +15,7 @@ def test_the_route_follows_the_link_down_and_up_and_no_request_is_lost(trial: Tr
         load.wait_for_local()
         trial.cluster.set_links(20e6)
         again = load.wait_for_cut()
-    assert load.lost() == []
+    load.check_none_lost()
     assert fast["exit"] == again["exit"]
 
 

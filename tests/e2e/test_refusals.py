@@ -101,7 +101,7 @@ def test_what_only_the_cluster_can_know_becomes_a_condition_and_the_rest_serves_
             assert trial.condition("other", "Ready")["status"] == "False"
         finally:
             trial.cluster.kubectl("delete", "inferenceservice", "other", "--wait", "--timeout=60s")
-    assert load.lost() == []
+    load.check_none_lost()
 
 
 def test_a_change_for_the_worse_leaves_the_routes_that_serve(trial: Trial) -> None:
@@ -120,4 +120,4 @@ def test_a_change_for_the_worse_leaves_the_routes_that_serve(trial: Trial) -> No
         finally:
             mended = '{"spec": {"model": {"digest": null}}}'
             trial.cluster.kubectl("patch", "inferenceservice", "digits", "--type", "merge", "-p", mended)
-    assert load.lost() == []
+    load.check_none_lost()

@@ -24,6 +24,7 @@ from testbed import Testbed
 Document = dict[str, Any]
 GATEWAY, LOCAL = "edge-a", "local"
 PATIENCE = 90.0  # seconds until a condition that has to come is given up; a busy machine takes its time
+NEAR = 8  # responses before and after one that was lost, for a failure to show
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 ASK = Path(__file__).with_name("ask.py")
 
@@ -50,10 +51,18 @@ class Load:
     links: list[Document] = field(default_factory=list)
     _came: threading.Condition = field(default_factory=threading.Condition)
 
-    def lost(self) -> list[str]:
-        """The errors of the requests without a response."""
+    def check_none_lost(self) -> None:
+        """Fails with the requests before and after those without a response, and with the state."""
         with self._came:
-            return [answer["error"] for answer in self.answers if "error" in answer]
+            sent = sorted(self.answers, key=lambda answer: float(answer["sent"]))
+            lost = [i for i, answer in enumerate(sent) if "error" in answer]
+            if lost:
+                near = [sent[i] for i in range(len(sent)) if min(abs(i - k) for k in lost) <= NEAR]
+                answers, links = map("\n".join, (map(json.dumps, near), map(json.dumps, self.links)))
+                raise AssertionError(
+                    f"{self.node}: {len(lost)} of {len(sent)} requests lost; with those before and after:\n"
+                    f"{answers}\nthe link:\n{links}\n{self.state()}"
+                )
 
     def wait_for_cut(self, seconds: float = PATIENCE) -> Document:
         """The next response by a route with a hop, which must be in the node's plan."""

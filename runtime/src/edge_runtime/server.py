@@ -82,7 +82,13 @@ class Runtime:
         trial_seconds: float = SECONDS,
     ) -> None:
         self.metrics = metrics or Metrics(service)
-        trials = Trials(Records(cache_dir / "trials"), memory, threads, trial_seconds)
+        trials = Trials(
+            Records(cache_dir / "trials"),
+            memory,
+            threads,
+            trial_seconds,
+            busy=lambda: self.generations.runner.busy,
+        )
         self._loader = SliceLoader(SliceCache(cache_dir / "slices", store), trials, threads, memory)
         self._disk_cache = DiskCache(cache_dir / "model-store.json")
         background = BackgroundLoader(

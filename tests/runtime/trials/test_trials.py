@@ -26,7 +26,7 @@ from edge_runtime.trials import child_process
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.child import MODULE
 from edge_runtime.trials.records import Records
-from edge_runtime.trials.verdicts import Outcome
+from edge_runtime.trials.verdicts import Bounds, Outcome
 from misbehaving import crashing, crashing_on_ones, endless, greedy, harmless
 
 MIB = 1 << 20
@@ -269,6 +269,48 @@ def test_where_no_process_can_be_started_that_is_said_and_no_verdict(
     with Trials(Records(tmp_path)) as trials, pytest.raises(NotTried, match="temporarily unavailable"):
         trials.admit(subject(harmless()))
     assert not list(tmp_path.iterdir())
+
+
+def state(pid: int) -> str:
+    """The kernel's letter for the process: T where it is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_process_is_stopped_while_requests_are_computed_and_goes_on_after() -> None:
+    busy, stop = threading.Event(), threading.Event()
+    child = child_process.Child(MODULE, stop.is_set, busy.is_set)
+    head = {"path": None, "digest": "", "inputs": None, "outputs": None, "threads": 1, "mustFit": True}
+    request = head | {"given": NOTHING.document()}
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            child.ask(request, Bounds(60.0, float("inf")), endless())
+        except BaseException as error:  # what it ended with is not this test's matter
+            failed.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        until(lambda: state(child.pid) == "R", "it runs")
+        busy.set()
+        until(lambda: state(child.pid) == "T", "it is paused")
+        busy.clear()
+        until(lambda: state(child.pid) == "R", "it goes on")
+    finally:
+        busy.set()
+        stop.set()
+        asking.join(60)
+        child.end()
+    assert not running(child.pid)
+    assert failed
+
+
+def test_a_trial_ends_where_requests_never_do_and_pauses_are_not_its_time() -> None:
+    with Trials(busy=lambda: True) as trials:
+        assert trials.judge(subject(harmless())).outcome is Outcome.PASSED
+    with Trials(busy=lambda: True, seconds=0.2) as trials, pytest.raises(TrialHung):
+        trials.admit(subject(endless()))
 
 
 def _kill_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

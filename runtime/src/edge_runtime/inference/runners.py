@@ -106,6 +106,11 @@ class Runner:
         return begun + sum(job.session.seconds for job in self._jobs)
 
     @property
+    def busy(self) -> bool:
+        """Whether requests are being computed."""
+        return self._working
+
+    @property
     def stuck(self) -> str:
         """Why waiting requests will not get a response soon; empty if they will."""
         if self.running <= self._stuck_after:

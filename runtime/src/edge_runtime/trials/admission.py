@@ -73,9 +73,11 @@ class Trials:
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.time,
         version: Callable[[], str] = engine_version,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """busy: whether requests are being computed, for which a trial is paused."""
         self._records, self._memory, self._threads = records or Records(), memory, threads
-        self._seconds, self._clock, self._version = seconds, clock, version
+        self._seconds, self._clock, self._version, self._busy = seconds, clock, version, busy
         self._child: Child | None = None
         self._trying = ""
         self._closed = self._broken_off = False
@@ -201,7 +203,7 @@ class Trials:
 
     def _try_once(self, subject: Subject) -> Verdict:
         if self._child is None:
-            self._child = Child(MODULE, self._stopped)
+            self._child = Child(MODULE, self._stopped, self._busy)
             self.started += 1
             _log.debug("trying new slices in process %d", self._child.pid)
         bounds = self._bounds()

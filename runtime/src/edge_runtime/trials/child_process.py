@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import orjson
 
 from edge_runtime.errors import NotTried
 from edge_runtime.inference.memory import resident
+from edge_runtime.trials.pauses import RUNNING, Pause, after
 from edge_runtime.trials.verdicts import MEMORY, STOP, TIME, Bounds, End
 
 Document = dict[str, Any]
@@ -47,13 +49,21 @@ class Ended(Exception):  # noqa: N818 - it is what happened to the child, no err
 class Child:
     """A Python process that runs `module`; `asked` counts its responses.
 
-    stop: polled several times a second; the child is ended once it returns True. idle: whether it runs in the
-    idle scheduling class.
+    stop: polled several times a second; the child is ended once it returns True. busy: polled as often; the
+    child is paused most of the time while it returns True. idle: whether it runs in the idle scheduling class.
     """
 
-    def __init__(self, module: str, stop: Callable[[], bool] = lambda: False, *, idle: bool = True) -> None:
+    def __init__(
+        self,
+        module: str,
+        stop: Callable[[], bool] = lambda: False,
+        busy: Callable[[], bool] = lambda: False,
+        *,
+        idle: bool = True,
+    ) -> None:
         """Raises NotTried if the process cannot be started or does not become ready."""
         self._stop, self._stage, self._words, self._lines = stop, "", b"", b""
+        self._busy, self._pause = busy, RUNNING
         self.asked = 0
         try:
             self._process = subprocess.Popen(
@@ -117,7 +127,7 @@ class Child:
     def _converse(self, line: bytes, bounds: Bounds, payload: bytes | mmap = b"") -> Document:
         """Writes and reads concurrently, so that neither side blocks the other; checks time and memory."""
         stdin, stdout, stderr = self._pipes()
-        began, waited = time.monotonic(), self._waited()
+        began, waited, paused = time.monotonic(), self._waited(), self._pause.seconds
         statm = Path(f"/proc/{self.pid}/statm")
         with selectors.DefaultSelector() as waiting, memoryview(payload) as view:
             waiting.register(stdout, selectors.EVENT_READ)
@@ -138,17 +148,27 @@ class Child:
                             return answer
                     if self._stop():
                         raise self._cut(STOP)
-                    took = time.monotonic() - began
+                    now = time.monotonic()
+                    self._set(after(self._pause, self._busy(), now))
+                    took, idle = now - began, self._pause.total(now) - paused
                     if took > bounds.seconds and (
-                        took > PATIENCE * bounds.seconds or took - self._waited() + waited > bounds.seconds
+                        took > PATIENCE * bounds.seconds
+                        or took - idle - self._waited() + waited > bounds.seconds
                     ):
                         raise self._cut(TIME)
                     with contextlib.suppress(OSError, ValueError, IndexError):
                         if resident(statm) > bounds.room:
                             raise self._cut(MEMORY)
             finally:
+                self._set(after(self._pause, False, time.monotonic()))
                 for part in left:
                     part.release()
+
+    def _set(self, pause: Pause) -> None:
+        """Pauses or resumes the child as the state says."""
+        if pause.paused != self._pause.paused:
+            self._process.send_signal(signal.SIGSTOP if pause.paused else signal.SIGCONT)
+        self._pause = pause
 
     def _waited(self) -> float:
         """Seconds that its main thread was ready to run without a processor, if the kernel reports it."""
