@@ -23,7 +23,7 @@ LEAST_RATE = 0.1e6  # bit/s; a slower link is not tried
 STEP = 1.4  # from one tried rate of the links to the next
 ANSWERS = 10  # within which the runtime notices a rate
 LOCAL = "50M"
-SHARE = 0.4  # of a camera's processor, for requests that it answers alone
+SHARE = 0.4  # of a camera's processor, if all requests take the local route
 # Relative to their usual speed, while they are measured: a gateway that is faster than a camera and much
 # slower than Triton.
 SLOWED = 0.68
@@ -108,7 +108,7 @@ def rates(trial: Trial) -> list[float]:
 
 
 def pace(trial: Trial) -> float:
-    """Requests a second that leave a camera most of its processor even if it answers all of them alone."""
+    """Requests a second that leave a camera most of its processor even by the local route."""
     alone = table(trial, "edge-b")["routes"][-1]
     assert [stage["place"] for stage in alone["stages"]] == ["edge-b"], alone
     return min(2.0, SHARE / float(parse_duration(alone["predictedLatency"])))

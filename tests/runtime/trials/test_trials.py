@@ -296,7 +296,7 @@ def test_a_process_is_stopped_while_requests_are_computed_and_goes_on_after() ->
         busy.set()
         until(lambda: state(child.pid) == "T", "it is paused")
         busy.clear()
-        until(lambda: state(child.pid) == "R", "it goes on")
+        until(lambda: state(child.pid) == "R", "it is resumed")
     finally:
         busy.set()
         stop.set()

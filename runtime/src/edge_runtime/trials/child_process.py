@@ -50,7 +50,8 @@ class Child:
     """A Python process that runs `module`; `asked` counts its responses.
 
     stop: polled several times a second; the child is ended once it returns True. busy: polled as often; the
-    child is paused most of the time while it returns True. idle: whether it runs in the idle scheduling class.
+    child is paused most of the time while it returns True. idle: whether it runs in the idle scheduling
+    class.
     """
 
     def __init__(
