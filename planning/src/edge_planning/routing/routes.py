@@ -18,7 +18,7 @@ from edge_planning.routing.deadlines import latest, usable
 
 HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
 DWELL: Final = 0.5
-MISS_PRICE: Final = 10.0  # cost of a missed deadline in addition to the lost response, in units of accuracy
+MISS_PRICE: Final = 30.0  # cost of a missed deadline in addition to the lost response, in units of accuracy
 LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving a route whose need the estimate covers
 LEAST_CHANCE: Final = 0.05  # below it, a request does not use a link that other requests need
 _EQUAL: Final = 1e-9
