@@ -98,10 +98,10 @@ def decide(
     """Returns the index of the route for a request at `now`, and the next state.
 
     The route with the highest value is selected; of equals, the first that may be in time and whose need the
-    estimate covers, which the plan prefers at this bandwidth. A switch to a route with a higher need has to exceed the hysteresis
-    and waits for the dwell time; a switch to a lower need is immediate. If the table has a route that is not
-    remote, remote routes are skipped while the link is down or unmeasured, and so are `blocked` routes, whose
-    breaker is open.
+    estimate covers, which the plan prefers at this bandwidth. A switch to a route with a higher need has to
+    exceed the hysteresis and waits for the dwell time; a switch to a lower need is immediate. If the table
+    has a route that is not remote, remote routes are skipped while the link is down or unmeasured, and so are
+    `blocked` routes, whose breaker is open.
     """
     chosen = best(table, link, request, blocked, state, now)
     return chosen, state if chosen == state.active else _switched(state, chosen, now)
