@@ -104,7 +104,9 @@ class Route(placements.Route):
             raise ValueError("stages must be at most one at this node, followed by those that are hops away")
         hops = len(here) - here[0]
         if self.codecs and len(self.codecs) != hops:
-            raise ValueError(f"codecs must name one codec for each of the {hops} hops, or none for {UNENCODED}")
+            raise ValueError(
+                f"codecs must name one codec for each of the {hops} hops, or none for {UNENCODED}"
+            )
         return self
 
     @property
