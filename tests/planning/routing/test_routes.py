@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_planning.links.estimates import LinkView
-from edge_planning.routing.routes import DWELL, RouteRequirement, RouteState, decide
+from edge_planning.routing.routes import DWELL, RouteRequest, RouteRequirement, RouteState, decide
 
 TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)
@@ -41,6 +41,14 @@ def test_upward_it_waits_until_the_need_is_exceeded_by_a_tenth(bandwidth: float,
 def test_downward_it_follows_at_once() -> None:
     assert _decide(7.99e6, RouteState(active=0)) == 1
     assert _decide(0.1e6, RouteState(active=0)) == 2
+
+
+@pytest.mark.parametrize(("bandwidth", "route"), [(0.4e6, 1), (9e6, 0)])
+def test_a_fallback_does_not_keep_a_route_that_is_almost_never_in_time(bandwidth: float, route: int) -> None:
+    table = (RouteRequirement(4e6, True, 0.97, bits=32768), RouteRequirement(0, False, 0.81))
+    link = LinkView(True, bandwidth, surprises=(-0.3, 0.0, 0.0))
+    request = RouteRequest(2.0, fallbacks=[(0.81, 0.001), None])
+    assert decide(table, link, RouteState(active=0), 0.0, request=request)[0] == route
 
 
 def test_noise_of_a_few_percent_around_a_threshold_causes_one_switch() -> None:

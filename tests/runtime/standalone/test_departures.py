@@ -242,12 +242,14 @@ def test_the_end_of_the_grace_period_ends_runs_and_tells_their_callers(
 ) -> None:
     """The fixture stops the server while these wait."""
     served = serve_with(endless.looping(), grace=0.2)
-    told: list[object] = []
-    with grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel:
+    with (
+        endless.sent(served.http, endless.request(endless.FOREVER)) as caller,
+        grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel,
+    ):
+        busy(served)
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         calls = [stub.ModelInfer.future(message(endless.FOREVER)) for _ in range(2)]
-        caller = endless.sent(served.http, endless.request(endless.FOREVER))
-        busy(served)
+        stub.ServerLive(pb.ServerLiveRequest(), timeout=60)  # by the same connection: then both have arrived
         stopping = threading.Thread(target=served.stop)
         stopping.start()
         told = [call.exception(60).code() for call in calls]
@@ -256,4 +258,3 @@ def test_the_end_of_the_grace_period_ends_runs_and_tells_their_callers(
     assert told == [grpc.StatusCode.UNAVAILABLE] * 2
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"shutting down" in head
-    caller.close()

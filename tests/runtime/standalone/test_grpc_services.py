@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -126,6 +129,61 @@ async def test_who_watches_health_hears_of_every_change_and_holds_no_ending_up()
         while (answer := await watched["m"].read()) is not grpc.aio.EOF:
             last = answer.status
         assert last == STATUS.NOT_SERVING
+
+
+def _frame(kind: int, flags: int, stream: int, data: bytes = b"") -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(data))[1:] + struct.pack(">BBI", kind, flags, stream) + data
+
+
+def _call(stream: int, method: str) -> bytes:
+    """HEADERS and DATA of a call with an empty message; header fields are literal (RFC 7541, 6.2.2)."""
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": method,
+        ":authority": "x",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    coded = b"".join(
+        b"\0" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in fields.items()
+    )
+    return _frame(1, 4, stream, coded) + _frame(0, 1, stream, bytes(5))
+
+
+def _until_pinged(client: socket.socket) -> None:
+    """Sends a ping and reads until its acknowledgement: all that was sent before has arrived."""
+    client.sendall(_frame(6, 0, 0, b"arrived?"))
+    found = b""
+    while _frame(6, 1, 0, b"arrived?") not in found:
+        part = client.recv(1 << 16)
+        assert part, "the server closed the connection"
+        found += part
+
+
+async def test_calls_that_arrived_before_the_stop_are_answered() -> None:
+    """The event loop is blocked while they arrive, as on a busy machine."""
+    answered, every = itertools.count(1), asyncio.Event()
+
+    class Counted(Service):
+        @property
+        def ready(self) -> bool:
+            if next(answered) == 20:
+                every.set()
+            return True
+
+    server, [port] = grpc_server(Counted("m", Backend()), "127.0.0.1:0")
+    await server.start()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
+        for number in range(20):
+            client.sendall(_call(2 * number + 1, f"/{INFERENCE}/ServerReady"))
+        _until_pinged(client)
+        stopping = asyncio.create_task(server.stop(60))
+        async with asyncio.timeout(60):
+            await every.wait()
+    await stopping
 
 
 def _reflected(channel: grpc.Channel, version: str, *asks: Any) -> list[Any]:

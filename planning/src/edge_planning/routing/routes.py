@@ -20,7 +20,8 @@ HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed 
 DWELL: Final = 0.5
 MISS_PRICE: Final = 30.0  # cost of a missed deadline in addition to the lost response, in units of accuracy
 LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving a route whose need the estimate covers
-LEAST_CHANCE: Final = 0.05  # below it, a request does not use a link that other requests need
+# Below it, a request that has a fallback, or would wait behind others, does not use the link.
+LEAST_CHANCE: Final = 0.05
 _EQUAL: Final = 1e-9
 
 
@@ -156,8 +157,8 @@ def _expected(
 
 def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:
     """Returns the probability that a route's own response is in time."""
-    insured = _fallback(requirement, index, request) is not None
-    return _chance(requirement, index, link, request, insured, 1.0)
+    has_fallback = _fallback(requirement, index, request) is not None
+    return _chance(requirement, index, link, request, has_fallback, 1.0)
 
 
 def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) -> tuple[float, float] | None:
@@ -173,14 +174,14 @@ def _chance(
     index: int,
     link: LinkView,
     request: RouteRequest,
-    insured: bool,
+    has_fallback: bool,
     factor: float,
 ) -> float:
     """Returns the probability that a route's own response is in time."""
     seconds = request.head_done(index, requirement) + requirement.beyond
     if not requirement.remote:
         return 1.0 if seconds <= request.deadline else 0.0
-    until = usable(request.deadline) if insured else request.deadline
+    until = usable(request.deadline) if has_fallback else request.deadline
     if not requirement.bits:
         need = requirement.min_bandwidth if requirement.latency <= until else inf
     elif until > seconds:
@@ -188,7 +189,7 @@ def _chance(
     else:
         need = inf
     found = link.chance(factor * need)
-    return 0.0 if link.backlog and found < LEAST_CHANCE else found
+    return 0.0 if (has_fallback or link.backlog) and found < LEAST_CHANCE else found
 
 
 def _switched(state: RouteState, chosen: int, now: float) -> RouteState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +18,44 @@ from edge_runtime.serving import Service
 
 _LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters in addition to tensors
 
+# Seconds without a new call after which all that have arrived are accepted, and the maximum to wait for that.
+_QUIET: Final = 0.05
+_MOST_QUIET: Final = 0.5
+
+
+class _Accepted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Counts the calls that the event loop accepts, and leaves them to the other handlers."""
+
+    calls = 0
+
+    def service(self, handler_call_details: object) -> None:
+        self.calls += 1
+
+
+class GrpcServer:
+    """A server that answers the calls that arrive before it stops."""
+
+    def __init__(self, server: grpc.aio.Server, accepted: _Accepted) -> None:
+        self._server, self._accepted = server, accepted
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Rejects new calls, and cancels those that still run after `grace` seconds (None: immediately).
+
+        gRPC's own `stop` cancels calls that have arrived but wait for the event loop, and their clients read
+        that as if they had canceled the calls themselves.
+        """
+        if grace is not None:
+            loop = asyncio.get_running_loop()
+            begin, before = loop.time(), -1
+            while before != self._accepted.calls and loop.time() < begin + _MOST_QUIET:
+                before = self._accepted.calls
+                await asyncio.sleep(_QUIET)
+            grace = max(grace - (loop.time() - begin), 0.0)
+        await self._server.stop(grace)
+
 
 def grpc_server(
     service: Service,
@@ -24,7 +63,7 @@ def grpc_server(
     credentials: grpc.ServerCredentials | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
-) -> tuple[grpc.aio.Server, list[int]]:
+) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
     An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket.
@@ -45,8 +84,12 @@ def grpc_server(
         REFLECTION: reflection,
         REFLECTION_V1: reflection,
     }
+    accepted = _Accepted()
     server.add_generic_rpc_handlers(
-        tuple(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in services.items())
+        (
+            accepted,
+            *(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in services.items()),
+        )
     )
     ports = []
     for address in addresses:
@@ -59,4 +102,4 @@ def grpc_server(
             raise CannotListen(
                 f"{address}: gRPC cannot listen on this address: free the port or use another"
             ) from error
-    return server, ports
+    return GrpcServer(server, accepted), ports
