@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_planning_lab.baselines import Fixed, Options, Policy
-from edge_planning_lab.baselines.hindsight import clairvoyant, worth
+from edge_planning_lab.baselines import Fixed, Options, Policy, clairvoyant, ranked_splits
 from edge_planning_lab.simulation import (
     Bandwidth,
     Outcome,
@@ -45,12 +44,11 @@ def best_static(options: Options, link: Bandwidth, arrivals: Floats, seconds: fl
     Without queues a candidate has at least the utility that it has with them, so the search ends at the first
     one that could not be better even then.
     """
-    bounds = worth(link, options, arrivals).sum(axis=1)
     best: Figures | None = None
-    for i in sorted(range(len(options)), key=lambda i: (-bounds[i], options.intercept[i])):
-        if best is not None and bounds[i] <= best["utility"]:
+    for index, bound in ranked_splits(link, options, arrivals):
+        if best is not None and bound <= best["utility"]:
             break
-        found = run(Fixed("best_static", i), options, link, arrivals, seconds)
+        found = run(Fixed("best_static", index), options, link, arrivals, seconds)
         best = found if best is None or found["utility"] > best["utility"] else best
     assert best is not None
     return best

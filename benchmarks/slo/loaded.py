@@ -103,6 +103,9 @@ def verdict(results: Mapping[str, ByShare], source: str) -> dict[str, Any]:
             "utility_vs_oracle_queued": ratio(total["ours"]["utility"], total["oracle_queued"]["utility"]),
             "utility_vs_best_static": ratio(total["ours"]["utility"], total["best_static"]["utility"]),
             "misses_vs_best_static": ratio(missed(total, "ours"), missed(total, "best_static")),
+            "unstated_utility_vs_best_static": ratio(
+                total["ours_unstated"]["utility"], total["best_static"]["utility"]
+            ),
         }
     return {
         "traces": len(results),

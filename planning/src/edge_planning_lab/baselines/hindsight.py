@@ -47,10 +47,13 @@ def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats,
     return values.max(axis=0), best
 
 
-def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[int]:
-    """Returns all candidates, ordered by decreasing mean utility over the whole trace."""
-    values = worth(link, options, arrivals).mean(axis=1)
-    return [int(i) for i in np.lexsort((options.intercept, -values))]
+def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[tuple[int, float]]:
+    """Returns all candidates with their summed utility without queues, the highest first.
+
+    With queues, a candidate's utility is never higher.
+    """
+    values = worth(link, options, arrivals).sum(axis=1)
+    return [(int(i), float(values[i])) for i in np.lexsort((options.intercept, -values))]
 
 
 @dataclass(frozen=True, slots=True)
