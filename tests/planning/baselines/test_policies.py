@@ -231,9 +231,9 @@ def test_in_hindsight_the_best_split_and_the_bound_are_those_of_trying_all(optio
     assert bound[:9].tolist() == [0.78] * 9
     assert bound[10:].tolist() == [0.74] * 10
     assert {name(options, int(i)) for i in best[10:]} == {"exit2@local"}
-    assert name(options, ranked_splits(link, options, arrivals)[0]) == "exit2@local"
+    assert name(options, ranked_splits(link, options, arrivals)[0][0]) == "exit2@local"
     faster = Bandwidth.constant(4e6)
-    assert name(options, ranked_splits(faster, options, arrivals)[0]) == "exit5@image"
+    assert name(options, ranked_splits(faster, options, arrivals)[0][0]) == "exit5@image"
 
 
 def test_bad_values_are_named(options: Options) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_slo
+from benchmarks.slo import jobs, spaced
+from benchmarks.slo.figures import Figures
 
 NAMES = (
     *("ours", "oracle", "edgent_static", "edgent_dynamic", "neurosurgeon"),
@@ -14,7 +16,7 @@ NAMES = (
 )
 
 
-def cell(requests: float, **kept: float) -> dict[str, bench_slo.Figures]:
+def cell(requests: float, **kept: float) -> dict[str, Figures]:
     """All others meet the SLO for `others` requests; each response has the accuracy 0.5."""
     found = {}
     for name in (*NAMES, "edgent_dynamic_accuracy", "ours_int8"):
@@ -29,7 +31,7 @@ def test_misses_are_compared_over_all_requests_and_the_worst_trace_is_named() ->
         "a": {0.1: cell(10, others=6, ours=9, oracle=10), 0.2: cell(10, others=6, ours=9, oracle=10)},
         "b": {0.1: cell(20, others=18, ours=17, oracle=20)},
     }
-    found = bench_slo.verdict(results, "here")
+    found = spaced.verdict(results, "here")
     assert (found["traces"], found["source"], found["requests"]) == (2, "here", 40)
     assert set(NAMES) <= set(found["policies"])
     ours = found["policies"]["ours"]
@@ -49,7 +51,7 @@ def test_a_short_run_prints_one_object_last_and_leaves_the_figures_of_each_trace
     traces.mkdir()
     (traces / "steady").write_text("".join(f"{t} 3.0\n" for t in range(30)))
     (traces / "slow").write_text("".join(f"{t} 0.3\n" for t in range(30)))
-    monkeypatch.setattr(bench_slo, "QUICK_SLOS", (0.2,))
+    monkeypatch.setattr(jobs, "QUICK_SLOS", (0.2,))
     monkeypatch.setattr(bench_slo, "pool_of", ThreadPool)
     arguments = ["--traces", str(traces), "--out", str(out), "--quick"]
     assert bench_slo.main(arguments) == 0

@@ -47,10 +47,13 @@ def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats,
     return values.max(axis=0), best
 
 
-def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[int]:
-    """Returns all candidates, ordered by decreasing mean utility over the whole trace."""
-    values = worth(link, options, arrivals).mean(axis=1)
-    return [int(i) for i in np.lexsort((options.intercept, -values))]
+def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[tuple[int, float]]:
+    """Returns all candidates with their summed utility without queues, the highest first.
+
+    With queues, a candidate's utility is never higher.
+    """
+    values = worth(link, options, arrivals).sum(axis=1)
+    return [(int(i), float(values[i])) for i in np.lexsort((options.intercept, -values))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +61,50 @@ class Oracle:
     """Chooses for each request the most accurate candidate that will be in time, the fastest of equals.
 
     It knows the link's future and its own queue, but not future requests. Under load it is therefore not a
-    bound; `clairvoyant` is.
+    bound; `clairvoyant` is. A request that cannot be in time uses neither node nor link, if a candidate
+    without a part at the node exists.
+
+    Attributes:
+        node_price, link_price: Accuracy that a second of the node's, of the link's time must add. With
+            prices, requests leave room for later ones.
     """
 
     link: Link
     name: str = "oracle"
     probes: bool = False
+    node_price: float = 0.0
+    link_price: float = 0.0
 
     def start(self, options: Options) -> None:
         return None
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
         options = request.options
-        best, key = 0, (-1.0, 0.0)
+        best, key = None, (0.0, 0.0)
         for i in range(len(options)):
             head, bits = float(options.head[i]), float(options.bits[i])
             ready = now + (request.wait if head > 0 else 0.0) + head
             behind = self.link.finish(now, request.backlog) if bits and request.backlog else ready
-            done = self.link.finish(max(ready, behind), bits) + options.tail[i] + options.fixed[i] - now
-            accuracy = float(options.accuracy[i]) if done <= options.deadline else 0.0
-            if (accuracy, -done) > key:
-                best, key = i, (accuracy, -done)
+            begin = max(ready, behind)
+            crossed = self.link.finish(begin, bits)
+            done = crossed + options.tail[i] + options.fixed[i] - now
+            if done > options.deadline:
+                continue
+            price = self.node_price * head + self.link_price * (crossed - begin)
+            gain = float(options.accuracy[i]) - price
+            if best is None or (gain, -done) > key:
+                best, key = i, (gain, -done)
+        if best is None or key[0] < 0:
+            return self._dropped(options), None
         return Answer(best), None
+
+    @staticmethod
+    def _dropped(options: Options) -> Answer:
+        """Returns a hop without time, or the fastest local candidate if all candidates use the node."""
+        free = np.flatnonzero((options.head == 0) & (options.bits > 0))
+        if len(free):
+            return Answer(int(free[0]), within=0.0)
+        return Answer(int(np.argmin(options.intercept)))
 
     def observe(self, measurement: Measurement, state: None, now: float) -> None:
         return None

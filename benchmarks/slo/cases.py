@@ -1,0 +1,53 @@
+"""The setting: Edgent's AlexNet with five exits, its Raspberry Pi 3 and desktop, as published."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
+from edge_planning.choosing.tables import useful
+from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
+from edge_planning.costs.edgent import alexnet
+from edge_planning.costs.estimates import class_profile
+from edge_planning.problems import Load
+from edge_planning_lab.baselines import Options, Power, options_of
+
+RTT = 0.005
+POWER = Power(computing=1.8, sending=0.7)  # watts; an assumption, the sources of latency have none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """The setting of one deadline. every: all candidates, for policies that know the trace."""
+
+    options: Options
+    every: Options
+    table: RouteTable
+
+
+@cache
+def case(deadline: float, pixels: float = 4, rate: float = 0.0) -> Case:
+    """Returns the candidates and the product's route table.
+
+    pixels: bytes sent per color of a pixel. As published the image crosses the link in fp32. CIFAR-10's
+    pixels have 8 bits, so sent as int8 nothing is lost. rate: requests per second that the table is planned
+    for (`slo.throughput`); 0: requests that do not wait for each other. The candidates' times never include
+    queues: the simulator has its own.
+    """
+    model = alexnet()
+    exits = tuple(
+        replace(
+            exit_, cuts=(replace(exit_.cuts[0], size=round(exit_.cuts[0].size * pixels / 4)), *exit_.cuts[1:])
+        )
+        for exit_ in model.exits
+    )
+    model = replace(model, exits=exits)
+    device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
+    problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables())
+    plan = plan_entry(replace(problem, load=Load(rate=rate), remote_load=Load(rate=rate)))
+    assert not isinstance(plan, Infeasible), plan.reasons
+    every = candidates(problem)
+    return Case(
+        options_of(useful(every), deadline, POWER),
+        options_of(every, deadline, POWER),
+        plan.table,
+    )
