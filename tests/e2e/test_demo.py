@@ -43,7 +43,7 @@ def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Tria
     for node, table in tables.items():
         phases = [phase["nodes"][node] for phase in auto["phases"]]
         wanted = set[tuple[str, str]]().union(*(certain(table, rate) for rate in RATES))
-        assert wanted <= {(phase["exit"], phase["cut"]) for phase in phases}, (node, table)
+        assert wanted <= {(phase["exit"], phase["cut"]) for phase in phases}, (node, table, phases)
         moves += max(len(wanted) - 1, 0)
     assert report["switches"] >= moves
 

@@ -19,10 +19,9 @@ from edge_planning.routing.deadlines import latest, usable
 HYSTERESIS: Final = 1.1  # a route with a higher need is judged as if it needed this many times more
 DWELL: Final = 0.5
 MISS_PRICE: Final = 30.0  # cost of a missed deadline in addition to the lost response, in units of accuracy
-LEAST_GAIN: Final = 0.01  # in expected value that justifies leaving a route whose need the estimate covers
+LEAST_GAIN: Final = 0.01  # in expected value that justifies another route than the plan's at this bandwidth
 # Below it, a request that has a fallback, or would wait behind others, does not use the link.
 LEAST_CHANCE: Final = 0.05
-_EQUAL: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +96,11 @@ def decide(
 ) -> tuple[int, RouteState]:
     """Returns the index of the route for a request at `now`, and the next state.
 
-    The route with the highest value is selected; of equals, the first that may be in time and whose need the
-    estimate covers, which the plan prefers at this bandwidth. A switch to a route with a higher need has to
-    exceed the hysteresis and waits for the dwell time; a switch to a lower need is immediate. If the table
-    has a route that is not remote, remote routes are skipped while the link is down or unmeasured, and so are
-    `blocked` routes, whose breaker is open.
+    The first route that may be in time and whose need the estimate covers, which the plan prefers at this
+    bandwidth, is selected unless another one is worth LEAST_GAIN more; then the one with the highest value
+    is. A switch to a route with a higher need has to exceed the hysteresis and waits for the dwell time; a
+    switch to a lower need is immediate. If the table has a route that is not remote, remote routes are
+    skipped while the link is down or unmeasured, and so are `blocked` routes, whose breaker is open.
     """
     chosen = best(table, link, request, blocked, state, now)
     return chosen, state if chosen == state.active else _switched(state, chosen, now)
@@ -134,11 +133,10 @@ def best(
     if not found:
         return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
     top = max(value for value, _ in found.values())
-    equals = [i for i, (value, _) in found.items() if value >= top - _EQUAL]
-    first = next((i for i in equals if found[i][1]), equals[-1])
-    if active in found and active < first and found[active][1] and found[active][0] >= top - LEAST_GAIN:
-        return active
-    return first
+    return next(
+        (i for i, (value, ok) in found.items() if ok and value >= top - LEAST_GAIN),
+        max(i for i, (value, _) in found.items() if value == top),
+    )
 
 
 def _expected(
