@@ -37,6 +37,15 @@ def test_a_stand_in_that_takes_nearly_all_that_is_left_begins_at_once() -> None:
     assert found == _about(0.108, 0.0, True)
 
 
+@pytest.mark.parametrize(("local", "expected"), [(0.384, (0.385, 0.0)), (0.386, (0.368, None))])
+def test_a_fallback_that_starts_at_once_needs_no_more_than_15_ms_of_reserve(
+    local: float, expected: tuple[float, float | None]
+) -> None:
+    times = _times(elapsed=0.0, slo=0.4, deadline=0.4, predicted=0.1)
+    found = _allowance(DeadlineAction.LOCAL_EXIT, times, LatencyStats(local))
+    assert found == _about(*expected, True)
+
+
 def test_where_no_stand_in_can_be_in_time_the_hop_gets_what_its_route_is_planned_to_take() -> None:
     found = _allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.040, predicted=0.140), LatencyStats(0.130))
     assert found == _about(1.1 * 0.140 - 0.040, None, True)

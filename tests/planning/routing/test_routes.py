@@ -51,6 +51,18 @@ def test_a_fallback_does_not_keep_a_route_that_is_almost_never_in_time(bandwidth
     assert decide(table, link, RouteState(active=0), 0.0, request=request)[0] == route
 
 
+@pytest.mark.parametrize(("fallback", "route"), [(0.88, 0), (0.5, 1)])
+def test_the_plans_order_decides_unless_another_route_is_clearly_better(fallback: float, route: int) -> None:
+    table = (
+        RouteRequirement(8e6, True, 0.9),
+        RouteRequirement(1e6, True, 0.9),
+        RouteRequirement(0, False, 0.5),
+    )
+    link = LinkView(True, 9e6, surprises=(-0.3, 0.0, 0.0))  # one transfer in three misses the first need
+    request = RouteRequest(2.0, fallbacks=[(fallback, 0.001), (fallback, 0.001), None])
+    assert decide(table, link, RouteState(), 0.0, request=request)[0] == route
+
+
 def test_noise_of_a_few_percent_around_a_threshold_causes_one_switch() -> None:
     state, seen = RouteState(), []
     for i in range(100):
