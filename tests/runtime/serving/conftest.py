@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def free_port() -> int:
             return port
 
 
-def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 60.0) -> None:
     """Waits for a condition; on a timeout, shows the state."""
     deadline, pause = time.monotonic() + within, threading.Event()
     while not condition():
@@ -122,13 +123,37 @@ class FaultyLink:
         writer.transport.abort()
 
 
-async def _ask(port: int, image: Any, count: int, rate: float, patience: float | None) -> list[Reply]:
+Steps = Mapping[int, Callable[[], None]]
+
+
+async def _ask(
+    port: int, image: Any, count: int, rate: float, patience: float | None, steps: Steps
+) -> list[Reply]:
     parameters = {} if patience is None else {"timeout": round(patience * 1e6)}
     caller = Caller(f"http://127.0.0.1:{port}", "digits", "image", image, parameters)
+    answered = itertools.count(1)
+
+    async def ask(due: float) -> Reply:
+        reply = await caller.ask(due)
+        steps.get(next(answered), lambda: None)()
+        return reply
+
+    begin = time.monotonic() + 0.05
     try:
-        return await caller.steadily(count, rate)
+        return await asyncio.gather(*[ask(begin + i / rate) for i in range(count)])
     finally:
         caller.close()
+
+
+async def _sequential(port: int, image: Any, count: int) -> float:
+    caller = Caller(f"http://127.0.0.1:{port}", "digits", "image", image)
+    begin = time.monotonic()
+    try:
+        for _ in range(count):
+            await caller.ask()
+    finally:
+        caller.close()
+    return count / (time.monotonic() - begin)
 
 
 class Stack:
@@ -291,7 +316,7 @@ class Stack:
         found = [line for line in self.metrics().splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
-    def wait(self, condition: Callable[[], bool], within: float) -> None:
+    def wait(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Waits for a condition; on a timeout, shows the metrics."""
         wait_until(condition, self.metrics, within)
 
@@ -308,11 +333,25 @@ class Stack:
         )
         return answer
 
-    def ask(self, image: Any, count: int, rate: float, patience: float | None = None) -> list[Reply]:
-        """This many requests, one each 1/rate seconds without waiting for earlier responses."""
-        return asyncio.run(_ask(self.http, image, count, rate, patience))
+    def ask(
+        self,
+        image: Any,
+        count: int,
+        rate: float,
+        patience: float | None = None,
+        steps: Steps = MappingProxyType({}),
+    ) -> list[Reply]:
+        """This many requests, one each 1/rate seconds without waiting for earlier responses.
 
-    def wait_for_route(self, image: Any, route: str, within: float = 20.0) -> None:
+        steps: called after this many responses.
+        """
+        return asyncio.run(_ask(self.http, image, count, rate, patience, steps))
+
+    def rate(self, image: Any, most: float) -> float:
+        """A quarter of the requests a second that are answered now one after another, at most `most`."""
+        return min(most, asyncio.run(_sequential(self.http, image, 50)) / 4)
+
+    def wait_for_route(self, image: Any, route: str, within: float = 60.0) -> None:
         """Sends requests until this route responds."""
         seen: list[str] = []
 
