@@ -185,7 +185,7 @@ def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
                 "switches": total.switches,
                 "bytes": total.bytes + done.probe_bytes["up"],
                 "joules": total.joules,
-                "insured": total.insured,
+                "fallbacks": total.fallbacks,
             }
 
         figures = {policy.name: run(policy, this.options) for policy in policies(this, 1 / job.every)}
@@ -224,7 +224,7 @@ def shares(total: Figures) -> Figures:
     }
     found |= {
         f"{name}_per_request": total[name] / requests
-        for name in ("bytes", "joules", "insured")
+        for name in ("bytes", "joules", "fallbacks")
         if name in total
     }
     return {name: round(value, 6) for name, value in found.items()}
