@@ -25,6 +25,7 @@ from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from loops import in_thread
+from waiting import until
 
 Document = dict[str, Any]
 _PORTS = itertools.count(20000 + os.getpid() % 8000)
@@ -37,14 +38,6 @@ def free_port() -> int:
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port
-
-
-def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 60.0) -> None:
-    """Waits for a condition; on a timeout, shows the state."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {within} s: {what()}"
-        pause.wait(0.02)
 
 
 def call(method: str, url: str, body: object = None) -> Any:
@@ -298,7 +291,7 @@ class Stack:
             trial_seconds=60.0,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
-        wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
+        until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
 
     def is_ready(self, port: int | None = None) -> bool:
         try:
@@ -318,7 +311,7 @@ class Stack:
 
     def wait(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Waits for a condition; on a timeout, shows the metrics."""
-        wait_until(condition, self.metrics, within)
+        until(condition, self.metrics, within)
 
     def infer(self, image: Any) -> Document:
         """One request as JSON, like curl's."""
@@ -359,9 +352,7 @@ class Stack:
             seen.append(self.infer(image)["parameters"]["route"])
             return seen[-1] == route
 
-        wait_until(
-            answered, lambda: f"{seen[-5:]}, bandwidth {self.metric('edge_link_bandwidth_bits')}", within
-        )
+        until(answered, lambda: f"{seen[-5:]}, bandwidth {self.metric('edge_link_bandwidth_bits')}", within)
 
 
 @pytest.fixture(scope="session")
@@ -370,7 +361,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = store_server(StoreApp(tmp_path_factory.mktemp("store"), 1 << 24), "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.started, lambda: "the store did not start")
+    until(lambda: server.started, lambda: "the store did not start")
     yield f"http://127.0.0.1:{server.ports[0]}"
     server.should_exit = True
     thread.join(30)
