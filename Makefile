@@ -72,10 +72,11 @@ setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targe
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, all versions, and the graph in ARCHITECTURE.md
+generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's result in README.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
+	@$(BIN)/python -m demo.overview
 
 figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent

@@ -20,7 +20,7 @@ from edge_planning import (
     Cut,
     EntryProblem,
     Exit,
-    Helper,
+    IntermediateNode,
     Load,
     Mode,
     Model,
@@ -47,7 +47,7 @@ def instance(rng: np.random.Generator) -> EntryProblem:
     codecs = (FP32, Codec("fp16", 0.5, losses), Codec("int8", 0.25, {k: v * 3 for k, v in losses.items()}))[
         : rng.integers(1, 4)
     ]
-    helper = Helper("h", profiles[1], float(rng.lognormal(17, 1)), 0.001, Load(1.0, 0.002))
+    intermediate = IntermediateNode("h", profiles[1], float(rng.lognormal(17, 1)), 0.001, Load(1.0, 0.002))
     return EntryProblem(
         Model("m", exits),
         profiles[0],
@@ -57,7 +57,7 @@ def instance(rng: np.random.Generator) -> EntryProblem:
         mode=list(Mode)[rng.integers(0, 5)],
         objective=list(OBJECTIVES.values())[rng.integers(0, len(OBJECTIVES))],
         codecs=codecs,
-        helpers=(helper,) if rng.random() < 0.5 else (),
+        intermediates=(intermediate,) if rng.random() < 0.5 else (),
         active_power=2.0,
         radio=LTE,
         remote_load=Load(1.2, 0.003),
@@ -106,7 +106,7 @@ def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
             yield total, max(e.accuracy - lost[c.name], 0), joules, max(head, tail, send), cost
         if problem.mode is Mode.CLOUD_ONLY:
             continue
-        for h, i, c in product(problem.helpers, places, usable):
+        for h, i, c in product(problem.intermediates, places, usable):
             there = [h.profile.segments[s].mean for s in e.segments()]
             head, sent = sum(near[:i]), e.cuts[i].size * 8 * c.ratio
             hop = sent / h.bandwidth

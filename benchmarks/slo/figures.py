@@ -34,7 +34,7 @@ def run(policy: Policy[Any], options: Options, link: Bandwidth, arrivals: Floats
         "switches": total.switches,
         "bytes": total.bytes + done.probe_bytes["up"],
         "joules": total.joules,
-        "insured": total.insured,
+        "fallbacks": total.fallbacks,
     }
 
 
@@ -86,7 +86,7 @@ def shares(total: Figures) -> Figures:
     }
     found |= {
         f"{name}_per_request": total[name] / requests
-        for name in ("bytes", "joules", "insured")
+        for name in ("bytes", "joules", "fallbacks")
         if name in total
     }
     return {name: round(value, 6) for name, value in found.items()}

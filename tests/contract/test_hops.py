@@ -14,12 +14,13 @@ import onnxruntime
 import pytest
 from onnx import helper, load_model_from_string, numpy_helper
 
-from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches, wait_until
+from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches
 from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
 from edge_operator.triton import model_config
 from edge_planning.plans import Route
 from networks import info, model_of, run
+from waiting import until
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_the_route_that_is_worth_most_answers_whatever_its_accuracy(
         replace(by_way_of("fp32", None), accuracy=0.85, worth=0.95 if near_is_worth_more else 0.85),
     )
     runtimes.start(far, near)
-    wait_until(lambda: bandwidth(runtimes) > 0, "a measurement of the link")
+    until(lambda: bandwidth(runtimes) > 0, "a measurement of the link")
     runtimes.answer(near.name if near_is_worth_more else far.name)
 
 
@@ -235,7 +236,7 @@ def test_what_stands_in_for_a_hop_decodes_the_activation_that_was_to_be_sent(
     runtimes.start(route)
     runtimes.answer(route.name)
     # The head, the early exit, and the slice after the activation, which comes last.
-    wait_until(lambda: runtimes.sessions("cam") == 3, "the slice behind the activation")
+    until(lambda: runtimes.sessions("cam") == 3, "the slice behind the activation")
     runtimes.stop("gate")
     replies = [runtimes.ask().json() for _ in range(3)]
     stood_in = [r for r in replies if r["parameters"]["exit"] == "final"]

@@ -39,12 +39,12 @@ class Chooser(Protocol):
 class Runtime:
     """The code that the runtime calls: a sample is an interval as wide as its error."""
 
-    def __init__(self, insured: bool) -> None:
-        self.insured, self.estimate, self.state = insured, Estimate(), RouteState()
+    def __init__(self, with_fallback: bool) -> None:
+        self.with_fallback, self.estimate, self.state = with_fallback, Estimate(), RouteState()
 
     def __call__(self, at: float, rate: float) -> int:
         self.estimate = add(self.estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
-        believed = self.estimate.rate if self.insured else low_at(self.estimate, at)
+        believed = self.estimate.rate if self.with_fallback else low_at(self.estimate, at)
         requirements = [RouteRequirement(need, need > 0, accuracy) for _, need, accuracy in TABLE]
         chosen, self.state = decide(requirements, LinkView(True, believed), self.state, at)
         return chosen
@@ -53,7 +53,7 @@ class Runtime:
 class Planner:
     """edge_planning.replanning."""
 
-    def __init__(self, insured: bool) -> None:
+    def __init__(self, with_fallback: bool) -> None:
         self.state = State()
         self._routes = routes_of(
             [name for name, _, _ in TABLE],
@@ -61,7 +61,7 @@ class Planner:
             [need * BUDGET for _, need, _ in TABLE],
             [accuracy for _, _, accuracy in TABLE],
             deadline=BUDGET,
-            fallback=[TABLE[-1][2] if insured and need else 0.0 for _, need, _ in TABLE],
+            fallback=[TABLE[-1][2] if with_fallback and need else 0.0 for _, need, _ in TABLE],
         )
         self._chosen = len(TABLE) - 1
         self._settings = Settings(dwell=DWELL)
@@ -85,9 +85,9 @@ def taken(chooser: Chooser, stream: Stream) -> list[int]:
     return [chooser(at, rate) for at, rate in stream]
 
 
-def both(insured: bool) -> Iterator[tuple[str, Chooser]]:
-    yield "runtime", Runtime(insured)
-    yield "planner", Planner(insured)
+def both(with_fallback: bool) -> Iterator[tuple[str, Chooser]]:
+    yield "runtime", Runtime(with_fallback)
+    yield "planner", Planner(with_fallback)
 
 
 def right(rate: float) -> int:
@@ -99,17 +99,17 @@ def switches(routes: Sequence[int]) -> int:
     return sum(a != b for a, b in pairwise(routes))
 
 
-@pytest.mark.parametrize("insured", [True, False])
+@pytest.mark.parametrize("with_fallback", [True, False])
 @pytest.mark.parametrize(("high", "low"), [(10e6, 0.3e6), (9e6, 1.6e6), (2e6, 0.2e6), (6e6, 2e6)])
 def test_after_a_step_down_both_leave_within_three_samples_and_return_within_four(
-    high: float, low: float, insured: bool
+    high: float, low: float, with_fallback: bool
 ) -> None:
     """The planner is compared only without a fallback: with one it accepts late responses."""
     for seed in range(5):
         stream = measured(lambda at: low if 10 <= at < 20 else high, 30.0, seed)
         down, up = (next(i for i, (at, _) in enumerate(stream) if at >= step) for step in (10, 20))
-        for name, chooser in both(insured):
-            if insured and name == "planner":
+        for name, chooser in both(with_fallback):
+            if with_fallback and name == "planner":
                 continue
             routes = taken(chooser, stream)
             assert routes[down - 1] == right(high), (name, seed)
@@ -119,13 +119,13 @@ def test_after_a_step_down_both_leave_within_three_samples_and_return_within_fou
             assert switches(routes) <= 3, (name, seed)
 
 
-@pytest.mark.parametrize("insured", [True, False])
+@pytest.mark.parametrize("with_fallback", [True, False])
 @pytest.mark.parametrize("hold", [0.25, 0.3, 0.5, 0.6, 1.1, 2.0])
 def test_on_a_flapping_link_neither_switches_more_than_once_in_a_dwell_time(
-    hold: float, insured: bool
+    hold: float, with_fallback: bool
 ) -> None:
     stream = measured(lambda at: 8e6 if int(at / hold) % 2 else 0.5e6, 60.0, 1)
-    for name, chooser in both(insured):
+    for name, chooser in both(with_fallback):
         routes = taken(chooser, stream)
         assert switches(routes) <= 60.0 / DWELL, name
         upward = [at for (at, _), (a, b) in zip(stream[1:], pairwise(routes), strict=True) if b < a]
@@ -133,7 +133,7 @@ def test_on_a_flapping_link_neither_switches_more_than_once_in_a_dwell_time(
 
 
 def test_noise_around_a_threshold_moves_neither() -> None:
-    for name, chooser in both(insured=False):
+    for name, chooser in both(with_fallback=False):
         routes = taken(chooser, measured(lambda _: 1.15e6, 60.0, 3))
         assert switches(routes[8:]) <= 6, name
 
@@ -161,7 +161,7 @@ def test_over_a_mobile_link_both_take_the_same_routes_nine_times_in_ten_and_are_
     seed: int,
 ) -> None:
     link, stream = mobile(seed)
-    found = {name: taken(chooser, stream) for name, chooser in both(insured=False)}
+    found = {name: taken(chooser, stream) for name, chooser in both(with_fallback=False)}
     agreed = np.mean([a == b for a, b in zip(*found.values(), strict=True)])
     assert agreed >= 0.9
     results = {name: worth(routes, link, stream, -Settings().price) for name, routes in found.items()}
@@ -172,7 +172,7 @@ def test_over_a_mobile_link_both_take_the_same_routes_nine_times_in_ten_and_are_
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_where_a_late_answer_is_insured_the_runtimes_answers_are_as_accurate_and_far_less_often_late(
+def test_where_a_late_answer_has_a_fallback_the_runtimes_answers_are_as_accurate_and_far_less_often_late(
     seed: int,
 ) -> None:
     link, stream = mobile(seed)

@@ -14,13 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chains import SERVICE, branches, model_described, stand_in, wait_until
+from chains import SERVICE, branches, model_described, stand_in
 from edge_operator.errors import StoreError
 from edge_operator.store import ModelStore
 from edge_runtime import model_store
 from edge_runtime.errors import Unreachable
 from edge_runtime.tls.certificates import Certificates
 from mounts import Mount, Signer, caller
+from waiting import until
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ async def test_operator_and_runtime_ask_it_by_tls_and_follow_a_new_authority(
         except StoreError:
             return False
 
-    wait_until(renewed, "the store's look at its files")
+    until(renewed, "the store's look at its files")
     assert len(await runtime.blob(card.digest)) == card.size
     runtime.close()
 
@@ -120,7 +121,7 @@ def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(
     run += ["--placement-file", str(tmp_path / "placement.json"), "--cache-dir", str(tmp_path / "cache")]
     with subprocess.Popen([*command, *run, *asked]) as process:
         try:
-            wait_until(lambda: _ready(health), "the runtime to have its slice")
+            until(lambda: _ready(health), "the runtime to have its slice")
             assert process.poll() is None
         finally:
             process.terminate()

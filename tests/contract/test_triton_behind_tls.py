@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from chains import IMAGE, branches, wait_until
+from chains import IMAGE, branches
 from edge_api.devicepools import TritonServer
 from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
@@ -25,6 +25,7 @@ from edge_runtime.tls.certificates import Certificates
 from mounts import Mount, Signer
 from proxies import Proxy, TritonLike, tls_proxy, triton_like
 from stages import alone, ask, entry, split
+from waiting import until
 
 Files = dict[str, bytes]
 
@@ -86,9 +87,7 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
             mount.swap(after.pair())
         assert it.proxy.certificates.look() is True
         assert it.ready() == {"tail"}  # from the next call
-        wait_until(
-            lambda: hops.current.authority == after.pair()["ca.crt"], "the runtime's look at its files"
-        )
+        until(lambda: hops.current.authority == after.pair()["ca.crt"], "the runtime's look at its files")
         it.proxy.drop()
         before_it = it.proxy.handshakes
         assert infer(sockets)[0] == 200

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import onnxruntime
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import helper, numpy_helper
 
 from edge_api import DevicePool, InferenceService, Placement
@@ -156,7 +158,7 @@ class Runtimes:
             self.run("gate", "branches", helping.body(), wait=False)
         self.run("cam", "branches", entry.body(), wait=False)
         for name in self.running:
-            wait_until(lambda name=name: self.ready(name), f"{name} to be ready")
+            self.wait(name)
 
     def sessions(self, name: str) -> float:
         """The number of slices that a runtime has loaded."""
@@ -198,16 +200,23 @@ class Runtimes:
         self.running[name] = self.stack.enter_context(ExitStack())
         self.running[name].enter_context(in_thread(lambda stop: serve(arguments, stop, drain=0.0)))
         if wait:
-            wait_until(lambda: self.ready(name), f"{name} to be ready")
+            self.wait(name)
 
     def stop(self, name: str) -> None:
         """Makes its port refuse connections."""
         self.running[name].close()
 
-    def ready(self, name: str) -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url(name)}/v2/health/ready").status_code == 200
-        return False
+    def wait(self, name: str) -> None:
+        """Waits until it says that it is ready."""
+        options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port(f'{name} grpc')}", options) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60
+            )
+            for said in watch:
+                if said.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+        raise AssertionError(f"{name} did not become ready")
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port(name)}"
@@ -226,20 +235,14 @@ class Runtimes:
         ]
         return httpx.post(f"{self.url(name)}/v2/models/{model}/infer", json={"inputs": inputs}, timeout=20)
 
-    def answer(self, route: str, within: float = 20.0) -> np.ndarray[Any, Any]:
+    def answer(self, route: str, within: float = 60.0) -> np.ndarray[Any, Any]:
         """The logits of a route, as soon as it is the active one."""
-        seen: list[str] = []
-
-        def answered() -> bool:
+        deadline, seen = time.monotonic() + within, ""
+        while seen != route:
+            assert time.monotonic() < deadline, f"{seen} answers, not {route}"
             reply = self.ask().json()
-            seen.append(reply["parameters"]["route"])
-            if seen[-1] == route:
-                seen.append(json.dumps(reply["outputs"][0]["data"]))
-                return True
-            return False
-
-        wait_until(answered, f"an answer by {route}, not {seen[-3:]}", within)
-        return np.array(json.loads(seen[-1]), np.float32).reshape(-1, 3)
+            seen = reply["parameters"]["route"]
+        return np.array(reply["outputs"][0]["data"], np.float32).reshape(-1, 3)
 
     def composed(self, model: str = "cam", index: int = 0) -> np.ndarray[Any, Any]:
         """The result of running the slices of a route one by one."""
@@ -252,13 +255,6 @@ class Runtimes:
             values = dict(zip(names, session.run(names, feeds), strict=True))
         (output,) = values.values()
         return np.asarray(output)
-
-
-def wait_until(condition: Any, what: str, within: float = 30.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {within} s for {what}"
-        time.sleep(0.05)
 
 
 def model_described(tensors: Any) -> list[Document]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-import time
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -155,11 +152,3 @@ def running(port: int, service: str = "m") -> float:
         text = response.read().decode()
     name = f'edge_inference_running_seconds{{service="{service}"}} '
     return float(next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name))
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits for a condition, with a timeout that suffices on any machine."""
-    deadline, pause = time.monotonic() + 60, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"not within a minute: {what}"
-        pause.wait(0.01)

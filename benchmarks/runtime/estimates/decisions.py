@@ -38,7 +38,7 @@ class Outcome:
     """
 
     late: float
-    insured: float
+    with_fallback: float
     missed: float
     switches: float
 
@@ -121,8 +121,8 @@ def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: b
         else:
             late += 1
         now += PERIOD
-    insured, missed = accuracies + late * LOCAL, accuracies - late * PRICE
-    return Outcome(late / requests, insured / requests, missed / requests, switches / (now / 60))
+    with_fallback, missed = accuracies + late * LOCAL, accuracies - late * PRICE
+    return Outcome(late / requests, with_fallback / requests, missed / requests, switches / (now / 60))
 
 
 def clairvoyant(link: Bandwidth) -> float:

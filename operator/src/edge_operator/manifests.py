@@ -46,7 +46,7 @@ def entry_problem(
     rtt: float,
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
-    helpers: tuple[problems.Helper, ...] = (),
+    helpers: tuple[problems.IntermediateNode, ...] = (),
     entries: int = 1,
     confidences: Iterable[store.ExitConfidence] = (),
     prices: Prices = Prices(),
@@ -75,7 +75,7 @@ def entry_problem(
         load=problems.Load(rate=rate),
         remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,
-        helpers=helpers,
+        intermediates=helpers,
         confidences=planned_confidences(service, model, confidences),
         objective=objective_of(service.optimize),
         prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
@@ -116,13 +116,13 @@ def planned_helpers(
     costs: Mapping[str, DeviceProfile],
     members: Iterable[PoolMember],
     rates: Mapping[str, float] = MappingProxyType({}),
-) -> tuple[problems.Helper, ...]:
+) -> tuple[problems.IntermediateNode, ...]:
     """Returns the other edge nodes whose class is profiled, with their declared links, for planning.
 
     rates: requests per second that can arrive at a node.
     """
     return tuple(
-        problems.Helper(
+        problems.IntermediateNode(
             name=member.node.name,
             profile=class_profile(costs[member.device_class]),
             bandwidth=float(links.bandwidth),

@@ -48,8 +48,8 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
     if ways[1] == start and codecs[0] == UNENCODED:
         keys[0] = None  # the input is sent unchanged
     head, *others = keys
-    middle = others[0] if route.helper is not None else None
-    tail = others[-1] if route.helper is None or route.second_cut is not None else None
+    middle = others[0] if route.intermediate is not None else None
+    tail = others[-1] if route.intermediate is None or route.second_cut is not None else None
     return Pieces(head, middle, tail, ways[1], codecs)
 
 

@@ -67,7 +67,7 @@ def plan_service(
             message += f"; {unfit}"
         run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
-    used = {route.helper for table in tables.values() for route in table.routes} - set(tables)
+    used = {route.intermediate for table in tables.values() for route in table.routes} - set(tables)
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
         # They receive requests from entry nodes alone, so their own routes can be less accurate.

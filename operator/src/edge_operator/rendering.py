@@ -115,13 +115,13 @@ def _route(
             )
         )
     if made.middle is not None:
-        assert route.helper is not None, "only an intermediate node runs a middle slice"
+        assert route.intermediate is not None, "only an intermediate node runs a middle slice"
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
         scheme, domain = reached
-        host = f"{entry_service_name(service, route.helper)}.{namespace}.svc.{domain}"
+        host = f"{entry_service_name(service, route.intermediate)}.{namespace}.svc.{domain}"
         stages.append(
             Stage(
-                place=route.helper,
+                place=route.intermediate,
                 runtime="Edge",
                 slice=slices[made.middle],
                 address=f"{scheme}://{host}:{HTTP_PORT}",

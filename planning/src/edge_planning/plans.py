@@ -7,13 +7,13 @@ def route_name(
     exit_: str,
     cut: str | None,
     codec: str,
-    helper: str | None,
+    intermediate: str | None,
     second_cut: str | None,
     threshold: float | None,
 ) -> str:
     """Returns e.g. `exit@pool`, `exit@local`, `exit@pool:int8`, `exit@pool>node-b@conv4`, `exit?0.9@pool`."""
     early = "" if threshold is None else f"?{threshold:g}"
-    way = f">{helper}" if helper is not None else ""
+    way = f">{intermediate}" if intermediate is not None else ""
     way += f"@{second_cut}" if second_cut is not None else ""
     return f"{exit_}{early}@{cut or 'local'}{way}" + ("" if codec == "fp32" else f":{codec}")
 
@@ -33,7 +33,7 @@ class Route:
             stage runs there.
         bits: Sent over the link.
         codec: Of the hops: `int8`, or `int8,fp16` if they differ.
-        helper: The intermediate node that runs a stage, if any.
+        intermediate: The intermediate node that runs a stage, if any.
         middle: Mean compute time in seconds at the intermediate node.
         second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
         threshold: Confidence at which the response of an early exit is used; None if this exit always
@@ -52,7 +52,7 @@ class Route:
     tail: float | None
     bits: int
     codec: str = "fp32"
-    helper: str | None = None
+    intermediate: str | None = None
     second_cut: str | None = None
     middle: float | None = None
     threshold: float | None = None
@@ -62,7 +62,7 @@ class Route:
     @property
     def name(self) -> str:
         """`exit@cut` or `exit@local`, with codec, intermediate node and threshold if any; see route_name."""
-        return route_name(self.exit, self.cut, self.codec, self.helper, self.second_cut, self.threshold)
+        return route_name(self.exit, self.cut, self.codec, self.intermediate, self.second_cut, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Helper:
+class IntermediateNode:
     """An intermediate node, with constant bandwidth (bit/s) and rtt (s) from the entry node."""
 
     name: str
@@ -235,7 +235,7 @@ class EntryProblem:
         local_overhead, hop_overhead: Fixed costs in seconds, per request and per hop.
         load, remote_load: Of the entry node and the remote end.
         codecs: Codecs that hops can use.
-        helpers: Intermediate nodes.
+        intermediates: Intermediate nodes.
         must_run_at, must_not_run_at: Names of places (node, peer, intermediate nodes) at which a stage must
             or must not run.
         active_power: Watts of the entry node above idle while it computes.
@@ -261,7 +261,7 @@ class EntryProblem:
     objective: Objective = ACCURACY
     privacy: Privacy = Privacy.ANY
     codecs: tuple[Codec, ...] = (FP32,)
-    helpers: tuple[Helper, ...] = ()
+    intermediates: tuple[IntermediateNode, ...] = ()
     must_run_at: frozenset[str] = frozenset()
     must_not_run_at: frozenset[str] = frozenset()
     active_power: float = 0.0
@@ -291,9 +291,9 @@ class EntryProblem:
             self.min_accuracy is None or 0 <= self.min_accuracy <= 1,
             f"min_accuracy {self.min_accuracy} must be between 0 and 1",
         )
-        places = {self.node, self.peer, *(helper.name for helper in self.helpers)}
+        places = {self.node, self.peer, *(intermediate.name for intermediate in self.intermediates)}
         require(
-            len(places) == 2 + len(self.helpers),
+            len(places) == 2 + len(self.intermediates),
             f"two of the places {', '.join(sorted(places))} have the same name",
             BadPlacesError,
         )

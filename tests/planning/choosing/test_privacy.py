@@ -9,8 +9,8 @@ from edge_planning import (
     Cut,
     EntryProblem,
     Exit,
-    Helper,
     Infeasible,
+    IntermediateNode,
     Mode,
     Model,
     Plan,
@@ -39,7 +39,7 @@ PROBLEM = EntryProblem(
     0.001,
     Slo(0.15),
     node="edge-b",
-    helpers=(Helper("edge-c", profile(0.5), 1e9),),
+    intermediates=(IntermediateNode("edge-c", profile(0.5), 1e9),),
 )
 
 

@@ -11,7 +11,7 @@ from edge_planning import (
     Cut,
     EntryProblem,
     Exit,
-    Helper,
+    IntermediateNode,
     Load,
     Model,
     Plan,
@@ -92,10 +92,12 @@ def test_without_a_rate_nothing_waits() -> None:
 
 
 def test_with_a_rate_at_the_intermediate_node_every_pair_of_cuts_is_a_candidate() -> None:
-    near = Helper("near", profile(0.5), 1e9, load=Load(rate=10.0))
-    options = candidates(replace(problem(10.0), helpers=(near,)))
+    near = IntermediateNode("near", profile(0.5), 1e9, load=Load(rate=10.0))
+    options = candidates(replace(problem(10.0), intermediates=(near,)))
     pairs = {
-        (options.tensor(i), options.second_tensor(i)) for i in range(len(options)) if options.helper[i] == 0
+        (options.tensor(i), options.second_tensor(i))
+        for i in range(len(options))
+        if options.intermediate[i] == 0
     }
     names = [cut.name for cut in CUTS]
     assert pairs == {*((a, None) for a in names), *combinations(names, 2)}

@@ -23,8 +23,8 @@ from edge_planning import (
     Cut,
     EntryProblem,
     Exit,
-    Helper,
     Infeasible,
+    IntermediateNode,
     Load,
     LogUniform,
     Model,
@@ -54,7 +54,7 @@ def profile(factor: float) -> ClassProfile:
 
 
 PROBLEM = EntryProblem(MODEL, profile(1.0), profile(0.1), 0.001, Slo(0.1), node="edge-b", peer="cloud")
-HELPER = Helper("edge-c", profile(0.5), 1e8, 0.002)
+INTERMEDIATE = IntermediateNode("edge-c", profile(0.5), 1e8, 0.002)
 INT8 = Codec("int8", 0.25, {"full": 0.02})
 
 
@@ -111,8 +111,8 @@ def test_a_codec_sends_less_and_costs_the_accuracy_that_is_declared() -> None:
     assert "early@pool:int8" not in names(replace(PROBLEM, codecs=(FP32, INT8)))
 
 
-def test_three_tiers_add_the_helpers_stage_and_its_hop() -> None:
-    options = candidates(replace(PROBLEM, helpers=(HELPER,)))
+def test_three_tiers_add_the_intermediate_stage_and_its_hop() -> None:
+    options = candidates(replace(PROBLEM, intermediates=(INTERMEDIATE,)))
     i = find(options, "full@image>edge-c@pool")
     # 8 ms on the LAN, 2 ms round trip, 20 ms at the intermediate node, 1 ms and 15 ms to the cloud and there.
     assert options.intercept[i] == pytest.approx(0.008 + 0.002 + 0.020 + 0.001 + 0.015)
@@ -233,7 +233,7 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
     ("make", "words"),
     [
         (lambda: Load(wait=math.nan), "load: wait nan"),
-        (lambda: Helper("h", profile(1), -1.0), "h: bandwidth -1.0 bit/s"),
+        (lambda: IntermediateNode("h", profile(1), -1.0), "h: bandwidth -1.0 bit/s"),
         (lambda: Codec("int8", 0.25, {"e": 2.0}), "codec int8: loss 2.0 at exit e"),
         (lambda: Confidence(0.5, (0.5, 0.4), (1, 1)), "confidence 0.5: leaving .* 0.9"),
         (lambda: replace(PROBLEM, must_run_at=frozenset({"mars"})), "place mars"),
@@ -284,9 +284,9 @@ def test_a_loss_known_by_cut_counts_at_that_cut_and_the_others_cannot_be_used() 
     assert not [name for name in accuracy if name.startswith("early@") and ":" in name]
 
 
-def test_on_the_way_to_a_helper_every_cut_is_tried_with_its_own_loss() -> None:
+def test_on_the_way_to_an_intermediate_node_every_cut_is_tried_with_its_own_loss() -> None:
     codecs = (FP32, measured("int8", 0.25, image=0.2, pool=0.0))
-    options = candidates(replace(PROBLEM, codecs=codecs, helpers=(HELPER,)))
+    options = candidates(replace(PROBLEM, codecs=codecs, intermediates=(INTERMEDIATE,)))
     accuracy = {options.name(i): float(options.accuracy[i]) for i in range(len(options))}
     assert accuracy["full@image>edge-c:int8"] == pytest.approx(0.78)
     assert accuracy["full@image>edge-c@pool:int8"] == pytest.approx(0.78)
@@ -298,10 +298,10 @@ def test_a_loss_by_cut_that_is_no_share_is_refused() -> None:
         measured("int8", 0.25, pool=1.5)
 
 
-def test_where_a_helper_is_always_the_better_answer_the_local_route_is_still_the_last() -> None:
-    quick = replace(HELPER, profile=profile(0.01))
-    plan = plan_entry(replace(PROBLEM, remote=None, slo=Slo(0.5), helpers=(quick,)))
+def test_where_an_intermediate_node_is_always_the_better_answer_the_local_route_is_still_the_last() -> None:
+    quick = replace(INTERMEDIATE, profile=profile(0.01))
+    plan = plan_entry(replace(PROBLEM, remote=None, slo=Slo(0.5), intermediates=(quick,)))
     assert isinstance(plan, Plan)
     first, last = plan.table.routes
-    assert (first.helper, first.min_bandwidth) == ("edge-c", 0)
-    assert (last.name, last.min_bandwidth, last.helper) == ("full@local", 0, None)
+    assert (first.intermediate, first.min_bandwidth) == ("edge-c", 0)
+    assert (last.name, last.min_bandwidth, last.intermediate) == ("full@local", 0, None)

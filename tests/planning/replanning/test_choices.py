@@ -71,12 +71,12 @@ def test_a_priced_miss_needs_a_surer_route(routes: Routes) -> None:
 
 
 def test_a_fallback_turns_a_miss_into_a_less_accurate_answer(routes: Routes) -> None:
-    insured = routes_of(
+    with_fallback = routes_of(
         routes.names, [0.05, 0.06, 0.08], [100e3, 20e3, 0], [0.98, 0.94, 0.86], deadline=0.1,
         fallback=[0.86, 0.86, 0],
     )  # fmt: skip
 
-    found = prospects(insured, certain(2e6), price=10.0)
+    found = prospects(with_fallback, certain(2e6), price=10.0)
 
     assert found.answered.tolist() == [1, 1, 1]
     assert found.utility == pytest.approx([0.92, 0.94, 0.86], abs=1e-6)
@@ -131,7 +131,9 @@ def test_the_routes_of_a_planned_table_keep_its_thresholds(edgent: EntryProblem)
     assert routes.deadline == pytest.approx(0.1, rel=1e-3)
     wanted = [route.met_from if route.met_from is not None else math.inf for route in plan.table.routes]
     assert routes.thresholds() == pytest.approx(wanted, rel=1e-3)
-    assert routes_of_table(plan.table, insured=True).fallback.tolist() == [0.74] * (len(routes) - 1) + [0]
+    assert routes_of_table(plan.table, has_fallback=True).fallback.tolist() == [0.74] * (len(routes) - 1) + [
+        0
+    ]
 
 
 def test_a_forecast_from_samples_picks_a_route_with_room_to_spare(routes: Routes) -> None:

@@ -117,7 +117,7 @@ def test_a_route_whose_hops_stay_between_edge_nodes_does_not_need_the_measured_l
         assert decide(NEAR, link, RouteState(active=0), 0.0)[0] == 1
 
 
-def test_a_dead_helper_is_passed_over_whether_or_not_the_link_is_up() -> None:
+def test_a_dead_intermediate_node_is_passed_over_whether_or_not_the_link_is_up() -> None:
     assert decide(NEAR, LinkView(False, None), RouteState(active=1), 0.0, {1})[0] == 2
     assert decide(NEAR, LinkView(True, 1e6), RouteState(active=1), 0.0, {1})[0] == 2
     assert decide(NEAR, LinkView(True, 20e6), RouteState(active=1), 0.0, {0})[0] == 1

@@ -22,7 +22,7 @@ def cell(requests: float, **kept: float) -> dict[str, Figures]:
     for name in (*NAMES, "edgent_dynamic_accuracy", "ours_int8"):
         in_time = kept.get(name, kept["others"])
         figures = {"requests": requests, "in_time": in_time, "utility": in_time / 2, "switches": 1.0}
-        found[name] = {**figures, "bytes": 100.0, "joules": 1.0, "insured": 0.0}
+        found[name] = {**figures, "bytes": 100.0, "joules": 1.0, "fallbacks": 0.0}
     return found
 
 

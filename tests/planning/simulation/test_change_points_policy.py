@@ -57,24 +57,24 @@ def test_without_a_link_the_local_exit_answers_everything() -> None:
 
 
 @pytest.mark.parametrize("kind", [Broken.LINK, Broken.SERVER])
-def test_with_the_insurance_no_request_is_missed_when_the_far_end_goes_away(kind: Broken) -> None:
+def test_with_the_fallback_no_request_is_missed_when_the_far_end_goes_away(kind: Broken) -> None:
     options, table = planned(0.2)
     name = {Broken.LINK: "up", Broken.SERVER: "triton"}[kind]
     fault = Fault(kind, name, 20.4, 40.4)
-    insured = run(ChangePoints(table), options, Bandwidth.constant(5e6), faults=[fault]).records
-    assert set(insured.outcome.tolist()) == {Outcome.IN_TIME}
-    assert summary(insured).insured >= 1
-    waiting = ChangePoints(table, insured=False, name="ours_wait")
+    with_fallback = run(ChangePoints(table), options, Bandwidth.constant(5e6), faults=[fault]).records
+    assert set(with_fallback.outcome.tolist()) == {Outcome.IN_TIME}
+    assert summary(with_fallback).fallbacks >= 1
+    waiting = ChangePoints(table, has_fallback=False, name="ours_wait")
     plain = run(waiting, options, Bandwidth.constant(5e6), faults=[fault]).records
     assert int((plain.outcome != Outcome.IN_TIME).sum()) >= 1
 
 
-def test_where_the_local_exit_is_too_slow_there_is_no_insurance() -> None:
+def test_where_the_local_exit_is_too_slow_there_is_no_fallback() -> None:
     options, table = planned(0.1)
     state = ChangePoints(table).start(options)
-    assert set(state.insurance) == {None}
+    assert set(state.fallbacks) == {None}
     state = ChangePoints(planned(0.3)[1]).start(planned(0.3)[0])
-    assert {planned(0.3)[0].names[i] for i in state.insurance if i is not None} == {"exit2@local"}
+    assert {planned(0.3)[0].names[i] for i in state.fallbacks if i is not None} == {"exit2@local"}
 
 
 def test_one_who_waits_behind_others_is_decided_by_what_is_left_of_its_time() -> None:
@@ -86,21 +86,21 @@ def test_one_who_waits_behind_others_is_decided_by_what_is_left_of_its_time() ->
     free, _ = policy.decide(Request(options), state, 10.0)
     assert options.names[free.index] == "exit5@image"
     behind_bits, _ = policy.decide(Request(options, backlog=3e6), state, 10.0)
-    assert options.bits[behind_bits.index] == 0 or behind_bits.insurance is not None
+    assert options.bits[behind_bits.index] == 0 or behind_bits.fallback is not None
     busy_node, _ = policy.decide(Request(options, wait=0.25), state, 10.0)
     assert options.names[busy_node.index] == "exit5@image"
 
 
 @given(seed=st.integers(0, 1000), deadline=st.sampled_from([0.1, 0.2, 0.4]))
 @settings(max_examples=8)
-def test_the_insurance_never_lowers_utility_and_nobody_beats_the_clairvoyant(
+def test_the_fallback_never_lowers_utility_and_nobody_beats_the_clairvoyant(
     seed: int, deadline: float
 ) -> None:
     options, table = planned(deadline)
     link = LognormalProcess().sample(np.random.default_rng(seed), 60.0)
-    insured = run(ChangePoints(table), options, link)
-    waiting = run(ChangePoints(table, insured=False), options, link)
-    bound, _ = clairvoyant(link, options, insured.scenario.streams[0].arrivals)
-    assert insured.records.utility.sum() >= waiting.records.utility.sum() - 1e-9
-    assert insured.records.utility.sum() <= bound.sum() + 1e-9
-    assert summary(insured.records).attainment >= summary(waiting.records).attainment
+    with_fallback = run(ChangePoints(table), options, link)
+    waiting = run(ChangePoints(table, has_fallback=False), options, link)
+    bound, _ = clairvoyant(link, options, with_fallback.scenario.streams[0].arrivals)
+    assert with_fallback.records.utility.sum() >= waiting.records.utility.sum() - 1e-9
+    assert with_fallback.records.utility.sum() <= bound.sum() + 1e-9
+    assert summary(with_fallback.records).attainment >= summary(waiting.records).attainment

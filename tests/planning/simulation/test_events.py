@@ -43,10 +43,10 @@ from edge_planning_lab.simulation import (
 from .conftest import make_options, make_scenario
 
 
-class Insured:
+class WithFallback:
     """The full model with its cut at the input, and the small exit as its fallback."""
 
-    name, probes = "insured", False
+    name, probes = "with_fallback", False
 
     def __init__(self, eager: bool = False) -> None:
         self.eager = eager
@@ -61,7 +61,7 @@ class Insured:
         return None
 
 
-class Listener(Insured):
+class Listener(WithFallback):
     """Records its measurements."""
 
     name, probes = "listener", True
@@ -126,40 +126,40 @@ def test_a_transfer_that_would_be_late_is_aborted_at_the_deadline() -> None:
     assert records.bytes.tolist() == pytest.approx([50_000 / 8] * 2)
 
 
-def test_the_insurance_answers_when_the_reply_is_late_and_costs_node_time_and_energy() -> None:
+def test_the_fallback_answers_when_the_reply_is_late_and_costs_node_time_and_energy() -> None:
     options = make_options(power=Power(computing=2.0, sending=1.0))
-    slow = simulate(make_scenario(Insured(), [0.0], options, 100e3)).records
+    slow = simulate(make_scenario(WithFallback(), [0.0], options, 100e3)).records
     assert slow.latency == pytest.approx([0.495])
     assert (slow.by[0], slow.choice[0], slow.accuracy[0]) == (0, 4, 0.6)
     assert slow.joules == pytest.approx([2.0 * 0.2 + 1.0 * 0.5])
-    fast = simulate(make_scenario(Insured(), [0.0], options, 1e6)).records
-    assert (fast.by[0], fast.accuracy[0], bool(fast.insured[0])) == (4, 0.9, False)
+    fast = simulate(make_scenario(WithFallback(), [0.0], options, 1e6)).records
+    assert (fast.by[0], fast.accuracy[0], bool(fast.fallback_computed[0])) == (4, 0.9, False)
     assert fast.joules == pytest.approx([0.1])
 
 
-def test_an_insurance_that_began_for_nothing_is_still_paid() -> None:
+def test_a_fallback_that_began_for_nothing_is_still_paid() -> None:
     options = make_options(power=Power(computing=2.0))
-    records = simulate(make_scenario(Insured(), [0.0], options, 1e5 / 0.4)).records
+    records = simulate(make_scenario(WithFallback(), [0.0], options, 1e5 / 0.4)).records
     assert records.latency == pytest.approx([0.45])
     assert (records.by[0], records.accuracy[0]) == (4, 0.9)
     assert records.joules == pytest.approx([0.4])
 
 
-def test_an_eager_insurance_begins_at_once_and_still_lets_the_reply_go_first() -> None:
+def test_an_eager_fallback_begins_at_once_and_still_lets_the_reply_go_first() -> None:
     options = make_options(power=Power(computing=2.0))
-    eager = simulate(make_scenario(Insured(eager=True), [0.0, 2.0, 2.01], options, 1e6)).records
+    eager = simulate(make_scenario(WithFallback(eager=True), [0.0, 2.0, 2.01], options, 1e6)).records
     assert eager.latency == pytest.approx([0.15, 0.15, 0.24])
     assert eager.accuracy.tolist() == [0.9, 0.9, 0.9]
     assert eager.joules == pytest.approx([0.4, 0.4, 0.4])
-    slow = simulate(make_scenario(Insured(eager=True), [0.0, 0.05], options, 50e3)).records
+    slow = simulate(make_scenario(WithFallback(eager=True), [0.0, 0.05], options, 50e3)).records
     assert slow.latency == pytest.approx([0.495, 0.495])
-    lazy = simulate(make_scenario(Insured(), [0.0, 0.05], options, 50e3)).records
+    lazy = simulate(make_scenario(WithFallback(), [0.0, 0.05], options, 50e3)).records
     assert lazy.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP]
 
 
-def test_the_insurance_waits_for_the_node_like_everybody_else() -> None:
+def test_the_fallback_waits_for_the_node_like_everybody_else() -> None:
     options = make_options()
-    scenario = make_scenario(Insured(), [0.0], options, 100e3)
+    scenario = make_scenario(WithFallback(), [0.0], options, 100e3)
     other = replace(scenario.streams[0], service="o", policy=Fixed("local", 0), arrivals=np.array([0.2]))
     records = simulate(replace(scenario, streams=[*scenario.streams, other])).records
     assert records.outcome.tolist() == [Outcome.GIVEN_UP, Outcome.IN_TIME]
@@ -209,13 +209,13 @@ def test_a_lost_node_loses_what_is_open_and_refuses_what_comes_until_it_returns(
     assert records.outcome.tolist() == expected
 
 
-def test_a_lost_server_answers_nobody_and_the_insurance_does() -> None:
+def test_a_lost_server_answers_nobody_and_the_fallback_does() -> None:
     lost = Fault(Broken.SERVER, "triton", 10.0, 20.0)
     plain = simulate(make_scenario("full@input", [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
     assert plain.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.IN_TIME]
-    insured = simulate(make_scenario(Insured(), [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
-    assert insured.by.tolist() == [4, 0, 0, 4]
-    assert set(insured.outcome.tolist()) == {Outcome.IN_TIME}
+    with_fallback = simulate(make_scenario(WithFallback(), [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
+    assert with_fallback.by.tolist() == [4, 0, 0, 4]
+    assert set(with_fallback.outcome.tolist()) == {Outcome.IN_TIME}
 
 
 def test_what_has_no_answer_when_the_run_ends_is_open() -> None:
@@ -242,8 +242,8 @@ def test_the_mean_wait_on_the_link_is_that_of_an_m_d_1_queue() -> None:
 
 
 POLICIES: list[Policy[Any]] = [
-    Insured(),
-    Insured(eager=True),
+    WithFallback(),
+    WithFallback(eager=True),
     Fixed("trunk", 5),
     AtMeasured("edgent", edgent),
     AtMeasured("neurosurgeon", neurosurgeon_latency),

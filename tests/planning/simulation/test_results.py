@@ -35,7 +35,7 @@ def test_accuracy_is_of_the_answers_in_time_and_utility_counts_the_late_ones_as_
     assert [found.p50, found.p95] == pytest.approx([0.295, 0.3805])
 
 
-def test_a_switch_is_counted_when_the_decision_changes_not_when_the_insurance_answers() -> None:
+def test_a_switch_is_counted_when_the_decision_changes_not_when_the_fallback_answers() -> None:
     link = Bandwidth((0.0, 10.0, 20.0), (4e6, 1e4, 4e6), period=40.0)
     policy = AtMeasured("edgent", edgent)
     run = simulate(make_scenario(policy, constant(1.0, 30.0, 0.5).tolist(), bandwidth=link))

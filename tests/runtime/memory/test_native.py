@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from edge_runtime.inference.native import NativeSession, library
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from networks import ONNX_TYPES, info, model_of
+from waiting import until
 
 INPUTS, OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
 
@@ -110,23 +113,31 @@ def test_an_answer_outlives_its_session() -> None:
     np.testing.assert_array_equal(answer, copy)
 
 
-def test_others_run_while_a_session_is_made() -> None:
-    data = network(1, *HEAVY)
-    steps, stop = [0], threading.Event()
+def _longest_gap(work: Callable[[], object]) -> float:
+    """The longest time in which another thread did not run, as a share of the duration of the work."""
+    times, started, stop = list[float](), threading.Event(), threading.Event()
 
     def step() -> None:
         while not stop.is_set():
-            steps[0] += 1
-            time.sleep(0.0005)
+            times.append(time.perf_counter())
+            started.set()
 
     other = threading.Thread(target=step)
     other.start()
-    before, made = steps[0], Session(data, INPUTS, OUTPUTS)
-    during = steps[0] - before
+    started.wait()
+    begin = time.perf_counter()
+    work()
+    end = time.perf_counter()
     stop.set()
     other.join()
-    assert made.size == len(data)
-    assert during >= 5  # by the Python API: none or one
+    during = [begin, *(t for t in times if begin < t < end), end]
+    return max(after - before for before, after in pairwise(during)) / (end - begin)
+
+
+def test_others_run_while_a_session_is_made() -> None:
+    data = network(1, *HEAVY)
+    # A busy machine can stop the other thread in some of them; a call that holds the lock does in each.
+    assert any(_longest_gap(lambda: Session(data, INPUTS, OUTPUTS)) < 0.5 for _ in range(10))
 
 
 def test_freed_sessions_give_their_memory_back() -> None:
@@ -136,7 +147,4 @@ def test_freed_sessions_give_their_memory_back() -> None:
     sessions = [Session(data, INPUTS, OUTPUTS) for _ in range(3)]
     assert resident() > before + len(data)  # part of it reuses memory that was freed before
     sessions.clear()
-    deadline = time.monotonic() + 20
-    while resident() > before + len(data) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert resident() < before + len(data)
+    until(lambda: resident() < before + len(data), "the memory is given back")

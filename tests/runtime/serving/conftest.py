@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from edge_runtime.server import run
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from loops import in_thread
+from waiting import until
 
 Document = dict[str, Any]
 _PORTS = itertools.count(20000 + os.getpid() % 8000)
@@ -36,14 +38,6 @@ def free_port() -> int:
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port
-
-
-def wait_until(condition: Callable[[], bool], what: Callable[[], object], within: float = 20.0) -> None:
-    """Waits for a condition; on a timeout, shows the state."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {within} s: {what()}"
-        pause.wait(0.02)
 
 
 def call(method: str, url: str, body: object = None) -> Any:
@@ -122,13 +116,37 @@ class FaultyLink:
         writer.transport.abort()
 
 
-async def _ask(port: int, image: Any, count: int, rate: float, patience: float | None) -> list[Reply]:
+Steps = Mapping[int, Callable[[], None]]
+
+
+async def _ask(
+    port: int, image: Any, count: int, rate: float, patience: float | None, steps: Steps
+) -> list[Reply]:
     parameters = {} if patience is None else {"timeout": round(patience * 1e6)}
     caller = Caller(f"http://127.0.0.1:{port}", "digits", "image", image, parameters)
+    answered = itertools.count(1)
+
+    async def ask(due: float) -> Reply:
+        reply = await caller.ask(due)
+        steps.get(next(answered), lambda: None)()
+        return reply
+
+    begin = time.monotonic() + 0.05
     try:
-        return await caller.steadily(count, rate)
+        return await asyncio.gather(*[ask(begin + i / rate) for i in range(count)])
     finally:
         caller.close()
+
+
+async def _sequential(port: int, image: Any, count: int) -> float:
+    caller = Caller(f"http://127.0.0.1:{port}", "digits", "image", image)
+    begin = time.monotonic()
+    try:
+        for _ in range(count):
+            await caller.ask()
+    finally:
+        caller.close()
+    return count / (time.monotonic() - begin)
 
 
 class Stack:
@@ -273,7 +291,7 @@ class Stack:
             trial_seconds=60.0,
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
-        wait_until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
+        until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
 
     def is_ready(self, port: int | None = None) -> bool:
         try:
@@ -291,9 +309,9 @@ class Stack:
         found = [line for line in self.metrics().splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
-    def wait(self, condition: Callable[[], bool], within: float) -> None:
+    def wait(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Waits for a condition; on a timeout, shows the metrics."""
-        wait_until(condition, self.metrics, within)
+        until(condition, self.metrics, within)
 
     def infer(self, image: Any) -> Document:
         """One request as JSON, like curl's."""
@@ -308,11 +326,25 @@ class Stack:
         )
         return answer
 
-    def ask(self, image: Any, count: int, rate: float, patience: float | None = None) -> list[Reply]:
-        """This many requests, one each 1/rate seconds without waiting for earlier responses."""
-        return asyncio.run(_ask(self.http, image, count, rate, patience))
+    def ask(
+        self,
+        image: Any,
+        count: int,
+        rate: float,
+        patience: float | None = None,
+        steps: Steps = MappingProxyType({}),
+    ) -> list[Reply]:
+        """This many requests, one each 1/rate seconds without waiting for earlier responses.
 
-    def wait_for_route(self, image: Any, route: str, within: float = 20.0) -> None:
+        steps: called after this many responses.
+        """
+        return asyncio.run(_ask(self.http, image, count, rate, patience, steps))
+
+    def rate(self, image: Any, most: float) -> float:
+        """A quarter of the requests a second that are answered now one after another, at most `most`."""
+        return min(most, asyncio.run(_sequential(self.http, image, 50)) / 4)
+
+    def wait_for_route(self, image: Any, route: str, within: float = 60.0) -> None:
         """Sends requests until this route responds."""
         seen: list[str] = []
 
@@ -320,9 +352,7 @@ class Stack:
             seen.append(self.infer(image)["parameters"]["route"])
             return seen[-1] == route
 
-        wait_until(
-            answered, lambda: f"{seen[-5:]}, bandwidth {self.metric('edge_link_bandwidth_bits')}", within
-        )
+        until(answered, lambda: f"{seen[-5:]}, bandwidth {self.metric('edge_link_bandwidth_bits')}", within)
 
 
 @pytest.fixture(scope="session")
@@ -331,7 +361,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = store_server(StoreApp(tmp_path_factory.mktemp("store"), 1 << 24), "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.started, lambda: "the store did not start")
+    until(lambda: server.started, lambda: "the store did not start")
     yield f"http://127.0.0.1:{server.ports[0]}"
     server.should_exit = True
     thread.join(30)

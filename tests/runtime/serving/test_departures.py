@@ -11,6 +11,7 @@ import pytest
 
 import endless
 from stages import alone, ask, entry, split
+from waiting import until
 
 IMAGE = {"name": "image", "datatype": "FP32"}
 
@@ -36,8 +37,8 @@ def test_the_next_stage_is_free_when_the_entry_nodes_caller_leaves(stages: tuple
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(str(sockets / "http.sock"))
             caller.sendall(endless.request(endless.FOREVER, "digits", **IMAGE))
-            endless.until(lambda: endless.running(port, "tail") > 0, "it runs beyond the hop")
-        endless.until(lambda: endless.running(port, "tail") == 0, "the run ended with its caller")
+            until(lambda: endless.running(port, "tail") > 0, "it runs beyond the hop")
+        until(lambda: endless.running(port, "tail") == 0, "the run ended with its caller")
     assert asked(sockets, 3)[0] == 200
 
 
@@ -47,6 +48,6 @@ def test_the_next_stage_is_free_when_the_hops_time_is_over(
 ) -> None:
     sockets, port = stages
     assert asked(sockets, endless.FOREVER, **given)[0] == (504 if given else 503)
-    endless.until(lambda: endless.running(port, "tail") == 0, "the run ended with its time")
+    until(lambda: endless.running(port, "tail") == 0, "the run ended with its time")
     status, document = asked(sockets, 3)
     assert (status, document["outputs"][0]["data"]) == (200, [3.0])

@@ -70,9 +70,9 @@ def test_while_the_link_is_down_requests_do_not_try_it_and_its_return_is_noticed
     for _ in range(20):
         assert split.infer(image)["parameters"]["route"] == "exit1@local"
     assert split.metric("edge_deadline_fallbacks_total") == fallbacks
-    split.wait(lambda: split.metric("edge_link_bandwidth_bits") == 0, within=5)
+    split.wait(lambda: split.metric("edge_link_bandwidth_bits") == 0)
     split.hop.mode = split.probe.mode = "pass"
-    split.wait_for_route(image, "final@pool1", within=5)
+    split.wait_for_route(image, "final@pool1")
 
 
 def test_a_far_server_that_hangs_behind_a_good_link_is_tried_seldom(split: Stack, image: Any) -> None:
@@ -100,16 +100,16 @@ def test_a_link_that_sags_moves_requests_to_the_route_that_fits(stack: Stack, im
     stack.start(stack.placement(stack.remote("relu1", need="4M"), stack.local("exit1"), latency="2s"))
     stack.wait_for_route(image, "final@relu1")
     stack.hop.rate = stack.probe.rate = 60_000  # 0.48 Mbit/s
-    stack.wait_for_route(image, "exit1@local", within=10)
+    stack.wait_for_route(image, "exit1@local")
     assert stack.metric("edge_link_bandwidth_bits") < 1.5e6
     stack.hop.rate = stack.probe.rate = None
-    stack.wait_for_route(image, "final@relu1", within=10)
+    stack.wait_for_route(image, "final@relu1")
 
 
 def test_nothing_is_sent_that_cannot_arrive_in_time(stack: Stack, image: Any) -> None:
     stack.start(stack.placement(stack.remote("relu1"), stack.local("exit1")))
     stack.hop.rate = stack.probe.rate = 60_000  # 0.48 Mbit/s
-    stack.wait(lambda: 0 < stack.metric("edge_link_bandwidth_bits") < 1e6, within=10)
+    stack.wait(lambda: 0 < stack.metric("edge_link_bandwidth_bits") < 1e6)
     answer = stack.infer(np.repeat(image, 64, axis=0))  # 64 x 4 KiB: over four seconds
     assert answer["parameters"]["route"] == "exit1@local"
     assert answer["parameters"]["deadline_met"] is True

@@ -22,6 +22,7 @@ from edge_runtime.server import Runtime
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.status import status_document
 from stages import ask
+from waiting import until
 
 
 def local(folder: Path, model: bytes, input_: str, output: str) -> None:
@@ -82,13 +83,13 @@ def status_of(sockets: Path, path: str) -> int:
 def test_the_slo_ends_no_run_but_it_is_not_ready_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
     local(tmp_path, endless.looping_behind_a_cut(), "image", "logits")
     with running(tmp_path, "--grace=500ms", "--stuck-after=500ms") as (process, sockets):
-        endless.until(lambda: status_of(sockets, "/v2/health/ready") == 200, "it is ready")
+        until(lambda: status_of(sockets, "/v2/health/ready") == 200, "it is ready")
         given = {"name": "image", "datatype": "FP32"}
         with socket.socket(socket.AF_UNIX) as caller:
             caller.settimeout(60)
             caller.connect(str(sockets / "http.sock"))
             caller.sendall(endless.request(endless.FOREVER, "digits", **given))
-            endless.until(lambda: status_of(sockets, "/v2/health/ready") == 503, "it is not ready")
+            until(lambda: status_of(sockets, "/v2/health/ready") == 503, "it is not ready")
             assert status_of(sockets, "/v2/health/live") == 200
             process.terminate()
             assert caller.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
@@ -98,7 +99,7 @@ def test_the_slo_ends_no_run_but_it_is_not_ready_and_ends_when_it_is_told_to(tmp
 def test_a_slice_that_does_not_get_warm_does_not_keep_the_runtime_from_ending(tmp_path: Path) -> None:
     local(tmp_path, endless.endless_on_zeros(), "x", "y")
     with running(tmp_path, "--grace=500ms") as (process, sockets):
-        endless.until(lambda: status_of(sockets, "/v2/health/live") == 200, "it serves")
+        until(lambda: status_of(sockets, "/v2/health/live") == 200, "it serves")
         process.terminate()
         assert process.wait(60) == 0
 

@@ -20,9 +20,9 @@ from onnx import helper
 from edge_runtime.errors import BadRequest
 from edge_runtime.standalone import example, name_of
 from edge_runtime.tensors import Tensor
-from endless import until
 from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
+from waiting import until
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
 PROGRESS = re.compile(r"profile: \d+% measured")  # on a machine that takes more than two seconds

@@ -23,6 +23,7 @@ from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 import endless
+from waiting import until
 
 Served = Any
 
@@ -33,7 +34,7 @@ def served(serve: Callable[[bytes], Served]) -> Iterator[Served]:
     found = serve(endless.looping())
     yield found
     assert answer(found) == 3.0
-    endless.until(lambda: endless.running(found.http) == 0, "the thread is free")
+    until(lambda: endless.running(found.http) == 0, "the thread is free")
 
 
 def asked(served: Served, n: int, **parameters: Any) -> tuple[int, Any]:
@@ -65,11 +66,11 @@ def message(n: int) -> pb.ModelInferRequest:
 
 
 def busy(served: Served) -> None:
-    endless.until(lambda: endless.running(served.http) > 0, "it runs")
+    until(lambda: endless.running(served.http) > 0, "it runs")
 
 
 def free(served: Served) -> None:
-    endless.until(lambda: endless.running(served.http) == 0, "the run ended with its caller")
+    until(lambda: endless.running(served.http) == 0, "the run ended with its caller")
 
 
 def test_a_caller_over_http_that_leaves_ends_its_run(served: Served) -> None:
@@ -122,7 +123,7 @@ def test_a_caller_that_falls_silent_is_asked_whether_it_is_still_there(served: S
             found = (row[5] for row in rows if (row[1][-5:], row[2][-5:]) == ends)
             return next(found, "").partition(":")[0]
 
-        endless.until(lambda: timer() == "02", "keep-alive is on")
+        until(lambda: timer() == "02", "keep-alive is on")
     free(served)
 
 
@@ -225,7 +226,7 @@ def test_a_server_that_is_stuck_says_that_it_is_not_ready_until_it_is_free(
     served = serve_with(endless.looping(), stuck_after=0.2)
     caller = endless.sent(served.http, endless.request(endless.FOREVER))
     with triton.InferenceServerClient(f"127.0.0.1:{served.grpc}") as client:
-        endless.until(lambda: not client.is_server_ready(), "it is not ready")
+        until(lambda: not client.is_server_ready(), "it is not ready")
         assert not client.is_model_ready("m")
         assert client.is_server_live()
         (entry,) = client.get_model_repository_index(as_json=True)["models"]
@@ -233,7 +234,7 @@ def test_a_server_that_is_stuck_says_that_it_is_not_ready_until_it_is_free(
         assert "one inference has been running" in entry["reason"]
         assert status(served, "/v2/health/ready") == 503
         caller.close()
-        endless.until(client.is_server_ready, "it is ready again")
+        until(client.is_server_ready, "it is ready again")
     assert answer(served) == 3.0
 
 

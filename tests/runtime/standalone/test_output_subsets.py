@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,11 +31,10 @@ def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
     """Admits every subset."""
 
 
-def _made(subsets: OutputSubsets, whole: Session, output: str) -> Session:
-    deadline = time.monotonic() + 30
-    while (part := subsets.session([output])) is whole and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return part
+def _made(subsets: OutputSubsets, output: str) -> Session:
+    """The session after all subsets that were requested are prepared."""
+    subsets._maker.submit(lambda: None).result(60)
+    return subsets.session([output])
 
 
 async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
@@ -49,7 +47,7 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     expected = whole.run(feeds)
 
     assert subsets.session([early]) is whole
-    part = _made(subsets, whole, early)
+    part = _made(subsets, early)
     assert part is not whole
     assert [t.name for t in part.outputs] == [early]
     assert part.size < whole.size

@@ -25,6 +25,7 @@ from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
+from waiting import until
 
 CALLERS = 60
 WIDTH = 400
@@ -106,7 +107,7 @@ def test_a_run_that_would_not_end_is_ended_with_the_server_and_its_caller_told(t
     with command(endless.looping(), tmp_path, "--grace", "200ms") as process:
         port = port_of(process)
         with endless.sent(port, endless.request(endless.FOREVER)) as caller:
-            endless.until(lambda: endless.running(port) > 0, "it runs")
+            until(lambda: endless.running(port) > 0, "it runs")
             process.terminate()
             assert caller.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
         said = said_at_the_end(process)
@@ -121,7 +122,7 @@ def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_
     with command(endless.in_one_operator(), tmp_path, "--grace", "1s", "--stuck-after", "500ms") as process:
         port = port_of(process)
         with endless.sent(port, endless.request(3_000_000)) as caller:
-            endless.until(lambda: _status(port, "/v2/health/ready") == 503, "it is not ready")
+            until(lambda: _status(port, "/v2/health/ready") == 503, "it is not ready")
             if not stays:
                 caller.close()
             assert _status(port, "/v2/health/live") == 200
@@ -134,7 +135,7 @@ def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_
 def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path: Path) -> None:
     with command(endless.endless_on_zeros(), tmp_path) as process:
         # In the process of its trial, for a while.
-        endless.until(lambda: _seconds_of_children(process.pid) > 2.0, "it runs")
+        until(lambda: _seconds_of_children(process.pid) > 2.0, "it runs")
         process.terminate()
         assert "Traceback" not in said_at_the_end(process)
         assert process.stdout is not None

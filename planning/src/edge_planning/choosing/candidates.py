@@ -18,7 +18,7 @@ from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.graphs.models import Exit
 from edge_planning.plans import route_name
-from edge_planning.problems import FREE, Codec, Helper, Prices
+from edge_planning.problems import FREE, Codec, IntermediateNode, Prices
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ class Candidates:
     Attributes:
         exit: Index in the model's exits.
         cut: Index in the exit's cuts at which the entry node stops, or LOCAL.
-        helper: Index of the intermediate node that continues, or NONE if Triton does.
+        intermediate: Index of the intermediate node that continues, or NONE if Triton does.
         second: Index of the cut at which the intermediate node sends to Triton, or NONE.
         first_codec, codec: Indices of the codecs of the hop to the intermediate node and of the uplink; 0 if
             there is no such hop.
@@ -84,10 +84,10 @@ class Candidates:
 
     exits: tuple[Exit, ...]
     codecs: tuple[Codec, ...]
-    helpers: tuple[Helper, ...]
+    intermediates: tuple[IntermediateNode, ...]
     exit: Integers
     cut: Integers
-    helper: Integers
+    intermediate: Integers
     second: Integers
     first_codec: Integers
     codec: Integers
@@ -194,7 +194,7 @@ class Candidates:
             exit_.name,
             self.tensor(index),
             self.codec_name(index),
-            self.helper_name(index),
+            self.intermediate_name(index),
             self.second_tensor(index),
             None if threshold != threshold else threshold,
         )
@@ -207,15 +207,15 @@ class Candidates:
         """Returns the name of the cut at which the intermediate node sends to Triton, or None."""
         return self._cut(index, int(self.second[index]))
 
-    def helper_name(self, index: int) -> str | None:
+    def intermediate_name(self, index: int) -> str | None:
         """Returns the name of the intermediate node, or None."""
-        helper = int(self.helper[index])
-        return None if helper == NONE else self.helpers[helper].name
+        intermediate = int(self.intermediate[index])
+        return None if intermediate == NONE else self.intermediates[intermediate].name
 
     def codec_name(self, index: int) -> str:
         """Returns the codec of the hops; two names if they differ."""
         last = self.codecs[int(self.codec[index])].name
-        if self.helper[index] == NONE:
+        if self.intermediate[index] == NONE:
             return last
         first = self.codecs[int(self.first_codec[index])].name
         return first if self.second[index] == NONE or first == last else f"{first},{last}"
@@ -223,7 +223,7 @@ class Candidates:
     def select(self, keep: Mask | Integers) -> "Candidates":
         """Returns the candidates selected by a mask or indices."""
         columns = {name: getattr(self, name)[keep] for name in COLUMNS}
-        return Candidates(self.exits, self.codecs, self.helpers, **columns, prices=self.prices)
+        return Candidates(self.exits, self.codecs, self.intermediates, **columns, prices=self.prices)
 
     def _cut(self, index: int, cut: int) -> str | None:
         return None if cut == LOCAL else self.exits[int(self.exit[index])].cuts[cut].name

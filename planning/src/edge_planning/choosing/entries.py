@@ -130,9 +130,9 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         tail=float(options.tail[index]) if _reaches_triton(options, index) else None,
         bits=int(options.bits[index]),
         codec=options.codec_name(index),
-        helper=options.helper_name(index),
+        intermediate=options.intermediate_name(index),
         second_cut=options.second_tensor(index),
-        middle=None if options.helper[index] == NONE else float(options.middle[index]),
+        middle=None if options.intermediate[index] == NONE else float(options.middle[index]),
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
         worth=float(options.worth[index]),
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
@@ -140,7 +140,7 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
 
 
 def _reaches_triton(options: Candidates, index: int) -> bool:
-    last = options.cut[index] if options.helper[index] == NONE else options.second[index]
+    last = options.cut[index] if options.intermediate[index] == NONE else options.second[index]
     return bool(last != LOCAL)
 
 

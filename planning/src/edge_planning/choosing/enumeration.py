@@ -12,7 +12,7 @@ from edge_planning.choosing.confidences import leaving_early
 from edge_planning.choosing.exit_costs import Rows, Work, rows, usable_codecs, work_of
 from edge_planning.problems import EntryProblem, Mode, Privacy
 
-WHOLE = ("exit", "cut", "helper", "second", "first_codec", "codec")
+WHOLE = ("exit", "cut", "intermediate", "second", "first_codec", "codec")
 
 
 def candidates(problem: EntryProblem) -> Candidates:
@@ -36,7 +36,9 @@ def candidates(problem: EntryProblem) -> Candidates:
         if name != "worth"
     }
     columns["worth"] = columns["accuracy"]  # until the objective has seen all columns
-    made = Candidates(problem.model.exits, problem.codecs, problem.helpers, **columns, prices=problem.prices)
+    made = Candidates(
+        problem.model.exits, problem.codecs, problem.intermediates, **columns, prices=problem.prices
+    )
     worth = problem.objective.worth
     if worth is None:
         return made
@@ -58,8 +60,8 @@ def _ways(work: Work, *, full: bool) -> Iterator[Rows]:
         for codec in usable_codecs(work):
             yield rows(work, cuts, codec=codec)
     if problem.mode is not Mode.CLOUD_ONLY:
-        for helper in range(len(problem.helpers)):
-            yield from _helped(work, cuts, helper)
+        for intermediate in range(len(problem.intermediates)):
+            yield from _by_intermediate(work, cuts, intermediate)
 
 
 def _cuts(work: Work) -> Integers:
@@ -74,24 +76,24 @@ def _cuts(work: Work) -> Integers:
     return cuts
 
 
-def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
+def _by_intermediate(work: Work, cuts: Integers, intermediate: int) -> Iterator[Rows]:
     """Yields rows of entry node and intermediate node, and of all three tiers if there is Triton."""
     problem = work.problem
     codecs = usable_codecs(work)
     simple = problem.objective.latency_and_accuracy
-    load = problem.helpers[helper].load
+    load = problem.intermediates[intermediate].load
     limited = np.isfinite(load.memory) and bool(problem.model.memory)
     for first in codecs:
-        alone = rows(work, cuts, helper, first=first)
+        alone = rows(work, cuts, intermediate, first=first)
         yield alone
         if problem.remote is None or len(cuts) < 2:
             continue
-        seconds = work.helpers[helper]
-        growing = (1 + work.helper_extras[helper]) * (seconds[-1] - seconds[cuts])
+        seconds = work.intermediates[intermediate]
+        growing = (1 + work.intermediate_extras[intermediate]) * (seconds[-1] - seconds[cuts])
         spent = sum(
             np.asarray(alone[name], dtype=np.float64) for name in ("head", "margin", "fixed", "hop", "queue")
         )
-        spent = spent - work.helper_extras[helper] * (seconds[-1] - seconds[cuts])
+        spent = spent - work.intermediate_extras[intermediate] * (seconds[-1] - seconds[cuts])
         # If losses differ between cuts, the fastest first cut need not be the best. With a rate, waiting
         # depends on both cuts.
         if simple and not limited and not load.rate and problem.codecs[first].at is None:
@@ -105,7 +107,7 @@ def _helped(work: Work, cuts: Integers, helper: int) -> Iterator[Rows]:
             one, other = np.meshgrid(cuts, cuts, indexing="ij")
             start, second = one[one < other], other[one < other]
         for codec in codecs:
-            yield rows(work, start, helper, second, first, codec)
+            yield rows(work, start, intermediate, second, first, codec)
 
 
 def _fits(work: Work, row: Rows) -> Mask:
@@ -122,15 +124,17 @@ def _fits(work: Work, row: Rows) -> Mask:
 def _kept(work: Work, row: Rows) -> Rows:
     """Returns the rows that satisfy the minimum accuracy, the pinned places and the memory of every place."""
     problem, end = work.problem, work.end
-    cut, second, helper = (np.asarray(row[name], dtype=np.int64) for name in ("cut", "second", "helper"))
+    cut, second, intermediate = (
+        np.asarray(row[name], dtype=np.int64) for name in ("cut", "second", "intermediate")
+    )
     accuracy = np.asarray(row["accuracy"], dtype=np.float64)
     keep = np.logical_and(_fits(work, row), accuracy >= (problem.min_accuracy or 0.0))
     at = np.where(cut == LOCAL, end, cut)
-    last = np.where(helper == NONE, at, np.where(second == NONE, end, second))
+    last = np.where(intermediate == NONE, at, np.where(second == NONE, end, second))
     keep &= work.memory[end] - work.memory[last] <= problem.remote_load.memory
     keep &= _pinned(problem, problem.peer, last < end)
-    for number, place in enumerate(problem.helpers):
-        there = helper == number
+    for number, place in enumerate(problem.intermediates):
+        there = intermediate == number
         keep &= ~there | (work.memory[last] - work.memory[at] <= place.load.memory)
         keep &= _pinned(problem, place.name, there)
     return row if keep.all() else {name: column[keep] for name, column in row.items()}

@@ -24,13 +24,13 @@ class Work:
     """The costs of one exit with n cuts; all arrays [n + 1], the last entry is the output.
 
     Attributes:
-        entry, helpers: Seconds of the layers before a cut.
+        entry, intermediates: Seconds of the layers before a cut.
         remote: Seconds of the layers behind it.
         size: Bytes that cross there (0 at the output).
         memory: Bytes needed by the layers before it.
         variances: Squared coefficient of variation of the compute time at the entry node and the remote end.
         extras: Seconds that the margin adds per second at the entry node and at the remote end.
-        helper_extras: The same at each intermediate node.
+        intermediate_extras: The same at each intermediate node.
     """
 
     problem: EntryProblem
@@ -38,11 +38,11 @@ class Work:
     exit: Exit
     entry: Floats
     remote: Floats
-    helpers: tuple[Floats, ...]
+    intermediates: tuple[Floats, ...]
     size: Floats
     memory: Floats
     extras: tuple[float, float]
-    helper_extras: tuple[float, ...]
+    intermediate_extras: tuple[float, ...]
     variances: tuple[float, float]
 
     @property
@@ -66,14 +66,14 @@ def work_of(problem: EntryProblem, number: int) -> Work:
         exit=exit_,
         entry=entry,
         remote=remote if problem.remote is not None else nothing,
-        helpers=tuple(before(h.profile, exit_) * h.load.scale for h in problem.helpers),
+        intermediates=tuple(before(h.profile, exit_) * h.load.scale for h in problem.intermediates),
         size=np.array([*(cut.size for cut in exit_.cuts), 0.0], dtype=np.float64),
         memory=np.cumsum([0.0, *(problem.model.memory.get(pair, 0.0) for pair in exit_.segments())]),
         extras=(
             problem.entry.margin(exit_, percentile) - 1,
             problem.remote.margin(exit_, percentile) - 1 if problem.remote is not None else 0.0,
         ),
-        helper_extras=tuple(h.profile.margin(exit_, percentile) - 1 for h in problem.helpers),
+        intermediate_extras=tuple(h.profile.margin(exit_, percentile) - 1 for h in problem.intermediates),
         variances=(_variance(problem.entry, exit_), _variance(problem.remote or problem.entry, exit_)),
     )
 
@@ -88,7 +88,7 @@ def before(profile: ClassProfile, exit_: Exit) -> Floats:
 def rows(
     work: Work,
     cut: Integers,
-    helper: int = NONE,
+    intermediate: int = NONE,
     second: Integers | None = None,
     first: int = 0,
     codec: int = 0,
@@ -97,7 +97,7 @@ def rows(
     problem, end = work.problem, work.end
     at = np.where(cut == LOCAL, end, cut)
     second = np.full(len(cut), NONE) if second is None else second
-    last = at if helper == NONE else np.where(second == NONE, end, second)
+    last = at if intermediate == NONE else np.where(second == NONE, end, second)
     remote = last < end
     head, tail = work.entry[at], work.remote[last]
     sender, receiver = problem.codecs[first], problem.codecs[codec]
@@ -113,8 +113,8 @@ def rows(
     joules = head * problem.active_power
     middle, hop = np.zeros(len(cut)), np.zeros(len(cut))
     sent = bits
-    if helper != NONE:
-        place, seconds = problem.helpers[helper], work.helpers[helper]
+    if intermediate != NONE:
+        place, seconds = problem.intermediates[intermediate], work.intermediates[intermediate]
         middle = seconds[last] - seconds[at]
         sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
@@ -122,12 +122,12 @@ def rows(
         variance = _variance(place.profile, work.exit)
         queue = queue + waits(place.load, middle, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
-        margin = margin + middle * work.helper_extras[helper]
+        margin = margin + middle * work.intermediate_extras[intermediate]
         loss = loss + loss_of(sender, work.exit)[at]
     joules_per_second = np.zeros(len(cut))
     if radio is not None:
         joules = joules + sent * radio.watts_per_bit + hop * radio.base
-        joules_per_second = np.full(len(cut), radio.base if helper == NONE else 0.0)
+        joules_per_second = np.full(len(cut), radio.base if intermediate == NONE else 0.0)
 
     def whole(number: int) -> Integers:
         return np.full(len(cut), number, dtype=np.int64)
@@ -135,7 +135,7 @@ def rows(
     return {
         "exit": whole(work.number),
         "cut": cut,
-        "helper": whole(helper),
+        "intermediate": whole(intermediate),
         "second": second,
         "first_codec": whole(first),
         "codec": whole(codec),

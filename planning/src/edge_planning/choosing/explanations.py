@@ -103,9 +103,9 @@ def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | N
 
 def _where(problem: EntryProblem, options: Candidates, i: int) -> str:
     places = [problem.node] if options.head[i] > 0 or options.local[i] else []
-    if (helper := options.helper_name(i)) is not None:
-        places.append(helper)
-    triton = options.second_tensor(i) if helper is not None else options.tensor(i)
+    if (intermediate := options.intermediate_name(i)) is not None:
+        places.append(intermediate)
+    triton = options.second_tensor(i) if intermediate is not None else options.tensor(i)
     return " > ".join([*places, problem.peer] if triton is not None else places)
 
 

@@ -78,13 +78,13 @@ def routes_of(
     return Routes(tuple(names), first, second, third, fourth, deadline, rtt)
 
 
-def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | None = None) -> Routes:
+def routes_of_table(table: RouteTable, *, has_fallback: bool = False, rtt: float | None = None) -> Routes:
     """Returns the routes of a table, in its order.
 
     The latency at one bandwidth and the threshold at another determine the deadline and the seconds without
     the transfer.
 
-    insured: whether the local route's response replaces a late remote one if it meets the deadline itself
+    has_fallback: whether the local route's response replaces a late remote one if it is itself in time
     (the runtime computes it in parallel).
     """
     deadline = next((_deadline(route) for route in table.routes if route.met_from and route.bits), None)
@@ -99,7 +99,7 @@ def routes_of_table(table: RouteTable, *, insured: bool = False, rtt: float | No
         [route.bits for route in table.routes],
         [route.accuracy for route in table.routes],
         deadline=deadline,
-        fallback=[stand_in if insured and route.bits else 0.0 for route in table.routes],
+        fallback=[stand_in if has_fallback and route.bits else 0.0 for route in table.routes],
         rtt=rtt,
     )
 

@@ -27,9 +27,9 @@ def options_of(
     some = candidates.select(timely)
     names = [f"cpu of {node}", f"memory of {node}", f"uplink of {node}", f"busy time of {triton}"]
     columns = [rate * some.mean_head, some.memory, rate * some.mean_bits, rate * some.mean_tail]
-    for number, helper in enumerate(candidates.helpers):
-        names.append(f"cpu of {helper.name}")
-        columns.append(np.where(some.helper == number, rate * some.middle, 0.0))
+    for number, intermediate in enumerate(candidates.intermediates):
+        names.append(f"cpu of {intermediate.name}")
+        columns.append(np.where(some.intermediate == number, rate * some.middle, 0.0))
     uses = np.stack(columns, axis=1)
     front = np.flatnonzero(_front(some.accuracy, uses))
     options = tuple(

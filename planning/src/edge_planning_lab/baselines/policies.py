@@ -29,7 +29,7 @@ class Answer:
     """
 
     index: int
-    insurance: int | None = None
+    fallback: int | None = None
     begin: float | None = None
     within: float | None = None
 

@@ -25,7 +25,7 @@ class Serving:
 
     routes: Routes
     index: tuple[int, ...]
-    insurance: tuple[int | None, ...]
+    fallbacks: tuple[int | None, ...]
     memory: State
     active: int
 
@@ -35,7 +35,7 @@ class ChangePoints:
     """Chooses from a route table by `replan`.
 
     Attributes:
-        insured: Whether deadline.action is LocalExit: if a remote route's response is late, the table's local
+        has_fallback: Whether deadline.action is LocalExit: if a remote response is late, the table's local
             exit is computed from the activation that the node already has.
         sure: Below this probability of a response in time, the fallback starts immediately, otherwise at the
             latest possible time.
@@ -45,7 +45,7 @@ class ChangePoints:
     """
 
     table: RouteTable
-    insured: bool = True
+    has_fallback: bool = True
     settings: Settings = field(default_factory=Settings)
     guard: float = 0.005
     sure: float = 0.8
@@ -56,7 +56,7 @@ class ChangePoints:
     def start(self, options: Options) -> Serving:
         index = tuple(options.find(route.name) for route in self.table.routes)
         local = next((i for i in reversed(index) if options.bits[i] == 0), None)
-        insurance = tuple(self._stand_in(options, i, local) for i in index)
+        fallbacks = tuple(self._stand_in(options, i, local) for i in index)
         picked = np.array(index)
         routes = routes_of(
             [options.names[i] for i in index],
@@ -64,18 +64,18 @@ class ChangePoints:
             options.bits[picked].tolist(),
             options.accuracy[picked].tolist(),
             deadline=options.deadline,
-            fallback=[0.0 if i is None else float(options.accuracy[i]) - self.waste for i in insurance],
+            fallback=[0.0 if i is None else float(options.accuracy[i]) - self.waste for i in fallbacks],
         )
-        return Serving(routes, index, insurance, State(), len(index) - 1)
+        return Serving(routes, index, fallbacks, State(), len(index) - 1)
 
     def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
         state = self._replanned(state, Nothing(), now)
         route = state.active
         if request.wait > 0 or request.backlog > 0:
             route = self._behind(request, state, now)
-        insurance = state.insurance[route]
-        eager = insurance is not None and self._likely_late(request, state, route, now)
-        return Answer(state.index[route], insurance, 0.0 if eager else None), state
+        fallback = state.fallbacks[route]
+        eager = fallback is not None and self._likely_late(request, state, route, now)
+        return Answer(state.index[route], fallback, 0.0 if eager else None), state
 
     def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
         if measurement.seconds <= 0:
@@ -99,7 +99,7 @@ class ChangePoints:
         slack = options.deadline - self.guard
         spare = [
             j is not None and request.wait + options.head[i] + options.rest[i, j] <= slack
-            for i, j in zip(state.index, state.insurance, strict=True)
+            for i, j in zip(state.index, state.fallbacks, strict=True)
         ]
         queued = replace(
             routes,
@@ -123,7 +123,7 @@ class ChangePoints:
         return float(state.memory.forecast(now).probability_above(needed)) < self.sure
 
     def _stand_in(self, options: Options, index: int, local: int | None) -> int | None:
-        if not self.insured or local is None or options.bits[index] == 0:
+        if not self.has_fallback or local is None or options.bits[index] == 0:
             return None
         seconds = options.head[index] + options.rest[index, local] + options.fixed[local] + self.guard
         return local if seconds <= options.deadline else None

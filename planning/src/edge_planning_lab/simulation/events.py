@@ -92,14 +92,25 @@ class _Source:
 class _Job:
     """A request in progress."""
 
-    __slots__ = ("answered", "arrived", "bits", "by", "choice", "due", "insured", "joules", "source", "until")
+    __slots__ = (
+        "answered",
+        "arrived",
+        "bits",
+        "by",
+        "choice",
+        "due",
+        "fallback_computed",
+        "joules",
+        "source",
+        "until",
+    )
 
     def __init__(self, source: _Source, arrived: float) -> None:
         self.source, self.arrived = source, arrived
         self.due = self.until = arrived + source.patience
         self.answered, self.choice, self.by = inf, -1, -1
         self.bits = self.joules = 0.0
-        self.insured = False
+        self.fallback_computed = False
 
 
 class _Loop:
@@ -198,11 +209,11 @@ class _Loop:
         source, link = job.source, job.source.link
         if source.node.down and source.node.gone(job.arrived, now):
             return
-        if answer.insurance is not None:
-            rest = source.rest[job.choice][answer.insurance]
+        if answer.fallback is not None:
+            rest = source.rest[job.choice][answer.fallback]
             after = source.deadline - rest - self.guard if answer.begin is None else answer.begin
             if isfinite(rest):
-                self._at(max(job.arrived + after, now), self._insure, (job, answer, rest))
+                self._at(max(job.arrived + after, now), self._start_fallback, (job, answer, rest))
         job.until = job.due if answer.within is None else min(job.arrived + answer.within, job.due)
         begin, end, crossed, complete = link.send(now, source.bits[job.choice], job.until)
         if end > begin:
@@ -247,7 +258,7 @@ class _Loop:
             return
         source.state = source.listener.ended(answer, hop, source.state, now)
 
-    def _insure(self, now: float, subject: tuple[_Job, Answer, float]) -> None:
+    def _start_fallback(self, now: float, subject: tuple[_Job, Answer, float]) -> None:
         job, answer, rest = subject
         source, node = job.source, job.source.node
         if job.answered <= now or (node.down and node.gone(job.arrived, now)):
@@ -257,10 +268,10 @@ class _Loop:
         if done > job.arrived + source.deadline:
             return
         node.free_at = done
-        job.insured = True
+        job.fallback_computed = True
         job.joules += source.watts.computing * rest
         held = max(done, min(job.until, job.arrived + source.deadline - self.guard))
-        self._at(held, self._stand_in, (job, answer.insurance))
+        self._at(held, self._stand_in, (job, answer.fallback))
 
     def _stand_in(self, now: float, subject: tuple[_Job, int]) -> None:
         """Sends the fallback's response, delayed so far since the remote one would be more accurate."""
@@ -319,7 +330,7 @@ class _Loop:
             accuracy=np.where(by >= 0, np.array(accuracy, dtype=np.float64), 0.0),
             bytes=np.array([job.bits / 8 for job in jobs], dtype=np.float64),
             joules=np.array([job.joules for job in jobs], dtype=np.float64),
-            insured=np.array([job.insured for job in jobs], dtype=np.bool_),
+            fallback_computed=np.array([job.fallback_computed for job in jobs], dtype=np.bool_),
         )
 
     def _outcome(self, job: _Job) -> Outcome:

@@ -27,7 +27,7 @@ OUTCOMES = {
     Outcome.GIVEN_UP: ("given up", "#ff725c"),
     Outcome.LOST: ("lost", "#9498a0"),
 }
-INSURED = "#4269d0"
+FALLBACK = "#4269d0"
 
 
 def timeline(run: Run, stream: int = 0) -> str:
@@ -61,7 +61,7 @@ def _latencies(axes: Axes, run: Run, stream: int) -> None:
             axes.plot(records.arrived[chosen], 1e3 * latency[chosen], ".", ms=4, color=colour, label=label)
     if stood_in.any():
         values = 1e3 * latency[stood_in]
-        axes.plot(records.arrived[stood_in], values, ".", ms=4, color=INSURED, label="by the fallback")
+        axes.plot(records.arrived[stood_in], values, ".", ms=4, color=FALLBACK, label="by the fallback")
     axes.axhline(1e3 * deadline, color="black", linewidth=0.6, linestyle="--")
     axes.set(ylabel="ms", xlabel="s", ylim=(0, None))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

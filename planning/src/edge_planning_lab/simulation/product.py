@@ -80,9 +80,11 @@ class ProductPolicy:
             )
             for route, i in zip(self.table.routes, index, strict=True)
         )
-        insured = self.action is DeadlineAction.LOCAL_EXIT
+        has_fallback = self.action is DeadlineAction.LOCAL_EXIT
         fallbacks = tuple(
-            (float(options.accuracy[j]), float(options.rest[i, j])) if j is not None and insured else None
+            (float(options.accuracy[j]), float(options.rest[i, j]))
+            if j is not None and has_fallback
+            else None
             for i, j in zip(index, local_routes, strict=True)
         )
         return Serving(options, index, local_routes, requirements, fallbacks)

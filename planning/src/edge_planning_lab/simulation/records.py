@@ -33,7 +33,7 @@ class Records:
         answered: Time of the response; NaN without one.
         bytes: Bytes that crossed the link.
         joules: Of the entry node.
-        insured: Whether the fallback was computed.
+        fallback_computed: Whether the fallback was computed.
     """
 
     stream: Integers
@@ -45,7 +45,7 @@ class Records:
     accuracy: Floats
     bytes: Floats
     joules: Floats
-    insured: npt.NDArray[np.bool_]
+    fallback_computed: npt.NDArray[np.bool_]
 
     def of(self, stream: int) -> "Records":
         """Returns the requests of one stream."""

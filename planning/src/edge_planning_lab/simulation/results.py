@@ -20,7 +20,7 @@ class Summary:
         switches: Number of changes of the chosen candidate between consecutive requests.
         bytes: Bytes that crossed the link, without probes.
         joules: Of the entry nodes.
-        insured: Responses in time by the fallback.
+        fallbacks: Responses in time by the fallback.
         p50, p95: Latency of all responses in seconds; NaN if there are none.
     """
 
@@ -32,7 +32,7 @@ class Summary:
     switches: int
     bytes: float
     joules: float
-    insured: int
+    fallbacks: int
     p50: float
     p95: float
 
@@ -55,7 +55,7 @@ def summary(records: Records) -> Summary:
         switches=switches(records),
         bytes=float(records.bytes.sum()),
         joules=float(records.joules.sum()),
-        insured=int((in_time & (records.by != records.choice)).sum()),
+        fallbacks=int((in_time & (records.by != records.choice)).sum()),
         p50=float(p50),
         p95=float(p95),
     )
@@ -121,7 +121,7 @@ COLUMNS = (
     "switches",
     "MB",
     "J",
-    "insured",
+    "fallbacks",
     "p50 ms",
     "p95 ms",
 )
@@ -133,7 +133,7 @@ def table(rows: Mapping[str, Summary], title: str = "policy") -> str:
     for name, row in rows.items():
         milliseconds = [f"{1e3 * value:.1f}" if np.isfinite(value) else "-" for value in (row.p50, row.p95)]
         shares = [f"{value:.4f}" for value in (row.attainment, row.accuracy, row.utility)]
-        amounts = [str(row.switches), f"{row.bytes / 1e6:.3f}", f"{row.joules:.2f}", str(row.insured)]
+        amounts = [str(row.switches), f"{row.bytes / 1e6:.3f}", f"{row.joules:.2f}", str(row.fallbacks)]
         lines.append((name, str(row.requests), *shares, *amounts, *milliseconds))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(

@@ -1,0 +1,67 @@
+"""The picture and the table of the demo's result in the README come from one committed document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from demo.overview import PAGE, PICTURE, RESULT, ROOT, main, picture, table
+from demo.reports import score
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def result() -> Any:
+    return json.loads((ROOT / RESULT).read_text())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in (PAGE, PICTURE, RESULT):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_readme_and_the_picture_show_the_committed_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [PAGE, PICTURE])
+def test_a_figure_that_was_changed_by_hand_is_found_and_written_anew(checkout: Path, name: str) -> None:
+    changed, text = checkout / name, (ROOT / name).read_text()
+    changed.write_text(text.replace("94.8 %", "99.9 %"))
+    assert main(["--root", str(checkout), "--check"]) == 1
+    assert main(["--root", str(checkout)]) == 0
+    assert changed.read_text() == text
+
+
+def test_the_report_of_another_run_replaces_the_result(checkout: Path, result: Any) -> None:
+    result["modes"]["Auto"] |= {"slo_attainment": 0.5, "phases": []}
+    report = checkout / "report.json"
+    report.write_text(json.dumps(result | {"switches": 3}))
+    assert main(["--root", str(checkout), str(report)]) == 0
+    committed = json.loads((checkout / RESULT).read_text())
+    assert set(committed) == {"modes", "slo_s"}
+    assert "phases" not in committed["modes"]["Auto"]
+    page = (checkout / PAGE).read_text()
+    assert "| 50.0 % |" in page
+    assert "**RightSizingOnly**" in page  # now the best product
+
+
+def test_every_mode_has_a_bar_for_each_of_its_shares(result: Any) -> None:
+    drawn = ElementTree.fromstring(picture(result))
+    bars = [bar.attrib for bar in drawn.iter(f"{SVG}rect") if bar.get("x") == "150" and bar.get("y") != "16"]
+    widths = sorted(float(bar["width"]) / 520 for bar in bars)
+    shares = [(mode["slo_attainment"], mode["accuracy"], score(mode)) for mode in result["modes"].values()]
+    assert widths == pytest.approx(sorted(share for mode in shares for share in mode), abs=1e-4)
+
+
+def test_only_the_best_product_is_bold(result: Any) -> None:
+    assert table(result).count("**") == 4
