@@ -1,6 +1,6 @@
 """Requests get a response before their deadline, regardless of the next hop.
 
-The load is what this machine serves easily at the time, and times exclude those at which it did not run the
+The load is what this machine serves at the time, and times exclude those at which it did not run the
 test.
 """
 
