@@ -170,9 +170,11 @@ class InferenceServiceSpec(Part):
     privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
-        description="Whether inputs may exit early once confidence reaches the threshold.",
+        description="Whether inputs may exit early once confidence reaches the threshold. Default: Planned.",
     )
-    deadline: Deadline = Field(default=Deadline(), description="What to do if a remote response is late.")
+    deadline: Deadline = Field(
+        default=Deadline(), description="What to do if a remote response is late. Default: LocalExit."
+    )
     autonomy: PositiveDuration | None = Field(
         default=None,
         description="How long an entry node keeps serving without contact to the API server, as a duration "

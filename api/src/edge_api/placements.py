@@ -143,9 +143,11 @@ class PlacementSpec(Part):
     privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
-        description="Whether inputs may exit early once confidence reaches the threshold.",
+        description="Whether inputs may exit early once confidence reaches the threshold. Default: Planned.",
     )
-    deadline: Deadline = Field(default=Deadline(), description="What to do if a remote response is late.")
+    deadline: Deadline = Field(
+        default=Deadline(), description="What to do if a remote response is late. Default: LocalExit."
+    )
     autonomy: Duration | None = Field(
         default=None,
         description="How long to keep serving without contact to the API server. Default: no limit.",
@@ -158,9 +160,10 @@ class PlacementSpec(Part):
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "
-        "route with the highest expected accuracy, given the probability that it meets the deadline on the "
-        "measured link; a minBandwidth above the measured bandwidth lowers this probability. The last "
-        "route is local, except in mode CloudOnly."
+        "route with the highest expected worth, given the probability that it meets the deadline on the "
+        "measured link; a minBandwidth above the measured bandwidth lowers this probability. Of routes whose "
+        "expected worth differs by less than 0.01, it uses the first one whose minBandwidth is covered. The "
+        "last route is local, except in mode CloudOnly."
     )
     relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
         default=None,
