@@ -128,7 +128,7 @@ class Child:
     def _converse(self, line: bytes, bounds: Bounds, payload: bytes | mmap = b"") -> Document:
         """Writes and reads concurrently, so that neither side blocks the other; checks time and memory."""
         stdin, stdout, stderr = self._pipes()
-        began, waited, paused = time.monotonic(), self._waited(), self._pause.seconds
+        began, waited, before = time.monotonic(), self._waited(), self._pause.seconds
         statm = Path(f"/proc/{self.pid}/statm")
         with selectors.DefaultSelector() as waiting, memoryview(payload) as view:
             waiting.register(stdout, selectors.EVENT_READ)
@@ -151,10 +151,10 @@ class Child:
                         raise self._cut(STOP)
                     now = time.monotonic()
                     self._set(after(self._pause, self._busy(), now))
-                    took, idle = now - began, self._pause.total(now) - paused
+                    took, paused = now - began, self._pause.total(now) - before
                     if took > bounds.seconds and (
                         took > PATIENCE * bounds.seconds
-                        or took - idle - self._waited() + waited > bounds.seconds
+                        or took - paused - self._waited() + waited > bounds.seconds
                     ):
                         raise self._cut(TIME)
                     with contextlib.suppress(OSError, ValueError, IndexError):
