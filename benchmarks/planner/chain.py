@@ -29,11 +29,11 @@ from edge_planning import (
     Timing,
     candidates,
     choose,
-    chooser,
     plan_entry,
     rejected,
 )
 from edge_planning.costs.energy import LTE
+from edge_planning_lab.baselines.choosers import chooser
 
 
 def instance(rng: np.random.Generator) -> EntryProblem:

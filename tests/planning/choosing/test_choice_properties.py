@@ -23,9 +23,8 @@ from edge_planning import (
     candidates,
     choose,
     plan_entry,
-    unlimited_table,
 )
-from edge_planning.choosing.tables import best_table, useful, value
+from edge_planning.choosing.tables import best_table, full_map, useful, value
 
 seconds = st.floats(1e-4, 0.2)
 bandwidths = st.integers(1, 2_000_000_000)
@@ -118,18 +117,17 @@ def test_the_choice_equals_the_best_of_every_exit_with_every_cut(
 
 
 @given(problems(), bandwidths)
-def test_an_unlimited_table_holds_the_choice_of_every_bandwidth(
-    problem: EntryProblem, bandwidth: int
-) -> None:
+def test_the_full_map_holds_the_choice_of_every_bandwidth(problem: EntryProblem, bandwidth: int) -> None:
     away_from_ties(problem, bandwidth)
     options = candidates(problem)
     choice = choose(options, problem.slo.latency, bandwidth)
     assert choice is not None
-    route = unlimited_table(problem).at(bandwidth)
-    taken = next(way for way in ways(problem) if (way.exit, way.cut) == (route.exit, route.cut))
-    assert taken.at(bandwidth) == pytest.approx(choice.latency, rel=1e-6)
+    left = useful(options)
+    ranges = full_map(left, problem.slo.latency).merged()
+    index = [index for index, start in ranges if start <= bandwidth][-1]
+    assert left.latencies(bandwidth)[index] == pytest.approx(choice.latency, rel=1e-6)
     if choice.met:
-        assert route.accuracy == options.accuracy[choice.index]
+        assert left.accuracy[index] == options.accuracy[choice.index]
 
 
 @given(problems(), st.integers(1, 5), st.floats(1, 2), bandwidths)
