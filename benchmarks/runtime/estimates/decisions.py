@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.links.estimates import LinkView, RateSample, contradicts, sample_of
-from edge_planning.replanning import Settings
 from edge_planning.routing.routes import RouteRequirement, RouteState, decide
+from edge_planning_lab.replanning import Settings
 from edge_planning_lab.simulation.links import Bandwidth
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
