@@ -117,7 +117,9 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         codec=options.codec_name(index),
         intermediate=options.intermediate_name(index),
         second_cut=options.second_tensor(index),
-        middle=None if options.intermediate[index] == NONE else float(options.middle[index]),
+        intermediate_compute=None
+        if options.intermediate[index] == NONE
+        else float(options.intermediate_compute[index]),
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
         worth=float(options.worth[index]),
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
