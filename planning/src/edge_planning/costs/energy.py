@@ -1,4 +1,6 @@
-"""Energy of one request at the entry node: computing and sending, without idle power.
+"""Energy of one request at the entry node, and the radios that it depends on.
+
+It covers computing and sending, without idle power (choosing.candidates computes it):
 
     compute = active_power * seconds
     radio   = (watts_per_bit * bandwidth + base) * transfer time, transfer time = 8 * bytes / bandwidth
