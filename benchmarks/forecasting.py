@@ -2,8 +2,8 @@
 
 Transfers of random size (10 kB to 1 MB, log-uniform) start at random times (exponential gaps) on each trace.
 Before each, it is forecast from the previous transfers by the last value, a moving average (EWMA, weight
-0.3), the harmonic mean of the last five, and the median of `edge_planning.replanning`. Errors are absolute
-differences of natural logarithms. Prints one JSON object as its last line.
+0.3), the harmonic mean of the last five, and the median of `edge_planning_lab.replanning`. Errors are
+absolute differences of natural logarithms. Prints one JSON object as its last line.
 
 A trace keeps each rate for 1 or 5 s, so the last value is often exact, unlike real measurements. Each setting
 is therefore run without and with a measurement error of 10 % (log-normal) in the samples, but not in the
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_planning.replanning import Sample, State, observed
+from edge_planning_lab.replanning import Sample, State, observed
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
 

@@ -13,8 +13,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from edge_planning.replanning import LinkDown, Nothing, ProbeSent, Sample, State, Switch, replan, routes_of
-from edge_planning.replanning.observations import Observation
+from edge_planning_lab.replanning import (
+    LinkDown,
+    Nothing,
+    ProbeSent,
+    Sample,
+    State,
+    Switch,
+    replan,
+    routes_of,
+)
+from edge_planning_lab.replanning.observations import Observation
 from edge_planning_lab.simulation.traces import LognormalProcess
 
 mpl.use("svg")

@@ -8,8 +8,8 @@ import numpy as np
 from edge_planning import EntryProblem, Mode, Slo, candidates, choose
 from edge_planning.choosing.candidates import LOCAL
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import FRAMING, NARROW, WIDE, Widths, alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning_lab.alexnet import FRAMING, NARROW, WIDE, Widths, alexnet
 
 BANDWIDTHS = np.geomspace(50e3, 1.5e6, 48)
 """bit/s; the range that Edgent varies: from general knowledge of the paper, as are the two below."""

@@ -29,11 +29,11 @@ from edge_planning import (
     Timing,
     candidates,
     choose,
-    chooser,
     plan_entry,
     rejected,
 )
 from edge_planning.costs.energy import LTE
+from edge_planning_lab.baselines.choosers import chooser
 
 
 def instance(rng: np.random.Generator) -> EntryProblem:
@@ -71,7 +71,7 @@ def _profile(exits: tuple[Exit, ...], rng: np.random.Generator, scale: float) ->
     return ClassProfile("c", {s: Timing(m, 1.2 * m) for s, m in zip(segments, means.tolist(), strict=True)})
 
 
-Way = tuple[float, float, float, float, float]  # latency, accuracy, joules, bottleneck, cost
+Placement = tuple[float, float, float, float, float]  # latency, accuracy, joules, bottleneck, cost
 
 
 def _cost(problem: EntryProblem, tail: float, bits: float, joules: float) -> float:
@@ -79,7 +79,7 @@ def _cost(problem: EntryProblem, tail: float, bits: float, joules: float) -> flo
     return prices.triton_second * tail + prices.uplink_gigabyte * bits / 8e9 + prices.joule * joules
 
 
-def ways(problem: EntryProblem, bandwidth: float) -> Iterator[Way]:
+def placements(problem: EntryProblem, bandwidth: float) -> Iterator[Placement]:
     """Yields every candidate, enumerated in the most direct way."""
     remote, radio = problem.remote, problem.radio
     assert remote is not None
@@ -139,23 +139,23 @@ def equal(problem: EntryProblem, bandwidth: float) -> bool:
         float(options.bottlenecks(bandwidth)[i]),
         float(options.costs(bandwidth)[i]),
     )
-    every = list(ways(problem, bandwidth))
-    in_time = [way for way in every if way[0] <= deadline]
+    every = list(placements(problem, bandwidth))
+    in_time = [each for each in every if each[0] <= deadline]
     if objective.name == "Latency":
-        best, got = min(way[0] for way in every), mine[0]
+        best, got = min(each[0] for each in every), mine[0]
     elif objective.name == "Throughput":
-        best, got = min(way[3] for way in every), mine[3]
+        best, got = min(each[3] for each in every), mine[3]
     elif not in_time:
-        best, got = min(way[0] for way in every), mine[0]
+        best, got = min(each[0] for each in every), mine[0]
     elif objective.name == "Energy":
-        best, got = min(way[2] for way in in_time), mine[2]
+        best, got = min(each[2] for each in in_time), mine[2]
     elif objective.name == "Cost":
-        best, got = min(way[4] for way in in_time), mine[4]
+        best, got = min(each[4] for each in in_time), mine[4]
     else:
-        top = max(way[1] for way in in_time)
+        top = max(each[1] for each in in_time)
         if abs(mine[1] - top) > 1e-12:
             return False
-        best, got = min(way[0] for way in in_time if way[1] >= top - 1e-12), mine[0]
+        best, got = min(each[0] for each in in_time if each[1] >= top - 1e-12), mine[0]
     return abs(best - got) <= 1e-9 * max(abs(best), 1e-12)
 
 

@@ -50,12 +50,12 @@ def main() -> None:
         "samples": len(labels),
         "summary": _summary(measured),
         "codecs": [m.document() for m in measured],
-        "ways_to_int8": _ways(graph, last, images, labels),
+        "int8_ranges": _accuracies(graph, last, images, labels),
         "seconds": {cut.tensor: _seconds(graph, cut.tensors) for cut in graph.cuts(last)},
     }
-    for cut, ways in result["ways_to_int8"].items():  # type: ignore[attr-defined]
-        print(cut, ways)
-    print("mean error:", _mean_errors(result["ways_to_int8"], graph.input))  # type: ignore[arg-type]
+    for cut, shares in result["int8_ranges"].items():  # type: ignore[attr-defined]
+        print(cut, shares)
+    print("mean error:", _mean_errors(result["int8_ranges"], graph.input))  # type: ignore[arg-type]
     for codec, said in result["summary"].items():  # type: ignore[attr-defined]
         print(codec, said)
     print(json.dumps(result))
@@ -78,9 +78,9 @@ def _summary(measured: tuple[CodecAccuracy, ...]) -> dict[str, dict[str, float]]
     return found
 
 
-def _mean_errors(ways: dict[str, dict[str, float]], source: str) -> dict[str, float]:
+def _mean_errors(shares: dict[str, dict[str, float]], source: str) -> dict[str, float]:
     """By method, the mean over the cuts behind the input."""
-    cuts = [said for cut, said in ways.items() if cut != source]
+    cuts = [said for cut, said in shares.items() if cut != source]
     keys = [key for key in cuts[0] if key.endswith("_error")]
     return {key: round(float(np.mean([said[key] for said in cuts])), 6) for key in keys}
 
@@ -100,7 +100,7 @@ def _table(measured: tuple[CodecAccuracy, ...]) -> list[str]:
     return lines
 
 
-def _ways(graph: Graph, output: str, images: Array, labels: Array) -> dict[str, dict[str, float]]:
+def _accuracies(graph: Graph, output: str, images: Array, labels: Array) -> dict[str, dict[str, float]]:
     """Accuracy of the last exit on the second half of the samples, by cut and method to find the range.
 
     item: one range for each item (the codec). batch: one for a batch of 32, as DynamicQuantizeLinear.
@@ -115,7 +115,7 @@ def _ways(graph: Graph, output: str, images: Array, labels: Array) -> dict[str, 
         known, asked = values[:half], values[half:]
         extremes = float(known.min()), float(known.max())
         inner = tuple(float(q) for q in np.quantile(known, (0.001, 0.999)))
-        ways: dict[str, Quantizer] = {
+        methods: dict[str, Quantizer] = {
             "item": lambda v: np.stack([_rounded(x, float(x.min()), float(x.max())) for x in v]),
             "batch": lambda v: np.concatenate(
                 [
@@ -128,11 +128,11 @@ def _ways(graph: Graph, output: str, images: Array, labels: Array) -> dict[str, 
         }
         plain = _run(graph, name, output, asked)
         found[cut.tensor] = {"fp32": float((plain.argmax(1) == labels[half:]).mean())}
-        for way, quantize in ways.items():
+        for method, quantize in methods.items():
             answers = _run(graph, name, output, quantize(asked))
-            found[cut.tensor][way] = float((answers.argmax(1) == labels[half:]).mean())
+            found[cut.tensor][method] = float((answers.argmax(1) == labels[half:]).mean())
             error = float(np.abs(answers - plain).mean() / np.ptp(plain))
-            found[cut.tensor][f"{way}_error"] = round(error, 6)
+            found[cut.tensor][f"{method}_error"] = round(error, 6)
     return found
 
 

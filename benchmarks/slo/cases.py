@@ -6,9 +6,9 @@ from functools import cache
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
 from edge_planning.choosing.tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
 from edge_planning.problems import Load
+from edge_planning_lab.alexnet import alexnet
 from edge_planning_lab.baselines import Options, Power, options_of
 
 RTT = 0.005

@@ -13,7 +13,6 @@ from edge_operator.codecs import usable_codecs
 from edge_operator.store import CodecAccuracies
 from edge_runtime.codecs import registry
 from edge_runtime.codecs.contracts import forms, names, wire_tensors
-from edge_runtime.codecs.decoding import decoded
 from edge_runtime.codecs.definitions import Codec
 from edge_runtime.codecs.nodes import decoder, encoder
 from edge_runtime.codecs.operators import Operator, cast
@@ -21,6 +20,7 @@ from edge_runtime.codecs.registry import by_name
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing import Graph
 from edge_runtime.store.codec_accuracies import measure_codecs
+from edge_runtime.store.codec_checks import decoded
 from edge_runtime.tensors import Array, Tensor
 from networks import info, model_of
 

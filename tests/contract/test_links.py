@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from edge_planning.links.estimates import LOW, Estimate, LinkView, RateSample, add, low_at
-from edge_planning.replanning import Sample as PlannedSample
-from edge_planning.replanning import Settings, State, Switch, observed, replan, routes_of
 from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
+from edge_planning_lab.replanning import Sample as PlannedSample
+from edge_planning_lab.replanning import Settings, State, Switch, observed, replan, routes_of
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess
 
@@ -51,7 +51,7 @@ class Runtime:
 
 
 class Planner:
-    """edge_planning.replanning."""
+    """edge_planning_lab.replanning."""
 
     def __init__(self, with_fallback: bool) -> None:
         self.state = State()

@@ -6,9 +6,8 @@ import pytest
 from rich.console import Console
 
 from demo import cli
-from demo.cli import INTERRUPTED, main, taken_down
+from demo.cli import INTERRUPTED, Steps, main, taken_down
 from demo.errors import StepFailed
-from demo.progress import Steps
 from demo.training import Training
 
 

@@ -113,7 +113,7 @@ def test_a_mode_is_reached_when_every_placement_has_loaded_it(monkeypatch: pytes
     def result(args: tuple[str, ...]) -> str:
         return json.dumps({"items": results.pop(0)}) if args[:2] == ("get", "placements") else ""
 
-    monkeypatch.setattr("demo.waiting.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("demo.installation.time.sleep", lambda seconds: None)
     asked = cluster(result)
     installation.set_mode(asked, "LocalOnly")
     assert asked.calls[0][-1] == '{"spec": {"mode": "LocalOnly"}}'

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from demo import installation
+from demo.installation import wait_for
 from demo.samples import Samples
 from demo.testbed_cluster import TestbedCluster
 from demo.training import TrainedModel
-from demo.waiting import wait_for
 from testbed import Testbed
 
 Document = dict[str, Any]

@@ -14,8 +14,7 @@ import numpy as np
 from benchmarks.runtime.estimates.forecasters import Forecaster
 from benchmarks.runtime.estimates.streams import measured
 from edge_planning.links.estimates import LinkView, RateSample, contradicts, sample_of
-from edge_planning.replanning import Settings
-from edge_planning.routing.routes import RouteRequirement, RouteState, decide
+from edge_planning.routing.routes import MISS_PRICE, RouteRequirement, RouteState, decide
 from edge_planning_lab.simulation.links import Bandwidth
 
 PERIOD, BUDGET, PROBE = 0.3, 0.2, 2.0
@@ -23,7 +22,6 @@ SEGMENTS = 3000  # bytes that may have arrived without their acknowledgement
 FAR_JITTER = 0.0005
 PROBE_WITHIN = 2.0
 MOST_SECONDS = 600.0
-PRICE = Settings().price  # cost of a missed request in addition to its lost response, in units of accuracy
 # (bit/s from which a route is in time, accuracy); the last is local.
 TABLE = ((8e6, 0.97), (4e6, 0.95), (1.5e6, 0.90), (0.5e6, 0.82), (0.0, 0.70))
 CHOICES: Final = [RouteRequirement(need, need > 0, accuracy) for need, accuracy in TABLE]
@@ -34,7 +32,7 @@ LOCAL: Final = TABLE[-1][1]
 class Outcome:
     """Share of requests that were late, and mean accuracy if the local exit replaces their responses.
 
-    Also the mean utility if late requests are missed, and switches per minute.
+    Also the mean utility if late responses are lost, at MISS_PRICE each, and switches per minute.
     """
 
     late: float
@@ -121,7 +119,7 @@ def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: b
         else:
             late += 1
         now += PERIOD
-    with_fallback, missed = accuracies + late * LOCAL, accuracies - late * PRICE
+    with_fallback, missed = accuracies + late * LOCAL, accuracies - late * MISS_PRICE
     return Outcome(late / requests, with_fallback / requests, missed / requests, switches / (now / 60))
 
 

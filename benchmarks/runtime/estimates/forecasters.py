@@ -13,8 +13,8 @@ import numpy as np
 
 from edge_planning.links import estimates
 from edge_planning.links.estimates import LOW, Estimate, RateSample, low_at
-from edge_planning.replanning import Sample as Planned
-from edge_planning.replanning import State, observed
+from edge_planning_lab.replanning import Sample as Planned
+from edge_planning_lab.replanning import State, observed
 
 _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a sample for a measurement
 
@@ -121,7 +121,7 @@ class Quartile:
 
 
 class Planner:
-    """The change-point detection of edge_planning.replanning."""
+    """The change-point detection of edge_planning_lab.replanning."""
 
     def __init__(self) -> None:
         self._state = State()

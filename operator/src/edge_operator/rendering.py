@@ -126,7 +126,7 @@ def _route(
                 slice=slices[made.middle],
                 address=f"{scheme}://{host}:{HTTP_PORT}",
                 model=relay_name(service, beyond),
-                predicted_compute=_duration(route.middle),
+                predicted_compute=_duration(route.intermediate_compute),
             )
         )
     if made.tail is not None:

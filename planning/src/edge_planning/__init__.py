@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_planning.choosing.candidates import Candidates, Latency
-    from edge_planning.choosing.choices import Choice, Chooser, choose, chooser
-    from edge_planning.choosing.entries import explain_at, plan_entry, rejected, route_table, unlimited_table
+    from edge_planning.choosing.choices import Choice, choose
+    from edge_planning.choosing.entries import plan_entry, rejected, route_table
     from edge_planning.choosing.enumeration import candidates
     from edge_planning.choosing.explanations import Explanation, explain
     from edge_planning.costs.profiles import ClassProfile, Timing
@@ -44,7 +44,6 @@ __all__ = [
     "BadValueError",
     "Candidates",
     "Choice",
-    "Chooser",
     "ClassProfile",
     "Codec",
     "Confidence",
@@ -74,20 +73,17 @@ __all__ = [
     "Weighted",
     "candidates",
     "choose",
-    "chooser",
     "explain",
-    "explain_at",
     "lognormal",
     "plan_entry",
     "rejected",
     "route_table",
-    "unlimited_table",
 ]
 
 _MODULES = {
     "choosing.candidates": ("Candidates", "Latency"),
-    "choosing.choices": ("Choice", "Chooser", "choose", "chooser"),
-    "choosing.entries": ("explain_at", "plan_entry", "rejected", "route_table", "unlimited_table"),
+    "choosing.choices": ("Choice", "choose"),
+    "choosing.entries": ("plan_entry", "rejected", "route_table"),
     "choosing.enumeration": ("candidates",),
     "choosing.explanations": ("Explanation", "explain"),
     "costs.profiles": ("ClassProfile", "Timing"),

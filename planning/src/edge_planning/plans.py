@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from edge_planning.problems import FP32
+
 
 def route_name(
     exit_: str,
@@ -13,9 +15,9 @@ def route_name(
 ) -> str:
     """Returns e.g. `exit@pool`, `exit@local`, `exit@pool:int8`, `exit@pool>node-b@conv4`, `exit?0.9@pool`."""
     early = "" if threshold is None else f"?{threshold:g}"
-    way = f">{intermediate}" if intermediate is not None else ""
-    way += f"@{second_cut}" if second_cut is not None else ""
-    return f"{exit_}{early}@{cut or 'local'}{way}" + ("" if codec == "fp32" else f":{codec}")
+    beyond = f">{intermediate}" if intermediate is not None else ""
+    beyond += f"@{second_cut}" if second_cut is not None else ""
+    return f"{exit_}{early}@{cut or 'local'}{beyond}" + ("" if codec == FP32.name else f":{codec}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Route:
         bits: Sent over the link.
         codec: Of the hops: `int8`, or `int8,fp16` if they differ.
         intermediate: The intermediate node that runs a stage, if any.
-        middle: Mean compute time in seconds at the intermediate node.
+        intermediate_compute: Mean compute time in seconds at the intermediate node.
         second_cut: The cut at which the intermediate node sends to Triton; None if it computes the exit.
         threshold: Confidence at which the response of an early exit is used; None if this exit always
             responds.
@@ -51,10 +53,10 @@ class Route:
     head: float | None
     tail: float | None
     bits: int
-    codec: str = "fp32"
+    codec: str = FP32.name
     intermediate: str | None = None
     second_cut: str | None = None
-    middle: float | None = None
+    intermediate_compute: float | None = None
     threshold: float | None = None
     worth: float | None = None
     cost: float | None = None

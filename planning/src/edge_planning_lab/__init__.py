@@ -1,1 +1,1 @@
-"""Research code: published methods as policies, and a simulator of policies."""
+"""Research code: published methods as policies, forecasts of bandwidth, and a simulator of policies."""

@@ -141,8 +141,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _profile(arguments: argparse.Namespace) -> int:
     import orjson
 
-    from edge_runtime.file_profiles import profile_file
-    from edge_runtime.progress import Progress
+    from edge_runtime.file_profiles import Progress, profile_file
     from edge_runtime.samples.flags import given_by
     from edge_runtime.shutdown import end_when_interrupted
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
 
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
@@ -21,6 +23,9 @@ from edge_runtime.standalone import admit_file, load_model, read_exits
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
+
+_LONG: Final = 2.0  # seconds; shorter measurements show no progress
+_EVERY: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +188,32 @@ def _with_sizes(data: bytes, shapes: Mapping[str, Sequence[int]]) -> bytes:
                 dim.dim_value = size
                 changed = True
     return model.SerializeToString() if changed else data
+
+
+class Progress:
+    """Shows how far a measurement is: a bar on a terminal, otherwise a line from time to time.
+
+    Called after each step with the steps done and their total.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO = sys.stderr,
+        width: int = 30,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream, self._width, self._clock = stream, width, clock
+        self._drawn = stream.isatty()
+        self._next = clock() + _LONG
+
+    def __call__(self, done: int, of: int) -> None:
+        share = done / of
+        if self._drawn:
+            full = int(self._width * share)
+            bar = "#" * full + "." * (self._width - full)
+            self._stream.write(f"\r[{bar}] {share:4.0%}" + ("\n" if done == of else ""))
+            self._stream.flush()
+        elif self._clock() >= self._next:
+            self._next = self._clock() + _EVERY
+            self._stream.write(f"profile: {share:.0%} measured\n")
+            self._stream.flush()

@@ -22,7 +22,6 @@ from demo.errors import DemoError, NotSuited
 from demo.pages import page
 from demo.phase_runner import play
 from demo.phases import MODES, PARTITION_ONLY, planned
-from demo.progress import Steps
 from demo.reports import DemoResult, ModeResult, complaints, document
 from demo.services import entry_nodes, routes_line, slo_seconds
 from demo.terminal import Display, comparison
@@ -33,6 +32,28 @@ from testbed.background import in_background
 
 ROOT = Path(__file__).resolve().parents[3]
 INTERRUPTED = 130
+
+
+class Steps:
+    """Prints each step with its duration in seconds, and keeps these for the report."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times a step; does not record one that fails."""
+        self.say(f"{name} …")
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+        self._console.print(
+            f"demo: {name}: {self.seconds[name]:.1f} s", style="bold", highlight=False, markup=False
+        )
+
+    def say(self, line: str) -> None:
+        self._console.print(f"demo:   {line}", highlight=False, markup=False, style="dim")
 
 
 def parser() -> argparse.ArgumentParser:

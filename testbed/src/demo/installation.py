@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ import yaml
 
 from demo import calibration
 from demo.clusters import Cluster, Entrance, Say, TritonAddress
-from demo.errors import DemoError, StepFailed
+from demo.errors import DemoError, NotInTime, StepFailed
 from demo.services import condition_lines, not_carried_out, ready, slo_seconds
 from demo.training import TrainedModel
-from demo.waiting import wait_for
 from testbed import TestbedError
 
 NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"
@@ -196,3 +196,14 @@ def state(cluster: Cluster) -> str:
     """Returns the state for troubleshooting: the conditions and the pods."""
     pods = cluster.kubectl("get", "pods", "-A", "--no-headers", "-o", "wide")
     return "\n".join(["Conditions:", *condition_lines(service(cluster)), "Pods:", pods])
+
+
+def wait_for(
+    what: str, ready: Callable[[], bool], seconds: float, state: Callable[[], str], every: float = 1.0
+) -> None:
+    """Polls until `ready` is True. Raises NotInTime with the state at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise NotInTime(f"{what}: not within {seconds:g} s. {state()}")
+        time.sleep(every)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from edge_planning import BadValueError, Candidates, EntryProblem, Slo, candidates
 from edge_planning.choosing.choices import choose
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning_lab.alexnet import alexnet
 from edge_planning_lab.baselines import (
     Answer,
     AtMeasured,

@@ -16,7 +16,6 @@ from edge_planning import (
     Timing,
     candidates,
     choose,
-    chooser,
 )
 
 EXIT = Exit("full", "logits", 0.9, (Cut("image", 10),))
@@ -48,7 +47,6 @@ OPTIONS = candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1)))
             "two codecs have the same name: fp32, fp32",
         ),
         (lambda: choose(OPTIONS, math.nan, 1e6), "deadline nan s"),
-        (lambda: chooser(OPTIONS).at(1e6, math.nan), "deadline nan s"),
         (lambda: OPTIONS.latency(0, math.nan), "bandwidth nan bit/s"),
         (
             lambda: ClassProfile("edge", {}, before={"full": (0.0, math.inf)}).means(EXIT),

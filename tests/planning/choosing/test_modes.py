@@ -20,7 +20,6 @@ from edge_planning import (
     Slo,
     Tables,
     Timing,
-    explain_at,
     plan_entry,
     rejected,
 )
@@ -154,11 +153,10 @@ def test_a_lowest_accuracy_keeps_the_less_accurate_exit_from_answering_even_loca
 
 
 def test_what_limits_the_plan_at_the_bandwidth_of_the_moment_is_said_with_what_would_do() -> None:
-    short = explain_at(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.5), 3e6) or ""
+    short = planned(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.5, bandwidth=3e6)).reasons[-1]
     named = ("accuracy >= 0.50", "20ms", "edge-b with 3 Mbit/s", "early@local at 50ms", "58 Mbit/s is enough")
     assert all(part in short for part in named)
-    assert explain_at(PROBLEM, 3e6) is None
-    away = explain_at(replace(PROBLEM, mode=Mode.CLOUD_ONLY), 0.0) or ""
+    away = planned(replace(PROBLEM, mode=Mode.CLOUD_ONLY, bandwidth=0.0)).reasons[-1]
     told = ("mode CloudOnly", "100ms", "edge-b without the link", "10 Mbit/s is enough")
     assert all(part in away for part in told)
 
@@ -202,7 +200,7 @@ def test_fixed_costs_and_load_are_added() -> None:
     assert remote.latency == pytest.approx(0.006 + 2 * 0.019 + 800_000 / remote.min_bandwidth)
 
 
-def test_the_loss_against_an_unlimited_table_is_reported() -> None:
+def test_the_loss_against_a_table_of_any_size_is_reported() -> None:
     assert planned(PROBLEM).table.loss == pytest.approx(0.0, abs=1e-12)
     only_local = planned(replace(PROBLEM, tables=Tables(routes=1))).table
     assert only_local.accuracy == pytest.approx(0.9)

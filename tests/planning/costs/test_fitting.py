@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from edge_planning import BadValueError
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import Source, layer_times
 from edge_planning.costs.fitting import Sample, fit, fit_class, fit_family
 from edge_planning.costs.variables import variables_of
 from edge_planning.graphs import Graph, Layer, Tensor
+from edge_planning_lab.alexnet import alexnet
 
 
 def pools(seconds_per_input: float, intercept: float, noise: float, count: int = 40) -> list[Sample]:

@@ -6,10 +6,10 @@ import pytest
 
 from edge_planning import BadValueError, Model, Timing
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
-from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times, total
 from edge_planning.costs.regressions import Regression
 from edge_planning.graphs import Graph
+from edge_planning_lab.alexnet import alexnet
 
 MODEL = alexnet()
 assert MODEL.graph is not None

@@ -20,32 +20,17 @@ def test_without_the_whole_the_segments_stand_for_it() -> None:
     assert profile.whole(EXIT) == pytest.approx(0.008)
 
 
-def residual_profile(*residuals: float) -> ClassProfile:
-    return ClassProfile("camera", SEGMENTS, {"final": Timing(0.004, 0.005)}, {"final": residuals})
+def test_the_measured_percentile_makes_the_margin() -> None:
+    profile = ClassProfile("camera", SEGMENTS, {"final": Timing(0.004, 0.005)})
+    assert profile.margin(EXIT, 95) == pytest.approx(1.25)
 
 
-def test_without_enough_residuals_the_measured_percentile_makes_the_margin() -> None:
-    assert residual_profile(*[2.0] * 18).margin(EXIT, 95) == pytest.approx(1.25)
-
-
-def test_residuals_make_the_margin_from_the_nineteenth_on() -> None:
-    residuals = [1 + n / 100 for n in range(19)]
-    assert residual_profile(*residuals).margin(EXIT, 95) == pytest.approx(1.18)
-    # 39 ratios: the 38th smallest of them.
-    assert residual_profile(*[1 + n / 100 for n in range(39)]).margin(EXIT, 95) == pytest.approx(1.37)
-
-
-def test_residuals_never_make_a_plan_count_on_less_than_the_mean() -> None:
-    assert residual_profile(*[0.5] * 30).margin(EXIT, 95) == 1.0
-
-
-@pytest.mark.parametrize("residual", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_residual_that_is_no_ratio_is_named(residual: float) -> None:
-    with pytest.raises(BadValueError, match=f"margin: residual {residual}"):
-        residual_profile(*[1.0] * 19, residual).margin(EXIT, 95)
+def test_a_planned_margin_replaces_the_measured_one() -> None:
+    profile = ClassProfile("camera", SEGMENTS, {"final": Timing(0.004, 0.005)}, {"final": 1.4})
+    assert profile.margin(EXIT, 95) == 1.4
 
 
 @pytest.mark.parametrize("percentile", [0.0, 100.0, -5.0, float("nan")])
 def test_a_percentile_out_of_range_is_named(percentile: float) -> None:
     with pytest.raises(BadValueError, match=f"margin: percentile {percentile} "):
-        residual_profile(1.0).margin(EXIT, percentile)
+        ClassProfile("camera", SEGMENTS).margin(EXIT, percentile)

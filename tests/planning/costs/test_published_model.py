@@ -3,9 +3,9 @@
 import pytest
 
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
-from edge_planning.costs.edgent import NARROW, alexnet
 from edge_planning.costs.estimates import class_profile
 from edge_planning.graphs.slices import layers_between
+from edge_planning_lab.alexnet import NARROW, alexnet
 
 MODEL = alexnet()
 FULL = MODEL.exits[-1]

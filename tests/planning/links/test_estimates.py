@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.links.estimates import LOW, Estimate, RateSample, add, contradicts, low_at, sample_of
+from edge_planning.links.estimates import (
+    LOW,
+    Estimate,
+    LinkView,
+    RateSample,
+    add,
+    contradicts,
+    low_at,
+    sample_of,
+)
 
 JITTER = 0.006
 RATES = [20e6, 4e6, 1e6, 0.25e6]
@@ -156,3 +165,13 @@ def test_whatever_is_measured_the_estimate_lies_within_it(
         least, most = min(s[1] for s in steps), max(s[1] * min(s[2], 1.0) for s in steps)
         assert 0.999 * least <= estimate.rate <= 1.001 * most
         assert 0 <= estimate.low <= estimate.rate
+
+
+def test_a_transfer_waits_for_those_before_it() -> None:
+    assert LinkView(True, 1e6, backlog=2e5).wait_for(1e5, idle=False) == pytest.approx(0.3)
+    assert LinkView(True, None).wait_for(1e5, idle=True) is None
+
+
+def test_while_the_link_is_down_one_transfer_at_a_time_tries_it() -> None:
+    assert LinkView(False, 1e6).wait_for(1e5, idle=True) is None
+    assert LinkView(False, 1e6).wait_for(1e5, idle=False) == inf

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_planning.errors import BadValueError
-from edge_planning.replanning.changepoints import RUNS, Runs, aged, censored, new_runs, updated
+from edge_planning_lab.replanning.changepoints import RUNS, Runs, aged, censored, new_runs, updated
 
 MEGABIT = math.log(1e6)
 

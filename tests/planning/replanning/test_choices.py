@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge_planning import EntryProblem, plan_entry
 from edge_planning.errors import BadValueError
 from edge_planning.plans import Plan
-from edge_planning.replanning import (
+from edge_planning_lab.replanning import (
     Forecast,
     Routes,
     Sample,

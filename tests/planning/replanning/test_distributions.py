@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edge_planning.replanning.distributions import normal_below, student_below
+from edge_planning_lab.replanning.distributions import normal_below, student_below
 
 
 def test_the_normal_distribution_is_that_of_scipy() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_planning.errors import BadValueError
-from edge_planning.replanning import Forecast, Nothing, Sample, State, observed
+from edge_planning_lab.replanning import Forecast, Nothing, Sample, State, observed
 
 LEVELS = np.array([0.05, 0.1, 0.5, 0.9])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_planning import EntryProblem, plan_entry
 from edge_planning.errors import BadValueError
 from edge_planning.plans import Plan
-from edge_planning.replanning import (
+from edge_planning_lab.replanning import (
     Decision,
     LinkDown,
     NoReply,
@@ -346,8 +346,3 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, float]) -> No
 def test_a_sample_that_is_no_bandwidth_is_refused_by_name(bandwidth: float) -> None:
     with pytest.raises(BadValueError, match=f"bandwidth {bandwidth} bit/s"):
         Sample(bandwidth)
-
-
-def test_a_transfer_that_took_no_time_is_refused() -> None:
-    with pytest.raises(BadValueError, match=r"800 bits in 0 s"):
-        Sample.of_transfer(800, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
+from edge_planning.routing.deadlines import DeadlineAction, Times, allowance, too_busy
 from edge_runtime.inference.latency_stats import LatencyStats
 
 
@@ -111,3 +111,20 @@ def test_once_others_fail_a_hop_has_what_is_planned_and_not_all_that_is_left() -
         1.1 * 0.050 - 0.010
     )
     assert allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.1), LatencyStats(0.02)).expected == 0.0
+
+
+@pytest.mark.parametrize(
+    ("within", "wait", "only", "idle", "busy"),
+    [
+        (0.1, 0.08, False, True, False),
+        (0.1, 0.09, False, True, True),
+        (0.1, 0.09, True, True, False),  # nothing else can be in time
+        (0.1, 0.09, True, False, True),
+        (0.1, None, False, False, False),
+        (0.0, None, True, True, True),
+    ],
+)
+def test_nothing_is_sent_that_would_arrive_too_late(
+    within: float, wait: float | None, only: bool, idle: bool, busy: bool
+) -> None:
+    assert too_busy(within, wait, 0.015, only=only, idle=idle) is busy

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_planning.links.estimates import LinkView
-from edge_planning.routing.routes import DWELL, RouteRequest, RouteRequirement, RouteState, decide
+from edge_planning.routing.routes import (
+    DWELL,
+    RouteRequest,
+    RouteRequirement,
+    RouteState,
+    decide,
+    route_to_test,
+)
 
 TABLE = (RouteRequirement(8e6, True, 0.9), RouteRequirement(1e6, True, 0.8), RouteRequirement(0, False, 0.7))
 REMOTE_ONLY = (RouteRequirement(0, True),)
@@ -121,3 +128,24 @@ def test_a_dead_intermediate_node_is_passed_over_whether_or_not_the_link_is_up()
     assert decide(NEAR, LinkView(False, None), RouteState(active=1), 0.0, {1})[0] == 2
     assert decide(NEAR, LinkView(True, 1e6), RouteState(active=1), 0.0, {1})[0] == 2
     assert decide(NEAR, LinkView(True, 20e6), RouteState(active=1), 0.0, {0})[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "testable", "tested"),
+    [
+        (20e6, {0, 1}, 0),
+        (20e6, {1}, 1),  # the best one is being tested
+        (20e6, set(), None),
+        (4e6, {0, 1}, 1),
+        (0.5e6, {0, 1}, None),  # the local route is the best one anyway
+    ],
+)
+def test_a_request_tests_the_best_blocked_route_whose_breaker_is_half_open(
+    bandwidth: float, testable: set[int], tested: int | None
+) -> None:
+    link, request = LinkView(True, bandwidth), RouteRequest(1.0)
+    assert route_to_test(TABLE, link, request, 2, {2}, testable) == tested
+
+
+def test_a_table_without_a_local_route_has_nothing_to_test() -> None:
+    assert route_to_test(REMOTE_ONLY, LinkView(True, 1e6), RouteRequest(1.0), 0, (), {0}) is None

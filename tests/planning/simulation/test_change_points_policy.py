@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.edgent import alexnet
 from edge_planning.costs.estimates import class_profile
+from edge_planning_lab.alexnet import alexnet
 from edge_planning_lab.baselines import Measurement, Options, Request, clairvoyant, options_of
 from edge_planning_lab.simulation import (
     Bandwidth,

@@ -3,8 +3,8 @@
 import xml.etree.ElementTree as ET
 
 from edge_planning_lab.baselines import AtMeasured, edgent
-from edge_planning_lab.simulation import Bandwidth, Fairness, constant, simulate, summary
-from edge_planning_lab.simulation.plots import comparison, levels, overview, timeline
+from edge_planning_lab.simulation import Bandwidth, constant, simulate
+from edge_planning_lab.simulation.plots import comparison, timeline
 
 from .conftest import make_scenario
 
@@ -30,19 +30,3 @@ def test_a_comparison_has_a_line_for_each_policy() -> None:
     assert "ours" in words
     assert "oracle" in words
     assert "missed, %" in words
-
-
-def test_an_overview_has_a_panel_for_each_figure_and_a_bar_for_each_policy() -> None:
-    rows = {
-        name: summary(simulate(make_scenario(name, [0.0])).records) for name in ("small@local", "full@input")
-    }
-    words = "".join(ET.fromstring(overview(rows)).itertext())
-    for expected in ("attainment", "accuracy in time", "utility", "switches", "MB", "J", *rows):
-        assert expected in words
-
-
-def test_levels_are_drawn_with_jains_index() -> None:
-    found = Fairness({"a": 0.5, "b": 0.7}, 0.973, 0.5)
-    words = "".join(ET.fromstring(levels(found)).itertext())
-    assert "Jain's index 0.973" in words
-    assert levels(found) == levels(found)

@@ -27,10 +27,10 @@ from onnxruntime.quantization import (
 
 from edge_runtime.codecs.affine import PerChannel, PerItem
 from edge_runtime.codecs.contracts import is_encoded
-from edge_runtime.codecs.decoding import decoded
 from edge_runtime.codecs.half import Half
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing import Graph
+from edge_runtime.store.codec_checks import decoded
 from networks import Array, run
 from quantised import FLAT, SQUARE, Block, network
 

@@ -40,9 +40,11 @@ async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through()
     async with asyncio.timeout(5):
         await changed.wait()  # that it failed
         assert breakers.may_try(hop) is False
+        assert not breakers.testable([hop, None])
         hop.well = True
         changed.clear()
         await changed.wait()  # that it responds again
+    assert breakers.testable([hop, None]) == {0}
     assert [breakers.may_try(hop) for _ in range(5)] == [True, False, False, False, False]
     breakers.ended(hop, "ok", trial=True, fair=True)
     assert not breakers.blocked([hop])

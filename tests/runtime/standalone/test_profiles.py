@@ -15,8 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edge_runtime.errors import BadRequest, CannotLoad
-from edge_runtime.file_profiles import FileProfile, profile_file
-from edge_runtime.progress import Progress
+from edge_runtime.file_profiles import FileProfile, Progress, profile_file
 from edge_runtime.samples.flags import Given
 from edge_runtime.standalone import open_model
 from networks import info, model_of

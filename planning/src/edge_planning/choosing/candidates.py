@@ -34,7 +34,7 @@ class Latency:
     Attributes:
         transfer: Over the uplink.
         margin: Added for the percentile.
-        middle: Compute at the intermediate node.
+        intermediate_compute: Compute at the intermediate node.
         hop: Transfer to the intermediate node.
         queue: Waiting.
     """
@@ -44,14 +44,14 @@ class Latency:
     tail: float
     fixed: float
     margin: float
-    middle: float = 0.0
+    intermediate_compute: float = 0.0
     hop: float = 0.0
     queue: float = 0.0
 
     @property
     def compute(self) -> float:
         """Compute time of all stages, without margin."""
-        return self.head + self.middle + self.tail
+        return self.head + self.intermediate_compute + self.tail
 
     @property
     def total(self) -> float:
@@ -69,7 +69,8 @@ class Candidates:
         second: Index of the cut at which the intermediate node sends to Triton, or NONE.
         first_codec, codec: Indices of the codecs of the hop to the intermediate node and of the uplink; 0 if
             there is no such hop.
-        head, middle, tail: Mean compute time at the entry node, the intermediate node and Triton.
+        head, tail: Mean compute time at the entry node and Triton.
+        intermediate_compute: Mean compute time at the intermediate node.
         hop: Transfer to the intermediate node.
         bits: Sent over the uplink.
         least_bandwidth: Bandwidth in bit/s below which the uplink cannot carry the requests.
@@ -93,7 +94,7 @@ class Candidates:
     codec: Integers
     accuracy: Floats
     head: Floats
-    middle: Floats
+    intermediate_compute: Floats
     tail: Floats
     fixed: Floats
     hop: Floats
@@ -117,7 +118,15 @@ class Candidates:
     @property
     def intercept(self) -> Floats:
         """Latency that does not depend on the bandwidth, in seconds."""
-        return self.head + self.middle + self.tail + self.fixed + self.hop + self.queue + self.margin
+        return (
+            self.head
+            + self.intermediate_compute
+            + self.tail
+            + self.fixed
+            + self.hop
+            + self.queue
+            + self.margin
+        )
 
     @property
     def local(self) -> Mask:
@@ -153,7 +162,9 @@ class Candidates:
 
     def bottlenecks(self, bandwidth: float) -> Floats:
         """Returns the seconds of the slowest stage or hop at a bandwidth: 1 / throughput (DADS)."""
-        busy = np.maximum(np.maximum(self.mean_head, self.middle), np.maximum(self.mean_tail, self.hop))
+        busy = np.maximum(
+            np.maximum(self.mean_head, self.intermediate_compute), np.maximum(self.mean_tail, self.hop)
+        )
         bottlenecks: Floats = np.maximum(busy, _transfers(self.mean_bits, bandwidth))
         return bottlenecks
 
@@ -181,7 +192,7 @@ class Candidates:
             tail=float(self.tail[index]),
             fixed=float(self.fixed[index]),
             margin=float(self.margin[index]),
-            middle=float(self.middle[index]),
+            intermediate_compute=float(self.intermediate_compute[index]),
             hop=float(self.hop[index]),
             queue=float(self.queue[index]) + crowded,
         )

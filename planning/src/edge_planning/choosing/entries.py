@@ -69,12 +69,6 @@ def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejectio
     return rejections(problem, candidates(problem), answer.table.routes if isinstance(answer, Plan) else ())
 
 
-def explain_at(problem: EntryProblem, bandwidth: float) -> str | None:
-    """Returns why the SLO is missed at a bandwidth (bit/s, 0: no link) and the remedy; None if it is met."""
-    every = candidates(problem)
-    return shortfall(problem, every, bandwidth) if len(every) else nothing_allowed(problem)
-
-
 def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     """Returns at most problem.tables.routes routes of the candidates, highest bandwidth first."""
     deadline, limits = problem.slo.latency, problem.tables
@@ -91,15 +85,6 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
         accuracy=accuracy,
         loss=max(accuracy_in_time(options, full_map(options, deadline), limits) - accuracy, 0.0),
     )
-
-
-def unlimited_table(problem: EntryProblem) -> RouteTable:
-    """Returns Edgent's choice in every range of bandwidth; a candidate can be in several."""
-    options = useful(candidates(problem))
-    deadline = problem.slo.latency
-    found = full_map(options, deadline)
-    routes = _routes(problem, options, found.merged())
-    return RouteTable(routes, accuracy_in_time(options, found, problem.tables), 0.0)
 
 
 def _routes(problem: EntryProblem, options: Candidates, ranges: list[tuple[int, float]]) -> tuple[Route, ...]:
@@ -132,7 +117,9 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         codec=options.codec_name(index),
         intermediate=options.intermediate_name(index),
         second_cut=options.second_tensor(index),
-        middle=None if options.intermediate[index] == NONE else float(options.middle[index]),
+        intermediate_compute=None
+        if options.intermediate[index] == NONE
+        else float(options.intermediate_compute[index]),
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
         worth=float(options.worth[index]),
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,

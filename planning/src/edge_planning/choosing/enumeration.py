@@ -27,7 +27,7 @@ def candidates(problem: EntryProblem) -> Candidates:
         full = number == len(problem.model.exits) - 1
         if full or problem.mode in (Mode.AUTO, Mode.RIGHT_SIZING_ONLY):
             work = work_of(problem, number)
-            found += [_kept(work, row) for row in _ways(work, full=full)]
+            found += [_kept(work, row) for row in _placements(work, full=full)]
     columns: dict[str, Any] = {
         name: np.concatenate([row[name] for row in found]).astype(np.int64 if name in WHOLE else np.float64)
         if found
@@ -47,7 +47,7 @@ def candidates(problem: EntryProblem) -> Candidates:
     return replace(made, worth=worth(made, middle))
 
 
-def _ways(work: Work, *, full: bool) -> Iterator[Rows]:
+def _placements(work: Work, *, full: bool) -> Iterator[Rows]:
     problem = work.problem
     cuts = _cuts(work)
     if problem.mode is not Mode.CLOUD_ONLY:

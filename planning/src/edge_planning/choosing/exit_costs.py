@@ -111,18 +111,18 @@ def rows(
     loss = loss_of(receiver, work.exit)[last]
     radio = problem.radio
     joules = head * problem.active_power
-    middle, hop = np.zeros(len(cut)), np.zeros(len(cut))
+    intermediate_compute, hop = np.zeros(len(cut)), np.zeros(len(cut))
     sent = bits
     if intermediate != NONE:
         place, seconds = problem.intermediates[intermediate], work.intermediates[intermediate]
-        middle = seconds[last] - seconds[at]
+        intermediate_compute = seconds[last] - seconds[at]
         sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         variance = _variance(place.profile, work.exit)
-        queue = queue + waits(place.load, middle, variance, percentile)
+        queue = queue + waits(place.load, intermediate_compute, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
-        margin = margin + middle * work.intermediate_extras[intermediate]
+        margin = margin + intermediate_compute * work.intermediate_extras[intermediate]
         loss = loss + loss_of(sender, work.exit)[at]
     joules_per_second = np.zeros(len(cut))
     if radio is not None:
@@ -141,7 +141,7 @@ def rows(
         "codec": whole(codec),
         "accuracy": accuracy_after(work.exit.accuracy, loss),
         "head": head,
-        "middle": middle,
+        "intermediate_compute": intermediate_compute,
         "tail": tail,
         "fixed": fixed,
         "hop": hop,

@@ -142,8 +142,15 @@ def _remedies(problem: EntryProblem, options: Candidates, bandwidth: float) -> t
         if len(fits):
             found.append(f"spec.slo.minAccuracy up to {float(fits.max()):.2f} can be met")
     latencies = options.latencies(bandwidth)
-    fixed = latencies - options.head - options.middle - options.tail - options.margin - options.queue
-    work = options.head + options.middle + options.tail + options.margin
+    fixed = (
+        latencies
+        - options.head
+        - options.intermediate_compute
+        - options.tail
+        - options.margin
+        - options.queue
+    )
+    work = options.head + options.intermediate_compute + options.tail + options.margin
     idle = fixed + work
     if (options.queue > 0).any() and float(idle.min()) <= deadline:
         found.append("it can be met without queueing: add capacity")

@@ -7,6 +7,5 @@
 - estimates: seconds of layers, measured, regressed or from FLOPs; profiles of unmeasured models
 - queueing: waiting times at shared nodes, uplinks and Triton servers
 - margins: factors from a predicted mean to a percentile
-- energy: joules of a request
-- edgent: Edgent's AlexNet with five exits
+- energy: radios, with their energy model
 """

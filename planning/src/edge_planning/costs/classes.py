@@ -72,7 +72,7 @@ RASPBERRY_PI_3 = DeviceClass(
 )
 """Raspberry Pi 3b (1 GiB) as in Edgent's mobile column. active_power: 3.7 W with four busy cores minus 1.4 W
 idle, as the Pi Dramble project measured a Raspberry Pi 3 B. flops_per_second: the rate at which these
-regressions run Edgent's AlexNet (costs.edgent), rounded."""
+regressions run Edgent's AlexNet (edge_planning_lab.alexnet), rounded."""
 
 DESKTOP = DeviceClass(
     name="desktop",

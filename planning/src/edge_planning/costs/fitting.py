@@ -1,4 +1,7 @@
-"""Fits regressions to measured layers, one per family, as Edgent does offline for each device class."""
+"""Fits regressions to measured layers, one per family, as Edgent does offline for each device class.
+
+For estimates of models without a profile; only benchmarks call it so far.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,7 +6,6 @@ from itertools import pairwise
 from math import inf, isfinite
 from statistics import NormalDist
 
-from edge_planning.costs.margins import conformal_quantile, ratios_needed
 from edge_planning.errors import BadProfileError, require
 from edge_planning.graphs.models import Exit
 
@@ -37,9 +36,7 @@ class ClassProfile:
             local route, which runs in one piece, and the exit's segments are scaled to sum to it. Measured
             alone, each segment includes the overhead of a call, and other load during its measurement would
             make one cut look better than another.
-        residuals: By exit name, ratios of measured to predicted compute time from serving. The margin is
-            derived from them if there are enough for the percentile.
-        margins: By exit name, the margin that is planned with, in place of `residuals`.
+        margins: By exit name, the margin to plan with (costs.margins), in place of the measured spread.
         before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
             replaces `segments` for cuts that are sets of tensors.
     """
@@ -47,7 +44,6 @@ class ClassProfile:
     name: str
     segments: Mapping[tuple[str, str], Timing]
     exits: Mapping[str, Timing] = field(default_factory=dict)
-    residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     margins: Mapping[str, float] = field(default_factory=dict)
     before: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -69,19 +65,16 @@ class ClassProfile:
     def margin(self, exit_: Exit, percentile: float) -> float:
         """Returns the factor from the mean to the percentile of the compute time on this class, at least 1.
 
-        With enough residuals of the exit (19 for the 95th percentile) this is their conformal quantile (see
-        costs.margins). Otherwise it follows from the profile's mean and 95th percentile: other percentiles
-        scale the distance from the mean like the quantiles of a normal distribution. Below the median the
-        factor is 1.
+        Without an entry in `margins` it follows from the profile's mean and 95th percentile: other
+        percentiles scale the distance from the mean like the quantiles of a normal distribution. Below the
+        median the factor is 1.
 
         Raises:
-            BadValueError: The percentile is not between 0 and 100, or a residual is not above 0.
+            BadValueError: The percentile is not between 0 and 100.
         """
+        require(0 < percentile < 100, f"margin: percentile {percentile} is not between 0 and 100")
         if (planned := self.margins.get(exit_.name)) is not None:
             return planned
-        needed, residuals = ratios_needed(percentile), self.residuals.get(exit_.name, ())
-        if len(residuals) >= needed:
-            return max(conformal_quantile(residuals, percentile), 1.0)
         timing = self.exits.get(exit_.name) or self._summed(exit_)
         ratio = max(timing.p95 / timing.mean, 1.0) if timing.mean > 0 else 1.0
         normal = NormalDist()

@@ -1,7 +1,7 @@
 """The independent variables of a layer's latency regression, by kind of layer, as in Edgent.
 
 Edgent (Li, Zhou, Chen, MECOMM 2018), Table 1. The table is restated from general knowledge of the paper, with
-sizes as counts of elements, not bytes: both are assumptions. graphs.variables computes the values.
+sizes as counts of elements, not bytes: both are assumptions. graphs.assembling computes the values.
 """
 
 from collections.abc import Mapping

@@ -4,15 +4,16 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from edge_planning.graphs.flops import Shape, flops
+from edge_planning.graphs.flops import Attributes, Shape, Shapes, flops, ints
 from edge_planning.graphs.groups import Group, grouped
 from edge_planning.graphs.operations import Network, Operation
 from edge_planning.graphs.values import Graph, Layer, Tensor
-from edge_planning.graphs.variables import variables
 
 RANDOM = frozenset(
     ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
 )
+CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Index of the weight among the inputs."""
 MISFITS = (ValueError, LookupError, TypeError, ZeroDivisionError)
 
 
@@ -97,7 +98,7 @@ class _Costs:
         ]
         try:
             count = flops(operation.operator, inputs, outputs, operation.attributes)
-            measures = variables(operation.operator, active, inputs, outputs[:1], operation.attributes)
+            measures = _variables(operation.operator, active, inputs, outputs[:1], operation.attributes)
         except MISFITS:
             return False
         if count is None:
@@ -177,3 +178,23 @@ def _sizes(network: Network, inputs: Sequence[str], outputs: Sequence[str]) -> d
         key: float(sum(prod(network.type_of(name).counted_shape()) for name in names))
         for key, names in (("input", inputs), ("output", outputs))
     }
+
+
+def _variables(
+    operator: str, activations: Sequence[Shape], inputs: Shapes, outputs: Sequence[Shape], given: Attributes
+) -> dict[str, float]:
+    """Returns the variables of a layer's latency regression, as in Edgent (costs.variables).
+
+    These are `input` and `output`, the elements of the activations that it reads and of its outputs. For
+    convolutions, also input_maps and filter_work = (filter / stride)^2 x filters.
+
+    `inputs`: Shapes of all inputs, including parameters. `given`: Attributes of the operator.
+    """
+    found = {"input": float(sum(map(prod, activations))), "output": float(sum(map(prod, outputs)))}
+    if operator in CONVOLUTIONS:
+        first, weight = inputs[0] or (), inputs[CONVOLUTIONS[operator]] or ()
+        kernel = weight[2:]
+        strides = ints(given, "strides", (1,) * len(kernel))
+        found["input_maps"] = float(first[1])
+        found["filter_work"] = prod(kernel) / prod(strides) * weight[0]
+    return found

@@ -14,6 +14,7 @@ _ENOUGH: Final = 0.015
 _LEAST_SHARE: Final = 0.25  # of the deadline: with less, being late is not the hop's fault
 _FAIR: Final = 1.1  # times the predicted latency, which is the 95th percentile
 _LIKELY: Final = 0.5  # below this probability, a hop is expected to be late
+COMPUTE_MARGIN: Final = 1.3  # least factor from the mean of a compute time to its upper bound
 _ALONE_FACTOR: Final = 2.0
 _ALONE_LEAST: Final = 1.0
 
@@ -123,3 +124,13 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
     planned = factor * times.predicted - times.elapsed
     most = max(left, planned, _LEAST_SHARE * times.deadline)
     return Allowance(most, None if likely else 0.0, likely and planned > 0, expected, only=True)
+
+
+def too_busy(within: float, wait: float | None, beyond: float, *, only: bool, idle: bool) -> bool:
+    """Returns whether a request is not sent, because its response would not arrive `within` the hop's time.
+
+    wait: seconds until it would have arrived; None if unknown. beyond: seconds of computing after that.
+    only: no fallback can be in time, so a link that seems too slow is tried if it is `idle`.
+    """
+    late = wait is not None and wait + beyond > within
+    return within <= 0 or (late and not (only and idle))

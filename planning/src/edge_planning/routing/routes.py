@@ -139,6 +139,29 @@ def best(
     )
 
 
+def route_to_test(
+    table: Sequence[RouteRequirement],
+    link: LinkView,
+    request: RouteRequest,
+    chosen: int,
+    local: Collection[int],
+    testable: Collection[int],
+) -> int | None:
+    """Returns the blocked route that a request tests in place of its `chosen` one, if any.
+
+    It is the best of those that would be selected otherwise and whose breaker is half open (`testable`).
+    local: routes without a hop; one that is better than all blocked routes left ends the search.
+    """
+    passed = set[int]()
+    while True:
+        found = best(table, link, request, passed)
+        if found == chosen or found in local or found in passed:
+            return None
+        if found in testable:
+            return found
+        passed.add(found)
+
+
 def _expected(
     requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest, factor: float
 ) -> tuple[float, float]:

@@ -29,7 +29,7 @@ def options_of(
     columns = [rate * some.mean_head, some.memory, rate * some.mean_bits, rate * some.mean_tail]
     for number, intermediate in enumerate(candidates.intermediates):
         names.append(f"cpu of {intermediate.name}")
-        columns.append(np.where(some.intermediate == number, rate * some.middle, 0.0))
+        columns.append(np.where(some.intermediate == number, rate * some.intermediate_compute, 0.0))
     uses = np.stack(columns, axis=1)
     front = np.flatnonzero(_front(some.accuracy, uses))
     options = tuple(

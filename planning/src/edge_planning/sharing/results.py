@@ -58,13 +58,11 @@ class Shared:
         return max(self.bound - self.utility, 0.0) / self.bound if self.bound > 0 else 0.0
 
     @property
-    def level_gap(self) -> float:
-        low = min(self.level, self.level_bound)
-        return max(self.level_bound - low, 0.0) / self.level_bound if self.level_bound > 0 else 0.0
-
-    @property
     def dominant_shares(self) -> dict[str, float]:
-        """Largest share of any one resource, by tenant (Ghodsi et al., NSDI 2011)."""
+        """Largest share of any one resource, by tenant (Ghodsi et al., NSDI 2011).
+
+        For the status of tenants; no component reports it yet.
+        """
         problem, choice = self.problem, self.choices
         served = np.flatnonzero(choice != REFUSED)
         resources, tenants = len(problem.resources), len(problem.tenants)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edge_planning.plans import RouteTable
-from edge_planning.replanning.choices import prospects
-from edge_planning.replanning.decisions import Settings, Switch
-from edge_planning.replanning.observations import NoReply, Nothing, Observation, Sample
-from edge_planning.replanning.replans import observed, replan
-from edge_planning.replanning.routes import Routes, routes_of
-from edge_planning.replanning.states import State
 from edge_planning_lab.baselines.options import Options
 from edge_planning_lab.baselines.policies import Answer, Measurement, Request
+from edge_planning_lab.replanning.choices import prospects
+from edge_planning_lab.replanning.decisions import Settings, Switch
+from edge_planning_lab.replanning.observations import NoReply, Nothing, Observation, Sample
+from edge_planning_lab.replanning.replans import observed, replan
+from edge_planning_lab.replanning.routes import Routes, routes_of
+from edge_planning_lab.replanning.states import State
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edge_planning_lab.simulation.records import Outcome, Run
-from edge_planning_lab.simulation.results import Fairness, Summary
 
 SETTINGS: Any = {
     "svg.hashsalt": "edge-planning",
@@ -88,41 +87,6 @@ def comparison(by_deadline: Mapping[float, Mapping[str, Sequence[float]]], names
         left.set(xlabel="deadline, ms", ylabel="missed, %")
         right.set(xlabel="deadline, ms", ylabel="utility")
         right.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=7)
-    return _svg(figure)
-
-
-def overview(rows: Mapping[str, Summary]) -> str:
-    """Plots every value of a summary as bars, one panel each."""
-    panels: dict[str, Sequence[float]] = {
-        "attainment": [row.attainment for row in rows.values()],
-        "accuracy in time": [row.accuracy for row in rows.values()],
-        "utility": [row.utility for row in rows.values()],
-        "switches": [row.switches for row in rows.values()],
-        "MB": [row.bytes / 1e6 for row in rows.values()],
-        "J": [row.joules for row in rows.values()],
-    }
-    names = list(rows)[::-1]
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.5, 1.2 + 0.4 * len(names)), layout="constrained")
-        for axes, (title, values) in zip(
-            figure.subplots(2, 3, sharey=True).flat, panels.items(), strict=True
-        ):
-            axes.barh(range(len(names)), list(values)[::-1], color=COLOURS[0])
-            axes.set_yticks(range(len(names)), names)
-            axes.set(title=title)
-    return _svg(figure)
-
-
-def levels(found: Fairness) -> str:
-    """Plots each tenant's level, with the lowest and Jain's index."""
-    names = list(found.levels)
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(5.0, 1.0 + 0.25 * len(names)), layout="constrained")
-        axes = figure.subplots()
-        axes.barh(range(len(names)), [found.levels[name] for name in names], color=COLOURS[0])
-        axes.set_yticks(range(len(names)), names)
-        axes.axvline(found.least, color="black", linewidth=0.6, linestyle="--")
-        axes.set(xlabel="utility per request / weight", title=f"Jain's index {found.jain:.3f}")
     return _svg(figure)
 
 

@@ -10,8 +10,16 @@ from math import inf
 from edge_planning import RouteTable
 from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, growth_at
 from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
-from edge_planning.routing.deadlines import DeadlineAction, Times, allowance
-from edge_planning.routing.routes import RouteRequest, RouteRequirement, RouteState, best, chance, decide
+from edge_planning.routing.deadlines import COMPUTE_MARGIN, DeadlineAction, Times, allowance, too_busy
+from edge_planning.routing.routes import (
+    RouteRequest,
+    RouteRequirement,
+    RouteState,
+    best,
+    chance,
+    decide,
+    route_to_test,
+)
 from edge_planning_lab.baselines.options import Options
 from edge_planning_lab.baselines.policies import Answer, HopOutcome, Measurement, Request
 
@@ -44,7 +52,7 @@ class ConstantTime:
 
     @property
     def most(self) -> float:
-        return 1.3 * self.seconds
+        return COMPUTE_MARGIN * self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +109,11 @@ class ProductPolicy:
             chosen = best(requirements, view, route_request, blocked)
         state, trial = replace(state, route=route), False
         if blocked:
-            preferred = best(requirements, view, route_request)
-            if preferred != chosen and requirements[preferred].remote and may_try(state.breaker, now):
-                chosen, trial = preferred, True
+            local = {i for i, c in enumerate(requirements) if not c.remote}
+            testable = blocked if may_try(state.breaker, now) else ()
+            tested = route_to_test(requirements, view, route_request, chosen, local, testable)
+            if tested is not None:
+                chosen, trial = tested, True
                 state = replace(state, breaker=tried(state.breaker))
         index, fallback = state.index[chosen], state.local_routes[chosen]
         if options.bits[index] == 0:
@@ -115,11 +125,9 @@ class ProductPolicy:
         times = Times(options.deadline, options.deadline, elapsed, planned, likely)
         compute_time = None if fallback is None else ConstantTime(float(options.rest[index, fallback]))
         allowed = allowance(self.action, times, compute_time)
-        wait = 0.0
-        if state.up and view.bandwidth and state.estimate.rate:
-            wait = (options.bits[index] + request.backlog) / state.estimate.rate
-        busy = wait + float(options.tail[index]) > allowed.seconds and (request.backlog or not allowed.only)
-        if allowed.seconds <= 0 or busy:
+        idle = not request.backlog
+        wait = view.wait_for(float(options.bits[index]), idle)
+        if too_busy(allowed.seconds, wait, float(options.tail[index]), only=allowed.only, idle=idle):
             return SentAnswer(index, fallback, elapsed, elapsed, trial), state  # LinkBusy
         within = elapsed + allowed.seconds
         begin = within if allowed.fallback_in is None else elapsed + allowed.fallback_in

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_SPARE: Final = 1.3  # factor on the mean time of a computation
+from edge_planning.routing.deadlines import COMPUTE_MARGIN
+
 _DEVIATIONS: Final = 4.0
 _SMOOTHING: Final = 0.2
 
@@ -28,4 +29,4 @@ class LatencyStats:
     @property
     def most(self) -> float:
         """The upper bound that a deadline should allow for."""
-        return max(_SPARE * self.seconds, self.seconds + _DEVIATIONS * self.deviation)
+        return max(COMPUTE_MARGIN * self.seconds, self.seconds + _DEVIATIONS * self.deviation)

@@ -14,7 +14,6 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from math import inf
 from typing import Final
 
 from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, contradicts, growth_at, low_at
@@ -124,16 +123,8 @@ class LinkMonitor:
         return not self._transfers
 
     def wait_for(self, size: int) -> float | None:
-        """Seconds until `size` more bytes would arrive behind those in flight; None if unknown.
-
-        While the link is down, one request at a time may try it: more would only fill its queues.
-        """
-        view = self.view()
-        if not view.up:
-            return inf if self._transfers else None
-        if not view.bandwidth:
-            return None
-        return (view.backlog + 8.0 * size) / view.bandwidth
+        """Seconds until `size` more bytes would arrive behind those in flight; None if unknown."""
+        return self.view().wait_for(8.0 * size, self.idle)
 
     def begin(self, sock: socket.socket, size: int, paced: bool = True) -> Transfer:
         """Registers a request of `size` bytes that is about to be written to `sock`. A probe is not `paced`,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from edge_planning.links.estimates import LinkView
-from edge_planning.routing.routes import RouteRequest, RouteState, best, chance, decide
+from edge_planning.routing.routes import RouteRequest, RouteState, best, chance, decide, route_to_test
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
@@ -55,7 +55,7 @@ class ActiveRoute:
         if wait > 0 or view.backlog > 0 or deadline < request.deadline:
             request = replace(request, deadline=deadline, wait=wait)
             index = best(table.requirements, view, request, blocked)
-        trial = self._to_be_tried(table, view, request, index, blocked) if blocked else None
+        trial = self._tested(table, view, request, index) if blocked else None
         index = index if trial is None else trial
         likely = chance(table.requirements[index], index, view, request)
         return Chosen(table.routes[index], trial is not None, likely)
@@ -82,19 +82,14 @@ class ActiveRoute:
             self._on_switch()
         return index, blocked, view, request
 
-    def _to_be_tried(
-        self, table: LoadedTable, view: LinkView, request: RouteRequest, index: int, blocked: Collection[int]
-    ) -> int | None:
-        """Returns the best blocked route that would be selected otherwise and whose breaker may be tried."""
-        passed = set[int]()
-        while True:
-            found = best(table.requirements, view, request, passed)
-            hop = table.routes[found].hop
-            if found == index or hop is None or found in passed:
-                return None
-            if found in blocked and self._breakers.may_try(hop):
-                return found
-            passed.add(found)
+    def _tested(self, table: LoadedTable, view: LinkView, request: RouteRequest, index: int) -> int | None:
+        """Returns the blocked route that the request tests, if any; its test has then begun."""
+        hops = table.hops
+        local = [i for i, hop in enumerate(hops) if hop is None]
+        testable = self._breakers.testable(hops)
+        found = route_to_test(table.requirements, view, request, index, local, testable)
+        hop = None if found is None else hops[found]
+        return found if hop is not None and self._breakers.may_try(hop) else None
 
 
 def _request(table: LoadedTable) -> RouteRequest:

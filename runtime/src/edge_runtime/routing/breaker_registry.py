@@ -72,6 +72,11 @@ class BreakerRegistry:
             return _NONE
         return {i for i, hop in enumerate(hops) if hop is not None and not self._of(hop).closed}
 
+    def testable(self, hops: Sequence[CheckedHop | None]) -> Collection[int]:
+        """The indexes of the hops that one request may probe."""
+        now = self._clock()
+        return {i for i, hop in enumerate(hops) if hop is not None and may_try(self._of(hop), now)}
+
     def may_try(self, hop: CheckedHop) -> bool:
         """Whether one request may probe the hop; if so, its attempt has begun."""
         breaker = self._of(hop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from edge_planning.routing.deadlines import too_busy
 from edge_runtime.assignment import Stage
 from edge_runtime.connections import Connection, HttpClient
 from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
@@ -70,8 +71,8 @@ class Hop:
     async def _infer(self, arrays: Sequence[Array], within: float, only: bool, trace: Trace) -> list[Array]:
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
-        late = wait is not None and wait + self._stage.compute > within
-        if within <= 0 or (late and not (only and self._link is not None and self._link.idle)):
+        idle = self._link is not None and self._link.idle
+        if too_busy(within, wait, self._stage.compute, only=only, idle=idle):
             raise LinkBusy(
                 f"{self._stage.place}: {size} bytes behind those on the link would take {wait or 0:.3f} s, "
                 f"but only {within:.3f} s are left"

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from edge_runtime.codecs.contracts import FP32, codec_of, is_encoded
-from edge_runtime.codecs.decoding import decoded
 from edge_runtime.errors import BadRequest
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
@@ -109,3 +108,16 @@ def difference(found: Array, right: Array) -> float:
     if not apart.any():
         return 0.0
     return float(apart.max()) / max(float(np.ptp(right)), float(np.finfo(np.float32).tiny))
+
+
+def decoded(cut: Sequence[Tensor], codec: str, wire: Sequence[Array]) -> dict[str, Array]:
+    """Decodes with NumPy: returns the tensors of a cut by name, from those of `wire_tensors` in order."""
+    found, rest, made = codec_of(codec), list(wire), dict[str, Array]()
+    for tensor in cut:
+        if found is None or not found.encodes(tensor):
+            made[tensor.name] = rest.pop(0)
+        else:
+            count = len(list(found.wire(tensor, tensor.name)))
+            made[tensor.name] = found.decoded(tensor, rest[:count])
+            del rest[:count]
+    return made

@@ -1,9 +1,9 @@
 """Re-planning: forecasts the bandwidth of a link and decides whether to switch routes."""
 
-from edge_planning.replanning.choices import Prospects, prospects
-from edge_planning.replanning.decisions import Decision, Replan, Settings, Stay, Switch
-from edge_planning.replanning.forecasts import Forecast, forecast
-from edge_planning.replanning.observations import (
+from edge_planning_lab.replanning.choices import Prospects, prospects
+from edge_planning_lab.replanning.decisions import Decision, Replan, Settings, Stay, Switch
+from edge_planning_lab.replanning.forecasts import Forecast, forecast
+from edge_planning_lab.replanning.observations import (
     LinkDown,
     NoReply,
     Nothing,
@@ -12,9 +12,9 @@ from edge_planning.replanning.observations import (
     RoundTrip,
     Sample,
 )
-from edge_planning.replanning.replans import observed, replan
-from edge_planning.replanning.routes import Routes, routes_of, routes_of_table
-from edge_planning.replanning.states import State, as_document, from_document
+from edge_planning_lab.replanning.replans import observed, replan
+from edge_planning_lab.replanning.routes import Routes, routes_of, routes_of_table
+from edge_planning_lab.replanning.states import State, as_document, from_document
 
 __all__ = [
     "Decision",

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_planning.errors import require
 from edge_planning.plans import Route, RouteTable
-from edge_planning.replanning.arrays import Floats
+from edge_planning_lab.replanning.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_planning.replanning.arrays import Floats
+from edge_planning_lab.replanning.arrays import Floats
 
 LEVELS: Floats = np.array([0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98])
 RATE = 0.05

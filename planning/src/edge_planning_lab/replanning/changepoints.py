@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_planning.errors import require
-from edge_planning.replanning.arrays import Floats, Integers
-from edge_planning.replanning.distributions import GAMMA_RATIOS, student_below
-from edge_planning.replanning.habits import NOISE, Habits
+from edge_planning_lab.replanning.arrays import Floats, Integers
+from edge_planning_lab.replanning.distributions import GAMMA_RATIOS, student_below
+from edge_planning_lab.replanning.habits import NOISE, Habits
 
 RUNS = 16
 # Changes per second. With the last one nearly every sample is its own run: the forecast is the last value.

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.errors import require
-from edge_planning.replanning.arrays import Floats
-from edge_planning.replanning.calibrations import Calibration
-from edge_planning.replanning.changepoints import Runs, aged
-from edge_planning.replanning.distributions import student_below
+from edge_planning_lab.replanning.arrays import Floats
+from edge_planning_lab.replanning.calibrations import Calibration
+from edge_planning_lab.replanning.changepoints import Runs, aged
+from edge_planning_lab.replanning.distributions import student_below
 
 PARTS = 16
 

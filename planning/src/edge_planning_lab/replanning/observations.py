@@ -23,12 +23,6 @@ class Sample:
         require(0 <= self.bandwidth < float("inf"), f"bandwidth {self.bandwidth} bit/s of a sample")
         require(0 <= self.error < float("inf"), f"relative error {self.error} of a sample")
 
-    @classmethod
-    def of_transfer(cls, bits: float, seconds: float, *, limited: bool = False) -> "Sample":
-        """Returns the sample of a transfer of `bits` in `seconds`, without the round trip."""
-        require(bits > 0 and seconds > 0, f"a transfer of {bits} bits in {seconds} s")
-        return cls(bits / seconds, limited=limited)
-
 
 @dataclass(frozen=True, slots=True)
 class NoReply:

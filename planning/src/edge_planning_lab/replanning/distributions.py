@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from edge_planning.replanning.arrays import Floats
+from edge_planning_lab.replanning.arrays import Floats
 
 _POINTS: Floats = np.linspace(-9.0, 9.0, 9001)
 _BELOW: Floats = np.array([0.5 * math.erfc(-z * math.sqrt(0.5)) for z in _POINTS])

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_planning.replanning.arrays import Floats
-from edge_planning.replanning.forecasts import Forecast
-from edge_planning.replanning.routes import Routes
+from edge_planning_lab.replanning.arrays import Floats
+from edge_planning_lab.replanning.forecasts import Forecast
+from edge_planning_lab.replanning.routes import Routes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

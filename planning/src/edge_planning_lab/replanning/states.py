@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from edge_planning.errors import BadValueError, require
-from edge_planning.replanning.calibrations import LEVELS, Calibration
-from edge_planning.replanning.changepoints import DRIFTS, HAZARDS, Runs, new_runs
-from edge_planning.replanning.forecasts import Forecast, forecast
-from edge_planning.replanning.habits import Habits
+from edge_planning_lab.replanning.calibrations import LEVELS, Calibration
+from edge_planning_lab.replanning.changepoints import DRIFTS, HAZARDS, Runs, new_runs
+from edge_planning_lab.replanning.forecasts import Forecast, forecast
+from edge_planning_lab.replanning.habits import Habits
 
 _VERSION = 1
 _KINDS: Mapping[str, tuple[type, ...]] = {

@@ -36,7 +36,6 @@ from edge_planning import (
     Weighted,
     candidates,
     choose,
-    chooser,
     explain,
     lognormal,
     plan_entry,
@@ -91,16 +90,6 @@ def test_more_bandwidth_or_a_looser_deadline_never_costs_accuracy(
         ):
             assert after is not None
             assert options.accuracy[after.index] >= options.accuracy[before.index]
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 10**9), st.floats(1e4, 1e9))
-def test_a_prepared_chooser_decides_as_choose_does(seed: int, bandwidth: float) -> None:
-    problem = instance(np.random.default_rng(seed))
-    options, deadline = candidates(problem), problem.slo.latency
-    quick, full = chooser(options).at(bandwidth, deadline), choose(options, deadline, bandwidth)
-    assert full is not None
-    assert (quick.latency, quick.met) == (full.latency, full.met)
 
 
 def test_a_codec_sends_less_and_costs_the_accuracy_that_is_declared() -> None:

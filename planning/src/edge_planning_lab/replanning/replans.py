@@ -5,12 +5,19 @@ from dataclasses import replace
 
 from edge_planning.errors import require
 from edge_planning.plans import RouteTable
-from edge_planning.replanning.changepoints import aged, censored, updated
-from edge_planning.replanning.choices import Prospects, prospects
-from edge_planning.replanning.decisions import Decision, Replan, Settings, Stay, Switch
-from edge_planning.replanning.observations import LinkDown, NoReply, Observation, ProbeSent, RoundTrip, Sample
-from edge_planning.replanning.routes import Routes, routes_of_table
-from edge_planning.replanning.states import State
+from edge_planning_lab.replanning.changepoints import aged, censored, updated
+from edge_planning_lab.replanning.choices import Prospects, prospects
+from edge_planning_lab.replanning.decisions import Decision, Replan, Settings, Stay, Switch
+from edge_planning_lab.replanning.observations import (
+    LinkDown,
+    NoReply,
+    Observation,
+    ProbeSent,
+    RoundTrip,
+    Sample,
+)
+from edge_planning_lab.replanning.routes import Routes, routes_of_table
+from edge_planning_lab.replanning.states import State
 
 LEAST_BANDWIDTH = 1e3  # bit/s; lower samples count as this value
 DEFAULT = Settings()
