@@ -57,7 +57,7 @@ def equal(graph: Graph, problem: PartitionProblem) -> bool:
     return told and abs(mine - wanted) <= 1e-6 * max(wanted, 1e-12)
 
 
-def measure(progress: Progress, quick: bool) -> dict[str, object]:
+def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
     """The part `dags` of bench-planner; milliseconds by the wall clock unless a name says otherwise.
 
     dag_1000_layers_ms: one partition over two tiers, including all that the solver builds from the structure;
@@ -276,4 +276,4 @@ def _networkx(structure: Structure, seconds: Floats, rate: float) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), parser.parse_args().quick)))
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick=parser.parse_args().quick)))

@@ -21,7 +21,7 @@ _RECEIVE: Final = 1 << 20
 _LARGEST: Final = 64 << 20
 
 
-def http_request(model: str, values: int, binary: bool = True) -> bytes:
+def http_request(model: str, values: int, *, binary: bool = True) -> bytes:
     """Returns a request with binary data for input and outputs, or all in JSON."""
     given = _input(values)
     tensor: dict[str, object] = {"name": "x", "shape": [1, values], "datatype": "FP32"}

@@ -232,6 +232,7 @@ def adam_step(
     mean: Params,
     square: Params,
     step: jax.Array,
+    *,
     rate: jax.Array,
     image: jax.Array,
     label: jax.Array,

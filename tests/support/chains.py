@@ -129,11 +129,11 @@ class Runtimes:
                 SERVICE.spec,
                 member,
                 POOL.spec,
-                self.card,
-                table,
-                slices,
-                self.store.url,
-                0.001,
+                card=self.card,
+                table=table,
+                slices=slices,
+                store_url=self.store.url,
+                rtt=0.001,
             )
             for member, table in zip(members, (entry, helping), strict=True)
         )

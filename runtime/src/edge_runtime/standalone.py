@@ -74,6 +74,7 @@ class StandaloneModel:
         session: Session,
         metrics: Metrics,
         clock: Callable[[], float] = time.perf_counter,
+        *,
         max_batch: int = LARGEST,
         memoization: MemoizationSettings = OFF,
         subsets: OutputSubsets | None = None,
@@ -114,20 +115,20 @@ class StandaloneModel:
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
                 raise  # the client disconnected: no information about the model
-            self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
+            self._metrics.request(exit_, "local", "failed", self._clock() - start, met=False)
             raise
         finally:
             self._runner.leave()
         seconds = self._clock() - start
         met = within is None or seconds <= within
-        self._metrics.request(exit_, "local", "ok", seconds, met)
+        self._metrics.request(exit_, "local", "ok", seconds, met=met)
         parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
         if exit_:
             parameters["exit"] = exit_
             output = self.exits[exit_]
             result = results[outputs.index(output)]
             items = output in self._batched and rowwise(result, inputs.values())
-            if (sure := confidence(result, items)) is not None:
+            if (sure := confidence(result, items=items)) is not None:
                 parameters["confidence"] = sure
         return InferenceResponse(results, parameters)
 
@@ -136,7 +137,7 @@ class StandaloneModel:
     ) -> None:
         """Counts a request whose response was reused from an earlier one."""
         exit_ = str(response.parameters.get("exit", ""))
-        self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
+        self._metrics.request(exit_, "local", outcome, seconds, met=within is None or seconds <= within)
 
     @property
     def stuck(self) -> str:
@@ -360,16 +361,16 @@ async def serve_standalone(
     transports = Transports(
         service,
         metrics.exposition,
-        host,
-        http_port,
-        grpc_port,
-        uds,
-        certificates,
-        health_port,
-        spans,
-        model.end,
-        grace,
-        keepalive,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        uds=uds,
+        certificates=certificates,
+        health_port=health_port,
+        spans=spans,
+        end=model.end,
+        grace=grace,
+        keepalive=keepalive,
     )
     serving = asyncio.create_task(transports.serve())
     tune_for_serving()

@@ -135,7 +135,9 @@ def _ready(runtime: Runtime) -> bool:
 
 async def _started(folder: Path, clock: Clock) -> Runtime:
     resolver = Resolver()
-    return Runtime("digits", ModelStore("http://127.0.0.1:1", resolver), folder, resolver, clock)
+    return Runtime(
+        "digits", ModelStore("http://127.0.0.1:1", resolver), folder, resolver=resolver, clock=clock
+    )
 
 
 def _placement(folder: Path, autonomy: str) -> dict[str, Any]:

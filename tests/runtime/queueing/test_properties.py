@@ -83,7 +83,7 @@ def test_without_batches_deadlines_that_can_be_met_are_met_in_their_order(waitin
 def test_a_run_of_several_saves_time_unless_it_is_out_of_curiosity(
     waiting: list[Waiting], now: float, skipped: int, curious: bool
 ) -> None:
-    batch = next_batch(waiting, now, LARGEST, skipped, curious)
+    batch = next_batch(waiting, now, LARGEST, skipped, curious=curious)
     chosen = [waiting[i] for i in batch.chosen]
     assert len(set(batch.chosen)) == len(chosen) >= 1
     if len(chosen) > 1:

@@ -42,7 +42,7 @@ async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() 
     far = OnceEach()
     async with answering(far.serve) as url:
         link = LinkMonitor(
-            LinkSettings(peer="cloud", probe=url, interval=Duration(3600.0)), Resolver(), lambda *_: None
+            LinkSettings(peer="cloud", probe=url, interval=Duration(3600.0)), Resolver(), lambda **_: None
         )
         stage = Stage.model_validate(
             {

@@ -111,7 +111,7 @@ async def test_the_status_says_that_it_is_stuck_and_does_not_change_with_time(
     monkeypatch.setattr(Runner, "running", property(lambda _: seconds[0]))
     resolver = Resolver()
     store = ModelStore("http://127.0.0.1:9", resolver)
-    runtime = Runtime("digits", store, tmp_path, resolver, stuck_after=20.0)
+    runtime = Runtime("digits", store, tmp_path, resolver=resolver, stuck_after=20.0)
     said: list[Any] = []
     for now in (10.0, 30.0, 40.0):
         seconds[0] = now

@@ -281,7 +281,9 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
 ) -> None:
     said: list[str] = []
     model_store = cast("ModelStore", Direct(store))
-    profile = await profile_device(model_store, metadata["digest"], "camera", "edge-b", 0.002, said.append, 2)
+    profile = await profile_device(
+        model_store, metadata["digest"], "camera", "edge-b", seconds=0.002, progress=said.append, threads=2
+    )
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
@@ -315,8 +317,8 @@ async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
             metadata["digest"],
             "camera",
             "edge-b",
-            0.002,
-            lambda _: None,
+            seconds=0.002,
+            progress=lambda _: None,
             trial_seconds=5.0,
         )
 

@@ -65,7 +65,7 @@ class Servicer:
         return pb.ModelMetadataResponse(**self._service.metadata(request.name, request.version))
 
     async def repository_index(self, request: Message) -> Message:
-        return pb.RepositoryIndexResponse(models=self._service.index(request.ready))
+        return pb.RepositoryIndexResponse(models=self._service.index(only_ready=request.ready))
 
     async def repository_change(self, request: Message) -> Message:
         raise BadRequest("models are loaded and unloaded with the placement, not by request")
@@ -139,7 +139,13 @@ class Servicer:
         if parts is not None:
             order = [entry.name for entry in request.inputs]
             layout = layout_of(
-                decoded.inputs, order, contract, decoded.outputs, "", decoded.timeout, decoded.stream
+                decoded.inputs,
+                order,
+                contract,
+                outputs=decoded.outputs,
+                request_id="",
+                timeout=decoded.timeout,
+                stream=decoded.stream,
             )
             if layout is not None:
                 self._header_cache.keep(contract, parts.header, layout)

@@ -126,7 +126,7 @@ def _names(model: str) -> bytes:
 
 
 @lru_cache(maxsize=1024, typed=True)
-def _parameter(key: str, value: str | bool | float) -> bytes:
+def _parameter(key: str, *, value: str | bool | float) -> bytes:
     if isinstance(value, bool):
         coded = b"\x08\x01" if value else b"\x08\x00"
     elif isinstance(value, float):

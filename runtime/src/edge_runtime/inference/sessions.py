@@ -80,7 +80,7 @@ class Halt:
         if told is not None:
             told()
 
-    def options(self, native: bool) -> Untyped:
+    def options(self, *, native: bool) -> Untyped:
         """The handle of a run for the C API (`native`) or the Python API."""
         options = self._options.get(native)
         if options is None:
@@ -166,7 +166,7 @@ class Session:
         if names is None:
             names = self._output_names
         try:
-            options = halt.options(self._native) if halt is not None else None
+            options = halt.options(native=self._native) if halt is not None else None
             if self._by_value:
                 return self._run_by_value(feeds, names, options)
             results: list[Array] = self._session.run(names, feeds, options)
@@ -218,7 +218,7 @@ class Session:
         halt = halt or Halt()
         try:
             with halt.after(limit):
-                while _another(seconds, once):
+                while _another(seconds, once=once):
                     start = time.perf_counter()
                     results = self.run(feeds, None, halt)
                     seconds.append(time.perf_counter() - start)
@@ -309,11 +309,11 @@ class Session:
         # If inputs disagree about their first size, it is not known which one is the batch.
         called = [i.shape[0] for i in self._session.get_inputs() if i.shape]
         batched = len(called) == 1 or (len(set(called)) == 1 and isinstance(called[0], str))
-        inputs = [_tensor(i, batched) for i in self._session.get_inputs()]
+        inputs = [_tensor(i, batched=batched) for i in self._session.get_inputs()]
         unknown = set(_UNTAKEN) if any(i.datatype == "BYTES" for i in inputs) else set()
         outputs = self._session.get_outputs()
         self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES.keys() - unknown}
-        kept = [_tensor(o, False) for o in outputs if o.name not in self.left_out]
+        kept = [_tensor(o, batched=False) for o in outputs if o.name not in self.left_out]
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
         return inputs, kept
@@ -354,7 +354,7 @@ def engine_version() -> str:
     return version
 
 
-def _another(seconds: Sequence[float], once: bool) -> bool:
+def _another(seconds: Sequence[float], *, once: bool) -> bool:
     """Whether to measure another run after those with these durations."""
     if once:
         return not seconds
@@ -429,7 +429,7 @@ def _end(options: Untyped) -> None:
         options.terminate = True
 
 
-def _tensor(found: Untyped, batched: bool) -> Tensor:
+def _tensor(found: Untyped, *, batched: bool) -> Tensor:
     """An input or output as onnxruntime describes it, with an empty shape also for an unknown rank."""
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
     return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape, batched=batched)

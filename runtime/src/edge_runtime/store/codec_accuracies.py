@@ -177,11 +177,13 @@ class _Cut:
         sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
         for name, output in self.exits.items():
             whole = self.wholes[output]
-            yield _compared(name, self.tensors, codec, sent, answers[output], whole, self.labels)
+            yield _compared(
+                name, self.tensors, codec, size=sent, answers=answers[output], whole=whole, labels=self.labels
+            )
 
 
 def _compared(
-    name: str, cut: tuple[str, ...], codec: str, size: int, answers: Array, whole: Array, labels: Array
+    name: str, cut: tuple[str, ...], codec: str, *, size: int, answers: Array, whole: Array, labels: Array
 ) -> CodecAccuracy:
     metric = metric_of(labels, len(answers))
     return CodecAccuracy(
