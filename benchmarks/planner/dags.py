@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from statistics import median
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -249,7 +250,7 @@ def _against_networkx(progress: Progress, name: str, graph: Graph, runs: int) ->
 
 def _networkx(structure: Structure, seconds: Floats, rate: float) -> float:
     """DADS' network: a layer is a node, a tensor with several readers another; unbounded edges hold order."""
-    made = nx.DiGraph()
+    made: nx.DiGraph[Any] = nx.DiGraph()
     head, tail = seconds.tolist()
     for v in range(len(structure.layers)):
         made.add_edge("entry", v, capacity=tail[v])

@@ -127,7 +127,7 @@ def _igraph(arcs: Arcs) -> Callable[[], float]:
 
 
 def _networkx(arcs: Arcs) -> Callable[[], float]:
-    made = networkx.DiGraph()
+    made: networkx.DiGraph[int] = networkx.DiGraph()
     every = zip(arcs.tails.tolist(), arcs.heads.tolist(), arcs.capacity.tolist(), strict=True)
     for tail, head, room in every:
         known = made.get_edge_data(tail, head, {"capacity": 0.0})["capacity"]

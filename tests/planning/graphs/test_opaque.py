@@ -229,7 +229,7 @@ def test_whatever_is_opaque_the_graph_stays_acyclic_and_says_why(write: Write, d
 
 def paths_of(nodes: Sequence[tuple[str, str, str]], output: str) -> set[int]:
     """Indices of the nodes on the path to the output."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_node(output)
     for _, reads, made in nodes:
         graph.add_edges_from((name, made) for name in reads.split())

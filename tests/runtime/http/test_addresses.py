@@ -71,7 +71,9 @@ def test_a_runtime_on_every_address_answers_by_each_family(model: Path) -> None:
             assert _status(host, http_port, "/v2/health/ready") == 200
             assert _status(host, health, "/v2/health/ready") == 200
             with grpc.insecure_channel(f"{bracketed(host)}:{grpc_port}") as channel:
-                ask = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
+                ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                    "/inference.GRPCInferenceService/ServerReady"
+                )
                 assert ask(b"", timeout=10) == b"\x08\x01"
         assert f"curl -s http://127.0.0.1:{http_port}/" in said
 

@@ -63,8 +63,8 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
     with pytest.raises(grpc.RpcError) as caught:
         _check(channel, "other")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert 'service: "other" is not served here' in caught.value.details()
-    assert f"{INFERENCE}, m" in caught.value.details()
+    assert 'service: "other" is not served here' in str(caught.value.details())
+    assert f"{INFERENCE}, m" in str(caught.value.details())
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,17 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
 )
 def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, method: str) -> None:
     def ask() -> object:
+        calls: Any = channel
         if method.endswith("Check"):
-            return channel.unary_unary(f"/{method}")(b"\xff\xff", timeout=10)
+            return calls.unary_unary(f"/{method}")(b"\xff\xff", timeout=10)
         if method.endswith("Watch"):
-            return next(channel.unary_stream(f"/{method}")(b"\xff\xff", timeout=10))
-        return next(channel.stream_stream(f"/{method}")(iter([b"\xff\xff"]), timeout=10))
+            return next(calls.unary_stream(f"/{method}")(b"\xff\xff", timeout=10))
+        return next(calls.stream_stream(f"/{method}")(iter([b"\xff\xff"]), timeout=10))
 
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "the 2 bytes are not a" in caught.value.details()
+    assert "the 2 bytes are not a" in str(caught.value.details())
 
 
 @asynccontextmanager
@@ -125,7 +126,7 @@ async def test_who_watches_health_hears_of_every_change_and_holds_no_ending_up()
         service.draining = True
         async with asyncio.timeout(10):
             await server.stop(3600)
-        last = STATUS.SERVING
+        last: object = STATUS.SERVING
         while (answer := await watched["m"].read()) is not grpc.aio.EOF:
             last = answer.status
         assert last == STATUS.NOT_SERVING
@@ -212,8 +213,8 @@ def test_a_caller_that_knows_nothing_can_ask_by_reflection(channel: grpc.Channel
         pool.Add(descriptor_pb2.FileDescriptorProto.FromString(data))
     method = pool.FindServiceByName(INFERENCE).methods_by_name["ModelMetadata"]
     request = message_factory.GetMessageClass(method.input_type)(name="m")
-    answer = message_factory.GetMessageClass(method.output_type)
-    ask = channel.unary_unary(
+    answer: Any = message_factory.GetMessageClass(method.output_type)
+    ask: grpc.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
         f"/{INFERENCE}/ModelMetadata", type(request).SerializeToString, answer.FromString
     )
     assert [tensor.name for tensor in ask(request, timeout=10).inputs] == ["a", "b"]
