@@ -42,7 +42,7 @@ class Dataplane:
         self, generations: Generations, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.window, self.residuals = Window(), Residuals()
-        self._generations, self._metrics, self._clock = generations, metrics, clock
+        self._generations, self.metrics, self._clock = generations, metrics, clock
         self._runner, self._breakers = generations.runner, generations.breakers
         self._active_route = generations.active_route
 
@@ -100,7 +100,7 @@ class Dataplane:
         route = loaded.route
         seconds = self._clock() - start
         met = seconds <= slo
-        self._metrics.request(route.exit, route.name, outcome, seconds, met=met)
+        self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
         self.window.add(start, seconds, met=met)
         parameters: dict[str, str | bool | float] = {
             "exit": route.exit,
@@ -119,7 +119,7 @@ class Dataplane:
         target = self.target
         met = target is None or seconds <= target
         exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])
-        self._metrics.request(exit_, route, outcome, seconds, met=met)
+        self.metrics.request(exit_, route, outcome, seconds, met=met)
         self.window.add(self._clock() - seconds, seconds, met=met)
 
     async def _respond(
@@ -137,7 +137,7 @@ class Dataplane:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
                 raise  # the client disconnected: no information about the route
-            self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, met=False)
+            self.metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, met=False)
             self.window.add(start, seconds, met=False)
             raise
 
@@ -166,7 +166,7 @@ class Dataplane:
         loaded.stats.add(seconds)
         if not waits:
             self._compare(loaded, feeds, seconds)
-        self._metrics.stage(loaded.route.name, seconds)
+        self.metrics.stage(loaded.route.name, seconds)
         return results
 
     def _compare(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float) -> None:
@@ -227,7 +227,7 @@ class Dataplane:
             reason = _OUTCOMES.get(type(error), "failed")
             if action is DeadlineAction.FAIL and reason != "failed":
                 raise
-            self._metrics.fallback(reason)
+            self.metrics.fallback(reason)
             return await deferred.result(), fallback, "fallback"
         finally:
             deferred.cancel()
@@ -241,7 +241,7 @@ class Dataplane:
         """
         if table.local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
-        self._metrics.fallback("failed")
+        self.metrics.fallback("failed")
         return await self._run(table.local, inputs, due), table.local, "fallback"
 
     async def _send(
@@ -275,7 +275,7 @@ class Dataplane:
             if outcome in ("ok", "nothing"):
                 self._ended(loaded, outcome, trial=trial, fair=True)
             if outcome != "nothing":
-                self._metrics.hop(loaded.route.name, outcome, self._clock() - begin)
+                self.metrics.hop(loaded.route.name, outcome, self._clock() - begin)
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None

@@ -129,7 +129,7 @@ async def test_the_operator_is_not_alive_when_its_work_has_ended(memo: kopf.Memo
         await asyncio.Event().wait()
 
     task = asyncio.create_task(forever())
-    memo.operator._tasks = [task]
+    memo.operator.tasks = [task]
     memo.operator.check()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -235,7 +235,7 @@ async def test_a_run_in_one_operator_counts_as_stuck_after_a_while_until_it_retu
 async def test_at_the_end_all_who_wait_are_told_whatever_the_thread_is_in() -> None:
     session, runner = Stuck(), Runner()
     tasks = [asyncio.create_task(runner.run(session, item())) for _ in range(4)]
-    await until(lambda: session.begun.is_set() and len(runner._jobs) == 3)
+    await until(lambda: session.begun.is_set() and runner.queued == 3)
     runner.end()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in found] == [NotReady] * 4
@@ -277,7 +277,7 @@ class Tried(Session):
 
 async def test_a_trial_on_made_up_inputs_does_not_keep_the_thread() -> None:
     session, runner = Tried(), Runner()
-    known = runner._known[session] = Experience(1e-4)
+    known = runner.known[session] = Experience(1e-4)
     session.seconds = 1.0
     for _ in range(20):
         async with asyncio.timeout(60):

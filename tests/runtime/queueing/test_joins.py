@@ -66,7 +66,7 @@ def answers(
 
     async def ask() -> list[list[Array]]:
         runner = Runner()
-        known = runner._known[session] = Experience(1.0, proven=False if session.proven.alone else None)
+        known = runner.known[session] = Experience(1.0, proven=False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)  # as if several rows took as long as one
         found: list[list[Array]] = []
@@ -170,7 +170,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
     assert {name for _, name in expected} == {"branch", "rest"}
     runner = Runner()
     for session in sessions.values():
-        known = runner._known[session] = Experience(1.0)
+        known = runner.known[session] = Experience(1.0)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
         session.rows.clear()
@@ -202,7 +202,7 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
     async def ask() -> list[Any]:
         metrics = Metrics("m")
         lone = StandaloneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
-        known = lone._runner._known[session] = Experience(1.0, proven=False if session.proven.alone else None)
+        known = lone.runner.known[session] = Experience(1.0, proven=False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
         front = MemoizingBackend(lone, metrics.registry, "m", b"k")

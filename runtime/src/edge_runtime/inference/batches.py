@@ -46,6 +46,11 @@ class Experience:
         self._sizes = sorted(self._stats)
 
     @property
+    def sizes(self) -> Sequence[int]:
+        """Numbers of rows, rounded, for which there are statistics, in ascending order."""
+        return self._sizes
+
+    @property
     def largest(self) -> int:
         """The largest number of rows measured in one run; 0 before any."""
         return self._sizes[-1] if self._sizes else 0

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, inf
@@ -89,6 +89,16 @@ class Runner:
     def leave(self) -> None:
         """Uncounts a request."""
         self.waiting -= 1
+
+    @property
+    def known(self) -> MutableMapping[Session, Experience]:
+        """The measured run times of each session, which decide its batches."""
+        return self._known
+
+    @property
+    def queued(self) -> int:
+        """Number of inferences that wait for the thread."""
+        return len(self._jobs)
 
     @property
     def running(self) -> float:

@@ -21,7 +21,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
-from edge_runtime.inference.providers import Provider, in_order, preferred
+from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -148,6 +148,19 @@ class Session:
     def dimensions(self) -> Mapping[str, Sequence[int | str | None]]:
         """Dimensions of each input in the file: a size, or the name of an open one."""
         return {found.name: tuple(found.shape) for found in self._session.get_inputs()}
+
+    @property
+    def native(self) -> bool:
+        """Whether it runs by onnxruntime's C API."""
+        return self._native
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """Names of its execution providers, in order of preference."""
+        if isinstance(self._session, NativeSession):
+            return [CPU.name]
+        found: Sequence[str] = self._session.get_providers()
+        return found
 
     @property
     def metadata(self) -> Mapping[str, str]:

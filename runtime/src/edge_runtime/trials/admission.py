@@ -169,6 +169,12 @@ class Trials:
                 f"the memory limit or run less at this node"
             )
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the process that tries slices; None if there is none."""
+        child = self._child
+        return child.pid if child is not None else None
+
     def rest(self) -> None:
         """Ends the process, if any, because there are no further trials now."""
         child, self._child = self._child, None
