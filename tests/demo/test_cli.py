@@ -87,7 +87,7 @@ def test_an_unexpected_error_takes_the_cluster_down_as_well() -> None:
     assert bed.stops == 1
 
 
-def test_an_existing_cluster_without_triton_is_told_what_is_needed(
+def test_an_existing_cluster_without_triton_gets_a_message_with_the_fix(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--cluster", "existing"]) == 1

@@ -50,7 +50,7 @@ def test_the_link_is_set_phase_by_phase_and_released_at_the_end() -> None:
     assert rehearsal.rates == [*LINK_RATES_BPS, None]
 
 
-def test_every_answer_is_in_the_phase_in_which_it_was_sent() -> None:
+def test_every_response_is_in_the_phase_in_which_it_was_sent() -> None:
     result = Rehearsal().play()
     assert [len(phase.results) for phase in result.phases] == [*[3] * (len(LINK_RATES_BPS) - 1), 4]
     for phase in result.phases[1:]:

@@ -23,7 +23,7 @@ def test_what_is_missing_becomes_packages_named_once() -> None:
         ("linux", 0, False, ["buildah", "runc"], "buildah, runc"),
     ],
 )
-def test_a_machine_that_cannot_host_is_told_what_to_use_instead(
+def test_the_error_on_an_unsuitable_machine_names_the_alternative(
     platform: str, user: int, may_apt: bool, missing: list[str], named: str
 ) -> None:
     message = refusal(platform, user, may_apt=may_apt, missing=missing) or ""

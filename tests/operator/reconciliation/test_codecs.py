@@ -119,7 +119,9 @@ def test_until_it_is_measured_hops_carry_fp32_and_the_condition_says_why(world: 
         ),
     ],
 )
-def test_bad_data_is_a_condition_and_what_serves_goes_on(world: Any, error: StoreError, message: str) -> None:
+def test_bad_data_is_a_condition_and_the_active_routes_keep_serving(
+    world: Any, error: StoreError, message: str
+) -> None:
     world.settle()
     before = world.placements()
     world.store.accuracies = error

@@ -45,7 +45,7 @@ def test_without_a_link_nothing_can_be_sent() -> None:
     assert radio_energy(np.array([0, 1]), 0.0, WIFI).tolist() == [0.0, float("inf")]
 
 
-def test_a_class_whose_power_is_not_known_says_so() -> None:
+def test_a_class_of_unknown_power_raises_an_error() -> None:
     with pytest.raises(BadValueError, match="device class desktop: active_power"):
         compute_energy(0.1, DESKTOP)
 

@@ -68,7 +68,9 @@ def missed(state: Margin, series: list[float]) -> tuple[list[bool], Margin]:
 
 @settings(max_examples=50)
 @given(st.lists(ratios, min_size=100, max_size=300), st.sampled_from([0.02, 0.05, 0.2]))
-def test_the_share_of_misses_keeps_to_its_bound_whatever_comes(series: list[float], step: float) -> None:
+def test_the_share_of_misses_stays_within_its_bound_for_any_observations(
+    series: list[float], step: float
+) -> None:
     # Gibbs and Candes, Proposition 4.1; the 19 ratios of the start are given and do not count as misses.
     misses, _ = missed(Margin(95, (1.0,) * 19, step=step), series)
     bound = (0.95 + step) / (step * len(series))
@@ -99,7 +101,7 @@ def test_the_window_is_bounded_and_keeps_the_newest() -> None:
     assert state.ratios == (1.0,) * 5 + (2.0,) * 15
 
 
-def test_observing_changes_nothing_but_the_answer() -> None:
+def test_observing_changes_nothing_but_the_margin() -> None:
     state = Margin(95, (1.0,) * 19)
     assert observe(state, 1.0, 3.0) == observe(state, 1.0, 3.0)
     assert state.ratios == (1.0,) * 19
@@ -121,7 +123,7 @@ def test_the_margin_is_the_limit_after_too_many_misses_and_nothing_after_too_few
 
 
 @pytest.mark.parametrize("value", [0.0, -2.0, float("nan"), float("inf")])
-def test_times_that_are_none_are_named(value: float) -> None:
+def test_times_that_are_invalid_are_named(value: float) -> None:
     with pytest.raises(BadValueError, match=f"margin: measured time {value} s"):
         observe(Margin(), 1.0, value)
     with pytest.raises(BadValueError, match=f"margin: predicted time {value} s"):

@@ -40,7 +40,7 @@ def test_residuals_never_make_a_plan_count_on_less_than_the_mean() -> None:
 
 
 @pytest.mark.parametrize("residual", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_residual_that_is_no_ratio_is_named(residual: float) -> None:
+def test_a_residual_that_is_not_a_ratio_is_named(residual: float) -> None:
     with pytest.raises(BadValueError, match=f"margin: residual {residual}"):
         residual_profile(*[1.0] * 19, residual).margin(EXIT, 95)
 

@@ -16,7 +16,7 @@ Write = Callable[..., ModelProto]
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x00" * 64, b"\x89PNG\r\n\x1a\n", b"{}"])
-def test_bytes_that_are_no_onnx_file(data: bytes) -> None:
+def test_bytes_that_are_not_an_onnx_file(data: bytes) -> None:
     with pytest.raises(BadValueError, match=r"model photo: .*not an ONNX file"):
         read_model(data, name="photo")
 
@@ -71,7 +71,7 @@ def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
 
 
 @pytest.mark.parametrize("bound", [0, -3])
-def test_a_bound_that_is_no_size_is_named(write: Write, bound: int) -> None:
+def test_a_bound_that_is_not_a_size_is_named(write: Write, bound: int) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, "k")}, {"y": None})
     with pytest.raises(BadValueError, match=f"model m: .*k = {bound}"):
         read_model(model, name="m", bounds={"k": bound})

@@ -67,7 +67,7 @@ def test_a_size_of_0_is_none_that_can_be_sent(write: Write) -> None:
         read_model(write([("Relu", "x", "y")], {"x": (0, 4)}, {"y": None}), name="m")
 
 
-def test_outputs_that_nothing_computes_are_no_exits(write: Write) -> None:
+def test_outputs_that_nothing_computes_are_not_exits(write: Write) -> None:
     weights = {"w": np.zeros(2, np.float32)}
     model = write([("Relu", "x", "y")], {"x": ("n", 4)}, {"w": (2,), "y": None, "x": ("n", 4)}, weights)
     read = read_model(model, name="m")
@@ -166,7 +166,7 @@ def test_old_files_list_their_weights_as_inputs_too(write: Write) -> None:
     assert read_graph(model, name="m").inputs == ("x",)
 
 
-def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> None:
+def test_shapes_that_are_computed_from_shapes_are_not_layers(write: Write) -> None:
     # As exporters write x.view(x.shape[0], -1) and an average over a computed number of elements.
     model = write(
         [
@@ -199,7 +199,7 @@ def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> Non
     assert graph.tensors["y"].shape == (1, 12)
 
 
-def test_what_leads_to_no_output_is_no_layer(write: Write) -> None:
+def test_what_leads_to_no_output_is_not_a_layer(write: Write) -> None:
     model = write([("Relu", "x", "y"), ("Exp", "x", "unused")], {"x": (1, 4)}, {"y": None})
     graph = read_graph(model, name="m")
     assert [layer.name for layer in graph.layers] == ["y"]
@@ -284,7 +284,7 @@ def test_exits_that_are_given_come_before_those_that_are_stated(write: Write) ->
     assert [(e.name, e.accuracy) for e in model.exits] == [("only", 0.95)]
 
 
-def test_without_exits_every_output_is_one_and_a_warning_says_so(write: Write) -> None:
+def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write) -> None:
     model = read_model(two_exits(write), name="m")
     assert [(e.name, e.accuracy) for e in model.exits] == [("early", 1.0), ("late", 1.0)]
     assert model.graph is not None

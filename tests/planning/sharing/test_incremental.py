@@ -108,7 +108,7 @@ def test_an_incremental_plan_is_close_to_a_full_one_and_its_bound_covers_it() ->
     assert (steps, comparable >= 40, bounded >= 40) == (48, True, True)  # the bounds were compared
 
 
-def test_a_changed_demand_is_planned_anew_and_the_others_stay() -> None:
+def test_a_changed_demand_is_planned_again_and_the_others_stay() -> None:
     problem = pool(2.0, (NEAR, FAR), (NEAR, FAR), (NEAR, FAR))
     plan = share(problem)
     assert sorted(plan.choices.tolist()) == [0, 1, 1]
@@ -142,7 +142,7 @@ def test_a_capacity_that_changed_without_being_named_is_kept_too() -> None:
     assert sorted(again.choices.tolist()) == [0, 1]
 
 
-def test_who_needs_what_is_not_there_is_refused_and_the_others_are_served() -> None:
+def test_a_demand_for_a_missing_resource_is_refused_and_the_others_are_served() -> None:
     problem = pool(0.0, (FAR,), (NEAR,), (NEAR, FAR))
     shared, exact = share(problem), share_exactly(problem)
     assert shared.refused == (0,)

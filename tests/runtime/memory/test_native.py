@@ -82,7 +82,7 @@ def test_strings_take_the_python_interface() -> None:
         ({"z": np.zeros((1, 256), np.float32)}, "input z is float32"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_with_a_sentence(feeds: dict[str, Any], why: str) -> None:
+def test_inputs_that_do_not_fit_are_refused_with_a_message(feeds: dict[str, Any], why: str) -> None:
     with pytest.raises(BadTensor, match=why):
         _session().run(feeds)
 
@@ -96,12 +96,12 @@ def test_a_halted_run_fails() -> None:
         session.run({"x": x}, None, halt)
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(CannotLoad, match=r"onnxruntime cannot load it: .*protobuf"):
         Session(b"no model", INPUTS, OUTPUTS)
 
 
-def test_an_answer_outlives_its_session() -> None:
+def test_a_response_outlives_its_session() -> None:
     x = np.ones((2, 256), np.float32)
     session = _session()
     (answer,) = session.run({"x": x})

@@ -82,7 +82,7 @@ async def test_what_waits_is_run_together_and_answered_as_if_alone() -> None:
     runner.close()
 
 
-async def test_a_session_earns_trust_under_load_and_its_answers_stay_right() -> None:
+async def test_under_load_a_session_is_proven_and_its_results_stay_right() -> None:
     runner, session, alone = Runner(), Gated(stackable.dense()), Session(stackable.dense())
     session.gate.set()
     feeds = [item(seed) for seed in range(12)]
@@ -223,7 +223,7 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
     runner.close()
 
 
-async def test_values_that_hide_the_answer_win_no_trust() -> None:
+async def test_values_that_hide_the_result_prove_nothing() -> None:
     """For any first client, items of a model that mixes them must not be batched."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
         network = stackable.normalising() if trials == 0 else stackable.overflowing()
@@ -265,7 +265,7 @@ async def test_a_model_that_fails_in_batches_only_is_run_alone_from_then_on() ->
     runner.close()
 
 
-async def test_who_left_while_waiting_is_not_run() -> None:
+async def test_that_left_while_waiting_is_not_run() -> None:
     runner, session = Runner(largest=1), Gated(stackable.dense())
     asks = [runner.run(session, item(i)) for i in range(3)]
     tasks, first = await behind_a_run(runner, session, asks)
@@ -296,7 +296,7 @@ class Slow(Gated):
 
 
 @pytest.mark.parametrize("everyone", [True, False])
-async def test_a_batch_ends_early_only_when_all_its_callers_have_left(everyone: bool) -> None:
+async def test_a_batch_ends_early_only_when_all_its_clients_have_left(everyone: bool) -> None:
     runner, session = Runner(), Slow(stackable.dense())
     trusted(runner, session)
     asks = [runner.run(session, item(i)) for i in range(3)]

@@ -219,7 +219,7 @@ def test_samples_that_are_not_the_models_are_refused(case: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("member", ["images", "images.npy"])
-def test_samples_that_are_no_arrays_are_refused(member: str, tmp_path: Path) -> None:
+def test_samples_that_are_not_arrays_are_refused(member: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "s.npz", "w") as file:
         file.writestr(member, "words")
     said = refusal("--samples", f"{tmp_path}/s.npz")

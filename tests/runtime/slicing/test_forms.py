@@ -123,7 +123,7 @@ def test_a_tensor_that_only_an_inner_graph_reads_belongs_to_the_cut() -> None:
     assert [c.tensors for c in graph.cuts("y")] == [("x",), ("d",)]  # Tanh is fused
 
 
-def test_a_tensor_whose_shape_nobody_tells_is_refused_as_a_cut() -> None:
+def test_a_tensor_of_unknown_shape_is_refused_as_a_cut() -> None:
     graph = Graph(_bytes(INNER.replace(", float[N, 4] c, float[N, 4] d", "")))
     with pytest.raises(UnknownTensor, match='"c": its shape or datatype cannot be inferred'):
         graph.slice(["x"], ["c"])
@@ -192,7 +192,7 @@ def test_sizes_besides_the_batch_may_be_open_in_a_slice() -> None:
         graph.cuts("y")
 
 
-def test_weights_of_old_files_that_are_also_inputs_are_no_inputs_of_a_slice() -> None:
+def test_weights_of_old_files_that_are_also_inputs_are_not_inputs_of_a_slice() -> None:
     w = numpy_helper.from_array(np.eye(4, dtype=np.float32) * 2, "w")
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy")
@@ -215,7 +215,7 @@ def test_what_is_drawn_at_random_is_not_drawn_twice() -> None:
     np.testing.assert_array_equal(result, -(values["b"] + values["noise"]))
 
 
-def test_a_cut_that_is_no_cut_is_refused_with_what_goes_around_it(residual_model: bytes) -> None:
+def test_an_invalid_cut_is_refused_with_the_tensors_that_bypass_it(residual_model: bytes) -> None:
     graph = Graph(residual_model)
     with pytest.raises(
         UnknownTensor,
@@ -247,7 +247,7 @@ def test_ends_that_make_no_slice_are_refused_with_the_fix(
     assert words in str(caught.value)
 
 
-def test_an_input_that_is_no_tensor_is_refused() -> None:
+def test_an_input_that_is_not_a_tensor_is_refused() -> None:
     x = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
     y = helper.make_tensor_value_info("y", TensorProto.INT64, [])
     made = helper.make_graph([helper.make_node("SequenceLength", ["x"], ["y"])], "sequence", [x], [y])

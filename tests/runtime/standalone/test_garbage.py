@@ -156,7 +156,7 @@ RPCS = (
 
 
 @pytest.mark.parametrize("rpc", RPCS)
-def test_bytes_that_are_no_message_are_the_callers_fault_in_every_rpc_and_leave_no_traceback(
+def test_bytes_that_are_not_a_message_are_invalid_arguments_in_every_rpc_without_traceback(
     sums: Served, rpc: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:

@@ -55,7 +55,7 @@ def _check(channel: grpc.Channel, name: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["", INFERENCE, "m"])
-def test_health_is_told_of_the_server_and_of_each_model(channel: grpc.Channel, name: str) -> None:
+def test_health_is_reported_for_the_server_and_for_each_model(channel: grpc.Channel, name: str) -> None:
     assert _check(channel, name) == STATUS.SERVING
 
 
@@ -75,7 +75,7 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     ],
 )
-def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, method: str) -> None:
+def test_bytes_that_are_not_a_message_are_invalid_arguments(channel: grpc.Channel, method: str) -> None:
     def ask() -> object:
         calls: Any = channel
         if method.endswith("Check"):
@@ -197,7 +197,7 @@ def _reflected(channel: grpc.Channel, version: str, *asks: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_a_caller_that_knows_nothing_can_ask_by_reflection(channel: grpc.Channel, version: str) -> None:
+def test_a_client_without_descriptors_can_use_reflection(channel: grpc.Channel, version: str) -> None:
     listed, found, lacking = _reflected(
         channel,
         version,
@@ -220,7 +220,7 @@ def test_a_caller_that_knows_nothing_can_ask_by_reflection(channel: grpc.Channel
     assert [tensor.name for tensor in ask(request, timeout=10).inputs] == ["a", "b"]
 
 
-async def test_a_caller_that_pings_often_keeps_its_connection_unless_a_flag_forbids_it() -> None:
+async def test_a_client_that_pings_often_keeps_its_connection_unless_a_flag_forbids_it() -> None:
     strict = KeepAlive(http2_min_recv_ping_interval_without_data=300_000)
     pinging = [
         ("grpc.keepalive_time_ms", 1000),

@@ -107,7 +107,7 @@ def test_a_model_of_open_sizes_is_cut_at_the_sizes_that_are_given(tmp_path: Path
         assert (found.note, found.document()["assumed"]) == ("", [])
 
 
-def test_every_sample_is_run_in_its_turn(tmp_path: Path) -> None:
+def test_every_sample_is_run_in_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", images=np.ones((3, 3, 8, 8), np.float32))
     found = profiled(tmp_path, pictures(), Given(samples=tmp_path / "s.npz"))
     assert found.document()["samples"] == 3
@@ -141,7 +141,9 @@ def test_the_flags_reach_the_command(tmp_path: Path) -> None:
     assert '--input: "c" is not an input of the model' in refused.stderr
 
 
-def test_what_serves_is_warmed_up_on_what_is_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_model_is_warmed_up_on_the_given_samples(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(quotient())
     with caplog.at_level(logging.INFO):

@@ -106,9 +106,7 @@ async def test_a_blob_is_kept_under_its_digest_only(store: httpx.AsyncClient) ->
     _error(await store.get(f"/v1/blobs/{wrong}"), 404, "NotFound")
 
 
-async def test_a_blob_that_the_disk_changed_is_not_given_out(
-    store: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_a_blob_that_the_disk_changed_is_not_returned(store: httpx.AsyncClient, tmp_path: Path) -> None:
     digest = (
         await store.put("/v1/blobs/sha256:" + hashlib.sha256(b"abc").hexdigest(), content=b"abc")
     ).json()["digest"]
@@ -141,7 +139,7 @@ async def test_a_file_beyond_the_limit_is_refused_and_leaves_nothing(
     assert _files(tmp_path) == []
 
 
-async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(metadata: Any) -> None:
+async def test_the_model_metadata_lists_the_exits_their_cuts_and_the_segments(metadata: Any) -> None:
     assert [e["name"] for e in metadata["exits"]] == ["exit1", "exit2", "final"]
     assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
     assert metadata["unrepeatable"] == ""

@@ -63,7 +63,7 @@ def image() -> Any:
     return np.random.default_rng(5).normal(size=(1, 1, 16, 16)).astype(np.float32)
 
 
-def test_a_request_goes_on_to_the_next_stage_and_comes_back(
+def test_a_request_is_forwarded_to_the_next_stage_and_its_response_returned(
     tmp_path: Path, chain_model: bytes, image: Any
 ) -> None:
     signer = Signer(tmp_path / "authority")

@@ -91,7 +91,7 @@ async def test_all_of_a_table_are_tried_by_one_process_which_is_gone_then(nodes:
     assert node.trials.pid is None
 
 
-async def test_each_that_fails_is_told_with_its_own_reason_and_the_others_are_tried(nodes: Any) -> None:
+async def test_each_failing_slice_has_its_own_reason_and_the_others_are_tried(nodes: Any) -> None:
     gone = harmless(7)
     node, store = nodes(crashing(), endless(), harmless(), seconds=2.0)
     asked = [slice_of(crashing()), slice_of(gone), slice_of(endless(), 8), slice_of(harmless())]
@@ -108,7 +108,7 @@ async def test_each_that_fails_is_told_with_its_own_reason_and_the_others_are_tr
     assert store.asked == [digest_of(gone)], "what is known to fail is not fetched again"
 
 
-async def test_a_damaged_file_is_fetched_anew_and_tried(nodes: Any) -> None:
+async def test_a_damaged_file_is_fetched_again_and_tried(nodes: Any) -> None:
     node, store = nodes(harmless())
     file = node.cache.path(digest_of(harmless()))
     file.parent.mkdir()

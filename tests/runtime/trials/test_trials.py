@@ -254,7 +254,7 @@ def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
         assert process.wait(60) == -signal.SIGALRM
 
 
-def test_a_process_that_is_not_wanted_any_more_before_it_is_up_is_no_fault_of_its_own() -> None:
+def test_a_process_stopped_before_it_is_up_has_not_failed() -> None:
     with pytest.raises(NotTried, match="no longer needed"):
         child_process.Child(MODULE, lambda: True)
 
@@ -276,7 +276,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_process_is_stopped_while_requests_are_computed_and_goes_on_after() -> None:
+def test_a_process_is_paused_while_requests_are_computed_and_resumed_after() -> None:
     busy, stop = threading.Event(), threading.Event()
     child = child_process.Child(MODULE, stop.is_set, busy.is_set)
     head = {"path": None, "digest": "", "inputs": None, "outputs": None, "threads": 1, "mustFit": True}
