@@ -232,7 +232,6 @@ def adam_step(
     mean: Params,
     square: Params,
     step: jax.Array,
-    *,
     rate: jax.Array,
     image: jax.Array,
     label: jax.Array,

@@ -104,7 +104,7 @@ def write_response(
     for key, value in response.parameters.items():
         # A confidence is a new number each time, so the header is not cached.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
-        parts.append(make(key, value))
+        parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
     wanted = request.outputs if response.outputs else ()
     for (name, _), array in zip(wanted, response.outputs, strict=True):
