@@ -58,7 +58,7 @@ def test_one_process_tries_one_slice_after_the_other_and_another_follows_a_crash
         assert trials.judge(subject(harmless(2))).outcome is Outcome.PASSED
         assert trials.started == 1
         for seed in (1, 2):
-            with pytest.raises(TrialCrashed, match=r"the slice: onnxruntime .* crashed with SIG.* while"):
+            with pytest.raises(TrialCrashed, match=r"the slice: .* SIG"):
                 trials.admit(subject(crashing(seed)))
         assert trials.judge(subject(harmless(3))).outcome is Outcome.PASSED
 
@@ -134,7 +134,7 @@ def test_a_process_that_grows_beyond_its_bound_is_ended() -> None:
 
 def test_what_does_not_fit_beside_what_is_in_use_is_refused_without_a_trial() -> None:
     with Trials(memory=Memory(200 * MIB, lambda: 150 * MIB)) as trials:
-        with pytest.raises(CannotLoad, match=r"a separate process needs 96 MiB .* but 30 MiB are free"):
+        with pytest.raises(CannotLoad, match=r" 96 MiB .* 30 MiB "):
             trials.check_room(subject(harmless()))
         assert trials.started == 0
 
@@ -165,7 +165,7 @@ def test_one_that_was_ended_from_outside_is_tried_again_but_not_at_once(
 ) -> None:
     now = [1000.0]
     _kill_when_asked(monkeypatch)
-    killed = pytest.raises(NotTried, match="SIGKILL ended it from outside")
+    killed = pytest.raises(NotTried, match="SIGKILL")
     with Trials(Records(tmp_path), clock=lambda: now[0]) as trials, killed:
         trials.admit(subject(endless(), 8))
     monkeypatch.undo()
@@ -205,7 +205,7 @@ def test_when_the_node_goes_down_by_a_trial_the_next_start_does_not_begin_with_i
         parent.wait()
     until(lambda: not running(child), "the trial outlives who wanted it")
     with Trials(Records(tmp_path / "trials")) as trials:
-        with pytest.raises(NotTried, match="the runtime ended during its trial"):
+        with pytest.raises(NotTried, match="runtime ended"):
             trials.admit(asked)
         assert trials.started == 0
 
