@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ def test_the_planners_example_runs_and_prints_a_route_table_and_its_reasons(
     assert block is not None
     (tmp_path / "resnet50.onnx").write_bytes(build("resnet50").SerializeToString())
     monkeypatch.chdir(tmp_path)
-    exec(compile(block[1], str(README), "exec"), found := {})
+    found: dict[str, Any] = {}
+    exec(compile(block[1], str(README), "exec"), found)
     routes, header, *candidates = capsys.readouterr().out.splitlines()
     assert routes.split() == [route.name for route in found["plan_entry"](found["problem"]).table.routes]
     assert len(routes.split()) > 1
