@@ -63,7 +63,7 @@ def test_an_output_from_nowhere_is_named(write: Write) -> None:
 
 
 def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
-    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, {"w": np.zeros(1, np.float32)})
+    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, weights={"w": np.zeros(1, np.float32)})
     with pytest.raises(BadValueError, match=r"graph m: .*\boutput w\b"):
         read_model(model, name="m", exits=[{"name": "w", "output": "w", "accuracy": 1}])
     with pytest.raises(BadValueError, match="model m: none of its outputs is computed from an input"):
