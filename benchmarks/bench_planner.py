@@ -11,10 +11,17 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from benchmarks.planner import chain, costs, dags, sharing
 
-Measure = Callable[[Callable[[str], None], bool], Mapping[str, object]]
+
+class Measure(Protocol):
+    """Measures one part of the planner and returns the results."""
+
+    def __call__(self, progress: Callable[[str], None], /, *, quick: bool) -> Mapping[str, object]: ...
+
+
 PARTS: Mapping[str, Measure] = {
     "chain": chain.measure,
     "dags": dags.measure,
@@ -41,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in arguments.only:
         say(f"{name}:")
         started = time.perf_counter()
-        found |= PARTS[name](lambda line: say(f"  {line}"), arguments.quick)
+        found |= PARTS[name](lambda line: say(f"  {line}"), quick=arguments.quick)
         say(f"  took {time.perf_counter() - started:.0f} s")
     print(json.dumps(found))
     return 0

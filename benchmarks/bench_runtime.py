@@ -10,8 +10,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.runtime import (
     batching,
@@ -25,22 +26,33 @@ from benchmarks.runtime import (
     switching,
     throughputs,
 )
-from benchmarks.runtime.commands import Say, described, reported, say
+from benchmarks.runtime.commands import Measure, Say, described, reported, say
 from benchmarks.runtime.peers import NAMES
 from testbed.errors import TestbedError
 
-Part = Callable[[Sequence[str], Path, Say, bool], dict[str, object]]
+
+class Part(Protocol):
+    """Measures the named servers and returns the results."""
+
+    def __call__(
+        self, names: Sequence[str], folder: Path, say: Say, /, *, quick: bool
+    ) -> dict[str, object]: ...
+
+
+def _without_peers(measure: Measure) -> Part:
+    return lambda _names, folder, say, *, quick: measure(folder, say, quick=quick)
+
 
 PARTS: dict[str, Part] = {
     "overheads": overheads.measure,
     "throughputs": throughputs.measure,
-    "switching": lambda _, *rest: switching.measure(*rest),
-    "startup": lambda _, *rest: startup.measure(*rest),
-    "preparing": lambda _, *rest: preparing.measure(*rest),
+    "switching": _without_peers(switching.measure),
+    "startup": _without_peers(startup.measure),
+    "preparing": _without_peers(preparing.measure),
     "compatibility": compatibility.measure,
-    "batching": lambda _, *rest: batching.measure(*rest),
-    "end_to_end": lambda _, *rest: end_to_end.measure(*rest),
-    "deadlines": lambda _, *rest: deadlines.measure(*rest),
+    "batching": _without_peers(batching.measure),
+    "end_to_end": _without_peers(end_to_end.measure),
+    "deadlines": _without_peers(deadlines.measure),
 }
 
 
@@ -65,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.before is not None:
         peers.use_before(given.before)
         names.append(peers.BEFORE)
-    return reported("runtime", lambda folder: measure(folder, given.only, names, given.quick))
+    return reported("runtime", lambda folder: measure(folder, given.only, names, quick=given.quick))
 
 
-def measure(folder: Path, parts: Sequence[str], names: Sequence[str], quick: bool) -> dict[str, object]:
+def measure(folder: Path, parts: Sequence[str], names: Sequence[str], *, quick: bool) -> dict[str, object]:
     """Returns the machine and the results of the parts; `left_out` has the reasons of skipped ones."""
     machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
     found: dict[str, object] = {"quick": quick, "machine": machine}
@@ -76,7 +88,7 @@ def measure(folder: Path, parts: Sequence[str], names: Sequence[str], quick: boo
         say(f"{name}:")
         started = time.perf_counter()
         try:
-            found |= PARTS[name](names, folder, indented, quick)
+            found |= PARTS[name](names, folder, indented, quick=quick)
         except TestbedError as error:
             indented(str(error))
             found[name] = {"left_out": str(error)}

@@ -54,12 +54,14 @@ def findings() -> dict[str, object]:
     return {
         "bandwidths": _rounded(BANDWIDTHS),
         "deadlines": _rounded(DEADLINES),
-        "partitions": {name: partitions(loading) for name, loading in LOADINGS.items()},
-        "exits": {name: fastest_by_exit(loading) for name, loading in LOADINGS.items()},
-        "exit_by_bandwidth": {name: exits_by_bandwidth(loading) for name, loading in LOADINGS.items()},
-        "exit_by_deadline": {name: exits_by_deadline(loading) for name, loading in LOADINGS.items()},
-        "methods": {name: methods(loading) for name, loading in LOADINGS.items()},
-        "first_deadline_kept": {name: first_deadlines(loading) for name, loading in LOADINGS.items()},
+        "partitions": {name: partitions(loading=loading) for name, loading in LOADINGS.items()},
+        "exits": {name: fastest_by_exit(loading=loading) for name, loading in LOADINGS.items()},
+        "exit_by_bandwidth": {
+            name: exits_by_bandwidth(loading=loading) for name, loading in LOADINGS.items()
+        },
+        "exit_by_deadline": {name: exits_by_deadline(loading=loading) for name, loading in LOADINGS.items()},
+        "methods": {name: methods(loading=loading) for name, loading in LOADINGS.items()},
+        "first_deadline_kept": {name: first_deadlines(loading=loading) for name, loading in LOADINGS.items()},
         "published": published(WIDE, FRAMING),
         "server_compute_by_exit": server_compute_by_exit(),
         "other_readings": {
@@ -70,7 +72,7 @@ def findings() -> dict[str, object]:
     }
 
 
-def partitions(loading: bool) -> dict[str, list[float]]:
+def partitions(*, loading: bool) -> dict[str, list[float]]:
     """Returns seconds of the full model at each bandwidth, by the cut's tensor (or `device only`)."""
     options = candidates(problem(loading=loading, mode=Mode.PARTITION_ONLY))
     rows = np.array([options.latencies(float(bandwidth)) for bandwidth in BANDWIDTHS])
@@ -80,7 +82,7 @@ def partitions(loading: bool) -> dict[str, list[float]]:
     }
 
 
-def fastest_by_exit(loading: bool) -> dict[str, list[float]]:
+def fastest_by_exit(*, loading: bool) -> dict[str, list[float]]:
     """Returns seconds of each exit with its fastest cut (or none) at each bandwidth."""
     options = candidates(problem(loading=loading))
     rows = np.array([options.latencies(float(bandwidth)) for bandwidth in BANDWIDTHS])
@@ -90,7 +92,7 @@ def fastest_by_exit(loading: bool) -> dict[str, list[float]]:
     }
 
 
-def exits_by_bandwidth(loading: bool) -> dict[str, list[int]]:
+def exits_by_bandwidth(*, loading: bool) -> dict[str, list[int]]:
     """Returns Edgent's exit (1 to 5; 0: none meets the deadline) at each bandwidth, by deadline."""
     asked = problem(loading=loading)
     return {
@@ -99,13 +101,13 @@ def exits_by_bandwidth(loading: bool) -> dict[str, list[int]]:
     }
 
 
-def exits_by_deadline(loading: bool) -> list[int]:
+def exits_by_deadline(*, loading: bool) -> list[int]:
     """Edgent's exit (0: none) for each deadline at 500 kbit/s."""
     asked = problem(loading=loading)
     return [chosen_exit(asked, float(deadline), SWEEP_BANDWIDTH) for deadline in DEADLINES]
 
 
-def methods(loading: bool) -> dict[str, list[int]]:
+def methods(*, loading: bool) -> dict[str, list[int]]:
     """Each method's exit (0: it misses) for deadlines of 100 ms to 1 s at 400 kbit/s."""
     asked = problem(loading=loading)
     return {
@@ -116,7 +118,7 @@ def methods(loading: bool) -> dict[str, list[int]]:
     }
 
 
-def first_deadlines(loading: bool) -> dict[str, float]:
+def first_deadlines(*, loading: bool) -> dict[str, float]:
     """Returns the shortest deadline that each method meets at 400 kbit/s: that of its fastest candidate."""
     asked = problem(loading=loading)
     return {

@@ -32,7 +32,7 @@ def inception_v3(size: int = 299, classes: int = 1000) -> ModelProto:
 def _steps(net: Net, x: str, steps: Sequence[Step]) -> str:
     """Convolutions, each rectified: (filters, kernel, stride, pad)."""
     for filters, kernel, stride, pad in steps:
-        x = net.node("Relu", [net.convolution(x, filters, kernel, stride, pad)])
+        x = net.node("Relu", [net.convolution(x, filters, kernel, stride=stride, pad=pad)])
     return x
 
 

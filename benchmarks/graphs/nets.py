@@ -64,6 +64,7 @@ class Net:
         tensor: str,
         filters: int,
         kernel: int | tuple[int, int],
+        *,
         stride: int = 1,
         pad: int | tuple[int, int] = 0,
         group: int = 1,

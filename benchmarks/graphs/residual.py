@@ -9,7 +9,7 @@ def resnet50(size: int = 224, classes: int = 1000) -> ModelProto:
     """ResNet-50 (He et al. 2016) with the stride in the 3x3 convolution, as torchvision has it."""
     net = Net("resnet50")
     x = net.input("image", ("batch", 3, size, size))
-    x = net.node("Relu", [net.convolution(x, 64, 7, 2, 3)])
+    x = net.node("Relu", [net.convolution(x, 64, 7, stride=2, pad=3)])
     x = net.pool(x, "MaxPool", 3, 2, 1)
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
         for block in range(blocks):
@@ -18,11 +18,11 @@ def resnet50(size: int = 224, classes: int = 1000) -> ModelProto:
     return net.model()
 
 
-def _bottleneck(net: Net, x: str, width: int, stride: int, project: bool) -> str:
+def _bottleneck(net: Net, x: str, width: int, stride: int, *, project: bool) -> str:
     y = net.node("Relu", [net.convolution(x, width, 1)])
-    y = net.node("Relu", [net.convolution(y, width, 3, stride, 1)])
+    y = net.node("Relu", [net.convolution(y, width, 3, stride=stride, pad=1)])
     y = net.convolution(y, 4 * width, 1)
-    shortcut = net.convolution(x, 4 * width, 1, stride) if project else x
+    shortcut = net.convolution(x, 4 * width, 1, stride=stride) if project else x
     return net.node("Relu", [net.node("Add", [y, shortcut])])
 
 
@@ -30,7 +30,7 @@ def mobilenet_v2(size: int = 224, classes: int = 1000) -> ModelProto:
     """MobileNet-v2 (Sandler et al. 2018), width 1."""
     net = Net("mobilenet_v2")
     x = net.input("image", ("batch", 3, size, size))
-    x = _relu6(net, net.convolution(x, 32, 3, 2, 1))
+    x = _relu6(net, net.convolution(x, 32, 3, stride=2, pad=1))
     for expansion, filters, repeats, stride in (
         (1, 16, 1, 1),
         (6, 24, 2, 2),
@@ -50,7 +50,7 @@ def mobilenet_v2(size: int = 224, classes: int = 1000) -> ModelProto:
 def _inverted(net: Net, x: str, expansion: int, filters: int, stride: int) -> str:
     maps = net.channels[x]
     y = x if expansion == 1 else _relu6(net, net.convolution(x, maps * expansion, 1))
-    y = _relu6(net, net.convolution(y, maps * expansion, 3, stride, 1, group=maps * expansion))
+    y = _relu6(net, net.convolution(y, maps * expansion, 3, stride=stride, pad=1, group=maps * expansion))
     y = net.convolution(y, filters, 1)
     return net.node("Add", [x, y]) if stride == 1 and maps == filters else y
 

@@ -9,10 +9,10 @@ def alexnet(size: int = 224, classes: int = 1000) -> ModelProto:
     """AlexNet in one column (Krizhevsky 2014), as torchvision has it: a chain."""
     net = Net("alexnet")
     x = net.input("image", ("batch", 3, size, size))
-    x = net.pool(net.node("Relu", [net.convolution(x, 64, 11, 4, 2)]), "MaxPool", 3, 2)
-    x = net.pool(net.node("Relu", [net.convolution(x, 192, 5, 1, 2)]), "MaxPool", 3, 2)
+    x = net.pool(net.node("Relu", [net.convolution(x, 64, 11, stride=4, pad=2)]), "MaxPool", 3, 2)
+    x = net.pool(net.node("Relu", [net.convolution(x, 192, 5, stride=1, pad=2)]), "MaxPool", 3, 2)
     for filters in (384, 256, 256):
-        x = net.node("Relu", [net.convolution(x, filters, 3, 1, 1)])
+        x = net.node("Relu", [net.convolution(x, filters, 3, stride=1, pad=1)])
     side = ((((size - 7) // 4 + 1 - 3) // 2 + 1 - 3) // 2 + 1 - 3) // 2 + 1
     x = net.node("Flatten", [net.pool(x, "MaxPool", 3, 2)])
     for inputs in (256 * side * side, 4096):
@@ -40,7 +40,7 @@ def unet(size: int = 128, width: int = 16, classes: int = 2) -> ModelProto:
 
 def _twice(net: Net, x: str, filters: int) -> str:
     for _ in range(2):
-        x = net.node("Relu", [net.convolution(x, filters, 3, 1, 1)])
+        x = net.node("Relu", [net.convolution(x, filters, 3, stride=1, pad=1)])
     return x
 
 
@@ -58,7 +58,7 @@ def camera_and_sensors(size: int = 64, sensors: int = 12) -> ModelProto:
     x = net.input("picture", ("batch", 3, size, size))
     readings = net.input("readings", ("batch", sensors))
     for filters in (16, 32, 64):
-        x = net.pool(net.node("Relu", [net.convolution(x, filters, 3, 1, 1)]), "MaxPool", 2, 2)
+        x = net.pool(net.node("Relu", [net.convolution(x, filters, 3, stride=1, pad=1)]), "MaxPool", 2, 2)
     seen = net.node("Flatten", [net.node("GlobalAveragePool", [x])])
     felt = net.node("Relu", [net.connected(readings, sensors, 32)])
     joined = net.concat([seen, felt])

@@ -168,7 +168,7 @@ def big(exits: int, layers: int) -> EntryProblem:
     return EntryProblem(Model("m", made), profiles[0], profiles[1], 0.005, Slo(0.3))
 
 
-def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(progress: Callable[[str], None], *, quick: bool) -> dict[str, object]:
     """chain_equal_exhaustive (a share), a decision in us; construction, plan_entry and rejected in ms."""
     rng, count, right = np.random.default_rng(4), 2_000 if quick else 100_000, 0
     for n in range(count):
@@ -206,4 +206,8 @@ def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr, flush=True), "--quick" in sys.argv)))
+    print(
+        json.dumps(
+            measure(lambda line: print(line, file=sys.stderr, flush=True), quick="--quick" in sys.argv)
+        )
+    )

@@ -30,7 +30,7 @@ RUNS = 20
 TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 
 
-def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(progress: Callable[[str], None], *, quick: bool) -> dict[str, object]:
     """Predicted / measured seconds of each network left out, by what it is predicted with.
 
     fitted: the better of both sets of variables for each family; edgent: Edgent's variables only; flops: the
@@ -130,7 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="costs", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three networks, few runs")
     quick = parser.parse_args().quick
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr, flush=True), quick)))
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr, flush=True), quick=quick)))
     return 0
 
 

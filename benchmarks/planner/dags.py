@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from statistics import median
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -57,7 +58,7 @@ def equal(graph: Graph, problem: PartitionProblem) -> bool:
     return told and abs(mine - wanted) <= 1e-6 * max(wanted, 1e-12)
 
 
-def measure(progress: Progress, quick: bool) -> dict[str, object]:
+def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
     """The part `dags` of bench-planner; milliseconds by the wall clock unless a name says otherwise.
 
     dag_1000_layers_ms: one partition over two tiers, including all that the solver builds from the structure;
@@ -249,7 +250,7 @@ def _against_networkx(progress: Progress, name: str, graph: Graph, runs: int) ->
 
 def _networkx(structure: Structure, seconds: Floats, rate: float) -> float:
     """DADS' network: a layer is a node, a tensor with several readers another; unbounded edges hold order."""
-    made = nx.DiGraph()
+    made: nx.DiGraph[Any] = nx.DiGraph()
     head, tail = seconds.tolist()
     for v in range(len(structure.layers)):
         made.add_edge("entry", v, capacity=tail[v])
@@ -276,4 +277,4 @@ def _networkx(structure: Structure, seconds: Floats, rate: float) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), parser.parse_args().quick)))
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick=parser.parse_args().quick)))

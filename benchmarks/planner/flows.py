@@ -127,7 +127,7 @@ def _igraph(arcs: Arcs) -> Callable[[], float]:
 
 
 def _networkx(arcs: Arcs) -> Callable[[], float]:
-    made = networkx.DiGraph()
+    made: networkx.DiGraph[int] = networkx.DiGraph()
     every = zip(arcs.tails.tolist(), arcs.heads.tolist(), arcs.capacity.tolist(), strict=True)
     for tail, head, room in every:
         known = made.get_edge_data(tail, head, {"capacity": 0.0})["capacity"]
@@ -151,7 +151,7 @@ def _highs(arcs: Arcs) -> Callable[[], float]:
     lp.a_matrix_.index_ = np.stack([arcs.tails, arcs.heads, count + row], 1).ravel()
     lp.a_matrix_.value_ = np.tile([1.0, -1.0, 1.0], cuts)
     model = highspy.Highs()  # type: ignore[no-untyped-call]
-    model.setOptionValue("output_flag", False)
+    model.setOptionValue("output_flag", False)  # noqa: FBT003
     model.setOptionValue("threads", 1)
     model.passModel(lp)
 
@@ -207,7 +207,7 @@ def reduced(graph: Graph, seconds: Floats, rates: Floats, repeats: int) -> dict[
     }
 
 
-def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
+def measure(progress: Callable[[str], None], *, quick: bool) -> dict[str, object]:
     """The figures by graph and engine."""
     layers, found = (200 if quick else 1000), dict[str, object]()
     for make in (residual, inception, dense):
@@ -230,4 +230,4 @@ def measure(progress: Callable[[str], None], quick: bool) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), "--quick" in sys.argv)))
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick="--quick" in sys.argv)))

@@ -21,7 +21,7 @@ NODES = 10
 HIGHS_SECONDS = 60.0  # for each step: three priorities and the utility
 
 
-def measure(progress: Progress, quick: bool) -> dict[str, object]:
+def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
     """The part `sharing` of bench-planner. Medians over seeded pools; 10 entry nodes for the growth."""
     limit = 5.0 if quick else HIGHS_SECONDS
     first = _joint(200, 10, progress, seeds=2 if quick else 5, limit=limit)
@@ -106,4 +106,4 @@ def _growth(progress: Progress, sizes: tuple[int, ...]) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), parser.parse_args().quick)))
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick=parser.parse_args().quick)))

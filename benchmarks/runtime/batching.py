@@ -36,7 +36,7 @@ _DEADLINE: Final = 10.0  # multiple of the latency of a single caller
 Request = Callable[[float | None], bytes]
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """By model: `alone_ms`; `throughput_rps` and `p99_ms` of 16 callers who never pause, and `gain`, the
     median over the rounds of the ratio of both; `in_time`, the share of responses within `deadline_ms` for
     Poisson arrivals at 0.9 and 1.3 times the capacity without batching.
@@ -47,11 +47,11 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
         model = build()
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        found[name] = _compare(name, path, _request(model), say, quick)
+        found[name] = _compare(name, path, _request(model), say, quick=quick)
     return {"batching": found}
 
 
-def _compare(name: str, path: Path, request: Request, say: Say, quick: bool) -> dict[str, object]:
+def _compare(name: str, path: Path, request: Request, say: Say, *, quick: bool) -> dict[str, object]:
     rounds, seconds = (2, 0.7) if quick else (5, 2.0)
     with ExitStack() as stack:
         ports = {size: stack.enter_context(_served(path, size)) for size in _SIZES}
@@ -184,7 +184,7 @@ def _small_cnn() -> ModelProto:
     net = Net("small_cnn")
     x = net.input("image", ("batch", 3, 96, 96))
     for filters in (32, 64, 128, 128):
-        x = net.node("Relu", [net.convolution(x, filters, 3, 2, 1)])
+        x = net.node("Relu", [net.convolution(x, filters, 3, stride=2, pad=1)])
     net.output(net.classifier(x, 10), ("batch", 10))
     return net.model()
 

@@ -21,7 +21,7 @@ _RECEIVE: Final = 1 << 20
 _LARGEST: Final = 64 << 20
 
 
-def http_request(model: str, values: int, binary: bool = True) -> bytes:
+def http_request(model: str, values: int, *, binary: bool = True) -> bytes:
     """Returns a request with binary data for input and outputs, or all in JSON."""
     given = _input(values)
     tensor: dict[str, object] = {"name": "x", "shape": [1, values], "datatype": "FP32"}
@@ -97,7 +97,9 @@ def grpc_call(port: int) -> Callable[[bytes], bytes]:
     options = [("grpc.max_send_message_length", _LARGEST), ("grpc.max_receive_message_length", _LARGEST)]
     channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
     grpc.channel_ready_future(channel).result(60)
-    call: Callable[[bytes], bytes] = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer"
+    )
     return call
 
 

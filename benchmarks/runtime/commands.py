@@ -6,10 +6,17 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from testbed.errors import TestbedError
 
 Say = Callable[[str], None]
+
+
+class Measure(Protocol):
+    """Runs a benchmark in the folder and returns its results."""
+
+    def __call__(self, folder: Path, say: Say, /, *, quick: bool) -> dict[str, object]: ...
 
 
 def say(line: str) -> None:
@@ -26,10 +33,10 @@ def described(name: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def command(name: str, doc: str | None, measure: Callable[[Path, Say, bool], dict[str, object]]) -> int:
+def command(name: str, doc: str | None, measure: Measure) -> int:
     """Runs a benchmark whose only flag is --quick; returns the exit status."""
     quick = described(name, doc).parse_args().quick
-    return reported(name, lambda folder: measure(folder, say, quick))
+    return reported(name, lambda folder: measure(folder, say, quick=quick))
 
 
 def reported(name: str, work: Callable[[Path], dict[str, object]]) -> int:

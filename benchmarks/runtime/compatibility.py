@@ -10,7 +10,7 @@ from benchmarks.runtime.models import write_models
 from benchmarks.runtime.peers import SERVERS, install, started
 
 
-def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `kserve_client`: the results of calls by KServe's REST and gRPC clients, all of them true."""
     if "kserve" not in names:
         return {}

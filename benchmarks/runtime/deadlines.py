@@ -34,9 +34,9 @@ Steps = Iterator[tuple[str, float]]
 def cut(deployment: Deployment, rng: random.Random) -> Steps:
     """Cuts the link at a random time of a request, and restores it."""
     while True:
-        deployment.site.plug(False)
+        deployment.site.plug(plugged=False)
         yield "cut", rng.uniform(0.3, 2.0)
-        deployment.site.plug(True)
+        deployment.site.plug(plugged=True)
         yield "mended", rng.uniform(1.5, 3.0)
 
 
@@ -72,9 +72,9 @@ def slow(deployment: Deployment, rng: random.Random) -> Steps:
 def flapping(deployment: Deployment, rng: random.Random) -> Steps:
     """Cuts and restores the link several times per second."""
     while True:
-        deployment.site.plug(False)
+        deployment.site.plug(plugged=False)
         yield "away", rng.uniform(0.1, 0.6)
-        deployment.site.plug(True)
+        deployment.site.plug(plugged=True)
         yield "there", rng.uniform(0.1, 0.6)
 
 
@@ -87,7 +87,7 @@ FAULTS: Final[Mapping[str, Callable[[Deployment, random.Random], Steps]]] = {
 }
 
 
-def measure(folder: Path, say: Say, quick: bool, only: Sequence[str] = tuple(FAULTS)) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool, only: Sequence[str] = tuple(FAULTS)) -> dict[str, object]:
     """Returns `deadlines`: the results of the requests under each fault, and those of the control."""
     plan = Plan(slo=SLO, needed=5e6, predicted=0.12)
     count = _COUNTS[quick]
@@ -155,7 +155,7 @@ def _under(deployment: Deployment, name: str, count: int) -> Document:
 
 
 def _mend(deployment: Deployment) -> None:
-    deployment.site.plug(True)
+    deployment.site.plug(plugged=True)
     deployment.site.shape(_FAST)
     deployment.triton.send(signal.SIGCONT)
     if deployment.triton.process.poll() is not None:
@@ -175,7 +175,7 @@ def main() -> int:
     parser = described("deadlines", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
     given = parser.parse_args()
-    return reported("deadlines", lambda folder: measure(folder, say, given.quick, given.only))
+    return reported("deadlines", lambda folder: measure(folder, say, quick=given.quick, only=given.only))
 
 
 if __name__ == "__main__":

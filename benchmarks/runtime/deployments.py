@@ -45,12 +45,12 @@ def network() -> bytes:
     net = Net("links")
     x = net.input("image", ("batch", *IMAGE[1:]))
     for filters, stride in ((64, 2), (64, 1), (64, 1)):
-        x = net.node("Relu", [net.convolution(x, filters, 3, stride, 1)])
-    cut = x = net.node("Relu", [net.convolution(x, CUT[1], 3, 2, 1)], "cut")
+        x = net.node("Relu", [net.convolution(x, filters, 3, stride=stride, pad=1)])
+    cut = x = net.node("Relu", [net.convolution(x, CUT[1], 3, stride=2, pad=1)], "cut")
     exits = []
     for name, depth, accuracy in (("exit1", 1, 0.8), ("final", 4, 0.95)):
         for _ in range(depth):
-            x = net.node("Relu", [net.convolution(x, 128, 3, 1, 1)])
+            x = net.node("Relu", [net.convolution(x, 128, 3, stride=1, pad=1)])
         flat = net.node("Flatten", [net.node("GlobalAveragePool", [x])])
         logits = net.connected(flat, 128, 10, f"{name}_logits")
         net.output(logits, ("batch", 10))
@@ -134,7 +134,9 @@ class Deployment:
         )
         folder = self.site.folder / "triton"
         tail = self.slice_file("tail")
-        argv, env = triton_command(self._python, config, tail, folder, TRITON, _TRITON_GRPC, self._cloud)
+        argv, env = triton_command(
+            self._python, config, tail, folder, http=TRITON, grpc=_TRITON_GRPC, host=self._cloud
+        )
         self.triton = self.site.start("triton", CLOUD, argv, env)
         self._stack.callback(self._end_triton, self.triton)
         self._await(self.far_hand, f"{self.triton_url}/v2/models/{MODEL}/ready", "Triton", self.triton)
@@ -232,7 +234,7 @@ class Deployment:
     def _start(self, name: str, node: str, module: str, *argv: str, talking: bool = False) -> Process:
         # A program that enters the site's mount namespace starts in the root folder.
         env = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-        process = self.site.start(name, node, [sys.executable, "-m", module, *argv], env, talking)
+        process = self.site.start(name, node, [sys.executable, "-m", module, *argv], env, talking=talking)
         self._stack.callback(process.end)
         return process
 

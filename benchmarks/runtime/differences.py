@@ -200,7 +200,7 @@ def _row(what: str, ours: tuple[str, str], triton: tuple[str, str]) -> bool:
 class _One:
     """One of the two servers, restarted if a request ends it."""
 
-    def __init__(self, stack: ExitStack, folder: Path, model: Path, triton: bool) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, model: Path, *, triton: bool) -> None:
         self._stack, self._folder, self._model, self._triton = stack, folder, model, triton
         self._start()
 
@@ -209,7 +209,9 @@ class _One:
         self._folder.mkdir(exist_ok=True)
         if self._triton:
             python = install("triton", say)
-            command = triton_command(python, _TRITON, self._model, self._folder, http_port, grpc_port)
+            command = triton_command(
+                python, _TRITON, self._model, self._folder, http=http_port, grpc=grpc_port
+            )
         else:
             argv = [sys.executable, "-m", "edge_runtime.cli", "serve", str(self._model), "--name", "m"]
             command = ([*argv, "--http-port", str(http_port), "--grpc-port", str(grpc_port)], {})

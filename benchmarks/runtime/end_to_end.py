@@ -70,7 +70,7 @@ def ratios(latencies: Sequence[float], ideal: Ideal) -> dict[str, float]:
     return {name: round(seconds / ideal.seconds, 4) for name, seconds in found.items()}
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `end_to_end`: the ratios at each rate with their parts, and the worst of each."""
     # While compute alone is measured the link is idle, unlike in normal use.
     plan = Plan(slo=10.0, needed=1e5, predicted=8.0, interval=30.0)
@@ -81,7 +81,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
         wire, round_trip = bytes_on_the_wire(deployment), deployment.round_trip()
         say(f"a request is {wire} bytes on the wire, the round trip {1e3 * round_trip:.3f} ms")
         for rate in RATES:
-            row = _at(deployment, rate, wire, round_trip, quick)
+            row = _at(deployment, rate, wire, round_trip, quick=quick)
             say(f"{rate / 1e6:g} Mbit/s: {row}")
             rows[f"{rate / 1e6:g}M"] = row
         deployment.stop_runtime()
@@ -106,7 +106,9 @@ def bytes_on_the_wire(deployment: Deployment) -> int:
     return min(found)
 
 
-def _at(deployment: Deployment, rate: float, wire: int, round_trip: float, quick: bool) -> dict[str, float]:
+def _at(
+    deployment: Deployment, rate: float, wire: int, round_trip: float, *, quick: bool
+) -> dict[str, float]:
     deployment.site.shape(rate)
     deployment.ask(_SETTLING, _PAUSE)
     gap = 8.0 * wire / rate + _PAUSE

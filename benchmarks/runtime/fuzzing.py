@@ -118,7 +118,9 @@ def _grpc(server: Server, rng: random.Random) -> list[str]:
     whole = grpc_request("m", _VALUES)
     found = []
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer"
+        )
         for _ in range(_BATCH):
             try:
                 call(_damaged(whole, rng), timeout=10)

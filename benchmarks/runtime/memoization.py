@@ -61,7 +61,7 @@ def digits_network() -> Net:
 
 
 def _convolved(net: Net, x: str, filters: int, kernel: int, stride: int = 1) -> str:
-    return net.node("Relu", [net.convolution(x, filters, kernel, stride, kernel // 2)])
+    return net.node("Relu", [net.convolution(x, filters, kernel, stride=stride, pad=kernel // 2)])
 
 
 def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
@@ -87,7 +87,7 @@ def camera(frames: int, seed: int = 1) -> tuple[list[Image], list[int]]:
     return made, [int(place) for place in places]
 
 
-def costs(name: str, model: Path, image: Image, say: Say, quick: bool) -> dict[str, object]:
+def costs(name: str, model: Path, image: Image, say: Say, *, quick: bool) -> dict[str, object]:
     """Microseconds of the filter, the digest and the inference for one input."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -139,7 +139,7 @@ class Front:
             self.told.append(("filtered" in told, "cached" in told, float(response.outputs[0].ravel()[0])))
 
 
-async def stream(model: Path, quick: bool) -> dict[str, object]:
+async def stream(model: Path, *, quick: bool) -> dict[str, object]:
     """Frames per second with and without, and the objects that the filter missed."""
     frames, places = camera(100 if quick else FRAMES)
     fronts = {name: Front(model, settings) for name, settings in _SETTINGS.items()}
@@ -175,7 +175,7 @@ def _missed(front: Front, places: Sequence[int]) -> int:
     return missed
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """`costs` of the parts by size of the input, and the `stream` with each of the settings."""
     models = {
         "64x64": digits_network().model().SerializeToString(),
@@ -190,10 +190,10 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
         "quick": quick,
         "machine": {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
         "costs": {
-            name: costs(name, path, rng.uniform(size=shapes[name]).astype(np.float32), say, quick)
+            name: costs(name, path, rng.uniform(size=shapes[name]).astype(np.float32), say, quick=quick)
             for name, path in paths.items()
         },
-        "stream": asyncio.run(stream(paths["224x224"], quick)),
+        "stream": asyncio.run(stream(paths["224x224"], quick=quick)),
     }
 
 

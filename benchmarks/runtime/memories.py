@@ -35,7 +35,7 @@ _ENDS: Final = {
 }
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `memory`: the figures of the module's docstring by kind of layer."""
     found: dict[str, object] = {}
     for kind in _ENDS:

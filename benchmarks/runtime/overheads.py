@@ -18,7 +18,7 @@ _ROUNDS: Final = 10
 _WARM: Final = 100
 
 
-def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """`overhead_ms`, `session_ms` and `memory_mb` of the named servers.
 
     The servers of a size run in parallel and receive alternating blocks of requests, so that other load on
@@ -32,7 +32,7 @@ def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[s
         with ExitStack() as stack:
             servers = {n: stack.enter_context(started(n, size, model, folder, say)) for n in names}
             sessions[size] = alone = _session_ms(model, SIZES[size])
-            for kind, found in _ask(servers, size, quick).items():
+            for kind, found in _ask(servers, size, quick=quick).items():
                 overhead[kind][size] = {name: _less(row, alone) for name, row in found.items()}
                 for name, row in found.items():
                     say(f"{kind} {size} {name}: p50 {row['p50'] - alone:.3f} ms over {alone:.3f} ms")
@@ -46,13 +46,15 @@ def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[s
     }
 
 
-def _ask(servers: Mapping[str, Server], size: str, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
+def _ask(servers: Mapping[str, Server], size: str, *, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds by transport and server: p50 and p99 of the latency, and the server's CPU time."""
     count = 20 if quick else 200
     asks: dict[tuple[str, str], Callable[[int], list[float]]] = {}
     grpc = grpc_request("m", SIZES[size])
     for name, server in servers.items():
-        asks["http", name] = _http_block(server.http, http_request("m", SIZES[size], name not in JSON_ONLY))
+        asks["http", name] = _http_block(
+            server.http, http_request("m", SIZES[size], binary=name not in JSON_ONLY)
+        )
         asks["grpc", name] = _grpc_block(server.grpc, grpc)
     for ask in asks.values():
         ask(_WARM)

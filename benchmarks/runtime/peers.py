@@ -206,11 +206,11 @@ def _triton(python: Path, size: str, model: Path, folder: Path, http: int, grpc:
         f'input [{{name: "x", data_type: TYPE_FP32, dims: [-1, {SIZES[size]}]}}]\n'
         f'output [{{name: "y", data_type: TYPE_FP32, dims: [-1, {OUTPUTS}]}}]\n'
     )
-    return triton_command(python, config, model, folder, http, grpc)
+    return triton_command(python, config, model, folder, http=http, grpc=grpc)
 
 
 def triton_command(
-    python: Path, config: str, model: Path, folder: Path, http: int, grpc: int, host: str = "127.0.0.1"
+    python: Path, config: str, model: Path, folder: Path, *, http: int, grpc: int, host: str = "127.0.0.1"
 ) -> Command:
     """A real tritonserver of one model; `config` names its inputs and outputs as config.pbtxt does."""
     packages = next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"

@@ -22,7 +22,7 @@ from edge_runtime.tensors import Tensor
 _INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
 
 
-def measure(_: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(_: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface."""
     tune_for_serving()
     found: dict[str, object] = {}

@@ -78,9 +78,9 @@ class Site:
         """Sets the link's rate in bit/s; None removes the limit."""
         self._network.set_rate(EDGE, rate)
 
-    def plug(self, plugged: bool) -> None:
+    def plug(self, *, plugged: bool) -> None:
         """Restores or cuts the link."""
-        self._network.set_up(EDGE, plugged)
+        self._network.set_up(EDGE, up=plugged)
 
     def sent(self) -> int:
         """Returns the bytes that the edge node has sent so far, with all headers."""
@@ -93,6 +93,7 @@ class Site:
         node: str,
         argv: Sequence[str],
         env: Mapping[str, str] | None = None,
+        *,
         talking: bool = False,
     ) -> Process:
         """Starts a program at a node; `talking`: its standard input and output are pipes."""
@@ -119,13 +120,13 @@ def burst_bytes(rate: float) -> int:
 def check(say: Say) -> None:
     """Raises MachineUnfitError with the fix if this machine cannot have a site."""
     missing = sorted({PACKAGES[program] for program in PROGRAMS if not present(program)})
-    if sentence := refusal(sys.platform, os.geteuid(), missing, present("apt-get")):
+    if sentence := refusal(sys.platform, os.geteuid(), missing, may_install=present("apt-get")):
         raise MachineUnfitError(sentence)
     if missing:
         install(missing, say)
 
 
-def refusal(platform: str, user: int, missing: Sequence[str], may_install: bool) -> str | None:
+def refusal(platform: str, user: int, missing: Sequence[str], *, may_install: bool) -> str | None:
     """Returns why a machine cannot have a site, with the fix; None if it can."""
     if not platform.startswith("linux"):
         return f"shaped links need Linux (this is {platform}): run it there"

@@ -29,7 +29,7 @@ _GROUP: Final = "bench-startup"
 _GIVE_UP: Final = 60.0
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `startup`: by cores, the median and maximum time to the first response, and the CPU time."""
     _fill(folder)
     found: dict[str, object] = {}

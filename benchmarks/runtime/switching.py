@@ -41,7 +41,7 @@ _BATCH: Final = 32
 _SLOW, _FAST = 0.5e6, 20e6
 
 
-def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """`switches`, `requests`, `failed`, `mixed`, `longest_gap_ms`, `memory_ratio`, `link_step_p99_ms`."""
     say("switching tables under load ...")
     found = asyncio.run(switch_under_load(folder, 50 if quick else 1000))
@@ -57,7 +57,7 @@ def measure(folder: Path, say: Say, quick: bool) -> dict[str, object]:
 
 
 async def switch_under_load(
-    folder: Path, switches: int, answers: int = 20, heavy: bool = False
+    folder: Path, switches: int, answers: int = 20, *, heavy: bool = False
 ) -> dict[str, object]:
     """Alternates tables, each for a number of responses; returns counts, gaps (ms) and memory (a ratio)."""
     plane, generations, store = dataplane(folder)
@@ -146,7 +146,7 @@ class _SlowReader:
         """A socket whose connections buffer almost nothing."""
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listening.setblocking(False)
+        listening.setblocking(False)  # noqa: FBT003
         return listening
 
     async def serve(self, listening: socket.socket) -> None:

@@ -18,7 +18,7 @@ _SHARE: Final = 0.7
 _CONNECTIONS: Final = 64
 
 
-def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[str, object]:
+def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `throughput_rps` with 16 callers without pauses, and `p99_at_70_ms` at 70 % of it.
 
     The second is an open loop: requests arrive at random times, independent of earlier responses, and the
@@ -29,7 +29,7 @@ def measure(names: Sequence[str], folder: Path, say: Say, quick: bool) -> dict[s
     rates: dict[str, float] = {}
     late: dict[str, float] = {}
     for name in names:
-        request = http_request("m", SIZES[_SIZE], name not in JSON_ONLY)
+        request = http_request("m", SIZES[_SIZE], binary=name not in JSON_ONLY)
         with started(name, _SIZE, model, folder, say) as server:
             closed_loop(server.http, request, _CLIENTS, 0.5)
             rate = closed_loop(server.http, request, _CLIENTS, seconds)

@@ -61,7 +61,7 @@ def test_no_default_holds_a_null_which_the_api_server_would_refuse(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_is_described_in_a_sentence(kind: str) -> None:
+def test_every_field_has_a_description(kind: str) -> None:
     for where, part in parts({"properties": {"spec": schema(kind)["properties"]["spec"]}}, kind):
         if where != kind and not where.endswith("[]"):
             assert part.get("description", "").endswith("."), f"{where} has no description"

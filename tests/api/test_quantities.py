@@ -61,7 +61,7 @@ def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
         "0" * 32 + "1ms",
     ],
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration: write a number and a unit"):
         parse_duration(text)
 
@@ -81,7 +81,7 @@ def test_durations_are_written_in_the_unit_that_reads_best(seconds: float, text:
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
-def test_what_is_no_time_cannot_be_written(seconds: float) -> None:
+def test_what_is_not_a_time_cannot_be_written(seconds: float) -> None:
     with pytest.raises(ValueError, match="must be finite and not negative"):
         format_duration(seconds)
 
@@ -112,7 +112,7 @@ def test_quantities_follow_kubernetes(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "M", "10 M", "-1", "10mb", "1MiB", "0x10", "1e", "1.2.3", "nan", "10K"])
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+def test_an_invalid_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         parse_quantity(text)
 
@@ -143,7 +143,7 @@ def test_shares_are_decimals_in_text(text: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.1", "-0.1", "99%", "", "1e-3"])
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_an_invalid_share_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a share"):
         parse_share(text)
 

@@ -91,7 +91,7 @@ def test_whatever_is_written_wherever_is_good_or_told_in_words_of_yaml(
 
 
 @given(WRITTEN)
-def test_a_manifest_that_is_anything_at_all_is_told_what_it_lacks(document: object) -> None:
+def test_random_manifests_are_refused_with_the_missing_fields(document: object) -> None:
     assert problems(document)
 
 

@@ -156,7 +156,7 @@ def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_witho
 
 
 @pytest.mark.parametrize("other", ["operator.tlsSecret=a", "runtime.tlsSecret=a"])
-def test_a_store_that_nobody_could_ask_is_refused(helm: Helm, other: str) -> None:
+def test_a_store_that_no_client_could_reach_is_refused(helm: Helm, other: str) -> None:
     values = ("--set", "store.tlsSecret=edge-store", "--set", other)
     done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", *values)
     assert done.returncode != 0
@@ -208,7 +208,7 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
         ("tracing.ratio=0.x", "ratio"),
     ],
 )
-def test_a_value_that_is_no_value_of_the_chart_is_refused_by_name(helm: Helm, value: str, said: str) -> None:
+def test_an_unknown_value_of_the_chart_is_refused_by_name(helm: Helm, value: str, said: str) -> None:
     done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", "--set", value)
     assert done.returncode != 0
     assert said in done.stderr

@@ -40,7 +40,7 @@ def triton() -> Iterator[Any]:
         server.shutdown()
 
 
-async def test_a_triton_at_an_ipv6_address_is_asked_by_operator_and_runtime(triton: Any) -> None:
+async def test_operator_and_runtime_reach_a_triton_at_an_ipv6_address(triton: Any) -> None:
     written = f"[::1]:{triton.server_address[1]}"
     server = TritonServer.model_validate(
         {"name": "cloud", "httpAddress": written, "deviceClass": "cloud", "nodeSelector": {"a": "b"}}

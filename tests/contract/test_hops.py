@@ -52,7 +52,9 @@ def by_way_of(codec: str, second: str | None = "joined") -> Route:
     )  # fmt: skip
 
 
-def test_a_card_lists_the_cut_of_two_tensors_where_fewer_bytes_cross_than_before(runtimes: Runtimes) -> None:
+def test_model_metadata_lists_the_cut_of_two_tensors_where_fewer_bytes_cross_than_before(
+    runtimes: Runtimes,
+) -> None:
     cuts = {cut.tensor: (cut.names, cut.bytes) for cut in runtimes.card.exits[-1].cuts}
     assert cuts["left+right"] == (("left", "right"), 16)
     assert cuts["image"] == (("image",), 32)
@@ -75,7 +77,7 @@ def test_three_tiers_answer_as_the_whole_model_does_in_every_codec(
 
 
 @pytest.mark.parametrize("codec", ["fp16", "int8", "int8,fp16", "fp16,int8"])
-def test_three_items_of_a_quantised_model_cross_to_a_helper_and_to_triton(
+def test_three_items_of_a_quantized_model_cross_to_an_intermediate_node_and_to_triton(
     store_url: str, tmp_path: Path, codec: str
 ) -> None:
     model = branches(quantised=True)
@@ -182,7 +184,7 @@ def test_what_int8_cannot_carry_is_answered_here_and_breaks_no_link(runtimes: Ru
     assert runtimes.ask().json()["parameters"]["route"] == route.name
 
 
-def test_a_relay_does_not_send_on_what_int8_cannot_carry(runtimes: Runtimes) -> None:
+def test_an_intermediate_node_does_not_forward_what_int8_cannot_carry(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("int8"))
     relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
     parts: Document = {}
@@ -203,7 +205,7 @@ def test_an_encoded_input_goes_out_from_a_head_that_does_nothing_else(
     np.testing.assert_allclose(runtimes.answer(route.name), whole, atol=3e-2 * np.ptp(whole))
 
 
-def test_triton_is_told_of_encoded_tensors_by_the_names_that_cross(runtimes: Runtimes) -> None:
+def test_triton_receives_encoded_tensors_by_the_names_that_cross(runtimes: Runtimes) -> None:
     entry, _ = runtimes.render(Route("final", "left+right", 0.95, 1000, 0.0, 0.05, 0.001, 0.001, 9, "int8"))
     (tail,) = tails_of([entry], POOL.spec).values()
     config = model_config(tail)
@@ -214,7 +216,7 @@ def test_triton_is_told_of_encoded_tensors_by_the_names_that_cross(runtimes: Run
     ]  # fmt: skip
 
 
-def test_a_dead_helper_costs_no_request_and_is_used_again_when_it_is_back(
+def test_a_dead_intermediate_node_costs_no_request_and_is_used_again_when_it_is_back(
     runtimes: Runtimes, whole: np.ndarray[Any, Any]
 ) -> None:
     route = by_way_of("int8", None)
@@ -229,7 +231,7 @@ def test_a_dead_helper_costs_no_request_and_is_used_again_when_it_is_back(
     np.testing.assert_allclose(runtimes.answer(route.name, 30), whole, atol=2e-2 * np.ptp(whole))
 
 
-def test_what_stands_in_for_a_hop_decodes_the_activation_that_was_to_be_sent(
+def test_what_replaces_a_hop_decodes_the_activation_that_was_to_be_sent(
     runtimes: Runtimes, whole: np.ndarray[Any, Any]
 ) -> None:
     route = by_way_of("int8", None)
@@ -245,7 +247,7 @@ def test_what_stands_in_for_a_hop_decodes_the_activation_that_was_to_be_sent(
     np.testing.assert_allclose(found, whole, atol=2e-2 * np.ptp(whole))
 
 
-def test_a_helper_answers_while_the_link_to_triton_is_down(
+def test_an_intermediate_node_responds_while_the_link_to_triton_is_down(
     runtimes: Runtimes, whole: np.ndarray[Any, Any]
 ) -> None:
     across, near = by_way_of("fp32"), by_way_of("fp32", None)
@@ -254,7 +256,7 @@ def test_a_helper_answers_while_the_link_to_triton_is_down(
     np.testing.assert_allclose(runtimes.answer(near.name), whole, atol=1e-5)
 
 
-def test_a_relay_whose_next_hop_is_dead_says_503_and_the_entry_node_answers_itself(
+def test_an_intermediate_node_with_a_dead_next_hop_returns_503_and_the_entry_node_falls_back(
     runtimes: Runtimes,
 ) -> None:
     route = by_way_of("fp32")
@@ -270,7 +272,7 @@ def test_a_relay_whose_next_hop_is_dead_says_503_and_the_entry_node_answers_itse
         assert runtimes.ask().status_code == 200
 
 
-def test_a_relay_takes_only_what_its_slice_does(runtimes: Runtimes) -> None:
+def test_an_intermediate_node_accepts_only_the_inputs_of_its_slice(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("int8"))
     relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
     parts: Document = {}
@@ -294,7 +296,7 @@ def test_a_relay_takes_only_what_its_slice_does(runtimes: Runtimes) -> None:
     assert runtimes.ask("cam", relay, **parts).status_code == 404
 
 
-def test_a_relay_is_a_model_of_the_protocol_beside_the_service(runtimes: Runtimes) -> None:
+def test_a_forwarding_stage_is_a_model_of_the_protocol_beside_the_service(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("fp16"))
     relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
     url = runtimes.url("gate")
@@ -309,7 +311,7 @@ def test_a_relay_is_a_model_of_the_protocol_beside_the_service(runtimes: Runtime
     assert httpx.get(f"{url}/v2/models/{relay}/ready").json()["ready"] is True
 
 
-def test_a_relay_without_time_left_does_not_ask_the_next_hop(runtimes: Runtimes) -> None:
+def test_an_intermediate_node_without_time_left_does_not_call_the_next_hop(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("fp32"))
     relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
     half = {"shape": [1, 2], "datatype": "FP32", "data": [0.0, 0.0]}
@@ -321,7 +323,7 @@ def test_a_relay_without_time_left_does_not_ask_the_next_hop(runtimes: Runtimes)
     assert reply.status_code == 503
 
 
-def test_a_relay_serves_again_from_its_disk_while_the_store_is_out_of_reach(
+def test_an_intermediate_node_serves_again_from_its_disk_while_the_store_is_out_of_reach(
     runtimes: Runtimes, whole: np.ndarray[Any, Any]
 ) -> None:
     route = by_way_of("int8", None)
@@ -332,7 +334,7 @@ def test_a_relay_serves_again_from_its_disk_while_the_store_is_out_of_reach(
     np.testing.assert_allclose(runtimes.answer(route.name, 30), whole, atol=2e-2 * float(np.ptp(whole)))
 
 
-def test_a_relays_hops_are_in_the_metrics_of_its_node(runtimes: Runtimes) -> None:
+def test_an_intermediate_nodes_hops_are_in_the_metrics_of_its_node(runtimes: Runtimes) -> None:
     route = by_way_of("fp32")
     runtimes.start(route)
     runtimes.answer(route.name)

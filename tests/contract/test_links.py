@@ -172,7 +172,7 @@ def test_over_a_mobile_link_both_take_the_same_routes_nine_times_in_ten_and_are_
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_where_a_late_answer_has_a_fallback_the_runtimes_answers_are_as_accurate_and_far_less_often_late(
+def test_with_fallbacks_the_runtimes_responses_are_as_accurate_and_far_less_often_late(
     seed: int,
 ) -> None:
     link, stream = mobile(seed)

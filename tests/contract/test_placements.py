@@ -81,7 +81,9 @@ def _profiled(client: ModelStore) -> Store:
 
 async def _profile(url: str, digest: str, device_class: str) -> None:
     remote = model_store.ModelStore(url)
-    profile = await profiling.profile_device(remote, digest, device_class, "here", 0.001, lambda _: None)
+    profile = await profiling.profile_device(
+        remote, digest, device_class, "here", seconds=0.001, progress=lambda _: None
+    )
     await remote.put_profile(digest, device_class, profile)
     remote.close()
 
@@ -126,10 +128,10 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
             manifests.planned_model("two", store.card),
             store.costs,
             member,
-            "cloud",
-            "cloud",
-            0.001,
-            None,
+            remote="cloud",
+            peer="cloud",
+            rtt=0.001,
+            bandwidth=None,
         )
     )
     assert isinstance(plan, Plan), plan
@@ -137,7 +139,15 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
     slices = {key: store.client.slice(*key) for key in keys}
     body = service.body()
     return rendering.placement(
-        body, service.spec, member, POOL.spec, store.card, plan.table, slices, "http://store.test", 0.001
+        body,
+        service.spec,
+        member,
+        POOL.spec,
+        card=store.card,
+        table=plan.table,
+        slices=slices,
+        store_url="http://store.test",
+        rtt=0.001,
     )
 
 

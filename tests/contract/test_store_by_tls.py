@@ -133,7 +133,7 @@ def _ready(port: int) -> bool:
     return False
 
 
-async def test_who_has_no_certificate_of_the_authority_gets_nothing(
+async def test_a_client_without_a_certificate_of_the_authority_gets_nothing(
     store: Guarded, signer: Signer, tmp_path: Path
 ) -> None:
     stranger = Signer(tmp_path / "stranger")
@@ -162,7 +162,7 @@ def test_files_of_the_operators_that_cannot_be_used_are_named(
     assert raised.value.reason == "Unreachable"
 
 
-def test_the_kubelet_is_told_health_and_nothing_else(store: Guarded) -> None:
+def test_the_kubelet_gets_health_and_nothing_else(store: Guarded) -> None:
     assert httpx.get(f"{store.health}/v1/health/live").status_code == 200
     answer = httpx.get(f"{store.health}/v1/files/branches.onnx")
     assert answer.status_code == 404

@@ -117,7 +117,7 @@ def test_a_proxy_of_another_name_is_sent_nothing(tmp_path: Path) -> None:
         assert it.triton.models == {}
 
 
-def test_an_operator_whom_the_proxy_does_not_trust_is_told_so(tmp_path: Path) -> None:
+def test_an_operator_that_the_proxy_does_not_trust_gets_an_error(tmp_path: Path) -> None:
     signer, stranger = Signer(tmp_path / "authority"), Signer(tmp_path / "stranger")
     mine = stranger.pair() | {"ca.crt": signer.pair()["ca.crt"]}
     with cloud(tmp_path, mine, signer.pair()) as it:
@@ -151,7 +151,7 @@ def test_an_operator_without_certificates_names_the_value_of_the_chart() -> None
         TritonServers().ready("https://localhost:1")
 
 
-def test_a_server_without_tls_is_told_apart_from_one_that_is_away(tmp_path: Path) -> None:
+def test_a_server_without_tls_is_distinguished_from_one_that_is_away(tmp_path: Path) -> None:
     signer = Signer(tmp_path / "authority")
     with cloud(tmp_path, signer.pair(), signer.pair()) as it:
         with pytest.raises(TritonUntrustedError, match="wrong version number"):

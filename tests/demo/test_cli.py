@@ -81,12 +81,12 @@ def test_a_failure_leaves_a_cluster_that_is_to_be_kept(monkeypatch: pytest.Monke
 
 def test_an_unexpected_error_takes_the_cluster_down_as_well() -> None:
     bed: Any = Bed(KeyboardInterrupt())
-    with pytest.raises(ZeroDivisionError), taken_down(bed, False, Steps(Console(quiet=True))):
+    with pytest.raises(ZeroDivisionError), taken_down(bed, keep=False, steps=Steps(Console(quiet=True))):
         raise ZeroDivisionError
     assert bed.stops == 1
 
 
-def test_an_existing_cluster_without_triton_is_told_what_is_needed(
+def test_an_existing_cluster_without_triton_gets_a_message_with_the_fix(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--cluster", "existing"]) == 1

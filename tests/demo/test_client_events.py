@@ -6,12 +6,12 @@ from demo.errors import LoadFailed
 from demo.statistics import LinkSample, RequestResult
 
 
-def test_an_answer_is_read_with_its_route() -> None:
+def test_a_response_is_read_with_its_route() -> None:
     line = '{"event": "answer", "sent": 5.5, "latency": 0.04, "right": true, "exit": "exit5", "cut": "pool1"}'
     assert read("edge-a", line) == RequestResult("edge-a", 5.5, 0.04, True, "exit5", "pool1")
 
 
-def test_a_request_without_an_answer_is_read_as_failed() -> None:
+def test_a_request_without_a_response_is_read_as_failed() -> None:
     found = read("edge-a", '{"event": "answer", "sent": 5.5, "latency": 5.0, "error": "no answer in 5 s"}')
     assert isinstance(found, RequestResult)
     assert found.failed
@@ -28,7 +28,7 @@ def test_signals_are_read() -> None:
 @pytest.mark.parametrize(
     "line", ["Traceback (most recent call last):", '{"event": "hello"}', "[]", '{"sent": 1}']
 )
-def test_a_line_that_is_no_event_is_shown_in_the_error(line: str) -> None:
+def test_a_line_that_is_not_an_event_is_shown_in_the_error(line: str) -> None:
     with pytest.raises(LoadFailed, match="the client at edge-a"):
         read("edge-a", line)
 

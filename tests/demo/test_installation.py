@@ -185,12 +185,14 @@ def no_step(name: str) -> Any:
     yield
 
 
-def test_a_cluster_without_labelled_nodes_is_told_which_label_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_cluster_without_labeled_nodes_names_the_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("demo.existing_cluster.shutil.which", lambda program: f"/usr/bin/{program}")
     with pytest.raises(Exception, match="kubectl label node NAME"):
         cluster().start(no_step, lambda line: None)
 
 
-def test_images_that_are_not_named_are_asked_for() -> None:
+def test_images_that_are_not_named_are_requested() -> None:
     with pytest.raises(Exception, match="RUNTIME_IMAGE not set: push the images"):
         images_from({"OPERATOR_IMAGE": "r.example/operator:1"})

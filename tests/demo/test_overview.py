@@ -34,7 +34,7 @@ def test_the_readme_and_the_picture_show_the_committed_result(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("name", [PAGE, PICTURE])
-def test_a_figure_that_was_changed_by_hand_is_found_and_written_anew(checkout: Path, name: str) -> None:
+def test_a_figure_that_was_changed_by_hand_is_found_and_written_again(checkout: Path, name: str) -> None:
     changed, text = checkout / name, (ROOT / name).read_text()
     changed.write_text(text.replace("94.8 %", "99.9 %"))
     assert main(["--root", str(checkout), "--check"]) == 1

@@ -29,7 +29,7 @@ def test_the_report_has_the_published_keys_and_is_json(result: DemoResult) -> No
             assert phase.keys() == PHASE_KEYS | {"nodes"}
 
 
-def test_the_numbers_are_those_of_the_answers(result: DemoResult) -> None:
+def test_the_numbers_are_those_of_the_responses(result: DemoResult) -> None:
     report = document(result)
     auto, cloud = report["modes"]["Auto"], report["modes"]["CloudOnly"]
     assert (auto["requests"], auto["failed"], auto["accuracy"]) == (18, 0, 1.0)
@@ -65,7 +65,7 @@ def test_the_score_is_attainment_times_accuracy(result: DemoResult) -> None:
     assert score({"slo_attainment": None, "accuracy": None}) == 0.0
 
 
-def test_requests_that_cloud_only_loses_are_no_failure_of_the_demo(result: DemoResult) -> None:
+def test_requests_that_cloud_only_loses_do_not_fail_the_demo(result: DemoResult) -> None:
     assert complaints(document(result), ["Auto", "CloudOnly"]) == []
 
 

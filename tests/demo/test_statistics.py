@@ -39,7 +39,7 @@ def test_a_failed_request_counts_against_the_attainment_but_not_in_accuracy_or_l
     assert found.p95 == 0.3
 
 
-def test_an_answer_exactly_at_the_slo_meets_it() -> None:
+def test_a_response_exactly_at_the_slo_meets_it() -> None:
     assert summarise([answered(0.15)], slo_seconds=0.15).attainment == 1.0
 
 

@@ -115,7 +115,7 @@ def test_the_cut_route_is_back_within_a_second_of_the_link(trial: Trial, load: L
     assert_in_time(trial, load)
 
 
-def test_a_triton_that_hangs_costs_no_deadline_and_is_asked_again_when_it_is_back(
+def test_a_triton_that_hangs_costs_no_deadline_and_is_used_again_when_it_is_back(
     trial: Trial, load: Load
 ) -> None:
     with hung(trial):

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from demo.phases import LINK_RATES_BPS, MODES
 from demo.services import Document
 from edge_api.quantities import parse_quantity
 from trials import Trial
-
-RATES = (20e6, 4e6, 1e6, 0.25e6, 0)  # bit/s, then a link that recovers
-MODES = ("Auto", "CloudOnly", "LocalOnly", "RightSizingOnly")
 
 
 def certain(table: Sequence[Document], rate: float) -> set[tuple[str, str]]:
@@ -37,12 +35,12 @@ def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Tria
 
     auto = modes["Auto"]
     assert auto["failed"] == 0
-    assert [phase["failed"] for phase in auto["phases"]] == [0] * 6
-    assert [phase["link_bps"] for phase in auto["phases"]] == [*RATES, RATES[0]]
+    assert [phase["failed"] for phase in auto["phases"]] == [0] * len(LINK_RATES_BPS)
+    assert [phase["link_bps"] for phase in auto["phases"]] == list(LINK_RATES_BPS)
     moves = 0
     for node, table in tables.items():
         phases = [phase["nodes"][node] for phase in auto["phases"]]
-        wanted = set[tuple[str, str]]().union(*(certain(table, rate) for rate in RATES))
+        wanted = set[tuple[str, str]]().union(*(certain(table, rate) for rate in LINK_RATES_BPS))
         assert wanted <= {(phase["exit"], phase["cut"]) for phase in phases}, (node, table, phases)
         moves += max(len(wanted) - 1, 0)
     assert report["switches"] >= moves

@@ -7,7 +7,7 @@ from trials import Trial
 OPERATOR = ("-n", "edge-intelligence", "deploy/edge-operator")
 
 
-def test_the_entry_nodes_serve_on_while_the_operator_is_down(trial: Trial) -> None:
+def test_the_entry_nodes_keep_serving_while_the_operator_is_down(trial: Trial) -> None:
     kubectl = trial.cluster.kubectl
     with trial.load("edge-a", rate=2) as load:
         kubectl("scale", "--replicas=0", *OPERATOR)

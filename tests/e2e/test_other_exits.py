@@ -57,7 +57,7 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
             assert [[e["exit"] for e in c["exits"]] for c in costs] == [["quick", "whole"]] * len(costs)
 
 
-def test_a_triton_server_named_like_a_node_is_told_with_the_way_out(trial: Trial) -> None:
+def test_a_triton_server_named_like_a_node_is_reported_with_the_fix(trial: Trial) -> None:
     pool = copy.deepcopy(trial.get("devicepool", "factory"))
     good = {
         "apiVersion": pool["apiVersion"],

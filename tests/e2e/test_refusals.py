@@ -74,7 +74,7 @@ def test_the_api_server_refuses_with_field_value_and_fix(trial: Trial, case: dic
     ],
     ids=["no such pool", "another digest", "no such output", "not ONNX", "no such file", "out of reach"],
 )
-def test_what_only_the_cluster_can_know_becomes_a_condition_and_the_rest_serves_on(
+def test_what_only_the_cluster_knows_becomes_a_condition_and_the_rest_keeps_serving(
     trial: Trial,
     change: dict[str, Any],
     condition: str,

@@ -80,7 +80,9 @@ CALLERS: Final[tuple[Caller, ...]] = (by_json, by_bytes, by_raw_grpc, by_typed_g
 
 def _asked(sockets: Path, request: Any) -> dict[str, Array]:
     with grpc.insecure_channel(f"unix:{sockets}/grpc.sock") as channel:
-        call = channel.unary_unary(_INFER, lambda m: m.SerializeToString(), pb.ModelInferResponse.FromString)
+        call: grpc.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
+            _INFER, lambda m: m.SerializeToString(), pb.ModelInferResponse.FromString
+        )
         reply = call(request, timeout=20)
     return {
         o.name: _read(o.datatype, o.shape, raw)

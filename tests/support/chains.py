@@ -129,11 +129,11 @@ class Runtimes:
                 SERVICE.spec,
                 member,
                 POOL.spec,
-                self.card,
-                table,
-                slices,
-                self.store.url,
-                0.001,
+                card=self.card,
+                table=table,
+                slices=slices,
+                store_url=self.store.url,
+                rtt=0.001,
             )
             for member, table in zip(members, (entry, helping), strict=True)
         )
@@ -210,9 +210,8 @@ class Runtimes:
         """Waits until it says that it is ready."""
         options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port(f'{name} grpc')}", options) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60
-            )
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the stubs leave out Watch
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60)
             for said in watch:
                 if said.status == health_pb2.HealthCheckResponse.SERVING:
                     return

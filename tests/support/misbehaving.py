@@ -40,7 +40,7 @@ def crashing_on_ones() -> bytes:
         ]
         return helper.make_graph(nodes, name, [], [info(name, "N", 6)])
 
-    branches = {"then_branch": branch("bad", ""), "else_branch": branch("good", "left")}
+    branches: dict[str, Any] = {"then_branch": branch("bad", ""), "else_branch": branch("good", "left")}
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
         helper.make_node("Greater", ["most", "half"], ["which"]),

@@ -24,7 +24,7 @@ class Signer:
     def pair(self, days: float = 0, hosts: tuple[str, ...] = NAMES, common: str = "") -> dict[str, bytes]:
         """A new tls.crt, tls.key and ca.crt; valid for 65 days and so many more."""
         self._count += 1
-        self._authority._now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days - 300)
+        self._authority.now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days - 300)
         name = f"pair-{self._count}"
         self._authority.issue(name, common or name, hosts=hosts)
         return {

@@ -25,7 +25,7 @@ def test_an_interrupted_block_ends_the_work_and_is_still_interrupted() -> None:
     assert aborted.is_set()
 
 
-def test_work_that_fails_is_told_at_the_end_of_the_block() -> None:
+def test_work_that_fails_is_reported_at_the_end_of_the_block() -> None:
     def work() -> None:
         raise ValueError("no room")
 

@@ -125,7 +125,7 @@ def test_staging_folders_become_the_versions_published_with_the_release() -> Non
     assert "./staging" not in text
 
 
-def test_a_release_that_is_none_is_refused() -> None:
+def test_a_release_that_is_invalid_is_refused() -> None:
     with pytest.raises(BadValueError, match=r"Kubernetes version '1\.34': use e\.g\. v1\.34\.2"):
         kubernetes_go_mod(UPSTREAM, "1.34")
 

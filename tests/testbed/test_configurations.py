@@ -65,7 +65,7 @@ def pod(name: str, annotations: dict[str, str], phase: str = "Running") -> dict[
     }
 
 
-def test_prometheus_is_told_the_running_pods_that_ask_to_be_scraped() -> None:
+def test_prometheus_scrapes_the_running_pods_with_its_annotation() -> None:
     asks = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}
     pods = [
         pod("asks", asks),

@@ -18,7 +18,7 @@ def test_names_follow_from_the_path_and_fit_where_they_are_used(tmp_path: Path) 
     assert len(one.name) <= 24
 
 
-def test_a_second_command_is_told_who_holds_the_testbed(tmp_path: Path) -> None:
+def test_a_second_command_gets_the_owner_of_the_lock(tmp_path: Path) -> None:
     sentence = rf"another command \(process {os.getpid()}\) is changing this testbed; wait for it or end it"
     lock = tmp_path / "lock"
     with holding(lock), pytest.raises(BusyError, match=sentence), holding(lock, 0):

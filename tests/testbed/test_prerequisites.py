@@ -23,25 +23,25 @@ def test_what_is_missing_becomes_packages_named_once() -> None:
         ("linux", 0, False, ["buildah", "runc"], "buildah, runc"),
     ],
 )
-def test_a_machine_that_cannot_host_is_told_what_to_use_instead(
+def test_the_error_on_an_unsuitable_machine_names_the_alternative(
     platform: str, user: int, may_apt: bool, missing: list[str], named: str
 ) -> None:
-    message = refusal(platform, user, may_apt, missing) or ""
+    message = refusal(platform, user, may_apt=may_apt, missing=missing) or ""
     assert named in message
     assert message.endswith(INSTEAD)
 
 
 def test_a_machine_that_has_everything_or_may_install_it_is_fit() -> None:
-    assert refusal("linux", 0, False, []) is None
-    assert refusal("linux", 0, True, ["buildah"]) is None
+    assert refusal("linux", 0, may_apt=False, missing=[]) is None
+    assert refusal("linux", 0, may_apt=True, missing=["buildah"]) is None
 
 
 def test_programs_of_the_tests_are_installed_or_named() -> None:
     missing = missing_packages(lambda what: what == "curl", client_programs.PACKAGES)
     assert missing == ["default-jdk-headless"]
-    assert client_programs.refusal(0, True, missing) is None
-    assert client_programs.refusal(1000, False, []) is None
+    assert client_programs.refusal(0, may_apt=True, missing=missing) is None
+    assert client_programs.refusal(1000, may_apt=False, missing=[]) is None
     for user, may_apt in ((1000, True), (0, False)):
         assert "the tests need default-jdk-headless" in (
-            client_programs.refusal(user, may_apt, missing) or ""
+            client_programs.refusal(user, may_apt=may_apt, missing=missing) or ""
         )

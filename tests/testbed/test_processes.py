@@ -32,7 +32,7 @@ def test_a_number_that_went_to_another_process_is_not_taken_for_the_recorded_one
         assert not now.alive()
 
 
-def test_a_record_that_was_never_finished_is_no_record(tmp_path: Path) -> None:
+def test_a_record_that_was_never_finished_is_not_a_record(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     assert ProcessRecord.read(path) is None
     path.write_text('{"pid": 1')

@@ -102,7 +102,7 @@ def test_a_machine_that_cannot_build_vale_gets_the_missing_packages_named() -> N
     assert prose.refusal(user=0, may_apt=True, has_go=True, missing=["gcc"]) is None
     assert prose.refusal(user=1000, may_apt=False, has_go=True, missing=[]) is None
     for user, may_apt in ((1000, True), (0, False)):
-        message = prose.refusal(user, may_apt, has_go=True, missing=["gcc", "libc6-dev"]) or ""
+        message = prose.refusal(user, may_apt=may_apt, has_go=True, missing=["gcc", "libc6-dev"]) or ""
         assert "gcc, libc6-dev" in message
         assert f"vale {VALE.version} on PATH" in message
     assert "`go`" in (prose.refusal(user=0, may_apt=True, has_go=False, missing=[]) or "")

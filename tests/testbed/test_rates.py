@@ -16,7 +16,7 @@ def test_a_rate_is_read_in_bits_per_second(text: str, bps: float | None) -> None
 
 
 @pytest.mark.parametrize("text", ["2X", "", "fast", "-1M", "2 M", "2MB", "1e6"])
-def test_what_is_no_rate_is_refused_with_examples(text: str) -> None:
+def test_an_invalid_rate_is_refused_with_examples(text: str) -> None:
     with pytest.raises(BadValueError, match=r"not a rate in bit/s; use e.g. 250k, 2M, or none"):
         parse_rate(text)
 

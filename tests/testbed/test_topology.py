@@ -47,7 +47,7 @@ def test_an_unknown_node_names_those_there_are() -> None:
         Topology.with_cloud(DEFAULT_NODES).node("edge-z")
 
 
-def test_a_count_of_nodes_goes_on_from_the_default_ones() -> None:
+def test_a_count_of_nodes_continues_from_the_default_ones() -> None:
     assert [node.name for node in edge_nodes(1)] == ["edge-a"]
     assert [node.name for node in edge_nodes(5)] == ["edge-a", "edge-b", "edge-c", "edge-4", "edge-5"]
     with pytest.raises(BadValueError, match="--nodes 0: use 1 to"):

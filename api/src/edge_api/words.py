@@ -48,11 +48,11 @@ def _shown(value: object, *, yaml: bool) -> str:
     text = value if isinstance(value, str) else None
     if text is not None and len(text) > _LONGEST:
         return f'{json.dumps(text[:60], ensure_ascii=False)[:-1]}…" ({len(text)} characters)'
-    written = _written(value, _DEPTH, yaml).encode("utf-8", "backslashreplace").decode()
+    written = _written(value, _DEPTH, yaml=yaml).encode("utf-8", "backslashreplace").decode()
     return written if len(written) <= _LONGEST else f"{written[: _LONGEST - 1]}…"
 
 
-def _written(value: object, depth: int, yaml: bool) -> str:
+def _written(value: object, depth: int, *, yaml: bool) -> str:
     if isinstance(value, dict | list | tuple) and not depth:
         return "…"
     if yaml and isinstance(value, float) and not math.isfinite(value):
@@ -61,10 +61,10 @@ def _written(value: object, depth: int, yaml: bool) -> str:
         return value.isoformat()
     if isinstance(value, dict):
         first = islice(value.items(), _ITEMS)
-        items = (f"{_key(key, yaml)}: {_written(item, depth - 1, yaml)}" for key, item in first)
+        items = (f"{_key(key, yaml=yaml)}: {_written(item, depth - 1, yaml=yaml)}" for key, item in first)
         return "{" + ", ".join(items) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_written(item, depth - 1, yaml) for item in value[:_ITEMS]) + "]"
+        return "[" + ", ".join(_written(item, depth - 1, yaml=yaml) for item in value[:_ITEMS]) + "]"
     if isinstance(value, int) and abs(value) >= 10**_LONGEST:
         return "a number of more than 80 digits"
     if isinstance(value, str):
@@ -74,6 +74,6 @@ def _written(value: object, depth: int, yaml: bool) -> str:
     return kind_of(value)
 
 
-def _key(key: object, yaml: bool) -> str:
+def _key(key: object, *, yaml: bool) -> str:
     plain = yaml and isinstance(key, str) and _PLAIN.fullmatch(key) and key.lower() not in _OTHER
-    return str(key)[:_LONGEST] if plain else _written(key, 1, yaml)
+    return str(key)[:_LONGEST] if plain else _written(key, 1, yaml=yaml)

@@ -93,7 +93,7 @@ def routes(links: Sequence[tuple[str, Bandwidth]], error: float) -> dict[str, ob
         found[method] = {}
         for low in (False, True):
             runs = [
-                decisions.run(link, zlib.crc32(name.encode()), error, make(), low) for name, link in links
+                decisions.run(link, zlib.crc32(name.encode()), error, make(), low=low) for name, link in links
             ]
             means = {f: np.mean([getattr(r, f) for r in runs]) for f in decisions.Outcome.__slots__}
             found[method]["low" if low else "level"] = {f: round(float(v), 4) for f, v in means.items()}
@@ -116,7 +116,7 @@ def sample_cost() -> float:
 def decision_cost() -> float:
     """Microseconds of one decision over four remote routes and a local one, each remote with a fallback."""
     surprises = np.sort(np.random.default_rng(0).normal(0, 0.3, 30)).tolist()
-    views = [LinkView(True, 1e6 * (1 + i % 10), surprises) for i in range(5000)]
+    views = [LinkView(up=True, bandwidth=1e6 * (1 + i % 10), surprises=surprises) for i in range(5000)]
     requirements = [
         RouteRequirement(need, need > 0, accuracy, decisions.BUDGET, 0.01, 0.01, need * 0.15)
         for need, accuracy in decisions.TABLE

@@ -50,7 +50,7 @@ class _Watched:
         self._heard = False
         self.last = -math.inf
 
-    def believed(self, now: float, low: bool) -> float | None:
+    def believed(self, now: float, *, low: bool) -> float | None:
         """The state of the decisions."""
         if not self._heard:
             return None
@@ -98,7 +98,7 @@ class _Watched:
         return surprised
 
 
-def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: bool) -> Outcome:
+def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, *, low: bool) -> Outcome:
     """One trace, at most MOST_SECONDS of it; low: the low quantile decides, not the level."""
     watched = _Watched(link, seed, error, forecaster)
     now, end = 0.0, min(link.period or 0.0, MOST_SECONDS)
@@ -106,7 +106,9 @@ def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, low: b
     late, accuracies, switches, requests = 0, 0.0, 0, 0
     while now + PERIOD < end:
         before = state.active
-        index, state = decide(CHOICES, LinkView(True, watched.believed(now, low)), state, now)
+        index, state = decide(
+            CHOICES, LinkView(up=True, bandwidth=watched.believed(now, low=low)), state, now
+        )
         switches += before is not None and state.active != before
         need, accuracy = TABLE[index]
         requests += 1

@@ -69,7 +69,7 @@ async def watch(url: str, seconds: float, size: int, think: float) -> dict[str, 
 
     resolver = Resolver()
     monitor = LinkMonitor(
-        LinkSettings(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda *_: None, on_probe=paid
+        LinkSettings(peer="cloud", probe=f"{url}/v1/probe"), resolver, lambda **_: None, on_probe=paid
     )
     client = HttpClient(url, resolver)
     monitor.start()

@@ -48,7 +48,7 @@ def main(path: str, http_port: int, grpc_port: int) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def infer(request: Generated, context: grpc.aio.ServicerContext) -> Generated:
+    async def infer(request: Generated, context: grpc.aio.ServicerContext[Any, Any]) -> Generated:
         array = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(request.inputs[0].shape)
         (result,) = session.run(["y"], {"x": array})
         response = pb.ModelInferResponse(model_name=request.model_name)

@@ -145,7 +145,15 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         for member in found.entries:
             placement = published.get(member.node.name)
             problem = planning.problem_at(
-                spec, model, found.pool.spec, found.members, costs, member, published, codecs, confidences
+                spec,
+                model,
+                found.pool.spec,
+                found.members,
+                costs=costs,
+                member=member,
+                placements=published,
+                codecs=codecs,
+                confidences=confidences,
             )
             entries.append(explain_entry(member, problem, placement))
     except PlanningError as error:

@@ -51,15 +51,15 @@ class Operator:
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Starts the queue and the watch over Triton servers."""
-        self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self.watch_tritons())]
+        self.tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self.watch_tritons())]
 
     async def stop(self) -> None:
         """Ends both; a running reconcile is not interrupted."""
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -67,7 +67,7 @@ class Operator:
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
-        for task in self._tasks:
+        for task in self.tasks:
             if task.done():
                 raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
 

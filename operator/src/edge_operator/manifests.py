@@ -41,6 +41,7 @@ def entry_problem(
     model: models.Model,
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
+    *,
     remote: str | None,
     peer: str,
     rtt: float,

@@ -46,7 +46,7 @@ def plan_service(
     """
     started = run.clock.monotonic()
     try:
-        planned = [_plan(run, card, pool, costs, member, accuracies) for member in run.members]
+        planned = [_plan(run, card, pool, costs, member, accuracies=accuracies) for member in run.members]
     except PlanningError as error:
         return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
@@ -71,7 +71,7 @@ def plan_service(
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
         # They receive requests from entry nodes alone, so their own routes can be less accurate.
-        helping = _plan(run, card, pool, costs, member, accuracies, any_exit=True)
+        helping = _plan(run, card, pool, costs, member, accuracies=accuracies, any_exit=True)
         if isinstance(helping.plan, Plan):
             planned.append(helping)
             tables[member.node.name] = helping.plan.table
@@ -92,14 +92,14 @@ def plan_service(
             run.service.spec,
             each.member,
             pool.spec,
-            card,
-            tables[each.member.node.name],
-            run.memory.slices,
-            run.settings.store_url,
-            each.problem.rtt,
-            run.settings.cluster_domain,
-            run.settings.runtime_scheme,
-            each.problem.entry.margins,
+            card=card,
+            table=tables[each.member.node.name],
+            slices=run.memory.slices,
+            store_url=run.settings.store_url,
+            rtt=each.problem.rtt,
+            domain=run.settings.cluster_domain,
+            scheme=run.settings.runtime_scheme,
+            margins=each.problem.entry.margins,
         )
         for each in planned
     ]
@@ -111,6 +111,7 @@ def _plan(
     pool: DevicePool,
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
+    *,
     accuracies: CodecAccuracies | None,
     any_exit: bool = False,
 ) -> Planned:
@@ -119,11 +120,11 @@ def _plan(
         manifests.planned_model(run.key.name, card),
         pool.spec,
         run.pool,
-        costs,
-        member,
-        run.placements,
-        usable_codecs(accuracies),
-        accuracies.confidences if accuracies is not None else (),
+        costs=costs,
+        member=member,
+        placements=run.placements,
+        codecs=usable_codecs(accuracies),
+        confidences=accuracies.confidences if accuracies is not None else (),
     )
     if any_exit:
         problem = replace(problem, min_accuracy=None, objective=ACCURACY)
@@ -135,6 +136,7 @@ def problem_at(
     model: Model,
     pool: DevicePoolSpec,
     members: tuple[PoolMember, ...],
+    *,
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
     placements: Mapping[str, Placement],
@@ -156,17 +158,17 @@ def problem_at(
         model,
         costs,
         member,
-        server.device_class if server else None,
-        server.name if server else "the cloud",
-        rtt,
-        bandwidth,
-        codecs,
-        manifests.planned_helpers(
+        remote=server.device_class if server else None,
+        peer=server.name if server else "the cloud",
+        rtt=rtt,
+        bandwidth=bandwidth,
+        codecs=codecs,
+        helpers=manifests.planned_helpers(
             pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
         ),
-        len(served),
-        confidences,
-        pool.prices,
+        entries=len(served),
+        confidences=confidences,
+        prices=pool.prices,
     )
     found = margins.planned_margins(problem, published, margins.ratios(placements, members, costs, member))
     return replace(problem, entry=replace(problem.entry, margins=found))

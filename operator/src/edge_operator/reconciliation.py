@@ -80,7 +80,9 @@ def reconcile_service(
         url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
         pods=reporting.pod_troubles(clients, key, run.members, run.placements),
     )
-    return min(again, reporting.report(key, clients, memory, clock, body, service, observation))
+    return min(
+        again, reporting.report(key, clients, memory, clock, body=body, service=service, seen=observation)
+    )
 
 
 def _of_entries(run: Run) -> dict[str, Placement]:

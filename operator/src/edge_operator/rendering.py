@@ -35,6 +35,7 @@ def placement(
     spec: InferenceServiceSpec,
     member: PoolMember,
     pool: DevicePoolSpec,
+    *,
     card: ModelCard,
     table: plans.RouteTable,
     slices: Mapping[SliceKey, Slice],
@@ -75,7 +76,15 @@ def placement(
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
             routes=tuple(
-                _route(route, card, member, server, slices, (namespace, name), (scheme, domain))
+                _route(
+                    route,
+                    card,
+                    member,
+                    server,
+                    slices=slices,
+                    owner=(namespace, name),
+                    reached=(scheme, domain),
+                )
                 for route in table.routes
             ),
         ),
@@ -98,6 +107,7 @@ def _route(
     card: ModelCard,
     member: PoolMember,
     server: TritonServer | None,
+    *,
     slices: Mapping[SliceKey, Slice],
     owner: tuple[str, str],
     reached: tuple[str, str],

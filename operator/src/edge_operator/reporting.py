@@ -24,6 +24,7 @@ def report(
     clients: Clients,
     memory: Memory,
     clock: Clock,
+    *,
     body: Object,
     service: InferenceService,
     seen: Observation,

@@ -260,7 +260,7 @@ class ModelStore:
     def _request(self, method: str, path: str, body: object) -> httpx.Response:
         if self._certificates is None:
             return self._client.request(method, self.url + path, json=body)
-        with _client(client_context(self._certificates)) as client:
+        with _client(verify=client_context(self._certificates)) as client:
             return client.request(method, self.url + path, json=body)
 
     def _json(self, method: str, path: str, body: object = None) -> object:
@@ -284,7 +284,7 @@ class ModelStore:
         raise _refusal(response, f"{method} {path}")
 
 
-def _client(verify: ssl.SSLContext | bool = True) -> httpx.Client:
+def _client(*, verify: ssl.SSLContext | bool = True) -> httpx.Client:
     # The store downloads a model at the first request for it, which takes time.
     return httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0), verify=verify)
 

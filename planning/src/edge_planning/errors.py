@@ -33,7 +33,11 @@ class BadObjectiveError(BadValueError):
     """The objective needs prices or power that are not declared, or has no route tables."""
 
 
-def require(condition: bool, message: str, error: type[BadValueError] = BadValueError) -> None:
+def require(
+    condition: bool,  # noqa: FBT001
+    message: str,
+    error: type[BadValueError] = BadValueError,
+) -> None:
     """Raises `error` with `message` if the condition is false."""
     if not condition:
         raise error(message)

@@ -93,11 +93,11 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             arguments.model,
             arguments.device_class,
             arguments.node,
-            arguments.seconds,
-            log.info,
-            arguments.threads,
-            given_by(arguments),
-            arguments.trial_seconds,
+            seconds=arguments.seconds,
+            progress=log.info,
+            threads=arguments.threads,
+            given=given_by(arguments),
+            trial_seconds=arguments.trial_seconds,
         )
         await store.put_profile(arguments.model, arguments.device_class, profile)
         store.close()

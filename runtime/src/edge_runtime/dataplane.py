@@ -42,7 +42,7 @@ class Dataplane:
         self, generations: Generations, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.window, self.residuals = Window(), Residuals()
-        self._generations, self._metrics, self._clock = generations, metrics, clock
+        self._generations, self.metrics, self._clock = generations, metrics, clock
         self._runner, self._breakers = generations.runner, generations.breakers
         self._active_route = generations.active_route
 
@@ -100,15 +100,15 @@ class Dataplane:
         route = loaded.route
         seconds = self._clock() - start
         met = seconds <= slo
-        self._metrics.request(route.exit, route.name, outcome, seconds, met)
-        self.window.add(start, seconds, met)
+        self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
+        self.window.add(start, seconds, met=met)
         parameters: dict[str, str | bool | float] = {
             "exit": route.exit,
             "route": route.name,
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output, _items(loaded, output, request.inputs))) is not None:
+        if (sure := confidence(output, items=_items(loaded, output, request.inputs))) is not None:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
@@ -119,8 +119,8 @@ class Dataplane:
         target = self.target
         met = target is None or seconds <= target
         exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])
-        self._metrics.request(exit_, route, outcome, seconds, met)
-        self.window.add(self._clock() - seconds, seconds, met)
+        self.metrics.request(exit_, route, outcome, seconds, met=met)
+        self.window.add(self._clock() - seconds, seconds, met=met)
 
     async def _respond(
         self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
@@ -137,8 +137,8 @@ class Dataplane:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
                 raise  # the client disconnected: no information about the route
-            self._metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, False)
-            self.window.add(start, seconds, False)
+            self.metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, met=False)
+            self.window.add(start, seconds, met=False)
             raise
 
     async def _run_here(
@@ -166,7 +166,7 @@ class Dataplane:
         loaded.stats.add(seconds)
         if not waits:
             self._compare(loaded, feeds, seconds)
-        self._metrics.stage(loaded.route.name, seconds)
+        self.metrics.stage(loaded.route.name, seconds)
         return results
 
     def _compare(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float) -> None:
@@ -212,22 +212,22 @@ class Dataplane:
         action, leave_at = spec.deadline_action, spec.early_exit.leave_at
         allowed = allowance(action, times, fallback.stats if fallback is not None else None)
         if fallback is None:
-            return await self._send(loaded, known, allowed, trial), loaded, "ok"
+            return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
         deferred = DeferredFallback(lambda: self._run(fallback, known, start + usable(deadline)))
         if leave_at is not None and fallback is not table.local:
             output = await deferred.result()
-            if (confidence(output, _items(fallback, output, inputs)) or 0.0) >= leave_at:
+            if (confidence(output, items=_items(fallback, output, inputs)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 return output, fallback, "ok"
         if allowed.fallback_in is not None:
             deferred.start_in(allowed.fallback_in)
         try:
-            return await self._send(loaded, known, allowed, trial), loaded, "ok"
+            return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
         except CannotAnswer as error:
             reason = _OUTCOMES.get(type(error), "failed")
             if action is DeadlineAction.FAIL and reason != "failed":
                 raise
-            self._metrics.fallback(reason)
+            self.metrics.fallback(reason)
             return await deferred.result(), fallback, "fallback"
         finally:
             deferred.cancel()
@@ -241,11 +241,11 @@ class Dataplane:
         """
         if table.local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
-        self._metrics.fallback("failed")
+        self.metrics.fallback("failed")
         return await self._run(table.local, inputs, due), table.local, "fallback"
 
     async def _send(
-        self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, trial: bool
+        self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, *, trial: bool
     ) -> Array:
         hop, remote = loaded.hop, loaded.route.remote
         assert hop is not None
@@ -256,7 +256,7 @@ class Dataplane:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
                 with self._breakers.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds, allowed.only))[0]
+                    output = (await hop.infer(activations, allowed.seconds, only=allowed.only))[0]
             outcome = "ok"
             return output
         except TimeoutError:
@@ -275,7 +275,7 @@ class Dataplane:
             if outcome in ("ok", "nothing"):
                 self._ended(loaded, outcome, trial=trial, fair=True)
             if outcome != "nothing":
-                self._metrics.hop(loaded.route.name, outcome, self._clock() - begin)
+                self.metrics.hop(loaded.route.name, outcome, self._clock() - begin)
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None

@@ -119,7 +119,7 @@ class Metrics:
         ).labels(service)
         self._children: dict[tuple[str, ...], Histogram] = {}
 
-    def request(self, exit_: str, route: str, outcome: str, seconds: float, met: bool) -> None:
+    def request(self, exit_: str, route: str, outcome: str, seconds: float, *, met: bool) -> None:
         """Counts a completed or failed request."""
         self._child(self._request, "request", exit_, route, outcome).observe(seconds)
         self._met[met].inc()
@@ -167,7 +167,7 @@ class Metrics:
         """Records the bytes of a probe."""
         self._probes.labels(self._service, peer).inc(size)
 
-    def active(self, route: str, exit_: str, switched: bool) -> None:
+    def active(self, route: str, exit_: str, *, switched: bool) -> None:
         """Sets the active route."""
         self._active.clear()
         self._active.labels(self._service, route, exit_).set(1)

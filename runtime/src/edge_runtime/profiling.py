@@ -137,6 +137,7 @@ async def profile_device(
     model: str,
     device_class: str,
     node: str,
+    *,
     seconds: float,
     progress: Progress,
     threads: int = 1,
@@ -165,7 +166,9 @@ async def profile_device(
         for pair in order:
             start, end = (tuple(tensors.get(name, [name])) for name in pair)
             begins = given if pair[0] == source else NOTHING
-            sessions[start, end] = await _session(store, model, threads, trials, start, end, begins)
+            sessions[start, end] = await _session(
+                store, model, threads, trials=trials, start=start, end=end, given=begins
+            )
     first = next(iter(sessions.values()))
     samples = make(first.inputs, first.dimensions, given)
     try:
@@ -213,6 +216,7 @@ async def _session(
     store: ModelStore,
     model: str,
     threads: int,
+    *,
     trials: Trials,
     start: Sequence[str],
     end: Sequence[str],

@@ -31,7 +31,7 @@ def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
     return output.shape[:1] in {array.shape[:1] for array in inputs}
 
 
-def confidence(output: Array, items: bool = True) -> float | None:
+def confidence(output: Array, *, items: bool = True) -> float | None:
     """Probability of the likeliest class, of the least certain item of a batch.
 
     output: shape [batch, classes], logits or probabilities. Returns None for other outputs: integers,

@@ -110,7 +110,7 @@ class Service:
             "outputs": [t.metadata() for t in contract.outputs],
         }
 
-    def index(self, only_ready: bool) -> list[dict[str, str]]:
+    def index(self, *, only_ready: bool) -> list[dict[str, str]]:
         """The repository index: the model and the intermediate slices, and whether they are ready."""
         if self.ready:
             names = [self.name, *self._intermediates()]

@@ -74,6 +74,7 @@ class StandaloneModel:
         session: Session,
         metrics: Metrics,
         clock: Callable[[], float] = time.perf_counter,
+        *,
         max_batch: int = LARGEST,
         memoization: MemoizationSettings = OFF,
         subsets: OutputSubsets | None = None,
@@ -87,9 +88,9 @@ class StandaloneModel:
         )
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
-        self._runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
+        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
         metrics.joins([session.proven])
-        metrics.running(lambda: self._runner.running)
+        metrics.running(lambda: self.runner.running)
         self.exits = read_exits(session)
 
     @property
@@ -104,30 +105,30 @@ class StandaloneModel:
         exit_ = ""
         if self.exits:
             exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
-        self._runner.admit(self._session.seconds)
+        self.runner.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
             session, feeds = self._session, inputs
             if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self._runner.run(session, feeds, outputs, due)
+            results = await self.runner.run(session, feeds, outputs, due)
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
                 raise  # the client disconnected: no information about the model
-            self._metrics.request(exit_, "local", "failed", self._clock() - start, False)
+            self._metrics.request(exit_, "local", "failed", self._clock() - start, met=False)
             raise
         finally:
-            self._runner.leave()
+            self.runner.leave()
         seconds = self._clock() - start
         met = within is None or seconds <= within
-        self._metrics.request(exit_, "local", "ok", seconds, met)
+        self._metrics.request(exit_, "local", "ok", seconds, met=met)
         parameters: dict[str, str | bool | float] = {"route": "local", "cut": "local", "deadline_met": met}
         if exit_:
             parameters["exit"] = exit_
             output = self.exits[exit_]
             result = results[outputs.index(output)]
             items = output in self._batched and rowwise(result, inputs.values())
-            if (sure := confidence(result, items)) is not None:
+            if (sure := confidence(result, items=items)) is not None:
                 parameters["confidence"] = sure
         return InferenceResponse(results, parameters)
 
@@ -136,20 +137,20 @@ class StandaloneModel:
     ) -> None:
         """Counts a request whose response was reused from an earlier one."""
         exit_ = str(response.parameters.get("exit", ""))
-        self._metrics.request(exit_, "local", outcome, seconds, within is None or seconds <= within)
+        self._metrics.request(exit_, "local", outcome, seconds, met=within is None or seconds <= within)
 
     @property
     def stuck(self) -> str:
         """Why requests wait too long; empty if they do not."""
-        return self._runner.stuck
+        return self.runner.stuck
 
     def end(self) -> None:
         """Ends the current runs; waiting clients get an error."""
-        self._runner.end()
+        self.runner.end()
 
     def close(self) -> None:
         """Rejects further work."""
-        self._runner.close()
+        self.runner.close()
         if self._subsets is not None:
             self._subsets.close()
 
@@ -360,16 +361,16 @@ async def serve_standalone(
     transports = Transports(
         service,
         metrics.exposition,
-        host,
-        http_port,
-        grpc_port,
-        uds,
-        certificates,
-        health_port,
-        spans,
-        model.end,
-        grace,
-        keepalive,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        uds=uds,
+        certificates=certificates,
+        health_port=health_port,
+        spans=spans,
+        end=model.end,
+        grace=grace,
+        keepalive=keepalive,
     )
     serving = asyncio.create_task(transports.serve())
     tune_for_serving()

@@ -22,7 +22,7 @@ class Window:
         self._span = span
         self._requests: deque[tuple[float, float, bool]] = deque(maxlen=_MOST)
 
-    def add(self, at: float, seconds: float, met: bool) -> None:
+    def add(self, at: float, seconds: float, *, met: bool) -> None:
         """Adds a request that arrived at second `at`."""
         self._requests.append((at, seconds, met))
 

@@ -44,6 +44,7 @@ class Transports:
         self,
         service: Service,
         exposition: Callable[[], bytes],
+        *,
         host: str,
         http_port: int,
         grpc_port: int,

@@ -118,7 +118,7 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster:
 
 
 @contextlib.contextmanager
-def taken_down(cluster: Cluster, keep: bool, steps: Steps) -> Iterator[None]:
+def taken_down(cluster: Cluster, *, keep: bool, steps: Steps) -> Iterator[None]:
     """Tears the cluster down at the end, unless it is to be kept and the demo is not interrupted."""
     try:
         yield
@@ -183,7 +183,7 @@ def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> in
     """Runs the demo; returns 0 if every mode ran and Auto lost no request."""
     began = time.monotonic()
     steps = Steps(console)
-    with taken_down(cluster, arguments.keep, steps):
+    with taken_down(cluster, keep=arguments.keep, steps=steps):
         model = set_up(cluster, steps)
         ready = time.monotonic()
         slo = slo_seconds(installation.service(cluster))

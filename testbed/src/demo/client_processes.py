@@ -90,7 +90,14 @@ class ClientProcesses:
         try:
             for index, (node, entrance) in enumerate(sorted(entrances.items())):
                 argv = command(
-                    node, entrance, protocols[node], model, rate, timeout, held_out, index * OFFSET
+                    node,
+                    entrance,
+                    protocols[node],
+                    model,
+                    rate=rate,
+                    timeout=timeout,
+                    held_out=held_out,
+                    offset=index * OFFSET,
                 )
                 self._clients.append(ClientProcess(node, argv, self._events))
             self._signalled("ready", READY_SECONDS)
@@ -154,6 +161,7 @@ def command(
     entrance: Entrance,
     protocol: str,
     model: str,
+    *,
     rate: float,
     timeout: float,
     held_out: Path,

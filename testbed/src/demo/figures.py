@@ -125,7 +125,7 @@ def add_mode(
                 **shared,
             )
     add_failed(plot, column, [a for a in mode.results if a.failed], zero)
-    add_link_as_set(plot, column, mode, zero, first)
+    add_link_as_set(plot, column, mode, zero, first=first)
     plot.add_hline(
         y=slo_seconds * 1e3, line={"color": SLO_COLOR, "width": 1, "dash": "dot"}, row=1, col=column
     )
@@ -147,7 +147,7 @@ def add_failed(plot: go.Figure, column: int, failed: Sequence[RequestResult], ze
     )
 
 
-def add_link_as_set(plot: go.Figure, column: int, mode: ModeResult, zero: float, first: bool) -> None:
+def add_link_as_set(plot: go.Figure, column: int, mode: ModeResult, zero: float, *, first: bool) -> None:
     """Adds the link rate as a step line, and a band while it is cut."""
     at: list[float] = []
     rates: list[float | None] = []

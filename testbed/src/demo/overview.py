@@ -50,12 +50,12 @@ def table(result: Mapping[str, Any]) -> str:
     rows = [
         MODE_COLUMNS,
         ("---",) * len(MODE_COLUMNS),
-        *(_row(name, modes[name], name == best) for name in MODES),
+        *(_row(name, modes[name], best=name == best) for name in MODES),
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _row(name: str, mode: Mapping[str, Any], best: bool) -> tuple[str, ...]:
+def _row(name: str, mode: Mapping[str, Any], *, best: bool) -> tuple[str, ...]:
     cells = mode_cells(name, mode)
     bold = {0, _PRODUCT} if best else set()
     marked = [f"**{cell}**" if column in bold else cell for column, cell in enumerate(cells)]
@@ -97,7 +97,7 @@ def picture(result: Mapping[str, Any]) -> str:
     return ElementTree.tostring(svg, encoding="unicode") + "\n"
 
 
-def _draw_mode(svg: ElementTree.Element, name: str, mode: Mapping[str, Any], y: int, bold: bool) -> None:
+def _draw_mode(svg: ElementTree.Element, name: str, mode: Mapping[str, Any], y: int, *, bold: bool) -> None:
     weight = {"font-weight": "bold"} if bold else {}
     _draw(svg, "text", name, x=_LEFT - 12, y=y + 32, fill="#222222", **{"text-anchor": "end"}, **weight)
     values = (mode["slo_attainment"], mode["accuracy"], score(mode))

@@ -41,10 +41,10 @@ class Link:
         self.network.set_rate(self.node, None if bps is None else checked_rate(bps))
 
     def cut(self) -> None:
-        self.network.set_up(self.node, False)
+        self.network.set_up(self.node, up=False)
 
     def restore(self) -> None:
-        self.network.set_up(self.node, True)
+        self.network.set_up(self.node, up=True)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Node:
         """Cuts the power: kubelet, containerd and all pods end immediately, and the network is down."""
         self.bed.kill_node(self.name)
 
-    def reboot(self, offline: bool = False) -> None:
+    def reboot(self, *, offline: bool = False) -> None:
         """Power-cycles the node: all of its processes end and start again; `offline`: with its link cut."""
-        self.bed.reboot_node(self.name, offline)
+        self.bed.reboot_node(self.name, offline=offline)
 
 
 class Testbed:
@@ -244,11 +244,11 @@ class Testbed:
         with holding(self.layout.lock):
             self._cluster.power_off(self._require(), self.topology.node(node).name)
 
-    def reboot_node(self, node: str, offline: bool = False) -> None:
+    def reboot_node(self, node: str, *, offline: bool = False) -> None:
         with holding(self.layout.lock):
             root, spec = self._require(), self.topology.node(node)
             self._cluster.power_off(root, node)
-            self._network().set_up(node, not offline)
+            self._network().set_up(node, up=not offline)
             self._cluster.power_on(root, self.topology, spec, self._binaries())
 
     def _client(self, program: str, args: Sequence[str], text: str | None) -> str:

@@ -17,7 +17,7 @@ from testbed.progress import print_line
 PACKAGES: Final = {"curl": "curl", "javac": "default-jdk-headless"}
 
 
-def refusal(user: int, may_apt: bool, missing: list[str]) -> str | None:
+def refusal(user: int, *, may_apt: bool, missing: list[str]) -> str | None:
     """Returns why the programs cannot be installed, with the fix; None if they can."""
     if missing and not (may_apt and user == 0):
         names = " ".join(missing)
@@ -28,7 +28,7 @@ def refusal(user: int, may_apt: bool, missing: list[str]) -> str | None:
 def main() -> int:
     """Installs the programs, or prints why it cannot."""
     missing = missing_packages(packages=PACKAGES)
-    sentence = refusal(os.geteuid(), debian(), missing)
+    sentence = refusal(os.geteuid(), may_apt=debian(), missing=missing)
     try:
         if sentence:
             raise MachineUnfitError(sentence)

@@ -85,7 +85,7 @@ class Cluster:
     def power_off(self, root: ProcessRecord, node: str) -> None:
         """Ends all processes of the node immediately; keeps the folders of containerd and the kubelet."""
         network = Network(root)
-        network.set_up(node, False)
+        network.set_up(node, up=False)
         self.machine(node).kill()
         network.forget(node)
         self.cgroups.remove(node)

@@ -140,7 +140,7 @@ class Network:
                     ]
                 )
 
-    def set_up(self, node: str, up: bool) -> None:
+    def set_up(self, node: str, *, up: bool) -> None:
         """Restores or cuts the node's access link."""
         self._run(["ip", "-n", WAN, "link", "set", access(node), "up" if up else "down"])
 

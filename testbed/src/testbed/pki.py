@@ -31,11 +31,14 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 class Authority:
-    """Signs certificates into `folder`: NAME.crt and NAME.key, next to ca.crt and sa.pub."""
+    """Signs certificates into `folder`: NAME.crt and NAME.key, next to ca.crt and sa.pub.
+
+    now: the time of issue.
+    """
 
     def __init__(self, folder: Path, now: datetime.datetime) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self._now = folder, now
+        self.folder, self.now = folder, now
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._subject = _name("edge-testbed", None)
         certificate = (
@@ -52,8 +55,8 @@ class Authority:
             .issuer_name(self._subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - CLOCK_SLACK)
-            .not_valid_after(self._now + LIFETIME)
+            .not_valid_before(self.now - CLOCK_SLACK)
+            .not_valid_after(self.now + LIFETIME)
         )
 
     def issue(

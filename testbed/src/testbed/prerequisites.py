@@ -48,7 +48,7 @@ def missing_packages(
     return sorted({package for what, package in packages.items() if not is_present(what)})
 
 
-def refusal(platform: str, user: int, may_apt: bool, missing: list[str]) -> str | None:
+def refusal(platform: str, user: int, *, may_apt: bool, missing: list[str]) -> str | None:
     """Returns why this machine cannot host a testbed, with the fix; None if it can."""
     if platform != "linux":
         return f"the testbed needs Linux (this is {platform}): {INSTEAD}"
@@ -89,7 +89,7 @@ def debian() -> bool:
 def check(progress: Progress) -> None:
     """Installs what the machine lacks. Raises MachineUnfitError if it cannot host a testbed."""
     missing = missing_packages() if sys.platform == "linux" else []
-    sentence = refusal(sys.platform, os.geteuid(), debian(), missing)
+    sentence = refusal(sys.platform, os.geteuid(), may_apt=debian(), missing=missing)
     if sentence:
         raise MachineUnfitError(sentence)
     if missing:

@@ -54,7 +54,7 @@ COMPILER: Final = {"cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"}
 _INSTEAD: Final = f"put vale {VALE.version} on PATH"
 
 
-def refusal(user: int, may_apt: bool, has_go: bool, missing: Sequence[str]) -> str | None:
+def refusal(user: int, *, may_apt: bool, has_go: bool, missing: Sequence[str]) -> str | None:
     """Why Vale cannot be built on this machine, as a message with the fix; None if it can."""
     if not has_go:
         return f"vale {VALE.version}: needs `go` (1.24 or newer) to be built: put it on PATH, or {_INSTEAD}"
@@ -81,7 +81,7 @@ def vale() -> Path:
     if found:
         return found
     missing = missing_packages(packages=COMPILER)
-    message = refusal(os.geteuid(), debian(), shutil.which("go") is not None, missing)
+    message = refusal(os.geteuid(), may_apt=debian(), has_go=shutil.which("go") is not None, missing=missing)
     if message:
         raise BinaryUnavailableError(message)
     if missing:

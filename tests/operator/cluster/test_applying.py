@@ -47,7 +47,7 @@ def test_defaults_of_the_api_server_need_no_new_apply() -> None:
         {"spec": {"ports": [{"name": "http", "port": 8080}, {"name": "more", "port": 1}]}},
     ],
 )
-def test_what_somebody_changed_is_applied_again(live: Any) -> None:
+def test_what_another_client_changed_is_applied_again(live: Any) -> None:
     assert not covers(live, {"spec": {"ports": [{"name": "http", "port": 8080}]}})
 
 

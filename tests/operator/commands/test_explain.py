@@ -90,7 +90,7 @@ def test_what_lost_is_named_with_what_beat_it(world: World) -> None:
     assert [each.name for each in entry.weighed if each.reason is None] == [entry.routes[0].name]
 
 
-def test_an_slo_out_of_reach_is_told_the_nearest_that_is_feasible_and_the_condition_agrees(
+def test_for_an_infeasible_slo_the_nearest_feasible_one_is_printed_and_the_condition_agrees(
     world: World,
 ) -> None:
     world.change(slo={"latency": "3ms", "minAccuracy": 0.9})
@@ -129,7 +129,7 @@ def test_a_service_that_does_not_exist_is_answered_with_those_that_do(world: Wor
         explain_service(world.cluster, "other", "digits")
 
 
-def test_a_service_that_is_not_profiled_yet_is_answered_with_the_condition_that_says_so(world: World) -> None:
+def test_for_a_service_that_is_not_profiled_yet_the_condition_is_printed(world: World) -> None:
     with pytest.raises(ExplanationError, match="default/digits: not profiled yet: no condition"):
         explained(world)
     world.store.profiles.clear()

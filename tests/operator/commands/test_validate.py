@@ -55,7 +55,7 @@ def test_documents_are_counted_and_objects_of_other_groups_skipped(
     ("text", "said"),
     [("a: [1", "line 1, column 6"), ("", "no objects"), ("- 1", "mapping"), ("kind: Pony", '"Pony"')],
 )
-def test_what_is_no_manifest_is_told_with_the_file(
+def test_what_is_not_a_manifest_is_reported_with_the_file(
     text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "bad.yaml"

@@ -20,7 +20,7 @@ def _placement(generation: int = 1, **status: Any) -> dict[str, Any]:
     }
 
 
-def test_a_nodes_heartbeat_is_no_news_and_its_readiness_and_labels_are() -> None:
+def test_a_nodes_heartbeat_changes_no_fingerprint_and_its_readiness_and_labels_do() -> None:
     seen = Seen()
 
     def news(body: dict[str, Any]) -> bool:
@@ -32,7 +32,7 @@ def test_a_nodes_heartbeat_is_no_news_and_its_readiness_and_labels_are() -> None
     assert news(_node(ready="Unknown", tier="edge"))
 
 
-def test_a_measurement_is_no_news_and_a_switch_of_routes_is() -> None:
+def test_a_measurement_changes_no_fingerprint_and_a_switch_of_routes_does() -> None:
     seen = Seen()
 
     def news(body: dict[str, Any]) -> bool:
@@ -45,7 +45,7 @@ def test_a_measurement_is_no_news_and_a_switch_of_routes_is() -> None:
     assert news(_placement(2, loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
 
 
-def test_the_operators_own_status_of_a_service_is_no_news() -> None:
+def test_the_operators_own_status_of_a_service_changes_no_fingerprint() -> None:
     seen = Seen()
     body = {"metadata": {"name": "digits", "namespace": "default", "uid": "1", "generation": 3}}
     assert seen.changed("ADDED", "InferenceService", body, fingerprints.service(body))
@@ -55,7 +55,7 @@ def test_the_operators_own_status_of_a_service_is_no_news() -> None:
     assert seen.changed("MODIFIED", "InferenceService", body, fingerprints.service(body))
 
 
-def test_an_object_that_was_deleted_and_made_again_is_news_both_times() -> None:
+def test_an_object_that_was_deleted_and_created_again_is_reported_both_times() -> None:
     seen = Seen()
     body = {"metadata": {"name": "factory", "uid": "1", "generation": 1}}
     assert seen.changed(None, "DevicePool", body, fingerprints.generation(body))

@@ -95,14 +95,14 @@ async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
         queue.taken()
 
 
-async def test_a_deployment_that_somebody_changed_is_compared_anew(memo: kopf.Memo) -> None:
+async def test_a_deployment_that_another_client_changed_is_compared_again(memo: kopf.Memo) -> None:
     memory = memo.operator.services[DIGITS] = Memory(verified=("fingerprint", 1.0))
     await _event(deployment_event, type="MODIFIED", body=_body("digits-edge-a", generation=2), memo=memo)
     assert memo.operator.queue.taken() == {DIGITS}
     assert memory.verified is None
 
 
-async def test_a_measurement_that_ended_wakes_whoever_waits_for_one(memo: kopf.Memo) -> None:
+async def test_a_measurement_that_ended_wakes_the_services_that_wait_for_one(memo: kopf.Memo) -> None:
     memo.operator.services |= {DIGITS: Memory(waiting=True), OTHER: Memory()}
     status = {"conditions": [{"type": "Complete", "status": "True"}]}
     await _event(job_event, type="MODIFIED", body=_body("profile-camera", status=status), memo=memo)
@@ -129,7 +129,7 @@ async def test_the_operator_is_not_alive_when_its_work_has_ended(memo: kopf.Memo
         await asyncio.Event().wait()
 
     task = asyncio.create_task(forever())
-    memo.operator._tasks = [task]
+    memo.operator.tasks = [task]
     memo.operator.check()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -151,7 +151,7 @@ def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
     ("ip", "endpoint"),
     [("10.1.2.3", "http://0.0.0.0:8080/healthz"), ("fd00::7", "http://[::]:8080/healthz")],
 )
-def test_the_operators_health_is_told_to_the_family_at_which_the_kubelet_asks(
+def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
     ip: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def test_a_key_that_becomes_dirty_while_it_runs_runs_again_after_that() -> None:
     assert schedule.take(2.0) == ["a"]
 
 
-def test_failures_are_retried_after_delays_that_double_up_to_a_minute_and_start_anew_after_success() -> None:
+def test_failures_are_retried_after_delays_that_double_up_to_a_minute_and_start_again_after_success() -> None:
     schedule: Schedule[str] = Schedule()
     delays = [schedule.fail("a", 0.0) for _ in range(8)]
     assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]

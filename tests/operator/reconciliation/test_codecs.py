@@ -1,5 +1,7 @@
 """Plans use codecs once their accuracy is measured, and not before."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,12 +17,17 @@ MODEL = {
 }
 
 
-def measured(card: Any, **losses: float) -> CodecAccuracies:
+SIZES = {"fp32": 1.0, "fp16": 0.5, "int8": 0.25}  # of the fp32 bytes
+
+
+def measured(
+    card: Any, sizes: Mapping[str, float] = MappingProxyType(SIZES), **losses: float
+) -> CodecAccuracies:
     """Accuracies of every exit and cut in the metadata, on 500 samples, from the loss by codec."""
     entries = []
     for exit_ in card.exits:
         for cut in exit_.cuts:
-            for codec, ratio in (("fp32", 1.0), ("fp16", 0.5), ("int8", 0.25)):
+            for codec, ratio in sizes.items():
                 accuracy = exit_.accuracy - losses.get(codec, 0.0)
                 size = int(cut.bytes * ratio) + (5 if codec == "int8" else 0)
                 entries.append(
@@ -59,6 +66,21 @@ def test_a_codec_that_costs_nothing_is_used_and_its_slices_fit_together(world: A
         assert route["accuracy"] == next(
             e.accuracy for e in world.store.card.exits if e.name == route["exit"]
         )
+
+
+def test_a_codec_with_a_scale_per_channel_reaches_the_routes_of_a_placement(world: Any) -> None:
+    sizes = {**SIZES, "int8-per-channel": 0.26}
+    world.store.accuracies = measured(world.store.card, sizes, int8=0.02)
+    world.change(model=MODEL)
+    world.settle()
+    found = [route for route in routes(world).values() if route.get("codecs") == ["int8-per-channel"]]
+    assert found
+    for route in found:
+        head, tail = route["stages"]
+        (cut,) = route["cutTensors"]
+        assert head["slice"]["outputs"] == tail["slice"]["inputs"]
+        assert head["slice"]["outputs"][0]["name"] == f"{cut}:int8-per-channel"
+        assert route["name"].endswith(":int8-per-channel")
 
 
 def test_a_codec_that_a_cut_cannot_carry_is_not_planned_there_and_the_condition_says_why(world: Any) -> None:
@@ -119,7 +141,9 @@ def test_until_it_is_measured_hops_carry_fp32_and_the_condition_says_why(world: 
         ),
     ],
 )
-def test_bad_data_is_a_condition_and_what_serves_goes_on(world: Any, error: StoreError, message: str) -> None:
+def test_bad_data_is_a_condition_and_the_active_routes_keep_serving(
+    world: Any, error: StoreError, message: str
+) -> None:
     world.settle()
     before = world.placements()
     world.store.accuracies = error

@@ -90,7 +90,7 @@ def test_a_throughput_that_the_node_cannot_sustain_alone_moves_the_cut(world: An
     assert parse_quantity(found["final@pool1"]["minBandwidth"]) >= least
 
 
-def test_a_throughput_beyond_every_node_keeps_a_local_route_and_says_so(world: Any) -> None:
+def test_a_throughput_beyond_every_node_keeps_a_local_route_and_reports_it(world: Any) -> None:
     change(world, "slo: {latency: 400ms, throughput: 2000}")
     last = routes(world)[-1]
     assert last["cut"] == "local"

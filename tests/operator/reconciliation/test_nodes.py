@@ -14,7 +14,7 @@ def test_a_node_that_joins_the_pool_becomes_an_entry_without_measuring_its_class
     assert world.jobs() == []
 
 
-def test_a_node_that_leaves_the_pool_is_no_entry_any_more(world: World) -> None:
+def test_a_node_that_leaves_the_pool_is_not_an_entry_any_more(world: World) -> None:
     world.settle()
     world.remove_node("cam-2")
     world.reconcile()
@@ -27,7 +27,7 @@ def test_a_node_that_leaves_the_pool_is_no_entry_any_more(world: World) -> None:
     assert [entry["node"] for entry in world.service()["status"]["entries"]] == ["cam-1", "gate"]
 
 
-def test_a_node_that_is_not_ready_stays_an_entry_and_its_reason_says_so(world: World) -> None:
+def test_a_node_that_is_not_ready_stays_an_entry_node_with_a_reason(world: World) -> None:
     world.settle()
     world.node("cam-2", "camera", ready=False)
     world.now += 10

@@ -75,7 +75,7 @@ def test_a_job_that_ended_for_another_service_is_run_again_for_this_one(second: 
     assert second.condition("Planned")["status"] == "True"
 
 
-def test_a_job_that_leaves_out_what_it_was_made_for_is_not_run_for_ever(second: World) -> None:
+def test_a_job_that_leaves_out_what_it_was_made_for_is_not_run_forever(second: World) -> None:
     second.reconcile()
     for job in second.jobs():
         second.cluster.put(job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
@@ -86,7 +86,7 @@ def test_a_job_that_leaves_out_what_it_was_made_for_is_not_run_for_ever(second: 
     assert len(second.jobs()) == 3
 
 
-def test_what_serves_goes_on_while_exits_that_were_added_are_measured(world: World) -> None:
+def test_the_active_routes_keep_serving_while_added_exits_are_measured(world: World) -> None:
     world.settle()
     before = world.placements()
     world.store.card = with_another_exit(world.store.card)
@@ -101,7 +101,7 @@ def test_what_serves_goes_on_while_exits_that_were_added_are_measured(world: Wor
     assert {n: p["spec"] for n, p in world.placements().items()} == {n: p["spec"] for n, p in before.items()}
 
 
-def test_exits_of_one_name_at_different_outputs_are_told_apart(world: World) -> None:
+def test_exits_of_one_name_at_different_outputs_are_distinguished(world: World) -> None:
     """Another service uses a different name for `final`: an exit is identified by its output."""
     slow = ("final", "exit2_logits", 9.0)
     for name, profile in list(world.store.profiles.items()):
@@ -113,7 +113,7 @@ def test_exits_of_one_name_at_different_outputs_are_told_apart(world: World) -> 
     assert [(e["exit"], e["mean"]) for e in camera["exits"]] == [("exit1", "30ms"), ("final", "120ms")]
 
 
-def test_a_profile_whose_times_are_none_is_measured_anew(world: World) -> None:
+def test_a_profile_with_invalid_times_is_measured_again(world: World) -> None:
     camera = world.store.profiles["camera"]
     broken = camera.segments[0].model_copy(update={"mean_seconds": float("nan")})
     world.store.profiles["camera"] = camera.model_copy(update={"segments": (broken, *camera.segments[1:])})

@@ -27,7 +27,9 @@ def test_a_class_without_a_profile_is_measured_by_one_job_on_one_of_its_nodes(un
     assert unmeasured.placements() == {}
 
 
-def test_what_was_measured_is_kept_in_the_model_profile_and_the_service_goes_on(unmeasured: World) -> None:
+def test_measurements_are_kept_in_the_model_profile_and_the_service_continues_from_them(
+    unmeasured: World,
+) -> None:
     unmeasured.reconcile()
     unmeasured.store.profiles.update(unmeasured.measured)
     unmeasured.settle()

@@ -47,7 +47,7 @@ def test_each_kind_of_planning_error_has_its_reason_and_its_remedy(
     assert ("ModelProfile" in message) is (error is BadProfileError)
 
 
-def test_a_triton_server_named_like_an_entry_node_is_told_at_service_and_pool(world: World) -> None:
+def test_a_triton_server_named_like_an_entry_node_is_reported_at_service_and_pool(world: World) -> None:
     pool = world.pool()
     pool["spec"]["tritonServers"][0]["name"] = "cam-1"
     world.cluster.put(pool)
@@ -75,7 +75,7 @@ def test_a_bad_profile_alone_is_a_bad_profile(world: World, monkeypatch: pytest.
     assert world.placements() == {}
 
 
-def test_exits_out_of_order_are_told_before_anything_is_measured(world: World) -> None:
+def test_exits_out_of_order_are_reported_before_anything_is_measured(world: World) -> None:
     first, final = world.store.card.exits
     deep = final.model_copy(update={"name": "deep", "output": "deep_logits"})
     world.store.card = world.store.card.model_copy(update={"exits": (deep, first, final)})
@@ -87,7 +87,7 @@ def test_exits_out_of_order_are_told_before_anything_is_measured(world: World) -
     assert world.jobs() == []
 
 
-def test_a_pool_that_cannot_be_read_is_told_at_service_and_pool(world: World) -> None:
+def test_a_pool_that_cannot_be_read_is_reported_at_service_and_pool(world: World) -> None:
     world.settle()
     before = world.placements()
     pool = world.pool()
@@ -101,7 +101,7 @@ def test_a_pool_that_cannot_be_read_is_told_at_service_and_pool(world: World) ->
     assert world.placements().keys() == before.keys()
 
 
-def test_a_service_that_cannot_be_read_says_so_in_its_status_once(world: World) -> None:
+def test_a_service_that_cannot_be_read_is_reported_in_its_status_once(world: World) -> None:
     world.settle()
     before = {name: body["spec"] for name, body in world.placements().items()}
     world.change(slo={"latency": "9999999h"})
@@ -131,7 +131,7 @@ def test_a_node_whose_name_is_as_long_as_kubernetes_allows_is_served(world: Worl
     assert max(map(len, world.deployments())) <= 242
 
 
-def test_a_round_trip_that_somebody_wrote_over_is_planned_anew(world: World) -> None:
+def test_an_overwritten_round_trip_is_planned_again(world: World) -> None:
     world.settle()
     for body in world.placements().values():
         body["metadata"]["annotations"]["edge-intelligence.io/planned-round-trip"] = "quick"

@@ -49,7 +49,7 @@ def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: Wor
     assert "triton.test:8000" in message
 
 
-def test_somebody_elses_finalizer_stays(world: World) -> None:
+def test_another_owners_finalizer_stays(world: World) -> None:
     world.settle()
     body = world.service()
     mine = body["metadata"]["finalizers"]

@@ -68,7 +68,7 @@ def test_a_margin_stays_until_residuals_clearly_differ_from_it(world: Any) -> No
     assert margins(world) == {}
 
 
-def test_residuals_of_one_class_are_no_margin_of_another(world: Any) -> None:
+def test_residuals_of_one_class_are_not_used_for_another(world: Any) -> None:
     settled(world)
     for node, body in world.placements().items():
         if node.startswith("cam"):

@@ -43,7 +43,7 @@ def used(body: Any) -> set[str]:
     return {s["model"] for s in stages if s["place"] == "gate"}
 
 
-def test_relays_are_published_and_answer_before_a_table_uses_them(tiers: Any) -> None:
+def test_forwarding_stages_are_published_and_ready_before_a_table_uses_them(tiers: Any) -> None:
     tiers.reconcile()
     found = tiers.placements()
     assert used(found["cam-1"]) == set()
@@ -61,7 +61,7 @@ def test_relays_are_published_and_answer_before_a_table_uses_them(tiers: Any) ->
     assert applied.index("apply Placement digits-gate") < applied.index("apply Placement digits-cam-1")
 
 
-def test_a_relay_is_what_the_routes_stages_say(tiers: Any) -> None:
+def test_a_forwarding_stage_matches_the_stages_of_the_route(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     found = tiers.placements()
@@ -75,14 +75,14 @@ def test_a_relay_is_what_the_routes_stages_say(tiers: Any) -> None:
     assert len(route["codecs"]) == len([s for s in route["stages"] if "address" in s])
 
 
-def test_a_helper_has_a_runtime_and_is_none_of_the_services_entries(tiers: Any) -> None:
+def test_an_intermediate_node_has_a_runtime_and_is_not_an_entry_node_of_the_service(tiers: Any) -> None:
     tiers.settle()
     assert tiers.deployments() == ["digits-cam-1", "digits-cam-2", "digits-gate"]
     assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2"]
     assert tiers.placements()["gate"]["spec"]["routes"][-1]["cut"] == "local"
 
 
-def test_a_silent_helper_does_not_make_the_service_unready(tiers: Any) -> None:
+def test_a_silent_intermediate_node_does_not_make_the_service_unready(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     gate = tiers.placements()["gate"]
@@ -91,7 +91,7 @@ def test_a_silent_helper_does_not_make_the_service_unready(tiers: Any) -> None:
     assert tiers.condition("Ready")["status"] == "True"
 
 
-def test_relays_outlive_the_tables_that_used_them(tiers: Any) -> None:
+def test_forwarding_stages_outlive_the_tables_that_used_them(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     before = relays(tiers.placements()["gate"])
@@ -106,7 +106,7 @@ def test_relays_outlive_the_tables_that_used_them(tiers: Any) -> None:
     assert tiers.deployments() == ["digits-cam-1", "digits-cam-2"]
 
 
-def test_a_helper_that_is_gone_is_planned_without(tiers: Any) -> None:
+def test_the_plan_leaves_out_an_intermediate_node_that_was_deleted(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     tiers.node("gate", "gateway", ready=False)
@@ -117,7 +117,7 @@ def test_a_helper_that_is_gone_is_planned_without(tiers: Any) -> None:
     assert "gate" not in tiers.placements()
 
 
-def test_a_new_generation_of_the_helpers_table_does_not_take_its_relays_out_of_use(tiers: Any) -> None:
+def test_a_new_table_of_an_intermediate_node_keeps_its_forwarding_stages(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     asked = used(tiers.placements()["cam-1"])
@@ -128,7 +128,7 @@ def test_a_new_generation_of_the_helpers_table_does_not_take_its_relays_out_of_u
     assert used(tiers.placements()["cam-1"]) == asked
 
 
-def test_a_helpers_class_is_measured_and_not_waited_for(tiers: Any) -> None:
+def test_the_class_of_an_intermediate_node_is_measured_without_waiting_for_it(tiers: Any) -> None:
     profile = tiers.store.profiles.pop("gateway")
     tiers.settle()
     assert sorted(tiers.placements()) == ["cam-1", "cam-2"]
@@ -139,7 +139,7 @@ def test_a_helpers_class_is_measured_and_not_waited_for(tiers: Any) -> None:
     assert "gate" in tiers.placements()
 
 
-def test_edge_nodes_alone_have_no_helpers(world: Any) -> None:
+def test_a_pool_without_intermediate_nodes_has_no_forwarding_stages(world: Any) -> None:
     world.settle()
     assert [name for body in world.placements().values() for name in relays(body)] == []
     assert {p for b in world.placements().values() for r in b["spec"]["routes"] for p in places(r)} == {
@@ -147,7 +147,7 @@ def test_edge_nodes_alone_have_no_helpers(world: Any) -> None:
     }  # fmt: skip
 
 
-def test_tails_behind_a_relay_stay_loaded_and_go_when_the_service_does(tiers: Any) -> None:
+def test_tails_behind_an_intermediate_node_are_unloaded_with_the_service(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     tails = {

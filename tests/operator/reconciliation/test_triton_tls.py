@@ -106,7 +106,7 @@ def test_a_service_that_goes_unloads_its_tails_as_the_pool_says_now(world: World
     assert world.triton.asked == {GUARDED}
 
 
-def test_a_server_that_is_not_trusted_is_told_apart_from_one_that_is_away(world: World) -> None:
+def test_a_server_that_is_not_trusted_is_distinguished_from_one_that_is_away(world: World) -> None:
     _has_certificates(world)
     _asks_for_tls(world)
     world.triton.url = GUARDED

@@ -111,7 +111,7 @@ def test_a_measurement_asks_a_store_with_tls_by_the_operators_own_certificates()
     assert "--tls-dir" not in pod("http://store:8080")["containers"][0]["args"]
 
 
-def test_with_a_collector_runtimes_are_told_by_opentelemetrys_own_variables() -> None:
+def test_with_a_collector_runtimes_get_opentelemetrys_own_variables() -> None:
     traced = replace(SETTINGS, tracing_endpoint="http://collector:4318", tracing_ratio=0.01)
     deployment = entry_objects(SERVICE, "edge-a", "host-a", traced)[1]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]

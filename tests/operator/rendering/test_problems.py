@@ -66,7 +66,7 @@ def test_a_model_profile_keeps_the_sizes_that_were_assumed() -> None:
         (0.040, 0.001, 0.001),
     ],
 )
-def test_a_table_is_made_anew_for_a_clearly_different_round_trip_only(
+def test_a_table_is_rebuilt_for_a_clearly_different_round_trip_only(
     planned: float | None, measured: float | None, expected: float
 ) -> None:
     assert manifests.planned_rtt(planned, measured) == expected

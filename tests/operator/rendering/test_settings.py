@@ -55,7 +55,7 @@ def test_it_listens_to_the_family_at_which_the_kubelet_asks() -> None:
     assert listens == {"": "0.0.0.0", "10.1.2.3": "0.0.0.0", "fd00::7": "::"}
 
 
-def test_the_command_ends_with_a_sentence(
+def test_the_command_ends_with_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in GOOD:

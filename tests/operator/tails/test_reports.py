@@ -15,7 +15,7 @@ import edge_operator.tails
 LOAD = "import model; m = model.TritonPythonModel(); m.initialize({})"
 
 
-def test_a_tail_reports_to_nobody(tmp_path: Path) -> None:
+def test_a_tail_sends_no_telemetry(tmp_path: Path) -> None:
     """By default onnxruntime reports the loaded models to its vendor, through a file in the home folder."""
     folder, home = tmp_path / "model", tmp_path / "home"
     folder.mkdir()

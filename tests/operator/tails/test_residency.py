@@ -32,7 +32,7 @@ def test_a_tail_waits_out_the_grace_time_before_it_goes() -> None:
     assert (due, waiting) == ([TailKey(HERE, OLD)], {})
 
 
-def test_a_tail_that_is_used_again_meanwhile_stays_and_its_time_starts_anew() -> None:
+def test_a_tail_that_is_used_again_stays_and_its_time_restarts() -> None:
     ready = {HERE: frozenset({OLD})}
     _, waiting = superseded(KEY, ready, frozenset(), {}, 0.0)
     due, waiting = superseded(KEY, ready, frozenset({TailKey(HERE, OLD)}), waiting, 20.0)

@@ -131,7 +131,7 @@ def test_the_full_map_holds_the_choice_of_every_bandwidth(problem: EntryProblem,
 
 
 @given(problems(), st.integers(1, 5), st.floats(1, 2), bandwidths)
-def test_a_route_keeps_the_slo_wherever_the_table_says_so(
+def test_a_route_meets_the_slo_wherever_the_table_claims_it(
     problem: EntryProblem, routes: int, safety: float, bandwidth: int
 ) -> None:
     problem = replace(problem, tables=Tables(routes=routes, safety=safety))

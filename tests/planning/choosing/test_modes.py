@@ -110,7 +110,7 @@ def test_without_a_triton_server_everything_is_local() -> None:
     assert refused.reasons[0].startswith("mode CloudOnly requires a Triton server and edge-b has none")
 
 
-def test_below_the_reach_of_the_slo_the_fastest_answers_and_the_plan_says_so() -> None:
+def test_below_the_slos_bandwidth_the_fastest_route_is_used_and_the_plan_reports_it() -> None:
     tight = planned(replace(PROBLEM, slo=Slo(0.04)))
     # full@image: 800 kbit / 20 ms = 40 Mbit/s; early@image: 6 ms, 800 kbit / 34 ms = 23.5 Mbit/s, and faster
     # than early@local (50 ms) from 800 kbit / 44 ms = 18.2 Mbit/s.
@@ -124,7 +124,7 @@ def test_below_the_reach_of_the_slo_the_fastest_answers_and_the_plan_says_so() -
     assert tight.reasons == ("40ms is met from 24 Mbit/s; below, early@local takes 50ms",)
 
 
-def test_when_nothing_keeps_the_slo_the_fastest_answers_and_the_plan_says_so() -> None:
+def test_if_no_route_meets_the_slo_the_fastest_is_used_and_the_plan_reports_it() -> None:
     hopeless = planned(replace(PROBLEM, slo=Slo(0.005)))
     assert not hopeless.met
     assert hopeless.met_from is None
@@ -133,7 +133,7 @@ def test_when_nothing_keeps_the_slo_the_fastest_answers_and_the_plan_says_so() -
     assert all(part in hopeless.reasons[0] for part in ("5ms", "edge-b", "1 Gbit/s", "early@image at 6.8ms"))
 
 
-def test_a_lowest_accuracy_turns_late_answers_into_no_plan() -> None:
+def test_a_lowest_accuracy_turns_late_responses_into_no_plan() -> None:
     refused = plan_entry(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.95))
     assert isinstance(refused, Infeasible)
     named = ("accuracy >= 0.95", "20ms", "edge-b", "1 Gbit/s", "full@image at 20.8ms")
@@ -152,7 +152,7 @@ def test_a_lowest_accuracy_keeps_the_less_accurate_exit_from_answering_even_loca
     assert names(replace(PROBLEM, min_accuracy=0.95))[-1] == ("full@local", 0)
 
 
-def test_what_limits_the_plan_at_the_bandwidth_of_the_moment_is_said_with_what_would_do() -> None:
+def test_the_limit_of_the_plan_at_the_current_bandwidth_is_reported_with_the_fix() -> None:
     short = planned(replace(PROBLEM, slo=Slo(0.02), min_accuracy=0.5, bandwidth=3e6)).reasons[-1]
     named = ("accuracy >= 0.50", "20ms", "edge-b with 3 Mbit/s", "early@local at 50ms", "58 Mbit/s is enough")
     assert all(part in short for part in named)

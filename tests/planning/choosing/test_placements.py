@@ -180,7 +180,7 @@ def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> Non
     assert answer.remedies == ()
 
 
-def test_the_infeasible_is_told_which_bandwidth_accuracy_or_capacity_would_do() -> None:
+def test_for_an_infeasible_problem_the_sufficient_bandwidth_accuracy_or_capacity_is_returned() -> None:
     answer = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95), "digits", "edge-b", 3e6)
     assert answer.nearest_slo == pytest.approx(0.056 + 80_000 / 3e6)
     assert "27 Mbit/s is enough" in answer.remedies[0]
@@ -282,7 +282,7 @@ def test_on_the_way_to_an_intermediate_node_every_cut_is_tried_with_its_own_loss
     assert accuracy["full@pool>edge-c:int8"] == pytest.approx(0.98)
 
 
-def test_a_loss_by_cut_that_is_no_share_is_refused() -> None:
+def test_a_loss_by_cut_that_is_not_a_share_is_refused() -> None:
     with pytest.raises(BadValueError, match=r"codec int8: loss 1\.5 at exit full cut at pool"):
         measured("int8", 0.25, pool=1.5)
 

@@ -132,7 +132,7 @@ def test_edgents_variables_are_kept_where_they_predict_better() -> None:
     assert found.regression.coefficients["filter_work"] == pytest.approx(2.67e-5)
 
 
-def test_too_few_samples_are_no_fit_and_say_so() -> None:
+def test_too_few_samples_raise_an_error() -> None:
     found = fit(pools(2e-7, 1e-3, 0.1)[:5], ["input", "output"])
     assert found.regression is None
     assert found.reason is not None
@@ -179,7 +179,7 @@ def test_nothing_to_go_by_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_time_that_is_none_is_named(seconds: float) -> None:
+def test_a_time_that_is_invalid_is_named(seconds: float) -> None:
     with pytest.raises(BadValueError, match=f"sample of relu: time {seconds} s"):
         Sample("relu", {}, seconds)
 

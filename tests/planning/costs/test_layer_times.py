@@ -106,13 +106,13 @@ def test_a_measured_slice_between_unknown_tensors_is_named() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), -1.0])
-def test_a_variable_that_is_no_size_is_named(value: float) -> None:
+def test_a_variable_that_is_not_a_size_is_named(value: float) -> None:
     with pytest.raises(BadValueError, match=f"variable input {value}"):
         Regression({"input": 1e-6}, 0.0, 0.1).seconds({"input": value})
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_that_is_no_rate_is_named(rate: float) -> None:
+def test_a_rate_that_is_not_a_rate_is_named(rate: float) -> None:
     with pytest.raises(BadValueError, match=f"device class tpu: flops_per_second {rate}"):
         DeviceClass("tpu", {}, rate, "none")
 
@@ -125,6 +125,6 @@ def test_loading_counts_for_a_head_as_soon_as_anything_of_it_runs() -> None:
     assert more[1] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_class_whose_loading_is_not_known_says_so() -> None:
+def test_a_class_of_unknown_loading_time_raises_an_error() -> None:
     with pytest.raises(BadValueError, match="device class desktop: loading"):
         class_profile(MODEL, replace(DESKTOP, loading=None), loading=True)

@@ -57,7 +57,7 @@ def test_new_ratios_are_covered_19_times_in_20_when_nothing_drifts() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_residual_that_is_no_ratio_is_named(ratio: float) -> None:
+def test_a_residual_that_is_not_a_ratio_is_named(ratio: float) -> None:
     with pytest.raises(BadValueError, match=f"margin: residual {ratio}"):
         planned_margin([*[1.0] * 19, ratio], 95, 1.0)
 

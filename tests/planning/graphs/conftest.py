@@ -15,6 +15,7 @@ def write() -> Write:
         nodes: Sequence[tuple[str, str, str] | tuple[str, str, str, dict[str, object]]],
         inputs: dict[str, Sequence[int | str | None]],
         outputs: dict[str, Sequence[int | str | None] | None],
+        *,
         weights: dict[str, np.ndarray] | None = None,
         exits: str | None = None,
         version: int = 18,

@@ -16,7 +16,7 @@ Write = Callable[..., ModelProto]
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x00" * 64, b"\x89PNG\r\n\x1a\n", b"{}"])
-def test_bytes_that_are_no_onnx_file(data: bytes) -> None:
+def test_bytes_that_are_not_an_onnx_file(data: bytes) -> None:
     with pytest.raises(BadValueError, match=r"model photo: .*not an ONNX file"):
         read_model(data, name="photo")
 
@@ -63,7 +63,7 @@ def test_an_output_from_nowhere_is_named(write: Write) -> None:
 
 
 def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
-    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, {"w": np.zeros(1, np.float32)})
+    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, weights={"w": np.zeros(1, np.float32)})
     with pytest.raises(BadValueError, match=r"graph m: .*\boutput w\b"):
         read_model(model, name="m", exits=[{"name": "w", "output": "w", "accuracy": 1}])
     with pytest.raises(BadValueError, match="model m: none of its outputs is computed from an input"):
@@ -71,7 +71,7 @@ def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
 
 
 @pytest.mark.parametrize("bound", [0, -3])
-def test_a_bound_that_is_no_size_is_named(write: Write, bound: int) -> None:
+def test_a_bound_that_is_not_a_size_is_named(write: Write, bound: int) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, "k")}, {"y": None})
     with pytest.raises(BadValueError, match=f"model m: .*k = {bound}"):
         read_model(model, name="m", bounds={"k": bound})

@@ -35,8 +35,8 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph("random", inputs, (layers[-1].outputs[0],), tuple(layers), tensors)
 
 
-def paths(graph: Graph) -> nx.DiGraph:
-    found = nx.DiGraph()
+def paths(graph: Graph) -> "nx.DiGraph[object]":
+    found: nx.DiGraph[object] = nx.DiGraph()
     found.add_nodes_from(graph.tensors)
     for layer in graph.layers:
         found.add_edges_from((name, layer) for name in layer.inputs)

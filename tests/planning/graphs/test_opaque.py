@@ -28,7 +28,7 @@ def test_an_unknown_operator_with_a_known_shape_is_one_opaque_layer(write: Write
         [("Relu", "x", "a"), ("mine.Magic", "a w", "b"), ("Exp", "b", "y")],
         {"x": ("n", 4)},
         {"y": ("n", 8)},
-        {"w": np.zeros((4, 8), np.float32)},
+        weights={"w": np.zeros((4, 8), np.float32)},
         shapes={"b": ("n", 8)},
     )
     graph = read_graph(model, name="m")
@@ -97,7 +97,7 @@ def test_a_dimension_without_a_bound_is_named_and_counted_as_one(write: Write) -
         [("Relu", "x", "a"), ("Exp", "a", "b"), ("ReduceSum", "b axes", "c"), ("Log", "c", "y")],
         {"x": ("n", "sequence", 4)},
         {"y": ("n", 4)},
-        {"axes": np.array([1])},
+        weights={"axes": np.array([1])},
         shapes={"c": ("n", 1, 4)},
     )
     model.graph.node[2].attribute.append(helper.make_attribute("keepdims", 1))
@@ -190,7 +190,7 @@ def test_a_loop_is_opaque(write: Write) -> None:
     body = helper.make_graph(steps, "body", [count, go, state[0]], [on, state[1]])
     nodes = [("Relu", "x", "a"), ("Loop", "trips yes a", "b", {"body": body}), ("Exp", "b", "y")]
     weights = {"trips": np.array(7), "yes": np.array(True)}
-    model = write(nodes, {"x": (2, 4)}, {"y": (2, 4)}, weights, shapes={"b": (2, 4)})
+    model = write(nodes, {"x": (2, 4)}, {"y": (2, 4)}, weights=weights, shapes={"b": (2, 4)})
     graph = read_graph(model, name="m")
     assert kinds(graph) == {"a": "relu", "b": "opaque", "y": "exp"}
     (warning,) = graph.warnings
@@ -229,7 +229,7 @@ def test_whatever_is_opaque_the_graph_stays_acyclic_and_says_why(write: Write, d
 
 def paths_of(nodes: Sequence[tuple[str, str, str]], output: str) -> set[int]:
     """Indices of the nodes on the path to the output."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_node(output)
     for _, reads, made in nodes:
         graph.add_edges_from((name, made) for name in reads.split())

@@ -44,7 +44,7 @@ def test_what_grows_with_the_batch_can_be_cut_and_what_does_not_cannot(
         ],
         {"x": (batch, 4)},
         {"y": (batch, 4)},
-        {"zero": np.array([0]), "two": np.array([2])},
+        weights={"zero": np.array([0]), "two": np.array([2])},
     )
     read = read_model(model, name="m")
     assert [(cut.name, cut.size) for cut in read.exits[0].cuts] == [("x", 16), ("a", 16)]
@@ -67,9 +67,11 @@ def test_a_size_of_0_is_none_that_can_be_sent(write: Write) -> None:
         read_model(write([("Relu", "x", "y")], {"x": (0, 4)}, {"y": None}), name="m")
 
 
-def test_outputs_that_nothing_computes_are_no_exits(write: Write) -> None:
+def test_outputs_that_nothing_computes_are_not_exits(write: Write) -> None:
     weights = {"w": np.zeros(2, np.float32)}
-    model = write([("Relu", "x", "y")], {"x": ("n", 4)}, {"w": (2,), "y": None, "x": ("n", 4)}, weights)
+    model = write(
+        [("Relu", "x", "y")], {"x": ("n", 4)}, {"w": (2,), "y": None, "x": ("n", 4)}, weights=weights
+    )
     read = read_model(model, name="m")
     assert [exit_.output for exit_ in read.exits] == ["y"]
     assert read.graph is not None
@@ -111,7 +113,7 @@ def test_the_batch_can_be_bound_as_well(write: Write) -> None:
 
 def test_weights_may_be_initializers_constants_or_computed(write: Write) -> None:
     weights = {
-        "initializer": write([("MatMul", "x w", "y")], {"x": (1, 4)}, {"y": None}, {"w": WEIGHT}),
+        "initializer": write([("MatMul", "x w", "y")], {"x": (1, 4)}, {"y": None}, weights={"w": WEIGHT}),
         "constant": write(
             [("Constant", "", "w", {"value": numpy_helper.from_array(WEIGHT)}), ("MatMul", "x w", "y")],
             {"x": (1, 4)},
@@ -121,14 +123,14 @@ def test_weights_may_be_initializers_constants_or_computed(write: Write) -> None
             [("ConstantOfShape", "s", "v"), ("Transpose", "v", "w"), ("MatMul", "x w", "y")],
             {"x": (1, 4)},
             {"y": None},
-            {"s": np.array([8, 4])},
+            weights={"s": np.array([8, 4])},
         ),
         # Stored in 8 bits and widened when read: a quarter.
         "quantized": write(
             [("DequantizeLinear", "q scale", "w"), ("MatMul", "x w", "y")],
             {"x": (1, 4)},
             {"y": None},
-            {"q": np.zeros((4, 8), np.int8), "scale": np.float32(0.1).reshape(())},
+            weights={"q": np.zeros((4, 8), np.int8), "scale": np.float32(0.1).reshape(())},
         ),
     }
     for form, model in weights.items():
@@ -161,12 +163,12 @@ def test_large_weights_need_not_be_there() -> None:
 
 
 def test_old_files_list_their_weights_as_inputs_too(write: Write) -> None:
-    model = write([("MatMul", "x w", "y")], {"x": (1, 4), "w": (4, 8)}, {"y": (1, 8)}, {"w": WEIGHT})
+    model = write([("MatMul", "x w", "y")], {"x": (1, 4), "w": (4, 8)}, {"y": (1, 8)}, weights={"w": WEIGHT})
     model.ir_version = 3
     assert read_graph(model, name="m").inputs == ("x",)
 
 
-def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> None:
+def test_shapes_that_are_computed_from_shapes_are_not_layers(write: Write) -> None:
     # As exporters write x.view(x.shape[0], -1) and an average over a computed number of elements.
     model = write(
         [
@@ -184,7 +186,7 @@ def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> Non
         ],
         {"x": ("n", 4, 6)},
         {"y": None},
-        {
+        weights={
             "zero": np.array(0),
             "first": np.array([0]),
             "rest": np.array([-1]),
@@ -199,7 +201,7 @@ def test_shapes_that_are_computed_from_shapes_are_no_layers(write: Write) -> Non
     assert graph.tensors["y"].shape == (1, 12)
 
 
-def test_what_leads_to_no_output_is_no_layer(write: Write) -> None:
+def test_what_leads_to_no_output_is_not_a_layer(write: Write) -> None:
     model = write([("Relu", "x", "y"), ("Exp", "x", "unused")], {"x": (1, 4)}, {"y": None})
     graph = read_graph(model, name="m")
     assert [layer.name for layer in graph.layers] == ["y"]
@@ -229,7 +231,7 @@ def test_functions_of_the_file_are_put_in_their_places(write: Write) -> None:
 
 
 def test_an_output_that_is_constant_is_a_layer_without_inputs(write: Write) -> None:
-    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"y": None, "w": (4, 8)}, {"w": WEIGHT})
+    model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"y": None, "w": (4, 8)}, weights={"w": WEIGHT})
     graph = read_graph(model, name="m")
     assert [(layer.kind, layer.inputs, layer.activations) for layer in graph.layers[1:]] == [
         ("constant", (), 128)
@@ -261,7 +263,7 @@ def test_a_cut_at_several_inputs_has_the_bytes_of_all() -> None:
 def two_exits(write: Write, exits: str | None = None) -> ModelProto:
     nodes = [("MatMul", "x w", "h"), ("Relu", "h", "early"), ("MatMul", "early v", "late")]
     weights = {"w": WEIGHT, "v": WEIGHT.T.copy()}
-    return write(nodes, {"x": ("n", 4)}, {"early": ("n", 8), "late": ("n", 4)}, weights, exits)
+    return write(nodes, {"x": ("n", 4)}, {"early": ("n", 8), "late": ("n", 4)}, weights=weights, exits=exits)
 
 
 STATED = (
@@ -284,7 +286,7 @@ def test_exits_that_are_given_come_before_those_that_are_stated(write: Write) ->
     assert [(e.name, e.accuracy) for e in model.exits] == [("only", 0.95)]
 
 
-def test_without_exits_every_output_is_one_and_a_warning_says_so(write: Write) -> None:
+def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write) -> None:
     model = read_model(two_exits(write), name="m")
     assert [(e.name, e.accuracy) for e in model.exits] == [("early", 1.0), ("late", 1.0)]
     assert model.graph is not None

@@ -99,7 +99,7 @@ def test_a_tensor_with_two_readers_crosses_once() -> None:
     assert found.transfer == pytest.approx(1.5)  # 10 bytes once, and 0.5 s for the hop
 
 
-def test_fixed_layers_stay_and_contradictions_are_told() -> None:
+def test_fixed_layers_stay_and_contradictions_are_reported() -> None:
     graph = _graph([("x",), ("t0",)], [1, 1, 1])
     structure, seconds = structure_of(graph), np.array([[1.0, 1], [5.0, 5]])
     found = partition(PartitionProblem(structure, seconds, np.zeros(1), np.zeros(1), fixed={1: 1}))

@@ -123,13 +123,13 @@ def test_the_mean_lies_above_the_median_of_a_skewed_distribution(known: State) -
 
 
 @pytest.mark.parametrize("bandwidth", [-1.0, math.nan])
-def test_a_bandwidth_that_is_none_is_refused_by_name(known: State, bandwidth: float) -> None:
+def test_a_bandwidth_that_is_invalid_is_refused_by_name(known: State, bandwidth: float) -> None:
     with pytest.raises(BadValueError, match=f"bandwidth {bandwidth} bit/s"):
         known.forecast(200).probability_above(bandwidth)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, math.nan])
-def test_a_level_that_is_none_is_refused_by_name(known: State, level: float) -> None:
+def test_a_level_that_is_invalid_is_refused_by_name(known: State, level: float) -> None:
     with pytest.raises(BadValueError, match=f"quantile level {level}"):
         known.forecast(200).quantile(level)
 
@@ -139,6 +139,6 @@ def test_a_time_before_the_last_observation_is_refused(known: State) -> None:
         known.forecast(10.0)
 
 
-def test_time_that_passes_is_no_observation(known: State) -> None:
+def test_time_that_passes_is_not_an_observation(known: State) -> None:
     assert observed(known, Nothing(), 300.0) is known
     assert isinstance(known.forecast(300.0), Forecast)

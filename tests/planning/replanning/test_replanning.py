@@ -283,7 +283,7 @@ observations = st.one_of(
 
 @settings(max_examples=40)
 @given(steps=st.lists(st.tuples(st.floats(0, 100), observations), max_size=25))
-def test_whatever_is_observed_a_state_survives_a_restart_and_goes_on_as_if_there_was_none(
+def test_a_saved_state_continues_as_without_a_restart(
     steps: list[tuple[float, Observation]],
 ) -> None:
     state, now = State(), 0.0
@@ -312,7 +312,7 @@ def test_whatever_is_observed_a_state_survives_a_restart_and_goes_on_as_if_there
         ({"seen": "now"}, "seen of a state is 'now'"),
     ],
 )
-def test_a_document_that_is_no_state_is_refused(change: dict[str, object], message: str) -> None:
+def test_a_document_that_is_not_a_state_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadValueError, match=message):
         from_document(as_document(State()) | change)
 
@@ -343,6 +343,6 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, float]) -> No
 
 
 @pytest.mark.parametrize("bandwidth", [-1.0, math.inf, math.nan])
-def test_a_sample_that_is_no_bandwidth_is_refused_by_name(bandwidth: float) -> None:
+def test_a_sample_that_is_not_a_bandwidth_is_refused_by_name(bandwidth: float) -> None:
     with pytest.raises(BadValueError, match=f"bandwidth {bandwidth} bit/s"):
         Sample(bandwidth)

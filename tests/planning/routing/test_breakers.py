@@ -44,13 +44,13 @@ def test_requests_that_set_out_before_it_opened_do_not_lengthen_the_pause() -> N
 
 
 def test_a_hop_that_answers_a_health_check_after_silence_may_be_tried_at_once() -> None:
-    breaker = checked(_opened(10.0), False, 10.1)
+    breaker = checked(_opened(10.0), healthy=False, now=10.1)
     assert not may_try(breaker, 10.2)
-    assert may_try(checked(breaker, True, 10.6), 10.6)
+    assert may_try(checked(breaker, healthy=True, now=10.6), 10.6)
 
 
 def test_a_hop_that_is_healthy_all_along_but_late_has_to_wait_its_time() -> None:
-    assert not may_try(checked(_opened(10.0), True, 10.1), 10.2)
+    assert not may_try(checked(_opened(10.0), healthy=True, now=10.1), 10.2)
 
 
 def test_a_link_that_has_become_faster_since_ends_the_pause_and_a_steady_one_does_not() -> None:
@@ -75,7 +75,7 @@ def test_whatever_happens_it_lets_one_request_try_within_eight_seconds(
     for pause, event in events:
         now += pause
         if event in ("healthy", "silent"):
-            breaker = checked(breaker, event == "healthy", now)
+            breaker = checked(breaker, healthy=event == "healthy", now=now)
         elif may_try(breaker, now):
             breaker = tried(breaker)
             assert not may_try(breaker, now)

@@ -27,12 +27,12 @@ def _times(
     return Times(slo, deadline, elapsed, predicted)
 
 
-def test_the_hop_may_take_all_but_a_reserve_and_its_stand_in_begins_at_the_last_moment() -> None:
+def test_the_hop_may_take_all_but_a_reserve_and_its_fallback_begins_at_the_last_moment() -> None:
     found = _allowance(DeadlineAction.LOCAL_EXIT, _times(), LatencyStats(0.020))
     assert found == _about(0.128, 0.128 - 1.3 * 0.020, True)
 
 
-def test_a_stand_in_that_takes_nearly_all_that_is_left_begins_at_once() -> None:
+def test_a_fallback_that_takes_nearly_all_that_is_left_begins_at_once() -> None:
     found = _allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.030), LatencyStats(0.100))
     assert found == _about(0.108, 0.0, True)
 
@@ -46,7 +46,7 @@ def test_a_fallback_that_starts_at_once_needs_no_more_than_15_ms_of_reserve(
     assert found == _about(*expected, True)
 
 
-def test_where_no_stand_in_can_be_in_time_the_hop_gets_what_its_route_is_planned_to_take() -> None:
+def test_where_no_fallback_can_be_in_time_the_hop_gets_what_its_route_is_planned_to_take() -> None:
     found = _allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.040, predicted=0.140), LatencyStats(0.130))
     assert found == _about(1.1 * 0.140 - 0.040, None, True)
     late = _allowance(
@@ -55,7 +55,7 @@ def test_where_no_stand_in_can_be_in_time_the_hop_gets_what_its_route_is_planned
     assert late == _about(0.190, None, True)
 
 
-def test_an_unsteady_stand_in_begins_earlier() -> None:
+def test_an_unsteady_fallback_begins_earlier() -> None:
     steady, unsteady = LatencyStats(0.020), LatencyStats(0.020)
     for i in range(60):
         steady.add(0.020)
@@ -68,7 +68,7 @@ def test_an_unsteady_stand_in_begins_earlier() -> None:
     assert begins[1] < 0.080
 
 
-def test_a_caller_in_a_hurry_does_not_make_it_the_hops_fault() -> None:
+def test_a_client_with_a_short_timeout_does_not_make_it_the_hops_fault() -> None:
     assert allowance(DeadlineAction.LOCAL_EXIT, _times(deadline=0.030), LatencyStats(0.005)).fair is False
     assert allowance(DeadlineAction.LOCAL_EXIT, _times(elapsed=0.120), LatencyStats(0.005)).fair is False
     assert allowance(DeadlineAction.LOCAL_EXIT, _times(deadline=0.100), LatencyStats(0.005)).fair is True
@@ -94,7 +94,7 @@ def test_told_to_fail_the_hop_has_until_the_deadline_and_nothing_is_begun() -> N
     mean=st.floats(0.0001, 1),
     deviation=st.floats(0, 0.1),
 )
-def test_a_stand_in_that_takes_no_longer_than_it_should_is_always_in_time(
+def test_a_fallback_that_takes_no_longer_than_it_should_is_always_in_time(
     deadline: float, share: float, predicted: float, mean: float, deviation: float
 ) -> None:
     stats, elapsed = LatencyStats(mean, deviation), share * deadline

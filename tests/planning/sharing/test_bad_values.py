@@ -77,7 +77,7 @@ def test_a_bad_weight_is_named(weight: float) -> None:
         Tenant("t", weight)
 
 
-def test_an_option_that_uses_a_resource_without_capacity_is_not_taken() -> None:
+def test_a_candidate_that_uses_a_resource_without_capacity_is_not_chosen() -> None:
     demand = Demand("s", "edge", "t", (Option(0.9, {"uplink": 1.0}), Option(0.5, {"cpu": 0.5})))
     shared = share(sharing_problem([Tenant("t")], [Resource("uplink", 0.0), Resource("cpu", 1.0)], [demand]))
     assert np.array_equal(shared.choices, [1])

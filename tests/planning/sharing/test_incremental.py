@@ -1,5 +1,6 @@
 """Incremental planning of changes: demands, links that fail and recover, demands that nothing can serve."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -63,9 +64,8 @@ def fits(problem: SharingProblem, shared: Shared) -> bool:
     return bool((taken <= problem.capacity * (1 + 1e-8)).all())
 
 
-@given(st.integers(0, 10_000), st.lists(st.booleans(), min_size=2, max_size=5))
-@settings(max_examples=15)
-def test_any_row_of_changes_keeps_the_capacities_and_the_bound(seed: int, steps: list[bool]) -> None:
+def changes(seed: int, steps: Sequence[bool]) -> Iterator[tuple[SharingProblem, Shared, Shared]]:
+    """A pool after each change (True: of demands, False: of a capacity), with the plans before and after."""
     rng = np.random.default_rng(seed)
     problem = first = random_pool(seed)
     plan = share(problem)
@@ -81,17 +81,34 @@ def test_any_row_of_changes_keeps_the_capacities_and_the_bound(seed: int, steps:
             factor = float(rng.choice([0.0, 0.6, 1.0, 1.4]))
             problem = problem.with_capacities({resources[0]: float(first.capacity[index]) * factor})
         before, plan = plan, replan_pool(problem, plan, resources=resources, demands=changed)
+        yield problem, before, plan
+
+
+@given(st.integers(0, 10_000), st.lists(st.booleans(), min_size=2, max_size=5))
+@settings(max_examples=15)
+def test_a_series_of_changes_respects_the_capacities_and_the_bound(seed: int, steps: list[bool]) -> None:
+    for problem, _, plan in changes(seed, steps):
         assert fits(problem, plan)
         assert plan.bound >= plan.utility - 1e-9
-        assert plan.warm is not None
-        full = share(problem.with_current(before.choices), plan.warm.frame.references)
-        if len(full.refused) == len(plan.refused):
-            assert plan.utility >= 0.95 * full.utility
-            if full.level >= plan.floor:
-                assert plan.bound >= full.utility - 1e-9
 
 
-def test_a_changed_demand_is_planned_anew_and_the_others_stay() -> None:
+def test_an_incremental_plan_is_close_to_a_full_one_and_its_bound_covers_it() -> None:
+    steps = comparable = bounded = 0
+    for seed in range(12):
+        for problem, before, plan in changes(seed, [True, False, True, False]):
+            assert plan.warm is not None
+            full = share(problem.with_current(before.choices), plan.warm.frame.references)
+            steps += 1
+            if len(full.refused) == len(plan.refused):
+                comparable += 1
+                assert plan.utility >= 0.95 * full.utility
+                if full.level >= plan.floor:
+                    bounded += 1
+                    assert plan.bound >= full.utility - 1e-9
+    assert (steps, comparable >= 40, bounded >= 40) == (48, True, True)  # the bounds were compared
+
+
+def test_a_changed_demand_is_planned_again_and_the_others_stay() -> None:
     problem = pool(2.0, (NEAR, FAR), (NEAR, FAR), (NEAR, FAR))
     plan = share(problem)
     assert sorted(plan.choices.tolist()) == [0, 1, 1]
@@ -125,7 +142,7 @@ def test_a_capacity_that_changed_without_being_named_is_kept_too() -> None:
     assert sorted(again.choices.tolist()) == [0, 1]
 
 
-def test_who_needs_what_is_not_there_is_refused_and_the_others_are_served() -> None:
+def test_a_demand_for_a_missing_resource_is_refused_and_the_others_are_served() -> None:
     problem = pool(0.0, (FAR,), (NEAR,), (NEAR, FAR))
     shared, exact = share(problem), share_exactly(problem)
     assert shared.refused == (0,)

@@ -10,7 +10,7 @@ from edge_planning.sharing import Demand, Resource, Tenant, options_of, share, s
 MBIT = 1e6
 
 
-def test_options_are_in_time_and_none_beats_another(edgent: EntryProblem) -> None:
+def test_candidates_are_in_time_and_none_dominates_another(edgent: EntryProblem) -> None:
     every = candidates(edgent)
     options, index = options_of(every, bandwidth=MBIT, deadline=1.0, rate=2.0, node="pi-1", triton="cloud")
     assert (every.latencies(MBIT)[index] <= 1.0).all()
@@ -25,7 +25,7 @@ def test_options_are_in_time_and_none_beats_another(edgent: EntryProblem) -> Non
     assert options[0].uses.get("uplink of pi-1", 0.0) == pytest.approx(2.0 * every.mean_bits[first])
 
 
-def test_nothing_in_time_is_no_option_and_a_bad_rate_is_named(edgent: EntryProblem) -> None:
+def test_a_problem_without_a_candidate_in_time_has_none_and_a_bad_rate_is_named(edgent: EntryProblem) -> None:
     every = candidates(edgent)
     assert options_of(every, bandwidth=MBIT, deadline=1e-6, rate=1.0, node="n", triton="c")[0] == ()
     with pytest.raises(BadValueError, match="rate 0"):

@@ -173,7 +173,7 @@ def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:
     assert {name: round(one, 4) for name, one in shared.dominant_shares.items()} == {"A": 0.6667, "B": 0.6667}
 
 
-def test_noise_moves_nobody_and_a_real_gain_does() -> None:
+def test_noise_switches_no_route_and_a_real_gain_does() -> None:
     problem = random_problem(5, 40, scale=6.0)
     first = share(problem)
     noise = 1 + 1e-4 * np.random.default_rng(1).standard_normal(problem.worth.shape)

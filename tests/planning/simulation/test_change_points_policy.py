@@ -42,7 +42,7 @@ def run(policy: ChangePoints, options: Options, link: Bandwidth, seconds: float 
     return simulate(make_scenario(policy, arrivals, options, link, duration=seconds + 5, **more))
 
 
-def test_on_a_steady_fast_link_every_answer_is_the_full_models() -> None:
+def test_on_a_steady_fast_link_every_response_is_the_full_models() -> None:
     options, table = planned(0.2)
     found = summary(run(ChangePoints(table), options, Bandwidth.constant(5e6)).records)
     assert found.attainment == 1.0
@@ -57,7 +57,7 @@ def test_without_a_link_the_local_exit_answers_everything() -> None:
 
 
 @pytest.mark.parametrize("kind", [Broken.LINK, Broken.SERVER])
-def test_with_the_fallback_no_request_is_missed_when_the_far_end_goes_away(kind: Broken) -> None:
+def test_with_the_fallback_no_request_is_missed_when_the_server_fails(kind: Broken) -> None:
     options, table = planned(0.2)
     name = {Broken.LINK: "up", Broken.SERVER: "triton"}[kind]
     fault = Fault(kind, name, 20.4, 40.4)
@@ -93,7 +93,7 @@ def test_one_who_waits_behind_others_is_decided_by_what_is_left_of_its_time() ->
 
 @given(seed=st.integers(0, 1000), deadline=st.sampled_from([0.1, 0.2, 0.4]))
 @settings(max_examples=8)
-def test_the_fallback_never_lowers_utility_and_nobody_beats_the_clairvoyant(
+def test_the_fallback_never_lowers_utility_and_no_policy_beats_the_clairvoyant(
     seed: int, deadline: float
 ) -> None:
     options, table = planned(deadline)

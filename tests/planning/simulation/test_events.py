@@ -113,7 +113,7 @@ def test_one_who_waits_too_long_is_given_up_and_does_not_burden_the_queue() -> N
     assert later.outcome[4] == Outcome.IN_TIME
 
 
-def test_a_patient_stream_gets_its_late_answers() -> None:
+def test_a_patient_stream_gets_its_late_responses() -> None:
     scenario = make_scenario("full@local", [0.0, 5.0])
     stream = replace(scenario.streams[0], patience=2.0)
     found = summary(simulate(replace(scenario, streams=[stream])).records)
@@ -157,7 +157,7 @@ def test_an_eager_fallback_begins_at_once_and_still_lets_the_reply_go_first() ->
     assert lazy.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP]
 
 
-def test_the_fallback_waits_for_the_node_like_everybody_else() -> None:
+def test_the_fallback_waits_for_the_node_like_every_request() -> None:
     options = make_options()
     scenario = make_scenario(WithFallback(), [0.0], options, 100e3)
     other = replace(scenario.streams[0], service="o", policy=Fixed("local", 0), arrivals=np.array([0.2]))
@@ -209,7 +209,7 @@ def test_a_lost_node_loses_what_is_open_and_refuses_what_comes_until_it_returns(
     assert records.outcome.tolist() == expected
 
 
-def test_a_lost_server_answers_nobody_and_the_fallback_does() -> None:
+def test_a_lost_server_serves_no_request_and_the_fallback_does() -> None:
     lost = Fault(Broken.SERVER, "triton", 10.0, 20.0)
     plain = simulate(make_scenario("full@input", [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
     assert plain.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.IN_TIME]
@@ -218,7 +218,7 @@ def test_a_lost_server_answers_nobody_and_the_fallback_does() -> None:
     assert set(with_fallback.outcome.tolist()) == {Outcome.IN_TIME}
 
 
-def test_what_has_no_answer_when_the_run_ends_is_open() -> None:
+def test_a_request_without_response_when_the_run_ends_is_open() -> None:
     records = simulate(make_scenario("small@local", [0.0, 0.9], duration=1.0)).records
     assert records.outcome.tolist() == [Outcome.IN_TIME, Outcome.OPEN]
     assert summary(records).open == 1

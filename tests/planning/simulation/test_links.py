@@ -19,7 +19,7 @@ def test_a_transfer_over_two_rates_takes_the_time_that_a_pencil_gives() -> None:
     assert link.finish(0.25, 0.0) == 0.25
 
 
-def test_a_repeated_trace_goes_on_where_it_began() -> None:
+def test_a_repeated_trace_continues_at_its_beginning() -> None:
     link = Bandwidth((0.0, 1.0), (1e6, 3e6), period=2.0)
     assert link.rate(2.5) == 1e6
     assert link.carried(5.0) == pytest.approx(9e6)
@@ -87,7 +87,7 @@ def test_a_trace_holds_each_rate_until_the_next_line_and_repeats() -> None:
 @pytest.mark.parametrize(
     ("text", "said"), [("0 1\n1 x\n", "line 2"), ("0 1 2\n", "line 1"), ("0 1\n", "fewer")]
 )
-def test_a_trace_that_is_none_is_refused_with_the_line(text: str, said: str) -> None:
+def test_a_trace_that_is_invalid_is_refused_with_the_line(text: str, said: str) -> None:
     with pytest.raises(BadValueError, match=said):
         read_trace(text)
 

@@ -93,7 +93,7 @@ def test_units_become_seconds_and_bits_a_second(document: dict[str, Any]) -> Non
     assert first.remote.predicted_compute == pytest.approx(0.0041)
 
 
-def test_stages_are_told_apart_by_their_address(document: dict[str, Any]) -> None:
+def test_stages_are_distinguished_by_their_address(document: dict[str, Any]) -> None:
     split, local = parse_placement(document).spec.routes
     assert split.local is not None
     assert split.local.slice.outputs == (Tensor("pool1", "FP32", (-1, 4, 32, 32)),)
@@ -192,7 +192,7 @@ def _relay(document: dict[str, Any], model: str = "digits-relay-0123456789") -> 
     return {"model": model, "stages": [here, document["spec"]["routes"][0]["stages"][1]]}
 
 
-def test_a_relay_begins_here_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:
+def test_a_forwarding_stage_begins_here_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:
     document["spec"]["relays"] = [_relay(document)]
     (relay,) = parse_placement(document).spec.relays
     assert [stage.place for stage in relay.stages] == ["edge-a", "cloud"]
@@ -217,7 +217,7 @@ def test_a_relay_begins_here_and_has_a_name_of_its_own(document: dict[str, Any])
         ({"metadata": {}, "spec": {}}, "metadata.name: null is not a name"),
     ],
 )
-def test_what_is_no_placement_is_refused(document: object, sentence: str) -> None:
+def test_what_is_not_a_placement_is_refused(document: object, sentence: str) -> None:
     with pytest.raises(BadPlacement) as caught:
         parse_placement(document)
     assert str(caught.value).startswith(sentence)
@@ -274,7 +274,7 @@ def test_a_field_that_is_null_is_one_that_is_not_there(document: dict[str, Any],
     assert parse_placement(document) == without
 
 
-def test_a_duration_without_a_unit_is_no_number_of_seconds(document: dict[str, Any]) -> None:
+def test_a_duration_without_a_unit_is_not_a_number_of_seconds(document: dict[str, Any]) -> None:
     document["spec"]["slo"]["latency"] = 0.1
     with pytest.raises(BadPlacement, match=r"^spec\.slo\.latency: 0\.1 has no unit"):
         parse_placement(document)

@@ -58,7 +58,7 @@ def test_a_node_that_never_heard_anything_counts_from_its_start(tmp_path: Path) 
     assert word.age == 7.0
 
 
-def test_a_clock_that_was_set_back_begins_the_count_anew(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_begins_the_count_again(tmp_path: Path) -> None:
     (tmp_path / "last-word").write_text("1700000000\n")
     clock = Clock(now=0.0)
     word = LastContact(tmp_path / "last-word", clock)
@@ -67,7 +67,7 @@ def test_a_clock_that_was_set_back_begins_the_count_anew(tmp_path: Path) -> None
     assert word.age == 30.0
 
 
-def test_what_the_disk_made_of_the_file_is_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_what_the_disk_made_of_the_file_is_not_a_reason_to_refuse(tmp_path: Path) -> None:
     (tmp_path / "last-word").write_bytes(b"\xff\x00")
     assert LastContact(tmp_path / "last-word", Clock()).age == 0.0
 
@@ -108,7 +108,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     await runtime.generations.close()
 
 
-async def test_a_reboot_does_not_begin_the_autonomy_anew(tmp_path: Path) -> None:
+async def test_a_reboot_does_not_begin_the_autonomy_again(tmp_path: Path) -> None:
     clock = Clock()
     placed = await asyncio.to_thread(_placement, tmp_path, "1h")
     first = await _started(tmp_path, clock)
@@ -135,7 +135,9 @@ def _ready(runtime: Runtime) -> bool:
 
 async def _started(folder: Path, clock: Clock) -> Runtime:
     resolver = Resolver()
-    return Runtime("digits", ModelStore("http://127.0.0.1:1", resolver), folder, resolver, clock)
+    return Runtime(
+        "digits", ModelStore("http://127.0.0.1:1", resolver), folder, resolver=resolver, clock=clock
+    )
 
 
 def _placement(folder: Path, autonomy: str) -> dict[str, Any]:

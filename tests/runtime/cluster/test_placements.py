@@ -119,7 +119,7 @@ async def test_a_watch_that_ends_is_taken_up_again(account: Path) -> None:
         placements.close()
 
 
-async def test_the_status_is_merge_patched_and_the_answer_carries_the_spec(account: Path) -> None:
+async def test_the_status_is_merge_patched_and_the_response_carries_the_spec(account: Path) -> None:
     api = ApiServer()
     api.place(4)
     async with _serving(api) as url:
@@ -130,7 +130,9 @@ async def test_the_status_is_merge_patched_and_the_answer_carries_the_spec(accou
     assert found["metadata"]["generation"] == 4
 
 
-async def test_a_placement_that_is_not_there_and_a_server_that_is_away_are_told_apart(account: Path) -> None:
+async def test_a_placement_that_is_not_there_and_a_server_that_is_away_are_distinguished(
+    account: Path,
+) -> None:
     async with _serving(ApiServer()) as url:
         placements = Placements("default", "digits-edge-a", url, Resolver(), account)
         with pytest.raises(NotFound, match="Placement digits-edge-a does not exist"):

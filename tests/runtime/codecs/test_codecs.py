@@ -134,7 +134,7 @@ def test_a_tensor_of_one_value_comes_back(value: float) -> None:
     np.testing.assert_allclose(back, values, rtol=1e-2, atol=1e-38)
 
 
-def test_an_item_is_decoded_to_the_same_whatever_it_is_batched_with() -> None:
+def test_an_item_is_decoded_to_the_same_in_any_batch() -> None:
     rng = np.random.default_rng(3)
     mine, other = rng.normal(size=(1, 3, 4)).astype(np.float32), np.full((1, 3, 4), 1e4, np.float32)
     alone, _ = _there_and_back(_SAME, mine, INT8)
@@ -196,7 +196,7 @@ def test_channels_too_small_or_of_open_size_cross_as_they_are(tensor: Tensor) ->
     assert wire_tensors([tensor], PER_CHANNEL) == (tensor,)
 
 
-def test_fp16_ends_at_its_largest_value_and_passes_on_what_is_no_number() -> None:
+def test_fp16_ends_at_its_largest_value_and_passes_on_what_is_not_a_number() -> None:
     values = np.array([[[np.nan, np.inf, -np.inf, 1e6]] * 3], np.float32)
     back, _ = _there_and_back(_SAME, values, FP16)
     np.testing.assert_array_equal(back[0, 0], [np.nan, 65504, -65504, 65504])
@@ -269,7 +269,7 @@ def test_a_head_that_only_encodes_the_input_is_a_slice(chain_model: bytes) -> No
 
 
 @pytest.mark.parametrize("codec", [FP16, INT8])
-def test_several_tensors_are_encoded_each_for_itself_and_passed_on_as_they_came(codec: str) -> None:
+def test_several_tensors_are_encoded_separately_and_forwarded_unchanged(codec: str) -> None:
     model = unet(32, 4)
     data, feeds = with_noise(model), feeds_for(model)
     graph = Graph(data)

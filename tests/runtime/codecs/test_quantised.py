@@ -114,7 +114,7 @@ def blocks_of(square: bool) -> st.SearchStrategy[tuple[bool, list[Block]]]:
     st.integers(0, 2**16),
     st.sampled_from([FP16, INT8, PER_CHANNEL]),
 )
-def test_no_listed_cut_of_a_quantised_network_gives_other_answers_with_a_codec(
+def test_no_listed_cut_of_a_quantized_network_gives_other_answers_with_a_codec(
     drawn: tuple[bool, list[Block]], opset: int, seed: int, codec: str
 ) -> None:
     square, blocks = drawn

@@ -193,7 +193,7 @@ def test_a_constant_is_broadcast_only_where_it_is_one_for_all_rows(left: list[An
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, "open sequence"])
-def test_real_networks_and_their_slices_go_on_in_batches(name: str) -> None:
+def test_real_networks_and_their_slices_run_in_batches(name: str) -> None:
     if name == "open sequence":
         assert proven_of(transformer(blocks=2, sequence="words").SerializeToString()) == KEPT
         return
@@ -384,7 +384,7 @@ def test_what_keeps_rows_apart_is_proven_in_every_version_and_form(model: bytes)
     assert proven_of(model).alone == ""
 
 
-def test_a_model_is_repeatable_unless_it_draws_or_nobody_knows() -> None:
+def test_a_model_is_repeatable_unless_it_draws_or_is_unknown() -> None:
     own = model_with([node("Own", "x", domain="test")])
     assert "test.Own" in proven_of(own).unrepeatable
     in_a_branch = helper.make_graph([node("RandomNormalLike", "x", "z")], "b", [], [info("z", "N", 4)])

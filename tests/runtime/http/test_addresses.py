@@ -57,7 +57,7 @@ def test_brackets_of_a_url_are_none_of_an_address_to_listen_on() -> None:
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "[::1]:80", "::1%nowhere", "a b"])
-def test_what_is_no_address_of_this_machine_is_named_and_not_its_port(host: str) -> None:
+def test_what_is_not_an_address_of_this_machine_is_named_and_not_its_port(host: str) -> None:
     with pytest.raises(CannotListen) as caught:
         listening(host, 0)
     assert str(caught.value).startswith(f'--host: "{host}" ')
@@ -71,7 +71,9 @@ def test_a_runtime_on_every_address_answers_by_each_family(model: Path) -> None:
             assert _status(host, http_port, "/v2/health/ready") == 200
             assert _status(host, health, "/v2/health/ready") == 200
             with grpc.insecure_channel(f"{bracketed(host)}:{grpc_port}") as channel:
-                ask = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
+                ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                    "/inference.GRPCInferenceService/ServerReady"
+                )
                 assert ask(b"", timeout=10) == b"\x08\x01"
         assert f"curl -s http://127.0.0.1:{http_port}/" in said
 
@@ -89,7 +91,7 @@ def test_a_store_on_every_address_answers_by_each_family(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("host", FAMILIES)
-async def test_one_address_is_one_address_and_is_asked_as_it_is_written(model: Path, host: str) -> None:
+async def test_one_address_is_resolved_once_and_used_unchanged(model: Path, host: str) -> None:
     with alone(model, host=host) as (http_port, _, said):
         assert f"HTTP on {bracketed(host)}:{http_port}" in said
         for other in set(FAMILIES) - {host}:
@@ -122,7 +124,7 @@ def _without(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
-def test_without_ipv6_every_address_is_every_one_of_ipv4_and_a_line_says_so(
+def test_without_ipv6_every_address_is_every_one_of_ipv4_and_a_line_is_logged(
     number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, model: Path
 ) -> None:
     _without(number, monkeypatch)

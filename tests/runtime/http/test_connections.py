@@ -233,20 +233,20 @@ def test_what_lies_behind_a_last_request_is_not_read(start: bytes, lines: bytes,
     assert b"\r\nconnection: close\r\n" in wire.written
 
 
-def test_bytes_behind_a_body_are_no_part_of_it_but_a_request_that_is_refused() -> None:
+def test_bytes_behind_a_body_are_a_request_of_their_own_that_is_refused() -> None:
     data = RIGHT["a content-length"].request("PUT", "/one", BODY)
     app, statuses, wire = exchange([data + b"more"])
     assert (app.seen, statuses, wire.kept) == ([("PUT", "/one", BODY)], [200, 400], False)
 
 
-def test_trailers_are_no_headers() -> None:
+def test_trailers_are_not_headers() -> None:
     data = RIGHT["chunks with trailers"].request("PUT", "/one", BODY)
     app, _, _ = exchange([data])
     assert app.headers == [{b"host": b"a", b"transfer-encoding": b"chunked"}]
 
 
 @pytest.mark.parametrize("where", ["headers", "trailers", "an extension"])
-def test_what_goes_on_without_end_is_refused(where: str) -> None:
+def test_an_endless_body_is_refused(where: str) -> None:
     start = {
         "headers": b"PUT /one HTTP/1.1\r\nHost: a\r\nX: ",
         "trailers": b"PUT /one HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",

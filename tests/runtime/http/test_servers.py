@@ -134,7 +134,7 @@ def test_a_right_request_is_answered_from_its_whole_body(doors: dict[str, Door],
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_health_is_told_whatever_is_offered_or_sent_along(doors: dict[str, Door], name: str) -> None:
+def test_health_is_reported_for_any_offer_and_any_body(doors: dict[str, Door], name: str) -> None:
     door = doors[name]
     last = LAST % door.health.encode()
     forms = {
@@ -186,7 +186,7 @@ def test_refusals_are_worded_as_each_server_words_its_own(doors: dict[str, Door]
         assert "store" not in name or error["reason"] == "BadRequest", name
 
 
-def test_a_long_body_behind_a_refusal_does_not_take_the_answer_away(doors: dict[str, Door]) -> None:
+def test_a_long_body_behind_a_refusal_does_not_take_the_response_away(doors: dict[str, Door]) -> None:
     head = WRONG["two equal lengths"].request("PUT", "/v1/files/a", b"")
     for name in ("runtime", "store"):
         assert doors[name].statuses(head + bytes(4 << 20)) == [400]

@@ -44,6 +44,6 @@ def test_sessions_run_on_a_provider_that_is_added(other: Provider, chain_model: 
     graph = Graph(chain_model)
     ends = ["image"], ["logits"]
     session = Session(graph.slice(*ends), *graph.contract(*ends))
-    assert session._session.get_providers() == [OTHER.name, CPU.name]
+    assert session.providers == [OTHER.name, CPU.name]
     image = np.zeros((1, 1, 16, 16), np.float32)
     assert session.run({"image": image})[0].shape == (1, 10)

@@ -98,11 +98,11 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
 
 
 @pytest.mark.parametrize(("has_fallback", "name"), [(True, "far"), (False, "near")])
-def test_where_a_late_answer_is_lost_a_route_needs_a_better_chance(has_fallback: bool, name: str) -> None:
+def test_where_a_late_response_is_lost_a_route_needs_a_better_chance(has_fallback: bool, name: str) -> None:
     assert _Setup().of(_table(has_fallback, far=8e6, near=0)) == name
 
 
-def test_a_request_in_a_hurry_takes_the_local_route_if_that_is_in_time() -> None:
+def test_a_request_with_a_short_timeout_takes_the_local_route_if_that_is_in_time() -> None:
     setup, table = _Setup(), _table(far=8e6, near=0)
     # The local route takes 20 ms, the remote one 0.5 s by the plan.
     found = {deadline: setup.choose(table, deadline)[0] for deadline in (0.025, 0.4, 0.6)}

@@ -54,7 +54,7 @@ async def test_a_body_that_pauses_is_given_up_and_holds_nothing() -> None:
     assert bodies.held == 0
 
 
-async def test_a_caller_who_leaves_in_mid_body_frees_what_had_come() -> None:
+async def test_a_client_that_leaves_in_mid_body_frees_what_had_come() -> None:
     bodies = Bodies(most=10)
     begun: dict[str, Any] = {"type": "http.request", "body": b"123", "more_body": True}
     messages = [begun, {"type": "http.disconnect"}]
@@ -104,7 +104,7 @@ async def asked(bodies: Bodies, *parts: bytes, ends: bool = True) -> httpx.Respo
         return await client.post("/v2/models/m/infer", content=body())
 
 
-async def test_a_pause_is_answered_408_and_ends_the_connection() -> None:
+async def test_a_stalled_body_gets_408_and_ends_the_connection() -> None:
     answer = await asked(Bodies(patience=0.01), b"{", ends=False)
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
     error = answer.json()["error"]

@@ -81,7 +81,7 @@ async def test_being_late_where_there_was_no_time_is_not_the_hops_fault() -> Non
     assert not breakers.blocked([hop])
 
 
-async def test_a_hop_that_no_table_has_any_more_is_not_asked_again() -> None:
+async def test_a_hop_that_no_table_has_any_more_is_not_probed() -> None:
     hop = _Hop()
     breakers, _ = _breakers(hop)
     breakers.ended(hop, "failed", trial=False, fair=True)

@@ -40,7 +40,7 @@ def test_large_logits_do_not_overflow() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_choice_between_classes_has_none(
+def test_an_output_that_is_not_a_choice_between_classes_has_no_confidence(
     output: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
 ) -> None:
     assert confidence(output) is None

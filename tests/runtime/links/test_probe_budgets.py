@@ -88,7 +88,7 @@ def test_a_link_that_came_back_is_measured_at_once_and_may_overdraw_the_bucket_f
     assert returned(spent(budget, MOST, 0.0), MOST, 10_000).saved == budget.size - 10_000 - OVERHEAD
 
 
-def test_a_link_that_is_down_is_asked_by_tiny_probes_at_its_own_pace_while_the_budget_lasts() -> None:
+def test_a_link_that_is_down_is_probed_at_its_own_interval_while_the_budget_lasts() -> None:
     assert allowed(full(16 * MI, 0.0), 0.0, Why.DOWN, MOST, 0.5) == Allowed(TINY, 0.5)
     assert allowed(Budget(16 * MI, 0.0, 0.0), 0.0, Why.DOWN, MOST, 0.5) == Allowed(TINY, RAREST_DOWN)
 
@@ -97,7 +97,7 @@ def test_a_link_that_is_down_is_asked_by_tiny_probes_at_its_own_pace_while_the_b
     st.floats(0, 1e9),
     st.lists(st.tuples(st.floats(0, 100), st.sampled_from(Why), st.integers(1, MOST)), max_size=60),
 )
-def test_whatever_is_asked_sizes_and_intervals_stay_in_bounds_and_the_bucket_is_hardly_overdrawn(
+def test_sizes_and_intervals_stay_in_bounds_and_the_bucket_is_hardly_overdrawn(
     an_hour: float, steps: list[tuple[float, Why, int]]
 ) -> None:
     budget, now = full(an_hour, 0.0), 0.0

@@ -18,13 +18,13 @@ from edge_runtime.links.probes import measured, wanted
 def test_a_probe_takes_about_a_seventh_of_a_second_and_less_while_requests_come(
     rate: float | None, busy: bool, size: int
 ) -> None:
-    assert wanted(rate, busy, 0, None) == size
+    assert wanted(rate, busy=busy, window=0, round_trip=None) == size
 
 
 def test_on_a_fast_long_link_no_more_than_the_window_is_sent() -> None:
-    assert wanted(20e6, False, 14_000, 0.05) == 14_000
-    assert wanted(20e6, False, 14_000, 0.001) == MOST
-    assert wanted(20e6, False, 2_000, 0.05) == LEAST
+    assert wanted(20e6, busy=False, window=14_000, round_trip=0.05) == 14_000
+    assert wanted(20e6, busy=False, window=14_000, round_trip=0.001) == MOST
+    assert wanted(20e6, busy=False, window=2_000, round_trip=0.05) == LEAST
 
 
 def _said(**parts: float) -> bytes:

@@ -29,7 +29,7 @@ def test_the_round_trip_and_the_mean_compute_are_taken_out() -> None:
     assert sample.high == pytest.approx(8e5 / (0.2 - 0.03 - JITTER))
 
 
-def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> None:
+def test_a_transfer_acknowledged_long_before_the_response_leaves_the_rate_open() -> None:
     sample = sample_of_transfer(FinishedTransfer(100_000, 1.0, 0.0, KNOWN, KNOWN, arrived=0.1), 0.0)
     assert sample is not None
     assert sample.low == 8e5
@@ -37,7 +37,7 @@ def test_what_was_acknowledged_long_before_the_answer_leaves_the_rate_open() -> 
     assert sample.high == pytest.approx(8e5 / (0.1 - JITTER - 0.01))
 
 
-def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_is_slower_by_it() -> None:
+def test_a_server_that_takes_a_quarter_of_the_time_is_distinguished_from_a_slower_link() -> None:
     """210 ms until the response arrived, for 160 of which the kernel had data in flight."""
     before, after = TcpInfo(0, 0.0, busy=1.0), TcpInfo(20_000, 0.0, busy=1.16)
     sample = sample_of_transfer(FinishedTransfer(20_000, 0.21, 0.0, before, after), 0.0)
@@ -51,7 +51,7 @@ def test_a_far_server_that_takes_a_quarter_of_the_time_is_told_from_a_link_that_
     assert tight(plain)
 
 
-def test_other_requests_count_with_what_of_them_arrived_meanwhile() -> None:
+def test_other_requests_count_with_their_bytes_of_that_time() -> None:
     sample = sample_of_transfer(FinishedTransfer(100_000, 0.4, 0.0, KNOWN, KNOWN, others=100_000), 0.0)
     assert sample is not None
     assert sample.low == pytest.approx(4e6)
@@ -95,5 +95,5 @@ def test_a_request_that_was_given_up_cannot_have_had_the_rate_at_which_it_had_ar
 
 
 @pytest.mark.parametrize(("high", "yes"), [(1.0e6, True), (1.6e6, True), (1.7e6, False), (inf, False)])
-def test_a_wide_interval_is_no_measurement(high: float, yes: bool) -> None:
+def test_a_wide_interval_is_not_a_measurement(high: float, yes: bool) -> None:
     assert tight(RateSample(0.0, 1e6, high)) is yes

@@ -112,7 +112,7 @@ async def test_a_still_camera_gets_the_last_result_until_it_is_too_old(image: Ar
     assert setup.metric("edge_result_cache_bytes") is None
 
 
-async def test_a_drop_is_an_answer_without_outputs() -> None:
+async def test_a_dropped_input_gets_a_response_without_outputs() -> None:
     setup = Setup(MemoizationSettings(filter=FilterOptions("Drop")))
     await setup.ask()
     response = await setup.ask(IMAGE + np.float32(0.01))
@@ -160,7 +160,7 @@ async def test_the_filter_looks_first_and_the_cache_at_what_it_lets_through() ->
     assert "filtered" in (await setup.ask()).parameters  # near the input of the cached response
 
 
-async def test_a_fallbacks_answer_is_not_given_again_once_a_better_route_answers() -> None:
+async def test_a_fallbacks_answer_is_not_returned_again_once_a_better_route_answers() -> None:
     for memoization in (FILTER, CACHE):
         setup = Setup(memoization)
         setup.source.answers = 0.7
@@ -187,7 +187,7 @@ async def test_another_model_starts_with_nothing_and_the_same_keeps_its_results(
     assert "filtered" in (await setup.ask()).parameters
 
 
-async def test_an_answer_of_the_old_model_does_not_reach_the_new_ones_cache() -> None:
+async def test_a_response_of_the_old_model_does_not_reach_the_new_ones_cache() -> None:
     setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions(), "sha256:a"))
     setup.source.hold = asyncio.Event()
     late = asyncio.create_task(setup.ask())
@@ -210,7 +210,7 @@ async def test_a_model_that_was_there_for_a_moment_leaves_nothing_behind() -> No
     assert not {"cached", "filtered"} & (await setup.ask(LARGE)).parameters.keys()
 
 
-async def test_who_asks_the_same_meanwhile_waits_for_the_first_answer() -> None:
+async def test_a_concurrent_request_with_equal_inputs_waits_for_the_first_response() -> None:
     setup = Setup(CACHE)
     setup.source.hold = asyncio.Event()
     asked = [asyncio.create_task(setup.ask()) for _ in range(5)]
@@ -242,7 +242,7 @@ async def test_who_leaves_takes_nothing_from_those_who_wait_for_the_same(leaving
     assert len(setup.source.asked) == (1 if staying else 2)
 
 
-async def test_who_waits_in_vain_computes_with_the_time_that_is_left() -> None:
+async def test_a_request_that_waited_without_success_computes_in_the_time_left() -> None:
     setup = Setup(CACHE, target=0.05)
     setup.source.hold = asyncio.Event()
     first = asyncio.create_task(setup.ask())
@@ -277,7 +277,7 @@ async def test_a_first_that_fails_or_leaves_costs_the_others_nothing(leaves: boo
     assert "cached" in (await setup.ask()).parameters
 
 
-async def test_a_request_whose_model_was_replaced_while_it_waited_is_told_so() -> None:
+async def test_a_request_whose_model_was_replaced_while_it_waited_gets_an_error() -> None:
     setup = Setup(MemoizationSettings(FilterOptions(), CacheOptions()))
     asked = asyncio.create_task(setup.ask(LARGE))
     await asyncio.sleep(0)
@@ -297,7 +297,7 @@ async def until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("memoization", [FILTER, CACHE], ids=["filter", "cache"])
-async def test_what_may_differ_next_time_is_not_given_again_until_it_is_known_not_to(
+async def test_what_may_differ_next_time_is_not_returned_again_until_it_is_known_not_to(
     memoization: MemoizationSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -108,7 +108,7 @@ def test_measurements_are_compared_one_by_one_each_by_its_own_size() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.bool_, np.uint16])
-def test_what_is_no_measurement_is_the_same_or_not(dtype: type) -> None:
+def test_inputs_that_are_not_measurements_are_compared_exactly(dtype: type) -> None:
     tokens: Image = np.array([[1, 0, 1]], dtype)
     other: Image = np.array([[1, 1, 1]], dtype)
     assert between(tokens, tokens.copy()) == 0
@@ -161,7 +161,7 @@ images = arrays.arrays(
 
 
 @given(images)
-def test_an_input_is_no_distance_from_itself(image: Image) -> None:
+def test_an_input_has_distance_zero_from_itself(image: Image) -> None:
     assert between(image, image.copy()) == 0
 
 

@@ -63,7 +63,7 @@ def test_a_slow_drift_is_noticed_since_the_reference_stays_where_it_was_computed
     assert set(outcomes[first:]) == {"computed"}
 
 
-def test_a_still_picture_is_looked_at_again_after_its_time() -> None:
+def test_a_still_picture_is_computed_again_after_its_time() -> None:
     filter_ = started(FilterOptions(max_age=2.0))
     assert judged(filter_, 0, 2.0).outcome == "repeated"
     assert judged(filter_, 0, 2.01).outcome == "computed"
@@ -91,7 +91,7 @@ def test_other_outputs_shapes_or_batches_are_computed() -> None:
     assert filter_.judge("", pair, ["y"], 0.9, 0.1) == FilterVerdict("computed")
 
 
-def test_a_result_that_would_be_more_accurate_now_is_not_given_again() -> None:
+def test_a_result_that_would_be_more_accurate_now_is_not_returned_again() -> None:
     filter_ = started()
     assert judged(filter_, 0, 0.1, accuracy=0.95).outcome == "computed"
     assert judged(filter_, 0, 0.1, accuracy=0.5).outcome == "repeated"

@@ -49,7 +49,7 @@ async def test_a_store_that_does_not_know_leaves_it_unknown(tmp_path: Path, resp
     assert await repeatability(tmp_path, Cards(response)).unrepeatable("sha256:m")
 
 
-async def test_a_store_out_of_reach_is_to_be_asked_again(tmp_path: Path) -> None:
+async def test_an_error_of_a_store_out_of_reach_can_be_retried(tmp_path: Path) -> None:
     store = Cards(Unreachable("no store"))
     asked = repeatability(tmp_path, store)
     with pytest.raises(Unreachable):

@@ -37,7 +37,7 @@ def test_a_result_is_found_by_its_inputs_and_outputs_until_it_is_too_old() -> No
     assert cache.bytes == 0
 
 
-def test_a_less_accurate_result_is_no_hit_while_a_better_route_answers() -> None:
+def test_a_less_accurate_result_is_not_a_hit_while_a_better_route_answers() -> None:
     cache = ResultCache(CacheOptions())
     cache.keep(key(1), response(1, accuracy=0.8), 0.0)
     assert cache.find(key(1), 0.95, 1.0) == ("stale", None)

@@ -83,7 +83,7 @@ def test_several_items_are_tried_where_the_batch_is_open(monkeypatch: pytest.Mon
     assert sorted(set(seen)) == ([1, 2] if batch < 0 else [1])
 
 
-def test_what_onnxruntime_cannot_optimize_runs_as_it_is_written(
+def test_a_model_that_onnxruntime_cannot_optimize_runs_unoptimized(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:

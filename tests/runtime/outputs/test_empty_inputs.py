@@ -83,7 +83,9 @@ def test_other_inputs_without_values_are_served(model: bytes, feeds: dict[str, A
     [MemoizationSettings(cache=CacheOptions()), MemoizationSettings(filter=FilterOptions(max_age=600.0))],
     ids=["cache", "filter"],
 )
-def test_an_answer_without_values_is_given_again(memoization: MemoizationSettings, tmp_path: Path) -> None:
+def test_a_response_without_values_is_returned_again(
+    memoization: MemoizationSettings, tmp_path: Path
+) -> None:
     (tmp_path / "m.onnx").write_bytes(decoder())
     feeds = {"past": CACHE, "new": CACHE}
     with alone(tmp_path / "m.onnx", uds=tmp_path, memoization=memoization):

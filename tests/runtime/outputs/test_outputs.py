@@ -28,7 +28,7 @@ FOUND = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_callers_get_what_onnxruntime_gives(kind: str, way: str, tmp_path: Path) -> None:
+def test_clients_get_what_onnxruntime_gives(kind: str, way: str, tmp_path: Path) -> None:
     model = counting(kind, exits=way == "alone")
     with ExitStack() as stack:
         if way == "alone":
@@ -74,7 +74,7 @@ def test_a_model_of_many_outputs_gives_each_as_onnxruntime_does(tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["alone", "at the entry node", "over a hop"])
-def test_confidence_is_told_of_the_rows_of_a_batch_only(kind: str, way: str, tmp_path: Path) -> None:
+def test_confidence_is_computed_from_the_rows_of_a_batch_only(kind: str, way: str, tmp_path: Path) -> None:
     """One box in one image has the shape of one row of classes, whatever the file's name of the dimension."""
     x = picture(1, [1])
     given = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist()}
@@ -118,7 +118,7 @@ def test_what_has_the_batch_is_checked_against_the_batch(
         assert "y with 3 rows, but the request has 2" in answer["error"]
 
 
-def test_a_hop_that_finds_nothing_is_no_hop_that_fails(tmp_path: Path) -> None:
+def test_a_hop_that_finds_nothing_is_not_a_hop_that_fails(tmp_path: Path) -> None:
     with routed(counting("boxes"), "y", ("a",), tmp_path, local=True) as sockets:
         for hits in ([0], [0, 0], [2], [0]) * 3:
             x = picture(len(hits), hits)
@@ -130,7 +130,7 @@ def test_a_hop_that_finds_nothing_is_no_hop_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "sure"), [(1, True), (5, False)])
-def test_a_fixed_batch_has_confidence_where_its_rows_are_the_answers(
+def test_a_fixed_batch_has_confidence_where_its_rows_are_the_responses(
     rows: int, sure: bool, tmp_path: Path
 ) -> None:
     nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]

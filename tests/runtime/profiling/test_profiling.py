@@ -106,7 +106,9 @@ def _shares(first: str) -> bytes:
 def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
     store: Any = Cutting(model)
     return asyncio.run(
-        profile_device(store, "sha256:0", "camera", "edge-b", 0.002, lambda _: None, given=given)
+        profile_device(
+            store, "sha256:0", "camera", "edge-b", seconds=0.002, progress=lambda _: None, given=given
+        )
     )
 
 

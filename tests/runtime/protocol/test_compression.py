@@ -51,7 +51,7 @@ def test_an_encoding_that_is_not_read_is_named() -> None:
         inflate(BODY, "br", 1 << 20)
 
 
-def test_answers_are_compressed_as_the_caller_likes_best() -> None:
+def test_answers_are_compressed_as_the_client_likes_best() -> None:
     assert gzip.decompress(deflate(BODY, "gzip, deflate")[0]) == BODY
     assert zlib.decompress(deflate(BODY, "br, deflate;q=0.5")[0]) == BODY
     for accepted in ("br", "", "gzip;q=0", "gzip; q=0.000", "*"):
@@ -88,7 +88,7 @@ def test_zeros_behind_gzip_are_named() -> None:
         inflate(gzip.compress(b"1") + bytes(8), "gzip", 100)
 
 
-def test_members_without_end_are_refused_and_cost_no_more_than_they_hold() -> None:
+def test_members_without_limit_are_refused_and_cost_no_more_than_they_hold() -> None:
     assert inflate(gzip.compress(b"1") * 65_536, "gzip", 1 << 20) == b"1" * 65_536
     with pytest.raises(BadRequest, match="more than 65536 members"):
         inflate(gzip.compress(b"") * 65_537 + b"?", "gzip", 1 << 20)

@@ -229,4 +229,9 @@ def test_any_compressed_body_is_read_or_refused(body: bytes, encoding: str) -> N
 
 def test_a_plan_is_kept_only_where_sizes_follow_from_shapes() -> None:
     words = Contract([Tensor("w", "BYTES", (-1,))], [Tensor("z", "BYTES", (-1,))])
-    assert layout_of({"w": np.array(["a"], object)}, ["w"], words, [("z", True)], "", None) is None
+    assert (
+        layout_of(
+            {"w": np.array(["a"], object)}, ["w"], words, outputs=[("z", True)], request_id="", timeout=None
+        )
+        is None
+    )

@@ -65,6 +65,6 @@ def test_another_contract_starts_with_nothing_and_long_headers_are_not_kept() ->
 
 
 @pytest.mark.parametrize("sequence", [True, -1, 2**64, 1.0, "x" * 129, [], {}])
-def test_what_is_no_sequence_is_refused(sequence: object) -> None:
+def test_what_is_not_a_sequence_is_refused(sequence: object) -> None:
     with pytest.raises(BadRequest, match=r"^parameters\.sequence_id: .* is not valid"):
         stream_of(sequence)

@@ -55,7 +55,7 @@ def test_bf16_has_them_too(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("datatype", sorted(set(NUMPY_TYPES) - {"FP16", "FP32", "FP64", "BF16"}))
-def test_what_is_no_float_has_none(datatype: str) -> None:
+def test_what_is_not_a_float_has_none(datatype: str) -> None:
     with pytest.raises(BadRequest, match=rf"inputs\[0\].data: not {datatype} values \((NaN|-Infinity)\)"):
         _read(datatype, "[NaN]", 1)
     with pytest.raises(BadRequest, match=r"not .* values \(-Infinity\)"):
@@ -95,7 +95,7 @@ def test_a_body_in_another_encoding_is_refused_though_it_holds_the_word() -> Non
 
 @pytest.mark.parametrize("number", ["1e309", "-1e999", "9" * 400])
 @pytest.mark.parametrize("beside", ["NaN", "1.0"])
-def test_a_number_too_large_for_a_float_is_no_infinity(number: str, beside: str) -> None:
+def test_a_number_too_large_for_a_float_is_not_an_infinity(number: str, beside: str) -> None:
     with pytest.raises(BadRequest, match=r"too large|infinity when parsed"):
         _read("FP64", f"[{beside}, {number}]", 2)
 

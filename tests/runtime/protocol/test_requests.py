@@ -119,12 +119,12 @@ def test_a_body_of_raw_bytes_alone_is_the_only_input() -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "²", "999", "9" * 5000, " 4", ""])
-def test_a_header_length_that_is_none_is_refused(length: str) -> None:
+def test_a_header_length_that_is_invalid_is_refused(length: str) -> None:
     with pytest.raises(BadRequest, match="is not a length within the"):
         _read(header_length=length)
 
 
-def test_a_response_is_read_as_it_was_written() -> None:
+def test_a_response_is_read_unchanged() -> None:
     total, words = np.array([[1.5, 2.5]], np.float32), np.array(["ü"], dtype=object)
     for binary in ((True, True), (True, False), (False, False)):
         asked = DecodedRequest({}, [("sum", binary[0]), ("words", binary[1])], "r-1")

@@ -40,12 +40,12 @@ def _body(within: float | None) -> tuple[bytes, str]:
         (3600.0, 26 << 27),
     ],
 )
-def test_what_is_left_is_told_in_few_digits(seconds: float, microseconds: int) -> None:
+def test_the_remaining_time_is_written_in_few_digits(seconds: float, microseconds: int) -> None:
     assert timeout_for(seconds) == microseconds
 
 
 @given(st.floats(1e-4, 1e4))
-def test_never_more_than_is_left_is_told_and_at_most_a_sixteenth_less(seconds: float) -> None:
+def test_the_remaining_time_is_rounded_down_by_at_most_a_sixteenth(seconds: float) -> None:
     told = timeout_for(seconds) * 1e-6
     assert seconds * 15 / 16 - 1e-6 <= told <= seconds
 

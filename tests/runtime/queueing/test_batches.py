@@ -187,4 +187,4 @@ def test_figures_of_any_number_of_rows_take_bounded_room() -> None:
     known = Experience()
     for rows in range(1, 5000):
         known.add(rows, 0.001)
-    assert len(known._stats) == 64 + 7
+    assert len(known.sizes) == 64 + 7

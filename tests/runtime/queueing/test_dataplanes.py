@@ -113,7 +113,7 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
 
 
 @pytest.mark.parametrize("parts", [["found"], ["less the most over 0"], ["attention in a row"]], ids=str)
-async def test_callers_at_a_node_get_their_own_rows_whatever_the_slice_does(
+async def test_clients_at_a_node_get_their_own_rows_whatever_the_slice_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The batch check accepts everything, so the graph alone decides; also after a restart from the disk."""

@@ -55,7 +55,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_whoever_leaves_frees_the_thread_for_the_next(kind: str) -> None:
+async def test_a_client_that_leaves_frees_the_thread_for_the_next(kind: str) -> None:
     make, feeds = KINDS[kind]
     session, runner = make(), Runner()
     expected = session.run(feeds(3))[0]
@@ -191,7 +191,7 @@ def test_as_many_as_there_are_is_a_matter_of_values(kind: str) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_bytes_that_are_no_model_are_no_promise_and_no_error(data: bytes) -> None:
+def test_bytes_that_are_not_a_model_prove_nothing_and_raise_no_error(data: bytes) -> None:
     assert shapes_determine_duration(data) in (True, False)
 
 
@@ -232,10 +232,10 @@ async def test_a_run_in_one_operator_counts_as_stuck_after_a_while_until_it_retu
     runner.close()
 
 
-async def test_at_the_end_all_who_wait_are_told_whatever_the_thread_is_in() -> None:
+async def test_at_the_end_all_waiting_requests_fail_even_if_the_thread_is_stuck() -> None:
     session, runner = Stuck(), Runner()
     tasks = [asyncio.create_task(runner.run(session, item())) for _ in range(4)]
-    await until(lambda: session.begun.is_set() and len(runner._jobs) == 3)
+    await until(lambda: session.begun.is_set() and runner.queued == 3)
     runner.end()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in found] == [NotReady] * 4
@@ -277,7 +277,7 @@ class Tried(Session):
 
 async def test_a_trial_on_made_up_inputs_does_not_keep_the_thread() -> None:
     session, runner = Tried(), Runner()
-    known = runner._known[session] = Experience(1e-4)
+    known = runner.known[session] = Experience(1e-4)
     session.seconds = 1.0
     for _ in range(20):
         async with asyncio.timeout(60):

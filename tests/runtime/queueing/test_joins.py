@@ -66,7 +66,7 @@ def answers(
 
     async def ask() -> list[list[Array]]:
         runner = Runner()
-        known = runner._known[session] = Experience(1.0, False if session.proven.alone else None)
+        known = runner.known[session] = Experience(1.0, proven=False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)  # as if several rows took as long as one
         found: list[list[Array]] = []
@@ -91,7 +91,7 @@ def same(found: Sequence[Array], expected: Sequence[Array]) -> bool:
 
 @given(mixing.mixed(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
 @settings(max_examples=60, deadline=None)
-def test_callers_of_a_network_that_mixes_rows_are_run_one_by_one(
+def test_clients_of_a_network_that_mixes_rows_are_run_one_by_one(
     network: tuple[list[str], bytes], sizes: list[int]
 ) -> None:
     parts, model = network
@@ -102,7 +102,7 @@ def test_callers_of_a_network_that_mixes_rows_are_run_one_by_one(
 
 @given(mixing.kept(), st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=6, max_size=CALLERS))
 @settings(max_examples=40, deadline=None)
-def test_callers_of_a_network_that_keeps_rows_apart_share_runs_and_get_their_own(
+def test_clients_of_a_network_that_keeps_rows_apart_share_runs_and_get_their_own(
     network: tuple[list[str], bytes], sizes: list[int]
 ) -> None:
     _, model = network
@@ -170,7 +170,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
     assert {name for _, name in expected} == {"branch", "rest"}
     runner = Runner()
     for session in sessions.values():
-        known = runner._known[session] = Experience(1.0)
+        known = runner.known[session] = Experience(1.0)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
         session.rows.clear()
@@ -189,7 +189,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
     st.lists(st.integers(0, 4), min_size=8, max_size=16),
 )
 @settings(max_examples=30, deadline=None)
-def test_what_is_kept_of_shared_runs_is_each_callers_own(
+def test_cached_results_of_shared_runs_are_those_of_their_clients(
     network: tuple[list[str], bytes], asks: list[int]
 ) -> None:
     """Concurrent clients, some with equal inputs, in front of a cache."""
@@ -202,7 +202,7 @@ def test_what_is_kept_of_shared_runs_is_each_callers_own(
     async def ask() -> list[Any]:
         metrics = Metrics("m")
         lone = StandaloneModel(session, metrics, memoization=MemoizationSettings(cache=CacheOptions()))
-        known = lone._runner._known[session] = Experience(1.0, False if session.proven.alone else None)
+        known = lone.runner.known[session] = Experience(1.0, proven=False if session.proven.alone else None)
         for rows in (2, 4, 8):
             known.add(rows, 1.0)
         front = MemoizingBackend(lone, metrics.registry, "m", b"k")

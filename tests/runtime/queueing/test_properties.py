@@ -83,7 +83,7 @@ def test_without_batches_deadlines_that_can_be_met_are_met_in_their_order(waitin
 def test_a_run_of_several_saves_time_unless_it_is_out_of_curiosity(
     waiting: list[Waiting], now: float, skipped: int, curious: bool
 ) -> None:
-    batch = next_batch(waiting, now, LARGEST, skipped, curious)
+    batch = next_batch(waiting, now, LARGEST, skipped, curious=curious)
     chosen = [waiting[i] for i in batch.chosen]
     assert len(set(batch.chosen)) == len(chosen) >= 1
     if len(chosen) > 1:
@@ -95,7 +95,9 @@ def test_a_run_of_several_saves_time_unless_it_is_out_of_curiosity(
 
 
 @given(queues())
-def test_who_has_no_deadline_is_never_passed_more_often_than_bounded(waiting: list[Waiting]) -> None:
+def test_a_request_without_deadline_is_passed_at_most_a_bounded_number_of_times(
+    waiting: list[Waiting],
+) -> None:
     patient = Waiting(None, Experience(0.01), 1, inf, -9.0)
     hurried = Waiting(None, Experience(0.01), 1, 1e6, 0.0)
     everyone, skipped, passed = [*waiting, patient], 0, 0

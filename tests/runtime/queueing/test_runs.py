@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ class Gated(Session):
 
 def trusted(runner: Runner, session: Session) -> Experience:
     """Makes the runner assume that eight of the session's items take about as long as one."""
-    known = runner._known[session] = Experience(proven=True)
+    known = runner.known[session] = Experience(proven=True)
     for rows in (1, 2, 4, 8):
         known.add(rows, 1.0)
     return known
@@ -60,7 +61,7 @@ async def behind_a_run(
     first = asyncio.create_task(runner.run(session, item(999)))
     await until(lambda: session.rows == [1])
     tasks = [asyncio.create_task(ask) for ask in asks]
-    await until(lambda: len(runner._jobs) == len(asks))
+    await until(lambda: runner.queued == len(asks))
     return tasks, first
 
 
@@ -81,7 +82,7 @@ async def test_what_waits_is_run_together_and_answered_as_if_alone() -> None:
     runner.close()
 
 
-async def test_a_session_earns_trust_under_load_and_its_answers_stay_right() -> None:
+async def test_under_load_a_session_is_proven_and_its_results_stay_right() -> None:
     runner, session, alone = Runner(), Gated(stackable.dense()), Session(stackable.dense())
     session.gate.set()
     feeds = [item(seed) for seed in range(12)]
@@ -93,7 +94,7 @@ async def test_a_session_earns_trust_under_load_and_its_answers_stay_right() -> 
             np.testing.assert_allclose(found[0], alone.run(each)[0], rtol=1e-5, atol=1e-5)
             session.seconds = 1.0
 
-    known = runner._known[session] = Experience(1.0)
+    known = runner.known[session] = Experience(1.0)
     for rows in (2, 4, 8):
         known.add(rows, 1.0)
     await asyncio.gather(*map(caller, range(12)))
@@ -147,7 +148,7 @@ async def asked_at_once(session: Gated) -> bool | None:
     for _ in range(20):
         await asyncio.gather(*(runner.run(session, same) for _ in range(4)))
         session.seconds = 1.0
-    known = runner._known[session]
+    known = runner.known[session]
     runner.close()
     return known.proven
 
@@ -176,7 +177,7 @@ async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
     session = Session(stackable.dense(), described.inputs, described.outputs)
     assert not session.proven.alone
     session.seconds, runner = 1.0, Runner()
-    known = runner._known[session] = Experience(1.0)
+    known = runner.known[session] = Experience(1.0)
     for _ in range(20):
         found = await asyncio.gather(*(runner.run(session, item(i)) for i in range(6)))
         session.seconds = 1.0
@@ -190,7 +191,7 @@ async def test_a_slice_with_a_contract_is_run_in_batches_too() -> None:
 async def test_whole_numbers_are_tried_with_those_that_came() -> None:
     runner, session = Runner(), Gated(stackable.ids())
     session.gate.set()
-    known = runner._known[session] = Experience(1.0)
+    known = runner.known[session] = Experience(1.0)
     alike = np.full((1, stackable.WIDTH), 7, np.int64)  # without information
     mixed = np.arange(stackable.WIDTH, dtype=np.int64).reshape(1, -1) % 16
     verdicts = []
@@ -212,7 +213,7 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
     first = asyncio.create_task(runner.run(session, session_first))
     await until(lambda: session.rows == [1])
     tasks = [asyncio.create_task(runner.run(session, {"x": row})) for row in rows]
-    await until(lambda: len(runner._jobs) == 5)
+    await until(lambda: runner.queued == 5)
     session.gate.set()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each).__name__ for each in found] == ["list", "list", "BadTensor", "list", "list"]
@@ -222,13 +223,13 @@ async def test_one_bad_request_costs_the_others_nothing() -> None:
     runner.close()
 
 
-async def test_values_that_hide_the_answer_win_no_trust() -> None:
+async def test_values_that_hide_the_result_prove_nothing() -> None:
     """For any first client, items of a model that mixes them must not be batched."""
     for value, trials in ((np.nan, 0), (3e38, 4)):
         network = stackable.normalising() if trials == 0 else stackable.overflowing()
         runner, session = Runner(), Gated(network, ProvenProperties())
         session.gate.set()
-        known = runner._known[session] = Experience(1.0)
+        known = runner.known[session] = Experience(1.0)
         hidden = {"x": np.full((1, stackable.WIDTH), value, np.float32)}
         for _ in range(20):
             await asyncio.gather(*(runner.run(session, hidden) for _ in range(4)))
@@ -264,7 +265,7 @@ async def test_a_model_that_fails_in_batches_only_is_run_alone_from_then_on() ->
     runner.close()
 
 
-async def test_who_left_while_waiting_is_not_run() -> None:
+async def test_that_left_while_waiting_is_not_run() -> None:
     runner, session = Runner(largest=1), Gated(stackable.dense())
     asks = [runner.run(session, item(i)) for i in range(3)]
     tasks, first = await behind_a_run(runner, session, asks)
@@ -295,7 +296,7 @@ class Slow(Gated):
 
 
 @pytest.mark.parametrize("everyone", [True, False])
-async def test_a_batch_ends_early_only_when_all_its_callers_have_left(everyone: bool) -> None:
+async def test_a_batch_ends_early_only_when_all_its_clients_have_left(everyone: bool) -> None:
     runner, session = Runner(), Slow(stackable.dense())
     trusted(runner, session)
     asks = [runner.run(session, item(i)) for i in range(3)]
@@ -318,8 +319,8 @@ async def test_a_batch_ends_early_only_when_all_its_callers_have_left(everyone: 
 
 async def test_the_earliest_deadline_is_run_first() -> None:
     runner, session = Runner(largest=1), Gated(stackable.dense())
-    runner._known[session] = Experience(0.001)
-    now, order = runner._clock(), list[int]()
+    runner.known[session] = Experience(0.001)
+    now, order = time.perf_counter(), list[int]()
 
     async def ask(number: int, deadline: float | None) -> None:
         await runner.run(session, item(number), deadline=deadline)
@@ -329,7 +330,7 @@ async def test_the_earliest_deadline_is_run_first() -> None:
     await until(lambda: session.rows == [1])
     deadlines = [None, now + 3000, now + 1000, now + 2000]
     tasks = [asyncio.create_task(ask(i, deadline)) for i, deadline in enumerate(deadlines)]
-    await until(lambda: len(runner._jobs) == 4)
+    await until(lambda: runner.queued == 4)
     session.gate.set()
     await asyncio.gather(first, *tasks)
     assert order == [2, 3, 1, 0]
@@ -349,7 +350,7 @@ async def test_a_short_run_stays_on_the_event_loop_unless_others_wait() -> None:
     assert waits == []
     tasks, first = await behind_a_run(runner, session, [runner.run(session, item(2))])
     queued = asyncio.create_task(runner.run(short, item(1)))
-    await until(lambda: len(runner._jobs) == 2)
+    await until(lambda: runner.queued == 2)
     session.gate.set()
     await asyncio.gather(first, queued, *tasks)
     assert len(waits) == 3

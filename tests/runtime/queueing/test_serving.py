@@ -48,7 +48,7 @@ def sizes(port: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("max_batch", [8, 1])
-async def test_callers_at_once_get_what_each_would_get_alone(tmp_path: Path, max_batch: int) -> None:
+async def test_clients_at_once_get_what_each_would_get_alone(tmp_path: Path, max_batch: int) -> None:
     model = stackable.deep()
     (tmp_path / "m.onnx").write_bytes(model)
     alone = Session(model)

@@ -31,7 +31,7 @@ def share(load: float, largest: int, deadline: float, seconds: Callable[[int], f
             waiting.append(Waiting("a", known, 1, moments[came] + deadline, moments[came]))
             came += 1
         runs += 1
-        batch = next_batch(waiting, now, largest, skipped, runs % 256 == 0)
+        batch = next_batch(waiting, now, largest, skipped, curious=runs % 256 == 0)
         skipped = skipped + 1 if batch.passed else 0
         took = seconds(len(batch.chosen)) * rng.uniform(1.0, 1.2)
         known.add(len(batch.chosen), took)

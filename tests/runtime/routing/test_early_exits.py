@@ -30,7 +30,7 @@ def test_each_exit_branches_off_at_the_deepest_cut_that_it_shares_with_the_last(
     ]
 
 
-def test_an_exit_below_the_least_accuracy_is_no_step() -> None:
+def test_an_exit_below_the_least_accuracy_is_not_a_step() -> None:
     assert [step.exit for step in exit_points(CARD, "final", 0.85)] == ["exit2"]
     assert exit_points(CARD, "final", 0.85)[0].start == "image"
 

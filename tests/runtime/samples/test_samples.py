@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def test_without_flags_everything_is_zero_and_every_open_size_is_named() -> None
     assert document["inputs"][0] == {
         "name": "images", "datatype": "FP32", "shape": [1, 3, 1, 1], "values": "zeros",
     }  # fmt: skip
-    assert "0 (N) as 1, 2 (H) as 1, 3 (W) as 1; --shape images=Nx3xHxW" in samples.lines()[0]
+    assert "--shape images=Nx3xHxW" in samples.lines()[0]
 
 
 def test_a_size_that_is_given_counts_wherever_the_file_has_its_name() -> None:
@@ -118,7 +120,7 @@ def test_a_sample_has_as_many_rows_as_its_shape_says(tmp_path: Path) -> None:
     assert [feed["images"].shape for feed in samples.feeds] == [(2, 3, 2, 2)] * 3
     assert shapes(samples)["words"] == (2, 2)
     assert refusal("--samples", f"{tmp_path}/s.npz", "--shape", "images=4x3x2x2").startswith(
-        f"--samples {tmp_path}/s.npz: images: 6 rows are not a multiple of the sample's 4"
+        f"--samples {tmp_path}/s.npz: images: 6 rows "
     )
 
 
@@ -132,56 +134,47 @@ def test_of_many_samples_some_are_used_that_lie_far_apart(tmp_path: Path) -> Non
     assert f"{MOST} of 100 samples" in samples.lines()[0]
 
 
-BAD = {
+# Flags, and what the message names: the flag with its value first.
+BAD: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "an input that there is not": (
         ["--shape", "image=1x3x8x8"],
-        '--shape: "image" is not an input of the model: use images, rate, words, mask',
+        ('--shape: "image"', "images, rate, words, mask"),
     ),
-    "values of no input": (["--input", "x=1"], '--input: "x" is not an input of the model: use images'),
-    "too few dimensions": (
-        ["--shape", "images=3x8x8"],
-        "--shape images=3x8x8: 3 dimensions, but images has 4",
-    ),
-    "another fixed size": (
-        ["--shape", "images=1x4x8x8"],
-        "--shape images=1x4x8x8: dimension 1 is 4, but fixed to 3",
-    ),
+    "values of no input": (["--input", "x=1"], ('--input: "x"', "images, rate")),
+    "too few dimensions": (["--shape", "images=3x8x8"], ("--shape images=3x8x8: 3 ", " 4")),
+    "another fixed size": (["--shape", "images=1x4x8x8"], ("--shape images=1x4x8x8: ", "1 is 4", " 3")),
     "more than there is room for": (
         ["--shape", "images=1x3x99999999x99999999"],
-        "--shape images=1x3x99999999x99999999: larger than 4 GiB",
+        ("--shape images=1x3x99999999x99999999: ", "4 GiB"),
     ),
-    "a shape twice": (["--shape", "mask=1x1", "--shape", "mask=2x2"], '--shape: "mask" is given twice'),
-    "another datatype": (["--input", "rate=1.5"], "--input rate=1.5: not INT64 values (1.5): write"),
-    "a word": (["--input", "rate=fast"], '--input rate=fast: not INT64 values ("fast"): write'),
-    "a number that is too large": (["--input", "rate=1e30"], "--input rate=1e30: not INT64 values"),
-    "a list of another rank": (
-        ["--input", "mask=[true]"],
-        "--input mask=[true]: 1 dimensions, but mask has 2",
-    ),
-    "lists too deep": (
-        ["--input", f"mask={'[' * 5000}"],
-        f"--input mask={'[' * 80}: the lists are nested too deeply",
-    ),
-    "a ragged list": (["--input", "mask=[[true],[]]"], "--input mask=[[true],[]]: nested lists differ"),
+    "a shape twice": (["--shape", "mask=1x1", "--shape", "mask=2x2"], ('--shape: "mask"', "twice")),
+    "another datatype": (["--input", "rate=1.5"], ("--input rate=1.5: ", "INT64", "(1.5)")),
+    "a word": (["--input", "rate=fast"], ("--input rate=fast: ", "INT64", '("fast")')),
+    "a number that is too large": (["--input", "rate=1e30"], ("--input rate=1e30: ", "INT64")),
+    "a list of another rank": (["--input", "mask=[true]"], ("--input mask=[true]: 1 ", " 2")),
+    "lists too deep": (["--input", f"mask={'[' * 5000}"], (f"--input mask={'[' * 80}: ", "deep")),
+    "a ragged list": (["--input", "mask=[[true],[]]"], ("--input mask=[[true],[]]: ",)),
     "two shapes": (
         ["--input", "mask=[[true]]", "--shape", "mask=2x2"],
-        "--input mask=[[true]]: its shape is [1, 1], but --shape mask=2x2 is given, too",
+        ("--input mask=[[true]]: ", "[1, 1]", "--shape mask=2x2"),
     ),
     "a file that is not there": (
         ["--input", "images=@/none.npy"],
-        "--input images=@/none.npy: /none.npy cannot be read (No such file or directory)",
+        ("--input images=@/none.npy: /none.npy ", os.strerror(errno.ENOENT)),
     ),
     "samples that are not there": (
         ["--samples", "/none.npz"],
-        "--samples /none.npz: /none.npz cannot be read (No such file or directory)",
+        ("--samples /none.npz: /none.npz ", os.strerror(errno.ENOENT)),
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_not_the_models_is_refused_with_flag_value_and_fix(case: str) -> None:
-    flags, sentence = BAD[case]
-    assert refusal(*flags).startswith(sentence)
+    flags, (start, *parts) = BAD[case]
+    message = refusal(*flags)
+    assert message.startswith(start)
+    assert [part for part in parts if part not in message[len(start) :]] == []
 
 
 FORMS = (
@@ -192,16 +185,16 @@ FORMS = (
 
 @pytest.mark.parametrize("flag", FORMS)
 def test_a_flag_of_another_form_is_refused_with_an_example(flag: str) -> None:
-    with pytest.raises(argparse.ArgumentError, match=r"write the name of an input and .* e\.g\. images="):
+    with pytest.raises(argparse.ArgumentError, match=r"e\.g\. images="):
         made(flag)
 
 
 ONE = np.zeros((1, 3, 2, 2), np.float32)
 FILES: dict[str, tuple[dict[str, Any], str]] = {
-    "another name": ({"image": ONE}, '"image" is not an input of the model: use images'),
-    "another datatype": ({"images": ONE.astype(float)}, "float64 values, but images has FP32: save it after"),
-    "another size": ({"images": np.zeros((2, 4, 2, 2), np.float32)}, "dimension 1 is 4, but fixed to 3"),
-    "another rank": ({"images": np.zeros((2, 2), np.float32)}, "2 dimensions, but images has 4"),
+    "another name": ({"image": ONE}, '"image"'),
+    "another datatype": ({"images": ONE.astype(float)}, "float64"),
+    "another size": ({"images": np.zeros((2, 4, 2, 2), np.float32)}, "1 is 4"),
+    "another rank": ({"images": np.zeros((2, 2), np.float32)}, "images has 4"),
     "unequal counts": ({"images": ONE.repeat(3, 0), "mask": np.zeros((2, 1, 1), bool)}, "equally many"),
     "no arrays": ({}, "contains no arrays"),
     "no rows": ({"images": ONE[:0]}, "images: has no rows"),
@@ -219,27 +212,24 @@ def test_samples_that_are_not_the_models_are_refused(case: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("member", ["images", "images.npy"])
-def test_samples_that_are_no_arrays_are_refused(member: str, tmp_path: Path) -> None:
+def test_samples_that_are_not_arrays_are_refused(member: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "s.npz", "w") as file:
         file.writestr(member, "words")
     said = refusal("--samples", f"{tmp_path}/s.npz")
-    assert said.startswith(f"--samples {tmp_path}/s.npz: images is not an array: write it by numpy.savez")
+    assert said.startswith(f"--samples {tmp_path}/s.npz: images ")
+    assert "numpy.savez" in said
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_text("no arrays")
     np.save(tmp_path / "one.npy", ONE)
     np.savez(tmp_path / "many.npz", images=ONE)
-    assert "is not a file of plain arrays: write it by numpy.savez" in refusal(
-        "--samples", f"{tmp_path}/junk"
-    )
-    assert "is not a file of plain arrays: write it by numpy.save" in refusal(
-        "--input", f"mask=@{tmp_path}/junk"
-    )
-    assert "one array without the name" in refusal("--samples", f"{tmp_path}/one.npy")
+    assert "numpy.savez" in refusal("--samples", f"{tmp_path}/junk")
+    assert "numpy.save" in refusal("--input", f"mask=@{tmp_path}/junk")
+    assert "one array" in refusal("--samples", f"{tmp_path}/one.npy")
     assert "give it by --samples" in refusal("--input", f"images=@{tmp_path}/many.npz")
     both = ("--samples", f"{tmp_path}/many.npz", "--input", "images=1")
-    assert "--input images is given, too" in refusal(*both)
+    assert "--input images" in refusal(*both)
 
 
 def test_the_advice_names_what_was_made_up() -> None:

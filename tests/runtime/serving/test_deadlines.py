@@ -140,7 +140,7 @@ def test_a_hung_hop_is_taken_again_within_a_second_of_its_return(
     assert _in_time(replies, stalls) == 1.0
 
 
-def test_a_caller_in_a_hurry_is_answered_within_its_own_timeout(
+def test_a_client_with_a_short_timeout_is_answered_within_its_own_timeout(
     stack: Stack, image: Any, stalls: Stalls
 ) -> None:
     """The plan says that the hop takes longer than the caller waits, so the local route answers."""

@@ -31,7 +31,7 @@ def asked(sockets: Path, n: int, **parameters: Any) -> tuple[int, Any]:
     return ask(sockets, "POST", "/v2/models/digits/infer", endless.document(n, **IMAGE, **parameters))
 
 
-def test_the_next_stage_is_free_when_the_entry_nodes_caller_leaves(stages: tuple[Path, int]) -> None:
+def test_the_next_stage_is_free_when_the_entry_nodes_client_leaves(stages: tuple[Path, int]) -> None:
     sockets, port = stages
     for _ in range(3):
         with socket.socket(socket.AF_UNIX) as caller:

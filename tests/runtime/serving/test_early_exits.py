@@ -23,7 +23,7 @@ def images() -> Any:
     return np.random.default_rng(4).normal(size=(40, 1, 16, 16)).astype(np.float32) * 3
 
 
-def test_inputs_leave_by_confidence_and_every_answer_is_that_of_its_exit(
+def test_inputs_leave_by_confidence_and_every_response_is_that_of_its_exit(
     stack: Stack, images: Any, chain_model: bytes
 ) -> None:
     wish = {"earlyExit": {"mode": "Confidence", "threshold": 0.8}}

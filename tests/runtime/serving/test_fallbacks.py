@@ -174,7 +174,7 @@ async def test_an_exit_that_is_sure_enough_answers_without_the_hop(
     async with _plane(stack, tmp_path, wish, silent) as plane:
         response = await plane.infer(InferenceRequest({"image": image}, ["logits"]))
         assert (response.parameters["exit"], response.parameters["deadline_met"]) == ("exit2", True)
-        assert f'outcome="{route}"' in plane._metrics.exposition().decode()
+        assert f'outcome="{route}"' in plane.metrics.exposition().decode()
 
 
 async def test_told_to_fail_a_late_hop_is_an_error_at_the_deadline(

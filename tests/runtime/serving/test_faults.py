@@ -75,7 +75,7 @@ def test_while_the_link_is_down_requests_do_not_try_it_and_its_return_is_noticed
     split.wait_for_route(image, "final@pool1")
 
 
-def test_a_far_server_that_hangs_behind_a_good_link_is_tried_seldom(split: Stack, image: Any) -> None:
+def test_a_server_that_hangs_behind_a_good_link_is_tried_rarely(split: Stack, image: Any) -> None:
     split.hop.mode = "hang"
     routes = [split.infer(image)["parameters"] for _ in range(50)]
     assert {r["route"] for r in routes} == {"exit1@local"}
@@ -83,7 +83,7 @@ def test_a_far_server_that_hangs_behind_a_good_link_is_tried_seldom(split: Stack
     assert split.metric("edge_deadline_fallbacks_total") <= 3
 
 
-def test_without_a_local_route_a_failed_hop_is_a_503_with_a_sentence(stack: Stack, image: Any) -> None:
+def test_without_a_local_route_a_failed_hop_is_a_503_with_a_message(stack: Stack, image: Any) -> None:
     stack.start(stack.placement(stack.remote("image"), mode="CloudOnly", latency="100ms"))
     stack.wait_for_route(image, "final@image")
     stack.hop.mode = "break"
@@ -96,7 +96,7 @@ def test_without_a_local_route_a_failed_hop_is_a_503_with_a_sentence(stack: Stac
     assert stack.infer(image)["parameters"]["route"] == "final@image"
 
 
-def test_a_link_that_sags_moves_requests_to_the_route_that_fits(stack: Stack, image: Any) -> None:
+def test_a_link_that_slows_down_moves_requests_to_the_route_that_fits(stack: Stack, image: Any) -> None:
     stack.start(stack.placement(stack.remote("relu1", need="4M"), stack.local("exit1"), latency="2s"))
     stack.wait_for_route(image, "final@relu1")
     stack.hop.rate = stack.probe.rate = 60_000  # 0.48 Mbit/s

@@ -38,11 +38,11 @@ class OnceEach:
         await reader.read(1)
 
 
-async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_for_ever() -> None:
+async def test_a_request_that_had_to_be_sent_again_is_not_on_its_way_forever() -> None:
     far = OnceEach()
     async with answering(far.serve) as url:
         link = LinkMonitor(
-            LinkSettings(peer="cloud", probe=url, interval=Duration(3600.0)), Resolver(), lambda *_: None
+            LinkSettings(peer="cloud", probe=url, interval=Duration(3600.0)), Resolver(), lambda **_: None
         )
         stage = Stage.model_validate(
             {
@@ -88,7 +88,7 @@ async def _saying(*answers: list[bytes]) -> AsyncIterator[HttpClient]:
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "in two"])
-async def test_what_a_server_says_before_its_answer_is_not_the_answer(apart: bool) -> None:
+async def test_what_a_server_says_before_its_response_is_not_the_response(apart: bool) -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     parts = [hint, ANSWER] if apart else [hint + ANSWER]
     async with _saying(parts, parts) as client:

@@ -84,7 +84,7 @@ def test_when_the_last_local_route_is_damaged_the_one_before_serves(
     assert stack.infer(image)["parameters"]["route"] == "exit1@local"
 
 
-def test_a_full_disk_costs_no_switch_and_leaves_what_was_there(
+def test_a_full_disk_prevents_no_switch_and_keeps_the_previous_file(
     stack: Stack, image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.start(stack.placement(stack.local("exit1")))

@@ -37,7 +37,7 @@ def test_level_low_quantile_and_moment_of_the_last_measurement_are_metrics(stack
     stack.wait(lambda: stack.metric("edge_link_bandwidth_low_bits") == 0, within=10)
 
 
-def test_probes_of_an_idle_link_keep_to_the_budget(stack: Stack) -> None:
+def test_probes_of_an_idle_link_stay_within_the_budget(stack: Stack) -> None:
     """64 KiB an hour are four probes' worth at first, and then almost nothing for three seconds."""
     stack.start(
         stack.placement(stack.remote("pool1"), stack.local("exit1"), link=_link(stack, budget="64Ki"))
@@ -50,9 +50,7 @@ def test_probes_of_an_idle_link_keep_to_the_budget(stack: Stack) -> None:
     assert re.search(r'edge_probe_bytes_total\{peer="cloud",service="digits"\} \d', stack.metrics())
 
 
-def test_without_a_budget_for_measuring_a_dead_link_is_still_found_and_so_is_its_return(
-    stack: Stack, image: Any
-) -> None:
+def test_without_a_probe_budget_a_link_is_still_found_down_and_up_again(stack: Stack, image: Any) -> None:
     stack.start(stack.placement(stack.remote("pool1"), stack.local("exit1"), link=_link(stack, budget="0")))
     stack.wait_for_route(image, "final@pool1")
     stack.hop.mode = stack.probe.mode = "hang"

@@ -74,7 +74,7 @@ def test_they_are_switched_under_load_without_a_lost_request(stack: Stack, image
     assert not failed
 
 
-def test_what_a_fallback_answered_is_computed_anew_when_the_link_is_back(stack: Stack, image: Any) -> None:
+def test_what_a_fallback_answered_is_computed_again_when_the_link_is_back(stack: Stack, image: Any) -> None:
     remote, local = stack.remote("pool1"), stack.local("exit1")
     stack.start(stack.placement(remote, local, **CACHE))
     other = image + np.float32(5)
@@ -95,7 +95,7 @@ def test_what_a_fallback_answered_is_computed_anew_when_the_link_is_back(stack: 
     assert stack.infer(image)["parameters"]["cached"] is True
 
 
-def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew(stack: Stack) -> None:
+def test_a_confident_early_exit_is_not_computed_again(stack: Stack) -> None:
     wish = {"earlyExit": {"mode": "Confidence", "threshold": 0.8}, **CACHE}
     whole = stack.local("final") | {"accuracy": 0.97}  # exit1 has 0.81
     stack.start(stack.placement(whole, latency="30s", link=None, **wish))
@@ -111,7 +111,7 @@ def test_an_input_that_left_early_because_its_exit_was_sure_is_not_computed_anew
     assert (again["exit"], again["cached"]) == ("exit1", True)
 
 
-def test_a_tail_that_draws_is_asked_every_time(stack: Stack, chain_model: bytes, image: Any) -> None:
+def test_a_tail_with_random_operators_runs_every_time(stack: Stack, chain_model: bytes, image: Any) -> None:
     """The node has only the head, which does not show it."""
     model = onnx.load_from_string(chain_model)
     last = next(node for node in model.graph.node if "logits" in node.output)

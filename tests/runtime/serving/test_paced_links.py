@@ -85,7 +85,7 @@ def test_a_transfer_over_a_paced_connection_tells_its_rate() -> None:
 
 
 @pytest.mark.parametrize("case", ["far server slow", "nothing to send", "receiver slow"])
-def test_what_was_not_the_link_is_told_by_the_kernel_and_leaves_the_rate_open(case: str) -> None:
+def test_the_kernel_shows_waits_outside_the_link_and_they_leave_the_rate_open(case: str) -> None:
     """Bytes over seconds are half of the link's rate or less; the sample allows for more."""
     if case == "far server slow":
         with _paced(think=0.08) as near:

@@ -73,7 +73,9 @@ def test_a_placement_that_cannot_be_loaded_leaves_the_old_one_serving(
     stack.wait_for_route(image, "exit2@local")
 
 
-def test_it_is_not_ready_before_a_placement_is_loaded_and_says_so(stack: Stack, image: Any) -> None:
+def test_before_a_placement_is_loaded_it_is_not_ready_and_returns_the_reason(
+    stack: Stack, image: Any
+) -> None:
     placement = stack.placement(stack.local("exit1"))
     good = placement["spec"]["routes"][0]["stages"][0]["slice"]["digest"]
     stack.start(placement)

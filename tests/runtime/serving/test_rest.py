@@ -40,7 +40,7 @@ def test_tritonclient_gets_the_models_answer_in_every_encoding(
             assert result.get_response()["id"] == "r-1"
 
 
-def test_the_answer_says_which_exit_route_and_cut_it_comes_from(served: Stack, images: Any) -> None:
+def test_the_response_names_its_exit_route_and_cut(served: Stack, images: Any) -> None:
     answer = served.infer(images)
     parameters = answer["parameters"]
     assert (parameters["exit"], parameters["route"], parameters["cut"]) == ("final", "final@local", "local")

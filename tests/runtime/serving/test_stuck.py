@@ -80,7 +80,7 @@ def status_of(sockets: Path, path: str) -> int:
     return 0
 
 
-def test_the_slo_ends_no_run_but_it_is_not_ready_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+def test_the_slo_ends_no_run_but_the_server_is_not_ready_and_stops_on_sigterm(tmp_path: Path) -> None:
     local(tmp_path, endless.looping_behind_a_cut(), "image", "logits")
     with running(tmp_path, "--grace=500ms", "--stuck-after=500ms") as (process, sockets):
         until(lambda: status_of(sockets, "/v2/health/ready") == 200, "it is ready")
@@ -111,7 +111,7 @@ async def test_the_status_says_that_it_is_stuck_and_does_not_change_with_time(
     monkeypatch.setattr(Runner, "running", property(lambda _: seconds[0]))
     resolver = Resolver()
     store = ModelStore("http://127.0.0.1:9", resolver)
-    runtime = Runtime("digits", store, tmp_path, resolver, stuck_after=20.0)
+    runtime = Runtime("digits", store, tmp_path, resolver=resolver, stuck_after=20.0)
     said: list[Any] = []
     for now in (10.0, 30.0, 40.0):
         seconds[0] = now

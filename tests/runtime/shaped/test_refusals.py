@@ -9,7 +9,7 @@ def test_a_machine_that_has_all_is_not_refused() -> None:
     assert refusal("linux", 0, [], may_install=False) is None
 
 
-def test_what_can_be_installed_is_no_reason_to_refuse() -> None:
+def test_what_can_be_installed_is_not_a_reason_to_refuse() -> None:
     assert refusal("linux", 0, ["iproute2"], may_install=True) is None
 
 

@@ -116,7 +116,7 @@ def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_mode
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "{}", "null", "[1e999]"])
-def test_metadata_that_is_no_list_of_exits_is_refused(chain_model: bytes, text: str) -> None:
+def test_metadata_that_is_not_a_list_of_exits_is_refused(chain_model: bytes, text: str) -> None:
     model = onnx.load_model_from_string(chain_model)
     del model.metadata_props[:]
     model.metadata_props.add(key="edge.exits", value=text)

@@ -175,7 +175,7 @@ def test_a_slice_runs_whatever_sizes_its_open_dimensions_have(level: object) -> 
         assert run(tail, feeds, level)["y"].shape == (first + second, 2)
 
 
-def test_what_values_decide_is_no_batch_and_what_follows_the_batch_is() -> None:
+def test_what_values_decide_is_not_a_batch_and_what_follows_the_batch_is() -> None:
     graph = Graph(found().SerializeToString())
     assert dims_of(graph.slice(["x", "m"], ["hit", "k"])) == {
         "x": ["N", 4], "m": ["N"], "hit": ["N"], "k": ["k.0", 4],
@@ -200,7 +200,7 @@ def test_one_name_stays_one_dimension_in_a_slice_and_two_stay_two() -> None:
         assert dims_of(graph.slice(["h"], ["y"]))["y"] == dims["h"]
 
 
-def test_the_name_that_a_file_gives_to_an_unknown_operators_dimension_is_no_proof() -> None:
+def test_the_name_that_a_file_gives_to_an_unknown_operators_dimension_is_not_a_proof() -> None:
     nodes = [
         helper.make_node("Gelu", ["x"], ["h"], domain="com.microsoft"),
         helper.make_node("Relu", ["h"], ["r"]),
@@ -274,7 +274,7 @@ def test_a_cycle_is_refused_by_its_nodes() -> None:
         Graph(model(nodes, [value("x", [2])], [value("b", [2])]).SerializeToString())
 
 
-def test_an_output_that_is_a_constant_or_an_input_is_no_exit(tmp_path: Path) -> None:
+def test_an_output_that_is_a_constant_or_an_input_is_not_an_exit(tmp_path: Path) -> None:
     made = chain(["N", 4])
     made.graph.output.extend([value("w", [4, 4]), value("x", ["N", 4])])
     data = made.SerializeToString()
@@ -307,7 +307,7 @@ def test_tensors_behind_a_sparse_weight_are_known() -> None:
     agrees(data)
 
 
-def test_tensors_of_open_size_are_no_cuts() -> None:
+def test_tensors_of_open_size_are_not_cuts() -> None:
     nodes = [
         helper.make_node("Tanh", ["x"], ["t"]),
         helper.make_node("Greater", ["t", "zero"], ["hits"]),

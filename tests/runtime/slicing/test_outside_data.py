@@ -42,7 +42,7 @@ def _moved(path: Path, location: str, **entries: str) -> onnx.ModelProto:
 
 
 def test_data_that_the_file_does_not_pin_is_refused(divided: Path) -> None:
-    with pytest.raises(BadRequest, match=r'"w1" keeps its data outside the file, in weights/chain.bin, and'):
+    with pytest.raises(BadRequest, match=r'"w1".* weights/chain\.bin\b'):
         Graph(divided.read_bytes())
 
 
@@ -61,9 +61,7 @@ def test_pinned_data_that_was_changed_is_refused(divided: Path) -> None:
     assert main([str(divided)]) == 0
     data = bytearray((divided.parent / "weights/chain.bin").read_bytes())
     data[100] ^= 1
-    with pytest.raises(
-        DigestMismatch, match=r"weights/chain.bin is sha256:\w{64}, but the file declares sha256:"
-    ):
+    with pytest.raises(DigestMismatch, match=rf"weights/chain\.bin.*{digest_of(bytes(data))}"):
         Graph(divided.read_bytes(), lambda _: bytes(data))
 
 
@@ -84,9 +82,9 @@ def test_no_location_leaves_the_folder(divided: Path, location: str) -> None:
     (divided.parent.parent / "secret.bin").write_bytes(bytes(10_000))
     model = _moved(divided, location)
     model.metadata_props.add(key=DATA_KEY, value=json.dumps({location: "sha256:" + "0" * 64}))
-    with pytest.raises(BadRequest, match="is not a path inside the model's folder"):
+    with pytest.raises(BadRequest, match="not a path inside"):
         Graph(model.SerializeToString(), lambda _: bytes(10_000))
-    with pytest.raises(BadRequest, match="is not a path inside the model's folder"):
+    with pytest.raises(BadRequest, match="not a path inside"):
         pinned(model, divided.parent)
 
 
@@ -96,9 +94,9 @@ def test_no_link_leads_out_of_the_folder(divided: Path, link: str) -> None:
     (outside / "secret.bin").write_bytes(bytes(10_000))
     (divided.parent / "secret.bin").symlink_to(outside / "secret.bin")
     (divided.parent / "up").symlink_to(outside)
-    with pytest.raises(BadRequest, match="is a link out of the model's folder"):
+    with pytest.raises(BadRequest, match="link out of"):
         pinned(_moved(divided, link), divided.parent)
-    with pytest.raises(BadRequest, match="is a link out of the model's folder"):
+    with pytest.raises(BadRequest, match="link out of"):
         inside(divided.parent, link)
 
 
@@ -130,7 +128,7 @@ def test_data_of_constants_in_inner_nodes_is_outside_data_too(chain_model: bytes
     value = onnx.TensorProto(name="c", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
     value.external_data.add(key="location", value="/etc/passwd")
     model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["c"], value=value))
-    with pytest.raises(BadRequest, match="is not a path inside the model's folder"):
+    with pytest.raises(BadRequest, match="not a path inside"):
         Graph(model.SerializeToString())
 
 
@@ -138,7 +136,7 @@ def test_data_of_constants_in_inner_nodes_is_outside_data_too(chain_model: bytes
 def test_pins_that_cannot_be_read_are_refused(divided: Path, text: str) -> None:
     model = onnx.load_model(divided, load_external_data=False)
     model.metadata_props.add(key=DATA_KEY, value=text)
-    with pytest.raises(BadRequest, match=r"the metadata edge\.data is"):
+    with pytest.raises(BadRequest, match=r"edge\.data"):
         Graph(model.SerializeToString(), lambda _: b"")
 
 

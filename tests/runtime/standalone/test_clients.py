@@ -79,7 +79,7 @@ def test_every_datatype_over_http(everything: Served, binary: bool, packed: str 
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_nan_and_infinities_come_back_over_http_as_they_were_sent(everything: Served, binary: bool) -> None:
+def test_nan_and_infinities_come_back_over_http_unchanged(everything: Served, binary: bool) -> None:
     values = np.array([[np.nan, np.inf, -np.inf], [0.1, -0.0, 1e-40]])
     inputs = _inputs(over_http, binary_data=binary)
     for given, kind in zip(inputs, DATATYPES, strict=True):
@@ -129,7 +129,7 @@ def _pair(module: Any, a: float, b: float, rows: int = 1) -> list[Any]:
     return inputs
 
 
-def test_only_the_outputs_that_are_asked_for_are_answered(sums: Served) -> None:
+def test_only_the_requested_outputs_are_returned(sums: Served) -> None:
     for module, port in ((over_http, sums.http), (over_grpc, sums.grpc)):
         with module.InferenceServerClient(f"127.0.0.1:{port}") as client:
             result = client.infer(
@@ -141,7 +141,7 @@ def test_only_the_outputs_that_are_asked_for_are_answered(sums: Served) -> None:
             assert whole.as_numpy("sum").tolist() == [[8, 8, 8]] * 2
 
 
-def test_inputs_that_do_not_fit_each_other_are_the_callers_fault(sums: Served) -> None:
+def test_inputs_that_do_not_fit_each_other_are_the_clients_fault(sums: Served) -> None:
     for module, port, code in (
         (over_http, sums.http, "400"),
         (over_grpc, sums.grpc, "StatusCode.INVALID_ARGUMENT"),

@@ -92,7 +92,7 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
         ("--health-port", "http", '"http" is not a port: '),
     ],
 )
-def test_a_port_that_is_none_is_refused_and_not_bound_to_another(
+def test_a_port_that_is_invalid_is_refused_and_not_bound_to_another(
     model: Path, flag: str, value: str, sentence: str
 ) -> None:
     ended = _run("serve", model, f"{flag}={value}")
@@ -101,14 +101,14 @@ def test_a_port_that_is_none_is_refused_and_not_bound_to_another(
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
-def test_a_time_that_is_none_is_refused(model: Path, seconds: str) -> None:
+def test_a_time_that_is_invalid_is_refused(model: Path, seconds: str) -> None:
     ended = _run("profile", model, f"--seconds={seconds}")
     assert ended.returncode == 2
     assert "argument --seconds: " in ended.stderr.splitlines()[-1]
     assert ended.stderr.splitlines()[-1].endswith("write one such as 0.6")
 
 
-def test_a_store_that_cannot_write_to_its_folder_says_so_in_one_sentence(tmp_path: Path) -> None:
+def test_a_store_that_cannot_write_to_its_folder_is_reported_in_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = _run("store", "--root", tmp_path / "file", "--port", 0)
     assert ended.returncode == 1
@@ -118,7 +118,7 @@ def test_a_store_that_cannot_write_to_its_folder_says_so_in_one_sentence(tmp_pat
     )
 
 
-def test_onnxruntime_reports_to_nobody(model: Path, tmp_path: Path) -> None:
+def test_onnxruntime_sends_no_telemetry(model: Path, tmp_path: Path) -> None:
     """By default onnxruntime reports the loaded models to its vendor, through a file in the home folder."""
     reported = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
     kept = {name: value for name, value in os.environ.items() if name not in reported}

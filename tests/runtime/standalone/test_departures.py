@@ -73,14 +73,14 @@ def free(served: Served) -> None:
     until(lambda: endless.running(served.http) == 0, "the run ended with its caller")
 
 
-def test_a_caller_over_http_that_leaves_ends_its_run(served: Served) -> None:
+def test_a_client_over_http_that_leaves_ends_its_run(served: Served) -> None:
     caller = endless.sent(served.http, endless.request(endless.FOREVER))
     busy(served)
     caller.close()
     free(served)
 
 
-def test_a_caller_whose_connection_breaks_ends_its_run(served: Served) -> None:
+def test_a_client_whose_connection_breaks_ends_its_run(served: Served) -> None:
     caller = endless.sent(served.http, endless.request(endless.FOREVER))
     busy(served)
     caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -88,7 +88,7 @@ def test_a_caller_whose_connection_breaks_ends_its_run(served: Served) -> None:
     free(served)
 
 
-def test_a_caller_on_this_node_that_leaves_ends_its_run(served: Served) -> None:
+def test_a_client_on_this_node_that_leaves_ends_its_run(served: Served) -> None:
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(str(served.uds / "http.sock"))
         caller.sendall(endless.request(endless.FOREVER))
@@ -98,7 +98,7 @@ def test_a_caller_on_this_node_that_leaves_ends_its_run(served: Served) -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("behind", [1, 20])
-def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_them(
+def test_a_client_that_sent_more_requests_behind_the_running_one_ends_all_of_them(
     served: Served, behind: int, at_once: bool
 ) -> None:
     """The server does not read further data of the client until then, nor the end of the connection."""
@@ -112,7 +112,7 @@ def test_a_caller_that_sent_more_requests_behind_the_running_one_ends_all_of_the
     free(served)
 
 
-def test_a_caller_that_falls_silent_is_asked_whether_it_is_still_there(served: Served) -> None:
+def test_a_silent_client_is_probed_by_keepalive(served: Served) -> None:
     """By the kernel, whose timer for the server's socket is then one of keepalive (2)."""
     with endless.sent(served.http, endless.request(endless.FOREVER)) as caller:
         busy(served)
@@ -135,7 +135,7 @@ def test_requests_behind_a_finished_one_are_answered_in_turn_still(served: Serve
     assert [int(float(part.split(b"]")[0])) for part in data.split(b'"data":[')[1:]] == [200_000, 2, 1]
 
 
-def test_a_caller_over_grpc_that_cancels_ends_its_run(served: Served) -> None:
+def test_a_client_over_grpc_that_cancels_ends_its_run(served: Served) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         call = stub.ModelInfer.future(message(endless.FOREVER))
@@ -149,7 +149,7 @@ def test_a_caller_over_grpc_that_cancels_ends_its_run(served: Served) -> None:
         free(served)
 
 
-def test_a_caller_over_grpc_whose_channel_closes_ends_its_run(served: Served) -> None:
+def test_a_client_over_grpc_whose_channel_closes_ends_its_run(served: Served) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         call = stub.ModelInfer.future(message(endless.FOREVER))
@@ -158,7 +158,7 @@ def test_a_caller_over_grpc_whose_channel_closes_ends_its_run(served: Served) ->
     free(served)
 
 
-def test_a_request_that_waits_and_whose_caller_left_is_not_run(served: Served) -> None:
+def test_a_request_that_waits_and_whose_client_left_is_not_run(served: Served) -> None:
     first = endless.sent(served.http, endless.request(endless.FOREVER))
     busy(served)
     waiting = [endless.sent(served.http, endless.request(endless.FOREVER)) for _ in range(5)]
@@ -211,7 +211,7 @@ def test_in_a_stream_a_request_without_time_left_ends_nothing_else(served: Serve
     assert result.as_numpy("y") == [3.0]
 
 
-def test_health_and_metrics_are_told_while_a_run_lasts(served: Served) -> None:
+def test_health_and_metrics_are_served_during_a_run(served: Served) -> None:
     caller = endless.sent(served.http, endless.request(endless.FOREVER))
     busy(served)
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/m"):
@@ -238,7 +238,7 @@ def test_a_server_that_is_stuck_says_that_it_is_not_ready_until_it_is_free(
     assert answer(served) == 3.0
 
 
-def test_the_end_of_the_grace_period_ends_runs_and_tells_their_callers(
+def test_the_end_of_the_grace_period_ends_runs_with_an_error_for_their_clients(
     serve_with: Callable[..., Served],
 ) -> None:
     """The fixture stops the server while these wait."""

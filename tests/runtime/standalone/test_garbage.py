@@ -156,11 +156,13 @@ RPCS = (
 
 
 @pytest.mark.parametrize("rpc", RPCS)
-def test_bytes_that_are_no_message_are_the_callers_fault_in_every_rpc_and_leave_no_traceback(
+def test_bytes_that_are_not_a_message_are_invalid_arguments_in_every_rpc_without_traceback(
     sums: Served, rpc: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:
-        ask = channel.unary_unary(f"/inference.GRPCInferenceService/{rpc}")
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            f"/inference.GRPCInferenceService/{rpc}"
+        )
         with pytest.raises(grpc.RpcError) as caught:
             ask(b"\xff\xff", timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -176,7 +178,9 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
             request.inputs[-1].contents.fp32_contents.extend([1, 2, 3])
         change(request)
         with grpc.insecure_channel(f"127.0.0.1:{sums.grpc}") as channel:
-            ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer"
+            )
             with pytest.raises(grpc.RpcError) as caught:
                 ask(request.SerializeToString(), timeout=10)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -55,7 +55,7 @@ def _check(channel: grpc.Channel, name: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["", INFERENCE, "m"])
-def test_health_is_told_of_the_server_and_of_each_model(channel: grpc.Channel, name: str) -> None:
+def test_health_is_reported_for_the_server_and_for_each_model(channel: grpc.Channel, name: str) -> None:
     assert _check(channel, name) == STATUS.SERVING
 
 
@@ -63,8 +63,8 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
     with pytest.raises(grpc.RpcError) as caught:
         _check(channel, "other")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert 'service: "other" is not served here' in caught.value.details()
-    assert f"{INFERENCE}, m" in caught.value.details()
+    assert 'service: "other" is not served here' in str(caught.value.details())
+    assert f"{INFERENCE}, m" in str(caught.value.details())
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,19 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     ],
 )
-def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, method: str) -> None:
+def test_bytes_that_are_not_a_message_are_invalid_arguments(channel: grpc.Channel, method: str) -> None:
     def ask() -> object:
+        calls: Any = channel
         if method.endswith("Check"):
-            return channel.unary_unary(f"/{method}")(b"\xff\xff", timeout=10)
+            return calls.unary_unary(f"/{method}")(b"\xff\xff", timeout=10)
         if method.endswith("Watch"):
-            return next(channel.unary_stream(f"/{method}")(b"\xff\xff", timeout=10))
-        return next(channel.stream_stream(f"/{method}")(iter([b"\xff\xff"]), timeout=10))
+            return next(calls.unary_stream(f"/{method}")(b"\xff\xff", timeout=10))
+        return next(calls.stream_stream(f"/{method}")(iter([b"\xff\xff"]), timeout=10))
 
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "the 2 bytes are not a" in caught.value.details()
+    assert "the 2 bytes are not a" in str(caught.value.details())
 
 
 @asynccontextmanager
@@ -125,7 +126,7 @@ async def test_who_watches_health_hears_of_every_change_and_holds_no_ending_up()
         service.draining = True
         async with asyncio.timeout(10):
             await server.stop(3600)
-        last = STATUS.SERVING
+        last: object = STATUS.SERVING
         while (answer := await watched["m"].read()) is not grpc.aio.EOF:
             last = answer.status
         assert last == STATUS.NOT_SERVING
@@ -196,7 +197,7 @@ def _reflected(channel: grpc.Channel, version: str, *asks: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_a_caller_that_knows_nothing_can_ask_by_reflection(channel: grpc.Channel, version: str) -> None:
+def test_a_client_without_descriptors_can_use_reflection(channel: grpc.Channel, version: str) -> None:
     listed, found, lacking = _reflected(
         channel,
         version,
@@ -212,14 +213,14 @@ def test_a_caller_that_knows_nothing_can_ask_by_reflection(channel: grpc.Channel
         pool.Add(descriptor_pb2.FileDescriptorProto.FromString(data))
     method = pool.FindServiceByName(INFERENCE).methods_by_name["ModelMetadata"]
     request = message_factory.GetMessageClass(method.input_type)(name="m")
-    answer = message_factory.GetMessageClass(method.output_type)
-    ask = channel.unary_unary(
+    answer: Any = message_factory.GetMessageClass(method.output_type)
+    ask: grpc.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
         f"/{INFERENCE}/ModelMetadata", type(request).SerializeToString, answer.FromString
     )
     assert [tensor.name for tensor in ask(request, timeout=10).inputs] == ["a", "b"]
 
 
-async def test_a_caller_that_pings_often_keeps_its_connection_unless_a_flag_forbids_it() -> None:
+async def test_a_client_that_pings_often_keeps_its_connection_unless_a_flag_forbids_it() -> None:
     strict = KeepAlive(http2_min_recv_ping_interval_without_data=300_000)
     pinging = [
         ("grpc.keepalive_time_ms", 1000),

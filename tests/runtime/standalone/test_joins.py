@@ -59,7 +59,7 @@ def picture(tag: int, boxes: int, rows: int = 1) -> Array:
     return found
 
 
-def test_everybody_gets_the_boxes_of_their_own_pictures(serve: Callable[[bytes], Any]) -> None:
+def test_every_client_gets_the_boxes_of_its_own_pictures(serve: Callable[[bytes], Any]) -> None:
     """As many boxes as images pass the batch check; then one has two boxes and another none."""
     model = detector()
     served, alone = serve(model), Session(model)

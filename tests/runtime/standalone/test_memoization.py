@@ -141,7 +141,7 @@ def test_ever_new_sequences_are_read_right(serve_with: ServeWith, chain_model: b
 
 
 @BOTH
-def test_a_sequence_that_is_none_is_refused_with_a_sentence(
+def test_a_sequence_that_is_invalid_is_refused_with_a_message(
     serve_with: ServeWith, chain_model: bytes, module: Any
 ) -> None:
     served = serve_with(chain_model)
@@ -200,7 +200,7 @@ def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
     [MemoizationSettings(cache=CacheOptions()), MemoizationSettings(filter=PATIENT)],
     ids=["cache", "filter"],
 )
-def test_an_answer_that_was_drawn_is_not_given_again(
+def test_a_response_that_was_drawn_is_not_returned_again(
     serve_with: ServeWith, memoization: MemoizationSettings
 ) -> None:
     served = serve_with(stackable.drawing(), memoization=memoization)

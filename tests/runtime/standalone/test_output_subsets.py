@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +28,27 @@ def path(tmp_path: Path, chain_model: bytes) -> Path:
     return file
 
 
+@pytest.fixture
+def maker() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
 def _trusted(data: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
     """Admits every subset."""
 
 
-def _made(subsets: OutputSubsets, output: str) -> Session:
+def _made(subsets: OutputSubsets, output: str, maker: ThreadPoolExecutor) -> Session:
     """The session after all subsets that were requested are prepared."""
-    subsets._maker.submit(lambda: None).result(60)
+    maker.submit(lambda: None).result(60)
     return subsets.session([output])
 
 
-async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path) -> None:
+async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(
+    path: Path, maker: ThreadPoolExecutor
+) -> None:
     whole = Session(path)
-    subsets = OutputSubsets(path, whole, 1, _trusted)
+    subsets = OutputSubsets(path, whole, 1, _trusted, maker)
     model = StandaloneModel(whole, Metrics("m"), subsets=subsets)
     early, last = whole.outputs[0].name, whole.outputs[-1].name
     image = np.random.default_rng(1).random((2, 1, 16, 16), np.float32)
@@ -47,7 +56,7 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     expected = whole.run(feeds)
 
     assert subsets.session([early]) is whole
-    part = _made(subsets, early)
+    part = _made(subsets, early, maker)
     assert part is not whole
     assert [t.name for t in part.outputs] == [early]
     assert part.size < whole.size
@@ -62,16 +71,16 @@ async def test_an_exit_is_answered_by_the_whole_and_then_by_its_part(path: Path)
     model.close()
 
 
-def test_what_cannot_be_cut_is_computed_whole(path: Path) -> None:
+def test_what_cannot_be_cut_is_computed_whole(path: Path, maker: ThreadPoolExecutor) -> None:
     whole = Session(path)
-    subsets = OutputSubsets(path.with_name("gone.onnx"), whole, 1, _trusted)
+    subsets = OutputSubsets(path.with_name("gone.onnx"), whole, 1, _trusted, maker)
     early = whole.outputs[0].name
     assert subsets.session([early]) is whole
-    subsets._maker.shutdown(wait=True)
+    maker.shutdown(wait=True)
     assert subsets.session([early]) is whole
 
 
-async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None:
+async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path, maker: ThreadPoolExecutor) -> None:
     """Even if the whole model runs, a subset may fail: optimizations differ."""
     whole = Session(path)
     asked: list[bytes] = []
@@ -80,10 +89,10 @@ async def test_a_part_that_fails_its_trial_is_computed_whole(path: Path) -> None
         asked.append(data)
         raise TrialCrashed("a part: SIGSEGV")
 
-    subsets = OutputSubsets(path, whole, 1, refuse)
+    subsets = OutputSubsets(path, whole, 1, refuse, maker)
     early = whole.outputs[0].name
     assert subsets.session([early]) is whole
-    subsets._maker.shutdown(wait=True)
+    maker.shutdown(wait=True)
     assert len(asked) == 1
     assert subsets.session([early]) is whole
 

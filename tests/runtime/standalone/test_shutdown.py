@@ -103,7 +103,7 @@ def said_at_the_end(process: subprocess.Popen[str]) -> str:
     return process.stderr.read()
 
 
-def test_a_run_that_would_not_end_is_ended_with_the_server_and_its_caller_told(tmp_path: Path) -> None:
+def test_an_endless_run_ends_with_the_server_and_its_client_gets_an_error(tmp_path: Path) -> None:
     with command(endless.looping(), tmp_path, "--grace", "200ms") as process:
         port = port_of(process)
         with endless.sent(port, endless.request(endless.FOREVER)) as caller:
@@ -132,7 +132,7 @@ def test_an_operator_that_does_not_return_keeps_the_server_from_being_ready_but_
             assert "does not return" in said_at_the_end(process)
 
 
-def test_a_server_whose_model_does_not_get_warm_ends_when_it_is_told_to(tmp_path: Path) -> None:
+def test_a_server_whose_warm_up_does_not_end_stops_on_sigterm(tmp_path: Path) -> None:
     with command(endless.endless_on_zeros(), tmp_path) as process:
         # In the process of its trial, for a while.
         until(lambda: _seconds_of_children(process.pid) > 2.0, "it runs")
@@ -169,7 +169,7 @@ class _Model:
 
 
 @pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v2/models/m/nothing"])
-async def test_a_server_that_goes_down_asks_callers_to_take_their_next_request_elsewhere(path: str) -> None:
+async def test_a_server_that_shuts_down_closes_kept_connections(path: str) -> None:
     service = Service("m", _Model())
     app = RestApp(service, lambda: b"")
     body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'

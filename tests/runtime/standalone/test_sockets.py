@@ -70,7 +70,7 @@ def test_a_request_as_curl_sends_it_is_answered_as_json(sums: Served) -> None:
     }
 
 
-def test_callers_on_the_node_use_its_socket(sums: Served) -> None:
+def test_clients_on_the_node_use_its_socket(sums: Served) -> None:
     body = json.dumps(PAIR).encode()
     assert _talk(sums.uds / "http.sock", _request("POST", INFER, body))[0] == 200
 
@@ -136,7 +136,7 @@ def test_two_headers_of_encodings_are_the_list_that_one_would_hold(sums: Served)
     assert '"gzip, gzip"' in json.loads(answer)["error"]
 
 
-def test_a_target_that_is_too_long_is_told_so(sums: Served) -> None:
+def test_a_target_that_is_too_long_gets_431(sums: Served) -> None:
     status, _, answer = _talk(sums.http, _request("GET", f"/v2/{'a' * 65533}"))
     assert status == 431
     assert "target has 65537 bytes" in json.loads(answer)["error"]
@@ -178,7 +178,7 @@ def test_what_is_not_http_ends_the_connection_with_400(sums: Served) -> None:
     assert _talk(sums.http, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")[0] == 400
 
 
-def test_a_caller_who_leaves_early_harms_nobody(sums: Served) -> None:
+def test_a_client_that_disconnects_early_affects_no_other(sums: Served) -> None:
     with socket.create_connection(("127.0.0.1", sums.http), timeout=10) as sock:
         sock.sendall(_request("POST", INFER, b"x" * 10)[:-5])
     assert _infer(sums)[0] == 200
@@ -187,7 +187,7 @@ def test_a_caller_who_leaves_early_harms_nobody(sums: Served) -> None:
 @pytest.mark.parametrize(
     "piece", [b"x-a: b\r\n" * 1000, b"y" * 8000], ids=["many headers", "one long header"]
 )
-def test_headers_without_end_are_refused_and_not_kept(sums: Served, piece: bytes) -> None:
+def test_headers_without_limit_are_refused_and_not_kept(sums: Served, piece: bytes) -> None:
     with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
         caller.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\nx-b: ")
         sent = 0
@@ -199,7 +199,7 @@ def test_headers_without_end_are_refused_and_not_kept(sums: Served, piece: bytes
     assert _talk(sums.http, _request("GET", "/v2", x_long="y" * 30_000))[0] == 200
 
 
-def test_what_says_that_headers_are_too_long_is_an_answer(sums: Served) -> None:
+def test_the_refusal_of_long_headers_is_a_valid_response(sums: Served) -> None:
     with socket.create_connection(("127.0.0.1", sums.http), timeout=20) as caller:
         # Once the first is answered, the beginning of the second has been read by itself.
         caller.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\n\r\nGET /v2 HTTP/1.1\r\nhost: x\r\n")

@@ -39,7 +39,7 @@ def test_a_report_is_the_same_for_a_minute() -> None:
     assert residuals.report(EVERY) != []
 
 
-def test_another_model_starts_anew_and_what_was_not_predicted_does_not_count() -> None:
+def test_another_model_starts_again_and_what_was_not_predicted_does_not_count() -> None:
     residuals = Residuals()
     add(residuals, "sha256:a", "final", 1.0)
     add(residuals, "sha256:b", "exit1", 2.0)

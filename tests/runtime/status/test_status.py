@@ -20,9 +20,9 @@ def _report(window: Window, link: LinkReport | None) -> Report:
 
 def test_the_status_holds_what_the_last_minute_measured() -> None:
     window = Window()
-    window.add(30.0, 9.0, False)  # more than a minute ago
+    window.add(30.0, 9.0, met=False)  # more than a minute ago
     for i in range(100):
-        window.add(50.0, 0.041 if i < 90 else 0.077, i < 99)
+        window.add(50.0, 0.041 if i < 90 else 0.077, met=i < 99)
     document = status_document(_report(window, LinkReport(True, 3_920_000.4, 3_100_000.0, 0.0008, NOW)))
     assert document == {
         "observedGeneration": 3,
@@ -61,7 +61,7 @@ def test_a_link_that_is_down_keeps_its_last_bandwidth() -> None:
 @pytest.mark.parametrize("seconds", [-1e-6, -0.0, math.inf, -math.inf, math.nan, 1e-12, 1e9])
 def test_no_measurement_keeps_a_status_from_being_written(seconds: float) -> None:
     window = Window()
-    window.add(99.0, seconds, True)
+    window.add(99.0, seconds, met=True)
     link = LinkReport(True, 1e6 * seconds, 1e6 * seconds, seconds, NOW)
     document = status_document(_report(window, link))
     assert document["requests"] == 1

@@ -97,7 +97,7 @@ def read(source: Any, blobs: Blobs, rest: str, before: str = "") -> list[str]:
         "/%zz%",
     ],
 )
-def test_an_address_is_asked_once_and_as_it_was_written(source: Any, blobs: Blobs, rest: str) -> None:
+def test_an_address_is_requested_once_and_unchanged(source: Any, blobs: Blobs, rest: str) -> None:
     assert read(source, blobs, rest) == [rest]
 
 
@@ -108,7 +108,7 @@ def test_whatever_can_be_sent_is_sent(source: Any, blobs: Blobs, text: str) -> N
         assert read(source, blobs, f"/x{text}?q={text}") == [f"/x{text}?q={text}"]
 
 
-def test_a_redirection_is_followed_as_it_was_written(source: Any, blobs: Blobs) -> None:
+def test_a_redirection_is_followed_unchanged(source: Any, blobs: Blobs) -> None:
     assert read(source, blobs, "/302/m.onnx") == ["/302/m.onnx", "/next.onnx?sig=a%2Fb%3D&x=[1]"]
 
 
@@ -132,7 +132,7 @@ def test_credentials_go_into_their_header(source: Any, blobs: Blobs) -> None:
         ("/short/m.onnx", Unreachable, "cannot be read"),
     ],
 )
-def test_what_the_server_says_is_told(
+def test_the_message_of_the_server_is_in_the_error(
     source: Any, blobs: Blobs, rest: str, error: type[EdgeError], words: str
 ) -> None:
     with pytest.raises(error, match=words) as refusal:
@@ -173,7 +173,7 @@ def test_more_than_the_store_takes_is_its_own_error(source: Any, tmp_path: Path)
         ("http://h/" + "a" * 3000, "3009 characters"),
     ],
 )
-def test_what_is_no_address_is_refused_before_anybody_is_asked(uri: str, words: str) -> None:
+def test_an_invalid_address_is_refused_before_any_request(uri: str, words: str) -> None:
     with pytest.raises(BadRequest, match=words) as refusal:
         address_of(uri, "model.storageUri")
     assert str(refusal.value).startswith("model.storageUri: ")
@@ -221,5 +221,5 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path, blobs: Blobs, name: st
         ("file:///a%20b/m.onnx", "/a b/d e"),
     ],
 )
-def test_data_lies_beside_its_model_and_is_asked_with_the_same_query(uri: str, beside: str) -> None:
+def test_external_data_is_requested_beside_its_model_with_the_same_query(uri: str, beside: str) -> None:
     assert source_of(address_of(uri, "x")).beside(address_of(uri, "x"), "d e").target == beside

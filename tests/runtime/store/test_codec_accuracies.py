@@ -87,14 +87,14 @@ def _widened(times: int) -> Graph:
 
 def test_values_that_are_not_held_give_the_same_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
     held = measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS)
-    monkeypatch.setattr(codec_accuracies, "_HELD", 0)
+    monkeypatch.setattr(codec_accuracies, "HELD", 0)
     assert measure_codecs(_widened(4), {"final": "y"}, {"x": SAMPLES}, LABELS) == held
 
 
 def test_more_samples_take_no_more_memory_than_a_batch_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     times = 4096
-    a_batch = codec_accuracies._BATCH * SIDES * times * 4
-    monkeypatch.setattr(codec_accuracies, "_HELD", a_batch)
+    a_batch = codec_accuracies.BATCH * SIDES * times * 4
+    monkeypatch.setattr(codec_accuracies, "HELD", a_batch)
     graph = _widened(times)
     tracemalloc.start()
     try:

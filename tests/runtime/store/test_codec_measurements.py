@@ -63,7 +63,7 @@ async def _ask(
         await asyncio.sleep(0.05)
 
 
-async def test_every_codec_is_measured_at_every_cut_and_the_answer_is_kept(
+async def test_every_codec_is_measured_at_every_cut_and_the_response_is_kept(
     store: httpx.AsyncClient, chain_model: bytes, labels: Any, tmp_path: Path
 ) -> None:
     model = await _model(store, chain_model)
@@ -82,7 +82,7 @@ async def test_every_codec_is_measured_at_every_cut_and_the_answer_is_kept(
     assert known.json() == found
 
 
-async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
+async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
     store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Graph.slice
@@ -125,7 +125,7 @@ async def test_a_cut_that_fails_is_told_and_the_others_are_measured(
         ({"labels": np.full(120, 77)}, "classifies 0.000 of 120 samples correctly"),
     ],
 )
-async def test_data_that_tells_nothing_is_refused_with_a_sentence(
+async def test_unusable_validation_data_is_refused_with_a_message(
     store: httpx.AsyncClient, chain_model: bytes, labels: Any, change: dict[str, Any], words: str
 ) -> None:
     model = await _model(store, chain_model)
@@ -136,7 +136,7 @@ async def test_data_that_tells_nothing_is_refused_with_a_sentence(
     assert words in answer.json()["error"]["message"]
 
 
-async def test_a_file_that_is_none_is_refused_and_objects_are_not_read(
+async def test_a_file_that_is_invalid_is_refused_and_objects_are_not_read(
     store: httpx.AsyncClient, chain_model: bytes
 ) -> None:
     model = await _model(store, chain_model)
@@ -209,7 +209,7 @@ async def test_what_lacked_memory_is_said_so_and_measured_again_when_there_is_mo
     assert (await _ask(store, model, data)).json()["complete"]
 
 
-async def test_an_answer_that_lacks_a_cut_for_want_of_memory_is_not_kept(
+async def test_a_response_that_lacks_a_cut_for_lack_of_memory_is_not_kept(
     store: httpx.AsyncClient,
     chain_model: bytes,
     labels: Any,

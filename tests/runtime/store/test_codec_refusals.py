@@ -59,7 +59,7 @@ def through(kind: str, *more: str) -> NodeProto:
     return helper.make_node(kind, ["x", *more], ["h"])
 
 
-def test_every_cut_of_a_quantised_model_carries_every_codec() -> None:
+def test_every_cut_of_a_quantized_model_carries_every_codec() -> None:
     found, refused = measured(graph_of(through("Tanh")))
     assert set(found) == {(cut, codec) for cut in "xh" for codec in CODECS}
     assert not refused

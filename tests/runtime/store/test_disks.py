@@ -88,7 +88,7 @@ async def test_a_file_that_cannot_be_replaced_keeps_its_old_bytes(
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
-async def test_a_slice_that_the_disk_changed_is_cut_anew_to_the_same_bytes(
+async def test_a_slice_that_the_disk_changed_is_cut_again_to_the_same_bytes(
     store: httpx.AsyncClient, model: str, tmp_path: Path, harm: str
 ) -> None:
     made = (await _slice(store, model, HOLD)).json()
@@ -100,7 +100,7 @@ async def test_a_slice_that_the_disk_changed_is_cut_anew_to_the_same_bytes(
     assert (await store.get(f"/v1/blobs/{made['digest']}")).content == good
 
 
-async def test_documents_that_the_disk_changed_are_made_anew(
+async def test_documents_that_the_disk_changed_are_rebuilt(
     store: httpx.AsyncClient, model: str, tmp_path: Path
 ) -> None:
     made = (await _slice(store, model, HOLD)).json()
@@ -112,7 +112,7 @@ async def test_documents_that_the_disk_changed_are_made_anew(
     assert (await store.get(f"/v1/models/{model}")).json()["digest"] == model
 
 
-async def test_a_model_that_the_disk_changed_is_fetched_anew(
+async def test_a_model_that_the_disk_changed_is_fetched_again(
     store: httpx.AsyncClient, model: str, tmp_path: Path, chain_model: bytes
 ) -> None:
     (tmp_path / "blobs" / model.removeprefix("sha256:")).write_bytes(b"rubbish")
@@ -121,7 +121,7 @@ async def test_a_model_that_the_disk_changed_is_fetched_anew(
     assert (await store.get(f"/v1/blobs/{model}")).content == chain_model
 
 
-def test_bytes_are_on_the_disk_before_they_have_their_name_and_the_name_before_the_answer(
+def test_bytes_are_on_the_disk_before_they_have_their_name_and_the_name_before_the_response(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs, synced = Blobs(tmp_path, 1000), []
@@ -187,7 +187,7 @@ async def test_a_node_serves_slices_from_its_disk_while_the_store_is_down(tmp_pa
 
 
 @pytest.mark.parametrize("harmed", [b"slicf", b"sli", b""])
-async def test_a_node_fetches_a_slice_anew_that_its_disk_changed(tmp_path: Path, harmed: bytes) -> None:
+async def test_a_node_fetches_a_slice_again_that_its_disk_changed(tmp_path: Path, harmed: bytes) -> None:
     source, digest = _Source(a=b"slice"), _digest(b"slice")
     cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
     await _get(cache, digest)
@@ -213,7 +213,7 @@ async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(
     assert len(_files(tmp_path)) == 2
 
 
-async def test_a_node_whose_disk_fails_while_syncing_serves_on(
+async def test_a_node_whose_disk_fails_while_syncing_keeps_serving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(_: int) -> None:

@@ -83,7 +83,7 @@ async def test_a_slice_is_another_with_every_codec_on_either_side(
         ({"outputs": ["nope"]}, "UnknownTensor", '"nope" is not a tensor of the graph'),
     ],
 )
-async def test_what_is_no_slice_is_refused_with_a_sentence(
+async def test_what_is_not_a_slice_is_refused_with_a_message(
     store: httpx.AsyncClient, chain_model: bytes, change: dict[str, Any], reason: str, words: str
 ) -> None:
     model = await _kept(store, chain_model)

@@ -106,9 +106,7 @@ async def test_a_blob_is_kept_under_its_digest_only(store: httpx.AsyncClient) ->
     _error(await store.get(f"/v1/blobs/{wrong}"), 404, "NotFound")
 
 
-async def test_a_blob_that_the_disk_changed_is_not_given_out(
-    store: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_a_blob_that_the_disk_changed_is_not_returned(store: httpx.AsyncClient, tmp_path: Path) -> None:
     digest = (
         await store.put("/v1/blobs/sha256:" + hashlib.sha256(b"abc").hexdigest(), content=b"abc")
     ).json()["digest"]
@@ -141,7 +139,7 @@ async def test_a_file_beyond_the_limit_is_refused_and_leaves_nothing(
     assert _files(tmp_path) == []
 
 
-async def test_a_models_card_lists_its_exits_their_cuts_and_the_segments(metadata: Any) -> None:
+async def test_the_model_metadata_lists_the_exits_their_cuts_and_the_segments(metadata: Any) -> None:
     assert [e["name"] for e in metadata["exits"]] == ["exit1", "exit2", "final"]
     assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
     assert metadata["unrepeatable"] == ""
@@ -281,7 +279,9 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
 ) -> None:
     said: list[str] = []
     model_store = cast("ModelStore", Direct(store))
-    profile = await profile_device(model_store, metadata["digest"], "camera", "edge-b", 0.002, said.append, 2)
+    profile = await profile_device(
+        model_store, metadata["digest"], "camera", "edge-b", seconds=0.002, progress=said.append, threads=2
+    )
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
@@ -315,8 +315,8 @@ async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
             metadata["digest"],
             "camera",
             "edge-b",
-            0.002,
-            lambda _: None,
+            seconds=0.002,
+            progress=lambda _: None,
             trial_seconds=5.0,
         )
 

@@ -59,7 +59,7 @@ def test_both_ways_of_writing_a_time_are_read(year: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "x" * 99]
 )
-def test_what_is_no_certificate_has_no_end(text: str) -> None:
+def test_what_is_not_a_certificate_has_no_end(text: str) -> None:
     with pytest.raises(ValueError, match=r"no certificate|damaged"):
         not_after(text)
 

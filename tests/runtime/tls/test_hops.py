@@ -63,7 +63,7 @@ def image() -> Any:
     return np.random.default_rng(5).normal(size=(1, 1, 16, 16)).astype(np.float32)
 
 
-def test_a_request_goes_on_to_the_next_stage_and_comes_back(
+def test_a_request_is_forwarded_to_the_next_stage_and_its_response_returned(
     tmp_path: Path, chain_model: bytes, image: Any
 ) -> None:
     signer = Signer(tmp_path / "authority")
@@ -119,7 +119,7 @@ async def test_the_link_is_probed_with_the_certificate_too(tmp_path: Path) -> No
         probe = f"https://localhost:{server.ports[0]}/v1/probe"
         spec = LinkSettings(peer="cloud", probe=probe, interval=Duration(0.2))
         for tls, up in ((Certificates(near).client, True), (None, False)):
-            monitor = LinkMonitor(spec, Resolver(), lambda *_: changes.put_nowait(True), tls=tls)
+            monitor = LinkMonitor(spec, Resolver(), lambda **_: changes.put_nowait(True), tls=tls)
             monitor.start()
             async with asyncio.timeout(20):
                 await changes.get()
@@ -156,7 +156,7 @@ def test_what_has_arrived_is_known_while_a_request_is_on_its_way(tmp_path: Path,
             port = server.sockets[0].getsockname()[1]
             url = f"http{'s' if guarded else ''}://localhost:{port}"
             spec = LinkSettings(peer="cloud", probe=url)
-            monitor = LinkMonitor(spec, Resolver(), lambda *_: None, tls=certificates.client)
+            monitor = LinkMonitor(spec, Resolver(), lambda **_: None, tls=certificates.client)
             client, begun = HttpClient(url, tls=certificates.client), asyncio.Queue[Transfer]()
 
             def begin(connection: Connection) -> None:

@@ -84,13 +84,13 @@ def _grpc(served: Guarded, files: dict[str, bytes] | None, root: bytes | None = 
         return rows
 
 
-def test_a_caller_with_a_certificate_of_the_authority_is_answered(strict: Guarded) -> None:
+def test_a_client_with_a_certificate_of_the_authority_is_answered(strict: Guarded) -> None:
     status, answer = _once(_https(strict, _own(strict)))
     assert (status, answer["outputs"][0]["data"]) == (200, [2.0, 4.0, 6.0])
     assert _grpc(strict, strict.signer.pair()) == [[2.0, 4.0, 6.0]]
 
 
-def test_a_caller_without_or_with_a_foreign_certificate_is_not(strict: Guarded) -> None:
+def test_a_client_without_or_with_a_foreign_certificate_is_not(strict: Guarded) -> None:
     for context in (_none(strict), _foreign(strict)):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             _once(_https(strict, context))
@@ -107,7 +107,7 @@ def test_where_certificates_are_optional_one_may_show_none_but_no_foreign_one(le
         _once(_https(lenient, _foreign(lenient)))
 
 
-def test_a_caller_can_tell_the_server_from_another(strict: Guarded) -> None:
+def test_a_client_can_distinguish_the_server_from_another(strict: Guarded) -> None:
     stranger = Signer(strict.folder / "stranger")
     with pytest.raises(ssl.SSLCertVerificationError):
         _once(_https(strict, caller(strict.folder / "x", stranger.pair())))
@@ -145,7 +145,7 @@ def test_the_plain_port_tells_health_and_metrics_and_nothing_else(strict: Guarde
     assert "/v2/health/live, /v2/health/ready, /metrics" in answer["error"]
 
 
-def test_callers_on_the_node_need_no_certificate_at_its_socket(strict: Guarded) -> None:
+def test_clients_on_the_node_need_no_certificate_at_its_socket(strict: Guarded) -> None:
     assert _once(_https(strict, _own(strict)))[0] == 200  # it listens
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(strict.uds / "http.sock"))
@@ -164,7 +164,7 @@ def test_the_command_that_is_shown_names_the_certificates(strict: Guarded) -> No
     )
 
 
-def test_new_callers_see_renewed_certificates_while_a_kept_connection_goes_on(
+def test_new_connections_see_renewed_certificates_while_a_kept_one_stays_open(
     strict: Guarded,
 ) -> None:
     kept = _https(strict, _own(strict))
@@ -184,7 +184,7 @@ def test_new_callers_see_renewed_certificates_while_a_kept_connection_goes_on(
     assert _same(ssl.get_server_certificate(("localhost", strict.grpc)).encode(), renewed["tls.crt"])
 
 
-def test_no_caller_is_lost_while_certificates_change_again_and_again(strict: Guarded) -> None:
+def test_no_client_is_lost_while_certificates_change_again_and_again(strict: Guarded) -> None:
     context, pairs = _own(strict), [strict.signer.pair(days=day) for day in range(20)]
     found: list[int] = []
     done = threading.Event()
@@ -212,7 +212,7 @@ def test_no_caller_is_lost_while_certificates_change_again_and_again(strict: Gua
     _until_taken_over(strict, pairs[-1])
 
 
-def test_with_a_new_authority_callers_of_the_old_one_are_refused(strict: Guarded) -> None:
+def test_with_a_new_authority_clients_of_the_old_one_are_refused(strict: Guarded) -> None:
     old, context = strict.signer.pair(), _own(strict)
     assert _once(_https(strict, context))[0] == 200
     after = Signer(strict.folder / "after")
@@ -228,7 +228,7 @@ def test_with_a_new_authority_callers_of_the_old_one_are_refused(strict: Guarded
     assert _grpc(strict, after.pair(), root=renewed["ca.crt"]) == [[2.0, 4.0, 6.0]]
 
 
-def test_a_caller_who_keeps_a_connection_does_not_hold_up_the_end(
+def test_a_client_that_keeps_a_connection_does_not_hold_up_the_end(
     tmp_path: Path, serve_guarded: Callable[[Path, str], AbstractContextManager[Guarded]]
 ) -> None:
     with ExitStack() as clients:
@@ -260,7 +260,7 @@ def _until_taken_over(served: Guarded, files: dict[str, bytes]) -> None:
     raise AssertionError("the new certificates were not taken over within 20 s")
 
 
-def test_what_cannot_be_used_ends_the_command_with_a_sentence(
+def test_what_cannot_be_used_ends_the_command_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["serve", str(tmp_path / "m.onnx"), "--tls-dir", str(tmp_path / "none")]

@@ -151,7 +151,9 @@ def collector() -> Iterator[Collected]:
                     a.value.string_value for a in resource.resource.attributes if a.key == "service.name"
                 )
                 for span in (s for scope in resource.scope_spans for s in scope.spans):
-                    values = {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
+                    values = {
+                        a.key: getattr(a.value, str(a.value.WhichOneof("value"))) for a in span.attributes
+                    }
                     found.spans.append(
                         {
                             "service": service,

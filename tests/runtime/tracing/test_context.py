@@ -22,7 +22,7 @@ def test_a_parent_is_read() -> None:
     )
 
 
-def test_a_later_version_with_more_behind_it_is_read_and_goes_on_as_it_came() -> None:
+def test_a_later_version_with_more_behind_it_is_read_and_is_forwarded_unchanged() -> None:
     later = f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like"
     context = parse([later])
     assert context is not None
@@ -82,7 +82,9 @@ def test_of_a_long_state_first_the_long_members_go_then_the_last() -> None:
 
 
 @given(st.text(), st.text())
-def test_whatever_comes_is_read_without_an_error_and_goes_on_as_a_header(parent: str, state: str) -> None:
+def test_whatever_comes_is_read_without_an_error_and_is_forwarded_as_a_header(
+    parent: str, state: str
+) -> None:
     context = parse([parent], [state])
     if context is not None:
         assert context.lines().count("\r\n") == 1 + bool(context.state)

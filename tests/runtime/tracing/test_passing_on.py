@@ -16,14 +16,14 @@ Two = Any
 GIVEN = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1,b=2"}
 
 
-def test_the_context_of_a_caller_goes_on_unchanged(stages: Two) -> None:
+def test_the_context_of_a_client_is_forwarded_unchanged(stages: Two) -> None:
     assert stages.infer(GIVEN)[0] == 200
     headers, _ = stages.tap.last()
     assert {name: headers[name] for name in GIVEN} == GIVEN
 
 
 @pytest.mark.parametrize("given", [{}, {"traceparent": "00-4bf92f"}, {"tracestate": "a=1"}])
-def test_without_one_or_with_a_wrong_one_nothing_goes_on(stages: Two, given: dict[str, str]) -> None:
+def test_a_missing_or_invalid_context_is_not_forwarded(stages: Two, given: dict[str, str]) -> None:
     assert stages.infer(GIVEN)[0] == 200
     assert stages.infer(given)[0] == 200
     assert not GIVEN.keys() & stages.tap.last()[0].keys()
@@ -57,7 +57,7 @@ def test_what_one_request_on_a_connection_left_is_not_the_next_ones(stages: Two)
     assert (sent.count(b"POST /v2/models/tail/infer"), sent.count(b"traceparent: ")) == (2, 1)
 
 
-def test_the_time_that_is_left_goes_on_too(stages: Two) -> None:
+def test_the_time_that_is_left_is_forwarded_too(stages: Two) -> None:
     assert stages.infer()[0] == 200
     _, document = stages.tap.last()
     left = document["parameters"]["timeout"]

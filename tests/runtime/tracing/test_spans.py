@@ -144,7 +144,7 @@ def test_a_wrong_context_begins_a_new_trace(traced: Two, collector: Collected) -
     assert "tracestate" not in traced.tap.last()[0]
 
 
-def test_a_hop_that_fails_is_an_error_and_so_is_its_request(traced: Two, collector: Collected) -> None:
+def test_a_failed_hop_is_an_error_and_its_request_is_one(traced: Two, collector: Collected) -> None:
     traced.tap.cut = True
     assert traced.infer(GIVEN)[0] == 503
     collector.wait(3)
@@ -158,7 +158,7 @@ def test_a_hop_that_fails_is_an_error_and_so_is_its_request(traced: Two, collect
     assert request["attributes"]["http.response.status_code"] == 503
 
 
-def test_a_callers_mistake_is_no_error_of_the_server(traced: Two, collector: Collected) -> None:
+def test_an_invalid_request_is_not_an_error_of_the_server(traced: Two, collector: Collected) -> None:
     from stages import ask
 
     assert ask(traced.sockets, "POST", "/v2/models/digits/infer", {"inputs": []})[0] == 400
@@ -167,7 +167,7 @@ def test_a_callers_mistake_is_no_error_of_the_server(traced: Two, collector: Col
     assert (request["status"], request["attributes"]["http.response.status_code"]) == (0, 400)
 
 
-def test_what_is_not_sampled_is_not_exported_but_goes_on(
+def test_an_unsampled_trace_is_not_exported_but_forwarded(
     tmp_path: Path,
     chain_model: bytes,
     collector: Collected,

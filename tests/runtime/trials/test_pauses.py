@@ -17,7 +17,7 @@ def test_it_is_paused_only_after_requests_were_seen_and_for_no_longer_than_the_l
 ) -> None:
     pause, now, total = RUNNING, 0.0, 0.0
     for busy, seconds in steps:
-        pause = after(pause, busy, now)
+        pause = after(pause, busy=busy, now=now)
         assert not pause.paused or busy
         assert not pause.paused or now - pause.since < LONGEST
         total += seconds if pause.paused else 0.0
@@ -28,6 +28,6 @@ def test_it_is_paused_only_after_requests_were_seen_and_for_no_longer_than_the_l
 def test_where_requests_never_end_it_runs_for_a_tenth_of_the_time() -> None:
     pause, ran, step, steps = RUNNING, 0.0, 0.01, 10_000
     for k in range(steps):
-        pause = after(pause, True, k * step)
+        pause = after(pause, busy=True, now=k * step)
         ran += 0.0 if pause.paused else step
     assert ran / (steps * step) == pytest.approx(TURN / (LONGEST + TURN), abs=0.03)

@@ -52,7 +52,7 @@ def test_where_nothing_can_be_written_verdicts_last_as_long_as_the_process(tmp_p
     assert kept.get("a") is None
 
 
-def test_a_file_that_goes_meanwhile_does_not_keep_the_damaged_ones(tmp_path: Path) -> None:
+def test_a_file_deleted_at_the_same_time_does_not_keep_the_damaged_ones(tmp_path: Path) -> None:
     for number in range(20):  # in whatever order the disk lists them
         (tmp_path / f"gone{number}").symlink_to(tmp_path / "nowhere")
         (tmp_path / f"damaged{number}.json").write_text("{")

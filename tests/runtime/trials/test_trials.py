@@ -59,7 +59,7 @@ def test_one_process_tries_one_slice_after_the_other_and_another_follows_a_crash
         assert trials.judge(subject(harmless(2))).outcome is Outcome.PASSED
         assert trials.started == 1
         for seed in (1, 2):
-            with pytest.raises(TrialCrashed, match=r"the slice: onnxruntime .* crashed with SIG.* while"):
+            with pytest.raises(TrialCrashed, match=r"the slice: .* SIG"):
                 trials.admit(subject(crashing(seed)))
         assert trials.judge(subject(harmless(3))).outcome is Outcome.PASSED
 
@@ -135,7 +135,7 @@ def test_a_process_that_grows_beyond_its_bound_is_ended() -> None:
 
 def test_what_does_not_fit_beside_what_is_in_use_is_refused_without_a_trial() -> None:
     with Trials(memory=Memory(200 * MIB, lambda: 150 * MIB)) as trials:
-        with pytest.raises(CannotLoad, match=r"a separate process needs 96 MiB .* but 30 MiB are free"):
+        with pytest.raises(CannotLoad, match=r" 96 MiB .* 30 MiB "):
             trials.check_room(subject(harmless()))
         assert trials.started == 0
 
@@ -166,7 +166,7 @@ def test_one_that_was_ended_from_outside_is_tried_again_but_not_at_once(
 ) -> None:
     now = [1000.0]
     _kill_when_asked(monkeypatch)
-    killed = pytest.raises(NotTried, match="SIGKILL ended it from outside")
+    killed = pytest.raises(NotTried, match="SIGKILL")
     with Trials(Records(tmp_path), clock=lambda: now[0]) as trials, killed:
         trials.admit(subject(endless(), 8))
     monkeypatch.undo()
@@ -206,7 +206,7 @@ def test_when_the_node_goes_down_by_a_trial_the_next_start_does_not_begin_with_i
         parent.wait()
     until(lambda: not running(child), "the trial outlives who wanted it")
     with Trials(Records(tmp_path / "trials")) as trials:
-        with pytest.raises(NotTried, match="the runtime ended during its trial"):
+        with pytest.raises(NotTried, match="runtime ended"):
             trials.admit(asked)
         assert trials.started == 0
 
@@ -255,7 +255,7 @@ def test_its_own_clock_ends_a_process_whose_parent_looks_away() -> None:
         assert process.wait(60) == -signal.SIGALRM
 
 
-def test_a_process_that_is_not_wanted_any_more_before_it_is_up_is_no_fault_of_its_own() -> None:
+def test_a_process_stopped_before_it_is_up_has_not_failed() -> None:
     with pytest.raises(NotTried, match="no longer needed"):
         child_process.Child(MODULE, lambda: True)
 
@@ -277,7 +277,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_process_is_stopped_while_requests_are_computed_and_goes_on_after() -> None:
+def test_a_process_is_paused_while_requests_are_computed_and_resumed_after() -> None:
     busy, stop = threading.Event(), threading.Event()
     child = child_process.Child(MODULE, stop.is_set, busy.is_set)
     head = {"path": None, "digest": "", "inputs": None, "outputs": None, "threads": 1, "mustFit": True}

@@ -66,7 +66,7 @@ def test_no_end_of_a_process_lets_its_slice_join(end: End, limits: Bounds) -> No
 
 
 @given(st.sampled_from(signal.Signals), st.sampled_from(["loading it", "running it"]), bounds)
-def test_a_signal_of_the_processs_own_is_a_crash_for_good_and_one_from_outside_is_no_result(
+def test_a_signal_of_the_processs_own_is_a_crash_for_good_and_one_from_outside_is_not_a_result(
     number: signal.Signals, stage: str, limits: Bounds
 ) -> None:
     assume(number != signal.SIGALRM)
@@ -90,7 +90,7 @@ def test_what_this_side_ended_is_named_by_the_bound_that_was_passed() -> None:
 
 
 @given(verdicts, st.dictionaries(st.text(max_size=4), documents, max_size=3))
-def test_a_verdict_is_read_as_it_was_written_whatever_a_later_version_adds(
+def test_a_verdict_is_read_unchanged_whatever_a_later_version_adds(
     verdict: Verdict, more: dict[str, Any]
 ) -> None:
     document = verdict.document()
@@ -117,7 +117,7 @@ def test_whatever_lies_on_the_disk_is_a_verdict_or_nothing_known(document: Any) 
 
 
 @given(verdicts, moments, bounds)
-def test_results_that_another_run_cannot_change_hold_for_ever(
+def test_results_that_another_run_cannot_change_hold_forever(
     verdict: Verdict, now: float, limits: Bounds
 ) -> None:
     if verdict.outcome in LASTING:

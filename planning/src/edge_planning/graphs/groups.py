@@ -42,7 +42,7 @@ def grouped(
             reasons[number] = f"inputs or attributes do not fit {operation.operator}"
     opaque = touched | set(reasons)
     if not opaque:
-        return [Group((operation,), False) for operation in operations], []
+        return [Group((operation,), opaque=False) for operation in operations], []
     edges = [
         (maker[name], number) for name, numbers in readers.items() if name in maker for number in numbers
     ]

@@ -72,7 +72,7 @@ class LinkView:
         enough = count - bisect_left(self.surprises, ratio / self.growth)
         return (enough + 1 / (1 + exp(min(max(ratio / _TAIL, -50.0), 50.0)))) / (count + 1)
 
-    def wait_for(self, bits: float, idle: bool) -> float | None:
+    def wait_for(self, bits: float, *, idle: bool) -> float | None:
         """Returns the seconds until `bits` more would arrive behind the backlog; None if unknown.
 
         While the link is down, one request at a time may try it: more would only fill its queues.

@@ -90,7 +90,7 @@ class Piece:
 
 
 def piece_of(
-    blocks: Blocks, chosen: Bools, hops: int, base: int, producer: Ints, tensor_of: Ints, reader: Ints
+    blocks: Blocks, chosen: Bools, hops: int, base: int, *, producer: Ints, tensor_of: Ints, reader: Ints
 ) -> Piece:
     """Returns the flow network of the chosen blocks, nodes numbered from base: (hop, layers then tensors).
 
@@ -136,7 +136,7 @@ def _least(blocks: Blocks, size: Floats, producer: Ints, tensor_of: Ints, reader
     most = float(blocks.entering[chosen].sum())
     if not most:
         return least
-    piece = piece_of(blocks, chosen, 1, 2, producer, tensor_of, reader)
+    piece = piece_of(blocks, chosen, 1, 2, producer=producer, tensor_of=tensor_of, reader=reader)
     ends = 2 + np.searchsorted(piece.layers, blocks.last[chosen])
     net = network(
         2 + len(piece.layers) + len(piece.tensors),

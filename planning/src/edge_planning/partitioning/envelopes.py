@@ -57,7 +57,7 @@ def envelope_cuts(
 
     def best(rate: float, weight: float = 1.0) -> EnvelopeCut:
         weighed = np.where(np.isfinite(allowed), seconds * weight, np.inf)
-        return cut(cheapest(s, costs_of(s, weighed, np.array([rate]), np.zeros(1), False)).tiers)
+        return cut(cheapest(s, costs_of(s, weighed, np.array([rate]), np.zeros(1), returned=False)).tiers)
 
     def fixed(one: EnvelopeCut) -> float:
         return one.head_seconds + one.tail_seconds

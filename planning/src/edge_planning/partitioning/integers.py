@@ -20,7 +20,7 @@ def by_integers(problem: PartitionProblem, nodes: int) -> Partition | Unpartitio
     s, tiers = problem.structure, len(problem.seconds)
     layers, tensors, hops = range(len(s.layers)), range(len(s.tensors)), range(tiers - 1)
     model = highspy.Highs()  # type: ignore[no-untyped-call]
-    model.setOptionValue("output_flag", False)
+    model.setOptionValue("output_flag", False)  # noqa: FBT003
     model.setOptionValue("threads", 1)
     model.setOptionValue("mip_max_nodes", nodes)
     model.setOptionValue("mip_rel_gap", 1e-7)

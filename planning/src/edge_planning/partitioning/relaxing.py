@@ -37,7 +37,7 @@ def relaxed(problem: PartitionProblem, seconds: Floats) -> tuple[Partition | Non
         weighed += price[:, None] * memory
         rates = problem.hop_seconds_per_byte * weights[tiers:]
         fixed = problem.hop_fixed * weights[tiers:]
-        costs = costs_of(problem.structure, weighed, rates, fixed, problem.returned)
+        costs = costs_of(problem.structure, weighed, rates, fixed, returned=problem.returned)
         spread = cheapest(problem.structure, costs)
         level = spread.cost - spread.above - float(price[limited] @ limits[limited])
         bound = max(bound, level)

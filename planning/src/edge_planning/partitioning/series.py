@@ -29,7 +29,7 @@ class Costs:
     forbidden: float
 
 
-def costs_of(structure: Structure, seconds: Floats, rates: Floats, fixed: Floats, returned: bool) -> Costs:
+def costs_of(structure: Structure, seconds: Floats, rates: Floats, fixed: Floats, *, returned: bool) -> Costs:
     """Returns the costs; seconds are infinite where forbidden and include sending results back."""
     behind = np.concatenate([[0.0], np.cumsum(rates)])
     opening = np.concatenate([[0.0], np.cumsum(fixed)])
@@ -69,7 +69,7 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
     above, below = _bounds(structure, costs, inside)
     plans = {(b, c): np.full(len(structure.layers), c) for b, c in above}
     for b, c in above:
-        _straight(structure, costs, inside, above[b, c], plans[b, c], b, c)
+        _straight(structure, costs, inside, above[b, c], plans[b, c], b=b, c=c)
     best = _shortest(inside, above, costs.opening)
     forward = _forward(inside, below)[0]
     backward = _backward(inside, below, costs.opening)
@@ -85,11 +85,15 @@ def cheapest(structure: Structure, costs: Costs) -> Spread:
                     chosen[block] = False
                 elif large[block]:
                     most = float(limit[block])
-                    missed += _narrow(structure, costs, above[b, c], plans[b, c], b, block, most)
+                    missed += _narrow(
+                        structure, costs, above[b, c], plans[b, c], b=b, block=block, limit=most
+                    )
                     chosen[block] = False
         else:
             for block in np.flatnonzero(chosen & blocks.closed).tolist():
-                solved, lost = _spanned(structure, costs, inside, above, plans, exact, (b, c), block, limit)
+                solved, lost = _spanned(
+                    structure, costs, inside, above, plans, exact=exact, ends=(b, c), block=block, limit=limit
+                )
                 missed += lost
                 chosen[block] = not solved
         if chosen.any():
@@ -197,7 +201,9 @@ def _cut(
     tails, heads, capacity, most = [], [], [], 0.0
     pieces = dict[tuple[int, int], tuple[Piece, int]]()
     for (b, c), chosen in wanted.items():
-        piece = piece_of(s.blocks, chosen, c - b, nodes, s.producer, s.tensor_of, s.reader)
+        piece = piece_of(
+            s.blocks, chosen, c - b, nodes, producer=s.producer, tensor_of=s.tensor_of, reader=s.reader
+        )
         pieces[b, c] = (piece, nodes)
         arcs, spared = _terminals(structure, costs, piece, b, c, nodes)
         rates = np.diff(costs.behind[b : c + 1])
@@ -226,7 +232,7 @@ def _cut(
 
 
 def _straight(
-    structure: Structure, costs: Costs, inside: Floats, above: Floats, plan: Ints, b: int, c: int
+    structure: Structure, costs: Costs, inside: Floats, above: Floats, plan: Ints, *, b: int, c: int
 ) -> None:
     """Tries the cuts of a large block between its first layers, in their numbered order, and the others."""
     blocks = structure.blocks
@@ -261,6 +267,7 @@ def _spanned(
     inside: Floats,
     above: Between,
     plans: dict[tuple[int, int], Ints],
+    *,
     exact: set[tuple[int, int]],
     ends: tuple[int, int],
     block: int,
@@ -283,7 +290,9 @@ def _spanned(
             if s.blocks.closures[block] is not None:
                 _listed(structure, costs, known, plan, hop, block)
             elif (s.windows.block == block).any():
-                missed += _narrow(structure, costs, known, plan, hop, block, float(known[block]))
+                missed += _narrow(
+                    structure, costs, known, plan, b=hop, block=block, limit=float(known[block])
+                )
             else:
                 return False, 0.0
             exact.add((hop, block))
@@ -299,14 +308,21 @@ def _spanned(
 
 
 def _narrow(
-    structure: Structure, costs: Costs, above: Floats, plan: Ints, b: int, block: int, limit: float
+    structure: Structure, costs: Costs, above: Floats, plan: Ints, *, b: int, block: int, limit: float
 ) -> float:
     """Improves the cost of a large block over one hop and its tiers; returns the error bound."""
     s = structure
     rate = float(costs.behind[b + 1] - costs.behind[b])
     arrays = (s.size, s.producer, s.tensor_of, s.reader)
     found = narrowest(
-        s.windows, s.blocks, block, costs.seconds[b : b + 2], rate, limit, limit * ERROR, arrays
+        s.windows,
+        s.blocks,
+        block,
+        seconds=costs.seconds[b : b + 2],
+        rate=rate,
+        limit=limit,
+        error=limit * ERROR,
+        arrays=arrays,
     )
     if found is None:
         return 0.0

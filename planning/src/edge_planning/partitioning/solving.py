@@ -28,7 +28,7 @@ def partition(problem: PartitionProblem, nodes: int = 10_000) -> Partition | Unp
     seconds = np.where((tiers >= low) & (tiers <= high), problem.seconds, np.inf)
     if problem.objective == "latency":
         rates, fixed = problem.hop_seconds_per_byte, problem.hop_fixed
-        costs = costs_of(problem.structure, seconds, rates, fixed, problem.returned)
+        costs = costs_of(problem.structure, seconds, rates, fixed, returned=problem.returned)
         spread = cheapest(problem.structure, costs)
         if _fits(problem, spread.tiers):
             return priced(problem, spread.tiers, max(spread.cost - spread.above, 0.0))

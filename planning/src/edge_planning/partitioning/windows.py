@@ -89,7 +89,7 @@ def _certain(start: int, last: int, producer: Ints, tensor_of: Ints, reader: Int
 
 
 def pane_of(
-    windows: Windows, number: int, base: int, size: Floats, producer: Ints, tensor_of: Ints, reader: Ints
+    windows: Windows, number: int, base: int, size: Floats, *, producer: Ints, tensor_of: Ints, reader: Ints
 ) -> Pane:
     """Returns the flow network of a window; tensors are priced as in blocks.piece_of."""
     first, stop, until = int(windows.first[number]), int(windows.stop[number]), windows.until
@@ -122,7 +122,9 @@ def _least(windows: Windows, size: Floats, producer: Ints, tensor_of: Ints, read
     """Returns bytes by window from one flow for all: each window has its own part of the sink's arcs."""
     nodes, panes, bases = 2, list[Pane](), list[int]()
     for number in range(len(windows.first)):
-        panes.append(pane_of(windows, number, nodes + 1, size, producer, tensor_of, reader))
+        panes.append(
+            pane_of(windows, number, nodes + 1, size, producer=producer, tensor_of=tensor_of, reader=reader)
+        )
         bases.append(nodes)
         nodes += panes[-1].nodes + 1
     most = float(sum(size[pane.paid].sum() for pane in panes))
@@ -144,6 +146,7 @@ def narrowest(
     windows: Windows,
     blocks: Blocks,
     block: int,
+    *,
     seconds: Floats,
     rate: float,
     limit: float,
@@ -155,6 +158,7 @@ def narrowest(
     `seconds` is [before or behind the hop, layers]. `arrays` are the structure's size, producer, tensor_of
     and reader.
     """
+    size, producer, tensor_of, reader = arrays
     own = np.flatnonzero(windows.block == block)
     first, stop = windows.first[own], windows.stop[own]
     start, end = int(blocks.starts[block]), int(blocks.last[block])
@@ -167,7 +171,9 @@ def narrowest(
         return None
     tails, heads, room, nodes, most, panes = [], [], [], 2, 0.0, list[tuple[int, int, Pane]]()
     for i in kept.tolist():
-        pane = pane_of(windows, int(own[i]), nodes, *arrays)
+        pane = pane_of(
+            windows, int(own[i]), nodes, size, producer=producer, tensor_of=tensor_of, reader=reader
+        )
         panes.append((i, nodes, pane))
         mine = slice(int(first[i]), int(stop[i]))
         layer = nodes + np.arange(stop[i] - first[i])
@@ -175,8 +181,8 @@ def narrowest(
         tails += [pane.tails, np.zeros_like(layer), layer]
         heads += [pane.heads, layer, np.ones_like(layer)]
         free = np.full(len(pane.tails) - len(pane.paid), np.inf)
-        room += [rate * arrays[0][pane.paid], free, more[1], more[0]]
-        most += min(float(more[0].sum()), float(more[1].sum())) + rate * float(arrays[0][pane.paid].sum())
+        room += [rate * size[pane.paid], free, more[1], more[0]]
+        most += min(float(more[0].sum()), float(more[1].sum())) + rate * float(size[pane.paid].sum())
         nodes += pane.nodes
     capacity = np.concatenate(room)
     some = capacity > 0

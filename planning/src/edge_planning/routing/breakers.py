@@ -77,7 +77,7 @@ def failed(breaker: Breaker, now: float, *, late: bool, trial: bool) -> Breaker:
     return replace(breaker, trips=trips, retry_at=now + pause, trying=False)
 
 
-def checked(breaker: Breaker, healthy: bool, now: float) -> Breaker:
+def checked(breaker: Breaker, *, healthy: bool, now: float) -> Breaker:
     """Returns the state after a health check. Only a response after a missed one shows that it is back."""
     if breaker.closed:
         return breaker

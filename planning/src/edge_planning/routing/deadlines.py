@@ -108,7 +108,7 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
     expected = max(_FAIR * times.predicted - times.elapsed, 0.0)
     if local is None or action is DeadlineAction.WAIT:
         most = max(_ALONE_FACTOR * times.slo, _ALONE_LEAST)
-        return Allowance(most, None, True, most)
+        return Allowance(most, None, fair=True, expected=most)
     left = usable(times.deadline) - times.elapsed
     promised = min(times.predicted, times.slo * (1 - _RESERVE))
     likely = times.chance >= _LIKELY

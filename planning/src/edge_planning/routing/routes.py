@@ -171,7 +171,7 @@ def _expected(
     factor: multiplies the bandwidth that the route needs.
     """
     fallback = _fallback(requirement, index, request)
-    likely = _chance(requirement, index, link, request, fallback is not None, factor)
+    likely = _chance(requirement, index, link, request, has_fallback=fallback is not None, factor=factor)
     otherwise = -MISS_PRICE if fallback is None else fallback[0]
     return requirement.worth * likely + otherwise * (1 - likely), likely
 
@@ -179,7 +179,7 @@ def _expected(
 def chance(requirement: RouteRequirement, index: int, link: LinkView, request: RouteRequest) -> float:
     """Returns the probability that a route's own response is in time."""
     has_fallback = _fallback(requirement, index, request) is not None
-    return _chance(requirement, index, link, request, has_fallback, 1.0)
+    return _chance(requirement, index, link, request, has_fallback=has_fallback, factor=1.0)
 
 
 def _fallback(requirement: RouteRequirement, index: int, request: RouteRequest) -> tuple[float, float] | None:
@@ -195,6 +195,7 @@ def _chance(
     index: int,
     link: LinkView,
     request: RouteRequest,
+    *,
     has_fallback: bool,
     factor: float,
 ) -> float:

@@ -87,7 +87,7 @@ class _Model:
         self.demand, self.option = (one.astype(np.int64) for one in np.nonzero(framed.allowed))
         self.count, self.size = len(self.demand), len(problem)
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        highs.setOptionValue("output_flag", False)
+        highs.setOptionValue("output_flag", False)  # noqa: FBT003
         highs.setOptionValue("threads", 1)
         highs.setOptionValue("time_limit", seconds)
         highs.setOptionValue("mip_rel_gap", tolerance)

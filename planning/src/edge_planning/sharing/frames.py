@@ -110,7 +110,7 @@ class Proof:
     total: float
 
 
-def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, fair: bool = True) -> Proof:
+def proof(frame: Frame, gain: Floats, price: Floats, refused: Integers, *, fair: bool = True) -> Proof:
     """Evaluates the dual function at any prices >= 0, in the problem's own units.
 
     For all x within capacity: sum gain x + sum_t tenant_price_t U_t <= total, if no more demands of a

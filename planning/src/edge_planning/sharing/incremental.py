@@ -55,7 +55,15 @@ def replan_pool(
     if (problem.capacity == 0).any() or (last.capacity == 0).any() or len(demands):
         framed = replace(frame(problem, framed.references), scale=framed.scale)
     if not len(free):
-        return _joined(framed, previous, warm, free, previous.choices[free], warm.proof.price, changed)
+        return _joined(
+            framed,
+            previous,
+            warm,
+            free=free,
+            choice=previous.choices[free],
+            per_unit=warm.proof.price,
+            changed=changed,
+        )
     bare = replace(problem, names=None, options=None, current=previous.choices)
     before = _before(previous, warm, free)
     others_load = warm.load - loads(before, previous.choices[free])
@@ -75,7 +83,9 @@ def replan_pool(
     best = finished(small, _kept(small, part, table), table, floors)
     if (best.choice == REFUSED).any() or previous.refused:
         return share(problem.with_current(previous.choices), framed.references)
-    joined = _joined(framed, previous, warm, free, best.choice, per_unit, changed)
+    joined = _joined(
+        framed, previous, warm, free=free, choice=best.choice, per_unit=per_unit, changed=changed
+    )
     if joined.gap > previous.gap + widening:
         return share(problem.with_current(previous.choices), framed.references)
     return joined
@@ -105,6 +115,7 @@ def _joined(
     framed: Frame,
     previous: Shared,
     warm: Warm,
+    *,
     free: Integers,
     choice: Integers,
     per_unit: Floats,

@@ -94,7 +94,7 @@ def find_level(framed: Frame, penalty: Floats | None) -> Level:
     nothing = np.zeros_like(framed.problem.worth)
     rises = framed.asking
     if not rises.any():
-        return Level(1.0, np.zeros(len(framed.problem.resources) + len(rises)), False)
+        return Level(1.0, np.zeros(len(framed.problem.resources) + len(rises)), infeasible=False)
     start = None
     small = sampled(framed, SAMPLE)
     floors = np.zeros(len(rises))

@@ -31,7 +31,7 @@ def reward(options: Options, bandwidth: float) -> Floats:
     return found
 
 
-def configuration_map(options: Options, states: Floats, rewarded: bool = True) -> tuple[int, ...]:
+def configuration_map(options: Options, states: Floats, *, rewarded: bool = True) -> tuple[int, ...]:
     """Returns the index of the best candidate for each bandwidth state; by Algorithm 1 if not rewarded."""
     found = []
     for bandwidth in states:
@@ -146,8 +146,10 @@ class EdgentDynamic:
 
     def start(self, options: Options) -> Following:
         states = np.geomspace(self.low, self.high, self.states)
-        choices = configuration_map(options, states, self.rewarded)
-        return Following(choices, new_detection(), configuration_map(options, np.zeros(1), self.rewarded)[0])
+        choices = configuration_map(options, states, rewarded=self.rewarded)
+        return Following(
+            choices, new_detection(), configuration_map(options, np.zeros(1), rewarded=self.rewarded)[0]
+        )
 
     def decide(self, request: Request, state: Following, now: float) -> tuple[Answer, Following]:
         return Answer(state.index), state

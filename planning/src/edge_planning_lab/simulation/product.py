@@ -126,7 +126,7 @@ class ProductPolicy:
         compute_time = None if fallback is None else ConstantTime(float(options.rest[index, fallback]))
         allowed = allowance(self.action, times, compute_time)
         idle = not request.backlog
-        wait = view.wait_for(float(options.bits[index]), idle)
+        wait = view.wait_for(float(options.bits[index]), idle=idle)
         if too_busy(allowed.seconds, wait, float(options.tail[index]), only=allowed.only, idle=idle):
             return SentAnswer(index, fallback, elapsed, elapsed, trial), state  # LinkBusy
         within = elapsed + allowed.seconds

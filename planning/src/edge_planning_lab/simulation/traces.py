@@ -9,7 +9,7 @@ from edge_planning.errors import BadValueError, require
 from edge_planning_lab.simulation.links import Bandwidth
 
 
-def read_trace(text: str, repeat: bool = True) -> Bandwidth:
+def read_trace(text: str, *, repeat: bool = True) -> Bandwidth:
     """Reads a trace of lines `seconds Mbit/s`; a rate holds until the time of the next line.
 
     The last rate holds for the median step, then the trace repeats (with `repeat`) or stays at that rate.

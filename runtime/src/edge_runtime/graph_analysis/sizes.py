@@ -86,7 +86,7 @@ class Unknowns:
     def __init__(self) -> None:
         self._count = 0
 
-    def fresh(self, signed: bool = False) -> Size:
+    def fresh(self, *, signed: bool = False) -> Size:
         """A new unknown size."""
         self._count += 1
         return Size(1, (f"u{self._count}",), signed)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import grpc
 
 from edge_runtime.tls.certificates import Certificates, Material
+
+# The stubs do not know that None keeps the configuration.
+_Fetch = Callable[[], grpc.ServerCertificateConfiguration]
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
@@ -22,7 +28,7 @@ def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
         return _configuration(handed)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(handed), fetch, certificates.clients != "optional"
+        _configuration(handed), cast("_Fetch", fetch), certificates.clients != "optional"
     )
 
 

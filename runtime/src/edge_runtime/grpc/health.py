@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -46,7 +46,9 @@ class Health:
             )
         return _STATUS(status=status)
 
-    async def watch(self, message: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+    async def watch(
+        self, message: bytes, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[Message]:
         """The status, and again after each change, until the server shuts down."""
         try:
             request = parse(message, health_pb2.HealthCheckRequest)
@@ -64,7 +66,7 @@ class Health:
             await asyncio.sleep(self._every)
 
 
-def health_handlers(service: Service, inference: str) -> dict[str, grpc.RpcMethodHandler]:
+def health_handlers(service: Service, inference: str) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Handlers of the methods of the health service."""
     health = Health(service, inference)
     check = guarded(health.check, health_pb2.HealthCheckRequest)

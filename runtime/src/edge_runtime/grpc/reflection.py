@@ -18,12 +18,12 @@ REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
 REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 
 
-def reflection_handlers(services: Sequence[str]) -> dict[str, grpc.RpcMethodHandler]:
+def reflection_handlers(services: Sequence[str]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Reflection handlers for these services, with the descriptors of the generated classes."""
     handler: Any = None  # created on the first call: importing it would take a tenth of the start-up time
 
     async def info(
-        messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Message]:
         nonlocal handler
         if handler is None:

@@ -23,7 +23,7 @@ _QUIET: Final = 0.05
 _MOST_QUIET: Final = 0.5
 
 
-class _Accepted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+class _Accepted(grpc.GenericRpcHandler):
     """Counts the calls that the event loop accepts, and leaves them to the other handlers."""
 
     calls = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from tritonclient.grpc import service_pb2 as pb
@@ -65,7 +65,7 @@ class Servicer:
         return pb.ModelMetadataResponse(**self._service.metadata(request.name, request.version))
 
     async def repository_index(self, request: Message) -> Message:
-        return pb.RepositoryIndexResponse(models=self._service.index(request.ready))
+        return pb.RepositoryIndexResponse(models=self._service.index(only_ready=request.ready))
 
     async def repository_change(self, request: Message) -> Message:
         raise BadRequest("models are loaded and unloaded with the placement, not by request")
@@ -81,10 +81,10 @@ class Servicer:
         return write_response(model, decoded, contract, await self._infer(model, decoded, within))
 
     async def model_stream_infer(
-        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Yields responses in the order of the requests. An error is the response to its request only."""
-        carry(context.invocation_metadata())
+        carry(context.invocation_metadata() or ())
         async for message in messages:
             identity = ""
             try:
@@ -139,7 +139,13 @@ class Servicer:
         if parts is not None:
             order = [entry.name for entry in request.inputs]
             layout = layout_of(
-                decoded.inputs, order, contract, decoded.outputs, "", decoded.timeout, decoded.stream
+                decoded.inputs,
+                order,
+                contract,
+                outputs=decoded.outputs,
+                request_id="",
+                timeout=decoded.timeout,
+                stream=decoded.stream,
             )
             if layout is not None:
                 self._header_cache.keep(contract, parts.header, layout)
@@ -153,17 +159,17 @@ def _stream_error(identity: str, sentence: str) -> bytes:
 
 def guarded(
     method: Callable[..., Awaitable[Message]], kind: Message = None
-) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Message]]:
+) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
     """Wraps a method so that its errors become gRPC errors.
 
     `kind` is the request's class; without one the method receives the bytes and the remaining time.
     """
 
-    async def call(request: bytes, context: grpc.aio.ServicerContext) -> Message:
+    async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         try:
             if kind is not None:
                 return await method(parse(request, kind))
-            carry(context.invocation_metadata())
+            carry(context.invocation_metadata() or ())
             return await method(request, context.time_remaining())
         except EdgeError as error:
             code = next((c for kind, c in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
@@ -177,7 +183,7 @@ def guarded(
     return call
 
 
-def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Handlers of the methods of the protocol."""
     servicer = Servicer(service)
     methods = {
@@ -190,7 +196,7 @@ def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
         "RepositoryModelLoad": (servicer.repository_change, pb.RepositoryModelLoadRequest),
         "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
     }
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(guarded(method, kind), response_serializer=serialize)
         for name, (method, kind) in methods.items()
     }

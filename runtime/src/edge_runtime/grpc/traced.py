@@ -11,7 +11,7 @@ from edge_runtime.tracing.contexts import read
 from edge_runtime.tracing.spans import Spans, TracedRequest
 
 
-class TracedCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+class TracedCalls(grpc.aio.ServerInterceptor):
     """Traces ModelInfer and ModelStreamInfer; a stream is one span."""
 
     def __init__(self, spans: Spans) -> None:
@@ -30,7 +30,7 @@ class TracedCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has
             attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
             return self._spans.request(name, read(details.invocation_metadata), attributes)
 
-        async def call(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def call(message: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             with begun() as request:
                 try:
                     answer: bytes = await handler.unary_unary(message, context)
@@ -39,7 +39,7 @@ class TracedCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has
                     request.grpc_status(_number(context.code()))
 
         async def stream(
-            messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+            messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncIterator[bytes]:
             with begun() as request:
                 try:

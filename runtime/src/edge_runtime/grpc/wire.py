@@ -104,7 +104,7 @@ def write_response(
     for key, value in response.parameters.items():
         # A confidence is a new number each time, so the header is not cached.
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
-        parts.append(make(key, value))
+        parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
     wanted = request.outputs if response.outputs else ()
     for (name, _), array in zip(wanted, response.outputs, strict=True):
@@ -126,7 +126,7 @@ def _names(model: str) -> bytes:
 
 
 @lru_cache(maxsize=1024, typed=True)
-def _parameter(key: str, value: str | bool | float) -> bytes:
+def _parameter(key: str, *, value: str | bool | float) -> bytes:
     if isinstance(value, bool):
         coded = b"\x08\x01" if value else b"\x08\x00"
     elif isinstance(value, float):

@@ -106,7 +106,7 @@ class Connection(HttpToolsProtocol):
                 data = data[offer.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-                self.parser.feed_data(self._head.framing(self._lasting))
+                self.parser.feed_data(self._head.framing(keep_alive=self._lasting))
             else:
                 return
 
@@ -159,7 +159,12 @@ class Connection(HttpToolsProtocol):
             "headers": self.headers,
         }
         self._lasting = version != "1.0" and self.parser.should_keep_alive()
-        self._take(scope, self._lasting, self.expect_100_continue and version != "1.0", self.app)
+        self._take(
+            scope,
+            keep_alive=self._lasting,
+            expects=self.expect_100_continue and version != "1.0",
+            app=self.app,
+        )
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
@@ -200,7 +205,7 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         self._limit_to(_FAREWELL)
 
-    def _take(self, scope: Any, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
+    def _take(self, scope: Any, *, keep_alive: bool, expects: bool, app: Any) -> None:  # noqa: ANN401 - of uvicorn
         """Starts a request whose head is read, immediately or after those before it."""
         default = self.server_state.default_headers
         exchange = Exchange(self, scope, default, self._refuse_with, keep_alive=keep_alive, expects=expects)
@@ -218,7 +223,12 @@ class Connection(HttpToolsProtocol):
         self._in_time()
         if not self._open:
             scope = {"type": "http", "method": self.parser.get_method().decode("ascii")}
-            self._take(scope, False, False, functools.partial(_refused, self._refuse_with, error))
+            self._take(
+                scope,
+                keep_alive=False,
+                expects=False,
+                app=functools.partial(_refused, self._refuse_with, error),
+            )
         elif self._due:
             exchange = self._due[-1]
             exchange.keep_alive = False

@@ -82,7 +82,7 @@ class Head:
             raise NotOffered(f"transfer-encoding: {shown} is not supported: send chunked only")
         raise BadRequest(f"transfer-encoding: {shown} is not valid: send chunked only")
 
-    def framing(self, keep_alive: bool) -> bytes:
+    def framing(self, *, keep_alive: bool) -> bytes:
         """The smallest head with the same body framing."""
         lines = [b"POST / HTTP/1.1"]
         lines += [b"content-length: " + length for length in self.lengths]

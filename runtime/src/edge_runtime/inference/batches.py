@@ -38,12 +38,17 @@ class Experience:
     checks without a result.
     """
 
-    def __init__(self, seconds: float = 0.0, proven: bool | None = None) -> None:
+    def __init__(self, seconds: float = 0.0, *, proven: bool | None = None) -> None:
         """seconds: time of one row, as far as it is known."""
         self.proven = proven
         self.unclear = 0
         self._stats = {1: LatencyStats(seconds)} if seconds > 0 else {}
         self._sizes = sorted(self._stats)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Numbers of rows, rounded, for which there are statistics, in ascending order."""
+        return self._sizes
 
     @property
     def largest(self) -> int:
@@ -130,7 +135,7 @@ class Batch:
 
 
 def next_batch(
-    waiting: Sequence[Waiting], now: float, largest: int = LARGEST, skipped: int = 0, curious: bool = False
+    waiting: Sequence[Waiting], now: float, largest: int = LARGEST, skipped: int = 0, *, curious: bool = False
 ) -> Batch:
     """Chooses the next run, of at most `largest` rows unless one inference alone has more.
 
@@ -157,7 +162,11 @@ def next_batch(
     schedule = _Schedule(waiting, means, order, now)
     if known.proven is None:
         finish, free = now + known.most(first.rows), now + _PROOF * known.most(first.rows)
-        return Batch(alone.chosen, True, passed) if schedule.bears(fellows[:1], finish, free) else alone
+        return (
+            Batch(alone.chosen, proof=True, passed=passed)
+            if schedule.bears(fellows[:1], finish, free)
+            else alone
+        )
     bound = inf if due else now + _BLOCKING * min(w.deadline - w.arrival for w in waiting)
     for count in range(len(fellows), 1, -1):
         chosen = [waiting[i] for i in fellows[:count]]

@@ -209,7 +209,7 @@ class NativeSession:
             library.left.put((None, len(model)))
         finally:
             library.release_options(options)
-        self._inputs, self._outputs = self._described(False), self._described(True)
+        self._inputs, self._outputs = self._described(outputs=False), self._described(outputs=True)
         numbers = {name: number for number, (name, _) in _TYPES.items()}
         self._types = {i.name: (numbers[i.type], _TYPES[numbers[i.type]][1]) for i in self._inputs}
         self._lists: dict[tuple[str, ...], ctypes.Array[c_char_p]] = {}
@@ -280,12 +280,12 @@ class NativeSession:
             known = self._lists[key] = (c_char_p * len(key))(*(name.encode() for name in key))
         return known
 
-    def _described(self, outputs: bool) -> list[Described]:
+    def _described(self, *, outputs: bool) -> list[Described]:
         library, count = self._library, c_size_t()
         library.check(library.count[outputs](self._session, byref(count)))
-        return [self._describe(outputs, i) for i in range(count.value)]
+        return [self._describe(outputs=outputs, at=i) for i in range(count.value)]
 
-    def _describe(self, outputs: bool, at: int) -> Described:
+    def _describe(self, *, outputs: bool, at: int) -> Described:
         library = self._library
         text = library.made(library.name[outputs], self._session, at, library.allocator)
         name = ctypes.string_at(text).decode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,13 @@ _MOST: Final = 8  # each holds another copy of its weights
 class OutputSubsets:
     """Sessions of one file by the outputs that they compute."""
 
-    def __init__(self, path: Path, whole: Session, threads: int, admit: Admit) -> None:
-        """admit: raises EdgeError for a subset that must not run in this process."""
+    def __init__(
+        self, path: Path, whole: Session, threads: int, admit: Admit, maker: Executor | None = None
+    ) -> None:
+        """admit: raises EdgeError for a subset that must not run in this process. maker: prepares subsets."""
         self._path, self._whole, self._threads, self._admit = path, whole, threads, admit
         self._known: dict[frozenset[str], Session] = {frozenset(t.name for t in whole.outputs): whole}
-        self._maker = ThreadPoolExecutor(1, thread_name_prefix="output-subsets")
+        self._maker = maker or ThreadPoolExecutor(1, thread_name_prefix="output-subsets")
         self._halt = Halt()
 
     def session(self, outputs: Sequence[str]) -> Session:

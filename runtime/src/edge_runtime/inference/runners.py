@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, inf
@@ -89,6 +89,16 @@ class Runner:
     def leave(self) -> None:
         """Uncounts a request."""
         self.waiting -= 1
+
+    @property
+    def known(self) -> MutableMapping[Session, Experience]:
+        """The measured run times of each session, which decide its batches."""
+        return self._known
+
+    @property
+    def queued(self) -> int:
+        """Number of inferences that wait for the thread."""
+        return len(self._jobs)
 
     @property
     def running(self) -> float:
@@ -173,7 +183,7 @@ class Runner:
         known = self._known.get(session)
         if known is None:
             known = self._known[session] = Experience(
-                session.seconds, False if session.proven.alone else None
+                session.seconds, proven=False if session.proven.alone else None
             )
         rows, stack = shapes(session, feeds)
         if self._largest == 1 or known.proven is False:
@@ -213,7 +223,7 @@ class Runner:
         self._runs += 1
         curious = self._runs % _CURIOUS == 0
         now = self._clock()
-        batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious)
+        batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious=curious)
         self._skipped = self._skipped + 1 if batch.passed else 0
         jobs = [waiting[i] for i in batch.chosen]
         with self._lock:
@@ -225,7 +235,7 @@ class Runner:
 
     def _perform(self, jobs: list[Job], batch: Batch) -> None:
         if len(jobs) == 1:
-            self._alone(jobs[0], batch.proof)
+            self._alone(jobs[0], proof=batch.proof)
             return
         outcomes = self._together(jobs)
         if outcomes is not None:
@@ -246,7 +256,7 @@ class Runner:
         finally:
             self._run = None
 
-    def _alone(self, job: Job, proof: bool = False) -> bool:
+    def _alone(self, job: Job, *, proof: bool = False) -> bool:
         """Runs one job and delivers its outcome. Returns whether it succeeded."""
         start = self._clock()
         try:

@@ -21,7 +21,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
-from edge_runtime.inference.providers import Provider, in_order, preferred
+from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -80,7 +80,7 @@ class Halt:
         if told is not None:
             told()
 
-    def options(self, native: bool) -> Untyped:
+    def options(self, *, native: bool) -> Untyped:
         """The handle of a run for the C API (`native`) or the Python API."""
         options = self._options.get(native)
         if options is None:
@@ -150,6 +150,19 @@ class Session:
         return {found.name: tuple(found.shape) for found in self._session.get_inputs()}
 
     @property
+    def native(self) -> bool:
+        """Whether it runs by onnxruntime's C API."""
+        return self._native
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """Names of its execution providers, in order of preference."""
+        if isinstance(self._session, NativeSession):
+            return [CPU.name]
+        found: Sequence[str] = self._session.get_providers()
+        return found
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """Metadata in the file, by key."""
         found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
@@ -166,7 +179,7 @@ class Session:
         if names is None:
             names = self._output_names
         try:
-            options = halt.options(self._native) if halt is not None else None
+            options = halt.options(native=self._native) if halt is not None else None
             if self._by_value:
                 return self._run_by_value(feeds, names, options)
             results: list[Array] = self._session.run(names, feeds, options)
@@ -218,7 +231,7 @@ class Session:
         halt = halt or Halt()
         try:
             with halt.after(limit):
-                while _another(seconds, once):
+                while _another(seconds, once=once):
                     start = time.perf_counter()
                     results = self.run(feeds, None, halt)
                     seconds.append(time.perf_counter() - start)
@@ -309,11 +322,11 @@ class Session:
         # If inputs disagree about their first size, it is not known which one is the batch.
         called = [i.shape[0] for i in self._session.get_inputs() if i.shape]
         batched = len(called) == 1 or (len(set(called)) == 1 and isinstance(called[0], str))
-        inputs = [_tensor(i, batched) for i in self._session.get_inputs()]
+        inputs = [_tensor(i, batched=batched) for i in self._session.get_inputs()]
         unknown = set(_UNTAKEN) if any(i.datatype == "BYTES" for i in inputs) else set()
         outputs = self._session.get_outputs()
         self.left_out = {o.name: o.type for o in outputs if o.type not in _DATATYPES.keys() - unknown}
-        kept = [_tensor(o, False) for o in outputs if o.name not in self.left_out]
+        kept = [_tensor(o, batched=False) for o in outputs if o.name not in self.left_out]
         if not kept:
             raise CannotLoad(f"none of its outputs is a tensor that can be sent: {self.left_out}")
         return inputs, kept
@@ -354,7 +367,7 @@ def engine_version() -> str:
     return version
 
 
-def _another(seconds: Sequence[float], once: bool) -> bool:
+def _another(seconds: Sequence[float], *, once: bool) -> bool:
     """Whether to measure another run after those with these durations."""
     if once:
         return not seconds
@@ -429,7 +442,7 @@ def _end(options: Untyped) -> None:
         options.terminate = True
 
 
-def _tensor(found: Untyped, batched: bool) -> Tensor:
+def _tensor(found: Untyped, *, batched: bool) -> Tensor:
     """An input or output as onnxruntime describes it, with an empty shape also for an unknown rank."""
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in found.shape)
     return Tensor(found.name, _DATATYPES[found.type], shape, any_rank=not shape, batched=batched)

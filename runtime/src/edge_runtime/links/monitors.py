@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, contradicts, growth_at, low_at
 from edge_runtime.assignment import LinkSettings
@@ -48,6 +48,12 @@ _DOWN_WITHIN: Final = 0.45
 _LEAST_PATIENCE: Final = 0.05
 
 
+class OnChange(Protocol):
+    """Called after each measurement; see LinkMonitor."""
+
+    def __call__(self, *, recovered: bool, notable: bool) -> None: ...
+
+
 class LinkMonitor:
     """The link of one placement.
 
@@ -59,7 +65,7 @@ class LinkMonitor:
         self,
         spec: LinkSettings,
         resolver: Resolver,
-        on_change: Callable[[bool, bool], None],
+        on_change: OnChange,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         on_probe: Callable[[int], None] = lambda _: None,
@@ -124,9 +130,9 @@ class LinkMonitor:
 
     def wait_for(self, size: int) -> float | None:
         """Seconds until `size` more bytes would arrive behind those in flight; None if unknown."""
-        return self.view().wait_for(8.0 * size, self.idle)
+        return self.view().wait_for(8.0 * size, idle=self.idle)
 
-    def begin(self, sock: socket.socket, size: int, paced: bool = True) -> Transfer:
+    def begin(self, sock: socket.socket, size: int, *, paced: bool = True) -> Transfer:
         """Registers a request of `size` bytes that is about to be written to `sock`. A probe is not `paced`,
         because it must find out how much faster the link has become.
         """
@@ -231,7 +237,7 @@ class LinkMonitor:
         )
         if notable:
             self._told = rate
-        self._on_change(recovered, notable)
+        self._on_change(recovered=recovered, notable=notable)
 
     def _down(self, why: str) -> None:
         self._wake.set()
@@ -240,7 +246,7 @@ class LinkMonitor:
         self._up, self._cap = False, None
         self._measured_at = datetime.now(UTC)
         _log.warning("link to %s is down: %s", self.spec.peer, why)
-        self._on_change(False, True)
+        self._on_change(recovered=False, notable=True)
 
     async def _watch_transfers(self) -> None:
         """Bounds, and later measures, the rate while requests are in flight, by the bytes that have arrived.
@@ -317,7 +323,12 @@ class LinkMonitor:
 
     def _next_probe(self, why: Why, now: float) -> probe_budgets.Allowed:
         busy = now - self._asked < _BUSY
-        size = probes.wanted(self._estimate.rate if self._up else None, busy, self._window, self._round_trip)
+        size = probes.wanted(
+            self._estimate.rate if self._up else None,
+            busy=busy,
+            window=self._window,
+            round_trip=self._round_trip,
+        )
         interval = min(self.spec.interval, _DOWN_INTERVAL) if why is Why.DOWN else self.spec.interval
         return probe_budgets.allowed(self._budget, now, why, size, interval)
 

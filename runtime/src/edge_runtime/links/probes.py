@@ -15,7 +15,7 @@ _FAR_JITTER: Final = 0.0005
 _SECONDS, _BUSY_SECONDS = 0.15, 0.03
 
 
-def wanted(rate: float | None, busy: bool, window: int, round_trip: float | None) -> int:
+def wanted(rate: float | None, *, busy: bool, window: int, round_trip: float | None) -> int:
     """Bytes of a probe that measures a link of about this rate (bit/s, None: unknown).
 
     busy: whether requests are expected, which would wait behind the probe. On a link with so much bandwidth

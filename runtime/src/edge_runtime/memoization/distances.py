@@ -40,7 +40,7 @@ class TensorSketch:
     __slots__ = ("digest", "form", "picture", "scale", "values")
 
     def __init__(
-        self, form: Form, values: Array | None = None, picture: bool = False, digest: bytes = b""
+        self, form: Form, values: Array | None = None, *, picture: bool = False, digest: bytes = b""
     ) -> None:
         self.form, self.values, self.picture, self.digest = form, values, picture, digest
         self.scale: Array | None = None

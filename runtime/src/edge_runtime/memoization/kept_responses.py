@@ -11,7 +11,7 @@ from edge_runtime.tensors import Array
 _OVERHEAD: Final = 512  # approximate bytes in addition to the arrays
 
 
-def owned(response: InferenceResponse, outputs: bool = True) -> InferenceResponse:
+def owned(response: InferenceResponse, *, outputs: bool = True) -> InferenceResponse:
     """The response with copies of its arrays: a view would keep the whole batch or body in memory."""
     kept = [a if a.base is None else a.copy() for a in response.outputs] if outputs else []
     return replace(response, outputs=kept)

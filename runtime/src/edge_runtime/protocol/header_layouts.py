@@ -86,6 +86,7 @@ def layout_of(
     arrays: Mapping[str, Array],
     order: Sequence[str],
     contract: Contract,
+    *,
     outputs: Sequence[tuple[str, bool]],
     request_id: str,
     timeout: float | None,

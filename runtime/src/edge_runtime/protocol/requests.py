@@ -77,7 +77,9 @@ def decode_request(
         "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
     ):
         order = [entry["name"] for entry in header.get("inputs") or ()]
-        layout = layout_of(arrays, order, contract, wanted, identity, timeout, stream)
+        layout = layout_of(
+            arrays, order, contract, outputs=wanted, request_id=identity, timeout=timeout, stream=stream
+        )
         if layout is not None:
             header_cache.keep(contract, body[:length], layout)
     return DecodedRequest(arrays, wanted, identity, timeout, stream)
@@ -129,7 +131,7 @@ def _parameters(entry: Mapping[str, Json], where: str) -> Mapping[str, Json]:
     return found
 
 
-def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool) -> bool:
+def _flag(parameters: Mapping[str, Json], name: str, where: str, *, otherwise: bool) -> bool:
     value = parameters.get(name)
     if value is None:
         return otherwise
@@ -139,7 +141,7 @@ def _flag(parameters: Mapping[str, Json], name: str, where: str, otherwise: bool
 
 
 def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -> list[tuple[str, bool]]:
-    binary = _flag(parameters, "binary_data_output", "", False)
+    binary = _flag(parameters, "binary_data_output", "", otherwise=False)
     if entries is None or entries == []:
         return [(t.name, binary) for t in contract.outputs]
     if not isinstance(entries, list):
@@ -152,7 +154,7 @@ def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -
         if own.get("classification"):
             raise BadRequest(f"{where}.parameters.classification: not supported: request the values")
         _refuse_shared_memory(own, where)
-        wanted[name] = _flag(own, "binary_data", f"{where}.", binary)
+        wanted[name] = _flag(own, "binary_data", f"{where}.", otherwise=binary)
     return list(wanted.items())
 
 

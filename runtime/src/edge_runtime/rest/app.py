@@ -136,7 +136,7 @@ class RestApp:
         wish = parse_json(body) if body else {}
         if not isinstance(wish, dict) or not isinstance(wish.get("ready", False), bool):
             raise BadRequest('body: send a JSON object, empty or {"ready": true}')
-        return self._service.index(wish.get("ready", False))
+        return self._service.index(only_ready=wish.get("ready", False))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
         self._service.contract(model, version)  # fails before the body is read

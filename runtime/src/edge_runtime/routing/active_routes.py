@@ -72,13 +72,13 @@ class ActiveRoute:
     ) -> tuple[int, Collection[int], LinkView, RouteRequest]:
         """Returns the index of the active route, those of blocked routes, and the inputs of the decision."""
         now, blocked, before = self._clock(), self._breakers.blocked(table.hops), self._state.active
-        view = LinkView(True, None) if link is None else link.view()
+        view = LinkView(up=True, bandwidth=None) if link is None else link.view()
         request = _request(table)
         alone = replace(view, backlog=0.0) if view.backlog else view
         index, self._state = decide(table.requirements, alone, self._state, now, blocked, request)
         if index != before:
             route = table.routes[index].route
-            self._metrics.active(route.name, route.exit, before is not None)
+            self._metrics.active(route.name, route.exit, switched=before is not None)
             self._on_switch()
         return index, blocked, view, request
 

@@ -156,7 +156,7 @@ class BreakerRegistry:
                     before = self._of(hop)
                     if before.closed:
                         return
-                    after = self._breakers[hop.address] = checked(before, healthy, self._clock())
+                    after = self._breakers[hop.address] = checked(before, healthy=healthy, now=self._clock())
                     if healthy and before.silent:
                         _log.info("%s is healthy again: the next request tries it", hop.address)
                     if after != before:

@@ -50,6 +50,7 @@ class Generations:
         metrics: Metrics,
         resolver: Resolver,
         clock: Callable[[], float] = time.perf_counter,
+        *,
         tls: ssl.SSLContext | None = None,
         background: BackgroundLoader | None = None,
         repeatability: Repeatability | None = None,
@@ -73,7 +74,7 @@ class Generations:
         self._completing: asyncio.Task[None] | None = None
         self._clients: dict[str, HttpClient] = {}
 
-    async def use(self, placement: Placement, at_hand: bool = False) -> bool:
+    async def use(self, placement: Placement, *, at_hand: bool = False) -> bool:
         """Loads a placement and switches to it. Returns False, with the cause in `message`, if the old one
         stays active.
 
@@ -82,7 +83,7 @@ class Generations:
         try:
             link = self._link_for(placement)
             table = await load_table(
-                placement, self._loader, lambda stages: self._hop(stages, link), self.table, at_hand
+                placement, self._loader, lambda stages: self._hop(stages, link), self.table, at_hand=at_hand
             )
         except EdgeError as error:
             self.refuse(placement.generation, str(error), error.reason)
@@ -225,7 +226,7 @@ class Generations:
         if self.link is not None:
             self._metrics.probe(self.link.spec.peer, size)
 
-    def _link_changed(self, recovered: bool, notable: bool) -> None:
+    def _link_changed(self, *, recovered: bool, notable: bool) -> None:
         if recovered:
             self.breakers.recovered()
         if self.link is not None:

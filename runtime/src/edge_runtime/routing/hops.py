@@ -58,7 +58,7 @@ class Hop:
             return False
         return response.status == 200
 
-    async def infer(self, arrays: Sequence[Array], within: float, only: bool = False) -> list[Array]:
+    async def infer(self, arrays: Sequence[Array], within: float, *, only: bool = False) -> list[Array]:
         """Returns the outputs for validated `arrays` within `within` seconds.
 
         only: no other route can respond in time, so a link that seems too slow is tried if no other request
@@ -66,9 +66,11 @@ class Hop:
         then closed, so that data that is stuck in it does not delay the next request.
         """
         with current.get().hop(self._client.url, self._stage.place, self._stage.model or "") as trace:
-            return await self._infer(arrays, within, only, trace)
+            return await self._infer(arrays, within, only=only, trace=trace)
 
-    async def _infer(self, arrays: Sequence[Array], within: float, only: bool, trace: Trace) -> list[Array]:
+    async def _infer(
+        self, arrays: Sequence[Array], within: float, *, only: bool, trace: Trace
+    ) -> list[Array]:
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
         idle = self._link is not None and self._link.idle

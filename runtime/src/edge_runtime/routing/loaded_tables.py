@@ -102,6 +102,7 @@ async def load_table(
     loader: SliceLoader,
     hop_to: HopTo,
     before: LoadedTable | None,
+    *,
     at_hand: bool = False,
 ) -> LoadedTable:
     """Loads a table, sharing sessions with the one `before` it.
@@ -115,7 +116,7 @@ async def load_table(
     missing: list[str] = []
     shared = before.sessions if before is not None else {}
     new = {s.digest: s for _, s in _slices_here(placement) if s.digest not in shared}
-    failures = await loader.admit(new.values(), not at_hand)
+    failures = await loader.admit(new.values(), fetch=not at_hand)
     if not at_hand:
         _refuse(placement, failures)
 
@@ -124,7 +125,7 @@ async def load_table(
             raise failures[slice_.digest]
         if slice_.digest in shared:
             sessions[slice_.digest] = shared[slice_.digest]
-        return await loader.session(slice_, sessions, not at_hand)
+        return await loader.session(slice_, sessions, fetch=not at_hand)
 
     for route in placement.spec.routes:
         try:

@@ -38,7 +38,7 @@ class SliceLoader:
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
         self._sharing = 0
 
-    async def admit(self, slices: Iterable[Slice], fetch: bool = True) -> Failures:
+    async def admit(self, slices: Iterable[Slice], *, fetch: bool = True) -> Failures:
         """Errors of the slices that must not be loaded, by digest. Tries those that are new, one by one.
 
         fetch: whether to request missing slices from the model store.
@@ -51,7 +51,7 @@ class SliceLoader:
         subjects: list[Subject] = []
         for slice_ in untried:
             try:
-                subjects.append(await self._at_hand(slice_, fetch))
+                subjects.append(await self._at_hand(slice_, fetch=fetch))
             except EdgeError as error:
                 failures[slice_.digest] = error
         if not subjects:
@@ -71,7 +71,7 @@ class SliceLoader:
         return failures
 
     async def session(
-        self, slice_: Slice, sessions: MutableMapping[str, Session], fetch: bool = True
+        self, slice_: Slice, sessions: MutableMapping[str, Session], *, fetch: bool = True
     ) -> Session:
         """Returns the warm session of a slice, from `sessions` if it is there, and adds it.
 
@@ -80,7 +80,7 @@ class SliceLoader:
         known = sessions.get(slice_.digest)
         if known is not None:
             return known
-        failure = (await self.admit([slice_], fetch)).get(slice_.digest)
+        failure = (await self.admit([slice_], fetch=fetch)).get(slice_.digest)
         if failure is not None:
             raise failure
         run = asyncio.get_running_loop().run_in_executor
@@ -127,7 +127,7 @@ class SliceLoader:
         self._trying.shutdown(wait=False)
         self._loading.shutdown(wait=False)
 
-    async def _at_hand(self, slice_: Slice, fetch: bool) -> Subject:
+    async def _at_hand(self, slice_: Slice, *, fetch: bool) -> Subject:
         digest = slice_.digest
         size = self._cache.size(digest)
         if size is None and not fetch:

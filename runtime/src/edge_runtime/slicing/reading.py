@@ -30,7 +30,7 @@ def reads(node: NodeProto) -> Iterator[str]:
     """Names that a node reads, including those that subgraphs of If, Loop and Scan take from outside."""
     yield from (name for name in node.input if name)
     for body in bodies(node):
-        inner = {i.name for i in (*body.input, *body.initializer)}
+        inner = {i.name for i in body.input} | {i.name for i in body.initializer}
         inner |= {i.values.name for i in body.sparse_initializer}
         inner |= {out for n in body.node for out in n.output}
         names = [name for n in body.node for name in reads(n)] + [o.name for o in body.output]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -132,7 +132,7 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
     yield from _of_nodes(graph.node)
 
 
-def _of_nodes(nodes: Iterator[NodeProto]) -> Iterator[TensorProto]:
+def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):

@@ -16,9 +16,9 @@ from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, slice_session
 from edge_runtime.tensors import Array
 
-_BATCH: Final = 8
+BATCH: Final = 8
 """Samples in a batch: larger batches take more memory and are hardly faster."""
-_HELD: Final = 32 << 20
+HELD: Final = 32 << 20
 """Bytes of activations at a cut that are kept for all codecs; above, each codec computes them again."""
 
 
@@ -139,13 +139,13 @@ class _Cut:
     def _held(self, maker: Session | None) -> Callable[[], Iterable[Mapping[str, Array]]]:
         """A function that returns the cut's values batch by batch, for any number of samples."""
         names = maker.outputs if maker is not None else ()
-        if len(self.labels) * sum(self.graph.tensor(t.name).item_bytes() for t in names) > _HELD:
+        if len(self.labels) * sum(self.graph.tensor(t.name).item_bytes() for t in names) > HELD:
             return lambda: self._batches(maker)
         held = list(self._batches(maker))
         return lambda: held
 
     def _batches(self, maker: Session | None) -> Iterator[Mapping[str, Array]]:
-        for feeds in _portions(self.samples, 1 if maker is not None and maker.proven.alone else _BATCH):
+        for feeds in _portions(self.samples, 1 if maker is not None and maker.proven.alone else BATCH):
             yield feeds if maker is None else {**feeds, **run_named(maker, feeds)}
 
     def _answers(
@@ -177,11 +177,13 @@ class _Cut:
         sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
         for name, output in self.exits.items():
             whole = self.wholes[output]
-            yield _compared(name, self.tensors, codec, sent, answers[output], whole, self.labels)
+            yield _compared(
+                name, self.tensors, codec, size=sent, answers=answers[output], whole=whole, labels=self.labels
+            )
 
 
 def _compared(
-    name: str, cut: tuple[str, ...], codec: str, size: int, answers: Array, whole: Array, labels: Array
+    name: str, cut: tuple[str, ...], codec: str, *, size: int, answers: Array, whole: Array, labels: Array
 ) -> CodecAccuracy:
     metric = metric_of(labels, len(answers))
     return CodecAccuracy(
@@ -198,7 +200,7 @@ def _compared(
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """A session's outputs by name for any number of samples; one by one unless it keeps rows separate."""
     given = {t.name: feeds[t.name] for t in session.inputs}
-    size = 1 if session.proven.alone else _BATCH
+    size = 1 if session.proven.alone else BATCH
     return _joined(session, (run_named(session, portion) for portion in _portions(given, size)))
 
 

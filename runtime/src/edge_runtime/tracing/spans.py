@@ -216,8 +216,8 @@ class _TracedHop(Trace):
 
 
 class _TracedMetrics(Metrics):
-    def request(self, exit_: str, route: str, outcome: str, seconds: float, met: bool) -> None:
-        super().request(exit_, route, outcome, seconds, met)
+    def request(self, exit_: str, route: str, outcome: str, seconds: float, *, met: bool) -> None:
+        super().request(exit_, route, outcome, seconds, met=met)
         current.get().ended(outcome)
 
     def stage(self, route: str, seconds: float) -> None:

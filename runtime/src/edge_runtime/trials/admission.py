@@ -71,6 +71,7 @@ class Trials:
         memory: Memory = UNLIMITED,
         threads: int = 1,
         seconds: float = SECONDS,
+        *,
         clock: Callable[[], float] = time.time,
         version: Callable[[], str] = engine_version,
         busy: Callable[[], bool] = lambda: False,
@@ -168,6 +169,12 @@ class Trials:
                 f"the memory limit or run less at this node"
             )
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the process that tries slices; None if there is none."""
+        child = self._child
+        return child.pid if child is not None else None
+
     def rest(self) -> None:
         """Ends the process, if any, because there are no further trials now."""
         child, self._child = self._child, None
@@ -178,7 +185,7 @@ class Trials:
         """Removes old verdicts of other slices."""
         self._records.keep_only(digests)
 
-    def break_off(self, for_good: bool = False) -> None:
+    def break_off(self, *, for_good: bool = False) -> None:
         """Ends the current trial and makes the remaining ones raise NotTried. Callable from any thread."""
         self._broken_off = True
         self._closed = self._closed or for_good

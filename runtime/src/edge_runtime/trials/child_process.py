@@ -150,7 +150,7 @@ class Child:
                     if self._stop():
                         raise self._cut(STOP)
                     now = time.monotonic()
-                    self._set(after(self._pause, self._busy(), now))
+                    self._set(after(self._pause, busy=self._busy(), now=now))
                     took, paused = now - began, self._pause.total(now) - before
                     if took > bounds.seconds and (
                         took > PATIENCE * bounds.seconds
@@ -161,7 +161,7 @@ class Child:
                         if resident(statm) > bounds.room:
                             raise self._cut(MEMORY)
             finally:
-                self._set(after(self._pause, False, time.monotonic()))
+                self._set(after(self._pause, busy=False, now=time.monotonic()))
                 for part in left:
                     part.release()
 

@@ -36,11 +36,11 @@ class Pause:
 RUNNING: Final = Pause()
 
 
-def after(pause: Pause, busy: bool, now: float) -> Pause:
+def after(pause: Pause, *, busy: bool, now: float) -> Pause:
     """The state from now on, by whether requests are being computed."""
     if pause.paused:
         due = now - pause.since >= LONGEST
-        return Pause(False, now, due, pause.total(now)) if due or not busy else pause
+        return Pause(paused=False, since=now, due=due, seconds=pause.total(now)) if due or not busy else pause
     if busy and not (pause.due and now - pause.since < TURN):
-        return Pause(True, now, False, pause.seconds)
+        return Pause(paused=True, since=now, due=False, seconds=pause.seconds)
     return pause

@@ -130,11 +130,11 @@ def _element(
     if len(known) == len(place) and way is not None and (found := way(known)) is not None:
         return found
     # A result computed from numbers common to all runs is common to all runs, too.
-    return None if len(known) < len(place) or any(e.rows for e in known) else unknowns.fresh(True)
+    return None if len(known) < len(place) or any(e.rows for e in known) else unknowns.fresh(signed=True)
 
 
 def _negative(size: Size) -> Size:
-    return Size(-size.number, size.unknowns, True)
+    return Size(-size.number, size.unknowns, signed=True)
 
 
 def _rounded(place: Sequence[Size]) -> _Element:

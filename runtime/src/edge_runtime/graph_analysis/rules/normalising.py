@@ -78,7 +78,7 @@ def reduce(step: Step) -> Sequence[Result]:
         return [step.same_results()]
     gone = {axis_of(axis, value.rank) for axis in axes or range(value.rank)}
     apart(value, list(gone), "reduces")
-    return [_without(value, gone, bool(step.attribute("keepdims", 1)))]
+    return [_without(value, gone, keep=bool(step.attribute("keepdims", 1)))]
 
 
 @rule("ArgMax", "ArgMin", exact=True)
@@ -87,7 +87,7 @@ def argmax(step: Step) -> Sequence[Result]:
     value = step.value()
     axis = axis_of(step.attribute("axis", 0), value.rank)
     apart(value, [axis], "searches")
-    return [_without(value, {axis}, bool(step.attribute("keepdims", 1)))]
+    return [_without(value, {axis}, keep=bool(step.attribute("keepdims", 1)))]
 
 
 @rule("TopK", exact=True)
@@ -115,7 +115,7 @@ def cumsum(step: Step) -> Sequence[Result]:
     return [step.same_results()]
 
 
-def _without(value: Value, gone: set[int], keep: bool) -> Value:
+def _without(value: Value, gone: set[int], *, keep: bool) -> Value:
     """Reduces axes to one element, or removes them."""
     if Size(0) in value.shape:  # onnxruntime's result for empty tensors has another shape
         raise Mixes("reduces a tensor without elements")

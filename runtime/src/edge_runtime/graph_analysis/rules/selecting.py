@@ -290,7 +290,7 @@ def _numbers(step: Step, name: str, index: int) -> list[Size | None] | None:
         raise Mixes(f"its {name} depend on the request")
     if value.elements is None:
         length = value.shape[0].known if value.rank == 1 else None
-        return None if length is None else [step.unknowns.fresh(True) for _ in range(length)]
+        return None if length is None else [step.unknowns.fresh(signed=True) for _ in range(length)]
     return list(value.elements)
 
 
