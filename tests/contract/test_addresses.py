@@ -1,5 +1,6 @@
 """Both distributions connect to a Triton server at an IPv6 address as written in the pool."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -45,8 +46,8 @@ async def test_operator_and_runtime_reach_a_triton_at_an_ipv6_address(triton: An
     server = TritonServer.model_validate(
         {"name": "cloud", "httpAddress": written, "deviceClass": "cloud", "nodeSelector": {"a": "b"}}
     )
-    assert TritonServers().ready(server.url) == {"m"}
+    assert await asyncio.to_thread(TritonServers().ready, server.url) == {"m"}
     client = HttpClient(server.url)
     assert (await client.request("GET", "/v2", within=10.0)).status == 200
     client.close()
-    assert triton.hosts == [written, written]
+    assert set(triton.hosts) == {written}

@@ -6,9 +6,10 @@ Both present their certificate and verify the proxy's.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,23 @@ def test_what_a_proxy_answers_by_itself_is_not_taken_for_tritons_word(
         it.triton.page = (int(page[:3]), f"<html><h1>{page}</h1></html>")
         with pytest.raises(kind, match=re.escape(said)):
             it.ready()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 << 18, (3 << 19) + 1])
+def test_a_slice_of_any_size_arrives_whole(tmp_path: Path, size: int) -> None:
+    signer = Signer(tmp_path / "authority")
+    onnx = np.random.default_rng(size).bytes(size)
+    with cloud(tmp_path, signer.pair(), signer.pair()) as it:
+        for backend in ("onnxruntime", "python"):
+            it.control.load(replace(it.tail(), name=backend, backend=backend), onnx)
+            assert it.triton.models[backend] == onnx
+
+
+def test_a_server_that_accepts_but_never_responds_is_away_after_the_time_for_connecting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_operator.triton._CONNECT_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TritonUnreachableError, match="timed out"):
+            TritonServers().ready(address)

@@ -46,7 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.server.page[0], self.server.page[1].encode(), {"Content-Type": "text/html"})
             return
         parts = self.path.strip("/").split("/")
-        if parts == ["v2", "models", "stats"]:
+        if parts == ["v2"]:
+            self._answer(200, {"name": "triton"})
+        elif parts == ["v2", "models", "stats"]:
             self._answer(200, {"model_stats": [{"name": name} for name in self.server.models]})
         else:
             self._answer(200 if parts[2] in self.server.models else 400, {})
@@ -61,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
                 models[name] = base64.b64decode(parameters["file:1/model.onnx"])
             else:
                 models.pop(name, None)
-            self._answer(200, {})
+            self._send(200, b"", {})
         elif parts[2] not in self.server.models:
             self._answer(404, {"error": f"{parts[2]} is not loaded"})
         else:

@@ -8,12 +8,12 @@ from edge_operator.errors import CertificatesError
 _AUTHORITY, _CHAIN, _KEY = "ca.crt", "tls.crt", "tls.key"
 
 
-def client_context(folder: Path, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+def client_context(folder: Path) -> ssl.SSLContext:
     """Returns a client context that trusts ca.crt alone and presents tls.crt.
 
-    kind: the class of the context. Raises CertificatesError with the file that cannot be used.
+    Raises CertificatesError with the file that cannot be used.
     """
-    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     authority, chain, key = (folder / name for name in (_AUTHORITY, _CHAIN, _KEY))
     try:

@@ -1,18 +1,21 @@
 """The only caller of Triton's model control: what is loaded, load, unload."""
 
+import asyncio
+import base64
 import contextlib
 import importlib.resources
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import quote
 
-import gevent.ssl
-import tritonclient.http
-from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolationError
+import aiohttp
+import httpx
+import tritonclient.http.aio
 from tritonclient.utils import InferenceServerException
 
 from edge_api.tensors import Tensor
@@ -26,9 +29,17 @@ from edge_operator.errors import (
 )
 
 Backend = Literal["python", "onnxruntime"]
+T = TypeVar("T")
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
 _GATEWAY = {"502", "503", "504"}
+_CHUNK = 3 << 18  # bytes of a file that are encoded at a time; a multiple of 3, so base64 pads only the last
+_ENDED = (
+    ConnectionResetError,
+    BrokenPipeError,
+    aiohttp.ServerDisconnectedError,
+    httpx.RemoteProtocolError,
+)
 _TAG = re.compile(r"<[^>]*>")
 
 # Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
@@ -56,10 +67,10 @@ class Triton(Protocol):
 
 
 class TritonServers:
-    """`Triton` over tritonclient. Blocking: call it off the event loop.
+    """`Triton` over tritonclient. Blocking: call it off the event loop, from any thread.
 
-    The client library uses greenlets, which belong to the thread that created them, so each call has its own
-    client. Each call to an https address reads `certificates` again and therefore uses a renewed one.
+    Each call has its own client. A call to an https address reads `certificates` again and therefore uses a
+    renewed one.
     """
 
     def __init__(self, certificates: Path | None = None) -> None:
@@ -71,64 +82,96 @@ class TritonServers:
         Read from the statistics: the repository index lists folders, and a model that was sent with its load
         request has none.
         """
-        with self._client(address, f"listing the models of Triton at {address}") as client:
-            statistics: Mapping[str, Any] = client.get_inference_statistics()
-        return frozenset(entry["name"] for entry in statistics["model_stats"])
+        with self._errors(address, f"listing the models of Triton at {address}") as context:
+            return asyncio.run(_asked(address, context, _models))
 
     def load(self, tail: Tail, onnx: bytes) -> None:
         """Loads the slice under the tail's name and returns once it is ready. Raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
-        with self._client(tail.address, doing) as client:
-            client.load_model(tail.name, config=json.dumps(model_config(tail)), files=model_files(tail, onnx))
-            if not client.is_model_ready(tail.name):
-                raise TailRefusedError(
-                    f"{doing} failed: Triton accepted the model but it is not ready: read the log of Triton"
-                )
+        with self._errors(tail.address, doing) as context:
+            _send(tail, onnx, context)
+            ready = asyncio.run(_asked(tail.address, context, _models))
+        if tail.name not in ready:
+            raise TailRefusedError(
+                f"{doing} failed: Triton accepted the model but it is not ready: read the log of Triton"
+            )
 
     def unload(self, address: str, name: str) -> None:
         """Unloads a model; does nothing if it is not loaded."""
-        with self._client(address, f"unloading {name} from Triton at {address}") as client:
-            client.unload_model(name)
+        with self._errors(address, f"unloading {name} from Triton at {address}") as context:
+            asyncio.run(_asked(address, context, lambda client: client.unload_model(name)))
 
     @contextlib.contextmanager
-    def _client(self, address: str, doing: str) -> Iterator["tritonclient.http.InferenceServerClient"]:
-        scheme, _, authority = address.partition("://")
+    def _errors(self, address: str, doing: str) -> Iterator[ssl.SSLContext | None]:
+        """Yields the TLS context for the address, if any, and raises TritonError for what fails."""
+        context = None
         try:
-            context = _context(self._certificates) if scheme == "https" else None
+            if address.startswith("https://"):
+                context = _context(self._certificates)
+            yield context
         except CertificatesError as error:
             raise TritonUntrustedError(f"{doing} failed: {error}") from error
-        client = None
-        try:
-            client = tritonclient.http.InferenceServerClient(
-                authority,
-                connection_timeout=_CONNECT_TIMEOUT,
-                network_timeout=_READ_TIMEOUT,
-                ssl=context is not None,
-                # The library's default context trusts the system's certificate authorities.
-                ssl_context_factory=lambda cafile: context,
-            )
-            yield client
         except InferenceServerException as error:
             raise _refusal(doing, error) from error
-        except ssl.SSLCertVerificationError as error:
-            cause = error.verify_message.rstrip(".")
-            raise TritonUntrustedError(
-                f"{doing} failed: its certificate is not trusted ({cause}): use one with the host of "
-                "httpAddress, signed by ca.crt of operator.tlsSecret of the chart"
-            ) from error
-        except ssl.SSLError as error:
-            raise TritonUntrustedError(
-                f"{doing} failed: TLS failed ({words(error)}): enable TLS there and trust tls.crt of "
-                "operator.tlsSecret of the chart"
-            ) from error
-        except (OSError, HTTPConnectionClosed, HTTPProtocolViolationError) as error:
-            cause = str(error).rstrip(".") or type(error).__name__
-            if context is not None and isinstance(error, (HTTPConnectionClosed, ConnectionResetError)):
-                cause += "; check that it trusts tls.crt of operator.tlsSecret of the chart"
-            raise TritonUnreachableError(f"{doing} failed: no response ({cause})") from error
-        finally:
-            if client is not None:
-                client.close()
+        except (OSError, aiohttp.ClientError, httpx.HTTPError) as error:
+            raise _unreached(doing, error, context is not None) from error
+
+
+async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
+    statistics = await client.get_inference_statistics()
+    return frozenset(entry["name"] for entry in statistics["model_stats"])
+
+
+async def _asked(
+    address: str,
+    context: ssl.SSLContext | None,
+    request: Callable[["tritonclient.http.aio.InferenceServerClient"], Awaitable[T]],
+) -> T:
+    """Sends a request once Triton has responded to a first one within the time for connecting.
+
+    The client has one timeout for a whole request, which would wait as long for a host that is away.
+    """
+    async with tritonclient.http.aio.InferenceServerClient(
+        address.partition("://")[2], conn_timeout=_READ_TIMEOUT, ssl=context is not None, ssl_context=context
+    ) as client:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):  # reads the body, unlike is_server_live
+                await client.get_server_metadata()
+        except TimeoutError as error:
+            raise TimeoutError("timed out") from error
+        return await request(client)
+
+
+def _send(tail: Tail, onnx: bytes, context: ssl.SSLContext | None) -> None:
+    """Sends the load request, encoding the files while they are sent."""
+    files = model_files(tail, onnx)
+    config = json.dumps({"config": json.dumps(model_config(tail))})[1:-1]
+    heads = [f', {json.dumps(name)}: "'.encode() for name in files]
+    start, end = f'{{"parameters": {{{config}'.encode(), b"}}"
+
+    def body() -> Iterator[bytes]:
+        yield start
+        for head, content in zip(heads, files.values(), strict=True):
+            yield head
+            for at in range(0, len(content), _CHUNK):
+                yield base64.b64encode(memoryview(content)[at : at + _CHUNK])
+            yield b'"'
+        yield end
+
+    encoded = sum(4 * -(-len(content) // 3) for content in files.values())
+    length = len(start) + sum(len(head) + 1 for head in heads) + encoded + len(end)
+    headers = {"Content-Type": "application/json", "Content-Length": str(length)}
+    timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
+    url = f"{tail.address}/v2/repository/models/{quote(tail.name)}/load"
+    verify = True if context is None else context
+    with httpx.Client(timeout=timeout, verify=verify, trust_env=False) as client:
+        response = client.post(url, content=body(), headers=headers)
+    if response.status_code != 200:
+        try:
+            message, page = str(response.json()["error"]), None
+        except (ValueError, KeyError, TypeError):
+            message, page = "", response.text
+        raise InferenceServerException(message, str(response.status_code), page)
 
 
 def model_config(tail: Tail) -> dict[str, Any]:
@@ -158,6 +201,40 @@ def _described(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
 
 
+def _unreached(doing: str, error: Exception, tls: bool) -> TritonError:
+    """Returns the error for a request without a response; TLS failures are the causes of others."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = cause.verify_message.rstrip(".")
+            return TritonUntrustedError(
+                f"{doing} failed: its certificate is not trusted ({reason}): use one with the host of "
+                "httpAddress, signed by ca.crt of operator.tlsSecret of the chart"
+            )
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return TritonUntrustedError(
+                f"{doing} failed: TLS failed ({words(cause)}): enable TLS there and trust tls.crt of "
+                "operator.tlsSecret of the chart"
+            )
+    said = str(error).rstrip(".") or type(error).__name__
+    ended = (
+        ConnectionResetError,
+        BrokenPipeError,
+        aiohttp.ServerDisconnectedError,
+        httpx.RemoteProtocolError,
+    )
+    if tls and any(isinstance(cause, ended) for cause in causes):
+        said += "; check that it trusts tls.crt of operator.tlsSecret of the chart"
+    return TritonUnreachableError(f"{doing} failed: no response ({said})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _refusal(doing: str, error: InferenceServerException) -> TritonError:
     """Returns the error for a status other than 200, of Triton or of a proxy in front of it."""
     status, page = error.status(), error.debug_details()
@@ -177,9 +254,8 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
 
 
 def _context(certificates: Path | None) -> ssl.SSLContext:
-    """Returns the TLS context of a greenlet's socket."""
     if certificates is None:
         raise CertificatesError(
             "scheme HTTPS requires certificates for the operator: set operator.tlsSecret of the chart"
         )
-    return client_context(certificates, gevent.ssl.SSLContext)
+    return client_context(certificates)
