@@ -114,7 +114,7 @@ class TritonServers:
         except InferenceServerException as error:
             raise _refusal(doing, error) from error
         except (OSError, aiohttp.ClientError, httpx.HTTPError) as error:
-            raise _unreached(doing, error, context is not None) from error
+            raise _unreached(doing, error, tls=context is not None) from error
 
 
 async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
@@ -201,7 +201,7 @@ def _described(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
 
 
-def _unreached(doing: str, error: Exception, tls: bool) -> TritonError:
+def _unreached(doing: str, error: Exception, *, tls: bool) -> TritonError:
     """Returns the error for a request without a response; TLS failures are the causes of others."""
     causes = list(_causes(error))
     for cause in causes:
