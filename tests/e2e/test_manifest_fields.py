@@ -1,7 +1,9 @@
-"""Fields of the manifest that change the plan, shown by requests: privacy and throughput."""
+"""Fields of the manifest that change the plan, shown by requests: privacy, throughput, energy and cost."""
 
 import json
+from collections.abc import Mapping
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +45,35 @@ def test_a_throughput_between_those_of_two_exits_moves_the_node_to_the_cheaper_o
         assert [route["cut"] for route in routes] == ["local"]
     finally:
         trial.patch({"mode": None, "slo": {"throughput": None}})
+
+
+@pytest.mark.parametrize(
+    ("optimize", "group", "pool", "cut"),
+    [
+        pytest.param("Energy", {"watts": 10.0}, {}, "image", id="computing takes energy, sending takes none"),
+        pytest.param("Energy", {"watts": 1e-6, "radio": "LTE"}, {}, "local", id="sending takes energy"),
+        pytest.param("Cost", {}, {"prices": {"tritonSecond": 1.0}}, "local", id="Triton's time has a price"),
+    ],
+)
+def test_the_node_takes_the_route_of_the_least_energy_or_cost(
+    trial: Trial, optimize: str, group: Mapping[str, Any], pool: Mapping[str, Any], cut: str
+) -> None:
+    """The routes are compared by declarations that differ by orders of magnitude, on any machine."""
+    before = trial.get("devicepool", "factory")["spec"]
+    declared = [node | group for node in before["nodes"]]
+    try:
+        patch_pool(trial, {"nodes": declared, **pool})
+        trial.patch({"optimize": optimize})
+        trial.wait(f"the cut {cut}", lambda: trial.ask(NODE).parameters["cut"] == cut)
+    finally:
+        trial.patch({"optimize": None})
+        patch_pool(trial, {"nodes": before["nodes"], **dict.fromkeys(pool)})
+
+
+def patch_pool(trial: Trial, spec: Mapping[str, Any]) -> None:
+    """Merges fields into the pool's spec."""
+    change = json.dumps({"spec": spec})
+    trial.cluster.kubectl("patch", "devicepool", "factory", "--type", "merge", "-p", change)
 
 
 def exit_seconds(trial: Trial) -> dict[str, float]:

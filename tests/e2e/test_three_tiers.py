@@ -168,6 +168,41 @@ def test_cameras_are_answered_by_way_of_the_gateway_and_triton_as_the_whole_mode
     np.testing.assert_allclose(answer.values, whole, atol=0.05 * float(np.ptp(whole)))
 
 
+def test_inputs_leave_early_as_the_validation_data_said_and_the_plan_counts_on_it(tiers: Trial) -> None:
+    measured = tiers.get("modelprofile", SERVICE)["spec"]["confidences"]
+    # The threshold at which the most inputs leave before the final exit.
+    found = min(measured, key=lambda each: each["threshold"])
+    share = 1 - next(e["share"] for e in found["exits"] if e["exit"] == tiers.exits()[-1])
+    assert 0 < share <= 1
+    mixture = sum(each["share"] * each["accuracy"] for each in found["exits"])
+
+    def counted_on() -> list[float]:
+        routes = table(tiers, "edge-b")["routes"]
+        return [float(route["accuracy"]) for route in routes if "?" in route["name"]]
+
+    try:
+        patch(tiers, {"earlyExit": {"mode": "Confidence", "threshold": found["threshold"]}})
+        tiers.wait("routes with early exits", lambda: bool(counted_on()))
+        # Codecs lose at most 0.02.
+        assert all(mixture - 0.02 <= accuracy <= mixture + 1e-9 for accuracy in counted_on())
+        tiers.wait("an early exit", lambda: any(left_early(tiers, index) for index in range(ANSWERS)))
+    finally:
+        patch(tiers, {"earlyExit": None})
+        tiers.wait("routes without early exits", lambda: not counted_on() and bool(helped(tiers)))
+
+
+def left_early(trial: Trial, index: int) -> bool:
+    """Whether a held-out image gets the response of an early exit that is sure of it."""
+    answer = trial.ask("edge-b", service=SERVICE, index=index)
+    return "?" in answer.parameters["route"] and answer.parameters["exit"] != trial.exits()[-1]
+
+
+def patch(trial: Trial, spec: dict[str, Any]) -> None:
+    """Merges fields into the service's spec."""
+    change = json.dumps({"spec": spec})
+    trial.cluster.kubectl("patch", "inferenceservice", SERVICE, "--type", "merge", "-p", change)
+
+
 def pods(trial: Trial, node: str = "edge-a", *, ready: bool = False) -> set[str]:
     """A node's pods of the service by uid; those that are Ready have loaded the published table."""
     label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node={node}"
