@@ -12,7 +12,7 @@ import yaml
 from trials import Trial
 
 FILES = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/v1/files/"
-MEASURED = 300.0
+MEASURED = 600.0
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def test_an_input_that_comes_again_is_answered_from_the_cache(trial: Trial) -> N
 
 
 def test_a_node_that_hears_nothing_for_longer_than_the_autonomy_refuses_until_it_does(trial: Trial) -> None:
-    with trial.with_fields(autonomy="8s"), trial.load("edge-a", rate=2) as load:
+    with trial.with_fields(autonomy="20s"), trial.load("edge-a", rate=2) as load:
         trial.cluster.set_links(0.0)
         load.wait_for_local()
         refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""))

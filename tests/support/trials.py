@@ -19,11 +19,11 @@ from demo.installation import wait_for
 from demo.samples import Samples
 from demo.testbed_cluster import TestbedCluster
 from demo.training import TrainedModel
-from testbed import Testbed
+from testbed import Testbed, TestbedError
 
 Document = dict[str, Any]
 GATEWAY, LOCAL = "edge-a", "local"
-PATIENCE = 90.0  # seconds until a condition that has to come is given up; a busy machine takes its time
+PATIENCE = 180.0  # seconds until a condition that has to come is given up; a busy machine takes its time
 NEAR = 8  # responses before and after one that was lost, for a failure to show
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 ASK = Path(__file__).with_name("ask.py")
@@ -170,10 +170,17 @@ class Trial:
 
     def state(self) -> str:
         """Conditions, pods, placements, the last events, the operator's log."""
-        events = self.cluster.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", "--no-headers")
         placements = json.dumps([p.get("status") for p in installation.placements(self.cluster)], indent=1)
-        log = self.cluster.kubectl("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
+        events = self._shown("get", "events", "-A", "--sort-by=.lastTimestamp", "--no-headers")
+        log = self._shown("logs", "-n", "edge-intelligence", "deploy/edge-operator", "--tail=15")
         return "\n".join([installation.state(self.cluster), placements, *events.splitlines()[-15:], log])
+
+    def _shown(self, *argv: str) -> str:
+        """What kubectl prints, or why it failed: pods that restart have no log."""
+        try:
+            return self.cluster.kubectl(*argv)
+        except TestbedError as error:
+            return str(error)
 
     def routes(self, node: str, service: str) -> str:
         """A node's routes with what they need, and what its runtime has measured."""
@@ -233,7 +240,10 @@ class Trial:
         argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
         argv += ["--count", str(count), "--held-out", str(self.trained.held_out)]
         argv += ["--tls", str(tls)] if tls is not None else []
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{node} over {protocol}: no response in 120 s\n{self.state()}") from error
         assert done.returncode == 0, f"{node} over {protocol}: {done.stderr[-2000:]}\n{self.state()}"
         answer = json.loads(done.stdout)
         return Answer(**{**answer, "values": np.array(answer["values"], dtype=np.float32)})
@@ -262,7 +272,7 @@ class Trial:
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
-        argv += ["--timeout", "10", "--held-out", str(self.trained.held_out)]
+        argv += ["--timeout", "30", "--held-out", str(self.trained.held_out)]
         found = Load(node, lambda: f"{self.routes(node, service)}\n{self.state()}")
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
@@ -278,7 +288,7 @@ class Trial:
                 process.stdin.flush()
             finally:
                 process.stdin.close()
-                reader.join(timeout=30)
+                reader.join(timeout=60)
                 process.terminate()
 
 

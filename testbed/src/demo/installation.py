@@ -22,7 +22,7 @@ EXAMPLE = Path("examples/01-digits")
 CHART = Path("charts/edge-intelligence")
 STORED_AT = "digits/digits.onnx"
 STORE_PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/http:model-store:8080/proxy/v1/files/{STORED_AT}"
-READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 300.0, 90.0, 180
+READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 600.0, 180.0, 180
 
 
 def chart_values(cluster: Cluster) -> dict[str, Any]:
