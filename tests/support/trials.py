@@ -252,6 +252,10 @@ class Trial:
         """The example's exits from the first to the final one."""
         return [str(found["name"]) for found in _exits(self._session())]
 
+    def accuracies(self) -> dict[str, float]:
+        """What the example declares for each exit."""
+        return {str(found["name"]): float(found["accuracy"]) for found in _exits(self._session())}
+
     def whole(self, exit_name: str, index: int = 0, count: int = 1) -> npt.NDArray[np.float32]:
         """The result of the uncut model at that exit, computed here by onnxruntime."""
         session = self._session()

@@ -167,6 +167,13 @@ def test_when_more_than_the_percentile_leave_at_home_the_link_plays_no_part() ->
     assert plan.met
 
 
+def test_with_a_threshold_no_plan_counts_on_the_full_model_without_it() -> None:
+    options = candidates(replace(PROBLEM, confidences=(Confidence(0.8, (0.6, 0.4), (0.97, 0.96)),)))
+    names = {options.name(i) for i in range(len(options))}
+    assert {"full?0.8@local", "full?0.8@pool", "early@local"} <= names
+    assert not names & {"full@local", "full@pool"}
+
+
 def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> None:
     answer = explain(PROBLEM, "digits", "edge-b", 3e6)
     assert [line.name for line in answer.lines if line.reason is None] == ["full@pool"]
