@@ -137,8 +137,8 @@ class Runtimes:
             )
             for member, table in zip(members, (entry, helping), strict=True)
         )
-        relays = relaying.relays_of([first])
-        return first, relaying.with_relays(second, relays.get("gate", {}))
+        slices = relaying.intermediate_slices([first])
+        return first, relaying.with_intermediate_slices(second, slices.get("gate", {}))
 
     def start(self, *routes: Route) -> None:
         """Starts a runtime in place of Triton for each tail, the intermediate node, then the entry node."""
@@ -154,7 +154,7 @@ class Runtimes:
             self.run(name, tail.name, stand_in(tail.name, slice_), wait=False)
         gate = "http://branches-gate.shop.svc.cluster.local:8080"
         self.rewritten[gate] = f"http://127.0.0.1:{self.port('gate')}"
-        if helping.spec.relays:
+        if helping.spec.intermediate_slices:
             self.run("gate", "branches", helping.body(), wait=False)
         self.run("cam", "branches", entry.body(), wait=False)
         for name in self.running:

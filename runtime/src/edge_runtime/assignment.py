@@ -145,7 +145,7 @@ class Route(placements.Route):
         return any(stage.runtime == "Triton" for stage in self.stages)
 
 
-class IntermediateSlice(placements.Relay):
+class IntermediateSlice(placements.IntermediateSlice):
     """A slice that this intermediate node runs for other entry nodes as `model`, and the stages behind it."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=7)]
@@ -169,7 +169,7 @@ class Spec(placements.PlacementSpec):
 
     model: Model
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)]
-    relays: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
+    intermediate_slices: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
 
     @cached_property
     def deadline_action(self) -> DeadlineAction:
@@ -193,7 +193,7 @@ class Spec(placements.PlacementSpec):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [self.service, *(relay.model for relay in self.relays)]
+        names = [self.service, *(each.model for each in self.intermediate_slices)]
         if len(set(names)) != len(names):
             raise ValueError(f"intermediate slices and service must have different names: {', '.join(names)}")
         return self
