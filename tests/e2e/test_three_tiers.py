@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from demo import installation
-from demo.samples import Samples
+from demo.samples import LabeledImages
 from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
 from mounts import Signer
@@ -59,7 +59,7 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """
     trial, kubectl = installed, installed.cluster.kubectl
     file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
-    samples = Samples.load(trial.trained.held_out)
+    samples = LabeledImages.load(trial.trained.held_out)
     np.savez_compressed(file, inputs=samples.images[:200], labels=samples.labels[:200])
     kubectl("replace", "--raw", HELDOUT, "-f", str(file))
     try:

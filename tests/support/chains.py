@@ -137,8 +137,8 @@ class Runtimes:
             )
             for member, table in zip(members, (entry, helping), strict=True)
         )
-        slices = relaying.intermediate_slices([first])
-        return first, relaying.with_intermediate_slices(second, slices.get("gate", {}))
+        needed = relaying.intermediate_slices([first])
+        return first, relaying.with_intermediate_slices(second, needed.get("gate", {}))
 
     def start(self, *routes: Route) -> None:
         """Starts a runtime in place of Triton for each tail, the intermediate node, then the entry node."""

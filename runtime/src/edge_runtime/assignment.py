@@ -34,7 +34,7 @@ from edge_runtime.validation_errors import describe
 __all__ = [
     "IntermediateSlice",
     "LinkSettings",
-    "Model",
+    "PlacedModel",
     "Placement",
     "Route",
     "Slice",
@@ -157,7 +157,7 @@ class IntermediateSlice(placements.IntermediateSlice):
         return self
 
 
-class Model(placements.PlacedModel):
+class PlacedModel(placements.PlacedModel):
     """The model as clients see it."""
 
     inputs: Tensors  # type: ignore[assignment]
@@ -167,7 +167,7 @@ class Model(placements.PlacedModel):
 class Spec(placements.PlacementSpec):
     """The spec of a Placement. autonomy: seconds without contact to the API server; None: no limit."""
 
-    model: Model
+    model: PlacedModel
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)]
     intermediate_slices: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
 
