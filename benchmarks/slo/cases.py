@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
-from edge_planning.choosing.tables import useful
+from edge_planning.choosing.route_tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.estimates import class_profile
 from edge_planning.problems import Load

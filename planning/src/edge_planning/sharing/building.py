@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED
-from edge_planning.sharing.problems import SharingProblem, from_arrays
+from edge_planning.sharing.joint_choice import SharingProblem, from_arrays
 from edge_planning.sharing.values import Demand, SharedResource, Tenant
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.sharing.arrays import Floats, Integers, Mask
-from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.relaxation import RelaxedProgram
 
 REFUSAL = 300.0
