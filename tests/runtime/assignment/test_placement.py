@@ -171,13 +171,13 @@ def test_without_codecs_and_tensors_a_placement_says_what_it_always_said(documen
 
 def test_stages_behind_the_first_hop_are_the_next_ones_to_ask(document: dict[str, Any]) -> None:
     route = document["spec"]["routes"][0]
-    helper = copy.deepcopy(route["stages"][1]) | {
+    intermediate = copy.deepcopy(route["stages"][1]) | {
         "place": "edge-b",
         "runtime": "Edge",
         "address": "http://digits-edge-b:8080",
         "model": "digits-intermediate-0123456789",
     }
-    route["stages"].insert(1, helper)
+    route["stages"].insert(1, intermediate)
     route |= {"cut": "left+right", "cutTensors": ["left", "right"], "codecs": ["int8", "fp16"]}
     document["spec"]["routes"].insert(1, {**route, "name": "exit5@near", "stages": route["stages"][:2],
                                           "codecs": ["int8"]})  # fmt: skip
