@@ -22,7 +22,7 @@ def test_a_prepared_chooser_decides_as_choose_does(seed: int, bandwidth: float) 
     assert (quick.latency, quick.met) == (full.latency, full.met)
 
 
-def test_a_deadline_that_is_no_number_is_named() -> None:
+def test_a_deadline_that_is_not_a_number_is_named() -> None:
     options = candidates(instance(np.random.default_rng(1)))
     with pytest.raises(BadValueError, match="deadline nan s"):
         chooser(options).at(1e6, math.nan)
