@@ -16,13 +16,13 @@ from typing import Protocol
 from benchmarks.planner import chain, costs, dags, sharing
 
 
-class Measure(Protocol):
+class PlannerMeasure(Protocol):
     """Measures one part of the planner and returns the results."""
 
     def __call__(self, progress: Callable[[str], None], /, *, quick: bool) -> Mapping[str, object]: ...
 
 
-PARTS: Mapping[str, Measure] = {
+PARTS: Mapping[str, PlannerMeasure] = {
     "chain": chain.measure,
     "dags": dags.measure,
     "sharing": sharing.measure,

@@ -31,7 +31,7 @@ from benchmarks.runtime.peers import NAMES
 from testbed.errors import TestbedError
 
 
-class Part(Protocol):
+class PeerMeasure(Protocol):
     """Measures the named servers and returns the results."""
 
     def __call__(
@@ -39,11 +39,11 @@ class Part(Protocol):
     ) -> dict[str, object]: ...
 
 
-def _without_peers(measure: Measure) -> Part:
+def _without_peers(measure: Measure) -> PeerMeasure:
     return lambda _names, folder, say, *, quick: measure(folder, say, quick=quick)
 
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, PeerMeasure] = {
     "overheads": overheads.measure,
     "throughputs": throughputs.measure,
     "switching": _without_peers(switching.measure),

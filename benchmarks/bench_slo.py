@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.slo import loaded, spaced
-from benchmarks.slo.jobs import Job, jobs_of
+from benchmarks.slo.jobs import TraceJob, jobs_of
 
 EVERY = 3.0
 Found = TypeVar("Found")
@@ -40,7 +40,7 @@ def pool_of(processes: int) -> Pool:
 
 
 def measured(
-    jobs: Sequence[Job], measure: Callable[[Job], tuple[str, Found]], processes: int
+    jobs: Sequence[TraceJob], measure: Callable[[TraceJob], tuple[str, Found]], processes: int
 ) -> dict[str, Found]:
     """Returns the results by trace, sorted by name."""
     results: dict[str, Found] = {}

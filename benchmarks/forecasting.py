@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_planning_lab.replanning import Sample, State, observed
+from edge_planning_lab.replanning import BandwidthSample, State, observed
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess, read_trace
 
@@ -36,7 +36,7 @@ LOWEST = 1e3  # bit/s; logarithms of less are not compared
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class TraceTransfer:
     """start in s, duration in s, log of bit/s."""
 
     start: float
@@ -57,7 +57,7 @@ class Errors:
     pinball_last: list[float] = field(default_factory=list)
 
 
-def transfers(link: Bandwidth, rng: np.random.Generator, gap: float, most: int) -> Iterator[Transfer]:
+def transfers(link: Bandwidth, rng: np.random.Generator, gap: float, most: int) -> Iterator[TraceTransfer]:
     """Returns random transfers over one period of a trace."""
     now, end = 0.0, link.period or 0.0
     for _ in range(most):
@@ -66,7 +66,7 @@ def transfers(link: Bandwidth, rng: np.random.Generator, gap: float, most: int) 
         done = link.finish(now, bits)
         if done >= end:
             return
-        yield Transfer(now, done - now, math.log(max(bits / (done - now), LOWEST)))
+        yield TraceTransfer(now, done - now, math.log(max(bits / (done - now), LOWEST)))
         now = done
 
 
@@ -75,7 +75,9 @@ def pinball(value: float, quantiles: np.ndarray) -> float:
     return float(np.mean(np.where(value < quantiles, 1 - LEVELS, LEVELS) * np.abs(value - quantiles)))
 
 
-def errors_of(many: Sequence[Transfer], rng: np.random.Generator, error: float, spent: list[float]) -> Errors:
+def errors_of(
+    many: Sequence[TraceTransfer], rng: np.random.Generator, error: float, spent: list[float]
+) -> Errors:
     """The errors of all methods on one trace."""
     found, state, seen = Errors(), State(), np.array([])
     average = 0.0
@@ -95,7 +97,7 @@ def errors_of(many: Sequence[Transfer], rng: np.random.Generator, error: float, 
         measured = transfer.value + error * float(rng.standard_normal())
         average = measured if not len(seen) else 0.7 * average + 0.3 * measured
         seen = np.append(seen, measured)
-        state = observed(state, Sample(math.exp(measured)), transfer.start + transfer.seconds)
+        state = observed(state, BandwidthSample(math.exp(measured)), transfer.start + transfer.seconds)
     return found
 
 

@@ -14,10 +14,10 @@ import matplotlib as mpl
 import numpy as np
 
 from edge_planning_lab.replanning import (
+    BandwidthSample,
     LinkDown,
     Nothing,
     ProbeSent,
-    Sample,
     State,
     Switch,
     replan,
@@ -52,7 +52,7 @@ def draw(path: Path) -> int:
         if second in OUTAGE:
             observation = LinkDown() if second == OUTAGE[0] else ProbeSent()
         elif state.route != "early" or state.next_probe is None or state.next_probe <= moment:
-            observation = Sample(rates[second])
+            observation = BandwidthSample(rates[second])
         decision, state = replan(ROUTES, observation, state, moment)
         if isinstance(decision, Switch):
             switches.append(moment)

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from benchmarks.graphs.catalogue import BUILDERS, build
 from edge_planning.graphs import Graph
 from edge_planning.graphs.cuts import chain_cuts
+from edge_planning.graphs.layer_listing import layer_table
 from edge_planning.graphs.onnx_reading import read_graph
 from edge_planning.graphs.slices import peak_memory
-from edge_planning.graphs.tables import layer_table
 
 RUNS = 5
 PRODUCTS = ("conv", "convtranspose", "gemm", "matmul")

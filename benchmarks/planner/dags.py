@@ -40,7 +40,7 @@ from edge_planning.partitioning import (
     partition,
     structure_of,
 )
-from edge_planning.partitioning.problems import Floats
+from edge_planning.partitioning.partitions import Floats
 
 Progress = Callable[[str], None]
 Instances = Iterator[tuple[Graph, PartitionProblem]]

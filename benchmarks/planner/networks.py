@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_planning.graphs.values import Graph, Layer, Tensor
 from edge_planning.partitioning import PartitionProblem, structure_of
-from edge_planning.partitioning.problems import Floats
+from edge_planning.partitioning.partitions import Floats
 
 Reads = list[list[str]]
 

@@ -12,7 +12,7 @@ be served, but not all well.
 
 import numpy as np
 
-from edge_planning.sharing import Resource, SharingProblem, Tenant, from_arrays
+from edge_planning.sharing import SharedResource, SharingProblem, Tenant, from_arrays
 
 OPTIONS = 10
 
@@ -64,7 +64,7 @@ def pool(
     capacity = low + way * np.abs(high - low)
     return from_arrays(
         tenants=[Tenant(f"tenant-{n}", float(weight[n])) for n in range(tenants)],
-        resources=[Resource(name, float(amount)) for name, amount in zip(names, capacity, strict=True)],
+        resources=[SharedResource(name, float(amount)) for name, amount in zip(names, capacity, strict=True)],
         tenant=owner[service],
         rate=rate.reshape(-1),
         value=value,

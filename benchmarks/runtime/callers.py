@@ -102,7 +102,7 @@ class Caller:
         self._client.close()
 
 
-class Hand:
+class CallerCommands:
     """Executes commands; keeps callers, and with them their connections."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ async def _switches(url: str, seconds: float) -> list[tuple[float, float]]:
 
 async def main() -> None:
     """Executes commands until standard input closes."""
-    hand, reader = Hand(), asyncio.StreamReader()
+    hand, reader = CallerCommands(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():

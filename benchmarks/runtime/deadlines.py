@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.runtime.commands import Say, described, reported, say
-from benchmarks.runtime.deployments import Deployment, Plan, deployed
+from benchmarks.runtime.deployments import Deployment, PlannedRoute, deployed
 from benchmarks.runtime.switches import beyond, most_within
 from benchmarks.runtime.verdicts import Document, excuses, verdict
 from edge_planning.routing.routes import DWELL
@@ -89,7 +89,7 @@ FAULTS: Final[Mapping[str, Callable[[Deployment, random.Random], Steps]]] = {
 
 def measure(folder: Path, say: Say, *, quick: bool, only: Sequence[str] = tuple(FAULTS)) -> dict[str, object]:
     """Returns `deadlines`: the results of the requests under each fault, and those of the control."""
-    plan = Plan(slo=SLO, needed=5e6, predicted=0.12)
+    plan = PlannedRoute(slo=SLO, needed=5e6, predicted=0.12)
     count = _COUNTS[quick]
     faults: dict[str, Document] = {}
     with deployed(folder, plan, say) as deployment:

@@ -63,7 +63,7 @@ def network() -> bytes:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRoute:
     """What the planner would write for the cut's route: SLO and latency in seconds, bandwidth in bit/s.
 
     interval: seconds after which the runtime probes an idle link.
@@ -76,7 +76,7 @@ class Plan:
     interval: float = 2.0
 
 
-class Hand:
+class CallerProcess:
     """The process at a node that sends requests."""
 
     def __init__(self, process: Process) -> None:
@@ -107,7 +107,7 @@ class Hand:
 class Deployment:
     """The running parts. url: of the runtime with the cut's route; control_url: of that without it."""
 
-    def __init__(self, site: Site, plan: Plan, stack: ExitStack, say: Say) -> None:
+    def __init__(self, site: Site, plan: PlannedRoute, stack: ExitStack, say: Say) -> None:
         self.site, self._plan, self._stack = site, plan, stack
         self._cloud = site.address(CLOUD)
         self.triton_url = f"http://{self._cloud}:{TRITON}"
@@ -116,7 +116,7 @@ class Deployment:
         self._python = install("triton", say)
         self._slices = self._cut()
         self.hand, self.far_hand, self.watcher = (
-            Hand(self._start(f"hand-{i}", node, "benchmarks.runtime.callers", talking=True))
+            CallerProcess(self._start(f"hand-{i}", node, "benchmarks.runtime.callers", talking=True))
             for i, node in enumerate((EDGE, CLOUD, EDGE))
         )
         store = ["store", "--root", str(site.folder / "store"), "--host", self._cloud, "--port", str(STORE)]
@@ -238,7 +238,7 @@ class Deployment:
         self._stack.callback(process.end)
         return process
 
-    def _await(self, hand: Hand, url: str, what: str, process: Process | None = None) -> None:
+    def _await(self, hand: CallerProcess, url: str, what: str, process: Process | None = None) -> None:
         deadline = time.monotonic() + _READY
         while (said := hand.do(do="get", url=url))[0] != 200:
             ended = process is not None and process.process.poll() is not None
@@ -321,7 +321,7 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, plan: Plan, say: Say) -> Iterator[Deployment]:
+def deployed(folder: Path, plan: PlannedRoute, say: Say) -> Iterator[Deployment]:
     """A deployment on a site of its own, which is removed after the block."""
     with site(folder, say) as where, ExitStack() as stack:
         say("the model store and Triton start ...")

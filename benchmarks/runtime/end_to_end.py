@@ -28,7 +28,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.runtime.commands import Say, command
-from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, Plan, deployed
+from benchmarks.runtime.deployments import CUT_ROUTE, Deployment, PlannedRoute, deployed
 from benchmarks.runtime.quantiles import quantile
 from benchmarks.runtime.sites import burst_bytes
 
@@ -73,7 +73,7 @@ def ratios(latencies: Sequence[float], ideal: Ideal) -> dict[str, float]:
 def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
     """Returns `end_to_end`: the ratios at each rate with their parts, and the worst of each."""
     # While compute alone is measured the link is idle, unlike in normal use.
-    plan = Plan(slo=10.0, needed=1e5, predicted=8.0, interval=30.0)
+    plan = PlannedRoute(slo=10.0, needed=1e5, predicted=8.0, interval=30.0)
     rows: dict[str, dict[str, float]] = {}
     with deployed(folder, plan, say) as deployment:
         deployment.start_runtime()

@@ -22,7 +22,7 @@ import grpc
 from benchmarks.runtime.clients import grpc_request, http_request
 from benchmarks.runtime.commands import reported, say
 from benchmarks.runtime.models import write_models
-from benchmarks.runtime.peers import Server, started
+from benchmarks.runtime.peers import PeerServer, started
 from benchmarks.runtime.request_forms import BODILESS, RIGHT, WRONG
 
 _PIECES: Final = (
@@ -84,7 +84,7 @@ def fuzzed(folder: Path, seconds: float, rng: random.Random) -> dict[str, object
         }
 
 
-def _http(server: Server, rng: random.Random) -> list[str]:
+def _http(server: PeerServer, rng: random.Random) -> list[str]:
     whole = http_request("m", _VALUES)
     head, _, body = whole.partition(b"\r\n\r\n")
     length = int(head.split(b"Header-Content-Length: ")[1].split(b"\r\n")[0])
@@ -114,7 +114,7 @@ def _http(server: Server, rng: random.Random) -> list[str]:
     return found
 
 
-def _grpc(server: Server, rng: random.Random) -> list[str]:
+def _grpc(server: PeerServer, rng: random.Random) -> list[str]:
     whole = grpc_request("m", _VALUES)
     found = []
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:

@@ -18,8 +18,8 @@ from statistics import median
 from typing import Final
 
 from benchmarks.runtime.commands import Say, command
+from benchmarks.runtime.dense_placements import HEAVY, WIDTH, network, put
 from benchmarks.runtime.sharing import model
-from benchmarks.runtime.tables import HEAVY, WIDTH, network, put
 from edge_runtime.connections import Resolver
 from edge_runtime.inference.memory import resident
 from edge_runtime.inference.sessions import Session

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from benchmarks.runtime.clients import HttpConnection, grpc_call, grpc_request, http_request, latencies
 from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import SIZES, write_models
-from benchmarks.runtime.peers import JSON_ONLY, Server, started
+from benchmarks.runtime.peers import JSON_ONLY, PeerServer, started
 from benchmarks.runtime.quantiles import quantile
 
 _ROUNDS: Final = 10
@@ -46,7 +46,9 @@ def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dic
     }
 
 
-def _ask(servers: Mapping[str, Server], size: str, *, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
+def _ask(
+    servers: Mapping[str, PeerServer], size: str, *, quick: bool
+) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds by transport and server: p50 and p99 of the latency, and the server's CPU time."""
     count = 20 if quick else 200
     asks: dict[tuple[str, str], Callable[[int], list[float]]] = {}

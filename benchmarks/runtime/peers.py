@@ -41,7 +41,7 @@ ONE_THREAD: Final = {
 Command = tuple[list[str], dict[str, str]]  # the arguments, and additional environment variables
 
 
-class Server:
+class PeerServer:
     """A started server: its ports, and the resources that its processes used."""
 
     def __init__(self, process: subprocess.Popen[bytes], http: int, grpc: int) -> None:
@@ -110,7 +110,7 @@ def install(name: str, say: Say) -> Path:
 
 
 @contextmanager
-def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterator[Server]:
+def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterator[PeerServer]:
     """A server of the model that is ready; terminated after the block."""
     python = install(name, say)
     http, grpc = free_port(), free_port()
@@ -124,7 +124,7 @@ def started(name: str, size: str, model: Path, folder: Path, say: Say) -> Iterat
 @contextmanager
 def running(
     name: str, command: tuple[list[str], dict[str, str]], folder: Path, http: int, grpc: int
-) -> Iterator[Server]:
+) -> Iterator[PeerServer]:
     """A process that listens on both ports; terminated after the block."""
     argv, extra = command
     with ExitStack() as stack:
@@ -143,7 +143,7 @@ def running(
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} did not start:\n{(folder / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
-        yield Server(process, http, grpc)
+        yield PeerServer(process, http, grpc)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

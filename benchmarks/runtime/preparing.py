@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.runtime.commands import Say, command
-from benchmarks.runtime.tables import HEAVY, network
+from benchmarks.runtime.dense_placements import HEAVY, network
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor

@@ -20,7 +20,7 @@ from benchmarks.runtime.peers import ONE_THREAD, family
 from testbed.errors import CommandFailedError, MachineUnfitError
 from testbed.network import WAN, Network, access, shaping
 from testbed.prerequisites import PACKAGES, install, present
-from testbed.processes import HOST_PROC, Daemon, Machine, ProcessRecord, entering, run
+from testbed.processes import HOST_PROC, DaemonSpec, Machine, ProcessRecord, entering, run
 from testbed.topology import NodeSpec, Topology
 
 EDGE: Final = "edge"
@@ -153,7 +153,7 @@ def site(folder: Path, say: Say) -> Iterator[Site]:
 def _begun(machine: Machine, topology: Topology) -> ProcessRecord:
     # A killed process cannot clean up, so the site itself checks whether its creator still runs.
     alone = f"while [ -d {HOST_PROC}/{os.getpid()} ]; do sleep 0.5; done; kill -TERM 1"
-    record = machine.start([Daemon("watch", ["sh", "-c", alone])])
+    record = machine.start([DaemonSpec("watch", ["sh", "-c", alone])])
     try:
         Network(record).build(topology)
         run([*entering(record, WAN), "tc", "qdisc", "replace", "dev", access(EDGE), "root", *shaping(1e6)])

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.runtime.commands import Say, command
-from benchmarks.runtime.tables import HEAVY, document, network, put, route
+from benchmarks.runtime.dense_placements import HEAVY, document, network, put, route
 from testbed.cgroups import ControlGroups
 
 _CORES: Final = (1.0, 0.2)

@@ -27,9 +27,9 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.runtime.commands import Say, command
+from benchmarks.runtime.dense_placements import HEAVY, WIDTH, dataplane, network, placement, put, route
 from benchmarks.runtime.gaps import Span, Turn, described
 from benchmarks.runtime.quantiles import quantile
-from benchmarks.runtime.tables import HEAVY, WIDTH, dataplane, network, placement, put, route
 from edge_runtime.assignment import Placement
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import resident

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, candidates, plan_entry
-from edge_planning.choosing.tables import useful
+from edge_planning.choosing.route_tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.estimates import class_profile
 from edge_planning.problems import Load
 from edge_planning_lab.alexnet import alexnet
-from edge_planning_lab.baselines import Options, Power, options_of
+from edge_planning_lab.baselines import Power, SimulatedCandidates, options_of
 
 RTT = 0.005
 POWER = Power(computing=1.8, sending=0.7)  # watts; an assumption, the sources of latency have none
@@ -19,8 +19,8 @@ POWER = Power(computing=1.8, sending=0.7)  # watts; an assumption, the sources o
 class Case:
     """The setting of one deadline. every: all candidates, for policies that know the trace."""
 
-    options: Options
-    every: Options
+    options: SimulatedCandidates
+    every: SimulatedCandidates
     table: RouteTable
 
 

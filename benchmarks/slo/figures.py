@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_planning_lab.baselines import Fixed, Options, Policy, clairvoyant, ranked_splits
+from edge_planning_lab.baselines import Fixed, Policy, SimulatedCandidates, clairvoyant, ranked_splits
 from edge_planning_lab.simulation import (
     Bandwidth,
-    Outcome,
+    RequestOutcome,
     Scenario,
-    Server,
+    SimulatedServer,
     Stream,
     Uplink,
     simulate,
@@ -22,14 +22,16 @@ Results = Mapping[str, Mapping[float, Cell]]  # by trace and deadline
 EDGENTS = ("edgent_dynamic", "edgent_dynamic_accuracy", "edgent_static")
 
 
-def run(policy: Policy[Any], options: Options, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
+def run(
+    policy: Policy[Any], options: SimulatedCandidates, link: Bandwidth, arrivals: Floats, seconds: float
+) -> Figures:
     """Returns the sums of a run of one service at one entry node."""
     stream = Stream("alexnet", "t", "pi", "up", "desktop", options, policy, arrivals)
-    done = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], seconds + 10))
+    done = simulate(Scenario([Uplink("up", link)], [SimulatedServer("desktop")], [stream], seconds + 10))
     records, total = done.records, summary(done.records)
     return {
         "requests": total.requests,
-        "in_time": float((records.outcome == Outcome.IN_TIME).sum()),
+        "in_time": float((records.outcome == RequestOutcome.IN_TIME).sum()),
         "utility": float(records.utility.sum()),
         "switches": total.switches,
         "bytes": total.bytes + done.probe_bytes["up"],
@@ -38,7 +40,7 @@ def run(policy: Policy[Any], options: Options, link: Bandwidth, arrivals: Floats
     }
 
 
-def best_static(options: Options, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
+def best_static(options: SimulatedCandidates, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
     """Returns the figures of the candidate that is the best in hindsight, queues included.
 
     Without queues a candidate has at least the utility that it has with them, so the search ends at the first
@@ -54,7 +56,7 @@ def best_static(options: Options, link: Bandwidth, arrivals: Floats, seconds: fl
     return best
 
 
-def oracle(options: Options, link: Bandwidth, arrivals: Floats) -> Figures:
+def oracle(options: SimulatedCandidates, link: Bandwidth, arrivals: Floats) -> Figures:
     """Returns the sums of the clairvoyant bound, which ignores queues."""
     best, _ = clairvoyant(link, options, arrivals)
     return {

@@ -17,7 +17,7 @@ QUICK_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TraceJob:
     """One trace: its name, its text or its seed, and the requested figures.
 
     seconds: length of a synthetic trace.
@@ -36,7 +36,7 @@ class Job:
         return np.random.default_rng([zlib.crc32(self.name.encode()), *more])
 
 
-def link_of(job: Job) -> Bandwidth:
+def link_of(job: TraceJob) -> Bandwidth:
     """The trace, or the synthetic process of the job's seed: every fourth one with outages."""
     if job.text is not None:
         return read_trace(job.text)
@@ -46,14 +46,14 @@ def link_of(job: Job) -> Bandwidth:
     return LognormalProcess().sample(rng, job.seconds)
 
 
-def jobs_of(traces: Path | None, *, quick: bool, every: float, arrivals: str) -> tuple[list[Job], str]:
+def jobs_of(traces: Path | None, *, quick: bool, every: float, arrivals: str) -> tuple[list[TraceJob], str]:
     """Returns one job for each trace, and the source of the traces: a folder, or a synthetic process."""
     slos, seconds = (QUICK_SLOS, QUICK_SECONDS) if quick else (SLOS, SECONDS)
     more = (slos, every, arrivals, seconds)
     if traces is None:
         count = 6 if quick else SYNTHETIC
         source = "synthetic: Markov-modulated lognormal AR(1), every fourth Gilbert-Elliott; seeds from 0"
-        return [Job(f"synthetic-{seed:03}", None, seed, *more) for seed in range(count)], source
+        return [TraceJob(f"synthetic-{seed:03}", None, seed, *more) for seed in range(count)], source
     files = sorted(path for path in traces.iterdir() if path.is_file())
     chosen = files[:: max(len(files) // 6, 1)] if quick else files
-    return [Job(path.name, path.read_text(), 0, *more) for path in chosen], str(traces)
+    return [TraceJob(path.name, path.read_text(), 0, *more) for path in chosen], str(traces)

@@ -21,9 +21,9 @@ from benchmarks.slo.figures import (
     run,
     table,
 )
-from benchmarks.slo.jobs import Job, link_of
+from benchmarks.slo.jobs import TraceJob, link_of
 from edge_planning.routing.deadlines import DeadlineAction
-from edge_planning_lab.baselines import AtMeasured, EdgentDynamic, Options, Oracle, Policy, edgent
+from edge_planning_lab.baselines import AtMeasured, EdgentDynamic, Oracle, Policy, SimulatedCandidates, edgent
 from edge_planning_lab.simulation import Bandwidth, ProductPolicy, poisson
 from edge_planning_lab.simulation.links import Floats
 
@@ -43,7 +43,7 @@ ByDeadline = dict[float, dict[str, Figures]]
 ByShare = dict[float, ByDeadline]
 
 
-def capacity(options: Options) -> float:
+def capacity(options: SimulatedCandidates) -> float:
     """Returns the requests per second that the entry node can compute by its cheapest exit."""
     return 1 / min(float(options.head[i]) for i in options.local)
 
@@ -58,7 +58,7 @@ def policies(planned: Case, unstated: Case) -> Iterator[Policy[Any]]:
     yield EdgentDynamic(rewarded=False, name="edgent_dynamic_accuracy")
 
 
-def oracle_queued(options: Options, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
+def oracle_queued(options: SimulatedCandidates, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
     """Returns the figures of the oracle that waits in queues, at the best prices of the grid."""
     runs = [
         run(Oracle(link, node_price=node, link_price=sent), options, link, arrivals, seconds)
@@ -67,7 +67,7 @@ def oracle_queued(options: Options, link: Bandwidth, arrivals: Floats, seconds: 
     return max(runs, key=lambda figures: figures["utility"])
 
 
-def measure(job: Job) -> tuple[str, ByShare]:
+def measure(job: TraceJob) -> tuple[str, ByShare]:
     """Returns the figures of one trace by share of the capacity, deadline and policy."""
     link = link_of(job)
     seconds = min(link.period or job.seconds, SECONDS)

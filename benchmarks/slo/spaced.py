@@ -18,7 +18,7 @@ from benchmarks.slo.figures import (
     run,
     table,
 )
-from benchmarks.slo.jobs import Job, link_of
+from benchmarks.slo.jobs import TraceJob, link_of
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning_lab.baselines import (
     AtMeasured,
@@ -35,7 +35,7 @@ from edge_planning_lab.simulation import (
     ChangePoints,
     ProductPolicy,
     Scenario,
-    Server,
+    SimulatedServer,
     Stream,
     Uplink,
     constant,
@@ -73,7 +73,7 @@ def policies(found: Case, rate: float) -> Iterator[Policy[Any]]:
     yield cloud_only(found.options)
 
 
-def measure(job: Job) -> tuple[str, dict[float, dict[str, Figures]]]:
+def measure(job: TraceJob) -> tuple[str, dict[float, dict[str, Figures]]]:
     """Returns the figures of one trace by deadline and policy."""
     link = link_of(job)
     period = link.period or job.seconds
@@ -118,7 +118,7 @@ def text(found: Mapping[str, Any]) -> str:
     return table(found["policies"])
 
 
-def draw(found: Mapping[str, Any], job: Job, folder: Path) -> None:
+def draw(found: Mapping[str, Any], job: TraceJob, folder: Path) -> None:
     """All deadlines in slo-comparison.svg, the product at 200 ms on the first trace in slo-timeline.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {float(name): cell for name, cell in found["by_slo_ms"].items()}
@@ -126,5 +126,5 @@ def draw(found: Mapping[str, Any], job: Job, folder: Path) -> None:
     this, link = case(0.2), link_of(job)
     arrivals = constant(1 / job.every, 200.0)
     stream = Stream("alexnet", "t", "pi", "up", "desktop", this.options, ProductPolicy(this.table), arrivals)
-    timed = simulate(Scenario([Uplink("up", link)], [Server("desktop")], [stream], 210.0))
+    timed = simulate(Scenario([Uplink("up", link)], [SimulatedServer("desktop")], [stream], 210.0))
     (folder / "slo-timeline.svg").write_text(timeline(timed))

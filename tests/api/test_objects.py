@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edge_api import KINDS, Duration, InferenceService, Placement, Quantity, Share, written
 from edge_api.inferenceservices import EntryStatus, InferenceServiceStatus
 from edge_api.placements import LatencyStatus, LinkStatus, PlacementStatus
-from edge_api.problems import problems
+from edge_api.validation_messages import problems
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)]

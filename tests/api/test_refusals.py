@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_api.problems import problems
+from edge_api.validation_messages import problems
 
 TABLE = yaml.safe_load(Path(__file__).with_name("bad_manifests.yaml").read_text(encoding="utf-8"))
 

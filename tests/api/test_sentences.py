@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_api import KINDS, DevicePool, InferenceService
-from edge_api.problems import problems
 from edge_api.schemas import definition
+from edge_api.validation_messages import problems
 
 GOOD = yaml.safe_load(Path(__file__).with_name("bad_manifests.yaml").read_text(encoding="utf-8"))["good"]
 PYTHON = re.compile(

@@ -15,7 +15,7 @@ from edge_runtime.codecs import registry
 from edge_runtime.codecs.contracts import forms, names, wire_tensors
 from edge_runtime.codecs.definitions import Codec
 from edge_runtime.codecs.nodes import decoder, encoder
-from edge_runtime.codecs.operators import Operator, cast
+from edge_runtime.codecs.operators import CodecOperator, cast
 from edge_runtime.codecs.registry import by_name
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing import Graph
@@ -36,10 +36,10 @@ class Bytes(Codec):
     def wire(self, tensor: Tensor, name: str) -> Iterator[Tensor]:
         yield Tensor(name, "UINT8", tensor.shape, batched=tensor.batched)
 
-    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[Operator]:
+    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[CodecOperator]:
         yield cast(value, name, "UINT8")
 
-    def decoder(self, tensor: Tensor, name: str) -> Iterator[Operator]:
+    def decoder(self, tensor: Tensor, name: str) -> Iterator[CodecOperator]:
         yield cast(name, f"{name}.value", tensor.datatype)
 
     def decoded(self, tensor: Tensor, wire: Sequence[Array]) -> Array:

@@ -186,13 +186,13 @@ def test_what_int8_cannot_carry_is_answered_here_and_breaks_no_link(runtimes: Ru
 
 def test_an_intermediate_node_does_not_forward_what_int8_cannot_carry(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("int8"))
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
     parts: Document = {}
     for side in ("left", "right"):
         parts[f"{side}:int8"] = np.full((1, 2), 255, np.uint8)
         parts[f"{side}:int8.scale"] = np.full((1, 1), 3e37, np.float32)
         parts[f"{side}:int8.zero"] = np.zeros((1, 1), np.uint8)
-    reply = runtimes.ask("gate", relay, **parts)
+    reply = runtimes.ask("gate", intermediate, **parts)
     assert reply.status_code == 503
     assert "not finite" in reply.json()["error"]
 
@@ -263,9 +263,9 @@ def test_an_intermediate_node_with_a_dead_next_hop_returns_503_and_the_entry_nod
     runtimes.start(route)
     runtimes.answer(route.name)
     runtimes.stop("cloud-0")
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
     half = np.zeros((1, 2), np.float32)
-    reply = runtimes.ask("gate", relay, left=half, right=half)
+    reply = runtimes.ask("gate", intermediate, left=half, right=half)
     assert reply.status_code == 503
     assert "cloud" in reply.json()["error"]
     for _ in range(5):
@@ -274,13 +274,13 @@ def test_an_intermediate_node_with_a_dead_next_hop_returns_503_and_the_entry_nod
 
 def test_an_intermediate_node_accepts_only_the_inputs_of_its_slice(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("int8"))
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
     parts: Document = {}
     for side in ("left", "right"):
         parts[f"{side}:int8"] = np.zeros((1, 2), np.uint8)
         parts[f"{side}:int8.scale"] = np.ones((1, 1), np.float32)
         parts[f"{side}:int8.zero"] = np.zeros((1, 1), np.uint8)
-    assert runtimes.ask("gate", relay, **parts).status_code == 200
+    assert runtimes.ask("gate", intermediate, **parts).status_code == 200
     wrong: list[tuple[Document, str]] = [
         ({**parts, "left:int8": np.zeros((1, 3), np.uint8)}, "left:int8"),
         ({**parts, "left:int8": np.zeros((1, 2), np.float32)}, "left:int8"),
@@ -288,38 +288,38 @@ def test_an_intermediate_node_accepts_only_the_inputs_of_its_slice(runtimes: Run
         ({**parts, "image": IMAGE}, "image"),
     ]
     for tensors, word in wrong:
-        reply = runtimes.ask("gate", relay, **tensors)
+        reply = runtimes.ask("gate", intermediate, **tensors)
         assert reply.status_code == 400, word
         assert word in reply.json()["error"]
-    unknown = runtimes.ask("gate", "branches-relay-0000000000", **parts)
+    unknown = runtimes.ask("gate", "branches-intermediate-0000000000", **parts)
     assert (unknown.status_code, "is not served here" in unknown.json()["error"]) == (404, True)
-    assert runtimes.ask("cam", relay, **parts).status_code == 404
+    assert runtimes.ask("cam", intermediate, **parts).status_code == 404
 
 
 def test_a_forwarding_stage_is_a_model_of_the_protocol_beside_the_service(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("fp16"))
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
     url = runtimes.url("gate")
     index = httpx.post(f"{url}/v2/repository/index", json={}).json()
-    assert [entry["name"] for entry in index] == ["branches", relay]
-    metadata = httpx.get(f"{url}/v2/models/{relay}").json()
+    assert [entry["name"] for entry in index] == ["branches", intermediate]
+    metadata = httpx.get(f"{url}/v2/models/{intermediate}").json()
     assert metadata["inputs"] == [
         {"name": "left:fp16", "datatype": "FP16", "shape": [-1, 2]},
         {"name": "right:fp16", "datatype": "FP16", "shape": [-1, 2]},
     ]
     assert metadata["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [-1, 3]}]
-    assert httpx.get(f"{url}/v2/models/{relay}/ready").json()["ready"] is True
+    assert httpx.get(f"{url}/v2/models/{intermediate}/ready").json()["ready"] is True
 
 
 def test_an_intermediate_node_without_time_left_does_not_call_the_next_hop(runtimes: Runtimes) -> None:
     runtimes.start(by_way_of("fp32"))
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
     half = {"shape": [1, 2], "datatype": "FP32", "data": [0.0, 0.0]}
     asked = {
         "inputs": [{"name": "left", **half}, {"name": "right", **half}],
         "parameters": {"timeout": 1},
     }
-    reply = httpx.post(f"{runtimes.url('gate')}/v2/models/{relay}/infer", json=asked)
+    reply = httpx.post(f"{runtimes.url('gate')}/v2/models/{intermediate}/infer", json=asked)
     assert reply.status_code == 503
 
 
@@ -340,12 +340,12 @@ def test_an_intermediate_nodes_hops_are_in_the_metrics_of_its_node(runtimes: Run
     runtimes.answer(route.name)
     runtimes.stop("cloud-0")
     half = np.zeros((1, 2), np.float32)
-    relay = runtimes.placements["gate"]["spec"]["relays"][0]["model"]
-    assert runtimes.ask("gate", relay, left=half, right=half).status_code == 503
+    intermediate = runtimes.placements["gate"]["spec"]["intermediateSlices"][0]["model"]
+    assert runtimes.ask("gate", intermediate, left=half, right=half).status_code == 503
     metrics = httpx.get(f"{runtimes.url('gate')}/metrics").text
     lines = [line for line in metrics.splitlines() if line.startswith("edge_hop_duration_seconds_count")]
-    found = {line.split('outcome="')[1].split('"')[0] for line in lines if f'route="{relay}"' in line}
+    found = {line.split('outcome="')[1].split('"')[0] for line in lines if f'route="{intermediate}"' in line}
     assert found == {"ok", "failed"}
-    assert f'route="{relay}"' not in "".join(
+    assert f'route="{intermediate}"' not in "".join(
         line for line in metrics.splitlines() if line.startswith("edge_request_duration_seconds")
     )

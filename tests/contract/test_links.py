@@ -15,8 +15,15 @@ import pytest
 
 from edge_planning.links.estimates import LOW, Estimate, LinkView, RateSample, add, low_at
 from edge_planning.routing.routes import DWELL, HYSTERESIS, RouteRequirement, RouteState, decide
-from edge_planning_lab.replanning import Sample as PlannedSample
-from edge_planning_lab.replanning import Settings, State, Switch, observed, replan, routes_of
+from edge_planning_lab.replanning import (
+    BandwidthSample,
+    State,
+    Switch,
+    SwitchingSettings,
+    observed,
+    replan,
+    routes_of,
+)
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.traces import LognormalProcess
 
@@ -64,10 +71,10 @@ class Planner:
             fallback=[TABLE[-1][2] if with_fallback and need else 0.0 for _, need, _ in TABLE],
         )
         self._chosen = len(TABLE) - 1
-        self._settings = Settings(dwell=DWELL)
+        self._settings = SwitchingSettings(dwell=DWELL)
 
     def __call__(self, at: float, rate: float) -> int:
-        sample = PlannedSample(rate, error=ERROR)
+        sample = BandwidthSample(rate, error=ERROR)
         decision, self.state = replan(self._routes, sample, self.state, at, self._settings)
         if isinstance(decision, Switch):
             self._chosen = decision.index
@@ -164,7 +171,9 @@ def test_over_a_mobile_link_both_take_the_same_routes_nine_times_in_ten_and_are_
     found = {name: taken(chooser, stream) for name, chooser in both(with_fallback=False)}
     agreed = np.mean([a == b for a, b in zip(*found.values(), strict=True)])
     assert agreed >= 0.9
-    results = {name: worth(routes, link, stream, -Settings().price) for name, routes in found.items()}
+    results = {
+        name: worth(routes, link, stream, -SwitchingSettings().price) for name, routes in found.items()
+    }
     assert all(late <= 0.01 for late, _ in results.values()), results
     assert results["runtime"][1] >= results["planner"][1] - 0.005
     counts = [switches(routes) for routes in found.values()]
@@ -191,7 +200,7 @@ def test_levels_and_low_quantiles_are_those_of_the_planners_forecast_within_a_te
     estimate, state, levels, lows = Estimate(), State(), [], []
     for at, rate in stream:
         estimate = add(estimate, RateSample(at, rate * (1 - ERROR), rate * (1 + ERROR), GAP))
-        state = observed(state, PlannedSample(rate, error=ERROR), at)
+        state = observed(state, BandwidthSample(rate, error=ERROR), at)
         median, low = state.forecast(at + GAP).quantiles(np.array([0.5, LOW]))
         believed = low_at(estimate, at + GAP)
         assert estimate.rate is not None

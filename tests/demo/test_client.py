@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from demo.client import Image, LoadGenerator, Reply
-from demo.samples import Samples
+from demo.samples import LabeledImages
 
-SAMPLES = Samples(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), np.arange(3, dtype=np.int64))
+SAMPLES = LabeledImages(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), np.arange(3, dtype=np.int64))
 
 
 class Entry:

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from demo.errors import StepFailed
-from demo.samples import Samples
+from demo.samples import LabeledImages
 from demo.training import TrainedModel, Training, key
 
 
@@ -76,7 +76,7 @@ def test_the_accuracy_of_the_exits_rises_with_their_depth(model: TrainedModel) -
 
 def test_the_accuracies_in_the_file_are_those_of_the_held_out_images(model: TrainedModel) -> None:
     session = onnxruntime.InferenceSession(model.onnx, providers=["CPUExecutionProvider"])
-    samples = Samples.load(model.held_out)
+    samples = LabeledImages.load(model.held_out)
     images, labels = samples.images[:60], samples.labels[:60]
     whole = exits_of(model)
     results = session.run([exit_["output"] for exit_ in whole], {"image": images})
@@ -96,7 +96,7 @@ def test_the_file_names_its_input_outputs_and_batch_as_agreed(model: TrainedMode
 
 
 def test_every_node_begins_with_another_image_and_no_image_is_left_out(model: TrainedModel) -> None:
-    first, second = Samples.load(model.held_out), Samples.load(model.held_out, offset=37)
+    first, second = LabeledImages.load(model.held_out), LabeledImages.load(model.held_out, offset=37)
     assert np.array_equal(np.roll(first.labels, -37), second.labels)
     assert first.images.shape == (360, 1, 128, 128)
     assert first.images.max() <= 1.0

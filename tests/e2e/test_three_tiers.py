@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from demo import installation
-from demo.samples import Samples
+from demo.samples import LabeledImages
 from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
 from mounts import Signer
@@ -61,7 +61,7 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """
     trial, kubectl = installed, installed.cluster.kubectl
     file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
-    samples = Samples.load(trial.trained.held_out)
+    samples = LabeledImages.load(trial.trained.held_out)
     np.savez_compressed(file, inputs=samples.images[:VALIDATED], labels=samples.labels[:VALIDATED])
     kubectl("replace", "--raw", HELDOUT, "-f", str(file))
     try:
@@ -137,9 +137,9 @@ def until_by_way_of_the_gateway(trial: Trial, load: Load) -> None:
 
 
 def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tiers: Trial) -> None:
-    relays = {relay["model"] for relay in table(tiers, "edge-a")["relays"]}
+    slices = {each["model"] for each in table(tiers, "edge-a")["intermediateSlices"]}
     asked = {s["model"] for r in helped(tiers) for s in r["stages"] if s["place"] == "edge-a"}
-    assert asked <= relays
+    assert asked <= slices
     status = tiers.get("inferenceservice", SERVICE)["status"]
     assert [entry["node"] for entry in status["entries"]] == ["edge-b", "edge-c"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import tritonclient.grpc
 import tritonclient.http
 
-from demo.samples import Samples
+from demo.samples import LabeledImages
 
 
 def secured(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--tls", type=Path, help="folder of tls.crt, tls.key and ca.crt")
     arguments = parser.parse_args()
-    samples = Samples.load(arguments.held_out)
+    samples = LabeledImages.load(arguments.held_out)
     images = samples.images[arguments.index : arguments.index + arguments.count]
     library: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[arguments.protocol]
     with library.InferenceServerClient(arguments.address, **secured(arguments)) as client:

@@ -117,8 +117,10 @@ class Runtimes:
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
         """The final tables of the entry node and of its intermediate node, as the operator publishes them."""
         local = Route("early", None, 0.8, 0, 0.0, 0.01, 0.001, None, 0)
-        entry, helping = (RouteTable((*r, local), 0.9, 0.0) for r in (routes, ()))
-        slices = {key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, helping])}
+        entry, intermediate = (RouteTable((*r, local), 0.9, 0.0) for r in (routes, ()))
+        slices = {
+            key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, intermediate])
+        }
         members = [
             PoolMember(Node(name, {}, ready=True), kind, tier)
             for name, kind, tier in (("cam", "camera", "device"), ("gate", "gateway", "edge"))
@@ -135,14 +137,14 @@ class Runtimes:
                 store_url=self.store.url,
                 rtt=0.001,
             )
-            for member, table in zip(members, (entry, helping), strict=True)
+            for member, table in zip(members, (entry, intermediate), strict=True)
         )
-        relays = relaying.relays_of([first])
-        return first, relaying.with_relays(second, relays.get("gate", {}))
+        needed = relaying.intermediate_slices([first])
+        return first, relaying.with_intermediate_slices(second, needed.get("gate", {}))
 
     def start(self, *routes: Route) -> None:
         """Starts a runtime in place of Triton for each tail, the intermediate node, then the entry node."""
-        entry, helping = self.render(*routes)
+        entry, intermediate = self.render(*routes)
         for number, tail in enumerate(tails_of([entry], POOL.spec).values()):
             name = f"cloud-{number}"
             self.rewritten["http://triton.test:8000"] = f"http://127.0.0.1:{self.port(name)}"
@@ -154,8 +156,8 @@ class Runtimes:
             self.run(name, tail.name, stand_in(tail.name, slice_), wait=False)
         gate = "http://branches-gate.shop.svc.cluster.local:8080"
         self.rewritten[gate] = f"http://127.0.0.1:{self.port('gate')}"
-        if helping.spec.relays:
-            self.run("gate", "branches", helping.body(), wait=False)
+        if intermediate.spec.intermediate_slices:
+            self.run("gate", "branches", intermediate.body(), wait=False)
         self.run("cam", "branches", entry.body(), wait=False)
         for name in self.running:
             self.wait(name)

@@ -94,9 +94,9 @@ def routed(
         if len(pairs) == 3:
             port = _free()
             here = cutter.stage(*pairs[1])
-            relay = {"model": "middle", "stages": [here, *beyond]}
+            intermediate = {"model": "middle", "stages": [here, *beyond]}
             whole = cutter.route("full@local", cutter.stage(ends[0], ends[-1]))
-            node = cutter.placement([whole], relays=[relay])
+            node = cutter.placement([whole], intermediateSlices=[intermediate])
             stack.enter_context(entry(cutter.keep(folder / "middle"), node, http_port=port))
             address = f"http://127.0.0.1:{port}"
             beyond = [{**here, "place": "near", "address": address, "model": "middle"}, *beyond]

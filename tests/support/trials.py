@@ -16,7 +16,7 @@ import onnxruntime
 
 from demo import installation
 from demo.installation import wait_for
-from demo.samples import Samples
+from demo.samples import LabeledImages
 from demo.testbed_cluster import TestbedCluster
 from demo.training import TrainedModel
 from testbed import Testbed, TestbedError
@@ -260,7 +260,7 @@ class Trial:
         """The result of the uncut model at that exit, computed here by onnxruntime."""
         session = self._session()
         output = next(found["output"] for found in _exits(session) if found["name"] == exit_name)
-        images = Samples.load(self.trained.held_out).images[index : index + count]
+        images = LabeledImages.load(self.trained.held_out).images[index : index + count]
         values: npt.NDArray[np.float32] = session.run([output], {"image": images})[0]
         return values
 

@@ -119,7 +119,7 @@ class Route(Part):
     )
 
 
-class Relay(Part):
+class IntermediateSlice(Part):
     """A slice that this node runs for other entry nodes, and the stages after it."""
 
     model: Name = Field(description="Model name that other runtimes request.")
@@ -165,7 +165,9 @@ class PlacementSpec(Part):
         "expected worth differs by less than 0.01, it uses the first one whose minBandwidth is covered. The "
         "last route is local, except in mode CloudOnly."
     )
-    relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=256)] | None = Field(
+    intermediate_slices: (
+        Annotated[tuple[IntermediateSlice, ...], Field(min_length=1, max_length=256)] | None
+    ) = Field(
         default=None,
         description="Slices that this node runs for other entry nodes of the service. Default: none.",
     )

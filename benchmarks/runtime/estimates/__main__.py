@@ -29,8 +29,8 @@ import numpy as np
 
 from benchmarks.runtime.commands import described, say
 from benchmarks.runtime.estimates import decisions
-from benchmarks.runtime.estimates.forecasters import FORECASTERS, Planner
-from benchmarks.runtime.estimates.streams import Transfer, transfers
+from benchmarks.runtime.estimates.forecasters import FORECASTERS, PlannerForecaster
+from benchmarks.runtime.estimates.streams import MeasuredTransfer, transfers
 from edge_planning.links import estimates
 from edge_planning.links.estimates import LOW, Estimate, LinkView, RateSample
 from edge_planning.routing.routes import RouteRequest, RouteRequirement, RouteState, chance, decide
@@ -45,12 +45,12 @@ MOST = 150
 LOWEST = 1e3  # bit/s; logarithms of less are not compared
 
 
-def foretold(name: str, many: Sequence[Transfer]) -> tuple[float, float, float]:
+def foretold(name: str, many: Sequence[MeasuredTransfer]) -> tuple[float, float, float]:
     """(error, pinball, below) of one forecaster on one trace."""
     forecaster, found = FORECASTERS[name](), []
     for number, transfer in enumerate(many):
         if number:
-            if isinstance(forecaster, Planner):
+            if isinstance(forecaster, PlannerForecaster):
                 level, low = forecaster.both(transfer.start)
             else:
                 level, low = forecaster.level(transfer.start), forecaster.low(transfer.start)
@@ -95,7 +95,7 @@ def routes(links: Sequence[tuple[str, Bandwidth]], error: float) -> dict[str, ob
             runs = [
                 decisions.run(link, zlib.crc32(name.encode()), error, make(), low=low) for name, link in links
             ]
-            means = {f: np.mean([getattr(r, f) for r in runs]) for f in decisions.Outcome.__slots__}
+            means = {f: np.mean([getattr(r, f) for r in runs]) for f in decisions.DecisionScore.__slots__}
             found[method]["low" if low else "level"] = {f: round(float(v), 4) for f, v in means.items()}
     best = float(np.mean([decisions.clairvoyant(link) for _, link in links]))
     return {"error": error, "traces": len(links), "clairvoyant": round(best, 4), "by": found}

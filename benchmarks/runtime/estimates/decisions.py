@@ -29,7 +29,7 @@ LOCAL: Final = TABLE[-1][1]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DecisionScore:
     """Share of requests that were late, and mean accuracy if the local exit replaces their responses.
 
     Also the mean utility if late responses are lost, at MISS_PRICE each, and switches per minute.
@@ -98,7 +98,7 @@ class _Watched:
         return surprised
 
 
-def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, *, low: bool) -> Outcome:
+def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, *, low: bool) -> DecisionScore:
     """One trace, at most MOST_SECONDS of it; low: the low quantile decides, not the level."""
     watched = _Watched(link, seed, error, forecaster)
     now, end = 0.0, min(link.period or 0.0, MOST_SECONDS)
@@ -122,7 +122,7 @@ def run(link: Bandwidth, seed: int, error: float, forecaster: Forecaster, *, low
             late += 1
         now += PERIOD
     with_fallback, missed = accuracies + late * LOCAL, accuracies - late * MISS_PRICE
-    return Outcome(late / requests, with_fallback / requests, missed / requests, switches / (now / 60))
+    return DecisionScore(late / requests, with_fallback / requests, missed / requests, switches / (now / 60))
 
 
 def clairvoyant(link: Bandwidth) -> float:

@@ -13,8 +13,7 @@ import numpy as np
 
 from edge_planning.links import estimates
 from edge_planning.links.estimates import LOW, Estimate, RateSample, low_at
-from edge_planning_lab.replanning import Sample as Planned
-from edge_planning_lab.replanning import State, observed
+from edge_planning_lab.replanning import BandwidthSample, State, observed
 
 _WIDE = 1.6  # greatest rate over least, from which the runtime does not take a sample for a measurement
 
@@ -120,7 +119,7 @@ class Quartile:
         return min(found, max(s.high for s in self._samples))
 
 
-class Planner:
+class PlannerForecaster:
     """The change-point detection of edge_planning_lab.replanning."""
 
     def __init__(self) -> None:
@@ -128,7 +127,9 @@ class Planner:
 
     def add(self, sample: RateSample) -> None:
         rate = math.sqrt(sample.low * min(sample.high, _WIDE * sample.low))
-        self._state = observed(self._state, Planned(rate, error=math.log(rate / sample.low)), sample.at)
+        self._state = observed(
+            self._state, BandwidthSample(rate, error=math.log(rate / sample.low)), sample.at
+        )
 
     def level(self, now: float) -> float:
         return self._state.forecast(now).median
@@ -142,7 +143,7 @@ class Planner:
         return float(found[0]), float(found[1])
 
 
-class Runtime:
+class RuntimeForecaster:
     """The runtime's method: `edge_planning.links.estimates`, with the runtime's filter of samples."""
 
     def __init__(self) -> None:
@@ -166,6 +167,6 @@ FORECASTERS: Mapping[str, Callable[[], Forecaster]] = {
     "average": Average,
     "harmonic": Harmonic,
     "quartile": Quartile,
-    "planner": Planner,
-    "runtime": Runtime,
+    "planner": PlannerForecaster,
+    "runtime": RuntimeForecaster,
 }

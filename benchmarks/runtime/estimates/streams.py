@@ -16,7 +16,7 @@ LATE, LATEST = 0.66, 0.005  # share of the transfers that a throttled node delay
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class MeasuredTransfer:
     """start (s), true rate (bit/s), and the measured interval."""
 
     start: float
@@ -34,7 +34,7 @@ def measured(
 
 def transfers(
     link: Bandwidth, rng: np.random.Generator, gap: float, error: float, most: int
-) -> Iterator[Transfer]:
+) -> Iterator[MeasuredTransfer]:
     """Returns transfers of random size (log-uniform) over one period of a trace.
 
     Each starts `gap` seconds, on average (exponential), after the end of the previous one.
@@ -51,5 +51,5 @@ def transfers(
             continue
         sample = measured(size, done - now, done, error, rng)
         if sample is not None:
-            yield Transfer(now, 8 * size / (done - now), sample)
+            yield MeasuredTransfer(now, 8 * size / (done - now), sample)
         now = done

@@ -12,8 +12,8 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceSpec
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import Condition, Part
 from edge_api.placements import UNENCODED
-from edge_api.problems import sentences
 from edge_api.quantities import Duration, Quantity
+from edge_api.validation_messages import sentences
 from edge_operator import manifests, planning
 from edge_operator.cluster import INFERENCE_SERVICES, MODEL_PROFILES, PLACEMENTS, Cluster
 from edge_operator.codecs import usable_codecs

@@ -60,9 +60,9 @@ def tail_name(namespace: str, service: str, slice_digest: str) -> str:
     return f"{namespace}-{service}-{slice_digest.removeprefix('sha256:')[:12]}"
 
 
-def relay_name(service: str, slices: Sequence[str]) -> str:
+def intermediate_slice_name(service: str, slices: Sequence[str]) -> str:
     """Returns the name of a slice at an intermediate node, by digest: entry nodes share equal slices."""
-    return f"{service}-relay-{_fingerprint('+'.join(slices))}"
+    return f"{service}-intermediate-{_fingerprint('+'.join(slices))}"
 
 
 def is_tail_of(model: str, namespace: str, service: str) -> bool:

@@ -108,14 +108,14 @@ def _carriers(run: Run) -> None:
 def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
     """Publishes slices of intermediate nodes, then routes through them. Returns the nodes it waits for."""
     before, switched = dict(run.placements), _switched_nodes(run)
-    relays = relaying.still_needed(run.placements, switched)
-    for node, needed in relaying.relays_of(tables).items():
-        relays[node] = relays.get(node, {}) | needed
+    slices = relaying.still_needed(run.placements, switched)
+    for node, needed in relaying.intermediate_slices(tables).items():
+        slices[node] = slices.get(node, {}) | needed
     waiting: set[str] = set()
-    for table in sorted(tables, key=lambda table: table.spec.node not in relays):
+    for table in sorted(tables, key=lambda table: table.spec.node not in slices):
         now = relaying.publishable(table, before, switched)
         waiting |= relaying.awaited(table, now)
-        body = relaying.with_relays(now, relays.get(table.spec.node, {})).body()
+        body = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})).body()
         current = run.placements.get(table.spec.node)
         if current is None:
             _refuse_foreign(run, body)

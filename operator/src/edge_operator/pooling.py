@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolStatus
 from edge_api.objects import written
-from edge_api.problems import sentences
+from edge_api.validation_messages import sentences
 from edge_operator.cluster import DEVICE_POOLS, NODES, Object
 from edge_operator.pools import missing_certificates, node_of
 from edge_operator.reading import read, unreadable

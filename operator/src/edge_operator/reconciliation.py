@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edge_api import DevicePool, ModelProfile, Placement, reasons
 from edge_api.inferenceservices import InferenceService
 from edge_api.objects import written
-from edge_api.problems import sentences
+from edge_api.validation_messages import sentences
 from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
 from edge_operator.branches import with_branch_cuts
 from edge_operator.cluster import (

@@ -7,44 +7,43 @@ first and removed last.
 from collections.abc import Collection, Iterable, Mapping
 
 from edge_api import Placement
-from edge_api.placements import Relay, Route
-
-Relays = Mapping[str, Mapping[str, Relay]]
-"""Slices for other nodes, by node and model name."""
+from edge_api.placements import IntermediateSlice, Route
 
 
-def relays_of(tables: Iterable[Placement]) -> dict[str, dict[str, Relay]]:
+def intermediate_slices(tables: Iterable[Placement]) -> dict[str, dict[str, IntermediateSlice]]:
     """Returns the slices that the routes of the tables need at other edge nodes."""
-    found: dict[str, dict[str, Relay]] = {}
+    found: dict[str, dict[str, IntermediateSlice]] = {}
     for table in tables:
         for route in table.spec.routes:
-            for node, relay in _needed(route):
-                found.setdefault(node, {})[relay.model] = relay
+            for node, needed in _needed(route):
+                found.setdefault(node, {})[needed.model] = needed
     return found
 
 
 def still_needed(
     published: Mapping[str, Placement], switched: Collection[str]
-) -> dict[str, dict[str, Relay]]:
+) -> dict[str, dict[str, IntermediateSlice]]:
     """Returns the published slices that a runtime may still use.
 
     published: by node. switched: the nodes whose runtimes have loaded their published table. Until then, a
     runtime may use any slice at another node.
     """
-    used = relays_of(published.values())
-    found: dict[str, dict[str, Relay]] = {}
+    used = intermediate_slices(published.values())
+    found: dict[str, dict[str, IntermediateSlice]] = {}
     for node, placement in published.items():
         settled = all(other in switched for other in published if other != node)
-        for relay in placement.spec.relays or ():
-            if not settled or relay.model in used.get(node, {}):
-                found.setdefault(node, {})[relay.model] = relay
+        for needed in placement.spec.intermediate_slices or ():
+            if not settled or needed.model in used.get(node, {}):
+                found.setdefault(node, {})[needed.model] = needed
     return found
 
 
-def with_relays(table: Placement, relays: Mapping[str, Relay]) -> Placement:
+def with_intermediate_slices(table: Placement, slices: Mapping[str, IntermediateSlice]) -> Placement:
     """Returns the table with the slices that its node runs for others, sorted."""
-    ordered = tuple(relays[name] for name in sorted(relays))
-    return table.model_copy(update={"spec": table.spec.model_copy(update={"relays": ordered or None})})
+    ordered = tuple(slices[name] for name in sorted(slices))
+    return table.model_copy(
+        update={"spec": table.spec.model_copy(update={"intermediate_slices": ordered or None})}
+    )
 
 
 def publishable(table: Placement, published: Mapping[str, Placement], switched: Collection[str]) -> Placement:
@@ -54,17 +53,17 @@ def publishable(table: Placement, published: Mapping[str, Placement], switched: 
     published table uses is loaded, even while that runtime loads a newer table.
     """
     before = published.get(table.spec.node)
-    used = relays_of([before]) if before is not None else {}
+    used = intermediate_slices([before]) if before is not None else {}
     ready = {
-        (node, relay.model)
+        (node, needed.model)
         for node, placement in published.items()
-        for relay in placement.spec.relays or ()
-        if node in switched or relay.model in used.get(node, {})
+        for needed in placement.spec.intermediate_slices or ()
+        if node in switched or needed.model in used.get(node, {})
     }
     routes = tuple(
         route
         for route in table.spec.routes
-        if all((node, relay.model) in ready for node, relay in _needed(route))
+        if all((node, needed.model) in ready for node, needed in _needed(route))
     )
     return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
 
@@ -76,9 +75,12 @@ def awaited(table: Placement, publishable_now: Placement) -> set[str]:
     return {node for route in left for node, _ in _needed(route)}
 
 
-def _needed(route: Route) -> Iterable[tuple[str, Relay]]:
+def _needed(route: Route) -> Iterable[tuple[str, IntermediateSlice]]:
     """Yields each stage at another edge node as the slice that runs there, with the stages after it."""
     for position, stage in enumerate(route.stages):
         if stage.runtime == "Edge" and stage.address is not None and stage.model is not None:
             here = stage.model_copy(update={"address": None, "model": None})
-            yield stage.place, Relay(model=stage.model, stages=(here, *route.stages[position + 1 :]))
+            yield (
+                stage.place,
+                IntermediateSlice(model=stage.model, stages=(here, *route.stages[position + 1 :])),
+            )

@@ -12,7 +12,13 @@ from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
 from edge_operator.cluster import Object
 from edge_operator.margins import annotations
-from edge_operator.names import RTT_ANNOTATION, entry_name, entry_service_name, relay_name, tail_name
+from edge_operator.names import (
+    RTT_ANNOTATION,
+    entry_name,
+    entry_service_name,
+    intermediate_slice_name,
+    tail_name,
+)
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.runs import SliceKey
@@ -135,7 +141,7 @@ def _route(
                 runtime="Edge",
                 slice=slices[made.middle],
                 address=f"{scheme}://{host}:{HTTP_PORT}",
-                model=relay_name(service, beyond),
+                model=intermediate_slice_name(service, beyond),
                 predicted_compute=_duration(route.intermediate_compute),
             )
         )

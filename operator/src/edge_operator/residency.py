@@ -39,7 +39,7 @@ def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     return frozenset(
         TailKey(stage["address"], stage["model"])
         for body in placement_bodies
-        for field in ("routes", "relays")
+        for field in ("routes", "intermediateSlices")
         for chain in body.get("spec", {}).get(field) or []
         for stage in chain.get("stages", [])
         if stage.get("runtime") == "Triton" and stage.get("address") and stage.get("model")

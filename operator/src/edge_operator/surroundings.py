@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from edge_api import DevicePool, reasons
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_api.problems import sentences
+from edge_api.validation_messages import sentences
 from edge_operator import pools
 from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster
 from edge_operator.conditions import Blocked

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from edge_api import GROUP, KINDS
-from edge_api.problems import problems
+from edge_api.validation_messages import problems
 
 
 def problems_in(path: Path) -> Iterator[str]:

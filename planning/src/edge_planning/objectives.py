@@ -17,7 +17,7 @@ from edge_planning.errors import BadValueError
 Floats = npt.NDArray[np.float64]
 
 
-class Options(Protocol):
+class CandidateCosts(Protocol):
     """Candidates, by what objectives need of them: arrays with one entry per candidate."""
 
     @property
@@ -37,7 +37,7 @@ class Declared(Protocol):
     def has_power(self) -> bool: ...
 
 
-Keys = Callable[[Options, float], tuple[Floats, ...]]
+Keys = Callable[[CandidateCosts, float], tuple[Floats, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Objective:
     keys: Keys
     words: tuple[str, ...]
     in_time: bool
-    worth: Callable[[Options, float], Floats] | None = None
+    worth: Callable[[CandidateCosts, float], Floats] | None = None
     latency_and_accuracy: bool = False
     missing: Callable[[Declared], str] = lambda _: ""
 

@@ -34,7 +34,7 @@ from edge_runtime.validation_errors import describe
 __all__ = [
     "IntermediateSlice",
     "LinkSettings",
-    "Model",
+    "PlacedModel",
     "Placement",
     "Route",
     "Slice",
@@ -145,7 +145,7 @@ class Route(placements.Route):
         return any(stage.runtime == "Triton" for stage in self.stages)
 
 
-class IntermediateSlice(placements.Relay):
+class IntermediateSlice(placements.IntermediateSlice):
     """A slice that this intermediate node runs for other entry nodes as `model`, and the stages behind it."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=7)]
@@ -157,7 +157,7 @@ class IntermediateSlice(placements.Relay):
         return self
 
 
-class Model(placements.PlacedModel):
+class PlacedModel(placements.PlacedModel):
     """The model as clients see it."""
 
     inputs: Tensors  # type: ignore[assignment]
@@ -167,9 +167,9 @@ class Model(placements.PlacedModel):
 class Spec(placements.PlacementSpec):
     """The spec of a Placement. autonomy: seconds without contact to the API server; None: no limit."""
 
-    model: Model
+    model: PlacedModel
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)]
-    relays: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
+    intermediate_slices: Annotated[tuple[IntermediateSlice, ...], Field(max_length=256)] = ()
 
     @cached_property
     def deadline_action(self) -> DeadlineAction:
@@ -193,7 +193,7 @@ class Spec(placements.PlacementSpec):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [self.service, *(relay.model for relay in self.relays)]
+        names = [self.service, *(each.model for each in self.intermediate_slices)]
         if len(set(names)) != len(names):
             raise ValueError(f"intermediate slices and service must have different names: {', '.join(names)}")
         return self

@@ -48,5 +48,5 @@ def _read(file: Path) -> dict[str, Any] | None:
 def _digests(document: Json) -> Iterator[str]:
     with contextlib.suppress(KeyError, TypeError):
         spec = document["spec"]
-        for chain in [*spec["routes"], *(spec.get("relays") or [])]:
+        for chain in [*spec["routes"], *(spec.get("intermediateSlices") or [])]:
             yield from (s["slice"]["digest"] for s in chain["stages"] if not s.get("address"))

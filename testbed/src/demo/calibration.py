@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import onnxruntime
 
-from demo.samples import Samples
+from demo.samples import LabeledImages
 from demo.services import seconds
 
 Document = Mapping[str, Any]
@@ -40,7 +40,7 @@ def full_model_seconds(model: Path, held_out: Path, clock: Callable[[], float] =
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    image = {session.get_inputs()[0].name: Samples.load(held_out).images[:1]}
+    image = {session.get_inputs()[0].name: LabeledImages.load(held_out).images[:1]}
     taken = []
     for _ in range(_RUNS):
         start = clock()

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from demo import existing_cluster, installation
 from demo.client_processes import ClientProcesses
-from demo.clusters import Cluster, TritonAddress
+from demo.clusters import DemoCluster, TritonAddress
 from demo.errors import DemoError, NotSuited
 from demo.pages import page
 from demo.phase_runner import play
@@ -103,7 +103,7 @@ def positive(text: str) -> float:
     return number
 
 
-def cluster_of(arguments: argparse.Namespace) -> Cluster:
+def cluster_of(arguments: argparse.Namespace) -> DemoCluster:
     """Returns the selected cluster. Raises NotSuited with what an existing one needs."""
     if arguments.cluster == "testbed":
         return TestbedCluster(ROOT)
@@ -118,7 +118,7 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster:
 
 
 @contextlib.contextmanager
-def taken_down(cluster: Cluster, *, keep: bool, steps: Steps) -> Iterator[None]:
+def taken_down(cluster: DemoCluster, *, keep: bool, steps: Steps) -> Iterator[None]:
     """Tears the cluster down at the end, unless it is to be kept and the demo is not interrupted."""
     try:
         yield
@@ -133,7 +133,7 @@ def taken_down(cluster: Cluster, *, keep: bool, steps: Steps) -> Iterator[None]:
                 cluster.stop()
 
 
-def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
+def set_up(cluster: DemoCluster, steps: Steps) -> TrainedModel:
     """Sets everything up until the service is Ready."""
     training = Training(ROOT / SCRIPT, ROOT / ".cache", steps.say)
     with in_background(training.run, training.stop):
@@ -153,7 +153,7 @@ def set_up(cluster: Cluster, steps: Steps) -> TrainedModel:
 
 def play_modes(
     arguments: argparse.Namespace,
-    cluster: Cluster,
+    cluster: DemoCluster,
     clients: ClientProcesses,
     slo: float,
     console: Console,
@@ -179,7 +179,7 @@ def play_modes(
     return results
 
 
-def run(arguments: argparse.Namespace, cluster: Cluster, console: Console) -> int:
+def run(arguments: argparse.Namespace, cluster: DemoCluster, console: Console) -> int:
     """Runs the demo; returns 0 if every mode ran and Auto lost no request."""
     began = time.monotonic()
     steps = Steps(console)
@@ -223,7 +223,7 @@ def conclude(
     arguments: argparse.Namespace,
     report: dict[str, object],
     wrong: Sequence[str],
-    cluster: Cluster,
+    cluster: DemoCluster,
 ) -> None:
     """Prints where the reports are, the failures, and commands to try next."""
     lines = [
@@ -249,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    cluster: Cluster | None = None
+    cluster: DemoCluster | None = None
     try:
         cluster = cluster_of(arguments)
         return run(arguments, cluster, console)

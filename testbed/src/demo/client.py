@@ -26,7 +26,7 @@ import numpy.typing as npt
 import tritonclient.grpc.aio as grpcclient
 import tritonclient.http.aio as httpclient
 
-from demo.samples import Samples
+from demo.samples import LabeledImages
 
 BANDWIDTH = re.compile(r"^edge_link_bandwidth_bits(?:\{[^}]*\})? (?P<bps>\S+)$", re.MULTILINE)
 Image = npt.NDArray[np.float32]
@@ -41,7 +41,7 @@ class Client(Protocol):
     async def close(self) -> None: ...
 
 
-class HttpClient:
+class TritonHttpClient:
     """tritonclient over HTTP, with the binary extension."""
 
     def __init__(self, address: str, model: str, tensor: str) -> None:
@@ -60,7 +60,7 @@ class HttpClient:
         await self._client.close()
 
 
-class GrpcClient:
+class TritonGrpcClient:
     """tritonclient over gRPC."""
 
     def __init__(self, address: str, model: str, tensor: str) -> None:
@@ -88,7 +88,7 @@ class LoadGenerator:
     def __init__(
         self,
         client: Client,
-        samples: Samples,
+        samples: LabeledImages,
         rate: float,
         timeout: float,
         emit: Callable[[dict[str, Any]], None],
@@ -178,9 +178,11 @@ async def standard_input() -> AsyncIterator[str]:
 
 async def serve(arguments: argparse.Namespace) -> None:
     """Runs one client until standard input closes."""
-    samples = Samples.load(arguments.held_out, arguments.offset)
+    samples = LabeledImages.load(arguments.held_out, arguments.offset)
     kind, port = (
-        (GrpcClient, arguments.grpc) if arguments.protocol == "grpc" else (HttpClient, arguments.http)
+        (TritonGrpcClient, arguments.grpc)
+        if arguments.protocol == "grpc"
+        else (TritonHttpClient, arguments.http)
     )
     client = kind(f"{arguments.host}:{port}", arguments.model, arguments.tensor)
     metrics = f"http://{arguments.host}:{arguments.http}/metrics"

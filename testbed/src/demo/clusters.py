@@ -38,7 +38,7 @@ class TritonAddress:
     node_selector: Mapping[str, str] = field(default_factory=dict)
 
 
-class Cluster(Protocol):
+class DemoCluster(Protocol):
     """A cluster into which the demo can install. All programs on it are started through this interface."""
 
     @property

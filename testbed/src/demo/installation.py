@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from demo import calibration
-from demo.clusters import Cluster, Entrance, Say, TritonAddress
+from demo.clusters import DemoCluster, Entrance, Say, TritonAddress
 from demo.errors import DemoError, NotInTime, StepFailed
 from demo.services import condition_lines, not_carried_out, ready, slo_seconds
 from demo.training import TrainedModel
@@ -25,7 +25,7 @@ STORE_PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/http:model-store:8080/pr
 READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 600.0, 180.0, 180
 
 
-def chart_values(cluster: Cluster) -> dict[str, Any]:
+def chart_values(cluster: DemoCluster) -> dict[str, Any]:
     """The chart's values that the demo sets."""
     operator, _, operator_tag = cluster.images.operator.rpartition(":")
     runtime, _, runtime_tag = cluster.images.runtime.rpartition(":")
@@ -39,7 +39,7 @@ def chart_values(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def install(cluster: Cluster, root: Path, *settings: str) -> None:
+def install(cluster: DemoCluster, root: Path, *settings: str) -> None:
     """Installs the chart with helm and more `settings` (`key=value`); returns when the operator and the model
     store are available.
     """
@@ -55,7 +55,7 @@ def install(cluster: Cluster, root: Path, *settings: str) -> None:
         raise StepFailed("\n".join([str(error), pods, *events.splitlines()[-10:]])) from error
 
 
-def _helm(cluster: Cluster, root: Path, values: Path, more: Sequence[str]) -> None:
+def _helm(cluster: DemoCluster, root: Path, values: Path, more: Sequence[str]) -> None:
     cluster.helm(
         "upgrade",
         "--install",
@@ -73,7 +73,7 @@ def _helm(cluster: Cluster, root: Path, values: Path, more: Sequence[str]) -> No
     )
 
 
-def upload(cluster: Cluster, model: Path) -> str:
+def upload(cluster: DemoCluster, model: Path) -> str:
     """Uploads the model to the model store through the API server; returns its digest."""
     return str(json.loads(cluster.kubectl("replace", "--raw", STORE_PROXY, "-f", str(model)))["digest"])
 
@@ -92,7 +92,7 @@ def example(root: Path, triton: TritonAddress | None, latency: float | None = No
     return manifests
 
 
-def apply(cluster: Cluster, root: Path, latency: float | None = None) -> None:
+def apply(cluster: DemoCluster, root: Path, latency: float | None = None) -> None:
     """Applies examples/01-digits, with the cluster's Triton address and another SLO (seconds) if given."""
     if cluster.triton is None and latency is None:
         cluster.kubectl("apply", "-f", str(root / EXAMPLE))
@@ -101,7 +101,7 @@ def apply(cluster: Cluster, root: Path, latency: float | None = None) -> None:
         cluster.kubectl("apply", "-f", "-", text=manifests)
 
 
-def set_speeds(cluster: Cluster, root: Path, model: TrainedModel, say: Say) -> dict[str, float]:
+def set_speeds(cluster: DemoCluster, root: Path, model: TrainedModel, say: Say) -> dict[str, float]:
     """Sets the nodes' speeds so that the example's SLO requires a choice on this machine.
 
     Returns the speeds in cores by device class; empty if the demo cannot limit the nodes.
@@ -117,7 +117,7 @@ def set_speeds(cluster: Cluster, root: Path, model: TrainedModel, say: Say) -> d
     return speeds
 
 
-def settle_slo(cluster: Cluster, root: Path, say: Say) -> float:
+def settle_slo(cluster: DemoCluster, root: Path, say: Say) -> float:
     """Returns the SLO (s) of the service, which is Ready.
 
     If the measured profiles leave no choice with the example's SLO, applies another one first.
@@ -134,7 +134,7 @@ def settle_slo(cluster: Cluster, root: Path, say: Say) -> float:
     return latency
 
 
-def service(cluster: Cluster) -> dict[str, Any]:
+def service(cluster: DemoCluster) -> dict[str, Any]:
     """Reads the InferenceService."""
     found: dict[str, Any] = json.loads(
         cluster.kubectl("get", "inferenceservice", SERVICE, "-n", "default", "-o", "json")
@@ -142,14 +142,14 @@ def service(cluster: Cluster) -> dict[str, Any]:
     return found
 
 
-def placements(cluster: Cluster) -> list[Mapping[str, Any]]:
+def placements(cluster: DemoCluster) -> list[Mapping[str, Any]]:
     """Reads its Placements."""
     label = f"edge-intelligence.io/service={SERVICE}"
     found = json.loads(cluster.kubectl("get", "placements", "-n", "default", "-l", label, "-o", "json"))
     return list(found["items"])
 
 
-def wait_ready(cluster: Cluster, say: Say) -> None:
+def wait_ready(cluster: DemoCluster, say: Say) -> None:
     """Waits until the service is Ready; prints every condition that changes."""
     shown: set[str] = set()
 
@@ -165,14 +165,14 @@ def wait_ready(cluster: Cluster, say: Say) -> None:
     set_mode_reached(cluster, "Auto")
 
 
-def set_mode(cluster: Cluster, mode: str) -> None:
+def set_mode(cluster: DemoCluster, mode: str) -> None:
     """Patches the mode; returns once every Placement has it and is loaded and warm."""
     patch = json.dumps({"spec": {"mode": mode}})
     cluster.kubectl("patch", "inferenceservice", SERVICE, "-n", "default", "--type", "merge", "-p", patch)
     set_mode_reached(cluster, mode)
 
 
-def set_mode_reached(cluster: Cluster, mode: str) -> None:
+def set_mode_reached(cluster: DemoCluster, mode: str) -> None:
     """Waits until every Placement has the mode and is loaded and warm. Raises NotInTime."""
 
     def missing() -> list[str]:
@@ -187,12 +187,12 @@ def set_mode_reached(cluster: Cluster, mode: str) -> None:
     )
 
 
-def entrances(cluster: Cluster, nodes: Sequence[str]) -> dict[str, Entrance]:
+def entrances(cluster: DemoCluster, nodes: Sequence[str]) -> dict[str, Entrance]:
     """Returns how to reach each entry node, by node."""
     return {node: cluster.entrance(node, "default", f"{SERVICE}-{node}") for node in nodes}
 
 
-def state(cluster: Cluster) -> str:
+def state(cluster: DemoCluster) -> str:
     """Returns the state for troubleshooting: the conditions and the pods."""
     pods = cluster.kubectl("get", "pods", "-A", "--no-headers", "-o", "wide")
     return "\n".join(["Conditions:", *condition_lines(service(cluster)), "Pods:", pods])

@@ -15,7 +15,7 @@ from demo.statistics import LinkSample, RequestResult
 SHOWN_EVERY_SECONDS = 0.25
 
 
-class Clients(Protocol):
+class LoadClients(Protocol):
     """The clients at the entry nodes, as `demo.client_processes.Loads` is."""
 
     def start(self) -> None: ...
@@ -36,7 +36,7 @@ class StartedPhase:
 def play(
     mode: str,
     phases: Sequence[Phase],
-    clients: Clients,
+    clients: LoadClients,
     set_links: Callable[[float | None], None],
     show: Callable[[ModeResult], None],
     clock: Callable[[], float] = time.monotonic,

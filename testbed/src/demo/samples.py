@@ -12,14 +12,14 @@ SEED = 11
 
 
 @dataclass(frozen=True)
-class Samples:
+class LabeledImages:
     """Images FP32 [n, 1, height, width] in 0..1, as the model expects them, and their labels [n]."""
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
 
     @classmethod
-    def load(cls, path: Path, offset: int = 0) -> Samples:
+    def load(cls, path: Path, offset: int = 0) -> LabeledImages:
         """Reads `heldout.npz`; `offset` rotates the order, so that nodes send different images at a time."""
         with np.load(path) as held_out:
             images, labels = held_out["images"], held_out["labels"]

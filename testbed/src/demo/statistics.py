@@ -40,7 +40,7 @@ class LinkSample:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RequestSummary:
     """Summary of requests: `attainment` of all, `accuracy` of those with a response; None if undefined."""
 
     requests: int
@@ -67,13 +67,13 @@ def most_frequent(pairs: Iterable[tuple[str, str]]) -> tuple[str | None, str | N
     return counted[0][0] if counted else (None, None)
 
 
-def summarise(results: Sequence[RequestResult], slo_seconds: float) -> Summary:
+def summarise(results: Sequence[RequestResult], slo_seconds: float) -> RequestSummary:
     """Returns the summary; a failed request lowers the attainment and is left out of accuracy and latency."""
     answered = [result for result in results if not result.failed]
     latencies = [result.latency for result in answered]
     in_time = sum(latency <= slo_seconds for latency in latencies)
     exit_, cut = most_frequent((a.exit, a.cut) for a in answered if a.exit is not None and a.cut is not None)
-    return Summary(
+    return RequestSummary(
         requests=len(results),
         failed=len(results) - len(answered),
         attainment=in_time / len(results) if results else None,

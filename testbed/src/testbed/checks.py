@@ -38,7 +38,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """The result of a check; ``seconds`` is its wall-clock time."""
 
     name: str
@@ -71,7 +71,7 @@ def checks(python: str) -> tuple[Check, ...]:
     )
 
 
-def run(selected: Sequence[Check]) -> list[Outcome]:
+def run(selected: Sequence[Check]) -> list[CheckResult]:
     """Runs every check, also after a failure, so that one run reports all errors."""
     outcomes = []
     for check in selected:
@@ -79,11 +79,11 @@ def run(selected: Sequence[Check]) -> list[Outcome]:
         started = time.monotonic()
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         code = subprocess.run(check.argv, cwd=ROOT, env=environment, check=False).returncode
-        outcomes.append(Outcome(check.name, code == 0, round(time.monotonic() - started, 1)))
+        outcomes.append(CheckResult(check.name, code == 0, round(time.monotonic() - started, 1)))
     return outcomes
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[CheckResult]) -> str:
     """Returns the final table: one line per check, with its duration."""
     lines = ["", "durations:"]
     lines += [f"  {'ok    ' if o.passed else 'FAILED'} {o.seconds:8.1f} s  {o.name}" for o in outcomes]

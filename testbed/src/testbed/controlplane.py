@@ -9,7 +9,7 @@ import yaml
 
 from testbed.layout import Layout
 from testbed.pki import Authority
-from testbed.processes import Daemon
+from testbed.processes import DaemonSpec
 from testbed.topology import API_SERVICE, CLOUD, SERVICES, Topology
 
 API_PORT = 6443
@@ -94,7 +94,7 @@ def issue_certificates(authority: Authority, topology: Topology) -> None:
     authority.issue("kube-proxy", "system:kube-proxy")
 
 
-def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequence[Daemon]:
+def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequence[DaemonSpec]:
     """Writes the kubeconfigs, and returns the programs of the control plane."""
     pki, cloud = layout.pki, topology.address(CLOUD)
     api = f"tcp:{cloud}:{API_PORT}"
@@ -103,7 +103,7 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
         return str(write_kubeconfig(layout, topology, user))
 
     return [
-        Daemon(
+        DaemonSpec(
             "etcd",
             [
                 str(binary["etcd"]),
@@ -119,7 +119,7 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
             ],
             env=QUIET,
         ),
-        Daemon(
+        DaemonSpec(
             "kube-apiserver",
             [
                 str(binary["kube-apiserver"]),
@@ -148,7 +148,7 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
             after="tcp:127.0.0.1:2379",
             env=QUIET,
         ),
-        Daemon(
+        DaemonSpec(
             "kube-controller-manager",
             [
                 str(binary["kube-controller-manager"]),
@@ -164,7 +164,7 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
             after=api,
             env=QUIET,
         ),
-        Daemon(
+        DaemonSpec(
             "kube-scheduler",
             [
                 str(binary["kube-scheduler"]),

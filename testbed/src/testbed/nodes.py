@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from testbed.layout import Layout
-from testbed.processes import Daemon
+from testbed.processes import DaemonSpec
 from testbed.topology import DNS_SERVICE, DOMAIN, PODS, NodeSpec, Topology
 
 PAUSE_IMAGE = "localhost/edge-intelligence/pause:0.1.0"
@@ -151,7 +151,7 @@ def daemons(
     binary: dict[str, Path],
     node_config: Path,
     proxy_config: Path,
-) -> list[Daemon]:
+) -> list[DaemonSpec]:
     """Returns the programs of a node."""
     labels = ",".join(f"{key}={value}" for key, value in node.labels.items())
     kubelet = [
@@ -180,9 +180,9 @@ def daemons(
         "--iptables-min-sync-period=1s",
     ]
     return [
-        Daemon(
+        DaemonSpec(
             f"containerd-{node.name}", ["containerd", "--config", str(FOLDER / "containerd.toml")], env=QUIET
         ),
-        Daemon(f"kubelet-{node.name}", kubelet, after=f"unix:{CONTAINERD_SOCKET}", env=QUIET),
-        Daemon(f"kube-proxy-{node.name}", proxy, env=QUIET),
+        DaemonSpec(f"kubelet-{node.name}", kubelet, after=f"unix:{CONTAINERD_SOCKET}", env=QUIET),
+        DaemonSpec(f"kube-proxy-{node.name}", proxy, env=QUIET),
     ]

@@ -52,7 +52,7 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True)
-class Daemon:
+class DaemonSpec:
     """A program that runs as long as its machine. `after`: unix:PATH or tcp:HOST:PORT to wait for."""
 
     name: str
@@ -97,7 +97,7 @@ class Machine:
 
     def start(
         self,
-        daemons: Sequence[Daemon],
+        daemons: Sequence[DaemonSpec],
         inside: ProcessRecord | None = None,
         netns: str | None = None,
         lock_fd: int | None = None,
@@ -126,7 +126,7 @@ class Machine:
         return record
 
     def _spec(
-        self, daemons: Sequence[Daemon], inside: ProcessRecord | None, lock_fd: int | None
+        self, daemons: Sequence[DaemonSpec], inside: ProcessRecord | None, lock_fd: int | None
     ) -> dict[str, object]:
         return {
             "record": str(self.record_file),

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from testbed.layout import Layout
-from testbed.processes import Daemon
+from testbed.processes import DaemonSpec
 
 PORT = 9090
 SCRAPE_SECONDS = 15
@@ -23,7 +23,7 @@ def config(targets: Path) -> str:
     return yaml.safe_dump({"global": timing, "scrape_configs": [job]})
 
 
-def daemons(layout: Layout, server: str) -> list[Daemon]:
+def daemons(layout: Layout, server: str) -> list[DaemonSpec]:
     """Returns the daemons of Prometheus and of its service discovery at the API `server`."""
     folder, pki = layout.state / "prometheus", layout.pki
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +39,6 @@ def daemons(layout: Layout, server: str) -> list[Daemon]:
         f"--web.listen-address=0.0.0.0:{PORT}",
     ]
     return [
-        Daemon("prometheus", argv, env={"GOMAXPROCS": "2"}),
-        Daemon("prometheus-discovery", [sys.executable, "-I", "-S", str(DISCOVERY), server, *files]),
+        DaemonSpec("prometheus", argv, env={"GOMAXPROCS": "2"}),
+        DaemonSpec("prometheus-discovery", [sys.executable, "-I", "-S", str(DISCOVERY), server, *files]),
     ]

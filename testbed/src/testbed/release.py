@@ -35,7 +35,7 @@ _REQUIREMENT: Final = re.compile(r"edge-[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class PythonDistribution:
     """A folder with a pyproject.toml; needs: the distributions of this checkout that it depends on."""
 
     folder: str
@@ -44,7 +44,7 @@ class Distribution:
     needs: tuple[str, ...]
 
 
-def distributions(root: Path) -> tuple[str, tuple[Distribution, ...]]:
+def distributions(root: Path) -> tuple[str, tuple[PythonDistribution, ...]]:
     """Returns the version of the release and what it publishes. Raises BadValueError if versions differ."""
     project = _pyproject(root)
     version = str(project["project"]["version"])
@@ -59,7 +59,7 @@ def distributions(root: Path) -> tuple[str, tuple[Distribution, ...]]:
     return version, found
 
 
-def closure(name: str, found: Sequence[Distribution]) -> set[str]:
+def closure(name: str, found: Sequence[PythonDistribution]) -> set[str]:
     """A distribution and all those of this checkout that it needs."""
     by_name = {each.name: each for each in found}
     names, left = set[str](), [name]
@@ -87,10 +87,10 @@ def _pyproject(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text())
 
 
-def _distribution(folder: str, project: dict[str, Any]) -> Distribution:
+def _distribution(folder: str, project: dict[str, Any]) -> PythonDistribution:
     named = (_REQUIREMENT.match(line) for line in project.get("dependencies", ()))
     needs = tuple(match[0] for match in named if match)
-    return Distribution(folder, project["name"], project["version"], needs)
+    return PythonDistribution(folder, project["name"], project["version"], needs)
 
 
 def _environment(folder: Path, lock: str, wheels: Sequence[Path] = ()) -> Path:
@@ -107,7 +107,7 @@ def _environment(folder: Path, lock: str, wheels: Sequence[Path] = ()) -> Path:
     return python
 
 
-def _build(found: Sequence[Distribution], out: Path) -> None:
+def _build(found: Sequence[PythonDistribution], out: Path) -> None:
     """An sdist of each distribution, and a wheel from it; the same bytes for the same commit."""
     epoch = run(["git", "log", "-1", "--format=%ct"], cwd=ROOT).strip()
     for each in found:
@@ -117,7 +117,7 @@ def _build(found: Sequence[Distribution], out: Path) -> None:
     (out / ".gitignore").unlink(missing_ok=True)
 
 
-def _describe(each: Distribution, found: Sequence[Distribution], out: Path) -> None:
+def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out: Path) -> None:
     """The bill of materials and the licenses of what an image of a distribution holds."""
     wheels = [
         file

@@ -33,8 +33,8 @@ def places(route: Any) -> list[str]:
     return [stage["place"] for stage in route["stages"]]
 
 
-def relays(body: Any) -> dict[str, Any]:
-    return {relay["model"]: relay for relay in body["spec"].get("relays", [])}
+def intermediate_slices(body: Any) -> dict[str, Any]:
+    return {each["model"]: each for each in body["spec"].get("intermediateSlices", [])}
 
 
 def used(body: Any) -> set[str]:
@@ -48,7 +48,7 @@ def test_forwarding_stages_are_published_and_ready_before_a_table_uses_them(tier
     found = tiers.placements()
     assert used(found["cam-1"]) == set()
     assert found["cam-1"]["spec"]["routes"][-1]["cut"] == "local"
-    assert relays(found["gate"])
+    assert intermediate_slices(found["gate"])
     assert "gate follow" in tiers.condition("Placed")["message"]
     tiers.reconcile()
     assert used(tiers.placements()["cam-1"]) == set(), "the gateway has not reported yet"
@@ -56,7 +56,7 @@ def test_forwarding_stages_are_published_and_ready_before_a_table_uses_them(tier
     tiers.reconcile()
     found = tiers.placements()
     assert used(found["cam-1"])
-    assert used(found["cam-1"]) <= set(relays(found["gate"]))
+    assert used(found["cam-1"]) <= set(intermediate_slices(found["gate"]))
     applied = [line for line in tiers.log if line.startswith("apply Placement")]
     assert applied.index("apply Placement digits-gate") < applied.index("apply Placement digits-cam-1")
 
@@ -68,8 +68,11 @@ def test_a_forwarding_stage_matches_the_stages_of_the_route(tiers: Any) -> None:
     route = next(r for r in found["cam-1"]["spec"]["routes"] if "gate" in places(r))
     position = places(route).index("gate")
     stage, behind = route["stages"][position], route["stages"][position + 1 :]
-    relay = relays(found["gate"])[stage["model"]]
-    assert relay["stages"] == [{k: v for k, v in stage.items() if k not in ("address", "model")}, *behind]
+    intermediate = intermediate_slices(found["gate"])[stage["model"]]
+    assert intermediate["stages"] == [
+        {k: v for k, v in stage.items() if k not in ("address", "model")},
+        *behind,
+    ]
     assert stage["runtime"] == "Edge"
     assert stage["address"] == "http://digits-gate.default.svc.cluster.local:8080"
     assert len(route["codecs"]) == len([s for s in route["stages"] if "address" in s])
@@ -94,11 +97,13 @@ def test_a_silent_intermediate_node_does_not_make_the_service_unready(tiers: Any
 def test_forwarding_stages_outlive_the_tables_that_used_them(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
-    before = relays(tiers.placements()["gate"])
+    before = intermediate_slices(tiers.placements()["gate"])
     tiers.change(mode="LocalOnly")
     tiers.reconcile()
     assert used(tiers.placements()["cam-1"]) == set()
-    assert relays(tiers.placements()["gate"]) == before, "requests on the old table may be under way"
+    assert intermediate_slices(tiers.placements()["gate"]) == before, (
+        "requests on the old table may be under way"
+    )
     assert "digits-gate" in tiers.deployments()
     tiers.runtimes_report()
     tiers.reconcile()
@@ -141,7 +146,7 @@ def test_the_class_of_an_intermediate_node_is_measured_without_waiting_for_it(ti
 
 def test_a_pool_without_intermediate_nodes_has_no_forwarding_stages(world: Any) -> None:
     world.settle()
-    assert [name for body in world.placements().values() for name in relays(body)] == []
+    assert [name for body in world.placements().values() for name in intermediate_slices(body)] == []
     assert {p for b in world.placements().values() for r in b["spec"]["routes"] for p in places(r)} == {
         "cam-1", "cam-2", "gate", "cloud",
     }  # fmt: skip
@@ -152,8 +157,8 @@ def test_tails_behind_an_intermediate_node_are_unloaded_with_the_service(tiers: 
     tiers.settle()
     tails = {
         stage["model"]
-        for relay in relays(tiers.placements()["gate"]).values()
-        for stage in relay["stages"]
+        for intermediate in intermediate_slices(tiers.placements()["gate"]).values()
+        for stage in intermediate["stages"]
         if stage["runtime"] == "Triton"
     }
     tiers.now += 100
@@ -168,6 +173,6 @@ def test_a_node_may_take_requests_and_help_others_at_once(tiers: Any) -> None:
     tiers.settle()
     tiers.settle()
     found = tiers.placements()
-    assert used(found["cam-1"]) | used(found["cam-2"]) == set(relays(found["gate"]))
+    assert used(found["cam-1"]) | used(found["cam-2"]) == set(intermediate_slices(found["gate"]))
     assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2", "gate"]
     assert used(found["gate"]) == set(), "an edge node sends to Triton only"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from edge_api.problems import problems
+from edge_api.validation_messages import problems
 from edge_operator.names import dns_label, entry_service_name, label_value
 from edge_operator.settings import Settings
 from edge_operator.workloads import entry_objects, profile_job, runtime_access, service_objects

@@ -186,7 +186,7 @@ def test_turns_of_a_condition_are_recorded_as_events(world: World) -> None:
 
 
 def test_every_status_that_is_written_is_one_that_the_api_accepts(world: World) -> None:
-    from edge_api.problems import problems
+    from edge_api.validation_messages import problems
 
     world.settle()
     world.runtimes_report(**LOADED)

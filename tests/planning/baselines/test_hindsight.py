@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from edge_planning_lab.baselines import Options, Oracle, Request
+from edge_planning_lab.baselines import Oracle, Request, SimulatedCandidates
 from edge_planning_lab.simulation import Bandwidth
 
 
-def options(*, image: bool = True) -> Options:
+def options(*, image: bool = True) -> SimulatedCandidates:
     """Exits of 0.6 and 0.9 at the node (100, 400 ms), and the second over the link (100 kbit)."""
     kept = 3 if image else 2
-    return Options(
+    return SimulatedCandidates(
         names=("small@local", "full@local", "full@input")[:kept],
         exit=(0, 1, 1)[:kept],
         head=np.array([0.1, 0.4, 0.0][:kept]),

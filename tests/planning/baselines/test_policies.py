@@ -18,9 +18,9 @@ from edge_planning_lab.baselines import (
     AtMeasured,
     EdgentDynamic,
     Measurement,
-    Options,
     Power,
     Request,
+    SimulatedCandidates,
     clairvoyant,
     cloud_only,
     dads,
@@ -43,7 +43,7 @@ BANDWIDTHS = st.floats(1e4, 1e8)
 
 
 @pytest.fixture
-def options(request: pytest.FixtureRequest) -> Options:
+def options(request: pytest.FixtureRequest) -> SimulatedCandidates:
     problem: EntryProblem = request.getfixturevalue("edgent")
     return options_of(candidates(problem), 0.1, Power(computing=2.0, sending=1.0))
 
@@ -58,11 +58,11 @@ def every() -> Candidates:
 EVERY = every()
 
 
-def name(options: Options, index: int) -> str:
+def name(options: SimulatedCandidates, index: int) -> str:
     return options.names[index]
 
 
-def test_methods_without_a_link_choose_as_their_names_say(options: Options) -> None:
+def test_methods_without_a_link_choose_as_their_names_say(options: SimulatedCandidates) -> None:
     assert name(options, local_only(options).index) == "exit5@local"
     assert name(options, cloud_only(options).index) == "exit5@image"
     assert name(options, right_sizing_only(options).index) == "exit2@local"
@@ -77,12 +77,12 @@ def test_right_sizing_answers_with_the_fastest_exit_where_none_is_in_time() -> N
     ("bandwidth", "chosen"), [(0.0, "exit5@local"), (200e3, "exit5@local"), (2e6, "exit5@image")]
 )
 def test_neurosurgeon_takes_the_full_models_fastest_cut(
-    options: Options, bandwidth: float, chosen: str
+    options: SimulatedCandidates, bandwidth: float, chosen: str
 ) -> None:
     assert name(options, neurosurgeon_latency(options, bandwidth)) == chosen
 
 
-def test_neurosurgeon_for_energy_weighs_computing_against_sending(options: Options) -> None:
+def test_neurosurgeon_for_energy_weighs_computing_against_sending(options: SimulatedCandidates) -> None:
     # 125 ms of computing at 2 W are 0.25 J, which equal sending at 1 W for a quarter of a second.
     assert name(options, neurosurgeon_energy(options, 1e6)) == "exit5@image"
     assert name(options, neurosurgeon_energy(options, 98_304 / 0.2)) == "exit5@image"
@@ -115,7 +115,7 @@ def test_dads_light_is_never_slower_and_heavy_never_lower_in_throughput(bandwidt
     assert dads(1.01 / slow)(options, bandwidth) == heavy
 
 
-def test_the_reward_is_the_papers(options: Options) -> None:
+def test_the_reward_is_the_papers(options: SimulatedCandidates) -> None:
     found = reward(options, 2e6)
     index = options.find("exit5@image")
     seconds = float(options.latencies(2e6)[index])
@@ -123,7 +123,7 @@ def test_the_reward_is_the_papers(options: Options) -> None:
     assert found[options.find("exit5@local")] == 0.0
 
 
-def test_the_configuration_map_holds_the_highest_reward_of_each_state(options: Options) -> None:
+def test_the_configuration_map_holds_the_highest_reward_of_each_state(options: SimulatedCandidates) -> None:
     states = np.array([1e5, 1e6, 1e7])
     rewarded = configuration_map(options, states)
     assert [reward(options, s)[i] for s, i in zip(states, rewarded, strict=True)] == pytest.approx(
@@ -186,7 +186,7 @@ def test_the_posterior_of_changes_is_that_of_enumerating_them() -> None:
     ],
 )
 def test_policies_follow_what_was_measured_last(
-    options: Options, policy: AtMeasured | EdgentDynamic, slow: str, fast: str
+    options: SimulatedCandidates, policy: AtMeasured | EdgentDynamic, slow: str, fast: str
 ) -> None:
     follow: Callable[..., object] = policy.observe
     state: object = policy.start(options)
@@ -200,7 +200,7 @@ def test_policies_follow_what_was_measured_last(
     assert name(options, decide(Request(options), state, 10.0)[0].index) == slow
 
 
-def test_the_random_one_stays_within_what_would_be_in_time(options: Options) -> None:
+def test_the_random_one_stays_within_what_would_be_in_time(options: SimulatedCandidates) -> None:
     policy = RandomFeasible(1)
     state = policy.observe(Measurement(1.0, 2e6), policy.start(options), 0.0)
     seen = set()
@@ -213,7 +213,7 @@ def test_the_random_one_stays_within_what_would_be_in_time(options: Options) -> 
     assert state[0] == 200
 
 
-def test_what_is_left_of_a_local_answer_is_what_the_head_did_not_do(options: Options) -> None:
+def test_what_is_left_of_a_local_answer_is_what_the_head_did_not_do(options: SimulatedCandidates) -> None:
     rest, head = options.rest, options.head
     image, local = options.find("exit5@image"), options.find("exit1@local")
     assert rest[image, local] == pytest.approx(head[local])
@@ -224,7 +224,9 @@ def test_what_is_left_of_a_local_answer_is_what_the_head_did_not_do(options: Opt
     assert rest[image, pool1] == np.inf
 
 
-def test_in_hindsight_the_best_split_and_the_bound_are_those_of_trying_all(options: Options) -> None:
+def test_in_hindsight_the_best_split_and_the_bound_are_those_of_trying_all(
+    options: SimulatedCandidates,
+) -> None:
     link = Bandwidth((0.0, 10.0), (4e6, 2e5), period=20.0)
     arrivals = np.arange(0.5, 20.0, 1.0)
     bound, best = clairvoyant(link, options, arrivals)
@@ -236,7 +238,7 @@ def test_in_hindsight_the_best_split_and_the_bound_are_those_of_trying_all(optio
     assert name(options, ranked_splits(faster, options, arrivals)[0][0]) == "exit5@image"
 
 
-def test_bad_values_are_named(options: Options) -> None:
+def test_bad_values_are_named(options: SimulatedCandidates) -> None:
     with pytest.raises(BadValueError, match="candidate exit9@image"):
         options.find("exit9@image")
     with pytest.raises(BadValueError, match=r"dads: rate 0\.0"):

@@ -24,7 +24,7 @@ from edge_planning import (
     choose,
     plan_entry,
 )
-from edge_planning.choosing.tables import best_table, full_map, useful, value
+from edge_planning.choosing.route_tables import best_table, full_map, useful, value
 
 seconds = st.floats(1e-4, 0.2)
 bandwidths = st.integers(1, 2_000_000_000)

@@ -25,7 +25,7 @@ from edge_planning import (
     plan_entry,
     rejected,
 )
-from edge_planning.choosing.tables import best_table, useful, value
+from edge_planning.choosing.route_tables import best_table, useful, value
 from edge_planning.costs.energy import LTE
 from edge_planning.errors import BadObjectiveError, BadValueError
 from edge_planning.objectives import Objective, objective_of

@@ -22,7 +22,7 @@ from edge_planning import (
     plan_entry,
 )
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
-from edge_planning.choosing.tables import full_map, useful
+from edge_planning.choosing.route_tables import full_map, useful
 from edge_planning.costs.queueing import OVERLOADED, Queue
 
 CUTS = (Cut("image", 100_000), Cut("pool1", 40_000), Cut("pool2", 10_000))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_planning import BadValueError
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
-from edge_planning.costs.estimates import Source, layer_times
+from edge_planning.costs.estimates import EstimateSource, layer_times
 from edge_planning.costs.fitting import Sample, fit, fit_class, fit_family
 from edge_planning.costs.variables import variables_of
 from edge_planning.graphs import Graph, Layer, Tensor
@@ -64,8 +64,8 @@ def test_a_layer_far_beyond_the_fitted_ones_is_charged_by_its_flops() -> None:
     tensors = {name: Tensor(name, (1,), 1, 4) for name in ("a", "b")}
     inside = Graph("fc", ("a",), ("b",), (layer,), tensors)
     outside = replace(inside, layers=(replace(layer, variables={"input": 17.0, "output": 16.0}),))
-    assert layer_times(inside, lab)[0].source is Source.REGRESSION
-    assert layer_times(outside, lab)[0].source is Source.FLOPS
+    assert layer_times(inside, lab)[0].source is EstimateSource.REGRESSION
+    assert layer_times(outside, lab)[0].source is EstimateSource.FLOPS
 
 
 def test_no_coefficient_is_negative_where_the_unconstrained_line_falls() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from edge_planning import BadValueError, Model, Timing
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3, DeviceClass
-from edge_planning.costs.estimates import Estimate, Source, class_profile, layer_times, total
+from edge_planning.costs.estimates import EstimateSource, TimeEstimate, class_profile, layer_times, total
 from edge_planning.costs.regressions import Regression
 from edge_planning.graphs import Graph
 from edge_planning_lab.alexnet import alexnet
@@ -21,7 +21,7 @@ def test_a_convolution_on_the_pi_is_the_published_line() -> None:
     # 6.13e-3 * 3 + 2.67e-2 * 25 * 96 - 9.909 ms
     estimate = layer_times(GRAPH, RASPBERRY_PI_3)[NUMBER["conv1"]]
     assert estimate.seconds == pytest.approx(0.05418939)
-    assert estimate.source is Source.REGRESSION
+    assert estimate.source is EstimateSource.REGRESSION
     assert estimate.error == 0.2
 
 
@@ -33,13 +33,13 @@ def test_a_line_below_zero_stops_at_the_floor() -> None:
 def test_a_kind_without_a_regression_is_charged_by_its_flops() -> None:
     bare = replace(RASPBERRY_PI_3, regressions={})
     estimate = layer_times(GRAPH, bare)[NUMBER["conv2"]]
-    assert estimate == Estimate(2 * 25 * 96 * 256 * 256 / 1.4e9, 0.5, Source.FLOPS)
+    assert estimate == TimeEstimate(2 * 25 * 96 * 256 * 256 / 1.4e9, 0.5, EstimateSource.FLOPS)
 
 
 def test_a_layer_that_lacks_its_variables_is_charged_by_its_flops() -> None:
     first = replace(GRAPH.layers[0], variables={"input": 3072.0})
     graph = replace(GRAPH, layers=(first, *GRAPH.layers[1:]))
-    assert layer_times(graph, RASPBERRY_PI_3)[0].source is Source.FLOPS
+    assert layer_times(graph, RASPBERRY_PI_3)[0].source is EstimateSource.FLOPS
 
 
 def test_a_measured_slice_is_shared_out_among_its_layers_as_they_were_estimated() -> None:
@@ -47,7 +47,7 @@ def test_a_measured_slice_is_shared_out_among_its_layers_as_they_were_estimated(
     times = layer_times(GRAPH, RASPBERRY_PI_3, {("image", "pool1"): Timing(0.1, 0.12)})
     inside = [NUMBER[name] for name in ("conv1", "relu1", "pool1")]
     assert sum(times[index].seconds for index in inside) == pytest.approx(0.1)
-    assert {times[index].source for index in inside} == {Source.MEASURED}
+    assert {times[index].source for index in inside} == {EstimateSource.MEASURED}
     assert {times[index].error for index in inside} == {0.0}
     ratio = times[inside[0]].seconds / times[inside[2]].seconds
     assert ratio == pytest.approx(plain[inside[0]].seconds / plain[inside[2]].seconds)
@@ -58,7 +58,7 @@ def test_of_two_measured_slices_that_overlap_the_shorter_one_counts() -> None:
     measured = {("image", "lrn1"): Timing(0.2, 0.2), ("image", "conv1"): Timing(0.05, 0.05)}
     times = layer_times(GRAPH, RASPBERRY_PI_3, measured)
     assert times[NUMBER["conv1"]].seconds == pytest.approx(0.05)
-    assert times[NUMBER["lrn1"]].source is Source.REGRESSION
+    assert times[NUMBER["lrn1"]].source is EstimateSource.REGRESSION
 
 
 def test_a_profile_takes_what_was_measured_and_estimates_the_rest() -> None:
@@ -79,11 +79,11 @@ def test_every_exit_of_a_profile_is_the_sum_of_its_layers() -> None:
 
 
 def test_the_sum_of_estimates_is_as_unsure_as_its_parts_together() -> None:
-    parts = [Estimate(0.3, 0.1, Source.REGRESSION), Estimate(0.1, 0.5, Source.FLOPS)]
+    parts = [TimeEstimate(0.3, 0.1, EstimateSource.REGRESSION), TimeEstimate(0.1, 0.5, EstimateSource.FLOPS)]
     assert total(parts).seconds == pytest.approx(0.4)
     assert total(parts).error == pytest.approx(0.2)
-    assert total(parts).source is Source.FLOPS
-    assert total(parts[:1]).source is Source.REGRESSION
+    assert total(parts).source is EstimateSource.FLOPS
+    assert total(parts[:1]).source is EstimateSource.REGRESSION
     with pytest.raises(BadValueError, match="estimates: "):
         total([])
 

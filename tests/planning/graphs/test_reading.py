@@ -10,8 +10,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from benchmarks.graphs.catalogue import build
 from benchmarks.graphs.transformers import transformer
 from edge_planning import BadValueError, Cut
+from edge_planning.graphs.layer_listing import layer_table
 from edge_planning.graphs.onnx_reading import read_graph, read_model
-from edge_planning.graphs.tables import layer_table
 
 Write = Callable[..., ModelProto]
 WEIGHT = np.zeros((4, 8), np.float32)

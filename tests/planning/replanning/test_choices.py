@@ -9,9 +9,9 @@ from edge_planning import EntryProblem, plan_entry
 from edge_planning.errors import BadValueError
 from edge_planning.plans import Plan
 from edge_planning_lab.replanning import (
+    BandwidthSample,
     Forecast,
     Routes,
-    Sample,
     State,
     observed,
     prospects,
@@ -140,7 +140,7 @@ def test_a_forecast_from_samples_picks_a_route_with_room_to_spare(routes: Routes
     rng = np.random.default_rng(5)
     state = State()
     for second in range(100):
-        state = observed(state, Sample(2.2e6 * math.exp(0.2 * rng.standard_normal())), float(second))
+        state = observed(state, BandwidthSample(2.2e6 * math.exp(0.2 * rng.standard_normal())), float(second))
 
     assert prospects(routes, state.forecast(100)).best == 1  # on average full would be in time
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_planning.errors import BadValueError
-from edge_planning_lab.replanning import Forecast, Nothing, Sample, State, observed
+from edge_planning_lab.replanning import BandwidthSample, Forecast, Nothing, State, observed
 
 LEVELS = np.array([0.05, 0.1, 0.5, 0.9])
 
@@ -48,7 +48,7 @@ def walk(values: np.ndarray, every: float = 1.0) -> tuple[np.ndarray, np.ndarray
             quantiles = state.forecast(k * every).quantiles(LEVELS)
             below.append(value < quantiles)
             errors.append(abs(math.log(quantiles[2] / value)))
-        state = observed(state, Sample(float(value)), k * every)
+        state = observed(state, BandwidthSample(float(value)), k * every)
     return np.array(below), np.array(errors)
 
 
@@ -74,7 +74,7 @@ def test_the_median_beats_the_last_value(process: Process, gain: float) -> None:
 def known() -> State:
     state = State()
     for k, value in enumerate(wandering(np.random.default_rng(44), 200)):
-        state = observed(state, Sample(float(value)), float(k))
+        state = observed(state, BandwidthSample(float(value)), float(k))
     return state
 
 

@@ -10,6 +10,7 @@ from edge_planning import EntryProblem, plan_entry
 from edge_planning.errors import BadValueError
 from edge_planning.plans import Plan
 from edge_planning_lab.replanning import (
+    BandwidthSample,
     Decision,
     LinkDown,
     NoReply,
@@ -19,11 +20,10 @@ from edge_planning_lab.replanning import (
     Replan,
     RoundTrip,
     Routes,
-    Sample,
-    Settings,
     State,
     Stay,
     Switch,
+    SwitchingSettings,
     as_document,
     from_document,
     replan,
@@ -57,7 +57,7 @@ def run(
 
 def samples(seed: int, count: int, bandwidth: float, spread: float = 0.1) -> list[Observation]:
     rng = np.random.default_rng(seed)
-    return [Sample(float(bandwidth * np.exp(spread * rng.standard_normal()))) for _ in range(count)]
+    return [BandwidthSample(float(bandwidth * np.exp(spread * rng.standard_normal()))) for _ in range(count)]
 
 
 @pytest.mark.parametrize("bandwidth", [0.5e6, 2e6, 2.3e6])
@@ -152,7 +152,7 @@ def test_a_link_that_works_is_probed_only_while_the_local_route_answers() -> Non
     _, local = run(samples(10, 20, 0.1e6))
 
     assert remote.next_probe is None
-    assert local.next_probe == 9.5 + Settings().idle_probe
+    assert local.next_probe == 9.5 + SwitchingSettings().idle_probe
 
 
 def test_two_silent_transfers_make_a_link_count_as_down() -> None:
@@ -274,7 +274,7 @@ def test_the_same_observations_lead_to_the_same_decisions_and_change_no_state() 
 
 
 observations = st.one_of(
-    st.builds(Sample, st.floats(0, 1e10), st.floats(0, 2), st.booleans()),
+    st.builds(BandwidthSample, st.floats(0, 1e10), st.floats(0, 2), st.booleans()),
     st.builds(NoReply, st.floats(1, 1e8), st.floats(0.001, 100)),
     st.builds(RoundTrip, st.floats(0, 10)),
     st.sampled_from([LinkDown(), ProbeSent(), Nothing()]),
@@ -296,8 +296,8 @@ def test_a_saved_state_continues_as_without_a_restart(
 
     restored = from_document(json.loads(json.dumps(as_document(state))))
 
-    decision, after = replan(ROUTES, Sample(1e6), state, now + 1)
-    again, after_too = replan(ROUTES, Sample(1e6), restored, now + 1)
+    decision, after = replan(ROUTES, BandwidthSample(1e6), state, now + 1)
+    again, after_too = replan(ROUTES, BandwidthSample(1e6), restored, now + 1)
     assert decision == again
     assert as_document(after) == as_document(after_too)
 
@@ -339,10 +339,10 @@ def test_reasons_have_the_numbers() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(BadValueError):
-        Settings(**values)  # type: ignore[arg-type]
+        SwitchingSettings(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bandwidth", [-1.0, math.inf, math.nan])
 def test_a_sample_that_is_not_a_bandwidth_is_refused_by_name(bandwidth: float) -> None:
     with pytest.raises(BadValueError, match=f"bandwidth {bandwidth} bit/s"):
-        Sample(bandwidth)
+        BandwidthSample(bandwidth)

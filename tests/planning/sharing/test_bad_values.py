@@ -7,7 +7,7 @@ from edge_planning.errors import BadValueError
 from edge_planning.sharing import (
     Demand,
     Option,
-    Resource,
+    SharedResource,
     SharingProblem,
     Tenant,
     from_arrays,
@@ -31,7 +31,7 @@ def problem(
 ) -> SharingProblem:
     one = Option(value, {resource: use})
     demands = [Demand(name, "edge", tenant, (one,) * options, rate, current=current) for name in services]
-    return sharing_problem([Tenant(n) for n in tenants], [Resource(n, 1.0) for n in resources], demands)
+    return sharing_problem([Tenant(n) for n in tenants], [SharedResource(n, 1.0) for n in resources], demands)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_an_empty_pool_is_named() -> None:
     with pytest.raises(BadValueError, match="resources: "):
         sharing_problem([Tenant("t")], [], [])
     with pytest.raises(BadValueError, match="demands: "):
-        share(sharing_problem([Tenant("t")], [Resource("cpu", 1.0)], []))
+        share(sharing_problem([Tenant("t")], [SharedResource("cpu", 1.0)], []))
 
 
 @pytest.mark.parametrize("capacity", [-1.0, float("nan"), float("inf")])
 def test_a_bad_capacity_is_named(capacity: float) -> None:
     with pytest.raises(BadValueError, match=f"resource cpu: capacity {capacity}"):
-        Resource("cpu", capacity)
+        SharedResource("cpu", capacity)
     with pytest.raises(BadValueError, match=f"resource cpu: capacity {capacity}"):
         problem().with_capacities({"cpu": capacity})
 
@@ -79,7 +79,9 @@ def test_a_bad_weight_is_named(weight: float) -> None:
 
 def test_a_candidate_that_uses_a_resource_without_capacity_is_not_chosen() -> None:
     demand = Demand("s", "edge", "t", (Option(0.9, {"uplink": 1.0}), Option(0.5, {"cpu": 0.5})))
-    shared = share(sharing_problem([Tenant("t")], [Resource("uplink", 0.0), Resource("cpu", 1.0)], [demand]))
+    shared = share(
+        sharing_problem([Tenant("t")], [SharedResource("uplink", 0.0), SharedResource("cpu", 1.0)], [demand])
+    )
     assert np.array_equal(shared.choices, [1])
 
 
@@ -87,7 +89,7 @@ def test_a_resource_that_a_demand_uses_twice_is_named() -> None:
     with pytest.raises(BadValueError, match=r"demand 0: .*resource"):
         from_arrays(
             tenants=[Tenant("t")],
-            resources=[Resource("cpu", 1.0)],
+            resources=[SharedResource("cpu", 1.0)],
             tenant=np.array([0]),
             rate=np.array([1.0]),
             value=np.array([[0.9]]),
@@ -100,7 +102,7 @@ def test_an_array_of_another_shape_is_named() -> None:
     with pytest.raises(BadValueError, match=r"rate: shape \(2,\) .*\(1,\)"):
         from_arrays(
             tenants=[Tenant("t")],
-            resources=[Resource("cpu", 1.0)],
+            resources=[SharedResource("cpu", 1.0)],
             tenant=np.array([0]),
             rate=np.array([1.0, 1.0]),
             value=np.array([[0.9]]),

@@ -12,8 +12,8 @@ from edge_planning.errors import BadValueError
 from edge_planning.sharing import (
     Demand,
     Option,
-    Resource,
     Shared,
+    SharedResource,
     SharingProblem,
     Tenant,
     replan_pool,
@@ -28,7 +28,9 @@ NEAR, FAR = Option(0.7, {"cpu": 0.1}, "near"), Option(0.95, {"uplink": 1.0}, "fa
 def pool(uplink: float = 10.0, *options: tuple[Option, ...], cpu: float = 2.0) -> SharingProblem:
     """A service for each tuple of candidates."""
     demands = [Demand(f"s{n}", "edge", "t", chosen) for n, chosen in enumerate(options)]
-    return sharing_problem([Tenant("t")], [Resource("cpu", cpu), Resource("uplink", uplink)], demands)
+    return sharing_problem(
+        [Tenant("t")], [SharedResource("cpu", cpu), SharedResource("uplink", uplink)], demands
+    )
 
 
 def random_pool(seed: int, count: int = 30) -> SharingProblem:
@@ -42,7 +44,7 @@ def random_pool(seed: int, count: int = 30) -> SharingProblem:
         far = Option(float(rng.uniform(0.8, 1.0)), {"triton": float(rng.uniform(0.3, 0.9))})
         options = (Option(low, {node: little}), Option(high, {node: much}), far)
         demands.append(Demand(f"s{number}", "n", f"t{number % 3 % 2}", options, float(rng.uniform(0.5, 2.0))))
-    capacities = [Resource(name, count / 6) for name in ("cpu a", "cpu b", "triton")]
+    capacities = [SharedResource(name, count / 6) for name in ("cpu a", "cpu b", "triton")]
     return sharing_problem([Tenant("t0"), Tenant("t1")], capacities, demands)
 
 

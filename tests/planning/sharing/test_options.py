@@ -5,7 +5,7 @@ import pytest
 
 from edge_planning import EntryProblem, candidates
 from edge_planning.errors import BadValueError
-from edge_planning.sharing import Demand, Resource, Tenant, options_of, share, sharing_problem
+from edge_planning.sharing import Demand, SharedResource, Tenant, options_of, share, sharing_problem
 
 MBIT = 1e6
 
@@ -38,7 +38,7 @@ def test_two_services_share_a_node_and_its_uplink(edgent: EntryProblem) -> None:
     )
     names = sorted({name for option in options for name in option.uses})
     room = {"cpu of pi-1": 1.0, "uplink of pi-1": 0.6 * MBIT, "busy time of cloud": 0.5}
-    pool = [Resource(name, room.get(name, 1e12)) for name in names]
+    pool = [SharedResource(name, room.get(name, 1e12)) for name in names]
     demands = [Demand(f"s{n}", "pi-1", "t", options) for n in range(2)]
     problem = sharing_problem([Tenant("t")], pool, demands)
     shared = share(problem)

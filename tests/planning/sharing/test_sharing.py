@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from edge_planning.sharing import (
     Demand,
     Option,
-    Resource,
     Shared,
+    SharedResource,
     SharingProblem,
     Tenant,
     reason,
@@ -32,9 +32,9 @@ def random_problem(
     """
     rng = np.random.default_rng(seed)
     resources = [
-        Resource("cpu a", 1.5 * scale),
-        Resource("cpu b", 1.2 * scale),
-        Resource("triton", 1.4 * scale),
+        SharedResource("cpu a", 1.5 * scale),
+        SharedResource("cpu b", 1.2 * scale),
+        SharedResource("triton", 1.4 * scale),
     ]
     made = []
     for number in range(demands):
@@ -139,7 +139,7 @@ def test_a_higher_priority_is_never_refused_while_a_lower_one_holds_what_would_s
 def test_lower_priorities_step_down_before_anybody_is_refused() -> None:
     memoization, good = Option(0.8, {"cpu": 0.3}, "exit1"), Option(0.95, {"cpu": 0.6}, "exit5")
     demands = [Demand(f"s{n}", "edge", "t", (memoization, good), priority=100 * n) for n in (1, 2, 3)]
-    shared = share(sharing_problem([Tenant("t")], [Resource("cpu", 1.25)], demands))
+    shared = share(sharing_problem([Tenant("t")], [SharedResource("cpu", 1.25)], demands))
     assert shared.refused == ()
     assert shared.choices.tolist() == [0, 0, 1]
     why = reason(shared, 0)
@@ -150,7 +150,7 @@ def test_lower_priorities_step_down_before_anybody_is_refused() -> None:
 def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_what_would_do() -> None:
     only = Option(0.9, {"cpu": 0.5}, "only")
     demands = [Demand(f"s{n}", "edge", "t", (only,), priority=100 * n) for n in (3, 1, 2)]
-    shared = share(sharing_problem([Tenant("t")], [Resource("cpu", 1.2)], demands))
+    shared = share(sharing_problem([Tenant("t")], [SharedResource("cpu", 1.2)], demands))
     assert shared.refused == (1,)
     assert shared.certain_refusals
     first = reasons(shared)[0]
@@ -167,7 +167,9 @@ def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:
 
     demands = [Demand("a", "pool", "A", tasks(1, 4, 4)), Demand("b", "pool", "B", tasks(3, 1, 3))]
     tenants = [Tenant("A", reference=4.5), Tenant("B", reference=3.0)]
-    shared = share(sharing_problem(tenants, [Resource("cpu", 9), Resource("memory", 18)], demands))
+    shared = share(
+        sharing_problem(tenants, [SharedResource("cpu", 9), SharedResource("memory", 18)], demands)
+    )
     assert shared.choices.tolist() == [2, 1]
     assert {name: round(one, 4) for name, one in shared.levels.items()} == {"A": 0.6667, "B": 0.6667}
     assert {name: round(one, 4) for name, one in shared.dominant_shares.items()} == {"A": 0.6667, "B": 0.6667}
@@ -182,7 +184,7 @@ def test_noise_switches_no_route_and_a_real_gain_does() -> None:
     memoization = Option(0.7, {"cpu": 0.1})
     dear = Option(0.9, {"cpu": 0.8})
     demands = [Demand(f"s{n}", "e", "t", (memoization, dear), current=0) for n in range(2)]
-    gained = share(sharing_problem([Tenant("t")], [Resource("cpu", 2.0)], demands))
+    gained = share(sharing_problem([Tenant("t")], [SharedResource("cpu", 2.0)], demands))
     assert (gained.choices.tolist(), gained.moves) == ([1, 1], 2)
 
 

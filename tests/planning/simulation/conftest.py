@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_planning_lab.baselines import Fixed, Options, Policy, Power
-from edge_planning_lab.simulation import Bandwidth, Scenario, Server, Stream, Uplink
+from edge_planning_lab.baselines import Fixed, Policy, Power, SimulatedCandidates
+from edge_planning_lab.simulation import Bandwidth, Scenario, SimulatedServer, Stream, Uplink
 
-MakeOptions = Callable[..., Options]
+MakeOptions = Callable[..., SimulatedCandidates]
 MakeScenario = Callable[..., Scenario]
 
 
@@ -16,7 +16,7 @@ def options() -> MakeOptions:
     return make_options
 
 
-def make_options(deadline: float = 0.5, power: Power | None = None) -> Options:
+def make_options(deadline: float = 0.5, power: Power | None = None) -> SimulatedCandidates:
     """A small exit (0.6) of 200 ms at the node and a full model (0.9) of 800 ms there.
 
     Both can be cut at the input (100 kbit) and at a trunk tensor (20 kbit) behind 50 ms of the node; beyond
@@ -27,7 +27,7 @@ def make_options(deadline: float = 0.5, power: Power | None = None) -> Options:
     rest = np.full((6, 6), np.inf)
     rest[:, 0] = [0.2, 0.2, 0.15, 0.15, 0.2, 0.15]
     rest[:, 3] = [0.75, 0.8, 0.75, 0.8, 0.8, 0.75]
-    return Options(
+    return SimulatedCandidates(
         names=names,
         exit=(0, 0, 0, 1, 1, 1),
         head=head,
@@ -49,7 +49,7 @@ def scenario() -> MakeScenario:
 def make_scenario(
     policy: Policy[Any] | str,
     arrivals: Sequence[float],
-    options: Options | None = None,
+    options: SimulatedCandidates | None = None,
     bandwidth: Bandwidth | float = 1e6,
     duration: float = 100.0,
     instances: int = 1,
@@ -62,7 +62,7 @@ def make_scenario(
     stream = Stream("s", "t", "n", "up", "triton", options, chosen, np.array(arrivals, dtype=np.float64))
     return Scenario(
         [Uplink("up", link)],
-        [Server("triton", instances)],
+        [SimulatedServer("triton", instances)],
         [stream],
         duration,
         **more,

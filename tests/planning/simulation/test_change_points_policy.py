@@ -11,15 +11,15 @@ from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, can
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.estimates import class_profile
 from edge_planning_lab.alexnet import alexnet
-from edge_planning_lab.baselines import Measurement, Options, Request, clairvoyant, options_of
+from edge_planning_lab.baselines import Measurement, Request, SimulatedCandidates, clairvoyant, options_of
 from edge_planning_lab.simulation import (
     Bandwidth,
     Broken,
     ChangePoints,
     Fault,
     LognormalProcess,
-    Outcome,
-    Run,
+    RequestOutcome,
+    SimulationRun,
     constant,
     simulate,
     summary,
@@ -28,7 +28,7 @@ from edge_planning_lab.simulation import (
 from .conftest import make_scenario
 
 
-def planned(deadline: float) -> tuple[Options, RouteTable]:
+def planned(deadline: float) -> tuple[SimulatedCandidates, RouteTable]:
     model = alexnet()
     device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
     problem = EntryProblem(model, device, server, 0.005, Slo(deadline), tables=Tables(safety=1.0))
@@ -37,7 +37,9 @@ def planned(deadline: float) -> tuple[Options, RouteTable]:
     return options_of(candidates(problem), deadline), plan.table
 
 
-def run(policy: ChangePoints, options: Options, link: Bandwidth, seconds: float = 60.0, **more: Any) -> Run:
+def run(
+    policy: ChangePoints, options: SimulatedCandidates, link: Bandwidth, seconds: float = 60.0, **more: Any
+) -> SimulationRun:
     arrivals = constant(1.0, seconds, 0.3).tolist()
     return simulate(make_scenario(policy, arrivals, options, link, duration=seconds + 5, **more))
 
@@ -62,11 +64,11 @@ def test_with_the_fallback_no_request_is_missed_when_the_server_fails(kind: Brok
     name = {Broken.LINK: "up", Broken.SERVER: "triton"}[kind]
     fault = Fault(kind, name, 20.4, 40.4)
     with_fallback = run(ChangePoints(table), options, Bandwidth.constant(5e6), faults=[fault]).records
-    assert set(with_fallback.outcome.tolist()) == {Outcome.IN_TIME}
+    assert set(with_fallback.outcome.tolist()) == {RequestOutcome.IN_TIME}
     assert summary(with_fallback).fallbacks >= 1
     waiting = ChangePoints(table, has_fallback=False, name="ours_wait")
     plain = run(waiting, options, Bandwidth.constant(5e6), faults=[fault]).records
-    assert int((plain.outcome != Outcome.IN_TIME).sum()) >= 1
+    assert int((plain.outcome != RequestOutcome.IN_TIME).sum()) >= 1
 
 
 def test_where_the_local_exit_is_too_slow_there_is_no_fallback() -> None:

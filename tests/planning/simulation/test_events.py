@@ -15,10 +15,10 @@ from edge_planning_lab.baselines import (
     EdgentDynamic,
     Fixed,
     Measurement,
-    Options,
     Policy,
     Power,
     Request,
+    SimulatedCandidates,
     clairvoyant,
     dads,
     edgent,
@@ -30,9 +30,9 @@ from edge_planning_lab.simulation import (
     Bandwidth,
     Broken,
     Fault,
-    Outcome,
+    RequestOutcome,
     Scenario,
-    Server,
+    SimulatedServer,
     Stream,
     Uplink,
     poisson,
@@ -51,7 +51,7 @@ class WithFallback:
     def __init__(self, eager: bool = False) -> None:
         self.eager = eager
 
-    def start(self, options: Options) -> None:
+    def start(self, options: SimulatedCandidates) -> None:
         return None
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
@@ -107,10 +107,16 @@ def test_requests_queue_at_the_node_on_the_link_and_at_the_server() -> None:
 
 def test_one_who_waits_too_long_is_given_up_and_does_not_burden_the_queue() -> None:
     records = simulate(make_scenario("small@local", [0.0, 0.01, 0.02, 0.03, 0.04])).records
-    outcomes = [Outcome.IN_TIME, Outcome.IN_TIME, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.GIVEN_UP]
+    outcomes = [
+        RequestOutcome.IN_TIME,
+        RequestOutcome.IN_TIME,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.GIVEN_UP,
+    ]
     assert records.outcome.tolist() == outcomes
     later = simulate(make_scenario("small@local", [0.0, 0.01, 0.02, 0.03, 0.7])).records
-    assert later.outcome[4] == Outcome.IN_TIME
+    assert later.outcome[4] == RequestOutcome.IN_TIME
 
 
 def test_a_patient_stream_gets_its_late_responses() -> None:
@@ -122,7 +128,7 @@ def test_a_patient_stream_gets_its_late_responses() -> None:
 
 def test_a_transfer_that_would_be_late_is_aborted_at_the_deadline() -> None:
     records = simulate(make_scenario("full@input", [0.0, 10.0], bandwidth=100e3)).records
-    assert records.outcome.tolist() == [Outcome.GIVEN_UP] * 2
+    assert records.outcome.tolist() == [RequestOutcome.GIVEN_UP] * 2
     assert records.bytes.tolist() == pytest.approx([50_000 / 8] * 2)
 
 
@@ -154,7 +160,7 @@ def test_an_eager_fallback_begins_at_once_and_still_lets_the_reply_go_first() ->
     slow = simulate(make_scenario(WithFallback(eager=True), [0.0, 0.05], options, 50e3)).records
     assert slow.latency == pytest.approx([0.495, 0.495])
     lazy = simulate(make_scenario(WithFallback(), [0.0, 0.05], options, 50e3)).records
-    assert lazy.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP]
+    assert lazy.outcome.tolist() == [RequestOutcome.IN_TIME, RequestOutcome.GIVEN_UP]
 
 
 def test_the_fallback_waits_for_the_node_like_every_request() -> None:
@@ -162,7 +168,7 @@ def test_the_fallback_waits_for_the_node_like_every_request() -> None:
     scenario = make_scenario(WithFallback(), [0.0], options, 100e3)
     other = replace(scenario.streams[0], service="o", policy=Fixed("local", 0), arrivals=np.array([0.2]))
     records = simulate(replace(scenario, streams=[*scenario.streams, other])).records
-    assert records.outcome.tolist() == [Outcome.GIVEN_UP, Outcome.IN_TIME]
+    assert records.outcome.tolist() == [RequestOutcome.GIVEN_UP, RequestOutcome.IN_TIME]
 
 
 def test_a_policy_hears_of_a_transfer_when_it_ends_and_of_probes_while_the_link_is_idle() -> None:
@@ -191,7 +197,12 @@ def test_a_probe_that_does_not_come_through_says_how_little_did() -> None:
 def test_a_link_that_is_cut_loses_what_crosses_it_until_it_is_restored() -> None:
     cut = Fault(Broken.LINK, "up", 10.0, 20.0)
     records = simulate(make_scenario("full@input", [5.0, 9.95, 15.0, 20.5], faults=[cut])).records
-    outcomes = [Outcome.IN_TIME, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.IN_TIME]
+    outcomes = [
+        RequestOutcome.IN_TIME,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.IN_TIME,
+    ]
     assert records.outcome.tolist() == outcomes
     assert records.bytes[1] == pytest.approx(50_000 / 8)
 
@@ -205,22 +216,33 @@ def test_a_reply_waits_for_the_link_to_come_back() -> None:
 def test_a_lost_node_loses_what_is_open_and_refuses_what_comes_until_it_returns() -> None:
     lost = Fault(Broken.NODE, "n", 10.1, 20.0)
     records = simulate(make_scenario("small@local", [9.0, 10.0, 15.0, 20.0, 21.0], faults=[lost])).records
-    expected = [Outcome.IN_TIME, Outcome.LOST, Outcome.LOST, Outcome.IN_TIME, Outcome.IN_TIME]
+    expected = [
+        RequestOutcome.IN_TIME,
+        RequestOutcome.LOST,
+        RequestOutcome.LOST,
+        RequestOutcome.IN_TIME,
+        RequestOutcome.IN_TIME,
+    ]
     assert records.outcome.tolist() == expected
 
 
 def test_a_lost_server_serves_no_request_and_the_fallback_does() -> None:
     lost = Fault(Broken.SERVER, "triton", 10.0, 20.0)
     plain = simulate(make_scenario("full@input", [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
-    assert plain.outcome.tolist() == [Outcome.IN_TIME, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.IN_TIME]
+    assert plain.outcome.tolist() == [
+        RequestOutcome.IN_TIME,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.GIVEN_UP,
+        RequestOutcome.IN_TIME,
+    ]
     with_fallback = simulate(make_scenario(WithFallback(), [9.0, 9.95, 15.0, 21.0], faults=[lost])).records
     assert with_fallback.by.tolist() == [4, 0, 0, 4]
-    assert set(with_fallback.outcome.tolist()) == {Outcome.IN_TIME}
+    assert set(with_fallback.outcome.tolist()) == {RequestOutcome.IN_TIME}
 
 
 def test_a_request_without_response_when_the_run_ends_is_open() -> None:
     records = simulate(make_scenario("small@local", [0.0, 0.9], duration=1.0)).records
-    assert records.outcome.tolist() == [Outcome.IN_TIME, Outcome.OPEN]
+    assert records.outcome.tolist() == [RequestOutcome.IN_TIME, RequestOutcome.OPEN]
     assert summary(records).open == 1
 
 
@@ -275,7 +297,7 @@ def test_no_policy_beats_the_clairvoyant_and_no_request_vanishes(
     assert len(run.records.outcome) == len(arrivals)
     found = summary(run.records)
     assert found.requests == len(arrivals)
-    counts = [int((run.records.outcome == outcome).sum()) for outcome in Outcome]
+    counts = [int((run.records.outcome == outcome).sum()) for outcome in RequestOutcome]
     assert sum(counts) == len(arrivals)
     answered = np.isfinite(run.records.answered)
     assert bool(np.all((run.records.by >= 0) == answered))
@@ -319,7 +341,7 @@ def test_a_scenario_with_unknown_places_is_refused() -> None:
     with pytest.raises(BadValueError, match="two uplinks"):
         Scenario([*good.uplinks, Uplink("up", Bandwidth.constant(1.0))], good.servers, good.streams, 1.0)
     with pytest.raises(BadValueError, match="0 instances"):
-        Server("x", 0)
+        SimulatedServer("x", 0)
     with pytest.raises(BadValueError, match="before it begins"):
         Fault(Broken.LINK, "up", 2.0, 1.0)
 

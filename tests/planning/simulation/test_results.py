@@ -11,7 +11,7 @@ from edge_planning_lab.baselines import AtMeasured, Fixed, edgent
 from edge_planning_lab.simulation import (
     Bandwidth,
     Scenario,
-    Server,
+    SimulatedServer,
     Stream,
     Uplink,
     by_service,
@@ -59,7 +59,7 @@ def two_tenants(weights: dict[str, float]) -> Scenario:
         Stream("s", "a", "n1", "up", "triton", options, Fixed("small", 0), np.array([0.0, 5.0])),
         Stream("s", "b", "n2", "up", "triton", options, Fixed("full", 3), np.array([1.0])),
     ]
-    return Scenario(link, [Server("triton")], streams, 100.0, weights)
+    return Scenario(link, [SimulatedServer("triton")], streams, 100.0, weights)
 
 
 def test_tenants_levels_and_jains_index_are_those_of_the_formula() -> None:

@@ -171,13 +171,13 @@ def test_without_codecs_and_tensors_a_placement_says_what_it_always_said(documen
 
 def test_stages_behind_the_first_hop_are_the_next_ones_to_ask(document: dict[str, Any]) -> None:
     route = document["spec"]["routes"][0]
-    helper = copy.deepcopy(route["stages"][1]) | {
+    intermediate = copy.deepcopy(route["stages"][1]) | {
         "place": "edge-b",
         "runtime": "Edge",
         "address": "http://digits-edge-b:8080",
-        "model": "digits-relay-0123456789",
+        "model": "digits-intermediate-0123456789",
     }
-    route["stages"].insert(1, helper)
+    route["stages"].insert(1, intermediate)
     route |= {"cut": "left+right", "cutTensors": ["left", "right"], "codecs": ["int8", "fp16"]}
     document["spec"]["routes"].insert(1, {**route, "name": "exit5@near", "stages": route["stages"][:2],
                                           "codecs": ["int8"]})  # fmt: skip
@@ -187,21 +187,23 @@ def test_stages_behind_the_first_hop_are_the_next_ones_to_ask(document: dict[str
     assert (three.crosses, near.crosses) == (True, False)
 
 
-def _relay(document: dict[str, Any], model: str = "digits-relay-0123456789") -> dict[str, Any]:
+def _intermediate_slice(
+    document: dict[str, Any], model: str = "digits-intermediate-0123456789"
+) -> dict[str, Any]:
     here = copy.deepcopy(document["spec"]["routes"][0]["stages"][0])
     return {"model": model, "stages": [here, document["spec"]["routes"][0]["stages"][1]]}
 
 
 def test_a_forwarding_stage_begins_here_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:
-    document["spec"]["relays"] = [_relay(document)]
-    (relay,) = parse_placement(document).spec.relays
-    assert [stage.place for stage in relay.stages] == ["edge-a", "cloud"]
-    document["spec"]["relays"] = [_relay(document, "digits")]
+    document["spec"]["intermediateSlices"] = [_intermediate_slice(document)]
+    (intermediate,) = parse_placement(document).spec.intermediate_slices
+    assert [stage.place for stage in intermediate.stages] == ["edge-a", "cloud"]
+    document["spec"]["intermediateSlices"] = [_intermediate_slice(document, "digits")]
     with pytest.raises(BadPlacement, match="must have different names: digits"):
         parse_placement(document)
-    elsewhere = _relay(document)
+    elsewhere = _intermediate_slice(document)
     elsewhere["stages"] = elsewhere["stages"][1:]
-    document["spec"]["relays"] = [elsewhere]
+    document["spec"]["intermediateSlices"] = [elsewhere]
     with pytest.raises(BadPlacement, match=r"\[0\]: .* stages must be one at this node"):
         parse_placement(document)
 
@@ -266,7 +268,9 @@ def test_whatever_is_written_wherever_is_read_or_told_in_words_of_yaml(
     assert len(said) < 500
 
 
-@pytest.mark.parametrize("part", ["link", "earlyExit", "deadline", "autonomy", "relays", "inputFilter"])
+@pytest.mark.parametrize(
+    "part", ["link", "earlyExit", "deadline", "autonomy", "intermediateSlices", "inputFilter"]
+)
 def test_a_field_that_is_null_is_one_that_is_not_there(document: dict[str, Any], part: str) -> None:
     document["spec"].pop(part, None)
     without = parse_placement(document)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.graph_analysis.analysis import tensors
-from edge_runtime.graph_analysis.reading import Model
+from edge_runtime.graph_analysis.reading import AnalyzedModel
 from edge_runtime.graph_analysis.sizes import Size
 from edge_runtime.graph_analysis.values import Value
 from edge_runtime.tensors import Array
@@ -167,7 +167,7 @@ def test_what_is_said_of_every_tensor_is_so(data: st.DataObject) -> None:
     alone = growing.ran(model)
     if not growing.nodes or alone is None:
         return
-    said = tensors(Model(BytesIO(model), len(model)))
+    said = tensors(AnalyzedModel(BytesIO(model), len(model)))
     names = [name for node in growing.nodes for name in node.output]
     joined, sizes = growing.together(model), Sizes()
     for index, name in enumerate(names):

@@ -18,7 +18,7 @@ from benchmarks.runtime.request_forms import BODILESS, RIGHT, TOKENS, WRONG, For
 from edge_runtime.asgi import Receive, Scope, Send, chunks, respond
 from edge_runtime.errors import CallerLeft, EdgeError
 from edge_runtime.http import connections
-from edge_runtime.http.connections import LARGEST_HEAD, Connection
+from edge_runtime.http.connections import LARGEST_HEAD, ServerConnection
 from edge_runtime.http.heads import STATUS
 from edge_runtime.http.servers import config_of
 
@@ -92,9 +92,9 @@ async def _turns() -> None:
 
 async def _exchange(app: Any, pieces: Sequence[bytes]) -> Wire:
     server = ServerState()
-    config = config_of(app, partial(Connection, refuse=refuse), grace=1.0)
+    config = config_of(app, partial(ServerConnection, refuse=refuse), grace=1.0)
     config.load()
-    make: Callable[..., Connection] = config.http_protocol_class  # type: ignore[assignment]
+    make: Callable[..., ServerConnection] = config.http_protocol_class  # type: ignore[assignment]
     connection, wire = make(config=config, server_state=server, app_state={}), Wire()
     connection.connection_made(wire)
     for piece in pieces:

@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from benchmarks.runtime.tables import HEAVY, network
+from benchmarks.runtime.dense_placements import HEAVY, network
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.memory import resident
 from edge_runtime.inference.native import library

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.runtime.tables import dataplane, network, placement, put, route
+from benchmarks.runtime.dense_placements import dataplane, network, placement, put, route
 from edge_runtime.inference.memory import Memory, resident
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest

@@ -4,6 +4,7 @@ import math
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Candidates
 from edge_planning.choosing.enumeration import candidates
+from edge_planning.choosing.route_tables import accuracy_in_time, best_table, full_map, limited_map, useful
 from edge_planning.choosing.sentences import (
     bandwidth_text,
     nothing_allowed,
@@ -11,7 +12,6 @@ from edge_planning.choosing.sentences import (
     seconds_text,
     shortfall,
 )
-from edge_planning.choosing.tables import accuracy_in_time, best_table, full_map, limited_map, useful
 from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import BadObjectiveError, require
 from edge_planning.objectives import OBJECTIVES

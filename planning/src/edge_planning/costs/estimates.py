@@ -13,7 +13,7 @@ from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph, Layer
 
 
-class Source(StrEnum):
+class EstimateSource(StrEnum):
     """The source of an estimate, the most reliable first."""
 
     MEASURED = "measured"
@@ -22,15 +22,15 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TimeEstimate:
     """Mean seconds; error is the relative standard error of that mean, 0 if measured."""
 
     seconds: float
     error: float
-    source: Source
+    source: EstimateSource
 
 
-def total(estimates: Iterable[Estimate]) -> Estimate:
+def total(estimates: Iterable[TimeEstimate]) -> TimeEstimate:
     """Returns the estimate of layers that run sequentially.
 
     Their errors count as fully correlated (one class, one regression), which is conservative. The source is
@@ -43,12 +43,12 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
     require(bool(parts), "estimates: the list is empty")
     seconds = sum(part.seconds for part in parts)
     error = sum(part.seconds * part.error for part in parts) / seconds if seconds > 0 else 0.0
-    return Estimate(seconds, error, max((part.source for part in parts), key=list(Source).index))
+    return TimeEstimate(seconds, error, max((part.source for part in parts), key=list(EstimateSource).index))
 
 
 def layer_times(
     graph: Graph, device_class: DeviceClass, measured: Mapping[tuple[str, str], Timing] | None = None
-) -> tuple[Estimate, ...]:
+) -> tuple[TimeEstimate, ...]:
     """Returns one estimate per layer of the graph, in its order.
 
     `measured` has timings of slices by (tensor from, tensor to), as in a ClassProfile. The time of a slice of
@@ -117,15 +117,19 @@ def _key(layer: Layer) -> str:
     return layer.outputs[0]
 
 
-def _estimate(layer: Layer, device_class: DeviceClass) -> Estimate:
+def _estimate(layer: Layer, device_class: DeviceClass) -> TimeEstimate:
     regression, variables = device_class.regressions.get(family(layer.kind)), variables_of(layer)
     if regression and regression.covers(variables):
-        return Estimate(regression.seconds(variables), regression.error, Source.REGRESSION)
-    return Estimate(layer.flops / device_class.flops_per_second, device_class.flops_error, Source.FLOPS)
+        return TimeEstimate(regression.seconds(variables), regression.error, EstimateSource.REGRESSION)
+    return TimeEstimate(
+        layer.flops / device_class.flops_per_second, device_class.flops_error, EstimateSource.FLOPS
+    )
 
 
-def _shared_out(estimated: Mapping[str, float], seconds: float) -> dict[str, Estimate]:
+def _shared_out(estimated: Mapping[str, float], seconds: float) -> dict[str, TimeEstimate]:
     """Divides measured seconds among layers in proportion to their estimates, or evenly if these are 0."""
     whole = sum(estimated.values())
     shares = {name: part / whole if whole > 0 else 1 / len(estimated) for name, part in estimated.items()}
-    return {name: Estimate(share * seconds, 0.0, Source.MEASURED) for name, share in shares.items()}
+    return {
+        name: TimeEstimate(share * seconds, 0.0, EstimateSource.MEASURED) for name, share in shares.items()
+    }

@@ -4,8 +4,8 @@ graphs.onnx_reading, which needs onnx, reads them from files; the rest is plain 
 """
 
 from edge_planning.graphs.cuts import chain_cuts, require_cut, separates
+from edge_planning.graphs.layer_listing import layer_table
 from edge_planning.graphs.slices import layers_between, peak_memory, slice_layers
-from edge_planning.graphs.tables import layer_table
 from edge_planning.graphs.values import Graph, Layer, Tensor
 
 __all__ = [

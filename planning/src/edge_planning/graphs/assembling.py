@@ -6,7 +6,7 @@ from math import prod
 
 from edge_planning.graphs.flops import Attributes, Shape, Shapes, flops, ints
 from edge_planning.graphs.groups import Group, grouped
-from edge_planning.graphs.operations import Network, Operation
+from edge_planning.graphs.operations import Operation, OperationGraph
 from edge_planning.graphs.values import Graph, Layer, Tensor
 
 RANDOM = frozenset(
@@ -17,7 +17,7 @@ CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
 MISFITS = (ValueError, LookupError, TypeError, ZeroDivisionError)
 
 
-def assemble(network: Network) -> Graph:
+def assemble(network: OperationGraph) -> Graph:
     """Returns the layers that lead to an output, in topological order, with their costs.
 
     Operations that depend only on constants are not layers: their results are parameters of their readers.
@@ -43,13 +43,13 @@ def assemble(network: Network) -> Graph:
     )
 
 
-def _tensor(network: Network, name: str) -> Tensor:
+def _tensor(network: OperationGraph, name: str) -> Tensor:
     kind = network.type_of(name)
     shape = kind.counted_shape()
     return Tensor(name, shape, prod(shape), kind.size(), name in network.crossing)
 
 
-def _constants(network: Network) -> Mapping[str, int]:
+def _constants(network: OperationGraph) -> Mapping[str, int]:
     """Returns every tensor that does not depend on an input, with its bytes.
 
     A known shape of a tensor is a constant. Weights widened by DequantizeLinear count with their stored size.
@@ -67,7 +67,7 @@ def _constants(network: Network) -> Mapping[str, int]:
     return found
 
 
-def _needed(network: Network, constants: Container[str]) -> list[Operation]:
+def _needed(network: OperationGraph, constants: Container[str]) -> list[Operation]:
     """Returns the operations that are not constant and lead to an output."""
     wanted = set(network.outputs)
     found = []
@@ -85,7 +85,7 @@ class _Costs:
     found: dict[str, tuple[float, dict[str, float]]]
     unruled: dict[str, int]
 
-    def add(self, network: Network, operation: Operation, constants: Container[str]) -> bool:
+    def add(self, network: OperationGraph, operation: Operation, constants: Container[str]) -> bool:
         """Adds the cost of an operation; returns False if its shapes and attributes do not fit it."""
         outputs = [shape for name in operation.outputs if (shape := _shape(network, name)) is not None]
         if operation.obstacle or not outputs:
@@ -114,13 +114,13 @@ class _Costs:
         ]
 
 
-def _shape(network: Network, name: str) -> Shape | None:
+def _shape(network: OperationGraph, name: str) -> Shape | None:
     kind = network.type_of(name)
     return kind.counted_shape() if kind.known else None
 
 
 def _layers(
-    network: Network, constants: Mapping[str, int], groups: Sequence[Group], costs: _Costs
+    network: OperationGraph, constants: Mapping[str, int], groups: Sequence[Group], costs: _Costs
 ) -> list[Layer]:
     readers: dict[str, set[int]] = {}
     for number, group in enumerate(groups):
@@ -144,7 +144,7 @@ def _layers(
 
 
 def _layer(
-    network: Network,
+    network: OperationGraph,
     constants: Mapping[str, int],
     name: str,
     group: Group,
@@ -173,7 +173,7 @@ def _layer(
     )
 
 
-def _sizes(network: Network, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, float]:
+def _sizes(network: OperationGraph, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, float]:
     return {
         key: float(sum(prod(network.type_of(name).counted_shape()) for name in names))
         for key, names in (("input", inputs), ("output", outputs))

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_planning.graphs.operations import Network, Operation
+from edge_planning.graphs.operations import Operation, OperationGraph
 from edge_planning.graphs.regions import merged
 
 SHOWN = 3
@@ -19,7 +19,10 @@ class Group:
 
 
 def grouped(
-    network: Network, operations: Sequence[Operation], constants: Container[str], misfits: Container[int]
+    network: OperationGraph,
+    operations: Sequence[Operation],
+    constants: Container[str],
+    misfits: Container[int],
 ) -> tuple[list[Group], list[str]]:
     """Returns the operations of each layer in topological order, and a warning for each opaque layer.
 
@@ -63,7 +66,7 @@ def grouped(
 
 
 def _around_open_tensors(
-    network: Network, operations: Sequence[Operation], readers: Mapping[str, list[int]]
+    network: OperationGraph, operations: Sequence[Operation], readers: Mapping[str, list[int]]
 ) -> tuple[list[list[int]], dict[int, str]]:
     """Returns the operations that touch each tensor of unknown size, and a reason by the first of them.
 
@@ -105,7 +108,7 @@ def _order(group_of: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[in
     return found
 
 
-def _openness(network: Network, name: str) -> str:
+def _openness(network: OperationGraph, name: str) -> str:
     kind = network.type_of(name)
     if kind.shape is None:
         return f"the shape of {name} is unknown"

@@ -20,7 +20,7 @@ from edge_planning.graphs.assembling import assemble
 from edge_planning.graphs.exits import ExitDocument, read_exits
 from edge_planning.graphs.models import Model
 from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
-from edge_planning.graphs.operations import Attribute, Network, Operation, TensorType
+from edge_planning.graphs.operations import Attribute, Operation, OperationGraph, TensorType
 from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
 
@@ -114,11 +114,11 @@ def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:
         raise BadValueError(f"model {name}: invalid: {str(error) or type(error).__name__}") from error
 
 
-def _network(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Network:
+def _network(model: ModelProto, name: str, bounds: Mapping[str, int]) -> OperationGraph:
     inputs = _inputs(model.graph)
     lean, weights = _lean(model, name, inputs)
     read = typed(lean, weights, inputs, model.graph, bounds)
-    return Network(
+    return OperationGraph(
         name,
         tuple(value.name for value in inputs),
         tuple(dict.fromkeys(value.name for value in model.graph.output)),

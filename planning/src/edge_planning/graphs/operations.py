@@ -62,7 +62,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class OperationGraph:
     """The operations of a file.
 
     Attributes:

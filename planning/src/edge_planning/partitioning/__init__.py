@@ -1,7 +1,7 @@
 """Assigns the layers of a model to ordered tiers (entry node, intermediate node, Triton) by minimum cut."""
 
 from edge_planning.partitioning.envelopes import EnvelopeCut, envelope_cuts
-from edge_planning.partitioning.problems import Partition, PartitionProblem, Unpartitionable
+from edge_planning.partitioning.partitions import Partition, PartitionProblem, Unpartitionable
 from edge_planning.partitioning.solving import partition
 from edge_planning.partitioning.structures import Structure, structure_of
 

@@ -8,7 +8,7 @@ import numpy as np
 from edge_planning.errors import require
 from edge_planning.graphs.cuts import makers, on_the_way
 from edge_planning.graphs.values import Graph
-from edge_planning.partitioning.problems import Floats, PartitionProblem
+from edge_planning.partitioning.partitions import Floats, PartitionProblem
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints, structure_of
 

@@ -14,7 +14,7 @@ PASSES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Network:
+class FlowNetwork:
     """Directed arcs, each with its reverse, in rows of tails. Node 0 is the source, node 1 the sink.
 
     Attributes:
@@ -30,13 +30,13 @@ class Network:
     places: Ints
 
 
-def network(nodes: int, tails: Ints, heads: Ints) -> Network:
+def network(nodes: int, tails: Ints, heads: Ints) -> FlowNetwork:
     """Returns the network of these arcs; parallel arcs are merged."""
     keys = np.concatenate([tails * nodes + heads, heads * nodes + tails])
     known, places = np.unique(keys, return_inverse=True)
     rows, columns = np.divmod(known, nodes)
     indptr = np.searchsorted(rows, np.arange(nodes + 1))
-    return Network(nodes, indptr.astype(np.int32), columns.astype(np.int32), rows, places[: len(tails)])
+    return FlowNetwork(nodes, indptr.astype(np.int32), columns.astype(np.int32), rows, places[: len(tails)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class MinimumCut:
     above: float
 
 
-def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> MinimumCut:
+def minimum_cut(net: FlowNetwork, capacity: Floats, most: float, error: float) -> MinimumCut:
     """Returns a minimum cut within `error`.
 
     Each pass rounds capacities down, so its flow is feasible; the next sends the remainder on a finer scale.
@@ -83,7 +83,7 @@ def minimum_cut(net: Network, capacity: Floats, most: float, error: float) -> Mi
     return MinimumCut(side, flow, sent, above)
 
 
-def _reached(net: Network, open_: Bools) -> Bools:
+def _reached(net: FlowNetwork, open_: Bools) -> Bools:
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import breadth_first_order
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_planning.partitioning.partitions import Floats, Partition, PartitionProblem, Unpartitionable
 from edge_planning.partitioning.pricing import priced
-from edge_planning.partitioning.problems import Floats, Partition, PartitionProblem, Unpartitionable
 
 if TYPE_CHECKING:
     import highspy

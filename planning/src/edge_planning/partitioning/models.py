@@ -14,7 +14,7 @@ from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph
 from edge_planning.partitioning.envelopes import envelope_cuts
-from edge_planning.partitioning.problems import Floats
+from edge_planning.partitioning.partitions import Floats
 
 Measured = Mapping[tuple[str, str], Timing]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edge_planning.partitioning.problems import Partition, PartitionProblem
+from edge_planning.partitioning.partitions import Partition, PartitionProblem
 from edge_planning.partitioning.structures import Ints
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from edge_planning.partitioning.flows import Floats, Ints
+from edge_planning.partitioning.partitions import Partition, PartitionProblem
 from edge_planning.partitioning.pricing import priced
-from edge_planning.partitioning.problems import Partition, PartitionProblem
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.sweeping import swept
 

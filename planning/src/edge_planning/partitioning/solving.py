@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from edge_planning.partitioning.integers import by_integers
+from edge_planning.partitioning.partitions import Partition, PartitionProblem, Unpartitionable
 from edge_planning.partitioning.pricing import priced
-from edge_planning.partitioning.problems import Partition, PartitionProblem, Unpartitionable
 from edge_planning.partitioning.relaxing import CLOSE, relaxed
 from edge_planning.partitioning.series import cheapest, costs_of
 from edge_planning.partitioning.structures import Ints

@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 
 from edge_planning.partitioning.flows import Floats, Ints
-from edge_planning.partitioning.problems import PartitionProblem
+from edge_planning.partitioning.partitions import PartitionProblem
 
 MOST = 200_000  # maximum number of combinations
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED
-from edge_planning.sharing.problems import SharingProblem, from_arrays
-from edge_planning.sharing.values import Demand, Resource, Tenant
+from edge_planning.sharing.joint_choice import SharingProblem, from_arrays
+from edge_planning.sharing.values import Demand, SharedResource, Tenant
 
 
 def sharing_problem(
     tenants: Sequence[Tenant],
-    resources: Sequence[Resource],
+    resources: Sequence[SharedResource],
     demands: Sequence[Demand],
     *,
     move_cost: float = 0.005,

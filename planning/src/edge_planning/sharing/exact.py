@@ -10,7 +10,7 @@ import numpy as np
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers
 from edge_planning.sharing.frames import Frame, frame
-from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.solving import known_references, net_utility
 
 if TYPE_CHECKING:

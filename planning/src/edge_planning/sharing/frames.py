@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.sharing.arrays import Floats, Integers, Mask
-from edge_planning.sharing.problems import SharingProblem
-from edge_planning.sharing.relaxation import Program
+from edge_planning.sharing.joint_choice import SharingProblem
+from edge_planning.sharing.relaxation import RelaxedProgram
 
 REFUSAL = 300.0
 
@@ -60,7 +60,7 @@ def frame(problem: SharingProblem, references: Floats) -> Frame:
 
 def program(
     frame: Frame, gain: Floats, *, floors: Floats | None, rises: Mask, penalty: Floats | None
-) -> Program:
+) -> RelaxedProgram:
     """Returns the program max gain x + level; the utility of rising tenants is at least level x scale.
 
     `floors` [T] are minimum utilities of the other tenants; None omits the tenants' rows. `penalty` [D] is
@@ -88,7 +88,7 @@ def program(
         gain = np.concatenate((gain, -penalty[:, None]), axis=1)
         allowed = np.concatenate((allowed, np.full((count, 1), True)), axis=1)
     mean = float(problem.worth.max(axis=1).mean()) if count else 1.0
-    return Program(gain, allowed, rows, amounts, limit, rising, reward, mean)
+    return RelaxedProgram(gain, allowed, rows, amounts, limit, rising, reward, mean)
 
 
 def penalties(frame: Frame) -> Floats:

@@ -9,7 +9,7 @@ from edge_planning.errors import require
 from edge_planning.sharing.allocations import loads, utilities
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers
 from edge_planning.sharing.frames import Frame, Proof, frame, program, weighed
-from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.relaxation import WARM, relax
 from edge_planning.sharing.results import Shared, Warm
 from edge_planning.sharing.solving import finished, share

@@ -11,7 +11,7 @@ from edge_planning.sharing.results import Shared
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class DemandReason:
     """Why a demand was refused or stepped down.
 
     Attributes:
@@ -29,7 +29,7 @@ class Reason:
     message: str
 
 
-def reason(shared: Shared, demand: int) -> Reason | None:
+def reason(shared: Shared, demand: int) -> DemandReason | None:
     """Returns the reason of one demand, or None if it has its best candidate."""
     problem = shared.problem
     require(0 <= demand < len(problem), f"unknown demand {demand}")
@@ -59,10 +59,10 @@ def reason(shared: Shared, demand: int) -> Reason | None:
     else:
         why = f"{resource} has a higher value for others, or the move costs more than it gains"
     message = f"{name}: {have} instead of {wish}: {why} (price {price:.3g})"
-    return Reason(name, have, wish, resource, price, capacity, message)
+    return DemandReason(name, have, wish, resource, price, capacity, message)
 
 
-def reasons(shared: Shared) -> tuple[Reason, ...]:
+def reasons(shared: Shared) -> tuple[DemandReason, ...]:
     """Returns the reasons of all demands that were refused or stepped down, refusals first."""
     order = [*shared.refused, *(n for n in range(len(shared.problem)) if shared.choices[n] != REFUSED)]
     found = (reason(shared, demand) for demand in order)

@@ -30,7 +30,7 @@ WARM = (0.015, 0.006, 0.002)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Program:
+class RelaxedProgram:
     """gain [D, O], allowed [D, O], rows [D, K], amounts [D, K, O], limit and rising [rows]."""
 
     gain: Floats
@@ -55,7 +55,7 @@ class Relaxed:
 
 
 def relax(
-    program: Program,
+    program: RelaxedProgram,
     start: Floats | None = None,
     temperatures: Sequence[float] = COLD,
     tolerance: float = 2e-4,
@@ -70,7 +70,7 @@ def relax(
 class _Newton:
     """The state of one run; everything in units of the mean gain."""
 
-    def __init__(self, program: Program, start: Floats | None) -> None:
+    def __init__(self, program: RelaxedProgram, start: Floats | None) -> None:
         self.p = program
         self.m = len(program.limit)
         slots = program.rows.shape[1]

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers, sums
 from edge_planning.sharing.frames import Frame, Proof
-from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.joint_choice import SharingProblem
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from edge_planning.errors import require
 from edge_planning.sharing.allocations import Allocation, loads, utilities
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers, sums
 from edge_planning.sharing.frames import Frame, frame, level_bound, penalties, program, proof, weighed
-from edge_planning.sharing.problems import SharingProblem
+from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.relaxation import COLD, WARM, relax
 from edge_planning.sharing.repairing import admit, improve, raise_floors, repair
 from edge_planning.sharing.results import Shared, Warm

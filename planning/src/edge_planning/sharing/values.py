@@ -32,7 +32,7 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class SharedResource:
     """A limited resource: a node's CPU seconds per second or bytes, an uplink's bit/s, Triton's busy time."""
 
     name: str

@@ -18,7 +18,7 @@ from edge_planning_lab.baselines.memoryless import (
     local_only,
     right_sizing_only,
 )
-from edge_planning_lab.baselines.options import Options, Power, options_of
+from edge_planning_lab.baselines.options import Power, SimulatedCandidates, options_of
 from edge_planning_lab.baselines.policies import Answer, Measurement, Policy, Request
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
     "EdgentDynamic",
     "Fixed",
     "Measurement",
-    "Options",
     "Oracle",
     "Policy",
     "Power",
     "RandomFeasible",
     "Request",
+    "SimulatedCandidates",
     "clairvoyant",
     "cloud_only",
     "dads",

@@ -20,18 +20,20 @@ import numpy as np
 from edge_planning.choosing.candidates import Floats
 from edge_planning.errors import require
 from edge_planning_lab.baselines.measured import edgent
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 
-def reward(options: Options, bandwidth: float) -> Floats:
+def reward(options: SimulatedCandidates, bandwidth: float) -> Floats:
     """Returns exp(accuracy) + 1 / latency of each candidate in time at a bandwidth (bit/s), otherwise 0."""
     latencies = options.latencies(bandwidth)
     found: Floats = np.where(latencies <= options.deadline, np.exp(options.accuracy) + 1 / latencies, 0.0)
     return found
 
 
-def configuration_map(options: Options, states: Floats, *, rewarded: bool = True) -> tuple[int, ...]:
+def configuration_map(
+    options: SimulatedCandidates, states: Floats, *, rewarded: bool = True
+) -> tuple[int, ...]:
     """Returns the index of the best candidate for each bandwidth state; by Algorithm 1 if not rewarded."""
     found = []
     for bandwidth in states:
@@ -144,7 +146,7 @@ class EdgentDynamic:
         )
         require(0 < self.hazard < 1, f"edgent: hazard {self.hazard} must be > 0 and < 1")
 
-    def start(self, options: Options) -> Following:
+    def start(self, options: SimulatedCandidates) -> Following:
         states = np.geomspace(self.low, self.high, self.states)
         choices = configuration_map(options, states, rewarded=self.rewarded)
         return Following(

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 
 from edge_planning.choosing.candidates import Floats
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 
-class Link(Protocol):
+class KnownLink(Protocol):
     """A link whose future is known."""
 
     def finish(self, start: float, bits: float) -> float: ...
@@ -18,7 +18,7 @@ class Link(Protocol):
     def finish_many(self, starts: Floats, bits: Floats | float) -> Floats: ...
 
 
-def alone(link: Link, options: Options, arrivals: Floats) -> Floats:
+def alone(link: KnownLink, options: SimulatedCandidates, arrivals: Floats) -> Floats:
     """Returns the latency of each request in seconds if it were the only one [candidates, requests]."""
     rows = [
         link.finish_many(arrivals + options.head[i], float(options.bits[i]))
@@ -30,13 +30,13 @@ def alone(link: Link, options: Options, arrivals: Floats) -> Floats:
     return np.array(rows)
 
 
-def worth(link: Link, options: Options, arrivals: Floats) -> Floats:
+def worth(link: KnownLink, options: SimulatedCandidates, arrivals: Floats) -> Floats:
     """Returns the accuracy if that latency is in time, otherwise 0 [candidates, requests]."""
     in_time = alone(link, options, arrivals) <= options.deadline
     return np.where(in_time, options.accuracy[:, None], 0.0)
 
 
-def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats, Floats]:
+def clairvoyant(link: KnownLink, options: SimulatedCandidates, arrivals: Floats) -> tuple[Floats, Floats]:
     """Returns (utility, candidate index) of each request with the best candidate and without queues.
 
     This is an upper bound for every policy with the same candidates: a request that waits for others, or that
@@ -47,7 +47,7 @@ def clairvoyant(link: Link, options: Options, arrivals: Floats) -> tuple[Floats,
     return values.max(axis=0), best
 
 
-def ranked_splits(link: Link, options: Options, arrivals: Floats) -> list[tuple[int, float]]:
+def ranked_splits(link: KnownLink, options: SimulatedCandidates, arrivals: Floats) -> list[tuple[int, float]]:
     """Returns all candidates with their summed utility without queues, the highest first.
 
     With queues, a candidate's utility is never higher.
@@ -69,13 +69,13 @@ class Oracle:
             prices, requests leave room for later ones.
     """
 
-    link: Link
+    link: KnownLink
     name: str = "oracle"
     probes: bool = False
     node_price: float = 0.0
     link_price: float = 0.0
 
-    def start(self, options: Options) -> None:
+    def start(self, options: SimulatedCandidates) -> None:
         return None
 
     def decide(self, request: Request, state: None, now: float) -> tuple[Answer, None]:
@@ -99,7 +99,7 @@ class Oracle:
         return Answer(best), None
 
     @staticmethod
-    def _dropped(options: Options) -> Answer:
+    def _dropped(options: SimulatedCandidates) -> Answer:
         """Returns a hop without time, or the fastest local candidate if all candidates use the node."""
         free = np.flatnonzero((options.head == 0) & (options.bits > 0))
         if len(free):

@@ -13,17 +13,17 @@ import numpy as np
 from edge_planning.choosing.candidates import Floats
 from edge_planning.errors import require
 from edge_planning_lab.baselines.memoryless import full
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
-Rule = Callable[[Options, float], int]
+Rule = Callable[[SimulatedCandidates, float], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RuleState:
     """State: the candidates, and the rule's choice at the last measured bandwidth."""
 
-    options: Options
+    options: SimulatedCandidates
     index: int
 
 
@@ -35,27 +35,27 @@ class AtMeasured:
     rule: Rule
     probes: bool = True
 
-    def start(self, options: Options) -> Plan:
-        return Plan(options, self.rule(options, 0.0))
+    def start(self, options: SimulatedCandidates) -> RuleState:
+        return RuleState(options, self.rule(options, 0.0))
 
-    def decide(self, request: Request, state: Plan, now: float) -> tuple[Answer, Plan]:
+    def decide(self, request: Request, state: RuleState, now: float) -> tuple[Answer, RuleState]:
         return Answer(state.index), state
 
-    def observe(self, measurement: Measurement, state: Plan, now: float) -> Plan:
-        return Plan(state.options, self.rule(state.options, measurement.rate))
+    def observe(self, measurement: Measurement, state: RuleState, now: float) -> RuleState:
+        return RuleState(state.options, self.rule(state.options, measurement.rate))
 
 
-def neurosurgeon_latency(options: Options, bandwidth: float) -> int:
+def neurosurgeon_latency(options: SimulatedCandidates, bandwidth: float) -> int:
     """Returns the full model's fastest cut (Kang et al., ASPLOS 2017, algorithm 1, objective latency)."""
     return _least(full(options), options.latencies(bandwidth))
 
 
-def neurosurgeon_energy(options: Options, bandwidth: float) -> int:
+def neurosurgeon_energy(options: SimulatedCandidates, bandwidth: float) -> int:
     """Returns the full model's cut with the lowest device energy (same algorithm, objective energy)."""
     return _least(full(options), options.energy(bandwidth))
 
 
-def edgent(options: Options, bandwidth: float) -> int:
+def edgent(options: SimulatedCandidates, bandwidth: float) -> int:
     """Edgent's Algorithm 1: returns the deepest exit whose fastest cut meets the deadline.
 
     If none does, the paper returns no result; here the fastest candidate is used.
@@ -70,12 +70,12 @@ def edgent(options: Options, bandwidth: float) -> int:
     return _least(list(range(len(options))), latencies)
 
 
-def dads_light(options: Options, bandwidth: float) -> int:
+def dads_light(options: SimulatedCandidates, bandwidth: float) -> int:
     """Lowest latency of one inference (Hu et al., INFOCOM 2019, DSL); on a chain its min-cut is this cut."""
     return _least(full(options), options.latencies(bandwidth))
 
 
-def dads_heavy(options: Options, bandwidth: float) -> int:
+def dads_heavy(options: SimulatedCandidates, bandwidth: float) -> int:
     """Shortest bottleneck of edge, transfer and cloud (same paper, DSH): highest throughput."""
     return _least(full(options), bottlenecks(options, bandwidth))
 
@@ -84,7 +84,7 @@ def dads(rate: float) -> Rule:
     """Returns light mode while its slowest stage keeps up with `rate` requests per second, else heavy."""
     require(rate > 0, f"dads: rate {rate} must be > 0")
 
-    def rule(options: Options, bandwidth: float) -> int:
+    def rule(options: SimulatedCandidates, bandwidth: float) -> int:
         light = dads_light(options, bandwidth)
         keeps_up = bottlenecks(options, bandwidth)[light] <= 1 / rate
         return light if keeps_up else dads_heavy(options, bandwidth)
@@ -92,7 +92,7 @@ def dads(rate: float) -> Rule:
     return rule
 
 
-def bottlenecks(options: Options, bandwidth: float) -> Floats:
+def bottlenecks(options: SimulatedCandidates, bandwidth: float) -> Floats:
     """Returns the seconds of each candidate's slowest stage at a bandwidth in bit/s."""
     with np.errstate(divide="ignore", invalid="ignore"):
         transfer = np.where(options.bits > 0, np.divide(options.bits, bandwidth), 0.0)

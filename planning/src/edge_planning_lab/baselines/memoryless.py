@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.errors import require
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Answer, Measurement, Request
 
 
@@ -17,7 +17,7 @@ class Fixed:
     index: int
     probes: bool = False
 
-    def start(self, options: Options) -> None:
+    def start(self, options: SimulatedCandidates) -> None:
         require(
             0 <= self.index < len(options), f"{self.name}: index {self.index} must be below {len(options)}"
         )
@@ -29,19 +29,19 @@ class Fixed:
         return None
 
 
-def local_only(options: Options) -> Fixed:
+def local_only(options: SimulatedCandidates) -> Fixed:
     """The full model at the entry node."""
     return Fixed("local_only", full(options, local=True)[0])
 
 
-def cloud_only(options: Options) -> Fixed:
+def cloud_only(options: SimulatedCandidates) -> Fixed:
     """The full model at the remote end; the input crosses the link."""
     away = full(options, local=False)
     require(bool(away), "cloud only: the full model cannot be cut at its input")
     return Fixed("cloud_only", min(away, key=lambda i: (options.head[i], i)))
 
 
-def right_sizing_only(options: Options) -> Fixed:
+def right_sizing_only(options: SimulatedCandidates) -> Fixed:
     """The most accurate exit that the node alone finishes in time, or the fastest if none is in time."""
     home = options.local
     in_time = [i for i in home if options.intercept[i] <= options.deadline]
@@ -50,7 +50,7 @@ def right_sizing_only(options: Options) -> Fixed:
     return Fixed("right_sizing_only", min(home, key=lambda i: options.intercept[i]))
 
 
-def full(options: Options, *, local: bool | None = None) -> list[int]:
+def full(options: SimulatedCandidates, *, local: bool | None = None) -> list[int]:
     """Returns indices of the full model's candidates: all, the local one, or those with a cut."""
     found = options.of_exit(max(options.exit))
     if local is not None:
@@ -70,7 +70,7 @@ class RandomFeasible:
     name: str = "random_feasible"
     probes: bool = True
 
-    def start(self, options: Options) -> tuple[int, float]:
+    def start(self, options: SimulatedCandidates) -> tuple[int, float]:
         return 0, 0.0
 
     def decide(

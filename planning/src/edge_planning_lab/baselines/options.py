@@ -17,7 +17,7 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Options:
+class SimulatedCandidates:
     """Candidates as columns, all [candidates]; times in seconds.
 
     Attributes:
@@ -76,7 +76,7 @@ class Options:
         return self.names.index(name)
 
 
-def options_of(candidates: Candidates, deadline: float, power: Power | None = None) -> Options:
+def options_of(candidates: Candidates, deadline: float, power: Power | None = None) -> SimulatedCandidates:
     """Converts planner candidates; compute times include their margins as in the planner.
 
     The remaining time of a local response after the head of another candidate follows from the heads: two
@@ -92,7 +92,7 @@ def options_of(candidates: Candidates, deadline: float, power: Power | None = No
             done = candidates.head[i] * (1 + 1e-12)
             rest[i, j] = candidates.head[j] - float(heads[heads <= done].max())
         rest[local, j] = candidates.head[j]
-    return Options(
+    return SimulatedCandidates(
         names=names,
         exit=tuple(int(e) for e in candidates.exit),
         head=candidates.head,

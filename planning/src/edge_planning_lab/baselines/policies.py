@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Request:
     wait: seconds until the node can start it. backlog: bits in the uplink's queue before its own.
     """
 
-    options: Options
+    options: SimulatedCandidates
     wait: float = 0.0
     backlog: float = 0.0
 
@@ -77,7 +77,7 @@ class Policy(Protocol[State]):
         """Whether an unused link is probed for this policy."""
         ...
 
-    def start(self, options: Options) -> State:
+    def start(self, options: SimulatedCandidates) -> State:
         """Returns the state before the first request."""
         ...
 

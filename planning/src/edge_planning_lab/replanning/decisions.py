@@ -32,7 +32,7 @@ Decision = Stay | Switch | Replan
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SwitchingSettings:
     """Settings of route switching; times in seconds.
 
     Attributes:

@@ -6,7 +6,7 @@ from edge_planning.errors import require
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class BandwidthSample:
     """The bandwidth of a transfer in bit/s, without the round trip.
 
     Attributes:
@@ -60,4 +60,4 @@ class Nothing:
     """Time has passed."""
 
 
-Observation = Sample | NoReply | LinkDown | RoundTrip | ProbeSent | Nothing
+Observation = BandwidthSample | NoReply | LinkDown | RoundTrip | ProbeSent | Nothing

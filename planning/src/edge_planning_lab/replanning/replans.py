@@ -7,20 +7,20 @@ from edge_planning.errors import require
 from edge_planning.plans import RouteTable
 from edge_planning_lab.replanning.changepoints import aged, censored, updated
 from edge_planning_lab.replanning.choices import Prospects, prospects
-from edge_planning_lab.replanning.decisions import Decision, Replan, Settings, Stay, Switch
+from edge_planning_lab.replanning.decisions import Decision, Replan, Stay, Switch, SwitchingSettings
 from edge_planning_lab.replanning.observations import (
+    BandwidthSample,
     LinkDown,
     NoReply,
     Observation,
     ProbeSent,
     RoundTrip,
-    Sample,
 )
 from edge_planning_lab.replanning.routes import Routes, routes_of_table
 from edge_planning_lab.replanning.states import State
 
 LEAST_BANDWIDTH = 1e3  # bit/s; lower samples count as this value
-DEFAULT = Settings()
+DEFAULT = SwitchingSettings()
 
 
 def replan(
@@ -28,7 +28,7 @@ def replan(
     observation: Observation,
     state: State,
     now: float,
-    settings: Settings = DEFAULT,
+    settings: SwitchingSettings = DEFAULT,
     alternatives: Routes | None = None,
 ) -> tuple[Decision, State]:
     """Returns the decision after an observation at time `now` (seconds), and the new state.
@@ -55,10 +55,12 @@ def replan(
     return Replan(f"{reason}, for {now - state.unfit:.0f} s"), replace(state, unfit=now)
 
 
-def observed(state: State, observation: Observation, now: float, settings: Settings = DEFAULT) -> State:
+def observed(
+    state: State, observation: Observation, now: float, settings: SwitchingSettings = DEFAULT
+) -> State:
     """Returns the state after an observation, without a decision."""
     match observation:
-        case Sample(bandwidth, error, limited):
+        case BandwidthSample(bandwidth, error, limited):
             runs = aged(state.runs, _gap(state, now))
             value = math.log(max(bandwidth, LEAST_BANDWIDTH))
             if limited:
@@ -97,13 +99,13 @@ def _timed(state: State, seconds: float) -> State:
     return replace(state, rtt=0.875 * state.rtt + 0.125 * seconds, rtt_spread=spread)
 
 
-def _waiting(state: State, now: float, settings: Settings) -> State:
+def _waiting(state: State, now: float, settings: SwitchingSettings) -> State:
     """Schedules the next probe after a failure, with exponential backoff."""
     backoff = min(max(2 * state.backoff, settings.first_probe), settings.last_probe)
     return replace(state, probing=None, backoff=backoff, next_probe=now + backoff)
 
 
-def _probing(routes: Routes, state: State, now: float, settings: Settings) -> State:
+def _probing(routes: Routes, state: State, now: float, settings: SwitchingSettings) -> State:
     """Schedules probes: at most one in flight, and on a working link only while it is unused."""
     if state.probing is not None:
         if now - state.probing < settings.probe_timeout:
@@ -118,7 +120,7 @@ def _probing(routes: Routes, state: State, now: float, settings: Settings) -> St
 
 
 def _decided(
-    routes: Routes, found: Prospects, state: State, now: float, settings: Settings
+    routes: Routes, found: Prospects, state: State, now: float, settings: SwitchingSettings
 ) -> tuple[Decision, State]:
     best, name = found.best, routes.names[found.best]
     if state.route not in routes.names:
@@ -166,7 +168,7 @@ def _misfit(
     found: Prospects,
     state: State,
     delay: float,
-    settings: Settings,
+    settings: SwitchingSettings,
     alternatives: Routes | None,
 ) -> str | None:
     """Returns why a new table would be better, or None."""

@@ -5,17 +5,17 @@ from edge_planning_lab.simulation.change_points import ChangePoints
 from edge_planning_lab.simulation.events import simulate
 from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.product import ProductPolicy
-from edge_planning_lab.simulation.records import Outcome, Records, Run
+from edge_planning_lab.simulation.records import RequestOutcome, RequestRecords, SimulationRun
 from edge_planning_lab.simulation.results import (
     Fairness,
-    Summary,
+    RunSummary,
     by_service,
     fairness,
     summary,
     table,
     tenants,
 )
-from edge_planning_lab.simulation.scenarios import Broken, Fault, Scenario, Server, Stream, Uplink
+from edge_planning_lab.simulation.scenarios import Broken, Fault, Scenario, SimulatedServer, Stream, Uplink
 from edge_planning_lab.simulation.traces import LognormalProcess, OutageProcess, read_trace
 
 __all__ = [
@@ -26,14 +26,14 @@ __all__ = [
     "Fault",
     "LognormalProcess",
     "OutageProcess",
-    "Outcome",
     "ProductPolicy",
-    "Records",
-    "Run",
+    "RequestOutcome",
+    "RequestRecords",
+    "RunSummary",
     "Scenario",
-    "Server",
+    "SimulatedServer",
+    "SimulationRun",
     "Stream",
-    "Summary",
     "Uplink",
     "by_service",
     "constant",

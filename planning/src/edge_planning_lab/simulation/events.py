@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import (
     Answer,
     HopOutcome,
@@ -23,14 +23,14 @@ from edge_planning_lab.baselines.policies import (
     Request,
 )
 from edge_planning_lab.simulation.links import Bandwidth
-from edge_planning_lab.simulation.queues import Link, Node
-from edge_planning_lab.simulation.records import Outcome, Records, Run
+from edge_planning_lab.simulation.queues import SimulatedLink, SimulatedNode
+from edge_planning_lab.simulation.records import RequestOutcome, RequestRecords, SimulationRun
 from edge_planning_lab.simulation.scenarios import Broken, Scenario, Stream, Uplink
 
 Event = tuple[float, int, Callable[[float, Any], None], Any]
 
 
-def simulate(scenario: Scenario) -> Run:
+def simulate(scenario: Scenario) -> SimulationRun:
     """Runs until there are no more events; responses after the scenario's duration count as open.
 
     Deterministic: all randomness is in the arrivals, bandwidths and policies.
@@ -43,7 +43,7 @@ class _Monitor:
 
     __slots__ = ("last", "link", "listeners", "node")
 
-    def __init__(self, link: Link, node: Node) -> None:
+    def __init__(self, link: SimulatedLink, node: SimulatedNode) -> None:
         self.link, self.node = link, node
         self.last = -inf
         self.listeners: list[_Source] = []
@@ -71,11 +71,13 @@ class _Source:
         "watts",
     )
 
-    def __init__(self, index: int, stream: Stream, node: Node, link: Link, monitor: _Monitor) -> None:
+    def __init__(
+        self, index: int, stream: Stream, node: SimulatedNode, link: SimulatedLink, monitor: _Monitor
+    ) -> None:
         options = stream.options
         self.index, self.node, self.link, self.monitor = index, node, link, monitor
         self.server = stream.server
-        self.options: Options = options
+        self.options: SimulatedCandidates = options
         self.policy: Policy[Any] = stream.policy
         self.state: Any = stream.policy.start(options)
         self.listener: ObservesHops[Any] | None = (
@@ -121,9 +123,11 @@ class _Loop:
         down = self._spans(Broken.NODE)
         cuts = self._spans(Broken.LINK)
         self.crashes = self._spans(Broken.SERVER)
-        self.nodes = {s.node: Node(down.get(s.node, [])) for s in scenario.streams}
+        self.nodes = {s.node: SimulatedNode(down.get(s.node, [])) for s in scenario.streams}
         self.links = {
-            spec.name: Link(spec, self._bandwidth(spec, cuts.get(spec.name, [])), cuts.get(spec.name, []))
+            spec.name: SimulatedLink(
+                spec, self._bandwidth(spec, cuts.get(spec.name, [])), cuts.get(spec.name, [])
+            )
             for spec in scenario.uplinks
         }
         self.instances = {server.name: [0.0] * server.instances for server in scenario.servers}
@@ -152,13 +156,13 @@ class _Loop:
                 if isfinite(until):
                     self._at(until, self._restart, node)
 
-    def run(self) -> Run:
+    def run(self) -> SimulationRun:
         heap = self.heap
         heapify(heap)
         while heap:
             now, _, handler, subject = heappop(heap)
             handler(now, subject)
-        return Run(
+        return SimulationRun(
             self.scenario,
             self._records(),
             {name: link.probes for name, link in self.links.items()},
@@ -304,23 +308,23 @@ class _Loop:
         for source in monitor.listeners:
             source.state = source.policy.observe(measurement, source.state, now)
 
-    def _restart(self, now: float, node: Node) -> None:
+    def _restart(self, now: float, node: SimulatedNode) -> None:
         """Restarts the node without its previous state."""
         node.free_at = now
         for source in self.sources:
             if source.node is node:
                 source.state = source.policy.start(source.options)
 
-    def _records(self) -> Records:
+    def _records(self) -> RequestRecords:
         jobs = self.jobs
         late = [self._outcome(job) for job in jobs]
         answered = [
-            job.answered if found in (Outcome.IN_TIME, Outcome.LATE) else nan
+            job.answered if found in (RequestOutcome.IN_TIME, RequestOutcome.LATE) else nan
             for job, found in zip(jobs, late, strict=True)
         ]
         by = np.where(np.isnan(answered), -1, np.array([job.by for job in jobs], dtype=np.int64))
         accuracy = [job.source.accuracy[job.by] if job.by >= 0 else 0.0 for job in jobs]
-        return Records(
+        return RequestRecords(
             stream=np.array([job.source.index for job in jobs], dtype=np.int64),
             arrived=np.array([job.arrived for job in jobs], dtype=np.float64),
             answered=np.array(answered, dtype=np.float64),
@@ -333,12 +337,16 @@ class _Loop:
             fallback_computed=np.array([job.fallback_computed for job in jobs], dtype=np.bool_),
         )
 
-    def _outcome(self, job: _Job) -> Outcome:
+    def _outcome(self, job: _Job) -> RequestOutcome:
         node, end = job.source.node, self.scenario.duration
         if node.down and node.gone(job.arrived, min(job.answered, job.due)):
-            return Outcome.LOST
+            return RequestOutcome.LOST
         if min(job.answered, job.due) > end:
-            return Outcome.OPEN
+            return RequestOutcome.OPEN
         if job.answered > job.due:
-            return Outcome.GIVEN_UP
-        return Outcome.IN_TIME if job.answered <= job.arrived + job.source.deadline else Outcome.LATE
+            return RequestOutcome.GIVEN_UP
+        return (
+            RequestOutcome.IN_TIME
+            if job.answered <= job.arrived + job.source.deadline
+            else RequestOutcome.LATE
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edge_planning_lab.simulation.records import Outcome, Run
+from edge_planning_lab.simulation.records import RequestOutcome, SimulationRun
 
 SETTINGS: Any = {
     "svg.hashsalt": "edge-planning",
@@ -21,15 +21,15 @@ SETTINGS: Any = {
 }
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
 OUTCOMES = {
-    Outcome.IN_TIME: ("in time", "#3ca951"),
-    Outcome.LATE: ("late", "#efb118"),
-    Outcome.GIVEN_UP: ("given up", "#ff725c"),
-    Outcome.LOST: ("lost", "#9498a0"),
+    RequestOutcome.IN_TIME: ("in time", "#3ca951"),
+    RequestOutcome.LATE: ("late", "#efb118"),
+    RequestOutcome.GIVEN_UP: ("given up", "#ff725c"),
+    RequestOutcome.LOST: ("lost", "#9498a0"),
 }
 FALLBACK = "#4269d0"
 
 
-def timeline(run: Run, stream: int = 0) -> str:
+def timeline(run: SimulationRun, stream: int = 0) -> str:
     """Plots bandwidth, decision and outcome of a stream's requests over time."""
     spec = run.scenario.streams[stream]
     uplink = next(link for link in run.scenario.uplinks if link.name == spec.uplink)
@@ -50,7 +50,7 @@ def timeline(run: Run, stream: int = 0) -> str:
     return _svg(figure)
 
 
-def _latencies(axes: Axes, run: Run, stream: int) -> None:
+def _latencies(axes: Axes, run: SimulationRun, stream: int) -> None:
     records, deadline = run.records.of(stream), run.scenario.streams[stream].options.deadline
     latency = np.where(np.isnan(records.latency), deadline * 1.1, records.latency)
     stood_in = (records.by >= 0) & (records.by != records.choice)

@@ -20,12 +20,12 @@ from edge_planning.routing.routes import (
     decide,
     route_to_test,
 )
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Answer, HopOutcome, Measurement, Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Serving:
+class ProductState:
     """State.
 
     Attributes:
@@ -33,7 +33,7 @@ class Serving:
         local_routes: Local candidate for the fallback of each, if any.
     """
 
-    options: Options
+    options: SimulatedCandidates
     index: tuple[int, ...]
     local_routes: tuple[int | None, ...]
     requirements: tuple[RouteRequirement, ...]
@@ -72,7 +72,7 @@ class ProductPolicy:
     name: str = "ours"
     probes: bool = True
 
-    def start(self, options: Options) -> Serving:
+    def start(self, options: SimulatedCandidates) -> ProductState:
         index = tuple(options.find(route.name) for route in self.table.routes)
         local = next((i for i in reversed(index) if options.bits[i] == 0), None)
         local_routes = tuple(None if options.bits[i] == 0 else local for i in index)
@@ -95,9 +95,9 @@ class ProductPolicy:
             else None
             for i, j in zip(index, local_routes, strict=True)
         )
-        return Serving(options, index, local_routes, requirements, fallbacks)
+        return ProductState(options, index, local_routes, requirements, fallbacks)
 
-    def decide(self, request: Request, state: Serving, now: float) -> tuple[Answer, Serving]:
+    def decide(self, request: Request, state: ProductState, now: float) -> tuple[Answer, ProductState]:
         options, requirements = state.options, state.requirements
         view = LinkView(state.up, state.estimate.rate, state.estimate.ranked, growth_at(state.estimate, now))
         route_request = RouteRequest(options.deadline, fallbacks=state.fallbacks)
@@ -133,7 +133,7 @@ class ProductPolicy:
         begin = within if allowed.fallback_in is None else elapsed + allowed.fallback_in
         return SentAnswer(index, fallback, begin, within, trial, allowed.fair), state
 
-    def observe(self, measurement: Measurement, state: Serving, now: float) -> Serving:
+    def observe(self, measurement: Measurement, state: ProductState, now: float) -> ProductState:
         if measurement.seconds <= 0:
             return state
         if measurement.bits <= 0:
@@ -144,7 +144,7 @@ class ProductPolicy:
         state = replace(state, estimate=add(state.estimate, RateSample(now, rate, rate, measurement.seconds)))
         return replace(state, breaker=seen(state.breaker, state.estimate.rate or inf, now))
 
-    def ended(self, answer: Answer, hop: HopOutcome, state: Serving, now: float) -> Serving:
+    def ended(self, answer: Answer, hop: HopOutcome, state: ProductState, now: float) -> ProductState:
         """Updates the hop's breaker as the runtime does."""
         assert isinstance(answer, SentAnswer)
         if hop is HopOutcome.OK:

@@ -6,7 +6,7 @@ from edge_planning_lab.simulation.links import Bandwidth
 from edge_planning_lab.simulation.scenarios import Uplink
 
 
-class Node:
+class SimulatedNode:
     """An entry node's compute server; down: its failures as (from, until)."""
 
     __slots__ = ("down", "free_at", "restarts")
@@ -20,7 +20,7 @@ class Node:
         return any(begin < end and start < until for begin, until in self.down)
 
 
-class Link:
+class SimulatedLink:
     """An uplink; outages as (from, until), already applied to `bandwidth`."""
 
     __slots__ = ("bandwidth", "free_at", "outages", "probes", "spec", "waiting")

@@ -12,7 +12,7 @@ from edge_planning_lab.simulation.scenarios import Scenario
 Integers = npt.NDArray[np.int64]
 
 
-class Outcome(IntEnum):
+class RequestOutcome(IntEnum):
     """How a request ended. OPEN: it had not ended at the end of the run."""
 
     OPEN = 0
@@ -23,7 +23,7 @@ class Outcome(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Records:
+class RequestRecords:
     """Columns [requests], in order of arrival within each stream.
 
     Attributes:
@@ -47,15 +47,15 @@ class Records:
     joules: Floats
     fallback_computed: npt.NDArray[np.bool_]
 
-    def of(self, stream: int) -> "Records":
+    def of(self, stream: int) -> "RequestRecords":
         """Returns the requests of one stream."""
         keep = self.stream == stream
-        return Records(*(getattr(self, name)[keep] for name in self.__slots__))
+        return RequestRecords(*(getattr(self, name)[keep] for name in self.__slots__))
 
     @property
     def utility(self) -> Floats:
         """Accuracy of the response if it was in time, otherwise 0."""
-        return np.where(self.outcome == Outcome.IN_TIME, self.accuracy, 0.0)
+        return np.where(self.outcome == RequestOutcome.IN_TIME, self.accuracy, 0.0)
 
     @property
     def latency(self) -> Floats:
@@ -64,10 +64,10 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class SimulationRun:
     """A scenario and its records. probes: number of probes and their bytes, by uplink."""
 
     scenario: Scenario
-    records: Records
+    records: RequestRecords
     probes: dict[str, int]
     probe_bytes: dict[str, float]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning_lab.simulation.links import Floats
-from edge_planning_lab.simulation.records import Outcome, Records, Run
+from edge_planning_lab.simulation.records import RequestOutcome, RequestRecords, SimulationRun
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunSummary:
     """Summary of some requests; open requests count only in `requests`.
 
     Attributes:
@@ -37,16 +37,16 @@ class Summary:
     p95: float
 
 
-def summary(records: Records) -> Summary:
+def summary(records: RequestRecords) -> RunSummary:
     """Returns the summary of the records of any streams."""
-    ended = records.outcome != Outcome.OPEN
-    in_time = records.outcome == Outcome.IN_TIME
+    ended = records.outcome != RequestOutcome.OPEN
+    in_time = records.outcome == RequestOutcome.IN_TIME
     count = int(ended.sum())
     kept = int(in_time.sum())
     total = float(records.utility.sum())
     seconds = records.latency[np.isfinite(records.latency)]
     p50, p95 = np.quantile(seconds, (0.5, 0.95)) if len(seconds) else (np.nan, np.nan)
-    return Summary(
+    return RunSummary(
         requests=len(records.outcome),
         open=len(records.outcome) - count,
         attainment=kept / count if count else 0.0,
@@ -61,14 +61,14 @@ def summary(records: Records) -> Summary:
     )
 
 
-def switches(records: Records) -> int:
+def switches(records: RequestRecords) -> int:
     """Returns the changes of the chosen candidate between requests of a stream; skips undecided requests."""
     decided = records.choice >= 0
     stream, choice = records.stream[decided], records.choice[decided]
     return int(((stream[1:] == stream[:-1]) & (choice[1:] != choice[:-1])).sum())
 
 
-def by_service(run: Run) -> dict[str, Summary]:
+def by_service(run: SimulationRun) -> dict[str, RunSummary]:
     """Returns the summaries by `service@node`."""
     return {
         f"{stream.service}@{stream.node}": summary(run.records.of(index))
@@ -92,14 +92,14 @@ class Fairness:
     least: float
 
 
-def fairness(run: Run) -> Fairness:
+def fairness(run: SimulationRun) -> Fairness:
     """Returns the fairness over the scenario's tenants; weights are scaled to a mean of 1."""
     scenario, records = run.scenario, run.records
     tenant = np.array([stream.tenant for stream in scenario.streams])
     names = sorted(set(tenant.tolist()))
     weights = np.array([scenario.weights.get(name, 1.0) for name in names])
     weights = weights / weights.mean()
-    ended = records.outcome != Outcome.OPEN
+    ended = records.outcome != RequestOutcome.OPEN
     levels = []
     for name, weight in zip(names, weights, strict=True):
         own = ended & (tenant[records.stream] == name)
@@ -127,7 +127,7 @@ COLUMNS = (
 )
 
 
-def table(rows: Mapping[str, Summary], title: str = "policy") -> str:
+def table(rows: Mapping[str, RunSummary], title: str = "policy") -> str:
     """Returns rows as aligned text; accuracy and utility as shares, bytes in MB, latencies in ms."""
     lines: list[Sequence[str]] = [(title, *COLUMNS)]
     for name, row in rows.items():

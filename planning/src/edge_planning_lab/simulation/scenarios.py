@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from edge_planning.errors import require
-from edge_planning_lab.baselines.options import Options
+from edge_planning_lab.baselines.options import SimulatedCandidates
 from edge_planning_lab.baselines.policies import Policy
 from edge_planning_lab.simulation.links import Bandwidth, Floats
 
@@ -33,7 +33,7 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class SimulatedServer:
     """A Triton server: a number of instances with one queue."""
 
     name: str
@@ -56,7 +56,7 @@ class Stream:
     node: str
     uplink: str
     server: str
-    options: Options
+    options: SimulatedCandidates
     policy: Policy[Any]
     arrivals: Floats
     patience: float | None = None
@@ -94,7 +94,7 @@ class Scenario:
     """
 
     uplinks: Sequence[Uplink]
-    servers: Sequence[Server]
+    servers: Sequence[SimulatedServer]
     streams: Sequence[Stream]
     duration: float
     weights: Mapping[str, float] = field(default_factory=dict)

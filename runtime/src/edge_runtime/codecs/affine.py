@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from edge_runtime.codecs.definitions import Codec, number_of, scale_name
-from edge_runtime.codecs.operators import Operator, cast, constant, reduced
+from edge_runtime.codecs.operators import CodecOperator, cast, constant, reduced
 from edge_runtime.tensors import Array, Tensor
 
 _LEVELS: Final = 255.0
@@ -48,7 +48,7 @@ class PerItem(Codec):
         yield Tensor(scale_name(name), "FP32", ranges, batched=tensor.batched)
         yield Tensor(zero_name(name), "UINT8", ranges, batched=tensor.batched)
 
-    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[Operator]:
+    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[CodecOperator]:
         if tensor.datatype != "FP32":
             yield cast(value, f"{name}.single", "FP32")
             value = f"{name}.single"
@@ -56,8 +56,8 @@ class PerItem(Codec):
         def part(suffix: str) -> str:
             return f"{name}.{suffix}"
 
-        def made(kind: str, inputs: str, output: str) -> Operator:
-            return Operator(kind, [part(suffix) for suffix in inputs.split()], part(output))
+        def made(kind: str, inputs: str, output: str) -> CodecOperator:
+            return CodecOperator(kind, [part(suffix) for suffix in inputs.split()], part(output))
 
         for suffix, number in (
             ("nothing", 0.0),
@@ -83,7 +83,7 @@ class PerItem(Codec):
         yield made("Sub", "half lift", "lifted")
         yield made("Floor", "lifted", "offset")
         yield made("Sum", "offset rounding", "raise")
-        yield Operator("Mul", [value, part("inverse")], part("steps"))
+        yield CodecOperator("Mul", [value, part("inverse")], part("steps"))
         yield made("Sum", "steps raise", "raised")
         yield cast(part("raised"), name, "UINT8")
         # 0, or NaN if a value is not finite: the least and the greatest of them do not tell.
@@ -91,19 +91,19 @@ class PerItem(Codec):
         yield made("Mul", "total nothing", "flaw")
         yield made("Sum", "step flaw", "checked")
         yield constant(part("row"), np.array([0] * self.ranged + [1] * (2 - self.ranged), np.int64))
-        yield Operator("Reshape", [part("checked"), part("row")], scale_name(name))
+        yield CodecOperator("Reshape", [part("checked"), part("row")], scale_name(name))
         yield cast(part("offset"), part("nought"), "UINT8")
-        yield Operator("Reshape", [part("nought"), part("row")], zero_name(name))
+        yield CodecOperator("Reshape", [part("nought"), part("row")], zero_name(name))
 
-    def decoder(self, tensor: Tensor, name: str) -> Iterator[Operator]:
+    def decoder(self, tensor: Tensor, name: str) -> Iterator[CodecOperator]:
         broadcast = [0] * self.ranged + [1] * (len(tensor.shape) - self.ranged)
         yield constant(f"{name}.item", np.array(broadcast, np.int64))
-        yield Operator("Reshape", [scale_name(name), f"{name}.item"], f"{name}.step")
-        yield Operator("Reshape", [zero_name(name), f"{name}.item"], f"{name}.nought")
+        yield CodecOperator("Reshape", [scale_name(name), f"{name}.item"], f"{name}.step")
+        yield CodecOperator("Reshape", [zero_name(name), f"{name}.item"], f"{name}.nought")
         yield cast(f"{name}.nought", f"{name}.offset", "FP32")
         yield cast(name, f"{name}.steps", "FP32")
-        yield Operator("Sub", [f"{name}.steps", f"{name}.offset"], f"{name}.raised")
-        yield Operator("Mul", [f"{name}.raised", f"{name}.step"], f"{name}.single")
+        yield CodecOperator("Sub", [f"{name}.steps", f"{name}.offset"], f"{name}.raised")
+        yield CodecOperator("Mul", [f"{name}.raised", f"{name}.step"], f"{name}.single")
         if tensor.datatype != "FP32":
             yield cast(f"{name}.single", f"{name}.value", tensor.datatype)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from edge_runtime.codecs.operators import LEAST_OPSET, Operator
+from edge_runtime.codecs.operators import LEAST_OPSET, CodecOperator
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
 
 _FLOATING: Final = ("FP32", "FP16", "FP64")
@@ -42,11 +42,11 @@ class Codec(ABC):
         """Yields the tensors on the hop; their names are `name`, or `name`, a dot and more."""
 
     @abstractmethod
-    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[Operator]:
+    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[CodecOperator]:
         """Yields the operators that make the tensors on the hop from `value`."""
 
     @abstractmethod
-    def decoder(self, tensor: Tensor, name: str) -> Iterator[Operator]:
+    def decoder(self, tensor: Tensor, name: str) -> Iterator[CodecOperator]:
         """Yields the operators that make the tensor again; the output of the last one has its values."""
 
     @abstractmethod

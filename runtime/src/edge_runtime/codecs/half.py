@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edge_runtime.codecs.definitions import Codec, number_of
-from edge_runtime.codecs.operators import Operator, bounded, cast
+from edge_runtime.codecs.operators import CodecOperator, bounded, cast
 from edge_runtime.tensors import Array, Tensor, width
 
 
@@ -23,11 +23,11 @@ class Half(Codec):
     def wire(self, tensor: Tensor, name: str) -> Iterator[Tensor]:
         yield Tensor(name, "FP16", tensor.shape, batched=tensor.batched)
 
-    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[Operator]:
+    def encoder(self, tensor: Tensor, value: str, name: str, opset: int) -> Iterator[CodecOperator]:
         yield from bounded(value, f"{name}.bounded", self.largest, number_of(tensor), opset)
         yield cast(f"{name}.bounded", name, "FP16")
 
-    def decoder(self, tensor: Tensor, name: str) -> Iterator[Operator]:
+    def decoder(self, tensor: Tensor, name: str) -> Iterator[CodecOperator]:
         yield cast(name, f"{name}.value", tensor.datatype)
 
     def decoded(self, tensor: Tensor, wire: Sequence[Array]) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from onnx import NodeProto, helper, numpy_helper
 
 from edge_runtime.codecs.contracts import check_opset, codec_of
-from edge_runtime.codecs.operators import Operator, border
+from edge_runtime.codecs.operators import CodecOperator, border
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 
 
@@ -32,7 +32,7 @@ def decoder(tensor: Tensor, wire: str, codec: str, opset: int) -> Iterator[NodeP
     yield _node(border(last, tensor.name))
 
 
-def _node(operator: Operator) -> NodeProto:
+def _node(operator: CodecOperator) -> NodeProto:
     if operator.value is not None:
         return helper.make_node(
             "Constant", [], [operator.output], value=numpy_helper.from_array(operator.value)

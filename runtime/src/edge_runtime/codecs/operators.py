@@ -21,7 +21,7 @@ _AXES_BY_INPUT: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class CodecOperator:
     """One operator with one output.
 
     Attributes:
@@ -37,39 +37,39 @@ class Operator:
     value: Array | None = None
 
 
-def border(value: str, output: str) -> Operator:
+def border(value: str, output: str) -> CodecOperator:
     """Passes a tensor on unchanged, by an operator that no rule of ONNX Runtime matches or removes."""
-    return Operator("Max", [value], output)
+    return CodecOperator("Max", [value], output)
 
 
-def cast(value: str, output: str, to: str) -> Operator:
+def cast(value: str, output: str, to: str) -> CodecOperator:
     """Converts to another datatype."""
-    return Operator("Cast", [value], output, to=to)
+    return CodecOperator("Cast", [value], output, to=to)
 
 
-def constant(name: str, value: Array) -> Operator:
+def constant(name: str, value: Array) -> CodecOperator:
     """A constant tensor."""
-    return Operator("Constant", [], name, value=value)
+    return CodecOperator("Constant", [], name, value=value)
 
 
 def bounded(
     value: str, output: str, limit: float, number: np.dtype[np.generic], opset: int
-) -> Iterator[Operator]:
+) -> Iterator[CodecOperator]:
     """Limits a tensor of datatype `number` to -limit ... limit."""
     least, most = f"{output}.least", f"{output}.most"
     yield constant(least, np.array(-limit, number))
     yield constant(most, np.array(limit, number))
     if opset >= _CLIP_BY_INPUT:
-        yield Operator("Clip", [value, least, most], output)
+        yield CodecOperator("Clip", [value, least, most], output)
         return
-    yield Operator("Max", [value, least], f"{output}.below")
-    yield Operator("Min", [f"{output}.below", most], output)
+    yield CodecOperator("Max", [value, least], f"{output}.below")
+    yield CodecOperator("Min", [f"{output}.below", most], output)
 
 
-def reduced(kind: str, value: str, output: str, axes: list[int], opset: int) -> Iterator[Operator]:
+def reduced(kind: str, value: str, output: str, axes: list[int], opset: int) -> Iterator[CodecOperator]:
     """Reduces axes to size 1 by ReduceMin, ReduceMax or ReduceSum."""
     if opset < (_SUM_AXES_BY_INPUT if kind == "ReduceSum" else _AXES_BY_INPUT):
-        yield Operator(kind, [value], output, {"axes": axes, "keepdims": 1})
+        yield CodecOperator(kind, [value], output, {"axes": axes, "keepdims": 1})
         return
     yield constant(f"{output}.axes", np.array(axes, np.int64))
-    yield Operator(kind, [value, f"{output}.axes"], output, {"keepdims": 1})
+    yield CodecOperator(kind, [value, f"{output}.axes"], output, {"keepdims": 1})

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_runtime.graph_analysis.nodes import everywhere, is_random
 from edge_runtime.graph_analysis.properties import ProvenProperties
-from edge_runtime.graph_analysis.reading import Model, Operator, Unreadable, constant, standard
+from edge_runtime.graph_analysis.reading import AnalyzedModel, Operator, Unreadable, constant, standard
 from edge_runtime.graph_analysis.rules.registry import CLASSICAL, MICROSOFT, TABLE, Result, Step
 from edge_runtime.graph_analysis.sizes import ROWS, Size, Unknowns
 from edge_runtime.graph_analysis.values import Mixes, Value
@@ -53,16 +53,16 @@ def proven_of(model: bytes | mmap | Path) -> ProvenProperties:
     try:
         if isinstance(model, Path):
             with model.open("rb") as file:
-                return _proven(Model(file, model.stat().st_size))
+                return _proven(AnalyzedModel(file, model.stat().st_size))
         if isinstance(model, mmap):  # can be read like a file without a copy
             model.seek(0)
-            return _proven(Model(model, len(model)))
-        return _proven(Model(BytesIO(model), len(model)))
+            return _proven(AnalyzedModel(model, len(model)))
+        return _proven(AnalyzedModel(BytesIO(model), len(model)))
     except (Unreadable, OSError) as error:
         return ProvenProperties(str(error), str(error))
 
 
-def _proven(model: Model) -> ProvenProperties:
+def _proven(model: AnalyzedModel) -> ProvenProperties:
     try:
         alone = _alone(model)
     except RecursionError:
@@ -86,7 +86,7 @@ def unrepeatable(model: ModelProto) -> str:
     return ""
 
 
-def _alone(model: Model) -> str:
+def _alone(model: AnalyzedModel) -> str:
     version = model.versions.get("", _OLDEST)
     if not _OLDEST <= version <= _NEWEST:
         return f"its opset {version} is outside the supported range {_OLDEST} to {_NEWEST}"
@@ -97,7 +97,7 @@ def _alone(model: Model) -> str:
     return next((reason for o in model.proto.graph.output if (reason := _apart(o, known))), "")
 
 
-def tensors(model: Model) -> Mapping[str, Result]:
+def tensors(model: AnalyzedModel) -> Mapping[str, Result]:
     """What is known of every tensor, or why its rows are mixed. Raises Mixes for inputs without rows."""
     unknowns = Unknowns()
     graph = model.proto.graph

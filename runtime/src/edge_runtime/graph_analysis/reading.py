@@ -59,7 +59,7 @@ class Operator:
         return {a.name: _attribute(a) for a in self.node.attribute}
 
 
-class Model:
+class AnalyzedModel:
     """A model without its large constants, with its functions inlined."""
 
     def __init__(self, file: Readable, size: int) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from edge_runtime.asgi import App
-from edge_runtime.http.connections import Connection
+from edge_runtime.http.connections import ServerConnection
 from edge_runtime.http.exchanges import Exchange
 
 _LOOK_EVERY: Final = 0.5
@@ -25,7 +25,7 @@ _KEEP_ALIVE: Final = (
 )
 
 
-class AttendedConnection(Connection):
+class AttendedConnection(ServerConnection):
     """Cancels the task of the current request if its connection is lost.
 
     Pipelined requests, and the end of the connection behind them, stay unread until the current response is

@@ -32,7 +32,7 @@ _FAREWELL: Final = 2.0
 _THROWN_AWAY: Final = 8 << 20
 
 
-class Connection(HttpToolsProtocol):
+class ServerConnection(HttpToolsProtocol):
     """One connection of a client.
 
     More than LARGEST_HEAD bytes of headers, trailers or chunk extensions, counted after the first packet, are

@@ -26,7 +26,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FAILED: Final = "internal error: see the server's log"
 
 
-class Line(Protocol):
+class ClientConnection(Protocol):
     """What an exchange needs of the connection."""
 
     flow: FlowControl
@@ -62,7 +62,7 @@ class Exchange:
 
     def __init__(
         self,
-        line: Line,
+        line: ClientConnection,
         scope: Scope,
         default: list[Header],
         refuse: Refuse,

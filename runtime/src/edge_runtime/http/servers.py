@@ -18,7 +18,7 @@ import uvicorn
 
 from edge_runtime.asgi import App
 from edge_runtime.http.addresses import BACKLOG
-from edge_runtime.http.connections import PATIENCE, Connection
+from edge_runtime.http.connections import PATIENCE, ServerConnection
 from edge_runtime.http.exchanges import Refuse
 from edge_runtime.tls.certificates import Certificates
 
@@ -53,7 +53,7 @@ class HttpServer(uvicorn.Server):
         doors: Sequence[Door],
         refuse: Refuse,
         certificates: Certificates | None = None,
-        kind: type[Connection] = Connection,
+        kind: type[ServerConnection] = ServerConnection,
         grace: float = GRACE,
     ) -> None:
         """refuse: see Connection. certificates: for the doors with TLS; changes are followed. kind: class of
@@ -131,7 +131,7 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def config_of(app: App, connection: functools.partial[Connection], grace: float) -> uvicorn.Config:
+def config_of(app: App, connection: functools.partial[ServerConnection], grace: float) -> uvicorn.Config:
     """The uvicorn configuration of an application."""
     return uvicorn.Config(
         app,

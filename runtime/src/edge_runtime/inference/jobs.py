@@ -12,7 +12,7 @@ from edge_runtime.inference.batches import Waiting
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
-Outcome = list[Array] | Exception
+InferenceResult = list[Array] | Exception
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +37,7 @@ class Job:
         return list(self.names or (t.name for t in self.session.outputs))
 
 
-def resolve(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+def resolve(jobs: Sequence[Job], outcomes: Sequence[InferenceResult]) -> None:
     """Sets the outcomes of jobs that are still awaited. Runs on their event loop."""
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.future.done():
@@ -66,11 +66,11 @@ def stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
 
 
-def split(jobs: Sequence[Job], results: Mapping[str, Array]) -> list[Outcome] | None:
+def split(jobs: Sequence[Job], results: Mapping[str, Array]) -> list[InferenceResult] | None:
     """Each job's rows, as views; None if the outputs do not have the rows of all jobs."""
     if any(result.shape[:1] != (sum(j.asked.rows for j in jobs),) for result in results.values()):
         return None
-    found: list[Outcome] = []
+    found: list[InferenceResult] = []
     begin = 0
     for job in jobs:
         end = begin + job.asked.rows

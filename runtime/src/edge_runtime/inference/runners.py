@@ -21,7 +21,16 @@ from weakref import WeakKeyDictionary
 from edge_runtime.errors import ModelFailed, NotReady, QueueFull
 from edge_runtime.inference.batch_check import counterpart, same_results
 from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
-from edge_runtime.inference.jobs import Job, Outcome, joint_halt, resolve, shapes, split, stacked, wanted
+from edge_runtime.inference.jobs import (
+    InferenceResult,
+    Job,
+    joint_halt,
+    resolve,
+    shapes,
+    split,
+    stacked,
+    wanted,
+)
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.tensors import Array
 
@@ -275,7 +284,7 @@ class Runner:
         self._prove(job, results)
         return True
 
-    def _together(self, jobs: Sequence[Job]) -> list[Outcome] | None:
+    def _together(self, jobs: Sequence[Job]) -> list[InferenceResult] | None:
         """The outcomes of one run for all; None if each has to be run alone."""
         names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
         try:
@@ -321,7 +330,7 @@ class Runner:
         elif not known.proven:
             _log.info("requests are not batched: two of them gave other results together than one by one")
 
-    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[InferenceResult]) -> None:
         """Delivers outcomes to the event loop that waits for them."""
         if self._ended:
             outcomes = [_going_down() if isinstance(o, ModelFailed) else o for o in outcomes]

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 # onnxruntime's classes have no types.
 Untyped = Any
-Model = bytes | mmap | Path
+ModelSource = bytes | mmap | Path
 Shapes = tuple[tuple[int, ...], ...]
 
 _WARM_RUNS: Final = 2
@@ -110,7 +110,7 @@ class Session:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelSource,
         inputs: Sequence[Tensor] | None = None,
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
@@ -121,7 +121,7 @@ class Session:
         inputs, outputs: the contract; by default the file's own. proven: by default derived from the graph.
         """
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
-        self._unproven: Model | None = model  # until it has run with several items
+        self._unproven: ModelSource | None = model  # until it has run with several items
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
         self.left_out: dict[str, str] = {}
@@ -332,7 +332,7 @@ class Session:
         return inputs, kept
 
 
-def _proven_of(model: Model) -> ProvenProperties:
+def _proven_of(model: ModelSource) -> ProvenProperties:
     from edge_runtime.graph_analysis.analysis import proven_of  # only this needs onnx
 
     return proven_of(model)
@@ -374,7 +374,7 @@ def _another(seconds: Sequence[float], *, once: bool) -> bool:
     return len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT)
 
 
-def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
+def _open(model: ModelSource, threads: int, contract: Sequence[Tensor]) -> Untyped:
     """Opens a model by onnxruntime's C API if its contract allows it."""
     native = library() if contract else None
     try:
@@ -396,7 +396,7 @@ def _open(model: Model, threads: int, contract: Sequence[Tensor]) -> Untyped:
         return written
 
 
-def _runs_as_written(model: Model, feeds: Mapping[str, Array]) -> bool:
+def _runs_as_written(model: ModelSource, feeds: Mapping[str, Array]) -> bool:
     try:
         _open_in_python(model, 1, optimized=False).run(None, dict(feeds))
     except Exception:  # onnxruntime's exceptions have no common base
@@ -404,7 +404,7 @@ def _runs_as_written(model: Model, feeds: Mapping[str, Array]) -> bool:
     return True
 
 
-def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Untyped:
+def _open_in_python(model: ModelSource, threads: int, *, optimized: bool = True) -> Untyped:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -420,7 +420,7 @@ def _open_in_python(model: Model, threads: int, *, optimized: bool = True) -> Un
     return ort.InferenceSession(source, options, providers=in_order(provider()))
 
 
-def _steady(model: Model) -> bool:
+def _steady(model: ModelSource) -> bool:
     if not isinstance(model, Path):
         return shapes_determine_duration(model)
     with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:

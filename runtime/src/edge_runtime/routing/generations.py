@@ -205,7 +205,7 @@ class Generations:
     def _link_for(self, placement: Placement) -> LinkMonitor | None:
         spec = placement.spec.link
         chains = [chain.stages for chain in placement.spec.routes]
-        chains += [chain.stages for chain in placement.spec.relays]
+        chains += [chain.stages for chain in placement.spec.intermediate_slices]
         if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
             return self.link if spec is not None and self.link is not None else None
         if self.link is not None and self.link.spec == spec:

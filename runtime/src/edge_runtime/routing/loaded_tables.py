@@ -144,19 +144,21 @@ async def load_table(
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
     intermediates: list[LoadedIntermediate] = []
-    for relay in placement.spec.relays:
-        here, *beyond = relay.stages
+    for intermediate in placement.spec.intermediate_slices:
+        here, *beyond = intermediate.stages
         try:
-            _check(relay.stages, here.slice.inputs, placement)
+            _check(intermediate.stages, here.slice.inputs, placement)
             session = await session_of(here.slice)
             hop = hop_to(beyond) if beyond else None
         except (EdgeError, ValueError) as error:
-            missing.append(f"intermediate slice {relay.model}: {error}")
+            missing.append(f"intermediate slice {intermediate.model}: {error}")
             if not at_hand:
                 raise _because(error, missing[-1]) from error
             continue
-        gives = Contract(here.slice.inputs, relay.stages[-1].slice.outputs)
-        intermediates.append(LoadedIntermediate(relay, session, hop, gives, LatencyStats(session.seconds)))
+        gives = Contract(here.slice.inputs, intermediate.stages[-1].slice.outputs)
+        intermediates.append(
+            LoadedIntermediate(intermediate, session, hop, gives, LatencyStats(session.seconds))
+        )
     requirements = tuple(_requirement(r.route) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
@@ -191,7 +193,10 @@ def _requirement(route: Route) -> RouteRequirement:
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
     """The slices that run at this node, each with the name of its route or intermediate slice."""
     named = [(f"route {route.name}", route.stages) for route in placement.spec.routes]
-    named += [(f"intermediate slice {relay.model}", relay.stages) for relay in placement.spec.relays]
+    named += [
+        (f"intermediate slice {intermediate.model}", intermediate.stages)
+        for intermediate in placement.spec.intermediate_slices
+    ]
     for name, stages in named:
         yield from ((name, stage.slice) for stage in stages if stage.address is None)
 

@@ -17,7 +17,7 @@ from edge_planning.choosing.candidates import Candidates, Floats, Integers, Mask
 from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.problems import Tables
 
-Line = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
+LatencyLine = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
 Columns = tuple[Floats, Floats, Floats]  # intercept, bits, worth
 
 
@@ -49,12 +49,12 @@ def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> 
     return _limited(_lines(options), chosen, deadline)
 
 
-def _lines(options: Candidates) -> list[Line]:
+def _lines(options: Candidates) -> list[LatencyLine]:
     columns = (options.intercept, options.bits, options.worth, options.accuracy, options.least_bandwidth)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> Map:
+def _limited(lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: float) -> Map:
     """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
     points = {0.0}
     for n, i in enumerate(chosen):
@@ -82,7 +82,7 @@ def _limited(lines: Sequence[Line], chosen: Sequence[int], deadline: float) -> M
 
 
 def _pick(
-    lines: Sequence[Line], chosen: Sequence[int], deadline: float, bandwidth: float
+    lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: float, bandwidth: float
 ) -> tuple[int, bool]:
     best, index = (True, 0.0, 0.0, math.inf), chosen[0]
     for i in chosen:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers, Mask
-from edge_planning.sharing.values import Resource, Tenant
+from edge_planning.sharing.values import SharedResource, Tenant
 
 IMPORTANCE = 200.0
 
@@ -80,7 +80,7 @@ class SharingProblem:
         capacity = self.capacity.copy()
         for name, amount in capacities.items():
             require(name in where, f"unknown resource {name}")
-            capacity[where[name]] = Resource(name, amount).capacity
+            capacity[where[name]] = SharedResource(name, amount).capacity
         return replace(self, capacity=capacity)
 
     def with_current(self, choices: Integers) -> "SharingProblem":
@@ -118,7 +118,7 @@ class SharingProblem:
 def from_arrays(
     *,
     tenants: Sequence[Tenant],
-    resources: Sequence[Resource],
+    resources: Sequence[SharedResource],
     tenant: Integers,
     rate: Floats,
     value: Floats,
