@@ -6,11 +6,12 @@ from collections.abc import Collection, Sequence
 def text_table(
     rows: Sequence[Sequence[str]], *, right: Collection[int] = (), ruled: bool = False, indent: int = 0
 ) -> str:
-    """Returns the rows, the first of which may be headings, as aligned lines.
+    """Returns the rows as aligned lines.
 
-    The text is the same on a terminal, in a pipe and in a file: no colours, and no line is wrapped.
+    The text is the same on a terminal, in a pipe and in a file: no colors, and no line is wrapped.
 
     Args:
+        rows: Cells, equally many in each row; the first row may be headings.
         right: Columns aligned to the right, such as numbers; negative ones count from the last.
         ruled: Whether a line of dashes separates the first row from the others.
         indent: Spaces before each line.
@@ -34,9 +35,7 @@ def text_table(
         table.add_row(*row)
     # With a size, rich asks neither the terminal nor the environment for one.
     width = sum(cell.cell_len + 2 for row in cells for cell in row)
-    console = Console(
-        width=width, height=1, color_system=None, force_terminal=False, force_jupyter=False
-    )
+    console = Console(width=width, height=1, color_system=None, force_terminal=False, force_jupyter=False)
     with console.capture() as capture:
         console.print(table)
-    return "\n".join(" " * indent + line.rstrip() for line in capture.get().splitlines())
+    return "\n".join(" " * indent + line.rstrip() for line in capture.get().split("\n")[:-1])
