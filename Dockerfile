@@ -18,8 +18,10 @@ RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir
 
 FROM builder AS operator-dependencies
 COPY requirements/operator.lock /build/requirements/
+# Tables of rich need neither pygments nor markdown-it-py. With pygments, httpx would import its command line, which
+# delays the operator's start.
 RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/operator.lock \
- && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools pygments markdown-it-py mdurl \
  && find /opt/venv -depth -type d -name tests -path '*/site-packages/*' -exec rm -rf {} +
 
 FROM operator-dependencies AS operator-distribution
@@ -42,7 +44,7 @@ FROM builder AS runtime-dependencies
 COPY requirements/runtime.lock /build/requirements/
 # The test data of onnx's backends is four fifths of its size.
 RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/runtime.lock \
- && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools pygments markdown-it-py mdurl \
  && find /opt/venv -depth -type d \( -name tests -o -path '*/onnx/backend/test' \) -path '*/site-packages/*' -exec rm -rf {} +
 
 FROM runtime-dependencies AS runtime-distribution

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_planning.text_tables import text_table
 from edge_planning_lab.baselines import Fixed, Policy, SimulatedCandidates, clairvoyant, ranked_splits
 from edge_planning_lab.simulation import (
     Bandwidth,
@@ -153,11 +154,12 @@ def compared(results: Results, ideal: str) -> dict[str, Any]:
 def table(policies: Cell) -> str:
     """Returns the policies as a text table, best utility first."""
     names = sorted(policies, key=lambda name: -policies[name]["utility"])
-    lines = [f"{'policy':24} attainment accuracy utility switches bytes/request J/request"]
+    headings = ["policy", "attainment", "accuracy", "utility", "switches", "bytes/request", "J/request"]
+    rows = [headings]
     for name in names:
         f = policies[name]
-        shares_ = f"{f['attainment']:10.4f} {f['accuracy']:8.4f} {f['utility']:7.4f}"
+        shares_ = [f"{f[share]:.4f}" for share in ("attainment", "accuracy", "utility")]
         known = "bytes_per_request" in f
-        costs = f"{f['bytes_per_request']:13.0f} {f['joules_per_request']:9.3f}" if known else ""
-        lines.append(f"{name:24} {shares_} {f['switches']:8.0f} {costs}".rstrip())
-    return "\n".join(lines)
+        costs = [f"{f['bytes_per_request']:.0f}", f"{f['joules_per_request']:.3f}"] if known else ["", ""]
+        rows.append([name, *shares_, f"{f['switches']:.0f}", *costs])
+    return text_table(rows, right=range(1, len(headings)))

@@ -1,10 +1,11 @@
 """An explanation as text for a terminal. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from edge_api.quantities import Quantity
 from edge_operator.explanations import EntryExplanation, Explanation
 from edge_planning.choosing.sentences import bandwidth_text, seconds_text
+from edge_planning.text_tables import text_table
 
 SHOWN = 15
 """How many of the rejected candidates of an entry node are printed."""
@@ -55,7 +56,7 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
             )
             for route in entry.routes
         ]
-        yield from _columns([head, *rows])
+        yield text_table([head, *rows], indent=4)
     else:
         yield "  no route table"
     remedies = [remedy for remedy in entry.remedies if remedy not in entry.limits]
@@ -73,15 +74,9 @@ def _rejected(entry: EntryExplanation) -> Iterable[str]:
         key=lambda each: (each.meets_from is None, -each.accuracy, each.meets_from or 0),
     )
     yield "  not in the table:"
-    yield from _columns([(each.name, each.reason) for each in best[:SHOWN]])
+    yield text_table([(each.name, each.reason) for each in best[:SHOWN]], indent=4)
     if len(best) > SHOWN:
         yield f"    and {len(best) - SHOWN} more: -o json lists all"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    for row in rows:
-        yield "    " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
 
 
 def _from(bandwidth: Quantity | None) -> str:

@@ -218,13 +218,7 @@ def _unreached(doing: str, error: Exception, *, tls: bool) -> TritonError:
                 "operator.tlsSecret of the chart"
             )
     said = str(error).rstrip(".") or type(error).__name__
-    ended = (
-        ConnectionResetError,
-        BrokenPipeError,
-        aiohttp.ServerDisconnectedError,
-        httpx.RemoteProtocolError,
-    )
-    if tls and any(isinstance(cause, ended) for cause in causes):
+    if tls and any(isinstance(cause, _ENDED) for cause in causes):
         said += "; check that it trusts tls.crt of operator.tlsSecret of the chart"
     return TritonUnreachableError(f"{doing} failed: no response ({said})")
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from edge_planning.text_tables import text_table
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
@@ -66,16 +67,14 @@ class FileProfile:
 
     def table(self) -> str:
         """The profile as a table for people."""
-        lines = [("from", "to", "bytes to cross", "mean ms", "p95 ms", "runs")]
+        rows = [("from", "to", "bytes to cross", "mean ms", "p95 ms", "runs")]
         for (start, end), (size, measured) in self.segments.items():
-            lines.append((start, end, f"{size:,}", *_columns(measured)))
+            rows.append((start, end, f"{size:,}", *_columns(measured)))
         for name, (output, measured) in self.exits.items():
-            lines.append((f"exit {name}" if name != output else "whole", output, "", *_columns(measured)))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        lines.insert(1, tuple("-" * w for w in widths))  # type: ignore[arg-type]
-        rows = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
+            rows.append((f"exit {name}" if name != output else "whole", output, "", *_columns(measured)))
+        table = text_table(rows, right=range(2, 6), ruled=True)
         notes = [f"note: {self.note}"] if self.note else []
-        return "\n".join([*rows, *self.samples.lines(), *notes])
+        return "\n".join([table, *self.samples.lines(), *notes])
 
 
 def profile_file(
@@ -167,11 +166,6 @@ def _part(graph: Graph, threads: int, trials: Trials, start: Sequence[str], end:
 
 def _columns(measured: Measured) -> tuple[str, str, str]:
     return f"{measured.mean * 1e3:.3f}", f"{measured.p95 * 1e3:.3f}", str(measured.runs)
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Aligns names to the left and numbers to the right."""
-    return [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
 
 
 def _with_sizes(data: bytes, shapes: Mapping[str, Sequence[int]]) -> bytes:

@@ -11,6 +11,7 @@ from edge_planning.choosing.sentences import nothing_allowed, seconds_text, shor
 from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.errors import require
 from edge_planning.problems import EntryProblem
+from edge_planning.text_tables import text_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,7 @@ class Explanation:
             shown = [seconds_text(t) if 0 < t < OVERLOADED else ("0" if t == 0 else "never") for t in times]
             figures = (f"{line.accuracy:.3f}", f"{line.energy:.3g}")
             rows.append((line.name, line.where, *shown, *figures, line.reason or "chosen"))
-        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-        table = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
-        return "\n".join([*table, *self.remedies])
+        return "\n".join([text_table(rows), *self.remedies])
 
 
 def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | None = None) -> Explanation:

@@ -1,9 +1,8 @@
 """A graph as a text table."""
 
-from collections.abc import Sequence
-
 from edge_planning.graphs.cuts import crossing_cuts
 from edge_planning.graphs.values import Graph
+from edge_planning.text_tables import text_table
 
 HEADINGS = ("", "layer", "kind", "output", "MFLOP", "weights KiB", "output KiB")
 
@@ -36,17 +35,5 @@ def layer_table(graph: Graph, output: str | None = None) -> str:
         f"{sum(layer.parameters for layer in graph.layers) / 1024:.1f}",
         f"{sum(layer.activations for layer in graph.layers) / 1024:.1f}",
     )
-    lines = _aligned([HEADINGS, *rows, total])
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in graph.warnings)])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligns columns: text to the left, the last three columns (numbers) to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if number >= len(widths) - 3 else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    table = text_table([HEADINGS, *rows, total], right=(-3, -2, -1))
+    return "\n".join([table, *(f"warning: {warning}" for warning in graph.warnings)])

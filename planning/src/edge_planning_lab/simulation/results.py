@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_planning.text_tables import text_table
 from edge_planning_lab.simulation.links import Floats
 from edge_planning_lab.simulation.records import RequestOutcome, RequestRecords, SimulationRun
 
@@ -135,20 +136,10 @@ def table(rows: Mapping[str, RunSummary], title: str = "policy") -> str:
         shares = [f"{value:.4f}" for value in (row.attainment, row.accuracy, row.utility)]
         amounts = [str(row.switches), f"{row.bytes / 1e6:.3f}", f"{row.joules:.2f}", str(row.fallbacks)]
         lines.append((name, str(row.requests), *shares, *amounts, *milliseconds))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) if i == 0 else word.rjust(width)
-            for i, (word, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    return text_table(lines, right=range(1, len(lines[0])))
 
 
 def tenants(found: Fairness) -> str:
     """Returns the levels as text, the lowest first, and Jain's index below."""
-    width = max(len(name) for name in (*found.levels, "Jain's index"))
     ranked = sorted(found.levels.items(), key=lambda item: item[1])
-    return "\n".join(
-        f"{name:{width}}  {level:.4f}" for name, level in (*ranked, ("Jain's index", found.jain))
-    )
+    return text_table([(name, f"{level:.4f}") for name, level in (*ranked, ("Jain's index", found.jain))])
