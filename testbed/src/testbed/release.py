@@ -30,7 +30,10 @@ TOOLS: Final = ROOT / ".cache" / "release"
 # The testbed is for a checkout only.
 UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
-_SECTION: Final = re.compile(r"^## \[(?P<name>[^\]]+)\].*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE)
+_SECTION: Final = re.compile(
+    r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?[ ]*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE
+)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _REQUIREMENT: Final = re.compile(r"edge-[a-z]+")
 
 
@@ -69,13 +72,22 @@ def closure(name: str, found: Sequence[Distribution]) -> set[str]:
     return names
 
 
-def notes(changelog: str, version: str, date: datetime.date) -> str:
-    """The section of a version, from `Unreleased` until the version has one of its own."""
-    sections = {match["name"]: match["body"].strip() for match in _SECTION.finditer(changelog)}
-    body = sections.get(version) or sections.get("Unreleased")
-    if not body:
-        raise BadValueError(f'CHANGELOG.md: no entries under "## [{version}]" or "## [Unreleased]": add some')
-    return f"## [{version}] - {date.isoformat()}\n\n{body}\n"
+def notes(changelog: str, version: str, today: datetime.date) -> str:
+    """The section of a version, with the date of its heading, or today's if it is still unreleased."""
+    sections = {match["version"]: match for match in _SECTION.finditer(changelog)}
+    section = sections.get(version)
+    if section is None or not section["body"].strip():
+        raise BadValueError(
+            f'CHANGELOG.md: no entries under "## [{version}]": write "## [{version}] - Unreleased" above the '
+            "entries of this version"
+        )
+    date = today.isoformat() if section["date"] == "Unreleased" else section["date"]
+    if date is None or not _DATE.fullmatch(date):
+        raise BadValueError(
+            f'CHANGELOG.md: the heading of {version} has the date "{date}": '
+            f'write "## [{version}] - Unreleased", or a date such as {today.isoformat()}'
+        )
+    return f"## [{version}] - {date}\n\n{section['body'].strip()}\n"
 
 
 def checksums(files: Sequence[Path]) -> str:
