@@ -86,6 +86,15 @@ def test_failed_tests_fail_with_the_exit_code_of_pytest(
     assert "not checked" in capfd.readouterr().err
 
 
+def test_a_verdict_names_the_first_lines_of_a_module_and_the_table_all_of_them() -> None:
+    module = Module("large.py", 0, tuple(range(1, 41, 2)))
+
+    _, message = coverage.verdict([module], 99)
+
+    assert "lines 1, 3, 5, 7, 9, 11, 13, 15, ...\n" in message
+    assert "37, 39" in "\n".join(coverage.table([module]))
+
+
 def test_the_modules_with_the_most_missing_lines_come_first() -> None:
     modules = [
         Module("small.py", 0, (1,)),

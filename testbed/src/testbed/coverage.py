@@ -44,13 +44,18 @@ def percent(modules: Sequence[Module]) -> float:
     return 100 * sum(module.covered for module in modules) / lines if lines else 100.0
 
 
-def table(modules: Sequence[Module]) -> Iterator[str]:
-    """One line per module, and a second one with the numbers of the lines that no test runs."""
+def table(modules: Sequence[Module], ranges: int | None = None) -> Iterator[str]:
+    """One line per module, and a second one with the numbers of the lines that no test runs.
+
+    ranges: how many ranges of numbers to name; by default all.
+    """
     for module in modules:
         share, missing = percent([module]), len(module.missing)
         yield f"  {share:5.1f} %  {missing:4} of {module.lines:4}  {module.path}"
         if missing:
-            yield f"           lines {', '.join(_ranges(module.missing))}"
+            named = _ranges(module.missing)
+            more = ", ..." if ranges is not None and len(named) > ranges else ""
+            yield f"           lines {', '.join(named[:ranges])}{more}"
 
 
 def verdict(modules: Sequence[Module], floor: float) -> tuple[bool, str]:
@@ -59,11 +64,11 @@ def verdict(modules: Sequence[Module], floor: float) -> tuple[bool, str]:
     if share >= floor:
         return True, f"coverage: {share:.2f} % of lines, the floor is {floor:g} %"
     worst = sorted(modules, key=lambda module: -len(module.missing))[:WORST]
-    lines = "\n".join(table([module for module in worst if module.missing]))
+    lines = "\n".join(table([module for module in worst if module.missing], ranges=8))
     return False, (
         f"coverage: {share:.2f} % of lines, below the floor of {floor:g} % (fail-under in [tool.slipcover], "
         f"pyproject.toml)\nThe modules with the most lines that no test runs:\n{lines}\n"
-        "Add tests that run these lines, or delete code that nothing uses. `make coverage` lists the others. "
+        "Add tests that run these lines, or delete code that nothing uses. `make coverage` lists them all. "
         "Lines that run only in child processes do not count: test them in the process of the tests."
     )
 
