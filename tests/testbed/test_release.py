@@ -95,6 +95,12 @@ def test_a_version_without_a_date_is_refused(heading: str) -> None:
         release.notes(f"{heading}\n\n### Added\n- A codec.\n", "0.2.0", DATE)
 
 
+def test_a_bill_of_materials_does_not_name_the_folder_of_the_build(tmp_path: Path) -> None:
+    bill = f'{{"url": "{(tmp_path / "edge_api-0.1.0-py3-none-any.whl").as_uri()}"}}'
+
+    assert release.portable(bill, tmp_path) == '{"url": "edge_api-0.1.0-py3-none-any.whl"}'
+
+
 def test_checksums_are_those_that_sha256sum_reads(tmp_path: Path) -> None:
     (tmp_path / "a.whl").write_bytes(b"wheel")
 

@@ -95,6 +95,11 @@ def checksums(files: Sequence[Path]) -> str:
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
 
 
+def portable(bill: str, files: Path) -> str:
+    """A bill of materials that names the wheels of the release without the folder that they were built in."""
+    return bill.replace(f"{files.as_uri()}/", "")
+
+
 def _pyproject(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text())
 
@@ -141,16 +146,18 @@ def _describe(each: Distribution, found: Sequence[Distribution], out: Path) -> N
         python = _environment(folder, each.folder, wheels)
         target = out / f"{each.name}-{each.version}"
         tools = TOOLS / "bin"
+        bill = Path(f"{target}.cdx.json")
         run(
             [
                 str(tools / "cyclonedx-py"),
                 "environment",
                 "--output-reproducible",
                 f"--pyproject={ROOT / each.folder / 'pyproject.toml'}",
-                f"--output-file={target}.cdx.json",
+                f"--output-file={bill}",
                 str(python),
             ]
         )
+        bill.write_text(portable(bill.read_text(), out))
         run(
             [
                 str(tools / "pip-licenses"),
