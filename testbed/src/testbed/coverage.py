@@ -59,7 +59,7 @@ def table(modules: Sequence[Module], ranges: int | None = None) -> Iterator[str]
 
 
 def verdict(modules: Sequence[Module], floor: float) -> tuple[bool, str]:
-    """Whether the share reaches the floor, and a message that says so; below it, with the worst modules."""
+    """Whether the share reaches the floor, and a message, which names the worst modules below it."""
     share = percent(modules)
     if share >= floor:
         return True, f"coverage: {share:.2f} % of lines, the floor is {floor:g} %"
