@@ -14,6 +14,11 @@ CHANGELOG = """# Changelog
 ## [Unreleased]
 
 ### Added
+- A codec of the version after next.
+
+## [0.2.0] - Unreleased
+
+### Added
 - A codec.
 
 ## [0.1.0] - 2026-11-01
@@ -59,15 +64,41 @@ def test_a_distribution_of_another_version_is_named(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "body"), [("0.2.0", "### Added\n- A codec."), ("0.1.0", "### Fixed\n- A cut.")]
+    ("version", "date", "body"),
+    [
+        ("0.2.0", "2026-12-01", "### Added\n- A codec."),
+        ("0.1.0", "2026-11-01", "### Fixed\n- A cut."),
+    ],
 )
-def test_the_tag_has_the_versions_entries_or_those_not_released_yet(version: str, body: str) -> None:
-    assert release.notes(CHANGELOG, version, DATE) == f"## [{version}] - 2026-12-01\n\n{body}\n"
+def test_the_tag_has_the_entries_of_its_version_and_their_date_or_todays(
+    version: str, date: str, body: str
+) -> None:
+    assert release.notes(CHANGELOG, version, DATE) == f"## [{version}] - {date}\n\n{body}\n"
 
 
-def test_a_changelog_without_entries_is_refused() -> None:
-    with pytest.raises(BadValueError, match=r"CHANGELOG\.md: .*Unreleased"):
-        release.notes("# Changelog\n\n## [Unreleased]\n", "0.2.0", DATE)
+@pytest.mark.parametrize(
+    "changelog",
+    [
+        "# Changelog\n\n## [Unreleased]\n\n### Added\n- A codec.\n",
+        "# Changelog\n\n## [0.2.0] - Unreleased\n\n## [0.1.0] - 2026-11-01\n\n### Fixed\n- A cut.\n",
+    ],
+    ids=["no section", "an empty section"],
+)
+def test_a_version_without_entries_is_refused(changelog: str) -> None:
+    with pytest.raises(BadValueError, match=r'CHANGELOG\.md: no entries under "## \[0\.2\.0\]"'):
+        release.notes(changelog, "0.2.0", DATE)
+
+
+@pytest.mark.parametrize("heading", ["## [0.2.0]", "## [0.2.0] - soon"])
+def test_a_version_without_a_date_is_refused(heading: str) -> None:
+    with pytest.raises(BadValueError, match=r"0\.2\.0.*2026-12-01"):
+        release.notes(f"{heading}\n\n### Added\n- A codec.\n", "0.2.0", DATE)
+
+
+def test_a_bill_of_materials_does_not_name_the_folder_of_the_build(tmp_path: Path) -> None:
+    bill = f'{{"url": "{(tmp_path / "edge_api-0.1.0-py3-none-any.whl").as_uri()}"}}'
+
+    assert release.portable(bill, tmp_path) == '{"url": "edge_api-0.1.0-py3-none-any.whl"}'
 
 
 def test_checksums_are_those_that_sha256sum_reads(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def checks(python: str) -> tuple[Check, ...]:
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
     folders = ("crds", "charts/edge-intelligence/crds")
     generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
-    pytest = ("-m", "pytest")
+    fast = ("-m", "testbed.coverage", "-m", "not e2e", "--durations=5")
+    e2e = ("-m", "pytest", "-m", "e2e", "--durations=15", *CLUSTER_TESTS)
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
@@ -63,11 +64,11 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
         Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
-        Check("unit, contract, chart tests", (python, *pytest, "-m", "not e2e", "--durations=5"), FAST),
+        Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         # As a check of its own, since on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),
         # The testbed tests' clusters are torn down before the shared one is booted.
-        Check("end-to-end tests", (python, *pytest, "-m", "e2e", "--durations=15", *CLUSTER_TESTS), E2E),
+        Check("end-to-end tests", (python, *e2e), E2E),
     )
 
 

@@ -30,7 +30,10 @@ TOOLS: Final = ROOT / ".cache" / "release"
 # The testbed is for a checkout only.
 UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
-_SECTION: Final = re.compile(r"^## \[(?P<name>[^\]]+)\].*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE)
+_SECTION: Final = re.compile(
+    r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?[ ]*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE
+)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _REQUIREMENT: Final = re.compile(r"edge-[a-z]+")
 
 
@@ -69,18 +72,32 @@ def closure(name: str, found: Sequence[PythonDistribution]) -> set[str]:
     return names
 
 
-def notes(changelog: str, version: str, date: datetime.date) -> str:
-    """The section of a version, from `Unreleased` until the version has one of its own."""
-    sections = {match["name"]: match["body"].strip() for match in _SECTION.finditer(changelog)}
-    body = sections.get(version) or sections.get("Unreleased")
-    if not body:
-        raise BadValueError(f'CHANGELOG.md: no entries under "## [{version}]" or "## [Unreleased]": add some')
-    return f"## [{version}] - {date.isoformat()}\n\n{body}\n"
+def notes(changelog: str, version: str, today: datetime.date) -> str:
+    """The section of a version, with the date of its heading, or today's if it is still unreleased."""
+    sections = {match["version"]: match for match in _SECTION.finditer(changelog)}
+    section = sections.get(version)
+    if section is None or not section["body"].strip():
+        raise BadValueError(
+            f'CHANGELOG.md: no entries under "## [{version}]": write "## [{version}] - Unreleased" above the '
+            "entries of this version"
+        )
+    date = today.isoformat() if section["date"] == "Unreleased" else section["date"]
+    if date is None or not _DATE.fullmatch(date):
+        raise BadValueError(
+            f'CHANGELOG.md: the heading of {version} has the date "{date}": '
+            f'write "## [{version}] - Unreleased", or a date such as {today.isoformat()}'
+        )
+    return f"## [{version}] - {date}\n\n{section['body'].strip()}\n"
 
 
 def checksums(files: Sequence[Path]) -> str:
     """The lines of SHA256SUMS."""
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def portable(bill: str, files: Path) -> str:
+    """A bill of materials that names the wheels of the release without the folder that they were built in."""
+    return bill.replace(f"{files.as_uri()}/", "")
 
 
 def _pyproject(folder: Path) -> dict[str, Any]:
@@ -129,16 +146,18 @@ def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out
         python = _environment(folder, each.folder, wheels)
         target = out / f"{each.name}-{each.version}"
         tools = TOOLS / "bin"
+        bill = Path(f"{target}.cdx.json")
         run(
             [
                 str(tools / "cyclonedx-py"),
                 "environment",
                 "--output-reproducible",
                 f"--pyproject={ROOT / each.folder / 'pyproject.toml'}",
-                f"--output-file={target}.cdx.json",
+                f"--output-file={bill}",
                 str(python),
             ]
         )
+        bill.write_text(portable(bill.read_text(), out))
         run(
             [
                 str(tools / "pip-licenses"),
