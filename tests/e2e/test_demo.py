@@ -29,7 +29,7 @@ def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Tria
     try:
         done = subprocess.run(argv, cwd=trial.root, capture_output=True, text=True, timeout=900, check=False)
     finally:
-        # The demo measures the model and sets the nodes' speeds anew, but they keep their profiles.
+        # The demo measures the model and sets the nodes' speeds again, but they keep their profiles.
         trial.cluster.set_speeds(trial.speeds)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     report = json.loads((tmp_path / "report.json").read_text())

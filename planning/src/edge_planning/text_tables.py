@@ -27,7 +27,7 @@ def text_table(
     table = Table.grid(padding=(0, 2, 0, 0))
     for column in range(columns):
         table.add_column(justify="right" if column in numbers else "left", no_wrap=True)
-    cells = [[Text(cell) for cell in row] for row in rows]  # as Text, "[0]" is no markup
+    cells = [[Text(cell) for cell in row] for row in rows]  # as Text, "[0]" is not markup
     if ruled:
         widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
         cells.insert(1, [Text("-" * width) for width in widths])
