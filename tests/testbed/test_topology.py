@@ -1,4 +1,3 @@
-
 import pytest
 
 from messages import mentions
