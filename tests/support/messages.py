@@ -1,4 +1,4 @@
-"""What a message must contain, in any order and whatever the words between: fields, values, numbers and names."""
+"""The parts that a message must contain, in any order: fields, values, numbers and names."""
 
 from __future__ import annotations
 
