@@ -171,7 +171,7 @@ def test_every_other_candidate_is_rejected_for_a_reason() -> None:
         reasons["early@image"]
     )
     assert mentions("100ms", "1.4 Mbit/s", "early@local", "always").search(reasons["early@pool"])
-    assert mentions("190ms", "100ms").search(reasons["full@local"])
+    assert mentions("190ms", "transfer", "100ms").search(reasons["full@local"])
 
 
 def test_the_percentile_enters_by_the_spread_of_each_class() -> None:

@@ -89,9 +89,9 @@ def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: byt
         ({"output": "exit1_logitz"}, UnknownOutput,
          ('model.exits[0].output: "exit1_logitz"', "exit1_logits, exit2_logits, logits")),
         ({"accuracy": 1.3}, BadAccuracy,
-         ("model.exits[0].accuracy: 1.3", 0, 1, 0.93)),
+         ("model.exits[0].accuracy: 1.3", "0 and 1", 0.93)),
         ({"accuracy": "high"}, BadAccuracy,
-         ('model.exits[0].accuracy: "high"', "number", 0, 1)),
+         ('model.exits[0].accuracy: "high"', "number", "0 and 1")),
         ({"name": ""}, BadRequest, ('model.exits[0].name: ""', "non-empty")),
     ],
 )  # fmt: skip

@@ -67,9 +67,9 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cases = {
-            (tmp_path / "none.onnx",): ("CannotLoad: {}", "exist", ".onnx"),
-            (tmp_path,): ("CannotLoad: {}", "file", ".onnx"),
-            (Path("/"),): ("CannotLoad: {}", "file", ".onnx"),
+            (tmp_path / "none.onnx",): ("CannotLoad: {}", "exist", " .onnx"),
+            (tmp_path,): ("CannotLoad: {}", "file", " .onnx"),
+            (Path("/"),): ("CannotLoad: {}", "file", " .onnx"),
             (text,): ("CannotLoad: {}:", "onnxruntime"),
             (model, "--http-port", port): (f"CannotListen: 127.0.0.1:{port}:", "HTTP"),
             (model, "--http-port", 0, "--grpc-port", port): (f"CannotListen: 127.0.0.1:{port}:", "gRPC"),

@@ -180,7 +180,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
         ({"exits": [{"name": "e", "output": "nope", "accuracy": 0.9}]}, "UnknownOutput",
          ('model.exits[0].output: "nope"', "exit1_logits, exit2_logits, logits")),
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
-         ("model.exits[0].accuracy: 1.3", 0, 1)),
+         ("model.exits[0].accuracy: 1.3", "0 and 1")),
         ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", ("model.digest:", "sha256:" + "1" * 64)),
         ({"digest": "md5:1"}, "BadRequest", ('model.digest: "md5:1"',)),
         ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", ('"ftp"', "store://, https://")),
