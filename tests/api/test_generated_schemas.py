@@ -11,6 +11,7 @@ from edge_api import KINDS
 from edge_api.generate import files, main
 from edge_api.objects import Part
 from edge_api.schemas import NotStructuralError, definition, structural
+from messages import mentions
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,7 +135,7 @@ def test_what_a_structural_schema_cannot_hold_is_named() -> None:
     class Ambiguous(Part):
         size: int | str
 
-    with pytest.raises(NotStructuralError, match=r"Ambiguous\.size: a union of 2 types cannot be written"):
+    with pytest.raises(NotStructuralError, match=mentions("Ambiguous.size", "union", 2)):
         structural(Ambiguous.model_json_schema(), {}, "Ambiguous")
 
 

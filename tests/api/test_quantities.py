@@ -14,6 +14,7 @@ from edge_api.quantities import (
     parse_quantity,
     parse_share,
 )
+from messages import mentions
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
     ],
 )
 def test_an_invalid_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration: write a number and a unit"):
+    with pytest.raises(ValueError, match=mentions("duration", "unit")):
         parse_duration(text)
 
 
@@ -82,7 +83,7 @@ def test_durations_are_written_in_the_unit_that_reads_best(seconds: float, text:
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
 def test_what_is_not_a_time_cannot_be_written(seconds: float) -> None:
-    with pytest.raises(ValueError, match="must be finite and not negative"):
+    with pytest.raises(ValueError, match=mentions("finite", "negative")):
         format_duration(seconds)
 
 
@@ -121,13 +122,13 @@ def test_an_invalid_quantity_is_refused(text: str) -> None:
     "text", ["9223372036854775808", "10E", "16E", "1e999999", "1e999999999", "8Ei", "9" * 32]
 )
 def test_quantities_beyond_64_bits_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"too large: a quantity is at most 2\^63 - 1"):
+    with pytest.raises(ValueError, match=mentions("quantity", "2^63 - 1")):
         parse_quantity(text)
 
 
 @pytest.mark.parametrize("text", ["1.5m", "100m", "1u", "999n", "0.5", "1e-1", "1e-999999", "1e-9999999999"])
 def test_a_fraction_of_a_byte_or_a_bit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no fractions of a byte or a bit: write a whole number"):
+    with pytest.raises(ValueError, match=mentions("fractions", "whole")):
         parse_quantity(text)
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from edge_api.validation_messages import problems
+from messages import mentions
 
 TABLE = yaml.safe_load(Path(__file__).with_name("bad_manifests.yaml").read_text(encoding="utf-8"))
 
@@ -51,10 +52,11 @@ def test_every_mistake_in_a_manifest_is_named_at_once() -> None:
 
 def test_a_misspelt_field_is_answered_with_the_name_that_was_meant() -> None:
     body = merged(TABLE["good"]["InferenceService"], {"spec": {"slo": {"minAcuracy": 0.9}}})
-    assert problems(body) == ['unknown field "spec.slo.minAcuracy": write minAccuracy']
+    (problem,) = problems(body)
+    assert mentions('"spec.slo.minAcuracy"', "minAccuracy").search(problem)
 
 
 def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
-    assert problems({"kind": "Inference"}) == [
-        'kind: "Inference" is not known: write one of InferenceService, DevicePool, ModelProfile, Placement'
-    ]
+    (problem,) = problems({"kind": "Inference"})
+    kinds = ("InferenceService", "DevicePool", "ModelProfile", "Placement")
+    assert mentions('kind: "Inference"', *kinds).search(problem)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edge_api import KINDS, DevicePool, InferenceService
 from edge_api.schemas import definition
 from edge_api.validation_messages import problems
+from messages import mentions
 
 GOOD = yaml.safe_load(Path(__file__).with_name("bad_manifests.yaml").read_text(encoding="utf-8"))["good"]
 PYTHON = re.compile(
@@ -96,26 +97,28 @@ def test_random_manifests_are_refused_with_the_missing_fields(document: object) 
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("place", "value", "parts"),
     [
-        (("spec", "slo", "percentile"), "95", '"95" is not a number: write it without quotes'),
-        (("spec", "slo", "percentile"), True, "true is not a number"),
-        (("spec", "slo", "minAccuracy"), float("nan"), ".nan is not a finite number"),
-        (("spec", "slo"), [], "[] is not a mapping"),
-        (("spec", "model", "exits"), {"a": "y"}, '{a: "y"} is not a list: write each item after a hyphen'),
-        (("spec", "entryNodes", "nodeSelector"), {"gpu": True}, "true is not text: put it in quotes"),
-        (("spec", "entryNodes", "nodeSelector"), {True: "x"}, "the key true is not text: put it in quotes"),
-        (("spec", "entryNodes", "nodeSelector"), {"a b": "c"}, '"a b" is not the key of a label'),
-        (("spec", "entryNodes", "nodeSelector"), {"a": datetime.date(2024, 1, 1)}, "2024-01-01 is not text"),
-        (("spec", "mode"), False, "Unsupported value: false: supported values"),
-        (("spec", "resultCache"), {"maxBytes": 0.5}, "0.5 is not a quantity: write a whole number"),
-        (("metadata", "name"), 'x" or "y', '"x\\" or \\"y" is not a valid name'),
+        (("spec", "slo", "percentile"), "95", ('"95"', "number", "quotes")),
+        (("spec", "slo", "percentile"), True, ("true", "number")),
+        (("spec", "slo", "minAccuracy"), float("nan"), (".nan", "finite")),
+        (("spec", "slo"), [], ("[]", "mapping")),
+        (("spec", "model", "exits"), {"a": "y"}, ('{a: "y"}', "list", "hyphen")),
+        (("spec", "entryNodes", "nodeSelector"), {"gpu": True}, ("true", "text", "quotes")),
+        (("spec", "entryNodes", "nodeSelector"), {True: "x"}, ("key true", "text", "quotes")),
+        (("spec", "entryNodes", "nodeSelector"), {"a b": "c"}, ('"a b"', "key", "label")),
+        (("spec", "entryNodes", "nodeSelector"), {"a": datetime.date(2024, 1, 1)}, ("2024-01-01", "text")),
+        (("spec", "mode"), False, ("Unsupported value: false",)),
+        (("spec", "resultCache"), {"maxBytes": 0.5}, ("0.5", "quantity", "whole")),
+        (("metadata", "name"), 'x" or "y', ('"x\\" or \\"y"', "name")),
     ],
 )
-def test_a_value_is_shown_as_yaml_writes_it(place: tuple[str, ...], value: object, said: str) -> None:
+def test_a_value_is_shown_as_yaml_writes_it(
+    place: tuple[str, ...], value: object, parts: tuple[str, ...]
+) -> None:
     (found,) = problems(put(GOOD["InferenceService"], place, value))
     assert found.startswith(place[0] + "." + place[1])
-    assert said in found
+    assert mentions(*parts).search(found)
 
 
 @pytest.mark.parametrize("place", [("spec", "slo", "percentile"), ("spec", "deadline"), ("status",)])
@@ -171,4 +174,5 @@ def test_an_address_is_a_host_or_an_ip_literal_and_a_port(address: str, good: bo
 
 def test_a_field_is_known_by_its_name_in_yaml_alone() -> None:
     body = put(GOOD["InferenceService"], ("spec", "slo", "min_accuracy"), 0.9)
-    assert problems(body) == ['unknown field "spec.slo.min_accuracy": write minAccuracy']
+    (problem,) = problems(body)
+    assert mentions('"spec.slo.min_accuracy"', "minAccuracy").search(problem)

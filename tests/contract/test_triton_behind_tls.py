@@ -23,6 +23,7 @@ from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
 from edge_operator.triton import Tail, TritonServers
 from edge_runtime.tls.certificates import Certificates
+from messages import mentions
 from mounts import Mount, Signer
 from proxies import Proxy, TritonLike, tls_proxy, triton_like
 from stages import alone, ask, entry, split
@@ -103,11 +104,12 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
 def test_a_proxy_of_another_authority_is_sent_nothing(tmp_path: Path) -> None:
     ours, theirs = Signer(tmp_path / "ours"), Signer(tmp_path / "theirs")
     with cloud(tmp_path, ours.pair(), theirs.pair()) as it:
-        with pytest.raises(TritonUntrustedError, match="loading tail into Triton at") as raised:
+        with pytest.raises(
+            TritonUntrustedError, match=mentions("tail", "ca.crt", "operator.tlsSecret")
+        ) as raised:
             it.control.load(it.tail(), b"a slice")
         assert it.triton.models == {}
-    assert str(raised.value).startswith(f"loading tail into Triton at {it.server.url} failed: ")
-    assert "ca.crt of operator.tlsSecret" in str(raised.value)
+    assert it.server.url in str(raised.value)
 
 
 def test_a_proxy_of_another_name_is_sent_nothing(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_files_of_the_operators_that_cannot_be_used_are_named_until_they_are_men
 
 
 def test_an_operator_without_certificates_names_the_value_of_the_chart() -> None:
-    with pytest.raises(TritonUntrustedError, match=r"set operator\.tlsSecret of the chart"):
+    with pytest.raises(TritonUntrustedError, match=mentions("operator.tlsSecret")):
         TritonServers().ready("https://localhost:1")
 
 

@@ -66,10 +66,11 @@ def test_a_termination_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_step_that_fails_is_one_sentence_with_where_to_look(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, bed = started(monkeypatch, StepFailed("no space is left for images"))
+    problem = "no space is left for images"
+    code, bed = started(monkeypatch, StepFailed(problem))
     shown = capsys.readouterr().out
     assert (code, bed.stops) == (1, 1)
-    assert "demo: no space is left for images" in shown
+    assert f"demo: {problem}" in shown
     assert "look at .testbed/logs" in shown
     assert "Traceback" not in shown
 

@@ -6,6 +6,8 @@ from demo.phases import LINK_RATES_BPS, SETTLE_SECONDS, planned
 from demo.reports import ModeResult
 from demo.statistics import LinkSample, RequestResult
 
+BROKEN = "the client at edge-a ended with 1: no memory"
+
 
 @dataclass
 class Rehearsal:
@@ -25,7 +27,7 @@ class Rehearsal:
     def take(self, seconds: float) -> list[RequestResult | LinkSample]:
         before, self.now = self.now, self.now + seconds
         if self.now > self.breaks_at:
-            raise LoadFailed("the client at edge-a ended with 1: no memory")
+            raise LoadFailed(BROKEN)
         if int(before) == int(self.now):
             return []
         return [self.result(int(self.now) - 0.5), LinkSample("edge-a", int(self.now) - 0.5, 1e6)]
@@ -74,7 +76,7 @@ def test_the_bandwidth_counts_only_once_the_phase_has_settled() -> None:
 def test_a_client_that_ends_is_an_error_of_the_mode_that_keeps_what_was_measured() -> None:
     rehearsal = Rehearsal(breaks_at=107.0)
     result = rehearsal.play()
-    assert result.error == "the client at edge-a ended with 1: no memory"
+    assert result.error == BROKEN
     assert len(result.phases) == 3
     assert len(result.results) == 7
     assert rehearsal.rates[-1] is None

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from demo.reports import DemoResult, ModeResult, complaints, document, score
+from messages import mentions
 
 MODE_KEYS = {"requests", "failed", "slo_attainment", "accuracy", "p50_s", "p95_s", "phases"}
 PHASE_KEYS = {
@@ -73,7 +74,8 @@ def test_a_request_lost_in_auto_is_named_with_its_phase(result: DemoResult) -> N
     cloud = result.modes[1]
     lost = replace(result, modes=[replace(cloud, mode="Auto")])
     (complaint,) = complaints(document(lost), ["Auto"])
-    assert complaint == "Auto lost 1 of 1 requests with the link cut"
+    assert complaint.startswith("Auto")
+    assert mentions("1 of 1", "cut").search(complaint)
 
 
 def test_a_mode_that_could_not_run_is_a_failure_with_its_reason(result: DemoResult) -> None:

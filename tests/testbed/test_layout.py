@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import mentions
 from testbed.errors import BusyError
 from testbed.layout import Layout
 from testbed.locks import holding
@@ -19,9 +20,12 @@ def test_names_follow_from_the_path_and_fit_where_they_are_used(tmp_path: Path) 
 
 
 def test_a_second_command_gets_the_owner_of_the_lock(tmp_path: Path) -> None:
-    sentence = rf"another command \(process {os.getpid()}\) is changing this testbed; wait for it or end it"
     lock = tmp_path / "lock"
-    with holding(lock), pytest.raises(BusyError, match=sentence), holding(lock, 0):
+    with (
+        holding(lock),
+        pytest.raises(BusyError, match=mentions(f"process {os.getpid()}", "wait")),
+        holding(lock, 0),
+    ):
         pass
     with holding(lock, 0):
         pass

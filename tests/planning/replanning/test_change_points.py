@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edge_planning.errors import BadValueError
 from edge_planning_lab.replanning.changepoints import RUNS, Runs, aged, censored, new_runs, updated
+from messages import mentions
 
 MEGABIT = math.log(1e6)
 
@@ -127,5 +128,5 @@ def test_a_limited_transfer_far_below_the_level_says_nothing() -> None:
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan])
 def test_time_that_runs_backwards_is_refused_by_name(seconds: float) -> None:
-    with pytest.raises(BadValueError, match=f"{seconds} s between two observations"):
+    with pytest.raises(BadValueError, match=mentions(f"{seconds} s")):
         aged(new_runs(), seconds)

@@ -306,10 +306,10 @@ def test_a_saved_state_continues_as_without_a_restart(
     ("change", "message"),
     [
         ({"version": 0}, "state: version 0"),
-        ({"runs": {}}, "not a state of re-planning: 'weight'"),
+        ({"runs": {}}, "state .*'weight'"),
         ({"calibration": [0.0]}, "1 shifts"),
-        ({"up": "?"}, "up of a state is '[?]'"),
-        ({"seen": "now"}, "seen of a state is 'now'"),
+        ({"up": "?"}, "up .*state .*'[?]'"),
+        ({"seen": "now"}, "seen .*state .*'now'"),
     ],
 )
 def test_a_document_that_is_not_a_state_is_refused(change: dict[str, object], message: str) -> None:
@@ -329,8 +329,8 @@ def test_reasons_have_the_numbers() -> None:
     decisions, _ = run(samples(21, 20, 5e6))
 
     first, last = decisions[0], decisions[-1]
-    assert "in time with P" in first.reason
-    assert "in time with P = 1.00" in last.reason or "in time with P = 0.99" in last.reason
+    assert "P = " in first.reason
+    assert "P = 1.00" in last.reason or "P = 0.99" in last.reason
     assert "expected accuracy 0.9" in last.reason
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
 from edge_runtime.tensors import Tensor
+from messages import mentions
 
 TEXT = """
 apiVersion: edge-intelligence.io/v1alpha1
@@ -121,38 +122,38 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         (
             ["spec", "slo", "latency"],
             "100",
-            r"^spec\.slo\.latency: 100 has no unit: write 100ms or 100s",
+            r"^spec\.slo\.latency: 100 .*\b100ms .*\b100s\b",
         ),
         (
             ["spec", "routes", 0, "minBandwidth"],
             "fast",
-            r"^spec\.routes\[0\]\.minBandwidth: \"fast\" is not a quantity",
+            r"^spec\.routes\[0\]\.minBandwidth: \"fast\" .*quantity",
         ),
         (["spec", "routes", 0, "stages"], [], r"spec\.routes\[0\]\.stages: "),
         (
             ["spec", "routes", 0, "stages", 1, "model"],
             None,
-            r"stages\[1\].*a stage with runtime Triton requires address and model",
+            r"stages\[1\].*Triton .*address .*model",
         ),
-        (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*requires address and model"),
+        (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*Triton .*address .*model"),
         (
             ["spec", "model", "output", "datatype"],
             "FP8",
             r"spec\.model\.output\.datatype: \"FP8\" is not one",
         ),
-        (["spec", "routes", 0, "minBandwidth"], "-1", "is not a quantity"),
-        (["spec", "routes", 1, "minBandwidth"], "9G", "routes are not ordered by minBandwidth"),
+        (["spec", "routes", 0, "minBandwidth"], "-1", r"minBandwidth: \"-1\" .*quantity"),
+        (["spec", "routes", 1, "minBandwidth"], "9G", "routes .*minBandwidth"),
         (
             ["spec", "routes", 0, "codecs"],
             ["int4"],
-            r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" is not a codec: use one of fp32, fp16, int8",
+            r"spec\.routes\[0\]\.codecs\[0\]: \"int4\" .*fp32, fp16, int8",
         ),
         (
             ["spec", "routes", 0, "codecs"],
             ["int8", "fp16"],
-            "codecs must name one codec for each of the 1 hops",
+            r"codecs .*\b1 hops",
         ),
-        (["spec", "routes", 1, "codecs"], ["fp16"], "codecs must name one codec for each of the 0 hops"),
+        (["spec", "routes", 1, "codecs"], ["fp16"], r"codecs .*\b0 hops"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_the_fix(
@@ -199,30 +200,29 @@ def test_a_forwarding_stage_begins_here_and_has_a_name_of_its_own(document: dict
     (intermediate,) = parse_placement(document).spec.intermediate_slices
     assert [stage.place for stage in intermediate.stages] == ["edge-a", "cloud"]
     document["spec"]["intermediateSlices"] = [_intermediate_slice(document, "digits")]
-    with pytest.raises(BadPlacement, match="must have different names: digits"):
+    with pytest.raises(BadPlacement, match=mentions("names", "digits")):
         parse_placement(document)
     elsewhere = _intermediate_slice(document)
     elsewhere["stages"] = elsewhere["stages"][1:]
     document["spec"]["intermediateSlices"] = [elsewhere]
-    with pytest.raises(BadPlacement, match=r"\[0\]: .* stages must be one at this node"):
+    with pytest.raises(BadPlacement, match=mentions("[0]:", "stages", "node")):
         parse_placement(document)
 
 
 @pytest.mark.parametrize(
-    ("document", "sentence"),
+    ("document", "parts"),
     [
-        (None, "not a Placement: null is not a mapping"),
-        ([], "not a Placement: [] is not a mapping"),
-        ({}, "not a Placement: metadata: null is not a mapping"),
-        ({"metadata": "x"}, 'not a Placement: metadata: "x" is not a mapping'),
-        ({"metadata": {"name": "x"}}, "not a Placement: spec: null is not a mapping"),
-        ({"metadata": {}, "spec": {}}, "metadata.name: null is not a name"),
+        (None, ("Placement", "null", "mapping")),
+        ([], ("Placement", "[]", "mapping")),
+        ({}, ("Placement", "metadata: null", "mapping")),
+        ({"metadata": "x"}, ("Placement", 'metadata: "x"', "mapping")),
+        ({"metadata": {"name": "x"}}, ("Placement", "spec: null", "mapping")),
+        ({"metadata": {}, "spec": {}}, ("metadata.name: null",)),
     ],
 )
-def test_what_is_not_a_placement_is_refused(document: object, sentence: str) -> None:
-    with pytest.raises(BadPlacement) as caught:
+def test_what_is_not_a_placement_is_refused(document: object, parts: tuple[str, ...]) -> None:
+    with pytest.raises(BadPlacement, match=mentions(*parts)):
         parse_placement(document)
-    assert str(caught.value).startswith(sentence)
 
 
 def test_a_field_of_a_later_version_is_said_once_and_tolerated(

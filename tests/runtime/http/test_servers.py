@@ -22,6 +22,7 @@ from benchmarks.runtime.request_forms import BODILESS, RIGHT, WRONG
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.serving import store_server
 from edge_runtime.tls.certificates import Certificates
+from messages import mentions
 from mounts import Mount, Signer, caller
 from networks import info, model_of
 from stages import alone
@@ -207,5 +208,5 @@ async def test_a_length_that_is_not_the_bodys_is_refused(tmp_path: Path) -> None
     async with httpx.AsyncClient(transport=httpx.ASGITransport(between), base_url="http://store") as client:
         respond = await client.put("/v1/files/a", content=b"12345")
         assert respond.status_code == 400
-        assert respond.json()["error"]["message"] == "body: 5 bytes instead of the announced 7: send it again"
+        assert mentions("body:", "5 bytes", 7).search(respond.json()["error"]["message"])
     assert _nothing_in(tmp_path)

@@ -10,6 +10,7 @@ from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
+from messages import mentions
 from networks import info, model_of
 
 
@@ -24,27 +25,24 @@ def test_a_locale_that_is_not_there_is_named_with_what_brings_it(described: bool
     tensors = ([Tensor("x", "BYTES", (-1,))], [Tensor("y", "BYTES", (-1,))]) if described else (None, None)
     with pytest.raises(CannotLoad) as caught:
         Session(lowered(locale="xx_XX.UTF-8"), *tensors)
-    assert str(caught.value) == (
-        'its text operators need the locale "xx_XX.UTF-8", which this machine lacks: install it '
-        "(Debian: apt-get install locales && localedef -i xx_XX -f UTF-8 xx_XX.UTF-8)"
-    )
+    install = "apt-get install locales && localedef -i xx_XX -f UTF-8 xx_XX.UTF-8"
+    assert mentions('locale "xx_XX.UTF-8"', install).search(str(caught.value))
 
 
 def test_a_locale_of_another_form_is_named_alone() -> None:
     with pytest.raises(CannotLoad) as caught:
         Session(lowered(locale="klingon"))
-    assert str(caught.value) == (
-        'its text operators need the locale "klingon", which this machine lacks: install it'
-    )
+    assert mentions('locale "klingon"', "install").search(str(caught.value))
+    assert "localedef" not in str(caught.value)
 
 
 def test_the_one_that_models_take_by_default_is_there_or_named() -> None:
-    found: object
     try:
         found = Session(lowered()).run({"x": np.array(["GRÖßE"], object)})[0].tolist()
     except CannotLoad as error:
-        found = str(error).split(",")[0]
-    assert found in (["größe"], 'its text operators need the locale "en_US.UTF-8"')
+        assert 'locale "en_US.UTF-8"' in str(error)  # noqa: PT017
+    else:
+        assert found == ["größe"]
 
 
 def test_what_every_machine_has_serves() -> None:

@@ -77,8 +77,8 @@ def test_strings_take_the_python_interface() -> None:
 @pytest.mark.parametrize(
     ("feeds", "why"),
     [
-        ({"x": np.zeros((1, 5), np.float32)}, "invalid dimensions for input: x"),
-        ({"x": np.zeros((1, 256), np.float64)}, "input x is float64, the model reads"),
+        ({"x": np.zeros((1, 5), np.float32)}, "dimensions .*input: x"),
+        ({"x": np.zeros((1, 256), np.float64)}, "input x .*float64"),
         ({"z": np.zeros((1, 256), np.float32)}, "input z is float32"),
     ],
 )

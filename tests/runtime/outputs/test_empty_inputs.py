@@ -18,6 +18,7 @@ from edge_runtime.memoization.settings import CacheOptions, FilterOptions, Memoi
 from edge_runtime.protocol.contents import LARGEST_REQUEST, check_shape
 from edge_runtime.protocol.requests import decode_request
 from edge_runtime.tensors import Contract, Tensor
+from messages import mentions
 from networks import info, model_of, run
 from stages import alone
 
@@ -113,18 +114,18 @@ def test_an_open_dimension_takes_any_size_and_a_batch_at_least_one(
 
 
 @pytest.mark.parametrize(
-    ("tensor", "hint"),
+    ("tensor", "hints"),
     [
-        (Tensor("x", "FP32", (-1, 3)), "where -1 is any size of 1 or more"),
+        (Tensor("x", "FP32", (-1, 3)), ("1 or more",)),
         (
             Tensor("x", "FP32", (-1, -1)),
-            "of 1 or more for the batch, the first dimension, and of 0 or more for others",
+            ("1 or more for the batch", "0 or more for others"),
         ),
-        (Tensor("x", "FP32", (2, -1)), "where -1 is any size of 0 or more"),
+        (Tensor("x", "FP32", (2, -1)), ("0 or more",)),
     ],
 )
-def test_a_refusal_says_which_sizes_may_be_0(tensor: Tensor, hint: str) -> None:
-    with pytest.raises(BadTensor, match=f"{hint}$"):
+def test_a_refusal_says_which_sizes_may_be_0(tensor: Tensor, hints: tuple[str, ...]) -> None:
+    with pytest.raises(BadTensor, match=mentions(*hints)):
         check_shape(tensor, [7], "FP32", "x")
 
 
@@ -137,5 +138,5 @@ def test_a_tensor_without_values_has_sizes_that_could_have_some(shape: list[int]
 
 def test_a_body_that_was_lost_is_not_taken_for_an_empty_tensor() -> None:
     contract = Contract([Tensor("x", "FP32", (2, -1))], [Tensor("y", "FP32", (2, -1))])
-    with pytest.raises(BadRequest, match=r"^body: empty, .*: send a JSON header"):
+    with pytest.raises(BadRequest, match=mentions("body: empty", "JSON")):
         decode_request(b"", "0", contract)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import BadRequest, TooLarge, UnsupportedEncoding
 from edge_runtime.protocol.compression import deflate, inflate
+from messages import mentions
 
 BODY = b"an activation " * 500
 RAW = zlib.compressobj(wbits=-15)
@@ -47,7 +48,7 @@ def test_what_is_not_one_whole_stream_is_refused(packed: bytes) -> None:
 
 
 def test_an_encoding_that_is_not_read_is_named() -> None:
-    with pytest.raises(UnsupportedEncoding, match='content-encoding: "br" is not supported'):
+    with pytest.raises(UnsupportedEncoding, match=mentions('content-encoding: "br"')):
         inflate(BODY, "br", 1 << 20)
 
 
@@ -79,12 +80,12 @@ def test_what_lies_behind_the_members_is_refused(pieces: list[bytes], behind: by
         inflate(packed + behind, "gzip", 1 << 20)
     with pytest.raises(BadRequest):
         inflate(packed[: -1 - len(behind) % 17], "gzip", 1 << 20)
-    with pytest.raises(BadRequest, match="bytes after the end of the deflate stream"):
+    with pytest.raises(BadRequest, match=mentions("bytes after", "deflate")):
         inflate(zlib.compress(pieces[0]) * 2, "deflate", 1 << 20)
 
 
 def test_zeros_behind_gzip_are_named() -> None:
-    with pytest.raises(BadRequest, match="8 bytes after the end of the gzip stream"):
+    with pytest.raises(BadRequest, match=mentions("8 bytes after", "gzip")):
         inflate(gzip.compress(b"1") + bytes(8), "gzip", 100)
 
 

@@ -12,6 +12,7 @@ from edge_runtime.errors import BadRequest
 from edge_runtime.protocol.requests import DecodedRequest, decode_request, encode_request
 from edge_runtime.protocol.responses import decode_response, encode_response
 from edge_runtime.tensors import Contract, Tensor
+from messages import mentions
 
 A, B = Tensor("a", "FP32", (-1, 2)), Tensor("b", "INT64", (-1,))
 SUM, WORDS = Tensor("sum", "FP32", (-1, 2)), Tensor("words", "BYTES", (-1,))
@@ -56,50 +57,49 @@ def test_a_timeout_is_in_microseconds() -> None:
     assert _read(parameters={"timeout": 0}).timeout is None
 
 
-BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "an invalid id": ({"id": 3}, "id: 3 is not a string"),
-    "invalid parameters": ({"parameters": []}, "parameters: [] is not a JSON object"),
+BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "an invalid id": ({"id": 3}, ("id: 3", "string")),
+    "invalid parameters": ({"parameters": []}, ("parameters: []", "JSON object")),
     "an invalid flag": (
         {"parameters": {"binary_data_output": 1}},
-        "parameters.binary_data_output: 1 is neither true nor false",
+        ("parameters.binary_data_output: 1", "true", "false"),
     ),
     "an invalid timeout": (
         {"parameters": {"timeout": "1s"}},
-        'parameters.timeout: "1s" is not a number of',
+        ('parameters.timeout: "1s"', "number"),
     ),
-    "invalid outputs": ({"outputs": {}}, "outputs: {} is not a list"),
+    "invalid outputs": ({"outputs": {}}, ("outputs: {}", "list")),
     "an unknown output": (
         {"outputs": [{"name": "total"}]},
-        'outputs[0].name: "total" is not an output of the model: request sum, words',
+        ('outputs[0].name: "total"', "sum, words"),
     ),
-    "an invalid output": ({"outputs": ["sum"]}, "outputs[0].name: null is not an output of the model"),
+    "an invalid output": ({"outputs": ["sum"]}, ("outputs[0].name: null", "output")),
     "an output twice": (
         {"outputs": [{"name": "sum"}, {"name": "sum"}]},
-        'outputs[1].name: "sum" is requested twice',
+        ('outputs[1].name: "sum"', "twice"),
     ),
     "classification": (
         {"outputs": [{"name": "sum", "parameters": {"classification": 2}}]},
-        "outputs[0].parameters.classification: not supported",
+        ("outputs[0].parameters.classification:",),
     ),
     "shared memory": (
         {"inputs": [{**GIVEN, "parameters": {"shared_memory_region": "r"}}, ALSO]},
-        "inputs[0].parameters.shared_memory_region: shared memory is not supported",
+        ("inputs[0].parameters.shared_memory_region:", "shared memory"),
     ),
-    "an input twice": ({"inputs": [GIVEN, GIVEN, ALSO]}, 'inputs[1].name: "a" is given twice'),
-    "a missing input": ({"inputs": [GIVEN]}, "inputs: b is missing: send a, b"),
+    "an input twice": ({"inputs": [GIVEN, GIVEN, ALSO]}, ('inputs[1].name: "a"', "twice")),
+    "a missing input": ({"inputs": [GIVEN]}, ("inputs: b", "a, b")),
     "data twice": (
         {"inputs": [{**GIVEN, "parameters": {"binary_data_size": 8}}, ALSO]},
-        "inputs[0].data: given in addition to binary_data_size",
+        ("inputs[0].data:", "binary_data_size"),
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_request_is_refused_with_field_value_and_fix(case: str) -> None:
-    change, sentence = BAD[case]
-    with pytest.raises(BadRequest) as caught:
+    change, parts = BAD[case]
+    with pytest.raises(BadRequest, match=mentions(*parts)):
         _read(**change)
-    assert str(caught.value).startswith(sentence)
 
 
 def test_a_body_of_raw_bytes_alone_is_the_only_input() -> None:
@@ -114,13 +114,13 @@ def test_a_body_of_raw_bytes_alone_is_the_only_input() -> None:
         decode_request(body, "0", CONTRACT)
     with pytest.raises(BadRequest, match=r"^body\.shape: \[0, 2\]"):
         decode_request(b"", "0", one)
-    with pytest.raises(BadRequest, match="does not follow from the number of bytes"):
+    with pytest.raises(BadRequest, match=mentions("bytes", "JSON header")):
         decode_request(body, "0", Contract([Tensor("a", "FP32", (-1, -1))], [SUM]))
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "²", "999", "9" * 5000, " 4", ""])
 def test_a_header_length_that_is_invalid_is_refused(length: str) -> None:
-    with pytest.raises(BadRequest, match="is not a length within the"):
+    with pytest.raises(BadRequest, match=mentions("inference-header-content-length:", "bytes of the body")):
         _read(header_length=length)
 
 

@@ -23,6 +23,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.standalone import StandaloneModel, serve_standalone
 from edge_runtime.tensors import Array
+from messages import mentions
 
 CALLERS = 12
 
@@ -120,19 +121,19 @@ def test_a_session_starts_as_many_threads_as_the_quota_keeps_busy(granted: float
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "parts"),
     [
-        (["--max-batch", "0"], 'argument --max-batch: "0" is less than 1'),
-        (["--max-batch", "many"], 'argument --max-batch: "many" is not a whole number'),
-        (["--threads", "-2"], 'argument --threads: "-2" is less than 1'),
-        (["--stuck-after", "30"], "argument --stuck-after: 30 has no unit"),
-        (["--grace", "2h"], 'argument --grace: "2h" is not between 0 and 3600 s'),
-        (["--grace", "0s"], 'argument --grace: "0s" is not between 0 and 3600 s'),
+        (["--max-batch", "0"], ('argument --max-batch: "0"', 1)),
+        (["--max-batch", "many"], ('argument --max-batch: "many"', "number")),
+        (["--threads", "-2"], ('argument --threads: "-2"', 1)),
+        (["--stuck-after", "30"], ("argument --stuck-after: 30", "unit")),
+        (["--grace", "2h"], ('argument --grace: "2h"', "3600 s")),
+        (["--grace", "0s"], ('argument --grace: "0s"', "3600 s")),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "serve"])
 def test_numbers_that_make_no_sense_are_refused_by_name(
-    command: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    command: str, arguments: list[str], parts: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     needed = {
         "run": ["--service=s", "--namespace=n", "--node=n", "--store=http://s", "--cache-dir=/tmp"],
@@ -141,7 +142,7 @@ def test_numbers_that_make_no_sense_are_refused_by_name(
     with pytest.raises(SystemExit) as caught:
         main([command, *needed[command], *arguments])
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    assert mentions(*parts).search(capsys.readouterr().err)
 
 
 def test_the_environment_is_refused_as_the_flag_is(
@@ -150,4 +151,4 @@ def test_the_environment_is_refused_as_the_flag_is(
     monkeypatch.setenv("EDGE_MAX_BATCH", "no")
     with pytest.raises(SystemExit):
         main(["serve", "model.onnx"])
-    assert 'argument --max-batch: "no" is not a whole number' in capsys.readouterr().err
+    assert 'argument --max-batch: "no" ' in capsys.readouterr().err

@@ -14,6 +14,8 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as stubs
 from tritonclient.utils import InferenceServerException
 
+from messages import mentions
+
 Stack = Any
 
 
@@ -62,26 +64,26 @@ def test_health_and_metadata_are_what_clients_ask_for(client: triton.InferenceSe
 
 
 @pytest.mark.parametrize(
-    ("model", "name", "shape", "code", "sentence"),
+    ("model", "name", "shape", "code", "parts"),
     [
-        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", 'model "other" is not served here: request digits'),
+        ("other", "image", (1, 1, 16, 16), "NOT_FOUND", ('model "other"', "digits")),
         (
             "digits",
             "img",
             (1, 1, 16, 16),
             "INVALID_ARGUMENT",
-            'inputs[0].name: "img" is not an input of the model',
+            ('inputs[0].name: "img"',),
         ),
-        ("digits", "image", (1, 1, 8, 8), "INVALID_ARGUMENT", "inputs[0].shape: [1, 1, 8, 8], but image has"),
+        ("digits", "image", (1, 1, 8, 8), "INVALID_ARGUMENT", ("inputs[0].shape: [1, 1, 8, 8]", "image has")),
     ],
 )
 def test_a_bad_request_is_refused_with_the_code_and_a_sentence(
-    client: triton.InferenceServerClient, model: str, name: str, shape: Any, code: str, sentence: str
+    client: triton.InferenceServerClient, model: str, name: str, shape: Any, code: str, parts: tuple[str, ...]
 ) -> None:
     with pytest.raises(InferenceServerException) as caught:
         client.infer(model, [_given(np.zeros(shape, np.float32), name)])
     assert caught.value.status() == f"StatusCode.{code}"
-    assert caught.value.message().startswith(sentence)
+    assert mentions(*parts).search(caught.value.message())
 
 
 def test_raw_bytes_that_do_not_fill_the_shape_are_refused(served: Stack) -> None:

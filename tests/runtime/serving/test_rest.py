@@ -13,6 +13,8 @@ import onnxruntime as ort
 import pytest
 import tritonclient.http as triton
 
+from messages import mentions
+
 Stack = Any
 
 
@@ -75,50 +77,49 @@ def _input(**change: Any) -> bytes:
     return json.dumps({"inputs": [given]}).encode()
 
 
-BAD = {
-    "not JSON": (b"{", "body: the header is not JSON"),
-    "no object": (b"[]", "body: [] is not a JSON object"),
-    "no inputs": (b"{}", "inputs: image is missing: send image"),
-    "a missing input": (b'{"inputs": []}', "inputs: image is missing: send image"),
-    "a wrong name": (_input(name="img"), 'inputs[0].name: "img" is not a tensor of the model: use image'),
-    "a wrong datatype": (_input(datatype="INT8"), 'inputs[0].datatype: "INT8", but image has FP32'),
+BAD: dict[str, tuple[bytes, tuple[object, ...]]] = {
+    "not JSON": (b"{", ("body:", "JSON")),
+    "no object": (b"[]", ("body: []", "JSON object")),
+    "no inputs": (b"{}", ("inputs: image", "send image")),
+    "a missing input": (b'{"inputs": []}', ("inputs: image", "send image")),
+    "a wrong name": (_input(name="img"), ('inputs[0].name: "img"', "use image")),
+    "a wrong datatype": (_input(datatype="INT8"), ('inputs[0].datatype: "INT8"', "image has FP32")),
     "a wrong shape": (
         _input(shape=[1, 16, 16]),
-        "inputs[0].shape: [1, 16, 16], but image has [-1, 1, 16, 16]",
+        ("inputs[0].shape: [1, 16, 16]", "image has [-1, 1, 16, 16]"),
     ),
-    "an invalid shape": (_input(shape="x"), 'inputs[0].shape: "x", but image has [-1, 1, 16, 16]'),
+    "an invalid shape": (_input(shape="x"), ('inputs[0].shape: "x"', "image has [-1, 1, 16, 16]")),
     "a huge batch without data": (
         _input(shape=[1 << 40, 1, 16, 16]),
-        "inputs[0].shape: [1099511627776, 1, 16, 16]",
+        ("inputs[0].shape: [1099511627776, 1, 16, 16]",),
     ),
     "a large batch without data": (
         _input(shape=[1 << 15, 1, 16, 16], data=[]),
-        "inputs[0].data: 0 values, but",
+        ("inputs[0].data: 0 values",),
     ),
-    "an empty batch": (_input(shape=[0, 1, 16, 16], data=[]), "inputs[0].shape: [0, 1, 16, 16]"),
-    "too little data": (_input(data=[0.0]), "inputs[0].data: 1 values, but shape [1, 1, 16, 16] needs 256"),
-    "words as data": (_input(data=["x"] * 256), "inputs[0].data: not FP32 values"),
-    "ragged data": (_input(data=[[1.0], [1.0, 2.0]]), "inputs[0].data: not FP32 values"),
+    "an empty batch": (_input(shape=[0, 1, 16, 16], data=[]), ("inputs[0].shape: [0, 1, 16, 16]",)),
+    "too little data": (_input(data=[0.0]), ("inputs[0].data: 1 values", "[1, 1, 16, 16]", 256)),
+    "words as data": (_input(data=["x"] * 256), ("inputs[0].data:", "FP32")),
+    "ragged data": (_input(data=[[1.0], [1.0, 2.0]]), ("inputs[0].data:", "FP32")),
     "binary data that is not there": (
         _input(parameters={"binary_data_size": 1024}, data=None),
-        "inputs[0]: binary_data_size 1024, but 0 bytes are left in the body",
+        ("inputs[0]:", "binary_data_size 1024", "0 bytes"),
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_request_is_refused_with_field_value_and_fix(served: Stack, case: str) -> None:
-    body, sentence = BAD[case]
+    body, parts = BAD[case]
     status, said = _post(served, body)
     assert status == 400
-    assert said.startswith(sentence)
+    assert mentions(*parts).search(said)
 
 
 def test_what_is_not_served_is_404_and_says_what_is(served: Stack) -> None:
-    assert _post(served, _input(), "/v2/models/other/infer") == (
-        404,
-        'model "other" is not served here: request digits',
-    )
+    status, said = _post(served, _input(), "/v2/models/other/infer")
+    assert status == 404
+    assert mentions('model "other"', "digits").search(said)
     assert _post(served, _input(), "/v2/models/digits/versions/7/infer")[0] == 404
     assert _post(served, _input(), "/v2/models/digits/versions/1/infer")[0] == 200
     assert _post(served, b"", "/v3")[0] == 404
@@ -127,15 +128,14 @@ def test_what_is_not_served_is_404_and_says_what_is(served: Stack) -> None:
 def test_a_header_length_outside_the_body_is_refused(served: Stack) -> None:
     status, said = _post(served, _input(), **{"Inference-Header-Content-Length": "99999999"})
     assert status == 400
-    assert said.startswith("inference-header-content-length: '99999999' is not a length within the")
+    assert said.startswith("inference-header-content-length: '99999999' ")
 
 
 def test_an_output_that_the_model_lacks_is_refused(served: Stack) -> None:
     body = json.dumps({**json.loads(_input()), "outputs": [{"name": "logitz"}]}).encode()
-    assert _post(served, body) == (
-        400,
-        'outputs[0].name: "logitz" is not an output of the model: request logits',
-    )
+    status, said = _post(served, body)
+    assert status == 400
+    assert mentions('outputs[0].name: "logitz"', "logits").search(said)
 
 
 def test_the_metrics_count_requests_by_exit_route_and_outcome(served: Stack, images: Any) -> None:

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
+from messages import mentions
 from networks import info, model_of
 
 EXITS = [{"name": "exit1", "output": "exit1_logits", "accuracy": 0.5}]
@@ -83,24 +84,22 @@ def test_exits_given_in_the_manifest_override_those_of_the_file(chain_model: byt
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "sentence"),
+    ("change", "error", "parts"),
     [
         ({"output": "exit1_logitz"}, UnknownOutput,
-         ('model.exits[0].output: "exit1_logitz" is not an output of the graph: '
-          "its outputs are exit1_logits, exit2_logits, logits")),
+         ('model.exits[0].output: "exit1_logitz"', "exit1_logits, exit2_logits, logits")),
         ({"accuracy": 1.3}, BadAccuracy,
-         "model.exits[0].accuracy: 1.3 is not between 0 and 1: write a share such as 0.93"),
+         ("model.exits[0].accuracy: 1.3", "0 and 1", 0.93)),
         ({"accuracy": "high"}, BadAccuracy,
-         "model.exits[0].accuracy: \"high\" is not a number: write a share between 0 and 1"),
-        ({"name": ""}, BadRequest, "model.exits[0].name: \"\" is not a name: write a non-empty string"),
+         ('model.exits[0].accuracy: "high"', "number", "0 and 1")),
+        ({"name": ""}, BadRequest, ('model.exits[0].name: ""', "non-empty")),
     ],
 )  # fmt: skip
 def test_a_wrong_exit_is_refused_by_field_value_and_fix(
-    chain_model: bytes, change: dict[str, Any], error: type[Exception], sentence: str
+    chain_model: bytes, change: dict[str, Any], error: type[Exception], parts: tuple[object, ...]
 ) -> None:
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=mentions(*parts)):
         metadata_of(Graph(chain_model), 1, [{**EXITS[0], **change}])
-    assert str(caught.value) == sentence
 
 
 def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
@@ -111,7 +110,7 @@ def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
 def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     del model.metadata_props[:]
-    with pytest.raises(NoExits, match=r"give at least \{name: final, output: logits, accuracy: "):
+    with pytest.raises(NoExits, match=mentions("{name: final, output: logits, accuracy: ")):
         metadata_of(Graph(model.SerializeToString()), 1)
 
 
@@ -146,14 +145,14 @@ def test_every_truncation_of_a_model_is_refused_or_read_as_a_model(chain_model: 
 def test_an_open_dimension_besides_the_batch_is_refused(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
-    with pytest.raises(BadRequest, match=r"input image leaves dimension 2 \(H\) open"):
+    with pytest.raises(BadRequest, match=mentions("input image", "dimension 2 (H)")):
         Graph(model.SerializeToString()).cuts("logits")
 
 
 def test_metadata_that_is_not_a_list_is_refused(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     model.metadata_props[0].value = json.dumps({"name": "x"})
-    with pytest.raises(BadRequest, match="is not a list of exits"):
+    with pytest.raises(BadRequest, match=mentions("list", "exits")):
         metadata_of(Graph(model.SerializeToString()), 1)
 
 

@@ -16,6 +16,7 @@ from edge_runtime.errors import BadRequest, NoExits, NotOnnx
 from edge_runtime.file_profiles import profile_file
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
+from messages import mentions
 from networks import AS_WRITTEN, OPTIMIZED, Array, run
 
 Dims = Sequence[int | str | None]
@@ -97,7 +98,7 @@ def test_a_model_with_other_open_sizes_has_slices_and_no_cuts_of_invented_bytes(
         graph = Graph(
             model(nodes, [value("x", [batch, 3, open_, open_])], [value("y", None)]).SerializeToString()
         )
-        with pytest.raises(BadRequest, match=r"input x leaves dimension 2 \(.\), 3 \(.\) open"):
+        with pytest.raises(BadRequest, match=r"input x .* 2 \(.\), 3 \(.\)"):
             graph.cuts("y")
         assert graph.tensor("h").shape == ((1 if batch == 1 else -1), 3, -1, -1)
         assert graph.tensor("y").shape == ((1 if batch == 1 else -1), 3)
@@ -270,7 +271,7 @@ def test_any_order_of_the_nodes_gives_the_same_cuts(order: list[int]) -> None:
 
 def test_a_cycle_is_refused_by_its_nodes() -> None:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
-    with pytest.raises(NotOnnx, match="cycle among or before the nodes a, b"):
+    with pytest.raises(NotOnnx, match=mentions("cycle", "nodes a, b")):
         Graph(model(nodes, [value("x", [2])], [value("b", [2])]).SerializeToString())
 
 
@@ -281,7 +282,7 @@ def test_an_output_that_is_a_constant_or_an_input_is_not_an_exit(tmp_path: Path)
     graph = Graph(data)
     assert (graph.outputs, graph.computed) == (("y", "w", "x"), ("y",))
     for name in ("w", "x"):
-        with pytest.raises(BadRequest, match=f'"{name}" is not computed from the input x'):
+        with pytest.raises(BadRequest, match=mentions(f'"{name}"', "input x")):
             graph.cuts(name)
     with pytest.raises(NoExits, match="output: y"):
         metadata_of(graph, len(data))

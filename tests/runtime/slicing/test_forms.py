@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from edge_runtime.errors import BadRequest, UnknownTensor
 from edge_runtime.slicing import Graph
+from messages import mentions
 from networks import AS_WRITTEN, Array, run
 
 X = np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32)
@@ -118,7 +119,7 @@ def test_inner_graphs_take_along_what_they_capture(cut: list[str], sign: int) ->
 
 def test_a_tensor_that_only_an_inner_graph_reads_belongs_to_the_cut() -> None:
     graph = Graph(_bytes(INNER))
-    with pytest.raises(UnknownTensor, match=r"\ba .* y from x: .* x -> b -> c"):
+    with pytest.raises(UnknownTensor, match=mentions("a", "y from x", "x -> b -> c")):
         graph.slice(["a"], ["y"])
     assert [c.tensors for c in graph.cuts("y")] == [("x",), ("d",)]  # Tanh is fused
 
@@ -188,7 +189,7 @@ def test_sizes_besides_the_batch_may_be_open_in_a_slice() -> None:
     """
     graph = _composes(_bytes(text), ["a"], {"x": np.ones((2, 7, 4), np.float32) * X[:, None, :]})
     assert graph.tensor("a").shape == (-1, -1, 4)
-    with pytest.raises(BadRequest, match=r"input x leaves dimension 1 \(T\) open"):
+    with pytest.raises(BadRequest, match=mentions("input x", "dimension 1 (T)")):
         graph.cuts("y")
 
 
@@ -207,7 +208,7 @@ def test_weights_of_old_files_that_are_also_inputs_are_not_inputs_of_a_slice() -
 
 def test_what_is_drawn_at_random_is_not_drawn_twice() -> None:
     graph = Graph(_bytes(DRAWING))
-    with pytest.raises(UnknownTensor, match=r"noise .* of b: add it"):
+    with pytest.raises(UnknownTensor, match=mentions("noise", "b")):
         graph.slice(["b"], ["y"])
     assert [c.tensors for c in graph.cuts("y", 2)] == [("x",), ("c",)]  # the noise has no batch
     values = run(graph.slice(["x"], ["b", "noise"]), {"x": X})
@@ -219,7 +220,9 @@ def test_an_invalid_cut_is_refused_with_the_tensors_that_bypass_it(residual_mode
     graph = Graph(residual_model)
     with pytest.raises(
         UnknownTensor,
-        match=r"inputs: bent1 .* logits from image: .* image -> stem -> sum1 -> \.\.\. -> flat -> logits",
+        match=mentions(
+            "inputs: bent1", "logits from image", "image -> stem -> sum1 -> ... -> flat -> logits"
+        ),
     ):
         graph.slice(["bent1"], ["logits"])
 
@@ -235,7 +238,7 @@ def test_an_invalid_cut_is_refused_with_the_tensors_that_bypass_it(residual_mode
         (["w1"], ["logits"], '"w1" is a constant'),
         (["pool1"], ["w2"], '"w2" is a constant'),
         (["pool1"], ["nope"], '"nope"'),
-        (["pool1"], ["pool1"], "a slice from pool1 to pool1"),
+        (["pool1"], ["pool1"], "from pool1 to pool1"),
     ],
 )  # fmt: skip
 def test_ends_that_make_no_slice_are_refused_with_the_fix(

@@ -111,7 +111,7 @@ def test_a_link_that_stays_in_the_folder_is_followed(divided: Path) -> None:
         ({"offset": "999999999"}, "which has"),
         ({"offset": "-8"}, "is at bytes -8 to"),
         ({"length": "999999999"}, "which has"),
-        ({"length": "many"}, "has an offset or length that is not a number"),
+        ({"length": "many"}, "offset or length .*number"),
     ],
 )
 def test_places_that_are_not_in_the_file_are_refused(

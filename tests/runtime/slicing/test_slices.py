@@ -15,6 +15,7 @@ from edge_runtime.errors import BadRequest, UnknownTensor
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.tensors import Array, Tensor
+from messages import mentions
 
 # onnxruntime fuses across borders between slices, which changes rounding: unoptimized, results are bitwise
 # equal; optimized, equal within rounding.
@@ -90,17 +91,15 @@ def test_the_model_metadata_has_each_tensor_with_an_open_batch(chain_model: byte
 
 
 def test_inputs_that_do_not_separate_the_output_are_refused(residual_model: bytes) -> None:
-    with pytest.raises(
-        UnknownTensor, match="bent1 do not separate logits from image: use one of the exit's cuts"
-    ):
+    with pytest.raises(UnknownTensor, match=mentions("bent1", "logits from image", "cuts")):
         Graph(residual_model).slice(["bent1"], ["logits"])
 
 
 def test_a_tensor_that_does_not_exist_is_refused_by_name(chain_model: bytes) -> None:
-    with pytest.raises(UnknownTensor, match='"pool9" is not a tensor of the graph: use one between image'):
+    with pytest.raises(UnknownTensor, match=mentions('"pool9"', "image")):
         Graph(chain_model).slice(["pool9"], ["logits"])
 
 
 def test_an_empty_slice_is_refused(chain_model: bytes) -> None:
-    with pytest.raises(BadRequest, match="a slice from logits to logits"):
+    with pytest.raises(BadRequest, match=mentions("from logits to logits")):
         Graph(chain_model).slice(["logits"], ["logits"])

@@ -15,6 +15,8 @@ import tritonclient.http as over_http
 import tritonclient.http.aio as over_http_aio
 from tritonclient.utils import InferenceServerException
 
+from messages import mentions
+
 Served = Any
 Arrays = dict[str, Any]
 
@@ -151,9 +153,8 @@ def test_inputs_that_do_not_fit_each_other_are_the_clients_fault(sums: Served) -
             with pytest.raises(InferenceServerException) as caught:
                 client.infer("m", inputs)
             assert caught.value.status() == code
-            assert caught.value.message().startswith(
-                "inputs: dimension 0 of b is 3, but dimension 0 of a is 2"
-            )
+            parts = ("inputs:", "dimension 0 of b is 3", "dimension 0 of a is 2")
+            assert mentions(*parts).search(caught.value.message())
 
 
 def test_a_stream_answers_in_order_and_survives_a_bad_request(sums: Served) -> None:
@@ -168,7 +169,7 @@ def test_a_stream_answers_in_order_and_survives_a_bad_request(sums: Served) -> N
         for number in range(20):
             result, error = answers.get(timeout=10)
             if number == 7:
-                assert error.message() == 'model "other" is not served here: request m'
+                assert mentions('model "other"', "m").search(error.message())
                 continue
             assert result.get_response().id == str(number)
             assert result.as_numpy("sum").tolist() == [[number + 1] * 3]
@@ -180,14 +181,14 @@ def test_the_repository_index_names_the_model_and_its_state(sums: Served) -> Non
     expected = {"name": "m", "version": "1", "state": "READY", "reason": ""}
     with over_http.InferenceServerClient(f"127.0.0.1:{sums.http}") as client:
         assert client.get_model_repository_index() == [expected]
-        with pytest.raises(InferenceServerException, match="loaded and unloaded with the placement"):
+        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
             client.load_model("m")
-        with pytest.raises(InferenceServerException, match="loaded and unloaded with the placement"):
+        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
             client.unload_model("m")
     with over_grpc.InferenceServerClient(f"127.0.0.1:{sums.grpc}") as client:
         (index,) = client.get_model_repository_index().models
         assert (index.name, index.version, index.state) == ("m", "1", "READY")
-        with pytest.raises(InferenceServerException, match="loaded and unloaded with the placement"):
+        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
             client.load_model("m")
 
 

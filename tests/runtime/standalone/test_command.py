@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from onnx import helper
 from edge_runtime.errors import BadRequest
 from edge_runtime.standalone import example, name_of
 from edge_runtime.tensors import Tensor
+from messages import mentions
 from misbehaving import crashing, crashing_on_ones, endless, greedy
 from networks import info, model_of
 from waiting import until
@@ -47,10 +49,8 @@ def test_the_line_that_it_prints_is_a_call_that_works(model: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         said, call = process.stdout.readline(), process.stdout.readline()
-        assert said.startswith(
-            "serving three-exits: image FP32[-1, 1, 16, 16] -> exit1_logits FP32[-1, 10], "
-            "exit2_logits FP32[-1, 10], logits FP32[-1, 10]; HTTP on 127.0.0.1:"
-        )
+        outputs = [f"{name} FP32[-1, 10]" for name in ("exit1_logits", "exit2_logits", "logits")]
+        assert mentions("three-exits", "image FP32[-1, 1, 16, 16]", *outputs, "127.0.0.1:").search(said)
         found = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=30, check=True)
         answer = json.loads(found.stdout)
         assert [o["name"] for o in answer["outputs"]] == ["exit1_logits", "exit2_logits", "logits"]
@@ -67,37 +67,32 @@ def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cases = {
-            (tmp_path / "none.onnx",): "CannotLoad: {} does not exist: name an .onnx file",
-            (tmp_path,): "CannotLoad: {} is not a file: name an .onnx file",
-            (Path("/"),): "CannotLoad: {} is not a file: name an .onnx file",
-            (text,): "CannotLoad: {}: onnxruntime cannot load it: ",
-            (model, "--http-port", port): f"CannotListen: 127.0.0.1:{port}: HTTP cannot listen",
-            (model, "--http-port", 0, "--grpc-port", port): f"CannotListen: 127.0.0.1:{port}: gRPC cannot",
-            (model, "--name", "a/b"): 'BadRequest: --name: "a/b" is not a name: use letters,',
+            (tmp_path / "none.onnx",): ("CannotLoad: {}", "exist", " .onnx"),
+            (tmp_path,): ("CannotLoad: {}", "file", " .onnx"),
+            (Path("/"),): ("CannotLoad: {}", "file", " .onnx"),
+            (text,): ("CannotLoad: {}:", "onnxruntime"),
+            (model, "--http-port", port): (f"CannotListen: 127.0.0.1:{port}:", "HTTP"),
+            (model, "--http-port", 0, "--grpc-port", port): (f"CannotListen: 127.0.0.1:{port}:", "gRPC"),
+            (model, "--name", "a/b"): ('BadRequest: --name: "a/b"', "letters"),
         }
-        for arguments, sentence in cases.items():
+        for arguments, parts in cases.items():
             ended = _run("serve", *arguments)
             assert ended.returncode == 1
             lines = [line for line in ended.stderr.splitlines() if not line.startswith(("E0000", "I0000"))]
-            assert lines[-1].startswith(sentence.format(arguments[0]))
+            assert mentions(*(part.format(arguments[0]) for part in parts)).search(lines[-1])
             assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "sentence"),
-    [
-        ("--http-port", "70000", '"70000" is not a port: write 1 to 65535, or 0'),
-        ("--grpc-port", "65536", '"65536" is not a port: '),
-        ("--grpc-port", "-5", '"-5" is not a port: '),
-        ("--health-port", "http", '"http" is not a port: '),
-    ],
+    ("flag", "value"),
+    [("--http-port", "70000"), ("--grpc-port", "65536"), ("--grpc-port", "-5"), ("--health-port", "http")],
 )
 def test_a_port_that_is_invalid_is_refused_and_not_bound_to_another(
-    model: Path, flag: str, value: str, sentence: str
+    model: Path, flag: str, value: str
 ) -> None:
     ended = _run("serve", model, f"{flag}={value}")
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith(f"edge-runtime serve: error: argument {flag}: {sentence}")
+    assert mentions(f'argument {flag}: "{value}"', 1, 65535).search(ended.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
@@ -105,17 +100,16 @@ def test_a_time_that_is_invalid_is_refused(model: Path, seconds: str) -> None:
     ended = _run("profile", model, f"--seconds={seconds}")
     assert ended.returncode == 2
     assert "argument --seconds: " in ended.stderr.splitlines()[-1]
-    assert ended.stderr.splitlines()[-1].endswith("write one such as 0.6")
+    assert ended.stderr.splitlines()[-1].endswith(" 0.6")
 
 
 def test_a_store_that_cannot_write_to_its_folder_is_reported_in_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = _run("store", "--root", tmp_path / "file", "--port", 0)
     assert ended.returncode == 1
-    assert ended.stderr == (
-        f"CannotListen: --root {tmp_path}/file: cannot be written to (Not a directory): "
-        "name a writable folder\n"
-    )
+    (line,) = ended.stderr.splitlines()
+    reason = os.strerror(errno.ENOTDIR)
+    assert mentions("CannotListen:", f"--root {tmp_path}/file:", reason, "writable").search(line)
 
 
 def test_onnxruntime_sends_no_telemetry(model: Path, tmp_path: Path) -> None:
@@ -230,9 +224,7 @@ def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> No
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert profile["segments"] == []
     assert [e["exit"] for e in profile["exits"]] == ["y"]
-    assert profile["note"].startswith(
-        "measured as a whole, because model: input a leaves dimension 1 (width)"
-    )
+    assert mentions("whole", "input a", "dimension 1 (width)").search(profile["note"])
 
 
 def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:
@@ -252,7 +244,7 @@ def test_the_name_is_the_files_made_fit_for_a_path() -> None:
     assert name_of(Path("a b(1).onnx"), None) == "a-b-1-"
     assert name_of(Path("x.onnx"), "resnet-50_v1.2") == "resnet-50_v1.2"
     for bad in ("", "a/b", ".hidden", "x" * 101):
-        with pytest.raises(BadRequest, match="is not a name"):
+        with pytest.raises(BadRequest, match=mentions(f'--name: "{bad}"')):
             name_of(Path("x.onnx"), bad)
 
 

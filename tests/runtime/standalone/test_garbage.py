@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 
 from benchmarks.runtime.request_forms import BODILESS, RIGHT, WRONG
+from messages import mentions
 
 Served = Any
 FORMS = RIGHT | WRONG | BODILESS  # type: ignore[operator]
@@ -166,7 +167,7 @@ def test_bytes_that_are_not_a_message_are_invalid_arguments_in_every_rpc_without
         with pytest.raises(grpc.RpcError) as caught:
             ask(b"\xff\xff", timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == f"body: the 2 bytes are not a {rpc}Request"
+    assert mentions("body:", "2 bytes", f"{rpc}Request").search(caught.value.details() or "")
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -190,13 +191,14 @@ def test_a_message_with_a_fault_names_the_field_and_the_value(sums: Served) -> N
         request.inputs[0].contents.ClearField("fp32_contents")
         request.inputs[0].contents.int_contents.extend([1, 2, 3])
 
-    assert refused(as_integers) == "inputs[0].contents.fp32_contents: 0 values, but shape [1, 3] needs 3"
+    integers = refused(as_integers)
+    assert mentions("inputs[0].contents.fp32_contents: 0 values", "[1, 3]", "needs 3").search(integers)
     twice = refused(lambda r: setattr(r.inputs[1], "name", "a"))
-    assert twice.startswith('inputs[1].name: "a" is given twice')
+    assert mentions('inputs[1].name: "a"', "twice").search(twice)
     unknown = refused(lambda r: setattr(r.inputs[1], "name", "c"))
-    assert unknown == 'inputs[1].name: "c" is not an input of the model: use a, b'
+    assert mentions('inputs[1].name: "c"', "a, b").search(unknown)
     negative = refused(lambda r: setattr(r.parameters["timeout"], "int64_param", -1))
-    assert negative.startswith("parameters.timeout: -1 is not a number of microseconds")
+    assert mentions("parameters.timeout: -1", "microseconds").search(negative)
 
 
 VALUES = st.recursive(

@@ -21,6 +21,7 @@ from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.grpc.servers import grpc_server
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
+from messages import mentions
 
 Served = Any
 STATUS = health_pb2.HealthCheckResponse
@@ -63,8 +64,7 @@ def test_health_of_what_is_not_served_is_not_found_and_says_what_is(channel: grp
     with pytest.raises(grpc.RpcError) as caught:
         _check(channel, "other")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert 'service: "other" is not served here' in str(caught.value.details())
-    assert f"{INFERENCE}, m" in str(caught.value.details())
+    assert mentions('service: "other"', f"{INFERENCE}, m").search(str(caught.value.details()))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_bytes_that_are_not_a_message_are_invalid_arguments(channel: grpc.Channe
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "the 2 bytes are not a" in str(caught.value.details())
+    assert "2 bytes" in str(caught.value.details())
 
 
 @asynccontextmanager
@@ -272,4 +272,4 @@ def test_a_flag_that_cannot_be_meant_is_refused_with_what_can(
     with pytest.raises(SystemExit):
         _parser().parse_args(["serve", "m.onnx", f"{flag}={value}"])
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith(f'argument {flag}: "{value}" is not a whole number from {least} to {most}')
+    assert mentions(f'argument {flag}: "{value}"', least, most).search(said)

@@ -20,6 +20,7 @@ from tritonclient.utils import InferenceServerException
 
 import stackable
 from edge_runtime.memoization.settings import CacheOptions, FilterOptions, MemoizationSettings
+from messages import mentions
 
 ServeWith = Callable[..., Any]
 SCENES = np.random.default_rng(4).uniform(size=(3, 1, 1, 16, 16)).astype(np.float32)
@@ -147,7 +148,7 @@ def test_a_sequence_that_is_invalid_is_refused_with_a_message(
     served = serve_with(chain_model)
     with camera(module, served) as it:
         assert it.ask(SCENES[0], 2**63 - 1)[1].shape == (1, 10)
-        with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: .* at most 128 char"):
+        with pytest.raises(InferenceServerException, match=mentions("parameters.sequence_id:", 128)):
             it.ask(SCENES[0], "x" * 129)
         with pytest.raises(InferenceServerException, match=r"parameters\.sequence_id: -1 is not valid"):
             it.ask(SCENES[0], -1)
@@ -172,17 +173,17 @@ def metrics(served: Any) -> dict[str, float]:
 
 
 def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
-    cases = {
-        ("--filter-threshold", "2"): '--filter-threshold: "2" is not between 0 and 1',
-        ("--filter-threshold", "some"): '--filter-threshold: "some" is not between 0 and 1',
-        ("--filter-action", "Drop"): "--filter-action: has no effect without --filter-threshold",
-        ("--filter-max-age", "1s"): "--filter-max-age: has no effect without --filter-threshold",
-        ("--filter-max-age", "0s"): '--filter-max-age: "0s" must be greater than 0',
-        ("--cache-bytes", "lots"): '--cache-bytes: "lots" is not a quantity',
-        ("--cache-max-age", "60"): "--cache-max-age: 60 has no unit",
-        ("--cache-max-age", "60s"): "--cache-max-age: has no effect without --cache-bytes",
+    cases: dict[tuple[str, str], tuple[object, ...]] = {
+        ("--filter-threshold", "2"): ('--filter-threshold: "2"', 0, 1),
+        ("--filter-threshold", "some"): ('--filter-threshold: "some"', 0, 1),
+        ("--filter-action", "Drop"): ("--filter-action:", "--filter-threshold"),
+        ("--filter-max-age", "1s"): ("--filter-max-age:", "--filter-threshold"),
+        ("--filter-max-age", "0s"): ('--filter-max-age: "0s"', 0),
+        ("--cache-bytes", "lots"): ('--cache-bytes: "lots"', "quantity"),
+        ("--cache-max-age", "60"): ("--cache-max-age: 60", "unit"),
+        ("--cache-max-age", "60s"): ("--cache-max-age:", "--cache-bytes"),
     }
-    for flags, sentence in cases.items():
+    for flags, parts in cases.items():
         ended = subprocess.run(
             [sys.executable, "-m", "edge_runtime.cli", "serve", str(tmp_path / "m.onnx"), *flags],
             capture_output=True,
@@ -191,7 +192,7 @@ def test_flags_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
             check=False,
         )
         assert ended.returncode != 0
-        assert sentence in ended.stderr
+        assert mentions(*parts).search(ended.stderr)
         assert "Traceback" not in ended.stderr
 
 

@@ -18,6 +18,7 @@ from edge_runtime.errors import BadRequest, CannotLoad
 from edge_runtime.file_profiles import FileProfile, Progress, profile_file
 from edge_runtime.samples.flags import Given
 from edge_runtime.standalone import open_model
+from messages import mentions
 from networks import info, model_of
 
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]
@@ -89,7 +90,7 @@ def test_sizes_that_are_assumed_are_named_in_table_and_json(tmp_path: Path) -> N
         (2, "H", 1),
         (3, "W", 1),
     ]
-    assert "0 (N) as 1, 2 (H) as 1, 3 (W) as 1" in found.table()
+    assert mentions("0 (N) as 1", "2 (H) as 1", "3 (W) as 1").search(found.table())
     assert found.segments == {}
     assert "--shape images=Nx3xHxW" in found.note
 
@@ -155,7 +156,7 @@ def test_the_model_is_warmed_up_on_the_given_samples(
         known = open_model(path, 1, Given(values={"b": "1"})).seconds
     assert caplog.messages == []
     assert known < unknown
-    with pytest.raises(BadRequest, match="dimensions, but a has 1"):
+    with pytest.raises(BadRequest, match=mentions("a has 1")):
         open_model(path, 1, Given({"a": (1, 2)}))
 
 

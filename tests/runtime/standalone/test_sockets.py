@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.http import connections
+from messages import mentions
 
 Served = Any
 
@@ -94,29 +95,29 @@ def test_two_requests_in_one_packet_are_both_answered(sums: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "sentence"),
+    ("method", "path", "status", "parts"),
     [
-        ("GET", INFER, 405, f"GET {INFER}: method not allowed: use POST"),
-        ("POST", "/v2/models/m", 405, "POST /v2/models/m: method not allowed: use GET"),
-        ("DELETE", "/v2/health/live", 405, "DELETE /v2/health/live: method not allowed: use GET"),
-        ("GET", "/v2/models/other/ready", 404, 'model "other" is not served here: request m'),
-        ("GET", "/v2/models/m/versions/2", 404, 'model m has no version "2": request version 1 or none'),
-        ("GET", "/v2/models/m/variants/1", 404, "/v2/models/m/variants/1: not an endpoint of the Open"),
-        ("GET", "/", 404, "/: not an endpoint of the Open Inference Protocol"),
+        ("GET", INFER, 405, (f"GET {INFER}:", "POST")),
+        ("POST", "/v2/models/m", 405, ("POST /v2/models/m:", "GET")),
+        ("DELETE", "/v2/health/live", 405, ("DELETE /v2/health/live:", "GET")),
+        ("GET", "/v2/models/other/ready", 404, ('model "other"', "request m")),
+        ("GET", "/v2/models/m/versions/2", 404, ("model m", 'version "2"', "version 1")),
+        ("GET", "/v2/models/m/variants/1", 404, ("/v2/models/m/variants/1:", "Open Inference Protocol")),
+        ("GET", "/", 404, ("/:", "Open Inference Protocol")),
         (
             "GET",
             "/v2/../etc/passwd",
             404,
-            "/v2/../etc/passwd: not an endpoint of the Open Inference Protocol",
+            ("/v2/../etc/passwd:", "Open Inference Protocol"),
         ),
     ],
 )
 def test_what_is_not_there_is_said_with_its_code(
-    sums: Served, method: str, path: str, status: int, sentence: str
+    sums: Served, method: str, path: str, status: int, parts: tuple[str, ...]
 ) -> None:
     found, headers, body = _talk(sums.http, _request(method, path))
     assert found == status
-    assert json.loads(body)["error"].startswith(sentence)
+    assert mentions(*parts).search(json.loads(body)["error"])
     assert ("allow" in headers) == (status == 405)
 
 
@@ -144,10 +145,8 @@ def test_a_target_that_is_too_long_gets_431(sums: Served) -> None:
 
 def test_a_bomb_in_gzip_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, gzip.compress(bytes(1 << 27)), content_encoding="gzip")
-    assert (status, json.loads(body)["error"]) == (
-        413,
-        "body: larger than 67108864 bytes after decompression: send a smaller request",
-    )
+    assert status == 413
+    assert mentions("body:", "67108864 bytes", "decompression").search(json.loads(body)["error"])
 
 
 def test_an_unknown_encoding_is_415(sums: Served) -> None:
@@ -171,7 +170,7 @@ def test_a_huge_shape_without_data_is_refused(sums: Served) -> None:
     status, _, body = _infer(sums, {"inputs": huge})
     assert status == 400
     said = json.loads(body)["error"]
-    assert said.startswith("inputs[0].shape: [1125899906842624, 3] exceeds a request of 67108864")
+    assert mentions("inputs[0].shape: [1125899906842624, 3]", 67108864).search(said)
 
 
 def test_what_is_not_http_ends_the_connection_with_400(sums: Served) -> None:
@@ -209,7 +208,7 @@ def test_the_refusal_of_long_headers_is_a_valid_response(sums: Served) -> None:
     answer = answer[answer.index(b"HTTP/1.1 ") :]
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
-    assert json.loads(body) == {"error": "headers: larger than 65536 bytes: send fewer or shorter ones"}
+    assert mentions("headers:", "65536 bytes").search(json.loads(body)["error"])
 
 
 @pytest.mark.parametrize(

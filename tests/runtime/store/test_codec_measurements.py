@@ -18,6 +18,7 @@ from edge_runtime.inference.memory import Memory
 from edge_runtime.slicing import Graph
 from edge_runtime.store import codec_measurements, measuring_process
 from edge_runtime.store.app import StoreApp
+from messages import mentions
 from misbehaving import crashing, endless
 from networks import run
 
@@ -107,33 +108,37 @@ async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "parts"),
     [
-        ({"labels": None}, "labels is not a file in the archive"),
+        ({"labels": None}, ("labels", "archive")),
         (
             {"inputs": IMAGES[:50], "labels": np.zeros(50, np.int64)},
-            "50 samples are too few: give at least 100",
+            ("50 samples", 100),
         ),
         (
             {"inputs": IMAGES.astype(np.float64)},
-            "inputs are float64 [120, 1, 16, 16], but the model takes image FP32",
+            ("float64 [120, 1, 16, 16]", "image FP32"),
         ),
-        ({"inputs": IMAGES[:, :, :8]}, "inputs are float32 [120, 1, 8, 16], but the model takes image FP32"),
-        ({"labels": np.zeros((120, 10), np.int64)}, "labels are int64 [120, 10] for 120 inputs"),
-        ({"labels": np.zeros(120, np.float32)}, "labels are float32 [120] for 120 inputs"),
-        ({"inputs": np.full_like(IMAGES, np.nan)}, "some inputs are not finite numbers"),
-        ({"labels": np.full(120, 77)}, "classifies 0.000 of 120 samples correctly"),
+        ({"inputs": IMAGES[:, :, :8]}, ("float32 [120, 1, 8, 16]", "image FP32")),
+        ({"labels": np.zeros((120, 10), np.int64)}, ("labels are int64 [120, 10]", "120 inputs")),
+        ({"labels": np.zeros(120, np.float32)}, ("labels are float32 [120]", "120 inputs")),
+        ({"inputs": np.full_like(IMAGES, np.nan)}, ("inputs", "finite")),
+        ({"labels": np.full(120, 77)}, ("0.000", "120 samples")),
     ],
 )
 async def test_unusable_validation_data_is_refused_with_a_message(
-    store: httpx.AsyncClient, chain_model: bytes, labels: Any, change: dict[str, Any], words: str
+    store: httpx.AsyncClient,
+    chain_model: bytes,
+    labels: Any,
+    change: dict[str, Any],
+    parts: tuple[object, ...],
 ) -> None:
     model = await _model(store, chain_model)
     arrays = {k: v for k, v in {"inputs": IMAGES, "labels": labels, **change}.items() if v is not None}
     answer = await _ask(store, model, packed(**arrays))
     assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "BadRequest")
     assert answer.json()["error"]["message"].startswith("validation: ")
-    assert words in answer.json()["error"]["message"]
+    assert mentions(*parts).search(answer.json()["error"]["message"])
 
 
 async def test_a_file_that_is_invalid_is_refused_and_objects_are_not_read(
@@ -144,7 +149,7 @@ async def test_a_file_that_is_invalid_is_refused_and_objects_are_not_read(
     for data in (b"not a zip", pickled):
         answer = await _ask(store, model, data)
         assert answer.status_code == 400
-        assert "not an .npz file of plain arrays" in answer.json()["error"]["message"]
+        assert mentions(".npz", "arrays").search(answer.json()["error"]["message"])
 
 
 async def test_what_unpacks_to_more_than_the_store_takes_is_refused(

@@ -16,6 +16,7 @@ import pytest_asyncio
 from benchmarks.graphs.small import camera_and_sensors
 from edge_runtime.slicing.pinning import main as pin
 from edge_runtime.store.app import StoreApp
+from messages import mentions
 from networks import run, with_noise
 
 
@@ -73,24 +74,24 @@ async def test_a_slice_is_another_with_every_codec_on_either_side(
 
 
 @pytest.mark.parametrize(
-    ("change", "reason", "words"),
+    ("change", "reason", "parts"),
     [
-        ({"encode": "int4"}, "BadRequest", 'encode: "int4" is not a codec: use one of fp32, fp16, int8'),
-        ({"decode": 8}, "BadRequest", "decode: 8 is not a codec"),
-        ({"inputs": ["conv1"], "outputs": ["image"]}, "UnknownTensor", "conv1 is computed from image"),
-        ({"inputs": ["pool2"], "outputs": ["pool1"]}, "UnknownTensor", "is computed from pool1"),
-        ({"inputs": ["w1"]}, "UnknownTensor", '"w1" is a constant'),
-        ({"outputs": ["nope"]}, "UnknownTensor", '"nope" is not a tensor of the graph'),
+        ({"encode": "int4"}, "BadRequest", ('encode: "int4"', "fp32, fp16, int8")),
+        ({"decode": 8}, "BadRequest", ("decode: 8", "codec")),
+        ({"inputs": ["conv1"], "outputs": ["image"]}, "UnknownTensor", ("conv1", "from image")),
+        ({"inputs": ["pool2"], "outputs": ["pool1"]}, "UnknownTensor", ("pool2", "from pool1")),
+        ({"inputs": ["w1"]}, "UnknownTensor", ('"w1"', "constant")),
+        ({"outputs": ["nope"]}, "UnknownTensor", ('"nope"', "tensor")),
     ],
 )
 async def test_what_is_not_a_slice_is_refused_with_a_message(
-    store: httpx.AsyncClient, chain_model: bytes, change: dict[str, Any], reason: str, words: str
+    store: httpx.AsyncClient, chain_model: bytes, change: dict[str, Any], reason: str, parts: tuple[str, ...]
 ) -> None:
     model = await _kept(store, chain_model)
     request = {"model": model, "inputs": ["pool1"], "outputs": ["logits"], **change}
     answer = await store.post("/v1/slices", json=request)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (400, reason)
-    assert words in answer.json()["error"]["message"]
+    assert mentions(*parts).search(answer.json()["error"]["message"])
 
 
 async def test_slices_of_a_model_with_two_inputs_are_cut_though_it_cannot_be_planned_yet(
@@ -104,7 +105,7 @@ async def test_slices_of_a_model_with_two_inputs_are_cut_though_it_cannot_be_pla
     exits = [{"name": "label", "output": "label", "accuracy": 0.9}]
     refused = await store.post("/v1/models", json={"storageUri": "store://two.onnx", "exits": exits})
     assert refused.status_code == 400
-    assert "the graph has 2 inputs (picture, readings)" in refused.text
+    assert mentions("2 inputs", "picture, readings").search(refused.text)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ async def test_pinned_data_is_fetched_from_beside_the_model(
 ) -> None:
     refused = await store.post("/v1/models", json={"storageUri": f"file://{divided}"})
     assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "BadRequest")
-    assert "keeps its data outside the file" in refused.text
+    assert mentions("data", "outside").search(refused.text)
     assert pin([str(divided)]) == 0
     for name in ("chain.onnx", "chain.bin"):
         await store.put(f"/v1/files/d/{name}", content=(divided.parent / name).read_bytes())
@@ -150,4 +151,4 @@ async def test_data_behind_a_link_out_of_the_folder_is_not_fetched(
     data.symlink_to(divided.parent.parent / "elsewhere.bin")
     answer = await store.post("/v1/models", json={"storageUri": f"file://{divided}"})
     assert answer.status_code == 400
-    assert "is a link out of the model's folder" in answer.text
+    assert mentions("chain.bin", "link", "folder").search(answer.text)

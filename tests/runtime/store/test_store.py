@@ -19,6 +19,7 @@ from edge_runtime.errors import TrialCrashed, TrialHung
 from edge_runtime.model_store import ModelStore
 from edge_runtime.profiling import profile_device
 from edge_runtime.store.app import StoreApp
+from messages import mentions
 from misbehaving import crashing, endless
 
 LIMIT = 1 << 20
@@ -111,9 +112,8 @@ async def test_a_blob_that_the_disk_changed_is_not_returned(store: httpx.AsyncCl
         await store.put("/v1/blobs/sha256:" + hashlib.sha256(b"abc").hexdigest(), content=b"abc")
     ).json()["digest"]
     (tmp_path / "store" / "blobs" / digest.removeprefix("sha256:")).write_bytes(b"abd")
-    assert "they were removed, store them again" in _error(
-        await store.get(f"/v1/blobs/{digest}"), 422, "DigestMismatch"
-    )
+    damaged = _error(await store.get(f"/v1/blobs/{digest}"), 422, "DigestMismatch")
+    assert mentions("digest:", digest, "removed").search(damaged)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "a//../x", "/etc/passwd", "a/./../../b"])
@@ -175,35 +175,34 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
 
 
 @pytest.mark.parametrize(
-    ("change", "reason", "words"),
+    ("change", "reason", "parts"),
     [
         ({"exits": [{"name": "e", "output": "nope", "accuracy": 0.9}]}, "UnknownOutput",
-         ('model.exits[0].output: "nope" is not an output of the graph: '
-          "its outputs are exit1_logits, exit2_logits, logits")),
+         ('model.exits[0].output: "nope"', "exit1_logits, exit2_logits, logits")),
         ({"exits": [{"name": "e", "output": "logits", "accuracy": 1.3}]}, "BadAccuracy",
-         "model.exits[0].accuracy: 1.3 is not between 0 and 1"),
-        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", "model.digest: expected sha256:1111"),
-        ({"digest": "md5:1"}, "BadRequest", 'model.digest: "md5:1" is not a digest'),
-        ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", 'has scheme "ftp": use one of store://, https://'),
-        ({"storageUri": "/just/a/path"}, "UnsupportedScheme", 'has scheme ""'),
-        ({"storageUri": "store://not/there"}, "NotFound", 'no file "not/there" in this store'),
-        ({"storageUri": "file:///not/there.onnx"}, "NotFound", '"file:///not/there.onnx" cannot be read'),
-        ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", "cannot be read"),
-        ({"storageUri": None}, "BadRequest", "storageUri: null is not a string"),
+         ("model.exits[0].accuracy: 1.3", "0 and 1")),
+        ({"digest": "sha256:" + "1" * 64}, "DigestMismatch", ("model.digest:", "sha256:" + "1" * 64)),
+        ({"digest": "md5:1"}, "BadRequest", ('model.digest: "md5:1"',)),
+        ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", ('"ftp"', "store://, https://")),
+        ({"storageUri": "/just/a/path"}, "UnsupportedScheme", ('scheme ""',)),
+        ({"storageUri": "store://not/there"}, "NotFound", ('"not/there"',)),
+        ({"storageUri": "file:///not/there.onnx"}, "NotFound", ('"file:///not/there.onnx"',)),
+        ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", ("http://127.0.0.1:1/m.onnx",)),
+        ({"storageUri": None}, "BadRequest", ("storageUri: null",)),
     ],
 )  # fmt: skip
 async def test_a_model_that_cannot_be_taken_is_refused_with_reason_and_sentence(
-    store: httpx.AsyncClient, metadata: Any, change: dict[str, Any], reason: str, words: str
+    store: httpx.AsyncClient, metadata: Any, change: dict[str, Any], reason: str, parts: tuple[object, ...]
 ) -> None:
     answer = await store.post("/v1/models", json={"storageUri": "store://digits/digits.onnx", **change})
     assert answer.status_code >= 400
-    assert words in _error(answer, answer.status_code, reason)
+    assert mentions(*parts).search(_error(answer, answer.status_code, reason))
 
 
 async def test_what_is_not_onnx_is_refused(store: httpx.AsyncClient) -> None:
     await store.put("/v1/files/cat.jpg", content=b"\xff\xd8\xff\xe0JFIF")
     answer = await store.post("/v1/models", json={"storageUri": "store://cat.jpg"})
-    assert "8 bytes starting with ff d8 ff e0" in _error(answer, 400, "NotOnnx")
+    assert mentions("8 bytes", "ff d8 ff e0").search(_error(answer, 400, "NotOnnx"))
 
 
 async def test_exits_of_two_services_on_one_file_are_profiled_together(

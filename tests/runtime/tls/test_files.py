@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge_runtime.errors import BadCertificates
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tls.expiries import not_after
+from messages import mentions
 from mounts import Mount, Signer
 
 Files = dict[str, bytes]
@@ -92,29 +95,29 @@ def test_files_that_are_written_in_place_are_taken_over(tmp_path: Path, signer: 
     assert certificates.current.key == renewed["tls.key"]
 
 
-BROKEN: dict[str, tuple[Callable[[Signer, Path], Files], str]] = {
+BROKEN: dict[str, tuple[Callable[[Signer, Path], Files], tuple[str, ...]]] = {
     "half a certificate": (
         lambda s, _: (p := s.pair()) | {"tls.crt": p["tls.crt"][:200]},
-        "tls.crt: no certificate in PEM",
+        ("tls.crt:", "PEM"),
     ),
     "a damaged certificate": (
         lambda s, _: (p := s.pair()) | {"tls.crt": p["tls.crt"].replace(b"\nMII", b"\nMAA", 1)},
-        "tls.crt: the first certificate is damaged",
+        ("tls.crt:", "damaged"),
     ),
     "another's key": (
         lambda s, _: s.pair() | {"tls.key": s.pair()["tls.key"]},
-        "tls.key: does not match",
+        ("tls.key:", "match"),
     ),
-    "an empty key": (lambda s, _: s.pair() | {"tls.key": b""}, "tls.key: does not match tls.crt"),
+    "an empty key": (lambda s, _: s.pair() | {"tls.key": b""}, ("tls.key:", "tls.crt")),
     "an empty authority": (
         lambda s, _: s.pair() | {"ca.crt": b""},
-        "ca.crt: no certificate of an authority",
+        ("ca.crt:", "authority"),
     ),
     "no authority": (
         lambda s, _: {k: v for k, v in s.pair().items() if k != "ca.crt"},
-        "ca.crt: cannot be read",
+        ("ca.crt:", os.strerror(errno.ENOENT)),
     ),
-    "an end in the past": (lambda s, _: s.pair(days=-100), "tls.crt: expired on 20"),
+    "an end in the past": (lambda s, _: s.pair(days=-100), ("tls.crt:", "expired")),
 }
 
 
@@ -124,14 +127,14 @@ def test_what_is_broken_changes_nothing_but_the_log(
 ) -> None:
     certificates = Certificates(mount.path)
     before = certificates.current
-    make, said = BROKEN[case]
+    make, parts = BROKEN[case]
     mount.swap(make(signer, tmp_path))
     with caplog.at_level(logging.ERROR):
         assert certificates.look() is False
         assert certificates.look() is False
     assert certificates.current is before
     (record,) = caplog.records  # once for each state of the folder
-    assert said in record.getMessage()
+    assert mentions(*parts).search(record.getMessage())
     assert "still using the certificate" in record.getMessage()
     mended = signer.pair()
     mount.swap(mended)
@@ -143,8 +146,8 @@ def test_what_is_broken_changes_nothing_but_the_log(
 def test_there_is_no_start_without_certificates_and_the_sentence_says_what_to_do(
     case: str, signer: Signer, tmp_path: Path
 ) -> None:
-    make, said = BROKEN[case]
-    with pytest.raises(BadCertificates, match=said.split(":")[1].strip()) as raised:
+    make, parts = BROKEN[case]
+    with pytest.raises(BadCertificates, match=mentions(*parts)) as raised:
         Certificates(Mount(tmp_path / "tls", make(signer, tmp_path)).path)
     assert any(word in str(raised.value) for word in ("mount", "write", "put"))
 
