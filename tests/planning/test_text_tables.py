@@ -38,7 +38,7 @@ def test_wide_characters_take_two_columns() -> None:
     assert text_table([("日本", "x"), ("a", "y")]).splitlines() == ["日本  x", "a     y"]
 
 
-def test_no_rows_are_no_text() -> None:
+def test_without_rows_the_text_is_empty() -> None:
     assert text_table([]) == ""
 
 
