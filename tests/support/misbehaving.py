@@ -51,6 +51,11 @@ def crashing_on_ones() -> bytes:
 
 def endless() -> bytes:
     """x [N, 8] -> y [N, 8] by a loop that would take centuries."""
+    return looping(1 << 62)
+
+
+def looping(trips: int) -> bytes:
+    """x [N, 8] -> y [N, 8] by a loop."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["a"], ["b"])],
         "body",
@@ -62,7 +67,7 @@ def endless() -> bytes:
         [helper.make_tensor_value_info("on", TensorProto.BOOL, []), info("b", "N", 8)],
     )
     nodes = [helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body)]
-    return _model(nodes, 8, trips=np.array(1 << 62, np.int64))
+    return _model(nodes, 8, trips=np.array(trips, np.int64))
 
 
 def greedy(gib: int = 1 << 16) -> bytes:

@@ -25,12 +25,12 @@ from edge_runtime.tensors import Tensor
 from edge_runtime.trials import child_process
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.child import MODULE
-from edge_runtime.trials.pauses import LONGEST
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import Bounds, Outcome
-from misbehaving import crashing, crashing_on_ones, endless, greedy, harmless
+from misbehaving import crashing, crashing_on_ones, endless, greedy, harmless, looping
 
 MIB = 1 << 20
+TRIPS = 300_000  # of a loop that takes some tenths of a second
 
 
 def subject(data: bytes, columns: int = 6, source: bytes | Path | None = None) -> Subject:
@@ -308,16 +308,23 @@ def test_a_process_is_paused_while_requests_are_computed_and_resumed_after() -> 
 
 
 def test_a_trial_ends_where_requests_never_do_and_pauses_are_not_its_time() -> None:
+    busy = threading.Event()
     with Trials() as trials:
-        trials.admit(subject(harmless(1)))
-        begun = time.monotonic()
-        trials.admit(subject(harmless(2)))
-        alone = time.monotonic() - begun
-    # Less than one pause, where the machine is quick enough for that.
-    with Trials(busy=lambda: True, seconds=max(0.8 * LONGEST, 8 * alone)) as trials:
-        assert trials.judge(subject(harmless())).outcome is Outcome.PASSED
-    with Trials(busy=lambda: True, seconds=0.2) as trials, pytest.raises(TrialHung):
+        start, alone = _seconds(trials, harmless(), 6), _seconds(trials, looping(TRIPS), 8)
+    # It runs for a tenth of the time: with its pauses it would take longer than the limit.
+    with Trials(busy=busy.is_set, seconds=2 * start + 5 * alone) as trials:
+        trials.admit(subject(harmless()))  # starts the process
+        busy.set()
+        assert trials.judge(subject(looping(TRIPS), 8)).outcome is Outcome.PASSED
+    with Trials(busy=busy.is_set, seconds=0.2) as trials, pytest.raises(TrialHung):
         trials.admit(subject(endless()))
+
+
+def _seconds(trials: Trials, model: bytes, columns: int) -> float:
+    """How long the trial of a model takes."""
+    begun = time.monotonic()
+    trials.admit(subject(model, columns))
+    return time.monotonic() - begun
 
 
 def _kill_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
