@@ -36,6 +36,7 @@ PAGES: Final = (
     "runtime/src",
     "testbed/src",
     "benchmarks",
+    "charts",
     "examples",
     # Not tests/testbed: it tests the rules on sentences that break them.
     "tests/api",
