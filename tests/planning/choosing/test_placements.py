@@ -148,31 +148,29 @@ def test_waiting_is_added_where_a_stage_runs() -> None:
 def test_confident_inputs_leave_early_and_lower_the_means_but_not_the_percentile_of_too_few() -> None:
     few = Confidence(0.8, (0.6, 0.4), (0.97, 0.96))
     options = candidates(replace(PROBLEM, confidences=(few,), active_power=2.0))
-    i = find(options, "full?0.8@pool")
+    i = find(options, "full?0.8@local")
     assert options.accuracy[i] == pytest.approx(0.6 * 0.97 + 0.4 * 0.96)
-    assert options.mean_bits[i] == pytest.approx(0.4 * 80_000)
-    assert options.joules[i] == pytest.approx(2.0 * 0.05)
-    assert options.intercept[i] == pytest.approx(0.05 + 0.015 + 0.001)
-    assert options.bits[i] == 80_000
-    local = find(options, "full?0.8@local")
-    assert options.mean_head[local] == pytest.approx(0.6 * 0.05 + 0.4 * 0.2)
+    assert options.mean_head[i] == pytest.approx(0.6 * 0.05 + 0.4 * 0.2)
+    assert options.joules[i] == pytest.approx(2.0 * (0.6 * 0.05 + 0.4 * 0.2))
+    assert options.head[i] == pytest.approx(0.2)
 
 
-def test_when_more_than_the_percentile_leave_at_home_the_link_plays_no_part() -> None:
+def test_when_more_than_the_percentile_leave_early_the_full_model_is_as_fast_as_the_early_exit() -> None:
     many = Confidence(0.5, (0.97, 0.03), (0.92, 0.9))
     options = candidates(replace(PROBLEM, confidences=(many,)))
-    i = find(options, "full?0.5@pool")
-    assert (options.bits[i], options.intercept[i]) == (0.0, pytest.approx(0.05))
+    assert options.head[find(options, "full?0.5@local")] == pytest.approx(0.05)
     plan = plan_entry(replace(PROBLEM, slo=Slo(0.055), confidences=(many,)))
     assert isinstance(plan, Plan)
     assert plan.met
 
 
-def test_with_a_threshold_no_plan_counts_on_the_full_model_without_it() -> None:
-    options = candidates(replace(PROBLEM, confidences=(Confidence(0.8, (0.6, 0.4), (0.97, 0.96)),)))
+def test_with_a_threshold_the_full_model_is_not_planned_locally_without_it() -> None:
+    few = Confidence(0.8, (0.6, 0.4), (0.97, 0.96))
+    options = candidates(replace(PROBLEM, confidences=(few,)))
     names = {options.name(i) for i in range(len(options))}
-    assert {"full?0.8@local", "full?0.8@pool", "early@local"} <= names
-    assert not names & {"full@local", "full@pool"}
+    assert {"full?0.8@local", "full@pool", "early@local"} <= names
+    # Runtimes evaluate no exit behind a cut.
+    assert not names & {"full@local", "full?0.8@pool"}
 
 
 def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> None:

@@ -50,14 +50,14 @@ def candidates(problem: EntryProblem) -> Candidates:
 def _placements(work: Work, *, full: bool) -> Iterator[Rows]:
     problem = work.problem
     cuts = _cuts(work)
-    early = full and problem.mode is Mode.AUTO and bool(problem.confidences)
-    if early:
-        yield from leaving_early(work, cuts if problem.remote is not None else cuts[:0])
+    if full and problem.mode is Mode.AUTO and problem.confidences:
+        # Runtimes apply the threshold to every request of a local route.
+        yield from leaving_early(work)
     elif problem.mode is not Mode.CLOUD_ONLY:
         yield rows(work, np.array([LOCAL]))
     if not len(cuts):
         return
-    if problem.remote is not None and not early:
+    if problem.remote is not None:
         for codec in usable_codecs(work):
             yield rows(work, cuts, codec=codec)
     if problem.mode is not Mode.CLOUD_ONLY:
