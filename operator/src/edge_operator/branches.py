@@ -18,7 +18,7 @@ def with_branch_cuts(
     graph: LayerGraph | None,
     ends: Iterable[tuple[str, str]],
 ) -> tuple[ModelCard, dict[str, DeviceProfile]]:
-    """Returns metadata and measurements with the found cuts, or unchanged if there are none.
+    """Returns metadata and measurements with the found cuts, or unchanged if none was found.
 
     ends: device classes of an entry node and of a place that it can send to. Segments up to a found cut are
     estimated from the measured one that contains them. A graph that does not fit the metadata is ignored.

@@ -88,8 +88,9 @@ def planned_confidences(
 ) -> tuple[problems.Confidence, ...]:
     """Returns the effect of the service's confidence threshold; empty if it has none, or it is not measured.
 
-    Of the measured thresholds, it is the next one that is not lower, by which fewer inputs leave. Runtimes
-    skip exits below the minimum accuracy, which was not measured: then there is none.
+    The lowest measured threshold that is not below the service's is used, so that plans never assume more
+    early exits than happen. The result is also empty if inputs leave at an exit below the minimum accuracy:
+    runtimes skip it, and the shares without it were not measured.
     """
     threshold = service.early_exit.leave_at
     if threshold is None:

@@ -61,7 +61,7 @@ def check_exits(entries: object, outputs: Collection[str] | None = None) -> tupl
     """Returns the exits of a list, in its order. outputs: those of the graph; None: any.
 
     Raises:
-        BadExitError: An entry is invalid, two have the same name or output, or there is none.
+        BadExitError: An entry is invalid, two have the same name or output, or the list is empty.
     """
     if not isinstance(entries, list | tuple) or not entries:
         raise BadExitError("", entries, "is not a list of exits", "write [{name, output, accuracy}, …]")

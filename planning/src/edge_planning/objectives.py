@@ -140,7 +140,7 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 
 
 def objective_of(name: str) -> Objective:
-    """Returns the objective with a name; BadValueError if there is none."""
+    """Returns the objective with this name. Raises BadValueError if it is unknown."""
     if name not in OBJECTIVES:
         raise BadValueError(f'objective "{name}" does not exist: use one of {", ".join(OBJECTIVES)}')
     return OBJECTIVES[name]

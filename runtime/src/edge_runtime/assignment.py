@@ -131,12 +131,12 @@ class Route(placements.Route):
 
     @property
     def local(self) -> Stage | None:
-        """The stage that runs at this node; None if there is none."""
+        """The stage that runs at this node; None if all stages run elsewhere."""
         return self.stages[0] if self.stages[0].address is None else None
 
     @property
     def remote(self) -> Stage | None:
-        """The stage at the end of the first hop, which calls any stage behind it; None if there is none."""
+        """The stage at the end of the first hop, which calls any stage behind it; None for a local route."""
         return next((stage for stage in self.stages if stage.address is not None), None)
 
     @property

@@ -43,7 +43,7 @@ class Chooser:
 
 
 def chooser(options: Candidates) -> Chooser:
-    """Sorts the candidates; raises BadValueError if there are none."""
+    """Sorts the candidates; raises BadValueError if the sequence is empty."""
     require(len(options) > 0, "candidates: none to choose from")
     intercept, bits = options.intercept, options.bits
     order = np.lexsort((np.arange(len(options)), bits, -options.accuracy))

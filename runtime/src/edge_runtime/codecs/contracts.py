@@ -34,7 +34,7 @@ def check_codec(codec: object, field: str = "codec") -> str:
 
 
 def codec_of(name: str) -> Codec | None:
-    """Returns the codec with a name, None for the one that changes nothing; BadRequest if there is none."""
+    """Returns the codec with this name; None for fp32. Raises BadRequest if it is unknown."""
     return registry.CODECS.get(check_codec(name))
 
 

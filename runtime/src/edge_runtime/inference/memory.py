@@ -10,8 +10,8 @@ from typing import Final
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.cgroups import MEMBERSHIPS, ROOT, folders
 
-# Loading a slice takes up to this many times its weights: as a file, as a message, as tensors, and once more
-# in another layout. benchmarks.runtime.memories measures 2.9 times in dense layers, 4.1 in convolutions.
+# Memory for loading a slice, as a multiple of its weights: the file, the parsed message, the tensors, and
+# tensors in another layout. benchmarks.runtime.memories measures 2.9 in dense layers, 4.1 in convolutions.
 PEAK: Final = 4
 _RESERVE: Final = 0.1  # share of the limit that requests need
 _PAGE: Final = 4096

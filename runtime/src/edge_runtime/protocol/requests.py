@@ -189,7 +189,7 @@ def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
     if not body and -1 in tensor.shape:  # more likely lost than intended
         raise BadRequest(
             f"body: empty, but {HEADER_LENGTH} is 0, so it must contain the values of {tensor.name}: send a "
-            f"JSON header if there are none"
+            f"JSON header for an empty tensor"
         )
     return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
 

@@ -50,7 +50,7 @@ METRICS: Final = (TOP_1,)
 
 
 def metric_of(labels: Array, count: int, metrics: Collection[AccuracyMetric] = METRICS) -> AccuracyMetric:
-    """Returns the metric for the labels of `count` inputs; BadRequest if there is none."""
+    """Returns the metric for the labels of `count` inputs. Raises BadRequest if none takes them."""
     for metric in metrics:
         if metric.takes(labels, count):
             return metric

@@ -118,7 +118,7 @@ class Trials:
         return verdict
 
     def judge(self, subject: Subject) -> Verdict:
-        """Returns the verdict, by a trial if there is none; the process then waits for the next one.
+        """Returns the verdict, by a trial if none is recorded; the process then waits for the next one.
 
         Raises NotTried if there can be no trial now, and DigestMismatch if the file does not have its digest.
         """
@@ -171,7 +171,7 @@ class Trials:
 
     @property
     def pid(self) -> int | None:
-        """Id of the process that tries slices; None if there is none."""
+        """Id of the process that tries slices; None while no process runs."""
         child = self._child
         return child.pid if child is not None else None
 

@@ -210,7 +210,7 @@ def _target(value: Value) -> tuple[tuple[Size, ...], int | None]:
 
 
 def _rows_in(shape: Sequence[Size]) -> int | None:
-    """The dimension that is a multiple of the number of rows; None if there is none.
+    """The dimension that is a multiple of the number of rows; None if no dimension is.
 
     Raises Mixes if there are several, or the number of rows occurs in another way.
     """

@@ -30,7 +30,7 @@ class LocalTails:
     async def of(self, placement: Placement, route: Route, local: Route) -> Route | None:
         """The cheapest route from this activation to an exit at least as accurate as the local route's.
 
-        None if there is none, or if it is not cached and the store is unreachable.
+        None if no such route exists, or if it is not cached and the store is unreachable.
         """
         assert route.remote is not None
         model, cut = placement.spec.model.digest, list(route.sent)
