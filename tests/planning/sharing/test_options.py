@@ -22,7 +22,7 @@ def test_candidates_are_in_time_and_none_dominates_another(edgent: EntryProblem)
             assert one is other or not (one.value >= other.value and no_more)
     first = int(index[0])
     assert options[0].uses.get("cpu of pi-1", 0.0) == pytest.approx(2.0 * every.mean_head[first])
-    assert options[0].uses.get("uplink of pi-1", 0.0) == pytest.approx(2.0 * every.mean_bits[first])
+    assert options[0].uses.get("uplink of pi-1", 0.0) == pytest.approx(2.0 * every.bits[first])
 
 
 def test_a_problem_without_a_candidate_in_time_has_none_and_a_bad_rate_is_named(edgent: EntryProblem) -> None:

@@ -77,7 +77,7 @@ class Candidates:
         joules: Of the entry node, independent of the bandwidth.
         joules_per_second: Of the entry node, per second of transfer.
         threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
-            head, tail and bits are those of the percentile, mean_head, mean_tail and mean_bits the means.
+            head is that of the percentile, mean_head the mean.
         memory: Bytes needed at the entry node.
         worth: Value of a response in time to the problem's objective, above 0 and at most 1.
         prices: What `costs` are made of.
@@ -105,8 +105,6 @@ class Candidates:
     joules: Floats
     joules_per_second: Floats
     mean_head: Floats
-    mean_tail: Floats
-    mean_bits: Floats
     threshold: Floats
     memory: Floats
     worth: Floats
@@ -147,7 +145,7 @@ class Candidates:
 
     def energies(self, bandwidth: float) -> Floats:
         """Returns the mean joules of the entry node at a bandwidth in bit/s (model: costs.energy)."""
-        transfers = _transfers(self.mean_bits, bandwidth)
+        transfers = _transfers(self.bits, bandwidth)
         with np.errstate(invalid="ignore"):
             sending = np.where(np.isinf(transfers), np.inf, self.joules_per_second * transfers)
         energies: Floats = self.joules + sending
@@ -156,16 +154,16 @@ class Candidates:
     def costs(self, bandwidth: float) -> Floats:
         """Returns the mean price of a request at a bandwidth in bit/s, in the currency of the prices."""
         prices = self.prices
-        costs: Floats = self.mean_tail * prices.triton_second
-        costs = costs + self.mean_bits * (prices.uplink_gigabyte / 8e9)
+        costs: Floats = self.tail * prices.triton_second
+        costs = costs + self.bits * (prices.uplink_gigabyte / 8e9)
         return costs + self.energies(bandwidth) * prices.joule if prices.joule else costs
 
     def bottlenecks(self, bandwidth: float) -> Floats:
         """Returns the seconds of the slowest stage or hop at a bandwidth: 1 / throughput (DADS)."""
         busy = np.maximum(
-            np.maximum(self.mean_head, self.intermediate_compute), np.maximum(self.mean_tail, self.hop)
+            np.maximum(self.mean_head, self.intermediate_compute), np.maximum(self.tail, self.hop)
         )
-        bottlenecks: Floats = np.maximum(busy, _transfers(self.mean_bits, bandwidth))
+        bottlenecks: Floats = np.maximum(busy, _transfers(self.bits, bandwidth))
         return bottlenecks
 
     def thresholds(self, deadline: float) -> Floats:

@@ -108,7 +108,7 @@ def rows(
     queue = waits(problem.load, head, work.variances[0], percentile)
     queue = queue + waits(problem.remote_load, tail, work.variances[1], percentile)
     margin = head * work.extras[0] + tail * work.extras[1]
-    loss = loss_of(receiver, work.exit)[last]
+    loss = _loss_of(receiver, work.exit)[last]
     radio = problem.radio
     joules = head * problem.active_power
     intermediate_compute, hop = np.zeros(len(cut)), np.zeros(len(cut))
@@ -123,7 +123,7 @@ def rows(
         queue = queue + waits(place.load, intermediate_compute, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
         margin = margin + intermediate_compute * work.intermediate_extras[intermediate]
-        loss = loss + loss_of(sender, work.exit)[at]
+        loss = loss + _loss_of(sender, work.exit)[at]
     joules_per_second = np.zeros(len(cut))
     if radio is not None:
         joules = joules + sent * radio.watts_per_bit + hop * radio.base
@@ -139,7 +139,7 @@ def rows(
         "second": second,
         "first_codec": whole(first),
         "codec": whole(codec),
-        "accuracy": accuracy_after(work.exit.accuracy, loss),
+        "accuracy": _accuracy_after(work.exit.accuracy, loss),
         "head": head,
         "intermediate_compute": intermediate_compute,
         "tail": tail,
@@ -148,12 +148,10 @@ def rows(
         "queue": queue,
         "margin": margin,
         "bits": bits,
-        "least_bandwidth": least_bandwidth(problem, bits),
+        "least_bandwidth": _least_bandwidth(problem, bits),
         "joules": joules,
         "joules_per_second": joules_per_second,
         "mean_head": head,
-        "mean_tail": tail,
-        "mean_bits": bits,
         "threshold": np.full(len(cut), np.nan),
         "memory": work.memory[at],
     }
@@ -179,7 +177,7 @@ def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Fl
     return found
 
 
-def least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
+def _least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
     """Returns the bandwidth in bit/s at which `bits` per request use UPLINK_SHARE of the uplink."""
     least: Floats = problem.load.rate * bits / UPLINK_SHARE
     return least
@@ -191,7 +189,7 @@ def _variance(profile: ClassProfile, exit_: Exit) -> float:
     return deviation * deviation
 
 
-def loss_of(codec: Codec, exit_: Exit) -> Floats:
+def _loss_of(codec: Codec, exit_: Exit) -> Floats:
     """Returns the accuracy that an exit loses by a codec at each of its cuts, and 0 at the output.
 
     It is infinite where the codec cannot be used.
@@ -203,7 +201,7 @@ def loss_of(codec: Codec, exit_: Exit) -> Floats:
     return np.array([*losses, 0.0])
 
 
-def accuracy_after(accuracy: Floats | float, loss: Floats) -> Floats:
+def _accuracy_after(accuracy: Floats | float, loss: Floats) -> Floats:
     """Returns the accuracy minus the loss; below any valid accuracy if the loss is infinite."""
     left: Floats = np.where(np.isinf(loss), -np.inf, np.maximum(accuracy - loss, 0.0))
     return left

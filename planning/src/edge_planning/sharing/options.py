@@ -26,7 +26,7 @@ def options_of(
     timely = np.flatnonzero(candidates.latencies(bandwidth) <= deadline).astype(np.int64)
     some = candidates.select(timely)
     names = [f"cpu of {node}", f"memory of {node}", f"uplink of {node}", f"busy time of {triton}"]
-    columns = [rate * some.mean_head, some.memory, rate * some.mean_bits, rate * some.mean_tail]
+    columns = [rate * some.mean_head, some.memory, rate * some.bits, rate * some.tail]
     for number, intermediate in enumerate(candidates.intermediates):
         names.append(f"cpu of {intermediate.name}")
         columns.append(np.where(some.intermediate == number, rate * some.intermediate_compute, 0.0))
