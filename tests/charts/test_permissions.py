@@ -1,8 +1,6 @@
 """The chart grants exactly the permissions that the operator uses."""
 
-import ast
 import importlib.util
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -41,18 +39,14 @@ def operator_tests() -> ModuleType:
 
 
 class Recording:
-    """A cluster that records the permission that each call needs."""
+    """A cluster that records the permission that each call needs. Its reads are those of the mirror."""
 
     def __init__(self, cluster: Any) -> None:
         self._cluster = cluster
         self.uses: set[Use] = set()
 
-    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
-        found: Object | None = self._used({("get", kind.plural)}).get(kind, namespace, name)
-        return found
-
-    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
-        found: list[Object] = self._used({("list", kind.plural)}).find(kind, namespace, labels)
+    def fetch(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        found: Object | None = self._used({("get", kind.plural)}).fetch(kind, namespace, name)
         return found
 
     def apply(self, wanted: Object) -> Object:
@@ -61,11 +55,14 @@ class Recording:
         applied: Object = self._used({("patch", plural), ("create", plural)}).apply(wanted)
         return applied
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
-        self._used({("patch", f"{kind.plural}/status")}).apply_status(kind, namespace, name, status)
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
+        uses = {("patch", f"{kind.plural}/status")}
+        applied: Object = self._used(uses).apply_status(kind, namespace, name, status)
+        return applied
 
-    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
-        self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
+        changed: Object = self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
+        return changed
 
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         self._used({("delete", kind.plural)}).delete(kind, namespace, name)
@@ -117,10 +114,8 @@ def used(operator_tests: ModuleType) -> set[Use]:
 
 
 def watched() -> set[Use]:
-    """The resources that the handlers watch: the last arguments of their `kopf.on.event(...)`."""
-    calls = (n for n in ast.walk(ast.parse(inspect.getsource(handlers))) if isinstance(n, ast.Call))
-    names = {ast.literal_eval(call.args[-1]) for call in calls if ast.unparse(call.func) == "kopf.on.event"}
-    return {(verb, name) for name in names for verb in ("list", "watch")}
+    """Kinds are watched, listed at times, and an object that a list lacks is read."""
+    return {(verb, kind.plural) for kind in handlers.WATCHED for verb in ("get", "list", "watch")}
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:

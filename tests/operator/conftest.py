@@ -184,6 +184,8 @@ class FakeCluster:
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         return copy.deepcopy(self.objects.get((kind.kind, namespace or "", name)))
 
+    fetch = get
+
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
         wanted = [part.split("=") for part in labels.split(",") if part]
         return [
@@ -204,11 +206,15 @@ class FakeCluster:
         )
         return self.put({**wanted, "metadata": {**wanted["metadata"], **kept}})
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
         self.status_writes += kind != PLACEMENTS
-        self.objects[kind.kind, namespace or "", name]["status"] = copy.deepcopy(status)
+        body = self.objects[kind.kind, namespace or "", name]
+        self.version += 1
+        body["status"] = copy.deepcopy(status)
+        body["metadata"]["resourceVersion"] = str(self.version)
+        return copy.deepcopy(body)
 
-    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
         body = self.objects[_key(current)]
         if body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]:
             raise WriteConflictError("the object has been modified")
@@ -216,6 +222,7 @@ class FakeCluster:
         body["metadata"]["finalizers"] = finalizers
         if not finalizers and body["metadata"].get("deletionTimestamp"):
             del self.objects[_key(current)]
+        return copy.deepcopy(body)
 
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         self.log.append(f"delete {kind.kind} {name}")

@@ -56,9 +56,10 @@ class Cluster(Protocol):
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]: ...
+    def fetch(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
     def apply(self, wanted: Object) -> Object: ...
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None: ...
-    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None: ...
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None: ...
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None: ...
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str: ...
@@ -88,6 +89,8 @@ class ApiServer:
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """Returns the object, or None if it does not exist."""
         return self._call("GET", _path(kind, namespace, name), f"reading {_noun(kind, namespace, name)}")
+
+    fetch = get
 
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
         """Returns all objects of a kind, read page by page; empty if the kind is not installed."""
@@ -129,10 +132,10 @@ class ApiServer:
             )
         return applied
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> None:
-        """Replaces the status under this operator's field manager; ignores an object that is gone."""
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None:
+        """Replaces the status as this operator's field manager. Returns the object, or None if it is gone."""
         metadata = {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
-        self._call(
+        return self._call(
             "PATCH",
             _path(kind, namespace, name, "status"),
             f"writing the status of {_noun(kind, namespace, name)}",
@@ -141,10 +144,13 @@ class ApiServer:
             content_type="application/apply-patch+yaml",
         )
 
-    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> None:
-        """Replaces the finalizers, unless the object changed since it was read (WriteConflictError)."""
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None:
+        """Replaces the finalizers, unless the object changed since it was read (WriteConflictError).
+
+        Returns the object, or None if it is gone.
+        """
         metadata = current["metadata"]
-        self._call(
+        return self._call(
             "PATCH",
             _path(kind, metadata.get("namespace"), metadata["name"]),
             f"setting the finalizers of {_noun(kind, metadata.get('namespace'), metadata['name'])}",

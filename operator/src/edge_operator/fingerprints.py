@@ -1,5 +1,6 @@
 """Fingerprints of the fields that matter, so that heartbeats and the operator's writes are ignored. Pure."""
 
+import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -59,6 +60,23 @@ def placement(body: Body) -> Hashable:
 def deployment(body: Body) -> Hashable:
     """The spec and how many pods are ready."""
     return (generation(body), (body.get("status") or {}).get("readyReplicas", 0))
+
+
+def owned(body: Body) -> Hashable:
+    """What the operator applies: the spec by its generation, else the whole object; labels and owners.
+
+    Kinds without a generation have no status either.
+    """
+    meta = body["metadata"]
+    content = (
+        None
+        if meta.get("generation")
+        else json.dumps(
+            {key: part for key, part in body.items() if key != "metadata"}, sort_keys=True, default=str
+        )
+    )
+    labels = tuple(sorted((meta.get("labels") or {}).items()))
+    return (generation(body), content, labels, json.dumps(meta.get("ownerReferences") or []))
 
 
 def job(body: Body) -> Hashable:

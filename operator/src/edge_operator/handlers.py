@@ -1,7 +1,10 @@
-"""kopf's handlers: they mark services and pools as dirty; a level-triggered queue does all work.
+"""kopf's handlers: they feed the mirror and mark services and pools as dirty; a queue does all work.
 
-Only raw events are used (`kopf.on.event`): kopf then adds neither annotations nor finalizers to objects, and
-a restart begins with a list of all objects. Events that do not change an object's fingerprint are ignored.
+Only raw events are used (`kopf.index`, `kopf.on.event`): kopf then adds neither annotations nor finalizers to
+objects. kopf calls `kopf.index` for every object of every kind before the first `kopf.on.event`, so that no
+reconcile sees half a cluster. Events that do not change an object's fingerprint are ignored.
+
+Cost: one watch a kind. Every RESYNC seconds each kind is listed once, to find what a watch missed.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,8 +22,27 @@ import kopf
 import prometheus_client
 
 from edge_operator import fingerprints, metrics
-from edge_operator.cluster import ApiServer, Object
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    MODEL_PROFILES,
+    NODES,
+    PLACEMENTS,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    ApiServer,
+    Cluster,
+    Kind,
+    Object,
+)
 from edge_operator.names import GROUP, MANAGED_BY
+from edge_operator.observed.mirror import Mirror
+from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.pooling import reconcile_pool
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import dirty_services
@@ -36,14 +58,27 @@ _THREADS = 4
 _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
+RESYNC = 600.0
 _OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+WATCHED: tuple[Kind, ...] = (
+    INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
+    SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS,
+)  # fmt: skip
+_LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
+"""Kinds of which only the operator's own objects are watched."""
+_VERIFIED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
+"""Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
 
 
 class Operator:
     """State and tasks of the process."""
 
-    def __init__(self, clients: Clients, settings: Settings, scope: str | None) -> None:
+    def __init__(
+        self, clients: Clients, settings: Settings, scope: str | None, server: Cluster, mirror: Mirror
+    ) -> None:
+        """server: the API server, which `resync` compares with the mirror."""
         self.clients, self.settings, self.scope = clients, settings, scope
+        self.server, self.mirror = server, mirror
         self.seen = fingerprints.Seen()
         self.services: dict[ServiceKey, Memory] = {}
         self.pools: dict[ServiceKey, str] = {}
@@ -54,8 +89,9 @@ class Operator:
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Starts the queue and the watch over Triton servers."""
-        self.tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self.watch_tritons())]
+        """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
+        runs = (self.queue.run(), self.watch_tritons(), self.resync())
+        self.tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
         """Ends both; a running reconcile is not interrupted."""
@@ -112,6 +148,60 @@ class Operator:
             for key in dirty:
                 self.queue.add(key)
 
+    async def resync(self) -> None:
+        """Finds what was deleted while a watch was interrupted, and marks as dirty what that concerns."""
+        while True:
+            await asyncio.sleep(RESYNC)
+            for kind in WATCHED:
+                namespaces = (None,) if self.scope is None or not kind.namespaced else self.namespaces
+                find = functools.partial(vanished, self.server, self.mirror, kind, namespaces)
+                try:
+                    gone = await self._in_thread(functools.partial(find, _OURS if kind in _LABELLED else ""))
+                except Exception:
+                    logging.getLogger(__name__).exception("listing %s failed", kind.plural)
+                    continue
+                for body in gone:
+                    self.deleted(kind, body)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces that an operator of a single one watches: its own, too, where its Jobs run."""
+        return tuple(sorted({self.scope or self.settings.namespace, self.settings.namespace}))
+
+    def deleted(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Marks as dirty what the deletion of an object concerns."""
+        meta = body["metadata"]
+        if kind == INFERENCE_SERVICES:
+            key = ServiceKey(meta["namespace"], meta["name"])
+            self.pools.pop(key, None)
+            self.queue.add(key)
+        elif kind == DEVICE_POOLS:
+            self.dirty_pool(meta["name"])
+        elif kind == NODES:
+            self.dirty_everything()
+        elif kind == JOBS:
+            self.dirty_waiting()
+        else:
+            self.dirty_owner(body, DEBOUNCE, verify=True)
+
+    def dirty_waiting(self) -> None:
+        """Marks the services as dirty that wait for a measurement."""
+        for key, memory in list(self.services.items()):
+            if memory.waiting:
+                self.queue.add(key)
+
+    def dirty_owner(self, body: Mapping[str, Any], delay: float, *, verify: bool = False) -> None:
+        """Marks the service that owns an object as dirty. verify: compare its objects with the wanted."""
+        owners: list[Object] = body["metadata"].get("ownerReferences") or []
+        for owner in owners:
+            if owner.get("kind") == "InferenceService":
+                key = ServiceKey(body["metadata"]["namespace"], owner["name"])
+                if self.scope not in (None, key.namespace):
+                    continue
+                if verify and key in self.services:
+                    self.services[key].verified = None
+                self.queue.add(key, delay)
+
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
             reconcile_pool(key, self.clients, self.settings, Clock())
@@ -150,11 +240,13 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     environment = Settings.from_environment(os.environ)
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
-    clients = Clients(ApiServer.from_environment(), store, TritonServers(folder))
+    server, mirror = ApiServer.from_environment(), Mirror()
+    clients = Clients(MirroredCluster(server, mirror), store, TritonServers(folder))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, os.environ.get("EDGE_WATCH_NAMESPACE") or None)
+    scope = os.environ.get("EDGE_WATCH_NAMESPACE") or None
+    memo.operator = Operator(clients, environment, scope, server, mirror)
     memo.operator.start()
 
 
@@ -184,8 +276,51 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
-    for plural in ("deployments", "jobs", "placements"):
-        settings.watching.label_selectors[plural] = _OURS
+    for kind in _LABELLED:
+        settings.watching.label_selectors[kind.plural] = _OURS
+
+
+def _register(
+    handler: Callable[..., object], decorator: Callable[..., Callable[..., object]], kinds: Iterable[Kind]
+) -> None:
+    """Registers a handler for several kinds."""
+    for kind in kinds:
+        group, _, version = kind.api_version.rpartition("/")
+        decorator(group, version, kind.plural)(handler)
+
+
+async def mirror_object(body: kopf.Body, memo: kopf.Memo, resource: kopf.Resource, **_: object) -> None:
+    """Puts an object into the mirror. kopf does not call it for deleted objects."""
+    memo.operator.mirror.put(resource.kind, dict(body))
+
+
+async def mirror_deletion(
+    type: str | None,  # noqa: A002
+    body: kopf.Body,
+    memo: kopf.Memo,
+    resource: kopf.Resource,
+    **_: object,
+) -> None:
+    """Removes a deleted object from the mirror."""
+    if type == "DELETED":
+        memo.operator.mirror.remove(resource.kind, dict(body))
+
+
+async def owned_event(
+    type: str | None,  # noqa: A002
+    body: kopf.Body,
+    memo: kopf.Memo,
+    resource: kopf.Resource,
+    **_: object,
+) -> None:
+    """Handles a change of an object that belongs to a service, or its deletion."""
+    if memo.operator.seen.changed(type, resource.kind, body, fingerprints.owned(body)):
+        memo.operator.dirty_owner(body, DEBOUNCE, verify=True)
+
+
+_register(mirror_object, kopf.index, WATCHED)
+_register(mirror_deletion, kopf.on.event, WATCHED)
+_register(owned_event, kopf.on.event, _VERIFIED)
 
 
 @kopf.on.event(GROUP, "inferenceservices")
@@ -222,14 +357,14 @@ async def node_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
 async def placement_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Handles reports of runtimes: immediately if the route changed, else collected."""
     changed = memo.operator.seen.changed(type, "Placement", body, fingerprints.placement(body))
-    _owner_dirty(memo.operator, body, DEBOUNCE if changed else _MEASUREMENTS)
+    memo.operator.dirty_owner(body, DEBOUNCE if changed else _MEASUREMENTS)
 
 
 @kopf.on.event("apps", "v1", "deployments")
 async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Handles a change of pods or of the Deployment itself."""
     if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
-        _owner_dirty(memo.operator, body, DEBOUNCE, verify=True)
+        memo.operator.dirty_owner(body, DEBOUNCE, verify=True)
 
 
 @kopf.on.event("batch", "v1", "jobs")
@@ -237,18 +372,4 @@ async def job_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: obj
     """Marks services that wait for measurements as dirty when a Job ends."""
     operator: Operator = memo.operator
     if operator.seen.changed(type, "Job", body, fingerprints.job(body)):
-        for key, memory in list(operator.services.items()):
-            if memory.waiting:
-                operator.queue.add(key)
-
-
-def _owner_dirty(operator: Operator, body: Mapping[str, Any], delay: float, *, verify: bool = False) -> None:
-    owners: list[Object] = body["metadata"].get("ownerReferences") or []
-    for owner in owners:
-        if owner.get("kind") == "InferenceService":
-            key = ServiceKey(body["metadata"]["namespace"], owner["name"])
-            if operator.scope not in (None, key.namespace):
-                continue
-            if verify and key in operator.services:
-                operator.services[key].verified = None
-            operator.queue.add(key, delay)
+        operator.dirty_waiting()

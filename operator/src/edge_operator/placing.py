@@ -165,7 +165,7 @@ def _owned(run: Run, kind: str) -> list[Object]:
 def _refuse_foreign(run: Run, wanted: Object) -> None:
     """Raises an error if an object of that name belongs to another owner."""
     kind, name = wanted["kind"], wanted["metadata"]["name"]
-    found = run.clients.cluster.get(KINDS[kind], run.key.namespace, name)
+    found = run.clients.cluster.fetch(KINDS[kind], run.key.namespace, name)
     if found is None:
         return
     label = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)

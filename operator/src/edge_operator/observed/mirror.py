@@ -1,0 +1,146 @@
+"""Objects of the cluster in memory, by kind and name, and by the labels that the operator selects by.
+
+Watches and the operator's own writes feed it; everything else only reads. Callers must not change an object
+that they are given.
+
+Cost: one object in memory for each object watched, without its managedFields. `get` and `find` by an indexed
+label take time proportional to what they return; `find` of a whole kind copies a list of references.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from edge_operator.names import NODE_LABEL, SERVICE_LABEL
+
+Object = dict[str, Any]
+
+INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, "job-name")
+"""Labels with few objects for each value; a selector with one of them reads no others."""
+
+
+class ObjectKey(NamedTuple):
+    """An object; namespace is empty for one of the whole cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class _Label(NamedTuple):
+    kind: str
+    namespace: str
+    label: str
+    value: str
+
+
+class Mirror:
+    """The newest known version of each object. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kinds: dict[str, dict[ObjectKey, Object]] = defaultdict(dict)
+        self._labelled: dict[_Label, dict[ObjectKey, Object]] = defaultdict(dict)
+        self._deleted: dict[ObjectKey, str] = {}
+        """Objects whose deletion was requested, by uid, until a watch reports that they are gone."""
+
+    def put(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Stores an object, unless a newer version is known or its deletion was requested."""
+        key = key_of(kind, body)
+        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        stored = {**body, "metadata": metadata}
+        with self._lock:
+            if self._deleted.get(key) == metadata.get("uid", ""):
+                return
+            before = self._kinds[kind].get(key)
+            if before is not None:
+                if not _newer(metadata, before["metadata"]):
+                    return
+                self._drop(key, before)
+            self._kinds[kind][key] = stored
+            for label in _labels(key, stored):
+                self._labelled[label][key] = stored
+
+    def remove(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Removes an object that is gone, unless another of its name was created since."""
+        key, uid = key_of(kind, body), body["metadata"].get("uid", "")
+        with self._lock:
+            if self._deleted.get(key) == uid:
+                del self._deleted[key]
+            before = self._kinds[kind].get(key)
+            if before is not None and before["metadata"].get("uid", "") == uid:
+                self._drop(key, before)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Removes an object whose deletion was requested; its later versions are ignored."""
+        with self._lock:
+            before = self._kinds[key.kind].get(key)
+            if before is not None:
+                self._deleted[key] = before["metadata"].get("uid", "")
+                self._drop(key, before)
+
+    def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
+        """Returns the object, or None if there is none."""
+        return self._kinds[kind].get(ObjectKey(kind, namespace or "", name))
+
+    def find(self, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
+        """Returns the objects of a kind. labels: `key=value` or `key`, all of them, separated by commas."""
+        wanted = [part.partition("=") for part in labels.split(",") if part]
+        with self._lock:
+            found = list(self._candidates(kind, namespace, wanted))
+        return [
+            body
+            for body in found
+            if namespace in (None, body["metadata"].get("namespace", ""))
+            and all(_has(body, name, value if given else None) for name, given, value in wanted)
+        ]
+
+    def keys(self, kind: str) -> frozenset[ObjectKey]:
+        """Returns the objects of a kind."""
+        with self._lock:
+            return frozenset(self._kinds[kind])
+
+    def _candidates(
+        self, kind: str, namespace: str | None, wanted: list[tuple[str, str, str]]
+    ) -> Iterable[Object]:
+        for label, given, value in wanted:
+            if label in INDEXED_LABELS and given and namespace is not None:
+                return self._labelled.get(_Label(kind, namespace, label, value), {}).values()
+        return self._kinds[kind].values()
+
+    def _drop(self, key: ObjectKey, body: Object) -> None:
+        del self._kinds[key.kind][key]
+        for label in _labels(key, body):
+            labelled = self._labelled[label]
+            labelled.pop(key, None)
+            if not labelled:
+                del self._labelled[label]
+
+
+def key_of(kind: str, body: Mapping[str, Any]) -> ObjectKey:
+    """Returns the key of an object."""
+    metadata = body["metadata"]
+    return ObjectKey(kind, metadata.get("namespace") or "", metadata["name"])
+
+
+def _labels(key: ObjectKey, body: Object) -> list[_Label]:
+    own = body["metadata"].get("labels") or {}
+    return [_Label(key.kind, key.namespace, name, own[name]) for name in INDEXED_LABELS if name in own]
+
+
+def _has(body: Object, label: str, value: str | None) -> bool:
+    own = body["metadata"].get("labels") or {}
+    return label in own if value is None else own.get(label) == value
+
+
+def _newer(metadata: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether this is a later version, or another object of that name.
+
+    Kubernetes 1.35 defines resource versions of a kind as integers that can be compared; earlier API servers
+    of etcd behave like that. Of versions in another form, the last to arrive is kept.
+    """
+    if metadata.get("uid") != before.get("uid"):
+        return True
+    now, then = str(metadata.get("resourceVersion", "")), str(before.get("resourceVersion", ""))
+    return int(now) >= int(then) if now.isdecimal() and then.isdecimal() else True

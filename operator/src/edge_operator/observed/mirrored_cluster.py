@@ -1,0 +1,90 @@
+"""The cluster as reconciles use it: they read the mirror and write to the API server."""
+
+from collections.abc import Sequence
+
+from edge_operator.cluster import Cluster, Kind, Object
+from edge_operator.errors import WriteConflictError
+from edge_operator.observed.mirror import Mirror, ObjectKey
+
+
+class MirroredCluster:
+    """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives."""
+
+    def __init__(self, server: Cluster, mirror: Mirror) -> None:
+        self._server, self._mirror = server, mirror
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        """Returns the object as last seen, or None if there is none."""
+        return self._mirror.get(kind.kind, namespace, name)
+
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:
+        """Returns the objects of a kind as last seen."""
+        return self._mirror.find(kind.kind, namespace, labels)
+
+    def fetch(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        """Returns the object as the API server has it, also if it is not one that the operator watches."""
+        return self._server.fetch(kind, namespace, name)
+
+    def apply(self, wanted: Object) -> Object:
+        """Applies `wanted` on the server side."""
+        applied = self._server.apply(wanted)
+        self._mirror.put(wanted["kind"], applied)
+        return applied
+
+    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None:
+        """Replaces the status under this operator's field manager; ignores an object that is gone."""
+        applied = self._server.apply_status(kind, namespace, name, status)
+        if applied is not None:
+            self._mirror.put(kind.kind, applied)
+        return applied
+
+    def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None:
+        """Replaces the finalizers, unless the object changed since it was read (WriteConflictError)."""
+        metadata = current["metadata"]
+        try:
+            changed = self._server.set_finalizers(kind, current, finalizers)
+        except WriteConflictError:
+            newer = self._server.fetch(kind, metadata.get("namespace"), metadata["name"])
+            if newer is not None:
+                self._mirror.put(kind.kind, newer)
+            raise
+        if changed is not None:
+            self._mirror.put(kind.kind, changed)
+        return changed
+
+    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+        """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
+        self._server.delete(kind, namespace, name)
+        self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
+
+    def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
+        """Records an Event."""
+        self._server.record(regarding, event_type, reason, message)
+
+    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
+        """Returns the last lines of a pod's log; empty if they cannot be read."""
+        return self._server.log_tail(namespace, pod, lines)
+
+
+def vanished(
+    server: Cluster, mirror: Mirror, kind: Kind, namespaces: Sequence[str | None] = (None,), labels: str = ""
+) -> list[Object]:
+    """Removes the objects of a kind that are gone without a watch having said so, and returns them.
+
+    Watches miss what is deleted while they are interrupted for longer than the API server keeps its history.
+    namespaces, labels: as they are watched; None: all namespaces.
+    Cost: one list of the kind for each namespace, and one read for each object that it lacks.
+    """
+    before = mirror.keys(kind.kind)
+    listed = {
+        ObjectKey(kind.kind, body["metadata"].get("namespace") or "", body["metadata"]["name"])
+        for namespace in namespaces
+        for body in server.find(kind, namespace, labels)
+    }
+    gone = []
+    for key in sorted(before - listed):
+        body = mirror.get(kind.kind, key.namespace, key.name)
+        if body is not None and server.fetch(kind, key.namespace or None, key.name) is None:
+            mirror.remove(kind.kind, body)
+            gone.append(body)
+    return gone
