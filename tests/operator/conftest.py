@@ -248,8 +248,10 @@ class FakeStore:
         default_factory=lambda: CodecAccuracies(complete=False, samples=0)
     )
     url: str = "http://store.test:8080"
+    registered: list[ModelSource] = field(default_factory=list)
 
     def register(self, source: ModelSource) -> ModelCard:
+        self.registered.append(source)
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")

@@ -241,6 +241,16 @@ class EntryStatus(StatusPart):
     )
 
 
+class ModelStatus(StatusPart):
+    """The bytes that an address resolved to."""
+
+    storage_uri: str = Field(description="The spec.model.storageUri that was resolved.")
+    digest: Digest = Field(
+        description="SHA-256 digest of the ONNX file that is served. Bytes that change at the address are "
+        "not rolled out: set spec.model.digest to their digest to serve them."
+    )
+
+
 class InferenceServiceStatus(StatusPart):
     """Observed state of an InferenceService."""
 
@@ -255,6 +265,7 @@ class InferenceServiceStatus(StatusPart):
     url: str | None = Field(
         default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
     )
+    model: ModelStatus | None = Field(default=None, description="The model that is served.")
     exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
     cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
     slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")

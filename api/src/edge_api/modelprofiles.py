@@ -7,7 +7,7 @@ from pydantic import Field
 from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
 from edge_api.rules import Digest, ExitName, Label, Name, TensorName
-from edge_api.tensors import Exit, Tensors
+from edge_api.tensors import Exit, Tensor, Tensors
 
 
 class Cut(Part):
@@ -42,6 +42,9 @@ class ProfiledModel(Part):
     inputs: Tensors = Field(description="Inputs of the model.")
     exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64)] = Field(
         description="Exits ordered by depth; the last one is the full model."
+    )
+    output: Tensor | None = Field(
+        default=None, description="Output of the full model. Default: not recorded, the model store is asked."
     )
     input_copies: Annotated[tuple[TensorName, ...], Field(max_length=1024)] | None = Field(
         default=None,

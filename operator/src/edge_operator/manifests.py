@@ -220,7 +220,11 @@ def model_profile(
     return ModelProfileSpec(
         service=service,
         model=ProfiledModel(
-            digest=card.digest, inputs=card.inputs, exits=exits, input_copies=card.input_copies or None
+            digest=card.digest,
+            inputs=card.inputs,
+            exits=exits,
+            output=card.exits[-1].tensor,
+            input_copies=card.input_copies or None,
         ),
         device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
         codecs=tuple(_codec_accuracy(each) for each in measured)

@@ -10,7 +10,7 @@ from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
-from edge_operator import manifests, margins, metrics, rendering
+from edge_operator import manifests, margins, metrics, recorded, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
@@ -75,6 +75,8 @@ def plan_service(
         if isinstance(helping.plan, Plan):
             planned.append(helping)
             tables[member.node.name] = helping.plan.table
+    if run.memory.recorded:
+        run.memory.slices |= recorded.published_slices(card, tables.values(), run.placements.values())
     try:
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)

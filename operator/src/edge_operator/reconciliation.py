@@ -4,15 +4,26 @@ A step that fails returns a Blocked with its reason; later steps are skipped, so
 Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from edge_api import DevicePool, ModelProfile, Placement, reasons
-from edge_api.inferenceservices import InferenceService
+from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus
+from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
-from edge_operator import manifests, metrics, placing, planning, pools, profiling, removal, reporting
+from edge_operator import (
+    manifests,
+    metrics,
+    placing,
+    planning,
+    pools,
+    profiling,
+    recorded,
+    removal,
+    reporting,
+)
 from edge_operator.branches import with_branch_cuts
 from edge_operator.cluster import (
     INFERENCE_SERVICES,
@@ -69,11 +80,15 @@ def reconcile_service(
     outcome = _steps(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
+    if blocked is not None and blocked.reason == reasons.NOT_FOUND:
+        # The store has lost a slice: its metadata and slices are requested again.
+        memory.card, memory.recorded, memory.slices = None, False, {}
     memory.waiting = blocked is not None and blocked.reason == reasons.PROFILING
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     observation = Observation(
         members=run.members,
+        model=run.resolved,
         placements=_of_entries(run),
         steps=tuple(run.findings),
         blocked=blocked,
@@ -135,12 +150,11 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
         return None
     known = run.memory.accuracies
     if known is None or known[:2] != (card.digest, validation) or not known[2].complete:
+        found = None
+        if run.profile is not None and recorded.measured_on(run.profile, validation):
+            found = manifests.codec_accuracies(run.profile.spec)
         try:
-            run.memory.accuracies = known = (
-                card.digest,
-                validation,
-                run.clients.store.codecs(card, validation),
-            )
+            found = found or run.clients.store.codecs(card, validation)
         except StoreError as error:
             transient = error.reason == reasons.UNREACHABLE
             return Blocked(
@@ -149,20 +163,33 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
                 _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
                 transient,
             )
+        run.memory.accuracies = known = (card.digest, validation, found)
     return known[2]
 
 
+def _profile(run: Run) -> ModelProfile | None:
+    """Returns the service's ModelProfile, unless another version wrote it: it is then written anew."""
+    body = run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name)
+    if body is None:
+        return None
+    try:
+        return ModelProfile.model_validate(body)
+    except ValidationError:
+        return None
+
+
 def _model(run: Run) -> ModelCard | Blocked:
-    source = run.service.spec.model
-    if run.memory.card is None or run.memory.card[0] != source:
-        try:
-            run.memory.card = (source, run.clients.store.register(source))
-        except StoreError as error:
-            transient = error.reason == reasons.UNREACHABLE
-            return Blocked(
-                reasons.MODEL_READY, error.reason, _in_the_manifest(error, source.storage_uri), transient
-            )
+    source = recorded.resolved(run.service)
+    run.profile = _profile(run)
+    if run.memory.card is None or not recorded.same_source(source, run.memory.card[0]):
+        found = recorded.card_of(run.profile, source) if run.memory.recorded else None
+        if found is not None:
+            run.memory.card = (source, found)
+        elif blocked := _register(run, source):
+            return blocked
+    assert run.memory.card is not None
     card = run.memory.card[1]
+    run.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest)
     try:
         manifests.planned_model(run.key.name, card)
     except PlanningError as error:
@@ -173,6 +200,24 @@ def _model(run: Run) -> ModelCard | Blocked:
         Finding(reasons.MODEL_READY, "True", reasons.FETCHED, f"{card.digest[:19]}… has the exits {exits}")
     )
     return card
+
+
+def _register(run: Run, source: ModelSource) -> Blocked | None:
+    """Asks the model store for the metadata."""
+    run.memory.recorded = False
+    try:
+        card = run.clients.store.register(source)
+        run.memory.card = (source.model_copy(update={"digest": card.digest}), card)
+    except StoreError as error:
+        transient = error.reason == reasons.UNREACHABLE
+        message = _in_the_manifest(error, source.storage_uri)
+        if source.digest != run.service.spec.model.digest and error.reason == reasons.DIGEST_MISMATCH:
+            message += (
+                f"; the service was resolved to {source.digest} before: set spec.model.digest to the digest "
+                "of the new bytes to serve them"
+            )
+        return Blocked(reasons.MODEL_READY, error.reason, message, transient)
+    return None
 
 
 def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> str:
@@ -208,15 +253,17 @@ def _profiles(
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
     wanted = {member.device_class for member in run.members} | set(remote)
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
-    body = run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name)
+    ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
-    if body is not None:
-        try:
-            spec = ModelProfile.model_validate(body).spec
-        except ValidationError:
-            spec = None  # written by another version: rebuilt below
-        if spec is not None and spec.model.digest == card.digest:
-            known = manifests.device_profiles(spec)
+    if run.profile is not None and run.profile.spec.model.digest == card.digest:
+        known = manifests.device_profiles(run.profile.spec)
+    if run.memory.recorded and run.profile is not None:
+        if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
+            return _profiled(run, card, known, accuracies, ends, wanted | helping)
+        if blocked := _register(run, recorded.resolved(run.service)):
+            return blocked
+        assert run.memory.card is not None
+        card = run.memory.card[1]
     try:
         costs = profiling.fetch_profiles(run.clients, card, wanted | helping, known)
         blocked = profiling.measure(run.clients, run.settings, card, wanted - set(costs), pool.spec, nodes)
@@ -224,39 +271,67 @@ def _profiles(
         profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
-        card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), remote)
+        card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), ends)
     except StoreError as error:
         return Blocked(
             reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
         )
-    spec = manifests.as_written(manifests.model_profile(run.key.name, card, split.values(), accuracies))
-    if costs:
-        profile = {
-            "apiVersion": run.body["apiVersion"],
-            "kind": "ModelProfile",
-            "metadata": metadata(run.body, run.key.name),
-            "spec": written(spec),
-        }
-        if not covers(body, profile):
-            run.clients.cluster.apply(profile)
     if blocked is not None:
+        if costs:
+            _write_profile(run, card, split, accuracies, ends)
         return blocked
-    known_now = sorted(wanted | (helping & set(costs)))
-    measured = ", ".join(f"{name} on {costs[name].node}" for name in known_now)
+    return _profiled(run, card, split, accuracies, ends, wanted | (helping & set(costs)))
+
+
+def _profiled(
+    run: Run,
+    card: ModelCard,
+    costs: Mapping[str, DeviceProfile],
+    accuracies: CodecAccuracies | None,
+    ends: Collection[tuple[str, str]],
+    classes: Iterable[str],
+) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
+    """Records the metadata and the measurements, and returns them as recorded."""
+    spec = _write_profile(run, card, costs, accuracies, ends)
+    measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
     run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
     return card, manifests.device_profiles(spec)
 
 
-def _with_branch_cuts(
-    run: Run, card: ModelCard, costs: Mapping[str, DeviceProfile], remote: Sequence[str]
-) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
-    """Returns metadata and measurements with the cuts that the planner finds. Raises StoreError."""
+def _write_profile(
+    run: Run,
+    card: ModelCard,
+    costs: Mapping[str, DeviceProfile],
+    accuracies: CodecAccuracies | None,
+    ends: Collection[tuple[str, str]],
+) -> ModelProfileSpec:
+    spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
+    notes = recorded.annotations(run.service.spec.model, ends, accuracies, spec)
+    profile = {
+        "apiVersion": run.body["apiVersion"],
+        "kind": "ModelProfile",
+        "metadata": metadata(run.body, run.key.name) | {"annotations": notes},
+        "spec": written(spec),
+    }
+    if not covers(run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name), profile):
+        run.clients.cluster.apply(profile)
+    return spec
+
+
+def _ends(run: Run, remote: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Returns the device classes of entry nodes, each with one that it can send to."""
     near = {member.device_class: pools.helpers(member, run.pool) for member in run.members}
-    ends = {
+    return frozenset(
         (entry, far)
         for entry, helping in near.items()
         for far in (*remote, *(h.device_class for h in helping))
-    }
+    )
+
+
+def _with_branch_cuts(
+    run: Run, card: ModelCard, costs: Mapping[str, DeviceProfile], ends: Collection[tuple[str, str]]
+) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
+    """Returns metadata and measurements with the cuts that the planner finds. Raises StoreError."""
     if run.memory.layers is None or run.memory.layers[0] != card.digest:
         run.memory.layers = (card.digest, run.clients.store.layers(card.digest))
     known = (card, costs, ends)

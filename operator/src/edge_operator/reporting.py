@@ -96,11 +96,12 @@ def _same_verdict(wanted: Object, before: Object) -> bool:
 
 
 def _verdict(status: Object) -> list[object]:
-    """Returns the fields that are written immediately: conditions without messages, and entry nodes."""
+    """Returns the fields written immediately: the model, conditions without messages, entry nodes."""
     fields = ("type", "status", "reason", "observedGeneration")
     conditions = [[condition.get(field) for field in fields] for condition in status.get("conditions", [])]
     return [
         status.get("observedGeneration"),
+        status.get("model"),
         conditions,
         [entry["node"] for entry in status.get("entries", [])],
     ]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edge_api import Placement
-from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api import ModelProfile, Placement
+from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus, Validation
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
@@ -62,6 +62,8 @@ class Memory:
     """Caches between two reconciles of a service; empty after a restart, which costs only time."""
 
     card: tuple[ModelSource, ModelCard] | None = None
+    recorded: bool = True
+    """Whether the metadata can be those of the ModelProfile; else the model store is asked."""
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
     published: frozenset[TailKey] = frozenset()
     """Tails that the service's Placements use, which a restarted Triton server must load again."""
@@ -111,4 +113,8 @@ class Run:
     pool: tuple[PoolMember, ...] = ()
     helpers: tuple[PoolMember, ...] = ()
     """Intermediate nodes that are not entry nodes."""
+    profile: ModelProfile | None = None
+    """As the cluster has it."""
+    resolved: ModelStatus | None = None
+    """What the model's address was resolved to."""
     findings: list[Finding] = field(default_factory=list)

@@ -10,6 +10,7 @@ from edge_api.inferenceservices import (
     EntryStatus,
     InferenceService,
     InferenceServiceStatus,
+    ModelStatus,
     SloStatus,
 )
 from edge_api.reasons import ConditionType
@@ -26,7 +27,8 @@ _SILENT_AFTER = datetime.timedelta(seconds=30)
 class Observation:
     """The results of a reconcile of a service.
 
-    placements: published, by node. steps: what the steps found. blocked: the step that failed.
+    placements: published, by node. steps: what the steps found. blocked: the step that failed. model: what
+    the model's address was resolved to; None: not known in this reconcile.
     """
 
     members: tuple[PoolMember, ...]
@@ -36,6 +38,7 @@ class Observation:
     url: str
     pods: Mapping[str, str]
     """Why a node's pod does not run, by node."""
+    model: ModelStatus | None = None
 
 
 def service_status(
@@ -67,6 +70,7 @@ def service_status(
         observed_generation=generation,
         conditions=conditions(previous.conditions, found, ORDER, generation, now),
         url=seen.url if seen.placements else None,
+        model=seen.model or previous.model,
         exit=_joined([entry.exit for entry in entries]),
         cut=_joined([entry.cut for entry in entries]),
         slo=slo,

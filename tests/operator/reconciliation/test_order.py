@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edge_api.quantities import parse_duration
+from edge_operator.cluster import MODEL_PROFILES
 from edge_operator.errors import StoreError
 
 World = Any  # tests/operator/conftest.py
@@ -211,6 +212,7 @@ def test_a_model_that_is_refused_leaves_the_one_before_serving(
 def test_a_store_that_is_away_for_a_while_does_not_make_a_serving_service_unready(world: World) -> None:
     world.settle()
     world.restart()
+    world.cluster.delete(MODEL_PROFILES, "default", "digits")
     world.store.failure = StoreError(
         "Unreachable", "the model store at http://store.test:8080 does not answer"
     )

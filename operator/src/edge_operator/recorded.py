@@ -1,0 +1,111 @@
+"""What objects record of an earlier reconcile: a restart asks no store and keeps to the same bytes. Pure.
+
+`status.model` of a service has the digest that its address resolved to: bytes that change at the address are
+not rolled out. Its ModelProfile has the model's metadata and measurements, with annotations that tell for
+which spec they were made.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from edge_api import ModelProfile, Placement
+from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api.modelprofiles import ModelProfileSpec
+from edge_api.objects import written
+from edge_api.tensors import Slice
+from edge_operator.codecs import refusals
+from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
+from edge_operator.pieces import pieces
+from edge_operator.runs import SliceKey
+from edge_operator.store import CardCut, CardExit, CodecAccuracies, ModelCard
+from edge_planning import plans
+
+Ends = Iterable[tuple[str, str]]
+
+
+def resolved(service: InferenceService) -> ModelSource:
+    """Returns the source with the digest that its address resolved to earlier, unless the spec names one."""
+    source, before = service.spec.model, service.status.model if service.status is not None else None
+    if source.digest is not None or before is None or before.storage_uri != source.storage_uri:
+        return source
+    return source.model_copy(update={"digest": before.digest})
+
+
+def same_source(source: ModelSource, registered: ModelSource) -> bool:
+    """Whether a source is the one that was registered, whose digest is always known."""
+    if source.digest is None:
+        registered = registered.model_copy(update={"digest": None})
+    return source == registered
+
+
+def annotations(
+    source: ModelSource, ends: Ends, accuracies: CodecAccuracies | None, spec: ModelProfileSpec
+) -> dict[str, str]:
+    """Returns the annotations of a ModelProfile. ends: those between which cuts were searched."""
+    found = {SOURCE_ANNOTATION: _source(source), CUTS_ANNOTATION: _fingerprint(sorted(ends))}
+    kept = accuracies is not None and accuracies.complete and not refusals(accuracies)
+    if kept and source.validation is not None and spec.codecs is not None:
+        found[VALIDATION_ANNOTATION] = _fingerprint(written(source.validation))
+    return found
+
+
+def card_of(profile: ModelProfile | None, source: ModelSource) -> ModelCard | None:
+    """Returns the metadata in a ModelProfile, with the cuts that were found; None if of another source."""
+    if profile is None or profile.metadata.annotations.get(SOURCE_ANNOTATION) != _source(source):
+        return None
+    model = profile.spec.model
+    if model.output is None or source.digest not in (None, model.digest):
+        return None
+    exits = tuple(
+        CardExit(
+            name=e.name,
+            output=e.output,
+            accuracy=e.accuracy,
+            tensor=model.output.model_copy(update={"name": e.output}),
+            cuts=tuple(CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes) for c in e.cuts),
+        )
+        for e in model.exits
+    )
+    return ModelCard(
+        digest=model.digest, inputs=model.inputs, exits=exits, input_copies=model.input_copies or ()
+    )
+
+
+def has_cuts_between(profile: ModelProfile, ends: Ends) -> bool:
+    """Whether the cuts in a ModelProfile were searched between these device classes."""
+    return profile.metadata.annotations.get(CUTS_ANNOTATION) == _fingerprint(sorted(ends))
+
+
+def measured_on(profile: ModelProfile, validation: Validation) -> bool:
+    """Whether the accuracies in a ModelProfile were all measured on this validation data."""
+    return profile.metadata.annotations.get(VALIDATION_ANNOTATION) == _fingerprint(written(validation))
+
+
+def published_slices(
+    card: ModelCard, tables: Iterable[plans.RouteTable], published: Iterable[Placement]
+) -> dict[SliceKey, Slice]:
+    """Returns the slices of planned routes that a Placement has already."""
+    found: dict[SliceKey, Slice] = {}
+    placements = [each for each in published if each.spec.model.digest == card.digest]
+    routes = {(r.name, r.codecs or ()): r.stages for placement in placements for r in placement.spec.routes}
+    for route in (route for table in tables for route in table.routes):
+        needed = pieces(card, route)
+        slices = [stage.slice for stage in routes.get((route.name, needed.codecs), ())]
+        if len(slices) == len(needed.keys) and _ends_in(slices[-1], needed.keys[-1]):
+            found |= dict(zip(needed.keys, slices, strict=True))
+    return found
+
+
+def _ends_in(slice_: Slice, key: SliceKey) -> bool:
+    """Whether the slice has the exit's output: a spec can give the name of an exit to another output."""
+    return tuple(tensor.name for tensor in slice_.outputs) == key.outputs
+
+
+def _fingerprint(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _source(source: ModelSource) -> str:
+    """Returns a fingerprint of what the metadata depends on but the digest, which is compared by itself."""
+    return _fingerprint(written(source.model_copy(update={"validation": None, "digest": None})))
