@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+from collections.abc import Callable
+from typing import Any
 
 from testbed import KubectlFailed
 from trials import Trial
@@ -24,6 +26,53 @@ def test_the_entry_nodes_keep_serving_while_the_operator_is_down(trial: Trial) -
             kubectl("scale", "--replicas=1", *OPERATOR)
             kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
     load.check_none_lost()
+
+
+def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial: Trial) -> None:
+    kubectl = trial.cluster.kubectl
+
+    def reconciles() -> float:
+        selector = ("-l", "app.kubernetes.io/name=edge-operator", "-n", "edge-intelligence", "-o", "json")
+        pods = json.loads(kubectl("get", "pods", *selector))["items"]
+        found = 0.0
+        for pod in (pod for pod in pods if "deletionTimestamp" not in pod["metadata"]):
+            path = f"/api/v1/namespaces/edge-intelligence/pods/http:{pod['metadata']['name']}:9090/proxy"
+            text = kubectl("get", "--raw", f"{path}/metrics")
+            found += sum(
+                float(line.split()[-1])
+                for line in text.splitlines()
+                if line.startswith('edge_operator_reconciles_total{kind="service",outcome="done"}')
+            )
+        return found
+
+    def objects() -> dict[str, Any]:
+        """What the operator writes, by the versions of the specs, and by content where there is none."""
+        kinds = "inferenceservices,placements,modelprofiles,deployments"
+        found = json.loads(kubectl("get", kinds, "-o", "json"))["items"]
+        versions = {f"{o['kind']} {o['metadata']['name']}": o["metadata"]["generation"] for o in found}
+        others = json.loads(kubectl("get", "services,roles,serviceaccounts", "-o", "json"))["items"]
+        return versions | {
+            f"{o['kind']} {o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in others
+        }
+
+    before, models = objects(), sorted(trial.triton_models())
+    with trial.load("edge-a", rate=2) as load:
+        kubectl("rollout", "restart", *OPERATOR)
+        kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
+        trial.wait("the new operator's first reconciles", lambda: _told(reconciles) >= 2)
+        load.wait_for_cut()
+    load.check_none_lost()
+    assert objects() == before
+    assert sorted(trial.triton_models()) == models
+    assert trial.condition("digits", "ModelReady")["status"] == "True"
+
+
+def _told(count: Callable[[], float]) -> float:
+    """The count, or 0 while the pod does not answer."""
+    try:
+        return count()
+    except KubectlFailed:
+        return 0.0
 
 
 def test_triton_restarts_and_gets_its_tails_back(trial: Trial) -> None:
