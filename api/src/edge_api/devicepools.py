@@ -37,6 +37,7 @@ _ADDRESS = matching(
     "triton.triton.svc.cluster.local:8000 or [fd00::1]:8000",
 )
 DeviceClass = Label
+Tier = Literal["Device", "Edge"]
 
 
 def _whole_address(address: str) -> str:
@@ -60,10 +61,10 @@ _WATTS = between(
 class NodeGroup(Part):
     """Nodes with the same compute performance."""
 
-    tier: Literal["device", "edge"] = Field(
-        default="edge",
-        description="Tier of the nodes. Both tiers can be entry nodes. Nodes of tier device can offload "
-        "slices to edge nodes of the pool and to Triton, nodes of tier edge only to Triton. Default: edge.",
+    tier: Tier = Field(
+        default="Edge",
+        description="Tier of the nodes. Both tiers can be entry nodes. Device: they can offload slices "
+        "to nodes of tier Edge in the pool and to Triton. Edge: only to Triton. Default: Edge.",
     )
     device_class: DeviceClass = Field(
         description="Device class of the nodes. Each model is profiled once per class, on one of its nodes, "
@@ -145,7 +146,7 @@ class Links(Part):
     )
     local: LocalLinks = Field(
         default=LocalLinks(),
-        description="Links from nodes of tier device to nodes of tier edge, as declared; they are not "
+        description="Links from nodes of tier Device to nodes of tier Edge, as declared; they are not "
         "measured. Default: bandwidth 1G, roundTrip 1ms.",
     )
 

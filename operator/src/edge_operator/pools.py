@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL
@@ -32,7 +32,7 @@ class PoolMember:
 
     node: Node
     device_class: str
-    tier: str = "edge"
+    tier: Tier = "Edge"
     watts: float = 0.0
     radio: str | None = None
 
@@ -75,11 +75,11 @@ def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, 
     Nodes of a class have equal speed and links, so one is enough. A hash of both names selects it, so that
     devices spread over the nodes and few devices move if a node is added or removed.
     """
-    if entry.tier != "device":
+    if entry.tier != "Device":
         return ()
     best: dict[str, tuple[str, PoolMember]] = {}
     for member in pool:
-        if member.tier == "edge" and member.node.ready and member.node.name != entry.node.name:
+        if member.tier == "Edge" and member.node.ready and member.node.name != entry.node.name:
             weight = hashlib.sha256(f"{entry.node.name}/{member.node.name}".encode()).hexdigest()
             known = best.get(member.device_class)
             if known is None or weight > known[0]:

@@ -18,6 +18,7 @@ from edge_operator.pools import Node, PoolMember, group_members, labels_text, se
 from edge_planning.choosing.sentences import bandwidth_text
 
 ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
+_ALL_SELECT = "every selector selects a node"
 _LABEL_NODES = "label a node, or change the selector"
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
@@ -75,11 +76,16 @@ def service_status(
 
 
 def pool_status(
-    pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime, untrusted: str = ""
+    pool: DevicePool,
+    nodes: Sequence[Node],
+    now: datetime.datetime,
+    untrusted: str = "",
+    earlier: Sequence[str] = (),
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    untrusted: why TLS to a Triton server is not possible; empty if it is.
+    untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
+    of an earlier version.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
@@ -105,7 +111,7 @@ def pool_status(
         if untrusted
         else Finding(reasons.READY, "False", reasons.NAME_TAKEN, taken)
         if taken
-        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "every selector selects a node")
+        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "; ".join([_ALL_SELECT, *earlier]))
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0

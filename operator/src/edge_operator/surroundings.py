@@ -11,6 +11,7 @@ from edge_operator import pools
 from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster
 from edge_operator.conditions import Blocked
 from edge_operator.pools import Node, PoolMember, entries, group_members, node_of
+from edge_operator.reading import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surrounding
         message = f'spec.devicePool: "{name}" does not exist: {fix}'
         return Blocked(reasons.PLANNED, reasons.DEVICE_POOL_NOT_FOUND, message)
     try:
-        pool = DevicePool.model_validate({**body, "status": None})
+        pool = read(DevicePool, {**body, "status": None})
     except ValidationError as error:
         wrong = "; ".join(sentences(DevicePool, error))
         return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
