@@ -40,3 +40,20 @@ def test_a_new_manifest_in_an_earlier_spelling_is_refused() -> None:
 def test_what_cannot_be_read_is_left_to_the_schema(spec: Any) -> None:
     body = {**pool(), "spec": spec}
     assert in_this_version(body) is body
+
+
+def test_a_quantity_that_was_a_number_is_read_and_named() -> None:
+    body = pool()
+    body["spec"]["links"] = {"probeBudget": 1048576, "local": {"bandwidth": 10**9, "roundTrip": "2ms"}}
+    read = DevicePool.model_validate(in_this_version(body))
+    assert (read.spec.links.probe_budget, read.spec.links.local.bandwidth) == (1048576, 10**9)
+    assert [said.split(":")[0] for said in earlier_spellings(body)] == [
+        "spec.links.probeBudget",
+        "spec.links.local.bandwidth",
+    ]
+    assert len(problems(body)) == 2
+
+
+def test_the_cache_of_a_service_could_be_a_number() -> None:
+    body = {"kind": "InferenceService", "spec": {"resultCache": {"maxBytes": 1024}}}
+    assert in_this_version(body)["spec"] == {"resultCache": {"maxBytes": "1024"}}

@@ -108,6 +108,23 @@ def test_defaults_stand_in_the_schema(path: str, default: object) -> None:
     assert part["default"] == default
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "InferenceService spec.slo.latency",
+        "InferenceService spec.resultCache.maxBytes",
+        "InferenceService status.slo.attainment",
+        "DevicePool spec.links.local.bandwidth",
+    ],
+)
+def test_explain_shows_durations_quantities_and_shares_as_strings(path: str) -> None:
+    kind, fields = path.split()
+    part = schema(kind)
+    for name in fields.split("."):
+        part = part["properties"][name]
+    assert part["type"] == "string"
+
+
 def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
     version = definition(KINDS["InferenceService"])["spec"]["versions"][0]
     names = [column["name"].upper() for column in version["additionalPrinterColumns"]]

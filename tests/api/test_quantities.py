@@ -74,9 +74,24 @@ def test_a_duration_survives_being_written_to_four_digits(seconds: float) -> Non
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0871, "87.1ms"), (0.15, "150ms"), (2.0, "2s"), (0.00041, "410us"), (0.0, "0s"), (4e-8, "0.04us")],
+    [
+        (0.0871, "87.1ms"),
+        (0.15, "150ms"),
+        (0.99999, "1s"),
+        (1.5, "1.5s"),
+        (2.0, "2s"),
+        (60.0, "1m0s"),
+        (90.0, "1m30s"),
+        (3661.0, "1h1m1s"),
+        (86400.0, "24h0m0s"),
+        (2562047 * 3600.0, "2562047h0m0s"),
+        (0.00041, "410µs"),
+        (4e-8, "40ns"),
+        (1e-10, "0s"),
+        (0.0, "0s"),
+    ],
 )
-def test_durations_are_written_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
+def test_durations_are_written_as_kubernetes_writes_them(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
     assert str(Duration(seconds)) == text
 

@@ -35,17 +35,35 @@ def _converted(body: Body) -> tuple[Body, list[str]]:
 
 
 def _pool(spec: Body, found: list[str]) -> Body:
+    for path in ("links.probeBudget", "links.local.bandwidth"):
+        spec = _as_text(spec, path, found)
     groups = spec.get("nodes")
     if not isinstance(groups, list | tuple):
         return spec
     return {**spec, "nodes": [_group(index, group, found) for index, group in enumerate(groups)]}
 
 
+def _as_text(spec: Body, path: str, found: list[str], where: str = "spec") -> Body:
+    """Converts the number at a path such as links.probeBudget: quantities could be numbers."""
+    name, _, below = path.partition(".")
+    value, where = spec.get(name), f"{where}.{name}"
+    if below:
+        return {**spec, name: _as_text(value, below, found, where)} if isinstance(value, Mapping) else spec
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return spec
+    found.append(f'{where}: {value} is now text: write "{value}" in quotes and apply it')
+    return {**spec, name: f"{value}"}
+
+
 def _group(index: int, group: object, found: list[str]) -> object:
     if not isinstance(group, Mapping) or not isinstance(tier := group.get("tier"), str) or tier not in _TIERS:
         return group
-    found.append(f"spec.nodes[{index}].tier: {shown(tier)} is now spelt {_TIERS[tier]}: apply it so")
+    found.append(f"spec.nodes[{index}].tier: {shown(tier)} is now spelt {_TIERS[tier]}: apply that")
     return {**group, "tier": _TIERS[tier]}
 
 
-_KINDS: dict[str, Callable[[Body, list[str]], Body]] = {"DevicePool": _pool}
+def _service(spec: Body, found: list[str]) -> Body:
+    return _as_text(spec, "resultCache.maxBytes", found)
+
+
+_KINDS: dict[str, Callable[[Body, list[str]], Body]] = {"DevicePool": _pool, "InferenceService": _service}

@@ -51,7 +51,7 @@ def test_an_unchanged_pool_is_not_written_again(world: World) -> None:
     assert world.cluster.status_writes == writes
 
 
-def test_a_tier_that_an_earlier_version_stored_is_read_and_said_to_be_spelt_anew(world: World) -> None:
+def test_a_tier_that_an_earlier_version_stored_is_read_and_named(world: World) -> None:
     pool = world.pool()
     pool["spec"]["nodes"][1]["tier"] = "device"
     world.cluster.put(pool)

@@ -36,7 +36,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
             "state": "Up",
             "bandwidth": "3920000",
             "bandwidthLow": "3100000",
-            "roundTrip": "800us",
+            "roundTrip": "800µs",
             "measuredAt": "2026-01-02T03:04:05Z",
         },
         "latency": {"p50": "41ms", "p95": "77ms"},
