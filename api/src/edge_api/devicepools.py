@@ -26,7 +26,8 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import NodeSelector
+from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
+from edge_api.tolerations import Tolerations
 from edge_api.words import shown
 
 _HOST_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
@@ -58,7 +59,7 @@ _WATTS = between(
 )
 
 
-class NodeGroup(Part):
+class NodeGroup(SelectsNodes):
     """Nodes with the same compute performance."""
 
     tier: Tier = Field(
@@ -70,7 +71,11 @@ class NodeGroup(Part):
         description="Device class of the nodes. Each model is profiled once per class, on one of its nodes, "
         "so nodes of different speed need different classes. Required."
     )
-    node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
+    tolerations: Tolerations | None = Field(
+        default=None,
+        description="Taints of the nodes that their runtimes and profiling Jobs tolerate, at most 16. "
+        "Default: none; a runtime always tolerates a node that is not ready or unreachable.",
+    )
     watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
         default=None,
         description="Power of a node while it computes, in watts above its idle power, above 0 and below "
@@ -83,8 +88,8 @@ class NodeGroup(Part):
     )
 
 
-class TritonServer(Part):
-    """A Triton server that runs the tails of models."""
+class TritonServer(SelectsNodes):
+    """A Triton server that runs the tails of models, and the nodes on which its class is profiled."""
 
     name: Label = Field(
         description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
@@ -107,10 +112,6 @@ class TritonServer(Part):
         default="onnxruntime",
         description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
         "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
-    )
-    node_selector: NodeSelector = Field(
-        description="Labels of the nodes on which the server's device class is profiled. A node must have "
-        "all of them. Required."
     )
 
     @property
@@ -178,12 +179,16 @@ class Prices(Part):
 class DevicePoolSpec(Part):
     """Nodes, Triton servers and the links between them."""
 
-    nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1, max_length=32)] = Field(
+    nodes: Annotated[
+        tuple[Annotated[NodeGroup, SELECTS_SOMETHING], ...], Field(min_length=1, max_length=32)
+    ] = Field(
         description="Groups of nodes, 1 to 32. A node that several groups select belongs to the first of "
         "them. Required."
     )
     triton_servers: Annotated[
-        tuple[TritonServer, ...], Field(max_length=16), one_of_each("name", "tritonServers")
+        tuple[Annotated[TritonServer, SELECTS_SOMETHING], ...],
+        Field(max_length=16),
+        one_of_each("name", "tritonServers"),
     ] = Field(
         default=(),
         description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "

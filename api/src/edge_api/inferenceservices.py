@@ -29,7 +29,7 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import NodeSelector
+from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
 from edge_api.tensors import Exit
 from edge_api.words import shown
 
@@ -134,12 +134,8 @@ class Slo(Part):
     )
 
 
-class EntryNodes(Part):
+class EntryNodes(SelectsNodes):
     """The nodes of the pool that take requests."""
-
-    node_selector: NodeSelector = Field(
-        description="Labels that an entry node must have, all of them. Required."
-    )
 
 
 class InferenceServiceSpec(Part):
@@ -150,7 +146,7 @@ class InferenceServiceSpec(Part):
     device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )
-    entry_nodes: EntryNodes | None = Field(
+    entry_nodes: Annotated[EntryNodes, SELECTS_SOMETHING] | None = Field(
         default=None, description="Nodes at which requests arrive. Default: every node of the pool."
     )
     mode: Mode = Field(

@@ -14,7 +14,15 @@ from edge_api.inferenceservices import (
 )
 from edge_api.reasons import ConditionType
 from edge_operator.conditions import Blocked, Finding, conditions
-from edge_operator.pools import Node, PoolMember, group_members, labels_text, server_nodes, taken_names
+from edge_operator.pools import (
+    Node,
+    PoolMember,
+    group_members,
+    selector_field,
+    selector_text,
+    server_nodes,
+    taken_names,
+)
 from edge_planning.choosing.sentences import bandwidth_text
 
 ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
@@ -91,11 +99,11 @@ def pool_status(
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
     taken = taken_names(pool.spec.triton_servers, members)
     empty = [
-        f'spec.nodes[{index}].nodeSelector: "{labels_text(group.node_selector)}" selects no node'
+        f'spec.nodes[{index}].{selector_field(group)}: "{selector_text(group)}" selects no node'
         for index, group in enumerate(pool.spec.nodes)
         if not any(node.device_class == group.device_class for node in found)
     ] + [
-        f'spec.tritonServers[{index}].nodeSelector: "{labels_text(server.node_selector)}" selects no node'
+        f'spec.tritonServers[{index}].{selector_field(server)}: "{selector_text(server)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
         if not server_nodes(server, nodes)
     ]

@@ -58,11 +58,12 @@ def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
             f"DevicePool {name}: no node has the labels in spec.nodes[*].nodeSelector: label nodes, or "
             "change the selectors",
         )
-    labels = pools.labels_text(service.entry_nodes.node_selector if service.entry_nodes else {})
+    wanted = service.entry_nodes
+    assert wanted is not None  # without them, every member is an entry node
     inside = ", ".join(member.node.name for member in found.members)
     return Blocked(
         reasons.PLANNED,
         reasons.NO_ENTRY_NODES,
-        f'spec.entryNodes.nodeSelector: "{labels}" selects no node of DevicePool {name}: use the labels of '
-        f"some of {inside}",
+        f'spec.entryNodes.{pools.selector_field(wanted)}: "{pools.selector_text(wanted)}" selects no node of '
+        f"DevicePool {name}: use the labels of some of {inside}",
     )
