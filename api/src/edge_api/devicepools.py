@@ -9,6 +9,7 @@ from edge_api.objects import (
     AGE,
     Column,
     Conditions,
+    KeyedBy,
     KubernetesObject,
     Part,
     Resource,
@@ -189,6 +190,7 @@ class DevicePoolSpec(Part):
         tuple[Annotated[TritonServer, SELECTS_SOMETHING], ...],
         Field(max_length=16),
         one_of_each("name", "tritonServers"),
+        KeyedBy("name"),
     ] = Field(
         default=(),
         description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "
@@ -239,7 +241,9 @@ class DevicePoolStatus(StatusPart):
     )
     conditions: Conditions = Field(default=(), description="Ready, with a reason and a message.")
     node_count: int = Field(default=0, description="Number of nodes that the groups select.")
-    nodes: tuple[PoolNode, ...] = Field(default=(), description="The nodes that the groups select.")
+    nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
+        default=(), description="The nodes that the groups select."
+    )
 
 
 class DevicePool(KubernetesObject):

@@ -9,6 +9,7 @@ from edge_api.objects import (
     AGE,
     Column,
     Conditions,
+    KeyedBy,
     KubernetesObject,
     Part,
     Resource,
@@ -74,7 +75,13 @@ class ModelSource(Part):
         "digest is refused. Default: any file is accepted.",
     )
     exits: (
-        Annotated[tuple[Exit, ...], Field(min_length=1, max_length=64), one_of_each("name", "exits")] | None
+        Annotated[
+            tuple[Exit, ...],
+            Field(min_length=1, max_length=64),
+            one_of_each("name", "exits"),
+            KeyedBy("name"),
+        ]
+        | None
     ) = Field(
         default=None,
         description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
@@ -254,7 +261,9 @@ class InferenceServiceStatus(StatusPart):
     exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
     cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
     slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")
-    entries: tuple[EntryStatus, ...] = Field(default=(), description="State of each entry node.")
+    entries: Annotated[tuple[EntryStatus, ...], KeyedBy("node")] = Field(
+        default=(), description="State of each entry node."
+    )
 
 
 _NAME_FIX = (

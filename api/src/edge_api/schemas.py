@@ -60,6 +60,8 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
             out[key] = value
         elif key not in _DROPPED:
             raise NotStructuralError(f"{where}: {key} cannot be written into a structural schema")
+    if out.get("type") == "array":
+        out.setdefault("x-kubernetes-list-type", "atomic")
     if isinstance(extra, dict):
         out["additionalProperties"] = structural(extra, definitions, f"{where}{{}}")
     first = {key: out.pop(key) for key in _ORDER if key in out}

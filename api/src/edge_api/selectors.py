@@ -76,7 +76,7 @@ class Expression(Part):
     )
     values: Annotated[
         tuple[Annotated[str, Field(max_length=63), _VALUE], ...],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=16),
     ] = Field(
         default=(),
         description="Values of the label, at most 16, for the operators In and NotIn. Default: none.",
@@ -106,7 +106,7 @@ class LabelSelector(Part):
     ] = Field(default={}, description="Labels that a node must have, all of them, at most 16. Default: none.")
     match_expressions: Annotated[
         tuple[Annotated[Expression, _VALUES], ...],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=16),
     ] = Field(
         default=(),
         description="Conditions on the labels of a node, at most 16; it must meet all. Default: none.",

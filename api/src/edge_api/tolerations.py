@@ -55,5 +55,5 @@ _CONSISTENT = Rule(
 
 Tolerations = Annotated[
     tuple[Annotated[Toleration, _CONSISTENT], ...],
-    Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    Field(max_length=16),
 ]
