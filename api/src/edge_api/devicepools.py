@@ -263,5 +263,12 @@ class DevicePool(KubernetesObject):
     )
 
     kind: Literal["DevicePool"] = "DevicePool"
-    spec: Annotated[DevicePoolSpec, _JOULE] = Field(description="Desired state.")
-    status: DevicePoolStatus | None = Field(default=None, description="Observed state.")
+    spec: Annotated[DevicePoolSpec, _JOULE] = Field(
+        description="The nodes and Triton servers that services can use, by device class, and what is known "
+        "of the links between them. A change plans every service of the pool anew."
+    )
+    status: DevicePoolStatus | None = Field(
+        default=None,
+        description="Whether every selector selects a node, and which nodes the pool has. Written by the "
+        "operator alone.",
+    )

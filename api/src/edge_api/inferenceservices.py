@@ -17,7 +17,7 @@ from edge_api.objects import (
     condition_column,
 )
 from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
-from edge_api.quantities import Duration, Quantity, Share
+from edge_api.quantities import Attainment, Bandwidth, Duration
 from edge_api.rules import (
     Accuracy,
     Digest,
@@ -213,11 +213,17 @@ _PRIVACY = Rule(
 class SloStatus(StatusPart):
     """SLO attainment in the last minute over all entry nodes."""
 
-    attainment: Share | None = Field(
-        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    attainment: Attainment | None = Field(
+        default=None,
+        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
     )
     p95: Duration | None = Field(
         default=None, description="Measured 95th percentile of the latency at the slowest entry node."
+    )
+    summary: str | None = Field(
+        default=None,
+        description="attainment against spec.slo.objective, e.g. 0.97/0.95. The SLO is met if the first is "
+        "not below the second.",
     )
 
 
@@ -235,9 +241,12 @@ class EntryStatus(StatusPart):
     measured_latency: Duration | None = Field(
         default=None, description="Measured 95th percentile of the latency in the last minute."
     )
-    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth of the uplink in bit/s.")
-    attainment: Share | None = Field(
-        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Measured bandwidth of the uplink in bit/s, with three significant digits."
+    )
+    attainment: Attainment | None = Field(
+        default=None,
+        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
     )
     reason: Text | None = Field(
         default=None, description="Why this route is active, or what is wrong at this node."
@@ -254,6 +263,9 @@ class InferenceServiceStatus(StatusPart):
         default=(),
         description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with a reason and a "
         "message.",
+    )
+    ready_entries: str | None = Field(
+        default=None, description="Entry nodes that serve the current spec, of all of them, e.g. 2/3."
     )
     url: str | None = Field(
         default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
@@ -295,7 +307,9 @@ class InferenceService(KubernetesObject):
         columns=(
             Column("URL", ".status.url", "URL of the service."),
             condition_column("Ready", "Ready", "status", "Whether every entry node serves the current spec."),
-            Column("SLO", ".spec.slo.latency", "Latency of the SLO."),
+            Column("Entries", ".status.readyEntries", "Entry nodes that serve the current spec, of all."),
+            Column("SLO", ".status.slo.summary", "SLO attainment in the last minute against the objective."),
+            Column("Latency", ".spec.slo.latency", "Latency of the SLO."),
             Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency in the last minute."),
             Column("Cut", ".status.cut", "Cuts in use."),
             Column("Exit", ".status.exit", "Exits in use."),
@@ -306,5 +320,12 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(description="Desired state.")
-    status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")
+    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(
+        description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
+        "cut for every entry node and renews them when it changes."
+    )
+    status: InferenceServiceStatus | None = Field(
+        default=None,
+        description="What the operator found and decided: conditions with reasons, the SLO attainment of the "
+        "last minute, and the state of every entry node. Written by the operator alone.",
+    )

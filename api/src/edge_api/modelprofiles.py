@@ -181,4 +181,7 @@ class ModelProfile(KubernetesObject):
     )
 
     kind: Literal["ModelProfile"] = "ModelProfile"
-    spec: ModelProfileSpec = Field(description="Measurements; written by the operator.")
+    spec: ModelProfileSpec = Field(
+        description="Where the model can be cut and end, and how long each part takes on every device class, "
+        "from which routes are planned. Written by the operator; delete the object to have it built again."
+    )

@@ -123,6 +123,27 @@ def format_quantity(value: int) -> str:
     return str(int(value))  # a Quantity's own str() comes back here
 
 
+def format_bandwidth(value: float) -> str:
+    """`value` bit/s as a quantity with three significant digits (`19.9M`, `850k`)."""
+    rounded = Decimal(f"{round(value):.3g}")
+    suffix = next((s for s in ("G", "M", "k") if rounded >= SUFFIXES[s]), "")
+    text = f"{rounded / SUFFIXES[suffix]:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
+
+
+def format_attainment(share: float) -> str:
+    """`share` rounded down, with two significant digits of what is missing to 1 (`0.97`, `0.9987`).
+
+    So a share below an SLO objective such as 0.999 never reads as if it met it.
+    """
+    missing = 1 - share
+    if missing <= 0:
+        return "1"
+    scale = 10 ** min(9, 1 - math.floor(math.log10(missing)))
+    floored = math.floor(share * scale + 1e-6) / scale
+    return f"{Decimal(f'{max(floored, 0.0):.9f}').normalize():f}"
+
+
 def parse_share(text: str) -> float:
     """A share between 0 and 1 written as text; ValueError with a message otherwise."""
     if len(text) <= LONGEST and re.fullmatch(SHARE_PATTERN.strip("^$"), text):
@@ -147,19 +168,19 @@ def _not(kind: type, value: object) -> ValueError:
 
 
 def _core(
-    kind: type, parse: Callable[[str], Any], number: Callable[[float], str] | None = None
+    kind: type, base: type, parse: Callable[[str], Any], number: Callable[[float], str] | None = None
 ) -> CoreSchema:
-    """number: why a number that is not text is refused."""
+    """base: of kind, or kind itself. number: why a number that is not text is refused."""
     from pydantic_core import core_schema
 
     def read(value: object) -> object:
-        if isinstance(value, kind):
-            return value
+        if isinstance(value, base):
+            return kind(value)
         if isinstance(value, str):
             return kind(parse(value))
         if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
             raise ValueError(number(value))
-        raise _not(kind, value)
+        raise _not(base, value)
 
     return core_schema.no_info_plain_validator_function(
         read, serialization=core_schema.to_string_ser_schema()
@@ -178,7 +199,7 @@ class Duration(float):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_duration, _unitless)
+        return _core(cls, Duration, parse_duration, _unitless)
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -199,13 +220,20 @@ class Quantity(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_quantity, _unquoted)
+        return _core(cls, Quantity, parse_quantity, _unquoted)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "maxLength": LONGEST, "pattern": QUANTITY_PATTERN}
+
+
+class Bandwidth(Quantity):
+    """Measured bit/s; written with three significant digits, e.g. `19.9M`."""
+
+    def __str__(self) -> str:
+        return format_bandwidth(self)
 
 
 class Share(float):
@@ -220,10 +248,17 @@ class Share(float):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_share)
+        return _core(cls, Share, parse_share)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "maxLength": LONGEST, "pattern": SHARE_PATTERN}
+
+
+class Attainment(Share):
+    """A measured share of requests within the SLO; written rounded down, e.g. `"0.97"`."""
+
+    def __str__(self) -> str:
+        return format_attainment(self)

@@ -12,6 +12,7 @@ from edge_api.inferenceservices import (
     InferenceServiceStatus,
     SloStatus,
 )
+from edge_api.quantities import Attainment
 from edge_api.reasons import ConditionType
 from edge_operator.conditions import Blocked, Finding, conditions
 from edge_operator.pools import (
@@ -65,7 +66,9 @@ def service_status(
         worst = max(
             (report.latency.p95 for report in reports if report.latency and report.requests), default=None
         )
-        slo = SloStatus(attainment=Share(round(met / requests, 4)), p95=worst)
+        attainment = Attainment(round(met / requests, 4))
+        summary = f"{attainment}/{service.spec.slo.objective:g}"
+        slo = SloStatus(attainment=attainment, p95=worst, summary=summary)
     previous = service.status or InferenceServiceStatus()
     found = [_ready(service, seen, problems), *seen.steps, _slo_met(service, slo, requests, fresh)]
     if seen.blocked is not None:
@@ -75,6 +78,7 @@ def service_status(
     return InferenceServiceStatus(
         observed_generation=generation,
         conditions=conditions(previous.conditions, found, ORDER, generation, now),
+        ready_entries=f"{sum(not problem for problem in problems.values())}/{len(nodes)}" if nodes else None,
         url=seen.url if seen.placements else None,
         exit=_joined([entry.exit for entry in entries]),
         cut=_joined([entry.cut for entry in entries]),
@@ -260,7 +264,7 @@ def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus
         predicted_latency=route.predicted_latency if route is not None else None,
         measured_latency=report.latency.p95 if report.latency is not None and report.requests else None,
         bandwidth=report.link.bandwidth if report.link is not None else None,
-        attainment=report.attainment,
+        attainment=None if report.attainment is None else Attainment(report.attainment),
         reason=problem or _why(placement),
     )
 
