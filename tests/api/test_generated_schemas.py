@@ -108,10 +108,55 @@ def test_defaults_stand_in_the_schema(path: str, default: object) -> None:
     assert part["default"] == default
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "InferenceService spec.slo.latency",
+        "InferenceService spec.resultCache.maxBytes",
+        "InferenceService status.slo.attainment",
+        "DevicePool spec.links.local.bandwidth",
+    ],
+)
+def test_explain_shows_durations_quantities_and_shares_as_strings(path: str) -> None:
+    kind, fields = path.split()
+    part = schema(kind)
+    for name in fields.split("."):
+        part = part["properties"][name]
+    assert part["type"] == "string"
+
+
+def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -> None:
+    lists = {
+        where.replace("[]", ""): part
+        for kind in KINDS
+        for where, part in parts(schema(kind), kind)
+        if part.get("type") == "array"
+    }
+    keyed = {
+        where: part["x-kubernetes-list-map-keys"]
+        for where, part in lists.items()
+        if part["x-kubernetes-list-type"] == "map"
+    }
+    assert keyed == {
+        "InferenceService.spec.model.exits": ["name"],
+        "InferenceService.status.conditions": ["type"],
+        "InferenceService.status.entries": ["node"],
+        "DevicePool.spec.tritonServers": ["name"],
+        "DevicePool.status.conditions": ["type"],
+        "DevicePool.status.nodes": ["name"],
+        "ModelProfile.spec.model.exits": ["name"],
+        "ModelProfile.spec.deviceClasses": ["name"],
+        "ModelProfile.spec.deviceClasses.exits": ["exit"],
+    }
+    assert all(lists[where]["items"]["required"].count(*keys) for where, keys in keyed.items())
+    others = {part["x-kubernetes-list-type"] for where, part in lists.items() if where not in keyed}
+    assert others == {"atomic"}
+
+
 def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
     version = definition(KINDS["InferenceService"])["spec"]["versions"][0]
     names = [column["name"].upper() for column in version["additionalPrinterColumns"]]
-    assert names == ["URL", "READY", "SLO", "P95", "CUT", "EXIT", "REASON", "AGE"]
+    assert names == ["URL", "READY", "ENTRIES", "SLO", "LATENCY", "P95", "CUT", "EXIT", "REASON", "AGE"]
 
 
 @pytest.mark.parametrize(

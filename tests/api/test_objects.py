@@ -8,9 +8,10 @@ import yaml
 from kopf import Body
 from pydantic import ValidationError
 
-from edge_api import KINDS, Duration, InferenceService, Placement, Quantity, Share, written
+from edge_api import KINDS, Duration, InferenceService, Placement, Share, written
 from edge_api.inferenceservices import EntryStatus, InferenceServiceStatus
 from edge_api.placements import LatencyStatus, LinkStatus, PlacementStatus
+from edge_api.quantities import Bandwidth
 from edge_api.validation_messages import problems
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def test_a_status_is_written_with_units_and_without_what_is_not_known() -> None:
         observed_generation=3,
         loaded=True,
         link=LinkStatus(
-            state="Up", bandwidth=Quantity(3_920_000), measured_at=datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+            state="Up", bandwidth=Bandwidth(3_920_000), measured_at=datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
         ),
         latency=LatencyStatus(p50=Duration(0.041), p95=Duration(0.0774)),
         attainment=Share(0.99312),
@@ -69,7 +70,7 @@ def test_a_status_is_written_with_units_and_without_what_is_not_known() -> None:
         "observedGeneration": 3,
         "loaded": True,
         "message": "",
-        "link": {"state": "Up", "bandwidth": "3920k", "measuredAt": "2026-11-21T02:00:00Z"},
+        "link": {"state": "Up", "bandwidth": "3.92M", "measuredAt": "2026-11-21T02:00:00Z"},
         "latency": {"p50": "41ms", "p95": "77.4ms"},
         "requests": 0,
         "attainment": "0.9931",

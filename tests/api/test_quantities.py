@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_api.quantities import (
+    Attainment,
     Duration,
     Quantity,
     Share,
+    format_attainment,
+    format_bandwidth,
     format_duration,
     format_quantity,
     parse_duration,
@@ -74,9 +77,24 @@ def test_a_duration_survives_being_written_to_four_digits(seconds: float) -> Non
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0871, "87.1ms"), (0.15, "150ms"), (2.0, "2s"), (0.00041, "410us"), (0.0, "0s"), (4e-8, "0.04us")],
+    [
+        (0.0871, "87.1ms"),
+        (0.15, "150ms"),
+        (0.99999, "1s"),
+        (1.5, "1.5s"),
+        (2.0, "2s"),
+        (60.0, "1m0s"),
+        (90.0, "1m30s"),
+        (3661.0, "1h1m1s"),
+        (86400.0, "24h0m0s"),
+        (2562047 * 3600.0, "2562047h0m0s"),
+        (0.00041, "410µs"),
+        (4e-8, "40ns"),
+        (1e-10, "0s"),
+        (0.0, "0s"),
+    ],
 )
-def test_durations_are_written_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
+def test_durations_are_written_as_kubernetes_writes_them(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
     assert str(Duration(seconds)) == text
 
@@ -136,6 +154,39 @@ def test_a_fraction_of_a_byte_or_a_bit_is_refused(text: str) -> None:
 def test_a_quantity_survives_being_written_exactly(value: int) -> None:
     assert parse_quantity(format_quantity(value)) == value
     assert Quantity.parse(str(Quantity(value))) == value
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (19_873_412, "19.9M"),
+        (3_920_000.0, "3.92M"),
+        (850_400, "850k"),
+        (999_600, "1M"),
+        (-0.0, "0"),
+    ],
+)
+def test_a_measured_bandwidth_is_written_with_three_digits(rate: float, text: str) -> None:
+    assert format_bandwidth(rate) == text
+    assert parse_quantity(text) == pytest.approx(rate, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        *((1.0, "1"), (0.97, "0.97"), (0.95, "0.95"), (0.9496, "0.949"), (0.99873, "0.9987")),
+        *((0.5, "0.5"), (0.12345, "0.12"), (0.0, "0"), (0.999999, "0.999999")),
+    ],
+)
+def test_an_attainment_is_rounded_down_to_two_digits_of_what_is_missing(share: float, text: str) -> None:
+    assert format_attainment(share) == text
+    assert str(Attainment(share)) == text
+
+
+@given(st.floats(min_value=0, max_value=1), st.sampled_from([0.9, 0.95, 0.99, 0.999]))
+def test_an_attainment_below_the_objective_is_not_written_as_if_it_met_it(share: float, goal: float) -> None:
+    if share < goal - 1e-6:
+        assert parse_share(format_attainment(share)) < goal
 
 
 @pytest.mark.parametrize(("text", "share"), [("0.993", 0.993), ("1", 1.0), ("1.0", 1.0), ("0", 0.0)])

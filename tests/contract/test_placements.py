@@ -31,7 +31,7 @@ POOL = DevicePool.model_validate(
     {
         "metadata": {"name": "factory"},
         "spec": {
-            "nodes": [{"tier": "edge", "deviceClass": "camera", "nodeSelector": {"tier": "edge"}}],
+            "nodes": [{"tier": "Edge", "deviceClass": "camera", "nodeSelector": {"tier": "edge"}}],
             "tritonServers": [
                 {
                     "name": "cloud",

@@ -168,7 +168,7 @@ def test_whatever_the_text_all_read_it_alike(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.lists(st.integers())))
-def test_a_number_without_quotes_is_a_quantity_if_it_is_whole(value: object) -> None:
+def test_a_number_without_quotes_is_refused_by_both(value: object) -> None:
     try:
         theirs: int | None = spec_with("link", "budget", value).budget
     except BadPlacement:

@@ -162,11 +162,13 @@ def test_a_service_is_ready_only_in_the_generation_that_is_there() -> None:
 
 
 def test_durations_are_read_in_seconds() -> None:
-    assert [seconds(text) for text in ("150ms", "1.5s", "300us", "2m")] == [
+    assert [seconds(text) for text in ("150ms", "1.5s", "300us", "300µs", "2m", "1m30s")] == [
         0.15,
         1.5,
         pytest.approx(3e-4),
+        pytest.approx(3e-4),
         120.0,
+        90.0,
     ]
     with pytest.raises(ValueError, match=mentions("'150'", "duration")):
         seconds("150")

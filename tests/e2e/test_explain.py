@@ -53,7 +53,7 @@ def test_an_infeasible_slo_is_explained_as_the_condition_says_and_the_nearest_is
             lambda: trial.condition(NAME, reasons.PLANNED).get("reason") == reasons.INFEASIBLE,
         )
         condition = trial.condition(NAME, reasons.PLANNED)
-        assert condition["message"].startswith('spec.slo.latency: "1us"')
+        assert condition["message"].startswith('spec.slo.latency: "1µs"')
         found = explain(trial, NAME)
         assert [c["reason"] for c in found["conditions"] if c["type"] == reasons.PLANNED] == [
             reasons.INFEASIBLE

@@ -69,7 +69,7 @@ def test_the_api_server_refuses_with_field_value_and_fix(trial: Trial, case: dic
             {"slo": {"latency": "1us", "minAccuracy": 0.9}},
             "Planned",
             "Infeasible",
-            ['spec.slo.latency: "1us"', "accuracy >= 0.9", "the nearest feasible latency is"],
+            ['spec.slo.latency: "1µs"', "accuracy >= 0.9", "the nearest feasible latency is"],
         ),
     ],
     ids=["no such pool", "another digest", "no such output", "not ONNX", "no such file", "out of reach"],

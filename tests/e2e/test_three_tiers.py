@@ -39,7 +39,7 @@ def manifests(trial: Trial) -> list[dict[str, Any]]:
     pool, service = sorted(installation.example(trial.root, trial.cluster.triton), key=lambda m: m["kind"])
     pool["metadata"]["name"] = SERVICE
     for group in pool["spec"]["nodes"]:
-        group["tier"] = "device" if group["deviceClass"] == "camera" else "edge"
+        group["tier"] = "Device" if group["deviceClass"] == "camera" else "Edge"
         group["deviceClass"] = f"slow-{group['deviceClass']}"
     pool["spec"]["links"]["local"] = {"bandwidth": LOCAL, "roundTrip": "1ms"}
     service["metadata"]["name"] = SERVICE

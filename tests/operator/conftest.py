@@ -66,8 +66,8 @@ def pool_body() -> Object:
         "metadata": {"name": "factory"},
         "spec": {
             "nodes": [
-                {"tier": "edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
-                {"tier": "edge", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
+                {"tier": "Edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
+                {"tier": "Edge", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
             ],
             "tritonServers": [
                 {

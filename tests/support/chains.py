@@ -39,8 +39,8 @@ POOL = DevicePool.model_validate(
         "metadata": {"name": "factory"},
         "spec": {
             "nodes": [
-                {"tier": "device", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
-                {"tier": "edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
+                {"tier": "Device", "deviceClass": "camera", "nodeSelector": {"class": "camera"}},
+                {"tier": "Edge", "deviceClass": "gateway", "nodeSelector": {"class": "gateway"}},
             ],
             "tritonServers": [
                 {
@@ -122,8 +122,8 @@ class Runtimes:
             key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, intermediate])
         }
         members = [
-            PoolMember(Node(name, {}, ready=True), kind, tier)
-            for name, kind, tier in (("cam", "camera", "device"), ("gate", "gateway", "edge"))
+            PoolMember(Node("cam", {}, ready=True), "camera", "Device"),
+            PoolMember(Node("gate", {}, ready=True), "gateway", "Edge"),
         ]
         first, second = (
             rendering.placement(

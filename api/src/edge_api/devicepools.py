@@ -9,6 +9,7 @@ from edge_api.objects import (
     AGE,
     Column,
     Conditions,
+    KeyedBy,
     KubernetesObject,
     Part,
     Resource,
@@ -26,7 +27,8 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import NodeSelector
+from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
+from edge_api.tolerations import Tolerations
 from edge_api.words import shown
 
 _HOST_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
@@ -37,6 +39,7 @@ _ADDRESS = matching(
     "triton.triton.svc.cluster.local:8000 or [fd00::1]:8000",
 )
 DeviceClass = Label
+Tier = Literal["Device", "Edge"]
 
 
 def _whole_address(address: str) -> str:
@@ -57,19 +60,23 @@ _WATTS = between(
 )
 
 
-class NodeGroup(Part):
+class NodeGroup(SelectsNodes):
     """Nodes with the same compute performance."""
 
-    tier: Literal["device", "edge"] = Field(
-        default="edge",
-        description="Tier of the nodes. Both tiers can be entry nodes. Nodes of tier device can offload "
-        "slices to edge nodes of the pool and to Triton, nodes of tier edge only to Triton. Default: edge.",
+    tier: Tier = Field(
+        default="Edge",
+        description="Tier of the nodes. Both tiers can be entry nodes. Device: they can offload slices "
+        "to nodes of tier Edge in the pool and to Triton. Edge: only to Triton. Default: Edge.",
     )
     device_class: DeviceClass = Field(
         description="Device class of the nodes. Each model is profiled once per class, on one of its nodes, "
         "so nodes of different speed need different classes. Required."
     )
-    node_selector: NodeSelector = Field(description="Labels that a node must have, all of them. Required.")
+    tolerations: Tolerations | None = Field(
+        default=None,
+        description="Taints of the nodes that their runtimes and profiling Jobs tolerate, at most 16. "
+        "Default: none; a runtime always tolerates a node that is not ready or unreachable.",
+    )
     watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
         default=None,
         description="Power of a node while it computes, in watts above its idle power, above 0 and below "
@@ -82,8 +89,8 @@ class NodeGroup(Part):
     )
 
 
-class TritonServer(Part):
-    """A Triton server that runs the tails of models."""
+class TritonServer(SelectsNodes):
+    """A Triton server that runs the tails of models, and the nodes on which its class is profiled."""
 
     name: Label = Field(
         description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
@@ -106,10 +113,6 @@ class TritonServer(Part):
         default="onnxruntime",
         description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
         "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
-    )
-    node_selector: NodeSelector = Field(
-        description="Labels of the nodes on which the server's device class is profiled. A node must have "
-        "all of them. Required."
     )
 
     @property
@@ -145,7 +148,7 @@ class Links(Part):
     )
     local: LocalLinks = Field(
         default=LocalLinks(),
-        description="Links from nodes of tier device to nodes of tier edge, as declared; they are not "
+        description="Links from nodes of tier Device to nodes of tier Edge, as declared; they are not "
         "measured. Default: bandwidth 1G, roundTrip 1ms.",
     )
 
@@ -177,12 +180,17 @@ class Prices(Part):
 class DevicePoolSpec(Part):
     """Nodes, Triton servers and the links between them."""
 
-    nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1, max_length=32)] = Field(
+    nodes: Annotated[
+        tuple[Annotated[NodeGroup, SELECTS_SOMETHING], ...], Field(min_length=1, max_length=32)
+    ] = Field(
         description="Groups of nodes, 1 to 32. A node that several groups select belongs to the first of "
         "them. Required."
     )
     triton_servers: Annotated[
-        tuple[TritonServer, ...], Field(max_length=16), one_of_each("name", "tritonServers")
+        tuple[Annotated[TritonServer, SELECTS_SOMETHING], ...],
+        Field(max_length=16),
+        one_of_each("name", "tritonServers"),
+        KeyedBy("name"),
     ] = Field(
         default=(),
         description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "
@@ -233,7 +241,9 @@ class DevicePoolStatus(StatusPart):
     )
     conditions: Conditions = Field(default=(), description="Ready, with a reason and a message.")
     node_count: int = Field(default=0, description="Number of nodes that the groups select.")
-    nodes: tuple[PoolNode, ...] = Field(default=(), description="The nodes that the groups select.")
+    nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
+        default=(), description="The nodes that the groups select."
+    )
 
 
 class DevicePool(KubernetesObject):
@@ -253,5 +263,12 @@ class DevicePool(KubernetesObject):
     )
 
     kind: Literal["DevicePool"] = "DevicePool"
-    spec: Annotated[DevicePoolSpec, _JOULE] = Field(description="Desired state.")
-    status: DevicePoolStatus | None = Field(default=None, description="Observed state.")
+    spec: Annotated[DevicePoolSpec, _JOULE] = Field(
+        description="The nodes and Triton servers that services can use, by device class, and what is known "
+        "of the links between them. A change plans every service of the pool anew."
+    )
+    status: DevicePoolStatus | None = Field(
+        default=None,
+        description="Whether every selector selects a node, and which nodes the pool has. Written by the "
+        "operator alone.",
+    )

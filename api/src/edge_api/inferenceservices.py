@@ -9,6 +9,7 @@ from edge_api.objects import (
     AGE,
     Column,
     Conditions,
+    KeyedBy,
     KubernetesObject,
     Part,
     Resource,
@@ -16,7 +17,7 @@ from edge_api.objects import (
     condition_column,
 )
 from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
-from edge_api.quantities import Duration, Quantity, Share
+from edge_api.quantities import Attainment, Bandwidth, Duration
 from edge_api.rules import (
     Accuracy,
     Digest,
@@ -29,7 +30,7 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import NodeSelector
+from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
 from edge_api.tensors import Exit
 from edge_api.words import shown
 
@@ -74,7 +75,13 @@ class ModelSource(Part):
         "digest is refused. Default: any file is accepted.",
     )
     exits: (
-        Annotated[tuple[Exit, ...], Field(min_length=1, max_length=64), one_of_each("name", "exits")] | None
+        Annotated[
+            tuple[Exit, ...],
+            Field(min_length=1, max_length=64),
+            one_of_each("name", "exits"),
+            KeyedBy("name"),
+        ]
+        | None
     ) = Field(
         default=None,
         description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
@@ -134,12 +141,8 @@ class Slo(Part):
     )
 
 
-class EntryNodes(Part):
+class EntryNodes(SelectsNodes):
     """The nodes of the pool that take requests."""
-
-    node_selector: NodeSelector = Field(
-        description="Labels that an entry node must have, all of them. Required."
-    )
 
 
 class InferenceServiceSpec(Part):
@@ -150,7 +153,7 @@ class InferenceServiceSpec(Part):
     device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )
-    entry_nodes: EntryNodes | None = Field(
+    entry_nodes: Annotated[EntryNodes, SELECTS_SOMETHING] | None = Field(
         default=None, description="Nodes at which requests arrive. Default: every node of the pool."
     )
     mode: Mode = Field(
@@ -210,11 +213,17 @@ _PRIVACY = Rule(
 class SloStatus(StatusPart):
     """SLO attainment in the last minute over all entry nodes."""
 
-    attainment: Share | None = Field(
-        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    attainment: Attainment | None = Field(
+        default=None,
+        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
     )
     p95: Duration | None = Field(
         default=None, description="Measured 95th percentile of the latency at the slowest entry node."
+    )
+    summary: str | None = Field(
+        default=None,
+        description="attainment against spec.slo.objective, e.g. 0.97/0.95. The SLO is met if the first is "
+        "not below the second.",
     )
 
 
@@ -232,9 +241,12 @@ class EntryStatus(StatusPart):
     measured_latency: Duration | None = Field(
         default=None, description="Measured 95th percentile of the latency in the last minute."
     )
-    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth of the uplink in bit/s.")
-    attainment: Share | None = Field(
-        default=None, description="Share of requests answered within spec.slo.latency, from 0 to 1."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Measured bandwidth of the uplink in bit/s, with three significant digits."
+    )
+    attainment: Attainment | None = Field(
+        default=None,
+        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
     )
     reason: Text | None = Field(
         default=None, description="Why this route is active, or what is wrong at this node."
@@ -262,6 +274,9 @@ class InferenceServiceStatus(StatusPart):
         description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with a reason and a "
         "message.",
     )
+    ready_entries: str | None = Field(
+        default=None, description="Entry nodes that serve the current spec, of all of them, e.g. 2/3."
+    )
     url: str | None = Field(
         default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
     )
@@ -269,7 +284,9 @@ class InferenceServiceStatus(StatusPart):
     exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
     cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
     slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")
-    entries: tuple[EntryStatus, ...] = Field(default=(), description="State of each entry node.")
+    entries: Annotated[tuple[EntryStatus, ...], KeyedBy("node")] = Field(
+        default=(), description="State of each entry node."
+    )
 
 
 _NAME_FIX = (
@@ -301,7 +318,9 @@ class InferenceService(KubernetesObject):
         columns=(
             Column("URL", ".status.url", "URL of the service."),
             condition_column("Ready", "Ready", "status", "Whether every entry node serves the current spec."),
-            Column("SLO", ".spec.slo.latency", "Latency of the SLO."),
+            Column("Entries", ".status.readyEntries", "Entry nodes that serve the current spec, of all."),
+            Column("SLO", ".status.slo.summary", "SLO attainment in the last minute against the objective."),
+            Column("Latency", ".spec.slo.latency", "Latency of the SLO."),
             Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency in the last minute."),
             Column("Cut", ".status.cut", "Cuts in use."),
             Column("Exit", ".status.exit", "Exits in use."),
@@ -312,5 +331,12 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(description="Desired state.")
-    status: InferenceServiceStatus | None = Field(default=None, description="Observed state.")
+    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(
+        description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
+        "cut for every entry node and renews them when it changes."
+    )
+    status: InferenceServiceStatus | None = Field(
+        default=None,
+        description="What the operator found and decided: conditions with reasons, the SLO attainment of the "
+        "last minute, and the state of every entry node. Written by the operator alone.",
+    )

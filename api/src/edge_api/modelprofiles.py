@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource
+from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
 from edge_api.rules import Digest, ExitName, Label, Name, TensorName
 from edge_api.tensors import Exit, Tensor, Tensors
@@ -40,7 +40,7 @@ class ProfiledModel(Part):
 
     digest: Digest = Field(description="SHA-256 digest of the ONNX file.")
     inputs: Tensors = Field(description="Inputs of the model.")
-    exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64)] = Field(
+    exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64), KeyedBy("name")] = Field(
         description="Exits ordered by depth; the last one is the full model."
     )
     output: Tensor | None = Field(
@@ -92,7 +92,7 @@ class ClassCosts(Part):
     segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(
         description="Compute times between neighboring cuts of all exits; shared segments appear once."
     )
-    exits: Annotated[tuple[ExitCost, ...], Field(min_length=1, max_length=64)] = Field(
+    exits: Annotated[tuple[ExitCost, ...], Field(min_length=1, max_length=64), KeyedBy("exit")] = Field(
         description="Compute time from the input to each exit as one slice."
     )
     relative_error: Share | None = Field(
@@ -154,7 +154,7 @@ class ModelProfileSpec(Part):
         default=None, description="Name of the InferenceService that the profile belongs to."
     )
     model: ProfiledModel = Field(description="Metadata of the model.")
-    device_classes: Annotated[tuple[ClassCosts, ...], Field(max_length=64)] = Field(
+    device_classes: Annotated[tuple[ClassCosts, ...], Field(max_length=64), KeyedBy("name")] = Field(
         default=(), description="Measurements by device class."
     )
     codecs: Annotated[tuple[CodecAccuracy, ...], Field(max_length=MOST_CODEC_ACCURACIES)] | None = Field(
@@ -184,4 +184,7 @@ class ModelProfile(KubernetesObject):
     )
 
     kind: Literal["ModelProfile"] = "ModelProfile"
-    spec: ModelProfileSpec = Field(description="Measurements; written by the operator.")
+    spec: ModelProfileSpec = Field(
+        description="Where the model can be cut and end, and how long each part takes on every device class, "
+        "from which routes are planned. Written by the operator; delete the object to have it built again."
+    )

@@ -4,8 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 from edge_api.rules import OBJECT_NAME, Rule
 from edge_api.words import shown
@@ -83,13 +92,20 @@ class Condition(StatusPart):
     )
 
 
-Conditions = Annotated[
-    tuple[Condition, ...],
-    Field(
-        max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class KeyedBy:
+    """A list whose items a server-side apply merges by this key; it replaces other lists as a whole."""
+
+    key: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        keys = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(schema), **keys}
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=32), KeyedBy("type")]
 
 
 @dataclass(frozen=True, slots=True)

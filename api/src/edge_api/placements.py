@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from edge_api.inferenceservices import Mode
 from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
 from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
-from edge_api.quantities import Duration, Quantity, Share
+from edge_api.quantities import Bandwidth, Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_api.tensors import Slice, Tensor, Tensors
 
@@ -184,8 +184,10 @@ class LinkStatus(StatusPart):
     """The link as measured by the entry node."""
 
     state: Literal["Up", "Down"] = Field(description="Whether the peer responds.")
-    bandwidth: Quantity | None = Field(default=None, description="Measured bandwidth in bit/s.")
-    bandwidth_low: Quantity | None = Field(
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Measured bandwidth in bit/s, with three significant digits."
+    )
+    bandwidth_low: Bandwidth | None = Field(
         default=None,
         description="20th percentile of the bandwidth in bit/s: four of five transfers exceed it.",
     )
@@ -276,5 +278,12 @@ class Placement(KubernetesObject):
     )
 
     kind: Literal["Placement"] = "Placement"
-    spec: PlacementSpec = Field(description="Desired state.")
-    status: PlacementStatus | None = Field(default=None, description="Observed state.")
+    spec: PlacementSpec = Field(
+        description="The routes of one service at one entry node, with the policies that the runtime there "
+        "applies to each request. Written by the operator: changes by others are overwritten."
+    )
+    status: PlacementStatus | None = Field(
+        default=None,
+        description="Which generation of the routes is loaded, which route is active, and what the runtime "
+        "measured of link and latency. Written by the runtime.",
+    )

@@ -101,5 +101,5 @@ class ResultCache(Part):
     )
     max_age: PositiveDuration = Field(
         default=Duration(60.0),
-        description="Maximum age of a cached result, a duration above 0. Default: 1m.",
+        description="Maximum age of a cached result, a duration above 0. Default: 1m0s.",
     )

@@ -1,4 +1,4 @@
-"""Numbers with units in the notation of the API: `100ms`, `10M`, `512Mi`, `"0.993"`.
+"""Numbers with units in the notation of the API: `100ms`, `10M`, `512Mi`, `"0.993"`. All are text.
 
 Inside the code they are plain numbers (seconds as float, bytes and bit/s as int), so arithmetic needs no
 conversion; only where an object is read or written do they become text.
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # a command that reads a flag does without pydantic
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 SUFFIXES = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),
@@ -69,16 +68,28 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as a duration with four significant digits in the unit that reads best (`87ms`, `24h`)."""
+    """`seconds` as Kubernetes writes a duration (`87.1ms`, `1.5s`, `1m30s`, `24h0m0s`).
+
+    Whole seconds are exact; other durations have four significant digits.
+    """
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{seconds} s cannot be written as a duration: it must be finite and not negative")
-    if seconds < 0.5e-9:
-        return "0s"  # a duration is read to the nanosecond
-    if whole := next((u for u in ("h", "m") if seconds % UNITS[u] == 0), None):
-        return f"{seconds / UNITS[whole]:.0f}{whole}"
-    unit = next((u for u in ("s", "ms") if seconds >= UNITS[u]), "us")
-    number = Decimal(f"{seconds / UNITS[unit]:.4g}")
-    return f"{number:f}{unit}"
+    exact = Decimal(seconds if seconds == int(seconds) else f"{seconds:.4g}")
+    nanoseconds = round(exact * _NANOSECONDS["s"])
+    if nanoseconds == 0:
+        return "0s"
+    if nanoseconds < _NANOSECONDS["s"]:
+        unit = next(u for u in ("ms", "µs", "ns") if nanoseconds >= _NANOSECONDS[u])
+        return f"{_decimal(nanoseconds, _NANOSECONDS[unit])}{unit}"
+    minutes, rest = divmod(nanoseconds, _NANOSECONDS["m"])
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{before}{_decimal(rest, _NANOSECONDS['s'])}s"
+
+
+def _decimal(count: int, unit: int) -> str:
+    text = f"{Decimal(count) / unit:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parse_quantity(text: str) -> int:
@@ -112,6 +123,27 @@ def format_quantity(value: int) -> str:
     return str(int(value))  # a Quantity's own str() comes back here
 
 
+def format_bandwidth(value: float) -> str:
+    """`value` bit/s as a quantity with three significant digits (`19.9M`, `850k`)."""
+    rounded = Decimal(f"{round(value):.3g}")
+    suffix = next((s for s in ("G", "M", "k") if rounded >= SUFFIXES[s]), "")
+    text = f"{rounded / SUFFIXES[suffix]:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
+
+
+def format_attainment(share: float) -> str:
+    """`share` rounded down, with two significant digits of what is missing to 1 (`0.97`, `0.9987`).
+
+    So a share below an SLO objective such as 0.999 never reads as if it met it.
+    """
+    missing = 1 - share
+    if missing <= 0:
+        return "1"
+    scale = 10 ** min(9, 1 - math.floor(math.log10(missing)))
+    floored = math.floor(share * scale + 1e-6) / scale
+    return f"{Decimal(f'{max(floored, 0.0):.9f}').normalize():f}"
+
+
 def parse_share(text: str) -> float:
     """A share between 0 and 1 written as text; ValueError with a message otherwise."""
     if len(text) <= LONGEST and re.fullmatch(SHARE_PATTERN.strip("^$"), text):
@@ -119,21 +151,16 @@ def parse_share(text: str) -> float:
     raise _not(Share, text)
 
 
-def _whole(number: float) -> int:
-    """A quantity given as a number; ValueError with a message if it cannot be a quantity."""
+def _unquoted(number: float) -> str:
     if not 0 <= number < math.inf or number != int(number):
-        raise ValueError(
-            f"{shown(number)} is not a quantity: write a whole number from 0 up, or text, e.g. 10M"
-        )
-    if number > _LARGEST:
-        raise ValueError(f"{shown(number)} is too large: a quantity is at most 2^63 - 1")
-    return int(number)
+        return f"{shown(number)} is not a quantity: write a whole number from 0 up as text, e.g. 10M"
+    return f'{shown(number)} is not text: write "{number}" in quotes, or with a suffix, e.g. 10M'
 
 
-def _unitless(number: float) -> float:
+def _unitless(number: float) -> str:
     if not number >= 0:
-        raise _not(Duration, number)
-    raise ValueError(f"{number} has no unit: write {number}ms or {number / 1000:g}s")
+        return str(_not(Duration, number))
+    return f"{number} has no unit: write {number}ms or {number / 1000:g}s"
 
 
 def _not(kind: type, value: object) -> ValueError:
@@ -141,19 +168,19 @@ def _not(kind: type, value: object) -> ValueError:
 
 
 def _core(
-    kind: type, parse: Callable[[str], Any], number: Callable[[float], Any] | None = None
+    kind: type, base: type, parse: Callable[[str], Any], number: Callable[[float], str] | None = None
 ) -> CoreSchema:
-    """number: reads a number that is not text, or raises ValueError."""
+    """base: of kind, or kind itself. number: why a number that is not text is refused."""
     from pydantic_core import core_schema
 
     def read(value: object) -> object:
-        if isinstance(value, kind):
-            return value
+        if isinstance(value, base):
+            return kind(value)
         if isinstance(value, str):
             return kind(parse(value))
         if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
-            return kind(number(value))
-        raise _not(kind, value)
+            raise ValueError(number(value))
+        raise _not(base, value)
 
     return core_schema.no_info_plain_validator_function(
         read, serialization=core_schema.to_string_ser_schema()
@@ -161,7 +188,7 @@ def _core(
 
 
 class Duration(float):
-    """Seconds; written as one number and a unit (us, ms, s, m, h), e.g. `100ms`."""
+    """Seconds; written as Kubernetes writes a duration, e.g. `100ms` or `1m30s`."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -172,7 +199,7 @@ class Duration(float):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_duration, _unitless)
+        return _core(cls, Duration, parse_duration, _unitless)
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -193,13 +220,20 @@ class Quantity(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_quantity, _whole)
+        return _core(cls, Quantity, parse_quantity, _unquoted)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"x-kubernetes-int-or-string": True, "maxLength": LONGEST, "pattern": QUANTITY_PATTERN}
+        return {"type": "string", "maxLength": LONGEST, "pattern": QUANTITY_PATTERN}
+
+
+class Bandwidth(Quantity):
+    """Measured bit/s; written with three significant digits, e.g. `19.9M`."""
+
+    def __str__(self) -> str:
+        return format_bandwidth(self)
 
 
 class Share(float):
@@ -214,10 +248,17 @@ class Share(float):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _core(cls, parse_share)
+        return _core(cls, Share, parse_share)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "maxLength": LONGEST, "pattern": SHARE_PATTERN}
+
+
+class Attainment(Share):
+    """A measured share of requests within the SLO; written rounded down, e.g. `"0.97"`."""
+
+    def __str__(self) -> str:
+        return format_attainment(self)

@@ -118,11 +118,9 @@ def one_of_each(key: str, what: str) -> Rule:
 
 _NOT_A_DURATION = "is not a duration: write a number and a unit (ns, us, ms, s, m, h), e.g. 100ms or 1m30s"
 _UNIT = Rule(
-    cel=f"type(self) == string && self.matches('{DURATION_PATTERN}')".replace("\\.", "\\\\."),
+    cel=f"self.matches('{DURATION_PATTERN}')".replace("\\.", "\\\\."),
     message=f"the value {_NOT_A_DURATION}",
-    sentence="type(self) == int && self >= 0 ? "
-    + formatted("%s has no unit: write %sms or %ss", "self, self, double(self) / 1000.0")
-    + " : type(self) == string && self.matches('^[0-9]+(\\\\.[0-9]+)?$') ? "
+    sentence="self.matches('^[0-9]+(\\\\.[0-9]+)?$') ? "
     + formatted("%s has no unit: write %sms or %ss", "self, self, self")
     + " : "
     + formatted(f'"%s" {_NOT_A_DURATION}', "self"),
@@ -130,7 +128,7 @@ _UNIT = Rule(
 )
 _ABOVE_ZERO = "must be greater than zero: write a duration such as 100ms"
 _POSITIVE = Rule(
-    cel="type(self) != string || self.matches('[1-9]')",
+    cel="self.matches('[1-9]')",
     message=f"the value {_ABOVE_ZERO}",
     sentence=formatted(f'"%s" {_ABOVE_ZERO}', "self"),
     check=lambda value: None if value > 0 else f'"{value}" {_ABOVE_ZERO}',
@@ -139,18 +137,14 @@ _POSITIVE = Rule(
 
 @dataclass(frozen=True, slots=True)
 class _WrittenByHand:
-    """Makes the schema take whole numbers as well, so that a missing unit gets a sentence, no type error."""
+    """Leaves the pattern to a rule, so that a missing unit gets a sentence and not a regular expression."""
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         json = handler(schema)
-        kept = {k: v for k, v in json.items() if k not in ("type", "pattern", VALIDATIONS)}
-        return {
-            "x-kubernetes-int-or-string": True,
-            **kept,
-            VALIDATIONS: [r.validation() for r in (_UNIT, _POSITIVE)],
-        }
+        kept = {k: v for k, v in json.items() if k not in ("pattern", VALIDATIONS)}
+        return {**kept, VALIDATIONS: [r.validation() for r in (_UNIT, _POSITIVE)]}
 
 
 PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
@@ -160,7 +154,7 @@ PositiveDuration = Annotated[Duration, _POSITIVE, _WrittenByHand()]
 def _above_zero(fix: str) -> Rule:
     """A quantity above 0; `fix` completes the sentence `value …`."""
     return Rule(
-        cel="type(self) == int ? self > 0 : !self.matches('^[+0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
+        cel="!self.matches('^[+0.]+([eE][+-]?[0-9]+|[A-Za-z]*)$')",
         message=f"the value {fix}",
         sentence=formatted(f'"%s" {fix}', "self"),
         check=lambda value: None if value > 0 else f'"{value}" {fix}',

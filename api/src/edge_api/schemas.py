@@ -13,14 +13,14 @@ Schema = dict[str, Any]
 _KEPT = frozenset(
     {
         "type", "format", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
-        "minItems", "maxItems", "minProperties", "maxProperties", "required", "x-kubernetes-int-or-string",
-        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", VALIDATIONS,
+        "minItems", "maxItems", "minProperties", "maxProperties", "required", "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys", VALIDATIONS,
     }
 )  # fmt: skip
 # The types for which a bound has a meaning; for others the API server silently ignores it.
 _BOUNDED = {"Length": "string", "Items": "array", "Properties": "object"}
 _DROPPED = frozenset({"title", "propertyNames", "examples"})
-_ORDER = ("description", "type", "format", "x-kubernetes-int-or-string", "default", "enum")
+_ORDER = ("description", "type", "format", "default", "enum")
 
 
 class NotStructuralError(TypeError):
@@ -60,6 +60,8 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
             out[key] = value
         elif key not in _DROPPED:
             raise NotStructuralError(f"{where}: {key} cannot be written into a structural schema")
+    if out.get("type") == "array":
+        out.setdefault("x-kubernetes-list-type", "atomic")
     if isinstance(extra, dict):
         out["additionalProperties"] = structural(extra, definitions, f"{where}{{}}")
     first = {key: out.pop(key) for key in _ORDER if key in out}
@@ -68,8 +70,6 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
 
 def _bounds_another_type(key: str, schema: Schema) -> bool:
     bounded = _BOUNDED.get(key[3:]) if key[:3] in ("min", "max") else None
-    if bounded == "string" and schema.get("x-kubernetes-int-or-string"):
-        return False
     return bounded not in (None, schema.get("type"))
 
 

@@ -1,11 +1,12 @@
-"""Selectors of nodes: labels, all of which a node must have."""
+"""Selectors of nodes: labels that a node must have, and expressions that its labels must meet."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from edge_api.rules import filled, matching
+from edge_api.objects import Part
+from edge_api.rules import Rule, filled, matching
 from edge_api.words import shown
 
 _KEY = re.compile(
@@ -55,3 +56,95 @@ NodeSelector = Annotated[
     AfterValidator(_with_label_keys),
     _FILLED,
 ]
+_EXPRESSION_KEY = matching(
+    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    "is not the key of a label: use letters, digits, hyphens, dots and underscores, optionally after a "
+    "domain and /, e.g. kubernetes.io/hostname",
+)
+_VALUES_FIX = "operators In and NotIn require values, Exists and DoesNotExist have none"
+
+
+class Expression(Part):
+    """A condition on one label of a node."""
+
+    key: Annotated[str, Field(max_length=317), _EXPRESSION_KEY] = Field(
+        description="Key of the label. Required."
+    )
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
+        description="In: the label has one of the values. NotIn: it has none of them, or the node does "
+        "not have the label. Exists: the node has the label. DoesNotExist: it does not. Required."
+    )
+    values: Annotated[
+        tuple[Annotated[str, Field(max_length=63), _VALUE], ...],
+        Field(max_length=16),
+    ] = Field(
+        default=(),
+        description="Values of the label, at most 16, for the operators In and NotIn. Default: none.",
+    )
+
+
+def _check_values(expression: Expression) -> str | None:
+    return None if (expression.operator in ("In", "NotIn")) == bool(expression.values) else _VALUES_FIX
+
+
+_VALUES = Rule(
+    cel="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+    message=_VALUES_FIX,
+    sentence=f"'{_VALUES_FIX}'",
+    check=_check_values,
+)
+
+
+class LabelSelector(Part):
+    """A label selector as in metav1: a node must meet all of it."""
+
+    match_labels: Annotated[
+        dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63), _VALUE]],
+        Field(max_length=16),
+        BeforeValidator(_as_the_api_server_reads_it),
+        AfterValidator(_with_label_keys),
+    ] = Field(default={}, description="Labels that a node must have, all of them, at most 16. Default: none.")
+    match_expressions: Annotated[
+        tuple[Annotated[Expression, _VALUES], ...],
+        Field(max_length=16),
+    ] = Field(
+        default=(),
+        description="Conditions on the labels of a node, at most 16; it must meet all. Default: none.",
+    )
+
+
+_SOMETHING_FIX = (
+    "a selector without labels and expressions selects every node: write at least one into nodeSelector or "
+    "selector"
+)
+
+
+class SelectsNodes(Part):
+    """What selects nodes: by labels, by expressions, or both."""
+
+    node_selector: NodeSelector | None = Field(
+        default=None,
+        description="Labels that a node must have, all of them: the short form of selector.matchLabels. "
+        "Default: none; then selector is required.",
+    )
+    selector: LabelSelector | None = Field(
+        default=None,
+        description="Label selector that a node must match beside nodeSelector. Default: none; then "
+        "nodeSelector is required.",
+    )
+
+
+def _check_something(part: SelectsNodes) -> str | None:
+    given = part.selector is not None and (part.selector.match_labels or part.selector.match_expressions)
+    return None if part.node_selector or given else _SOMETHING_FIX
+
+
+SELECTS_SOMETHING = Rule(
+    cel="has(self.nodeSelector) || has(self.selector) && "
+    "(has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || "
+    "has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)",
+    message=_SOMETHING_FIX,
+    sentence=f"'{_SOMETHING_FIX}'",
+    check=_check_something,
+)
+"""For every SelectsNodes: an empty nodeSelector is refused by itself."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 from edge_api import DevicePool, Placement, reasons
+from edge_api.objects import written
 from edge_operator import metrics, relaying, residency
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
@@ -89,7 +90,13 @@ def _carriers(run: Run) -> None:
     """Applies Deployments, Services and RBAC objects that differ from the cluster's."""
     wanted = runtime_access(run.body) + service_objects(run.body, run.settings)
     for member in (*run.members, *run.helpers):
-        wanted += entry_objects(run.body, member.node.name, member.node.hostname, run.settings)
+        wanted += entry_objects(
+            run.body,
+            member.node.name,
+            member.node.hostname,
+            run.settings,
+            [written(each) for each in member.tolerations],
+        )
     fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     now = run.clock.monotonic()
     verified = run.memory.verified

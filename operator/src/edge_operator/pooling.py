@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolStatus
+from edge_api.earlier import earlier_spellings
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator.cluster import DEVICE_POOLS, NODES, Object
@@ -30,4 +31,5 @@ def _status(body: Object, clients: Clients, settings: Settings, clock: Clock) ->
     except ValidationError as error:
         return unreadable(DevicePoolStatus, body, sentences(DevicePool, error), ("Ready",), clock.wall())
     nodes = [node_of(node) for node in clients.cluster.find(NODES)]
-    return pool_status(pool, nodes, clock.wall(), missing_certificates(pool.spec, settings))
+    untrusted = missing_certificates(pool.spec, settings)
+    return pool_status(pool, nodes, clock.wall(), untrusted, earlier_spellings(body))

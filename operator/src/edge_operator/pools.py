@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.selectors import Expression, SelectsNodes
+from edge_api.tolerations import Toleration
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL
 from edge_operator.settings import Settings
@@ -32,9 +34,10 @@ class PoolMember:
 
     node: Node
     device_class: str
-    tier: str = "edge"
+    tier: Tier = "Edge"
     watts: float = 0.0
     radio: str | None = None
+    tolerations: tuple[Toleration, ...] = ()
 
 
 def node_of(body: Object) -> Node:
@@ -55,9 +58,13 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
     """Returns the pool's nodes by name; a node that several groups select belongs to the first of them."""
     found = []
     for node in sorted(nodes, key=lambda n: n.name):
-        group = next((g for g in pool.nodes if _selects(g.node_selector, node)), None)
+        group = next((g for g in pool.nodes if selects(g, node)), None)
         if group is not None:
-            found.append(PoolMember(node, group.device_class, group.tier, group.watts or 0.0, group.radio))
+            watts = group.watts or 0.0
+            member = PoolMember(
+                node, group.device_class, group.tier, watts, group.radio, group.tolerations or ()
+            )
+            found.append(member)
     return tuple(found)
 
 
@@ -65,8 +72,8 @@ def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tupl
     """Returns the entry nodes of a service."""
     if service.entry_nodes is None:
         return pool
-    selector = service.entry_nodes.node_selector
-    return tuple(member for member in pool if _selects(selector, member.node))
+    wanted = service.entry_nodes
+    return tuple(member for member in pool if selects(wanted, member.node))
 
 
 def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
@@ -75,11 +82,11 @@ def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, 
     Nodes of a class have equal speed and links, so one is enough. A hash of both names selects it, so that
     devices spread over the nodes and few devices move if a node is added or removed.
     """
-    if entry.tier != "device":
+    if entry.tier != "Device":
         return ()
     best: dict[str, tuple[str, PoolMember]] = {}
     for member in pool:
-        if member.tier == "edge" and member.node.ready and member.node.name != entry.node.name:
+        if member.tier == "Edge" and member.node.ready and member.node.name != entry.node.name:
             weight = hashlib.sha256(f"{entry.node.name}/{member.node.name}".encode()).hexdigest()
             known = best.get(member.device_class)
             if known is None or weight > known[0]:
@@ -87,13 +94,18 @@ def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, 
     return tuple(member for _, (_, member) in sorted(best.items()))
 
 
-def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[Node, ...]:
+def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:
     """Returns the Ready nodes on which a device class can be profiled: of the pool, or of a Triton server."""
     every = sorted(nodes, key=lambda n: n.name)
-    own = [m.node for m in group_members(pool, every) if m.device_class == device_class]
+    members = {member.node.name: member for member in group_members(pool, every)}
+    own = [member for member in members.values() if member.device_class == device_class]
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
-    theirs = [node for server in servers for node in server_nodes(server, every)]
-    return tuple({node.name: node for node in own + theirs if node.ready}.values())
+    theirs = [
+        members.get(node.name, PoolMember(node, device_class))
+        for server in servers
+        for node in server_nodes(server, every)
+    ]
+    return tuple({member.node.name: member for member in own + theirs if member.node.ready}.values())
 
 
 def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
@@ -123,13 +135,46 @@ def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) 
 
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
     """Returns the nodes on which a Triton server's class is profiled."""
-    return tuple(node for node in nodes if _selects(server.node_selector, node))
+    return tuple(node for node in nodes if selects(server, node))
 
 
-def labels_text(selector: Mapping[str, str]) -> str:
+def selector_text(part: SelectsNodes) -> str:
     """Returns a selector in the syntax of `kubectl get -l`."""
-    return ",".join(f"{key}={value}" for key, value in selector.items())
+    own = part.selector
+    labels = [*(part.node_selector or {}).items(), *(own.match_labels.items() if own else ())]
+    expressions = own.match_expressions if own else ()
+    terms = [f"{key}={value}" for key, value in labels] + [_expression_text(each) for each in expressions]
+    return ",".join(terms)
 
 
-def _selects(selector: Mapping[str, str], node: Node) -> bool:
-    return all(node.labels.get(key) == value for key, value in selector.items())
+def selector_field(part: SelectsNodes) -> str:
+    """Returns the name of the field that selects: nodeSelector, or selector if that is all there is."""
+    return "nodeSelector" if part.node_selector else "selector"
+
+
+def _expression_text(expression: Expression) -> str:
+    if expression.operator in ("Exists", "DoesNotExist"):
+        return expression.key if expression.operator == "Exists" else f"!{expression.key}"
+    return f"{expression.key} {expression.operator.lower()} ({','.join(expression.values)})"
+
+
+def selects(part: SelectsNodes, node: Node) -> bool:
+    """Whether a node has the labels of nodeSelector and matches the selector."""
+    own = part.selector
+    labels = [*(part.node_selector or {}).items(), *(own.match_labels.items() if own else ())]
+    return all(node.labels.get(key) == value for key, value in labels) and all(
+        _meets(node.labels, each) for each in (own.match_expressions if own else ())
+    )
+
+
+def _meets(labels: Mapping[str, str], expression: Expression) -> bool:
+    """Whether labels meet an expression, as in metav1: NotIn also holds for a label that is not there."""
+    match expression.operator:
+        case "In":
+            return labels.get(expression.key) in expression.values
+        case "NotIn":
+            return labels.get(expression.key) not in expression.values
+        case "Exists":
+            return expression.key in labels
+        case "DoesNotExist":
+            return expression.key not in labels

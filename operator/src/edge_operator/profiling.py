@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_api import reasons
 from edge_api.devicepools import DevicePoolSpec
+from edge_api.objects import written
 from edge_operator import manifests
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import Blocked
@@ -150,17 +151,24 @@ def _start(
         )
         return Measuring(device_class, message, failed=True, reason=reasons.NO_NODE_TO_PROFILE)
     busy = _busy(clients, settings)
-    free = [node for node in candidates if label_value(node.name) not in busy]
+    free = [member for member in candidates if label_value(member.node.name) not in busy]
     if not free:
         # Concurrent measurements on one node would slow each other down.
-        where = ", ".join(node.name for node in candidates)
+        where = ", ".join(member.node.name for member in candidates)
         return Measuring(
             device_class, f"device class {device_class} waits for another measurement on {where}"
         )
-    node = free[0]
-    clients.cluster.apply(
-        profile_job(device_class, card.digest, node.name, node.hostname, settings, _exits(card))
+    node = free[0].node
+    job = profile_job(
+        device_class,
+        card.digest,
+        node.name,
+        node.hostname,
+        settings,
+        _exits(card),
+        tolerations=[written(each) for each in free[0].tolerations],
     )
+    clients.cluster.apply(job)
     return Measuring(device_class, f"profiling device class {device_class} on {node.name}")
 
 

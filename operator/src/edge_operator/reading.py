@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from edge_api import reasons
 from edge_api.devicepools import DevicePool, DevicePoolStatus
+from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.reasons import ConditionType
 from edge_operator.conditions import Finding, conditions
@@ -17,7 +18,11 @@ AnyStatus = TypeVar("AnyStatus", InferenceServiceStatus, DevicePoolStatus)
 
 
 def read(kind: type[AnyKind], body: Mapping[str, object]) -> AnyKind:
-    """Returns the object, without its status if another version wrote it. Raises ValidationError."""
+    """Returns the object, which an earlier version can have stored, without a status that cannot be read.
+
+    Raises ValidationError.
+    """
+    body = in_this_version(body)
     try:
         return kind.model_validate(body)
     except ValidationError:

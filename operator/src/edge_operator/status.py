@@ -13,12 +13,22 @@ from edge_api.inferenceservices import (
     ModelStatus,
     SloStatus,
 )
+from edge_api.quantities import Attainment
 from edge_api.reasons import ConditionType
 from edge_operator.conditions import Blocked, Finding, conditions
-from edge_operator.pools import Node, PoolMember, group_members, labels_text, server_nodes, taken_names
+from edge_operator.pools import (
+    Node,
+    PoolMember,
+    group_members,
+    selector_field,
+    selector_text,
+    server_nodes,
+    taken_names,
+)
 from edge_planning.choosing.sentences import bandwidth_text
 
 ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
+_ALL_SELECT = "every selector selects a node"
 _LABEL_NODES = "label a node, or change the selector"
 _SILENT_AFTER = datetime.timedelta(seconds=30)
 
@@ -59,7 +69,9 @@ def service_status(
         worst = max(
             (report.latency.p95 for report in reports if report.latency and report.requests), default=None
         )
-        slo = SloStatus(attainment=Share(round(met / requests, 4)), p95=worst)
+        attainment = Attainment(round(met / requests, 4))
+        summary = f"{attainment}/{service.spec.slo.objective:g}"
+        slo = SloStatus(attainment=attainment, p95=worst, summary=summary)
     previous = service.status or InferenceServiceStatus()
     found = [_ready(service, seen, problems), *seen.steps, _slo_met(service, slo, requests, fresh)]
     if seen.blocked is not None:
@@ -69,6 +81,7 @@ def service_status(
     return InferenceServiceStatus(
         observed_generation=generation,
         conditions=conditions(previous.conditions, found, ORDER, generation, now),
+        ready_entries=f"{sum(not problem for problem in problems.values())}/{len(nodes)}" if nodes else None,
         url=seen.url if seen.placements else None,
         model=seen.model or previous.model,
         exit=_joined([entry.exit for entry in entries]),
@@ -79,21 +92,26 @@ def service_status(
 
 
 def pool_status(
-    pool: DevicePool, nodes: Sequence[Node], now: datetime.datetime, untrusted: str = ""
+    pool: DevicePool,
+    nodes: Sequence[Node],
+    now: datetime.datetime,
+    untrusted: str = "",
+    earlier: Sequence[str] = (),
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    untrusted: why TLS to a Triton server is not possible; empty if it is.
+    untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
+    of an earlier version.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
     taken = taken_names(pool.spec.triton_servers, members)
     empty = [
-        f'spec.nodes[{index}].nodeSelector: "{labels_text(group.node_selector)}" selects no node'
+        f'spec.nodes[{index}].{selector_field(group)}: "{selector_text(group)}" selects no node'
         for index, group in enumerate(pool.spec.nodes)
         if not any(node.device_class == group.device_class for node in found)
     ] + [
-        f'spec.tritonServers[{index}].nodeSelector: "{labels_text(server.node_selector)}" selects no node'
+        f'spec.tritonServers[{index}].{selector_field(server)}: "{selector_text(server)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
         if not server_nodes(server, nodes)
     ]
@@ -109,7 +127,7 @@ def pool_status(
         if untrusted
         else Finding(reasons.READY, "False", reasons.NAME_TAKEN, taken)
         if taken
-        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "every selector selects a node")
+        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "; ".join([_ALL_SELECT, *earlier]))
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
@@ -250,7 +268,7 @@ def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus
         predicted_latency=route.predicted_latency if route is not None else None,
         measured_latency=report.latency.p95 if report.latency is not None and report.requests else None,
         bandwidth=report.link.bandwidth if report.link is not None else None,
-        attainment=report.attainment,
+        attainment=None if report.attainment is None else Attainment(report.attainment),
         reason=problem or _why(placement),
     )
 

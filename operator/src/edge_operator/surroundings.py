@@ -11,6 +11,7 @@ from edge_operator import pools
 from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster
 from edge_operator.conditions import Blocked
 from edge_operator.pools import Node, PoolMember, entries, group_members, node_of
+from edge_operator.reading import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surrounding
         message = f'spec.devicePool: "{name}" does not exist: {fix}'
         return Blocked(reasons.PLANNED, reasons.DEVICE_POOL_NOT_FOUND, message)
     try:
-        pool = DevicePool.model_validate({**body, "status": None})
+        pool = read(DevicePool, {**body, "status": None})
     except ValidationError as error:
         wrong = "; ".join(sentences(DevicePool, error))
         return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
@@ -57,11 +58,12 @@ def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
             f"DevicePool {name}: no node has the labels in spec.nodes[*].nodeSelector: label nodes, or "
             "change the selectors",
         )
-    labels = pools.labels_text(service.entry_nodes.node_selector if service.entry_nodes else {})
+    wanted = service.entry_nodes
+    assert wanted is not None  # without them, every member is an entry node
     inside = ", ".join(member.node.name for member in found.members)
     return Blocked(
         reasons.PLANNED,
         reasons.NO_ENTRY_NODES,
-        f'spec.entryNodes.nodeSelector: "{labels}" selects no node of DevicePool {name}: use the labels of '
-        f"some of {inside}",
+        f'spec.entryNodes.{pools.selector_field(wanted)}: "{pools.selector_text(wanted)}" selects no node of '
+        f"DevicePool {name}: use the labels of some of {inside}",
     )

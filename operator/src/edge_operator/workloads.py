@@ -1,6 +1,6 @@
 """Builds the Kubernetes objects of a service: Deployment, Services, RBAC and the profiling Job. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_operator.cluster import Object
@@ -97,21 +97,33 @@ def service_objects(service: Object, settings: Settings) -> list[Object]:
     return [_network_service(service, service["metadata"]["name"], None, local, settings)]
 
 
-def entry_objects(service: Object, node: str, hostname: str, settings: Settings) -> list[Object]:
-    """Returns the runtime's Deployment at one entry node, and the Service of exactly that node."""
+def entry_objects(
+    service: Object, node: str, hostname: str, settings: Settings, tolerations: Sequence[Object] = ()
+) -> list[Object]:
+    """Returns the runtime's Deployment at one entry node, and the Service of exactly that node.
+
+    tolerations: those of the node's group, beside the runtime's own.
+    """
     name = service["metadata"]["name"]
     return [
         _network_service(service, entry_service_name(name, node), node, {}, settings),
-        _deployment(service, node, hostname, settings),
+        _deployment(service, node, hostname, settings, tolerations),
     ]
 
 
 def profile_job(
-    device_class: str, digest: str, node: str, hostname: str, settings: Settings, exits: str = ""
+    device_class: str,
+    digest: str,
+    node: str,
+    hostname: str,
+    settings: Settings,
+    exits: str = "",
+    *,
+    tolerations: Sequence[Object] = (),
 ) -> Object:
     """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    exits: fingerprint of the measured exits.
+    exits: fingerprint of the measured exits. tolerations: those of the node's group.
     """
     name = profile_job_name(device_class, digest)
     job_labels = {
@@ -123,7 +135,7 @@ def profile_job(
     }
     arguments = ["profile-device", "--model", digest, "--device-class", device_class, "--node", node]
     container = _container("profiler", [*arguments, "--store", settings.store_url], settings)
-    pod = _pod(container, hostname, settings)
+    pod = _pod(container, hostname, settings) | ({"tolerations": list(tolerations)} if tolerations else {})
     if settings.own_secret and settings.store_url.startswith("https://"):
         container["args"] += ["--tls-dir", _TLS]
         _mount(container, pod, settings.own_secret)
@@ -149,7 +161,9 @@ def profile_job(
     }
 
 
-def _deployment(service: Object, node: str, hostname: str, settings: Settings) -> Object:
+def _deployment(
+    service: Object, node: str, hostname: str, settings: Settings, tolerations: Sequence[Object]
+) -> Object:
     meta = metadata(service, entry_name(service["metadata"]["name"], node), node)
     container = _container(
         "runtime",
@@ -185,7 +199,7 @@ def _deployment(service: Object, node: str, hostname: str, settings: Settings) -
         container["env"] = _tracing(settings, meta["namespace"], node)
     pod = _pod(container, hostname, settings) | {
         "serviceAccountName": runtime_account(service),
-        "tolerations": _TOLERATIONS,
+        "tolerations": [*_TOLERATIONS, *tolerations],
         "terminationGracePeriodSeconds": 30,
     }
     if settings.tls_secret:

@@ -9,7 +9,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
-from edge_api.quantities import format_duration
+from edge_api.quantities import format_bandwidth, format_duration
 
 SPAN: Final = 60.0
 _MOST: Final = 20_000
@@ -119,7 +119,7 @@ def duration(seconds: float | None) -> str | None:
 
 
 def _bandwidth(rate: float | None) -> str | None:
-    return str(round(rate)) if rate is not None and isfinite(rate) and rate >= 0 else None
+    return format_bandwidth(rate) if rate is not None and isfinite(rate) and rate >= 0 else None
 
 
 def _rfc3339(moment: datetime) -> str:

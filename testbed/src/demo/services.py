@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Document = Mapping[str, Any]
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>us|ms|s|m|h)")
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TERM = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(rf"({_TERM.pattern})+")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(duration: str) -> float:
-    """Parses `150ms` as 0.15. Raises ValueError if the text is not a duration."""
-    found = _DURATION.fullmatch(duration)
-    if found is None:
+    """Parses `150ms` as 0.15 and `1m30s` as 90. Raises ValueError if the text is not a duration."""
+    if _DURATION.fullmatch(duration) is None:
         raise ValueError(f"{duration!r} is not a duration: write a number and us, ms, s, m or h, e.g. 150ms")
-    return float(found["number"]) * _UNITS[found["unit"]]
+    return sum(float(number) * _UNITS[unit] for number, unit in _TERM.findall(duration))
 
 
 def slo_seconds(service: Document) -> float:

@@ -9,7 +9,7 @@ import pytest
 def tiers(world: Any) -> Any:
     """Cameras are devices, and slow; the gateway is an edge node, and fast; only cameras take requests."""
     pool = world.pool()
-    pool["spec"]["nodes"][1]["tier"] = "device"
+    pool["spec"]["nodes"][1]["tier"] = "Device"
     world.cluster.put(pool)
     world.change(entryNodes={"nodeSelector": {"class": "camera"}})
     gateway = world.store.profiles["gateway"]

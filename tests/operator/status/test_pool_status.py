@@ -49,3 +49,12 @@ def test_an_unchanged_pool_is_not_written_again(world: World) -> None:
     world.now += 100
     _reconcile(world)
     assert world.cluster.status_writes == writes
+
+
+def test_a_tier_that_an_earlier_version_stored_is_read_and_named(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["nodes"][1]["tier"] = "device"
+    world.cluster.put(pool)
+    condition = _reconcile(world)["conditions"][0]
+    assert condition["status"] == "True"
+    assert mentions("spec.nodes[1].tier", '"device"', "Device").search(condition["message"])

@@ -17,7 +17,8 @@ def test_the_slo_is_judged_over_all_entries_by_their_requests(world: World) -> N
     world.now += 10
     world.reconcile()
     status = world.service()["status"]
-    assert status["slo"] == {"attainment": "0.99", "p95": "80ms"}
+    assert status["slo"] == {"attainment": "0.99", "p95": "80ms", "summary": "0.99/0.95"}
+    assert status["readyEntries"] == "3/3"
     assert world.condition("SLOMet")["status"] == "True"
     slow = world.placements()["cam-1"]
     report = slow["status"] | {
@@ -29,7 +30,8 @@ def test_the_slo_is_judged_over_all_entries_by_their_requests(world: World) -> N
     world.now += 10
     world.reconcile()
     status = world.service()["status"]
-    assert status["slo"] == {"attainment": "0.696", "p95": "200ms"}  # (300*0.5 + 200*0.99) / 500
+    # (300*0.5 + 200*0.99) / 500, rounded down
+    assert status["slo"] == {"attainment": "0.69", "p95": "200ms", "summary": "0.69/0.95"}
     met = world.condition("SLOMet")
     assert (met["status"], met["reason"]) == ("False", "ObjectiveMissed")
     assert mentions("69.6%", 500, "90ms", "95.0%", "cam-1 with 50.0%").search(met["message"])
@@ -47,7 +49,7 @@ def test_entries_show_route_prediction_measurement_and_why(world: World) -> None
     assert (entry["exit"], entry["cut"]) == (route["exit"], route["cut"])
     assert entry["predictedLatency"] == route["predictedLatency"]
     assert entry["measuredLatency"] == "80ms"
-    assert entry["bandwidth"] == "3920k"
+    assert entry["bandwidth"] == "3.92M"
     assert entry["reason"] == f"used from {bandwidth_text(float(parse_quantity(route['minBandwidth'])))}"
 
 

@@ -39,7 +39,7 @@ def test_requests_are_refused_only_beyond_the_autonomy(
 
 
 def test_the_refusal_says_since_when_and_what_ends_it() -> None:
-    assert mentions("API server", "90s", "1m").search(refusal(60.0, 90.0))
+    assert mentions("API server", "1m30s", "1m0s").search(refusal(60.0, 90.0))
 
 
 def test_the_last_word_survives_a_restart(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     clock.now += 2 * HOUR
     runtime.keep_to_autonomy()
     assert not _ready(runtime)
-    with pytest.raises(NotReady, match=mentions("25h", "24h")):
+    with pytest.raises(NotReady, match=mentions("25h0m0s", "24h0m0s")):
         runtime.service.contract("digits")
     assert "autonomy" in runtime.service.index(only_ready=False)[0]["reason"]
     runtime.receive(placed)
