@@ -45,7 +45,7 @@ def test_an_older_version_that_arrives_late_is_ignored() -> None:
     assert found["spec"] == {"version": 12}
 
 
-def test_an_object_that_was_created_anew_replaces_the_deleted_one() -> None:
+def test_a_recreated_object_replaces_the_deleted_one() -> None:
     mirror = Mirror()
     mirror.put("Placement", body("a", 12, uid="first"))
     mirror.put("Placement", body("a", 14, uid="second"))

@@ -57,7 +57,7 @@ def test_bytes_that_changed_at_the_address_are_not_rolled_out(world: World) -> N
     assert world.service()["status"]["model"] == {"storageUri": MODEL["storageUri"], "digest": digest}
 
 
-def test_a_store_that_is_asked_again_is_asked_for_the_same_bytes(world: World) -> None:
+def test_without_a_record_the_store_must_return_the_same_bytes(world: World) -> None:
     world.settle()
     digest = world.service()["status"]["model"]["digest"]
     world.restart()
@@ -81,7 +81,7 @@ def test_the_digest_of_new_bytes_in_the_spec_rolls_them_out(world: World) -> Non
     assert {body["spec"]["model"]["digest"] for body in world.placements().values()} == {CHANGED}
 
 
-def test_other_exits_of_the_same_bytes_are_asked_of_the_store(world: World) -> None:
+def test_other_exits_of_the_same_bytes_are_requested_from_the_store(world: World) -> None:
     world.settle()
     digest = world.service()["status"]["model"]["digest"]
     world.restart()
@@ -90,7 +90,7 @@ def test_other_exits_of_the_same_bytes_are_asked_of_the_store(world: World) -> N
     assert [(s.digest, s.exits[0].name) for s in world.store.registered[-1:]] == [(digest, "all")]
 
 
-def test_codecs_that_the_record_cannot_hold_are_asked_of_the_store(world: World) -> None:
+def test_codecs_that_the_record_cannot_hold_are_requested_from_the_store(world: World) -> None:
     world.store.accuracies = measured(refused=True)
     world.change(model=MODEL | {"validation": VALIDATION})
     world.settle()
