@@ -265,7 +265,7 @@ class DevicePool(KubernetesObject):
     kind: Literal["DevicePool"] = "DevicePool"
     spec: Annotated[DevicePoolSpec, _JOULE] = Field(
         description="The nodes and Triton servers that services can use, by device class, and what is known "
-        "of the links between them. A change plans every service of the pool anew."
+        "of the links between them. A change plans every service of the pool again."
     )
     status: DevicePoolStatus | None = Field(
         default=None,

@@ -103,7 +103,7 @@ _RATE = between(
 
 
 class Slo(Part):
-    """The service level objective: latency, percentile, accuracy, throughput."""
+    """The service level objective: latency, percentile, accuracy."""
 
     latency: PositiveDuration = Field(
         description="Maximum time in which the entry node answers a request, as a duration above 0 such as "
@@ -135,7 +135,16 @@ class Slo(Part):
     )
     throughput: Annotated[float, Field(strict=True), _RATE] | None = Field(
         default=None,
-        description="Requests per second that each entry node must sustain, above 0 and below 1000000. The "
+        description="Former name of spec.load.rate, which replaces it. Default: not set.",
+    )
+
+
+class Load(Part):
+    """The load that a service is planned for."""
+
+    rate: Annotated[float, Field(strict=True), _RATE] | None = Field(
+        default=None,
+        description="Requests per second that each entry node is planned for, above 0 and below 1000000. The "
         "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. "
         "Default: requests do not wait.",
     )
@@ -150,6 +159,9 @@ class InferenceServiceSpec(Part):
 
     model: ModelSource = Field(description="The model to serve. Required.")
     slo: Slo = Field(description="The service level objective. Required.")
+    load: Load = Field(
+        default=Load(), description="The load that the service is planned for. Default: requests do not wait."
+    )
     device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )
@@ -190,6 +202,11 @@ class InferenceServiceSpec(Part):
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
 
+    @property
+    def planned_rate(self) -> float:
+        """The requests per second that each entry node is planned for; 0 if they do not wait."""
+        return self.load.rate or self.slo.throughput or 0.0
+
 
 _CLOUD_ONLY_FIX = (
     "contradicts mode CloudOnly, which sends every input to Triton: remove privacy or choose another mode"
@@ -207,6 +224,15 @@ _PRIVACY = Rule(
     message=f"privacy {_CLOUD_ONLY_FIX}",
     sentence=formatted(f'privacy: "%s" {_CLOUD_ONLY_FIX}', "self.privacy"),
     check=_check_privacy,
+)
+
+
+_TWO_RATES_FIX = "spec.load.rate replaces slo.throughput: remove slo.throughput"
+_ONE_RATE = Rule(
+    cel="!has(self.load) || !has(self.load.rate) || !has(self.slo.throughput)",
+    message=_TWO_RATES_FIX,
+    sentence=f"'{_TWO_RATES_FIX}'",
+    check=lambda spec: _TWO_RATES_FIX if spec.load.rate and spec.slo.throughput else None,
 )
 
 
@@ -331,7 +357,7 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY] = Field(
+    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE] = Field(
         description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
         "cut for every entry node and renews them when it changes."
     )

@@ -56,7 +56,7 @@ def entry_problem(
 
     entries: number of entry nodes, all of which can send their requests to the other end.
     """
-    rate = service.slo.throughput or 0.0
+    rate = service.planned_rate
     return problems.EntryProblem(
         model=model,
         entry=class_profile(costs[member.device_class]),

@@ -166,7 +166,7 @@ def problem_at(
         bandwidth=bandwidth,
         codecs=codecs,
         helpers=manifests.planned_helpers(
-            pool.links.local, costs, near, _rates(service.slo.throughput or 0.0, served, members)
+            pool.links.local, costs, near, _rates(service.planned_rate, served, members)
         ),
         entries=len(served),
         confidences=confidences,
@@ -176,15 +176,13 @@ def problem_at(
     return replace(problem, entry=replace(problem.entry, margins=found))
 
 
-def _rates(
-    throughput: float, entry_nodes: Sequence[PoolMember], members: Sequence[PoolMember]
-) -> dict[str, float]:
+def _rates(rate: float, entry_nodes: Sequence[PoolMember], members: Sequence[PoolMember]) -> dict[str, float]:
     """Returns the requests per second that can arrive at each node, from clients and from other nodes."""
-    if not throughput:
+    if not rate:
         return {}
     arriving = [entry.node.name for entry in entry_nodes]
     arriving += [near.node.name for entry in entry_nodes for near in helpers(entry, members)]
-    return {name: throughput * count for name, count in Counter(arriving).items()}
+    return {name: rate * count for name, count in Counter(arriving).items()}
 
 
 def _link(current: Placement | None) -> tuple[float, float | None]:

@@ -91,7 +91,7 @@ def test_a_throughput_that_the_node_cannot_sustain_alone_moves_the_cut(world: An
 
 
 def test_a_throughput_beyond_every_node_keeps_a_local_route_and_reports_it(world: Any) -> None:
-    change(world, "slo: {latency: 400ms, throughput: 2000}")
+    change(world, "{slo: {latency: 400ms}, load: {rate: 2000}}")
     last = routes(world)[-1]
     assert last["cut"] == "local"
     assert parse_duration(last["predictedLatency"]) < 1
@@ -103,7 +103,7 @@ def test_a_throughput_beyond_every_node_keeps_a_local_route_and_reports_it(world
 def test_triton_is_planned_with_the_requests_of_all_entry_nodes(world: Any) -> None:
     """Three entry nodes: at 60 requests/s each, 6 ms at Triton are too much, at 40 they are not."""
     for rate, in_triton in ((40, True), (60, False)):
-        change(world, f"{{mode: CloudOnly, slo: {{latency: 400ms, throughput: {rate}}}}}")
+        change(world, f"{{mode: CloudOnly, slo: {{latency: 400ms}}, load: {{rate: {rate}}}}}")
         assert (world.condition("Planned")["reason"] == reasons.PLANNED_AS_ASKED) is in_triton
 
 
