@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from onnx import TensorProto, helper
 import endless
 import stackable
 from edge_runtime.errors import ModelFailed, NotReady
+from edge_runtime.inference import runners
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session, shapes_of
@@ -104,6 +107,26 @@ async def test_inputs_larger_than_any_that_was_measured_keep_the_event_loop_free
     assert len(waits) == 2
     await runner.run(session, {"x": one})
     assert len(waits) == 2
+    runner.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+async def test_a_short_run_whose_thread_was_preempted_stays_short(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """As far as the CPU time of the calling thread shows it, which is not the run's with more threads."""
+    waits: list[Sequence[float]] = []
+    session, runner = Session(stackable.dense(), threads=threads), Runner(said=waits.append)
+    session.warm()
+    session.seconds = 1e-6
+    clock = itertools.count(step=10.0)
+    monkeypatch.setattr(
+        runners, "time", SimpleNamespace(perf_counter=clock.__next__, thread_time=lambda: 0.0)
+    )
+    for _ in range(2):
+        await runner.run(session, {"x": np.zeros((1, stackable.WIDTH), np.float32)})
+    assert len(waits) == (0 if threads == 1 else 1)
+    assert (session.seconds < runners.INLINE) == (threads == 1)
     runner.close()
 
 

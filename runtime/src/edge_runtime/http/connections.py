@@ -11,6 +11,8 @@ import asyncio
 import functools
 import urllib.parse
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
@@ -30,6 +32,32 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 # Limits in seconds and bytes for draining a client that is still sending, so that it can read the refusal.
 _FAREWELL: Final = 2.0
 _THROWN_AWAY: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadHead:
+    """A valid head: what was given, and what follows from it."""
+
+    given: tuple[str, str, bytes, Sequence[tuple[bytes, bytes]]]
+    head: Head
+    raw_path: bytes
+    query: bytes
+    path: str
+
+    @classmethod
+    def of(
+        cls, method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> _ReadHead:
+        """Raises BadRequest for an ambiguous or unsupported head."""
+        head = Head()
+        for name, value in headers:
+            if name in FRAMING:
+                head.note(name, value)
+        head.check(method, version)
+        raw_path, query = split_target(method, target)
+        path = raw_path.decode("ascii")
+        path = urllib.parse.unquote(path) if "%" in path else path
+        return cls((method, version, target, headers), head, raw_path, query, path)
 
 
 class ServerConnection(HttpToolsProtocol):
@@ -53,7 +81,7 @@ class ServerConnection(HttpToolsProtocol):
         """refuse: formats the response to an unreadable request, in the form of the application."""
         super().__init__(config, server_state, app_state, _loop)
         self._refuse_with = refuse
-        self._head = Head()
+        self._read: _ReadHead | None = None  # the last valid one
         self._unfinished = False  # inside a head
         self._open = False  # inside a body
         self._lasting = True  # keep-alive by the last head
@@ -106,14 +134,15 @@ class ServerConnection(HttpToolsProtocol):
                 data = data[offer.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-                self.parser.feed_data(self._head.framing(keep_alive=self._lasting))
+                assert self._read is not None
+                self.parser.feed_data(self._read.head.framing(keep_alive=self._lasting))
             else:
                 return
 
     def on_message_begin(self) -> None:
         if self._offered:
             return
-        self._unfinished, self._silent, self._head = True, 0, Head()
+        self._unfinished, self._silent = True, 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_url(self, url: bytes) -> None:
@@ -124,9 +153,7 @@ class ServerConnection(HttpToolsProtocol):
         if not self._unfinished:  # trailers are ignored
             return
         name, value = name.lower(), value.rstrip(b" \t")
-        if name in FRAMING:
-            self._head.note(name, value)
-        elif name == b"expect" and value.lower() == b"100-continue":
+        if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
 
@@ -135,16 +162,16 @@ class ServerConnection(HttpToolsProtocol):
             self._offered = False
             return
         version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
-        try:
-            self._head.check(method, version)
-            raw_path, query = split_target(method, self.url)
-        except BadRequest as error:
-            self._fault = error
-            raise
+        given = (method, version, self.url, self.headers)
+        if self._read is None or given != self._read.given:  # most clients repeat the same head
+            try:
+                self._read = _ReadHead.of(*given)
+            except BadRequest as error:
+                self._fault = error
+                raise
         self._unfinished, self._open, self._silent = False, True, 0
         self._offered = self.parser.should_upgrade()
         self._in_time()
-        path = raw_path.decode("ascii")
         scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -153,9 +180,9 @@ class ServerConnection(HttpToolsProtocol):
             "client": self.client,
             "scheme": self.scheme,
             "method": method,
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
+            "path": self._read.path,
+            "raw_path": self._read.raw_path,
+            "query_string": self._read.query,
             "headers": self.headers,
         }
         self._lasting = version != "1.0" and self.parser.should_keep_alive()

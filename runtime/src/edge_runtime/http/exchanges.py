@@ -77,7 +77,7 @@ class Exchange:
         self._line, self._scope, self._default = line, scope, default
         self.keep_alive, self._expects = keep_alive, expects
         self.message_event = asyncio.Event()
-        self.body, self.more_body = bytearray(), True
+        self.body, self.more_body = b"", True
         self.broken: EdgeError | None = None
         self.disconnected = self.response_complete = self._begun = False
         self._head, self._owed = b"", 0
@@ -110,7 +110,7 @@ class Exchange:
             raise self.broken
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        part, self.body = bytes(self.body), bytearray()
+        part, self.body = self.body, b""
         return {"type": "http.request", "body": part, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:

@@ -106,6 +106,7 @@ class Session:
 
     left_out: outputs that cannot be sent, each with its type; most are not tensors.
     proven: properties proven by its graph, which decide whether requests can be batched.
+    runs_on_caller: whether a run computes on the calling thread only, whose CPU time is then the run's.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Session:
         self._unproven: ModelSource | None = model  # until it has run with several items
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
+        self.runs_on_caller = threads == 1 and list(self.providers) == [CPU.name]
         self.left_out: dict[str, str] = {}
         if inputs is None or outputs is None:
             inputs, outputs = self._described()
