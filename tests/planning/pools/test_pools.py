@@ -69,11 +69,11 @@ def demand(
     return replace(PoolDemand(service, tenant, "sha256:digits", problems, rate), **other)  # type: ignore[arg-type]
 
 
-def pool(*demands: PoolDemand, **other: object) -> PoolProblem:
+def pool(*demands: PoolDemand, servers: tuple[str, ...] = ("cloud",), **other: object) -> PoolProblem:
     names = sorted({one.tenant for one in demands})
     made = PoolProblem(
         tuple(PoolNode(name, "pi", uplink=20e6) for name in sorted({one.node for one in demands})),
-        (PoolServer("cloud"),),
+        tuple(PoolServer(name) for name in servers),
         tuple(Tenant(name) for name in names),
         demands,
     )
@@ -128,7 +128,7 @@ def capacity(problem: PoolProblem, resource: Resource) -> float:
     ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(pools())
 def test_a_plan_never_uses_more_than_there_is_and_answers_every_demand(problem: PoolProblem) -> None:
     plan = plan_pool(problem)
@@ -138,20 +138,21 @@ def test_a_plan_never_uses_more_than_there_is_and_answers_every_demand(problem: 
     assert not {*plan.placed} & {*plan.refused}
 
 
-@settings(max_examples=25)
-@given(pools(), st.randoms(use_true_random=False))
-def test_planning_again_changes_nothing_and_the_order_does_not_matter(problem: PoolProblem, random) -> None:  # type: ignore[no-untyped-def]
+@settings(max_examples=12)
+@given(pools(), st.integers(0, 9))
+def test_planning_again_changes_nothing_and_the_order_does_not_matter(
+    problem: PoolProblem, turn: int
+) -> None:
     plan = plan_pool(problem)
-    shuffled = list(problem.demands)
-    random.shuffle(shuffled)
-    other = plan_pool(replace(problem, demands=tuple(shuffled), nodes=problem.nodes[::-1]))
+    shuffled = (*problem.demands[turn:], *problem.demands[:turn])[::-1]
+    other = plan_pool(replace(problem, demands=shuffled, nodes=problem.nodes[::-1]))
     again = plan_pool(problem, plan)
     for one in (other, again):
         assert (one.placed, one.refused, one.used) == (plan.placed, plan.refused, plan.used)
     assert again.moved == ()
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(pools())
 def test_what_a_tenant_can_have_by_its_entitlement_no_other_tenant_takes(problem: PoolProblem) -> None:
     together = plan_pool(problem)
@@ -180,7 +181,7 @@ def test_what_a_tenant_can_have_by_its_entitlement_no_other_tenant_takes(problem
 
 def test_with_ample_room_and_nothing_shared_a_table_is_that_of_the_entry_alone() -> None:
     demands = [demand("a", "edge-a", latency=0.05), demand("b", "edge-b", servers=("other",))]
-    plan = plan_pool(pool(*demands, servers=(PoolServer("cloud"), PoolServer("other"))))
+    plan = plan_pool(pool(*demands, servers=("cloud", "other")))
     for one in demands:
         assert plan.placed[one.name].plan == alone(one)
     assert not plan.contended
@@ -201,14 +202,14 @@ def test_others_requests_make_a_service_use_an_earlier_exit_or_another_place() -
 def test_a_refusal_names_what_binds_how_much_is_left_and_who_uses_it() -> None:
     local = replace(demand("a").problems[0], remote=None)
     first, second = (
-        replace(demand(name, rate=30.0, priority=priority), problems=(local,))
+        replace(demand(name, rate=50.0, priority=priority), problems=(local,))
         for name, priority in (("a", 200), ("b", 100))
     )
     plan = plan_pool(pool(first, second))
     refusal = plan.refused[second.name]
     assert refusal.resource == Resource(Kind.CPU, "edge-a")
     assert refusal.users == (first.name,)
-    assert refusal.asked == pytest.approx(30 * 0.015)
+    assert refusal.asked == pytest.approx(50 * 0.015)
     assert refusal.left < refusal.asked
     assert "requests/s" in refusal.remedy
 
@@ -236,7 +237,7 @@ def test_a_new_service_moves_no_other() -> None:
 
 
 def test_a_lost_server_moves_only_the_demands_that_used_it() -> None:
-    both = (PoolServer("cloud"), PoolServer("other"))
+    both = ("cloud", "other")
     near = demand("a", latency=0.05, servers=("cloud", "other"), server="cloud")
     far = demand("b", latency=0.05, servers=("cloud", "other"), server="other")
     before: PoolPlan = plan_pool(pool(near, far, servers=both))

@@ -108,6 +108,13 @@ class Ledger:
         """Returns the longest waits with which a demand is in time, by place."""
         return {place: self._allowed[place][name][1] for place in self.held[name][1].traffic}
 
+    def allowed_alone(self, reserved: Reservation) -> dict[str, float]:
+        """Returns the longest waits with which a table is in time that was planned without others."""
+        return {
+            place: _wait((traffic,), self.servers.get(place, 1), reserved.percentile) + reserved.slack[place]
+            for place, traffic in reserved.traffic.items()
+        }
+
     def in_time(self, name: str) -> bool:
         """Returns whether the waits at all places of a demand are within those allowed."""
         percentile = self.held[name][1].percentile

@@ -77,17 +77,17 @@ class _Planner:
         self.crowded = True
         for demand in self.order:
             least = self.tables.least(demand, self._within(demand), self._cost)
-            self._take(demand, least)
+            self._take_least(demand, least)
         for demand in self.order:
-            self._improve(demand, lambda one, of=demand: self._within(of)(one) and self._fits(one))
+            self._improve(demand, self._entitled(demand))
         for demand in self._by_share([one for one in self.order if one.name not in self.ranked]):
-            self._take(demand, self.tables.least(demand, self._fits, self._cost))
+            self._take_least(demand, self.tables.least(demand, self._fits, self._cost))
         for demand in self._by_share(self.order):
             self._improve(demand, self._fits)
 
     def result(self, previous: PoolPlan | None) -> PoolPlan:
         placed = {
-            name: replace(one.placed, allowed=self.ledger.allowed(name))
+            name: replace(one.placed, allowed=self.ledger.allowed(name), in_time=self.ledger.in_time(name))
             for name, one in sorted(self.ranked.items())
         }
         refused = {one.name: self._refusal(one) for one in self.problem.demands if one.name not in placed}
@@ -128,6 +128,12 @@ class _Planner:
             self.ledger.add(demand, ranked.placed.reservation)
             self.ranked[demand.name] = ranked
 
+    def _take_least(self, demand: PoolDemand, ranked: Ranked | None) -> None:
+        if ranked is not None:
+            reserved = ranked.placed.reservation  # was planned without the others' requests
+            self.ledger.add(demand, reserved, self.ledger.allowed_alone(reserved))
+            self.ranked[demand.name] = ranked
+
     def _fits(self, reserved: Reservation) -> bool:
         return self.ledger.binding(reserved) is None and self.ledger.late(reserved) is None
 
@@ -137,6 +143,10 @@ class _Planner:
     def _within(self, demand: PoolDemand) -> Callable[[Reservation], bool]:
         tenant, share = demand.tenant, self.entitled[demand.tenant]
         return lambda reserved: self.ledger.binding(reserved, tenant, share) is None
+
+    def _entitled(self, demand: PoolDemand) -> Callable[[Reservation], bool]:
+        within = self._within(demand)
+        return lambda reserved: within(reserved) and self._fits(reserved)
 
     def _cost(self, reserved: Reservation) -> float:
         """Returns the largest share of any one resource that a reservation adds."""

@@ -16,12 +16,14 @@ class Placed:
         server: The Triton server of its tails; None if it has none.
         reservation: What it holds.
         allowed: The longest waits with which its planned route is in time, by place.
+        in_time: Whether the waits are within those allowed.
     """
 
     plan: Plan
     server: str | None
     reservation: Reservation
     allowed: Mapping[str, float] = field(default_factory=dict)
+    in_time: bool = True
 
 
 @dataclass(frozen=True, slots=True)

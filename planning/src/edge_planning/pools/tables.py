@@ -110,7 +110,7 @@ class Tables:
         return _named(found, plain, problem)
 
     def _options(self, demand: PoolDemand, problem: EntryProblem) -> tuple[int, ...]:
-        """Returns candidates worth trying one by one: those of the joint choice, all local ones, the fastest."""
+        """Returns the candidates to try one by one: of the joint choice, all local ones and the fastest."""
         plain, bandwidth = _nameless(problem), self.bandwidth(problem)
         known = self._fronts.setdefault(_key(problem, None), [])
         for asked, at, front in known:
