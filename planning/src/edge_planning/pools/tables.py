@@ -1,7 +1,7 @@
 """The best route table of one demand, given what others hold."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import ceil, floor, log10
 
 import numpy as np
@@ -18,6 +18,7 @@ from edge_planning.sharing.options import options_of
 
 Admits = Callable[[Reservation], bool]
 Key = tuple[object, ...]
+_LARGE = frozenset({"model", "entry", "remote", "tables", "codecs", "intermediates", "confidences"})
 _NODE, _PEER = "\0node", "\0peer"  # placeholders that no name contains
 
 
@@ -37,8 +38,10 @@ class Tables:
         self.runtime_memory = runtime_memory
         self.uplinks = uplinks
         self.servers = servers
-        self._fronts: dict[Key, list[tuple[EntryProblem, float, tuple[int, ...]]]] = {}
-        self._known: dict[Key, list[tuple[EntryProblem, Plan | Infeasible]]] = {}
+        self._fronts: dict[Key, tuple[int, ...]] = {}
+        self._known: dict[Key, Plan | Infeasible] = {}
+        self._numbers: dict[int, int] = {}
+        self._values: list[tuple[int, object]] = []
 
     def alone(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
@@ -101,21 +104,33 @@ class Tables:
     def answer(self, problem: EntryProblem, only: int | None = None) -> Plan | Infeasible:
         """Returns plan_entry's answer, from memory if an equal problem was asked at another node."""
         plain = _nameless(problem)
-        known = self._known.setdefault(_key(problem, only), [])
-        for asked, answer in known:
-            if asked == plain:
-                return _named(answer, plain, problem)
-        found = plan_entry(plain, None if only is None else lambda _: np.array([only], dtype=np.int64))
-        known.append((plain, found))
-        return _named(found, plain, problem)
+        key: Key = (self._key(plain), only)
+        if key not in self._known:
+            keep = None if only is None else lambda _: np.array([only], dtype=np.int64)
+            self._known[key] = plan_entry(plain, keep)
+        return _named(self._known[key], plain, problem)
+
+    def _key(self, problem: EntryProblem) -> Key:
+        """Returns a key that is equal for equal problems."""
+        return tuple(
+            self._number(value) if name in _LARGE else value
+            for name, value in ((each.name, getattr(problem, each.name)) for each in fields(problem))
+        )
+
+    def _number(self, value: object) -> int:
+        """Returns the number of the first value that is equal; large values are compared once."""
+        if id(value) not in self._numbers:
+            equal = (number for number, one in self._values if one == value)
+            self._numbers[id(value)] = next(equal, len(self._values))
+            self._values.append((self._numbers[id(value)], value))
+        return self._numbers[id(value)]
 
     def _options(self, demand: PoolDemand, problem: EntryProblem) -> tuple[int, ...]:
         """Returns the candidates to try one by one: of the joint choice, all local ones and the fastest."""
-        plain, bandwidth = _nameless(problem), self.bandwidth(problem)
-        known = self._fronts.setdefault(_key(problem, None), [])
-        for asked, at, front in known:
-            if at == bandwidth and asked == plain:
-                return front
+        bandwidth = self.bandwidth(problem)
+        key: Key = (self._key(_nameless(problem)), bandwidth)
+        if key in self._fronts:
+            return self._fronts[key]
         every = candidates(problem)
         _, timely = options_of(
             every,
@@ -126,9 +141,8 @@ class Tables:
             triton=problem.peer,
         )
         fastest = [int(every.latencies(bandwidth).argmin())] if len(every) else []
-        found = tuple(sorted({*timely.tolist(), *np.flatnonzero(every.local).tolist(), *fastest}))
-        known.append((plain, bandwidth, found))
-        return found
+        self._fronts[key] = tuple(sorted({*timely.tolist(), *np.flatnonzero(every.local).tolist(), *fastest}))
+        return self._fronts[key]
 
     def bandwidth(self, problem: EntryProblem) -> float:
         """Returns the bandwidth in bit/s to plan for: as measured, else the declared uplink."""
@@ -177,10 +191,6 @@ class Tables:
         return Ranked(Placed(answer, server, reserved), rank)
 
 
-def _key(problem: EntryProblem, only: int | None) -> Key:
-    return (problem.model.name, problem.entry.name, problem.slo, problem.load, problem.remote_load, only)
-
-
 def _nameless(problem: EntryProblem) -> EntryProblem:
     """Returns the problem without names of places, unless constraints or routes use them."""
     if problem.must_run_at or problem.must_not_run_at or problem.intermediates:
@@ -197,10 +207,11 @@ def _named(answer: Plan | Infeasible, plain: EntryProblem, problem: EntryProblem
 
 
 def _crowded(load: Load, others: Traffic | None) -> Load:
-    """Returns the load with other requests, their rate rounded up."""
+    """Returns the load with other requests, rounded up."""
     if others is None or others.rate * others.seconds <= 0:
         return load
-    return replace(load, others=replace(others, rate=_rounded_up(others.rate)))
+    rounded = Traffic(*(_rounded_up(one) for one in (others.rate, others.seconds, others.variance)))
+    return replace(load, others=rounded)
 
 
 def _rounded_up(amount: float) -> float:
