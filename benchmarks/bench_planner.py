@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from benchmarks.planner import chain, costs, dags, sharing
+from benchmarks.planner import chain, costs, dags, sharing, whole_pools
 
 
 class PlannerMeasure(Protocol):
@@ -26,6 +26,7 @@ PARTS: Mapping[str, PlannerMeasure] = {
     "chain": chain.measure,
     "dags": dags.measure,
     "sharing": sharing.measure,
+    "pools": whole_pools.measure,
     "costs": costs.measure,
 }
 

@@ -54,6 +54,20 @@ class Privacy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Requests that share a place: requests per second, mean seconds, squared coefficient of variation."""
+
+    rate: float
+    seconds: float
+    variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "seconds", "variance"):
+            value = getattr(self, name)
+            require(isfinite(value) and value >= 0, f"traffic: {name} {value} must be finite and >= 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """The load of a place.
 
@@ -62,18 +76,23 @@ class Load:
         wait: Seconds before service, at the SLO's percentile, whatever runs there (see costs.queueing).
         memory: Bytes left.
         rate: Requests per second of this service that run there. They wait for each other.
+        others: Requests of other demands that run there, if any; all wait in one queue.
+        servers: Requests that the place computes at a time.
     """
 
     scale: float = 1.0
     wait: float = 0.0
     memory: float = inf
     rate: float = 0.0
+    others: Traffic | None = None
+    servers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("scale", "wait", "rate"):
             value = getattr(self, name)
             require(isfinite(value) and value >= 0, f"load: {name} {value} must be finite and >= 0")
         require(self.memory >= 0, f"load: memory {self.memory} bytes must be >= 0")
+        require(self.servers >= 1, f"load: servers {self.servers} must be >= 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +260,7 @@ class EntryProblem:
         active_power: Watts of the entry node above idle while it computes.
         confidences: Thresholds to choose from; if empty, every input takes the same exit.
         prices: What the cost of a request is made of.
+        uplink_used: Bit/s that other demands send over the uplink.
     """
 
     model: Model
@@ -268,6 +288,7 @@ class EntryProblem:
     radio: Radio | None = None
     confidences: tuple[Confidence, ...] = ()
     prices: Prices = FREE
+    uplink_used: float = 0.0
 
     @property
     def has_prices(self) -> bool:
@@ -280,7 +301,7 @@ class EntryProblem:
         return self.active_power > 0 or self.radio is not None
 
     def __post_init__(self) -> None:
-        for name in ("rtt", "local_overhead", "hop_overhead", "active_power"):
+        for name in ("rtt", "local_overhead", "hop_overhead", "active_power", "uplink_used"):
             value = getattr(self, name)
             require(isfinite(value) and value >= 0, f"{name} {value} must be finite and >= 0")
         require(

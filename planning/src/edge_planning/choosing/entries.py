@@ -1,8 +1,9 @@
 """Planning for one service at one entry node."""
 
 import math
+from collections.abc import Callable
 
-from edge_planning.choosing.candidates import LOCAL, NONE, Candidates
+from edge_planning.choosing.candidates import LOCAL, NONE, Candidates, Integers, Mask
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.route_tables import accuracy_in_time, best_table, full_map, limited_map, useful
 from edge_planning.choosing.sentences import (
@@ -19,8 +20,12 @@ from edge_planning.plans import Infeasible, Plan, Rejection, Route, RouteTable
 from edge_planning.problems import EntryProblem
 
 
-def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
+def plan_entry(
+    problem: EntryProblem, admitted: Callable[[Candidates], Mask | Integers] | None = None
+) -> Plan | Infeasible:
     """The route table for one entry node.
+
+    admitted: Which candidates can be used; None for all.
 
     If no candidate meets the SLO, the plan has the fastest candidates and `met` is False. If the problem also
     has a minimum accuracy, it is infeasible, since late responses do not count.
@@ -42,6 +47,8 @@ def plan_entry(problem: EntryProblem) -> Plan | Infeasible:
         BadObjectiveError,
     )
     every = candidates(problem)
+    if admitted is not None:
+        every = every.select(admitted(every))
     if not len(every):
         return Infeasible((nothing_allowed(problem),), nearest_slo=None)
     top = problem.tables.high

@@ -97,7 +97,8 @@ def _by_intermediate(work: Work, cuts: Integers, intermediate: int) -> Iterator[
         spent = spent - work.intermediate_extras[intermediate] * (seconds[-1] - seconds[cuts])
         # If losses differ between cuts, the fastest first cut need not be the best. With a rate, waiting
         # depends on both cuts.
-        if simple and not limited and not load.rate and problem.codecs[first].at is None:
+        alone_there = not load.rate and load.others is None
+        if simple and not limited and alone_there and problem.codecs[first].at is None:
             cost = spent + growing  # of a first cut, without the part that the second cut decides
             cost = np.where(_fits(work, alone), cost, np.inf)
             lowest = np.minimum.accumulate(cost)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Floats, Integers
 from edge_planning.costs.profiles import ClassProfile
-from edge_planning.costs.queueing import OVERLOADED, Queue
+from edge_planning.costs.queueing import OVERLOADED, Queue, shared
 from edge_planning.graphs.models import Exit
 from edge_planning.problems import Codec, EntryProblem, Load
 
@@ -74,7 +74,7 @@ def work_of(problem: EntryProblem, number: int) -> Work:
             problem.remote.margin(exit_, percentile) - 1 if problem.remote is not None else 0.0,
         ),
         intermediate_extras=tuple(h.profile.margin(exit_, percentile) - 1 for h in problem.intermediates),
-        variances=(_variance(problem.entry, exit_), _variance(problem.remote or problem.entry, exit_)),
+        variances=(variance_of(problem.entry, exit_), variance_of(problem.remote or problem.entry, exit_)),
     )
 
 
@@ -119,7 +119,7 @@ def rows(
         sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
-        variance = _variance(place.profile, work.exit)
+        variance = variance_of(place.profile, work.exit)
         queue = queue + waits(place.load, intermediate_compute, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
         margin = margin + intermediate_compute * work.intermediate_extras[intermediate]
@@ -171,19 +171,31 @@ def sent_bytes(codec: Codec, work: Work) -> Floats:
 def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Floats:
     """Returns the wait before service times of `seconds` at a place, at the percentile."""
     found: Floats = np.where(seconds > 0, load.wait, 0.0)
-    if load.rate:
-        queued = Queue(load.rate, seconds, variance).wait_quantile(percentile)
+    if load.others is not None:
+        other = load.others
+        queue = shared(
+            np.array([load.rate, other.rate]),
+            np.stack([seconds, np.full_like(seconds, other.seconds)], axis=-1),
+            np.array([variance, other.variance]),
+            load.servers,
+        )
+        queued = np.where(seconds > 0, queue.wait_quantile(percentile), 0.0)
+        found = found + np.minimum(queued, OVERLOADED)
+    elif load.rate:
+        queued = Queue(load.rate, seconds, variance, load.servers).wait_quantile(percentile)
         found = found + np.minimum(queued, OVERLOADED)
     return found
 
 
 def _least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
-    """Returns the bandwidth in bit/s at which `bits` per request use UPLINK_SHARE of the uplink."""
+    """Returns the bandwidth in bit/s at which these and the others' bits use UPLINK_SHARE of the uplink."""
     least: Floats = problem.load.rate * bits / UPLINK_SHARE
+    if problem.uplink_used:
+        least = np.where(bits > 0, least + problem.uplink_used / UPLINK_SHARE, 0.0)
     return least
 
 
-def _variance(profile: ClassProfile, exit_: Exit) -> float:
+def variance_of(profile: ClassProfile, exit_: Exit) -> float:
     """Returns the squared coefficient of variation of a normal distribution with this 95th percentile."""
     deviation = (profile.margin(exit_, 95) - 1) / NormalDist().inv_cdf(0.95)
     return deviation * deviation

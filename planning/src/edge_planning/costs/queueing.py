@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from edge_planning.errors import require
+from edge_planning.errors import BadValueError, require
 
 OVERLOADED = 3600.0
 """Seconds of wait that stand for a wait without limit, so that costs stay finite numbers."""
@@ -36,9 +36,7 @@ def erlang_c(servers: int, load: Numbers) -> Floats:
     """
     require(servers >= 1, f"queue: {servers} servers are too few")
     offered = np.asarray(load, dtype=np.float64)
-    require(
-        bool(np.all(np.isfinite(offered) & (offered >= 0))), f"queue: load {load} must be finite and >= 0"
-    )
+    _check("load", offered)
     blocked = np.ones_like(offered)
     for count in range(1, servers + 1):
         blocked = offered * blocked / (count + offered * blocked)
@@ -66,11 +64,7 @@ class Queue:
     def __post_init__(self) -> None:
         require(self.servers >= 1, f"queue: {self.servers} servers are too few")
         for name in ("rate", "service", "scv", "arrival_scv"):
-            value = getattr(self, name)
-            require(
-                bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0)),
-                f"queue: {name} {value} must be finite and >= 0",
-            )
+            _check(name, getattr(self, name))
 
     @property
     def utilisation(self) -> Floats:
@@ -134,10 +128,7 @@ def shared(rates: Floats, services: Floats, scvs: Numbers = 0.0, servers: int = 
     """
     rates, services = np.asarray(rates, dtype=np.float64), np.asarray(services, dtype=np.float64)
     for name, values in (("rates", rates), ("services", services), ("scvs", np.asarray(scvs))):
-        require(
-            bool(np.all(np.isfinite(values)) and np.all(values >= 0)),
-            f"queue: {name} {values} must be finite and >= 0",
-        )
+        _check(name, values)
     total = rates.sum(axis=-1)
     share = rates / np.where(total > 0, total, 1.0)[..., None]
     mean = (share * services).sum(axis=-1)
@@ -150,6 +141,12 @@ def uplink(rates: Floats, sizes: Floats, bandwidth: float) -> Queue:
     """Returns the queue for a link of `bandwidth` bit/s: Poisson streams of requests of fixed sizes."""
     require(bandwidth > 0, f"queue: bandwidth {bandwidth} bit/s must be > 0")
     return shared(rates, np.asarray(sizes, dtype=np.float64) * 8 / bandwidth)
+
+
+def _check(name: str, values: Numbers) -> None:
+    """Raises BadValueError for a bad number. Formats arrays only then, which takes longer than a queue."""
+    if not bool(np.all(np.isfinite(values)) and np.all(np.asarray(values) >= 0)):
+        raise BadValueError(f"queue: {name} {values} must be finite and >= 0")
 
 
 def _late(percentile: float) -> float:

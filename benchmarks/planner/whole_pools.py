@@ -1,0 +1,109 @@
+"""Measures plan_pool: route tables of 200 services at 10 entry nodes, and those after one changed link.
+
+python -m benchmarks.planner.whole_pools [--quick]
+
+Ten models with two exits and three cuts each, four namespaces, two Triton servers, seeded rates. All entry
+nodes are of one class. `scale` multiplies the rates: at 1 the pool has room for all, at 3 it has not.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from edge_planning import ClassProfile, Cut, EntryProblem, Exit, Model, Slo, Timing
+from edge_planning.pools import PoolDemand, PoolNode, PoolProblem, PoolServer, plan_pool
+from edge_planning.sharing import Tenant
+
+Progress = Callable[[str], None]
+TENANTS, MODELS = 4, 10
+
+
+def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
+    """The part `pools` of bench-planner."""
+    services = 40 if quick else 200
+    found: dict[str, object] = {}
+    for name, scale in (("roomy", 1.0), ("crowded", 3.0)):
+        problem = made(services, 10, scale)
+        started = time.perf_counter()
+        plan = plan_pool(problem)
+        whole = time.perf_counter() - started
+        changed = _slower(problem, "node-3")
+        started = time.perf_counter()
+        again = plan_pool(changed, plan)
+        link = time.perf_counter() - started
+        progress(
+            f"{name}: {services} x 10 in {whole:.2f} s, {len(plan.refused)} refused; one link {link:.2f} s, "
+            f"{len(again.moved)} moved"
+        )
+        found[f"pool_{services}x10_{name}"] = {
+            "seconds": whole,
+            "link_seconds": link,
+            "refused": len(plan.refused),
+            "moved": len(again.moved),
+        }
+    return found
+
+
+def made(services: int, nodes: int, scale: float) -> PoolProblem:
+    """Returns the pool of the benchmark."""
+    rng = np.random.default_rng(0)
+    models = [_model(f"model-{n}") for n in range(MODELS)]
+    seconds = rng.lognormal(np.log(0.002), 0.5, MODELS)
+    rates = np.round(rng.uniform(0.02, 0.2, services), 2) * scale
+    demands = tuple(
+        _demand(models[n % MODELS], float(seconds[n % MODELS]), n, f"node-{node}", float(rates[n]))
+        for n in range(services)
+        for node in range(nodes)
+    )
+    return PoolProblem(
+        nodes=tuple(PoolNode(f"node-{n}", "pi", 0.9, 4e9, 1e9) for n in range(nodes)),
+        servers=(PoolServer("triton-0", 8e9, 4), PoolServer("triton-1", 8e9, 4)),
+        tenants=tuple(Tenant(f"tenant-{n}") for n in range(TENANTS)),
+        demands=demands,
+        runtime_memory=100e6,
+    )
+
+
+def _model(name: str) -> Model:
+    cuts = (Cut("image", 150_000), Cut("pool1", 40_000), Cut("pool2", 10_000))
+    exits = (Exit("early", "early_logits", 0.85, cuts[:2]), Exit("full", "logits", 0.95, cuts))
+    segments = {pair for exit_ in exits for pair in exit_.segments()}
+    return Model(name, exits, memory=dict.fromkeys(segments, 5e6))
+
+
+def _demand(model: Model, seconds: float, number: int, node: str, rate: float) -> PoolDemand:
+    pairs = [*pairwise(("image", "pool1", "pool2", "logits")), ("pool1", "early_logits")]
+    timings = {
+        pair: Timing(seconds * part, seconds * part) for pair, part in zip(pairs, (1, 1, 2, 0.5), strict=True)
+    }
+    entry = ClassProfile("pi", timings)
+    remote = ClassProfile("gpu", {pair: Timing(t.mean / 10, t.mean / 10) for pair, t in timings.items()})
+    problems = tuple(
+        EntryProblem(model, entry, remote, 0.002, Slo(0.1), node=node, peer=f"triton-{n}", bandwidth=1e8)
+        for n in range(2)
+    )
+    return PoolDemand(f"service-{number}", f"tenant-{number % TENANTS}", model.name, problems, rate)
+
+
+def _slower(problem: PoolProblem, node: str) -> PoolProblem:
+    return replace(
+        problem,
+        demands=tuple(
+            replace(one, problems=tuple(replace(each, bandwidth=5e7) for each in one.problems))
+            if one.node == node
+            else one
+            for one in problem.demands
+        ),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick=parser.parse_args().quick)))

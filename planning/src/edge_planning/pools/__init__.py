@@ -1,0 +1,17 @@
+"""Plans all services of a device pool together: one route table, or one refusal, for each demand."""
+
+from edge_planning.pools.planning import plan_pool
+from edge_planning.pools.results import Placed, PoolPlan, Refusal
+from edge_planning.pools.values import Isolation, PoolDemand, PoolNode, PoolProblem, PoolServer
+
+__all__ = [
+    "Isolation",
+    "Placed",
+    "PoolDemand",
+    "PoolNode",
+    "PoolPlan",
+    "PoolProblem",
+    "PoolServer",
+    "Refusal",
+    "plan_pool",
+]

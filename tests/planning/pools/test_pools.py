@@ -1,0 +1,265 @@
+"""Plans of whole pools: capacities, entitlements, stability, and what binds a refused demand."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_planning import (
+    ClassProfile,
+    Cut,
+    EntryProblem,
+    Exit,
+    Infeasible,
+    Load,
+    Model,
+    Plan,
+    Slo,
+    Timing,
+    plan_entry,
+)
+from edge_planning.choosing.exit_costs import UPLINK_SHARE
+from edge_planning.errors import BadValueError
+from edge_planning.pools import (
+    Isolation,
+    PoolDemand,
+    PoolNode,
+    PoolPlan,
+    PoolProblem,
+    PoolServer,
+    plan_pool,
+)
+from edge_planning.pools.reservations import Kind, Resource
+from edge_planning.sharing import Tenant
+
+MB = 1e6
+CUTS = (Cut("image", 20_000), Cut("pool1", 8_000), Cut("pool2", 2_000))
+NAMES = ("image", "pool1", "pool2", "logits")
+SECONDS = (0.01, 0.01, 0.03)
+EARLY = Exit("early", "early_logits", 0.8, CUTS[:2])
+FULL = Exit("full", "logits", 0.95, CUTS)
+SEGMENTS = dict(zip(pairwise(NAMES), SECONDS, strict=True)) | {("pool1", "early_logits"): 0.005}
+MODEL = Model("digits", (EARLY, FULL), memory=dict.fromkeys(SEGMENTS, 10 * MB))
+
+
+def profile(factor: float) -> ClassProfile:
+    return ClassProfile(
+        f"class-{factor:g}", {pair: Timing(s * factor, s * factor) for pair, s in SEGMENTS.items()}
+    )
+
+
+DEVICE, SERVER = profile(1.0), profile(0.1)
+
+
+def demand(
+    service: str,
+    node: str = "edge-a",
+    *,
+    tenant: str = "shop",
+    rate: float = 1.0,
+    latency: float = 0.2,
+    servers: tuple[str, ...] = ("cloud",),
+    **other: object,
+) -> PoolDemand:
+    problems = tuple(
+        EntryProblem(MODEL, DEVICE, SERVER, 0.001, Slo(latency), node=node, peer=peer) for peer in servers
+    )
+    return replace(PoolDemand(service, tenant, "sha256:digits", problems, rate), **other)  # type: ignore[arg-type]
+
+
+def pool(*demands: PoolDemand, servers: tuple[str, ...] = ("cloud",), **other: object) -> PoolProblem:
+    names = sorted({one.tenant for one in demands})
+    made = PoolProblem(
+        tuple(PoolNode(name, "pi", uplink=20e6) for name in sorted({one.node for one in demands})),
+        tuple(PoolServer(name) for name in servers),
+        tuple(Tenant(name) for name in names),
+        demands,
+    )
+    return replace(made, **other)  # type: ignore[arg-type]
+
+
+def alone(one: PoolDemand) -> Plan | Infeasible:
+    load = Load(rate=one.rate)
+    return plan_entry(replace(one.problems[0], load=load, remote_load=load))
+
+
+services = st.tuples(
+    st.sampled_from(["a", "b", "c", "d", "e", "f"]),
+    st.sampled_from(["edge-a", "edge-b"]),
+    st.sampled_from(["shop", "bank"]),
+    st.sampled_from([0.5, 4.0, 12.0, 30.0]),
+    st.sampled_from([0.03, 0.06, 0.2]),
+    st.sampled_from([50, 100]),
+)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> PoolProblem:
+    found = draw(st.lists(services, min_size=1, max_size=7, unique_by=lambda one: one[:3]))
+    demands = [
+        demand(service, node, tenant=tenant, rate=rate, latency=latency, priority=priority)
+        for service, node, tenant, rate, latency, priority in found
+    ]
+    nodes = tuple(
+        PoolNode(
+            name,
+            "pi",
+            cpu=draw(st.sampled_from([0.1, 0.5, 1.0])),
+            memory=draw(st.sampled_from([90 * MB, 200 * MB])),
+            uplink=draw(st.sampled_from([0.2e6, 2e6, 50e6])),
+        )
+        for name in ("edge-a", "edge-b")
+    )
+    server = PoolServer("cloud", draw(st.sampled_from([25 * MB, 200 * MB])), draw(st.sampled_from([1, 2])))
+    tenants = (Tenant("bank"), Tenant("shop", draw(st.sampled_from([1.0, 3.0]))))
+    return PoolProblem(nodes, (server,), tenants, tuple(demands), 30 * MB)
+
+
+def capacity(problem: PoolProblem, resource: Resource) -> float:
+    servers = {one.name: one for one in problem.servers}
+    if resource.place in servers:
+        server = servers[resource.place]
+        return server.memory if resource.kind is Kind.MEMORY else server.concurrency
+    node = next(one for one in problem.nodes if one.name == resource.place)
+    return {Kind.CPU: node.cpu, Kind.MEMORY: node.memory, Kind.UPLINK: node.uplink * UPLINK_SHARE}[
+        resource.kind
+    ]
+
+
+@settings(max_examples=25)
+@given(pools())
+def test_a_plan_never_uses_more_than_there_is_and_answers_every_demand(problem: PoolProblem) -> None:
+    plan = plan_pool(problem)
+    for resource, used in plan.used.items():
+        assert used <= capacity(problem, resource) * (1 + 1e-6)
+    assert {*plan.placed, *plan.refused} == {one.name for one in problem.demands}
+    assert not {*plan.placed} & {*plan.refused}
+
+
+@settings(max_examples=12)
+@given(pools(), st.integers(0, 9))
+def test_planning_again_changes_nothing_and_the_order_does_not_matter(
+    problem: PoolProblem, turn: int
+) -> None:
+    plan = plan_pool(problem)
+    shuffled = (*problem.demands[turn:], *problem.demands[:turn])[::-1]
+    other = plan_pool(replace(problem, demands=shuffled, nodes=problem.nodes[::-1]))
+    again = plan_pool(problem, plan)
+    for one in (other, again):
+        assert (one.placed, one.refused, one.used) == (plan.placed, plan.refused, plan.used)
+    assert again.moved == ()
+
+
+@settings(max_examples=12)
+@given(pools())
+def test_what_a_tenant_can_have_by_its_entitlement_no_other_tenant_takes(problem: PoolProblem) -> None:
+    together = plan_pool(problem)
+    for tenant in problem.tenants:
+        part = problem.entitlement(tenant.name)
+        own = tuple(one for one in problem.demands if one.tenant == tenant.name)
+        shares = [
+            replace(one, cpu=one.cpu * part, memory=one.memory * part, uplink=one.uplink * part)
+            for one in problem.nodes
+        ]
+        if any(one.problems[0].remote is not None and problem.servers[0].concurrency != 1 for one in own):
+            continue  # a share of two servers is not a number of servers
+        servers = tuple(replace(one, memory=one.memory * part) for one in problem.servers)
+        bandwidths = {one.name: one.uplink for one in problem.nodes}
+        fixed = tuple(
+            replace(one, problems=tuple(replace(p, bandwidth=bandwidths[p.node]) for p in one.problems))
+            for one in own
+        )
+        small = plan_pool(
+            PoolProblem(tuple(shares), servers, (Tenant(tenant.name),), fixed, problem.runtime_memory)
+        )
+        busy = small.used.get(Resource(Kind.BUSY, "cloud"), 0.0)
+        if busy <= part:
+            assert {*small.placed} <= {*together.placed}
+
+
+def test_with_ample_room_and_nothing_shared_a_table_is_that_of_the_entry_alone() -> None:
+    demands = [demand("a", "edge-a", latency=0.05), demand("b", "edge-b", servers=("other",))]
+    plan = plan_pool(pool(*demands, servers=("cloud", "other")))
+    for one in demands:
+        assert plan.placed[one.name].plan == alone(one)
+    assert not plan.contended
+
+
+def test_others_requests_make_a_service_use_an_earlier_exit_or_another_place() -> None:
+    slow = replace(demand("a").problems[0], remote=None, slo=Slo(0.06))
+    one = replace(demand("a", rate=1.0), problems=(slow,))
+    lonely = plan_pool(pool(one)).placed[one.name].plan.table.routes[0]
+    noisy = [
+        replace(demand(f"n{n}", rate=8.0), problems=(replace(slow, slo=Slo(5.0)),), priority=200)
+        for n in "12"
+    ]
+    crowded = plan_pool(pool(one, *noisy)).placed[one.name].plan.table.routes[0]
+    assert (lonely.exit, crowded.exit) == ("full", "early")
+
+
+def test_a_refusal_names_what_binds_how_much_is_left_and_who_uses_it() -> None:
+    local = replace(demand("a").problems[0], remote=None)
+    first, second = (
+        replace(demand(name, rate=50.0, priority=priority), problems=(local,))
+        for name, priority in (("a", 200), ("b", 100))
+    )
+    plan = plan_pool(pool(first, second))
+    refusal = plan.refused[second.name]
+    assert refusal.resource == Resource(Kind.CPU, "edge-a")
+    assert refusal.users == (first.name,)
+    assert refusal.asked == pytest.approx(50 * 0.015)
+    assert refusal.left < refusal.asked
+    assert "requests/s" in refusal.remedy
+
+
+def test_a_slice_and_a_runtime_count_once_for_a_namespace_and_a_tail_once_for_all() -> None:
+    node, cloud = Resource(Kind.MEMORY, "edge-a"), Resource(Kind.MEMORY, "cloud")
+
+    def used(*demands: PoolDemand) -> tuple[float, float]:
+        plan = plan_pool(pool(*demands, runtime_memory=100 * MB))
+        return plan.used[node], plan.used.get(cloud, 0.0)
+
+    first = used(demand("a"))
+    assert used(demand("a"), demand("b")) == first
+    other = used(demand("a"), demand("a", tenant="bank"))
+    assert other == (2 * first[0], first[1])
+    dedicated = used(demand("a"), demand("b", isolation=Isolation.DEDICATED))
+    assert dedicated == (2 * first[0], first[1])
+
+
+def test_a_new_service_moves_no_other() -> None:
+    before = plan_pool(pool(demand("a"), demand("b", "edge-b")))
+    after = plan_pool(pool(demand("a"), demand("b", "edge-b"), demand("c")), before)
+    assert after.moved == ()
+    assert after.placed["shop/a@edge-a"] == before.placed["shop/a@edge-a"]
+
+
+def test_a_lost_server_moves_only_the_demands_that_used_it() -> None:
+    both = ("cloud", "other")
+    near = demand("a", latency=0.05, servers=("cloud", "other"), server="cloud")
+    far = demand("b", latency=0.05, servers=("cloud", "other"), server="other")
+    before: PoolPlan = plan_pool(pool(near, far, servers=both))
+    assert before.placed[near.name].server == "cloud"
+    left = [replace(one, problems=one.problems[1:], server=None) for one in (near, far)]
+    after = plan_pool(pool(*left, servers=both[1:]), before)
+    assert {one.server for one in after.placed.values()} <= {"other", None}
+
+
+def test_an_impossible_service_is_refused_with_the_reasons_of_its_entry() -> None:
+    hopeless = demand("a", latency=0.0001)
+    hopeless = replace(hopeless, problems=(replace(hopeless.problems[0], min_accuracy=0.9),))
+    plan = plan_pool(pool(hopeless, demand("b")))
+    refusal = plan.refused[hopeless.name]
+    assert refusal.resource is None
+    assert refusal.infeasible is not None
+    assert "edge-a" in refusal.message
+    assert not plan.contended
+
+
+def test_unknown_places_and_repeated_names_are_rejected() -> None:
+    with pytest.raises(BadValueError, match="unknown Triton server"):
+        pool(demand("a", servers=("nowhere",)))
+    with pytest.raises(BadValueError, match="listed twice"):
+        pool(demand("a"), demand("a"))

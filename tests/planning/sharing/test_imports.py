@@ -1,0 +1,25 @@
+"""The fast solver needs numpy alone."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+sys.modules |= dict.fromkeys(("highspy", "scipy"))  # importing them raises ImportError
+from edge_planning.pools import plan_pool
+from edge_planning.sharing import Demand, Option, SharedResource, Tenant
+from edge_planning.sharing import share, share_exactly, sharing_problem
+options = (Option(0.8, {"cpu": 0.3}), Option(0.9, {"cpu": 0.6}))
+demands = [Demand(f"s{n}", "edge-a", "shop", options) for n in range(3)]
+problem = sharing_problem([Tenant("shop")], [SharedResource("cpu", 1.25)], demands)
+print(len(share(problem).choices))
+try:
+    share_exactly(problem)
+except ImportError as error:
+    print(error.name)
+"""
+
+
+def test_sharing_and_its_fast_solver_work_without_highspy_and_scipy() -> None:
+    found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["3", "highspy"]
