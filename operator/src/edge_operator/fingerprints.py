@@ -23,10 +23,6 @@ class Seen:
         self._last[key] = fingerprint
         return before != fingerprint
 
-    def names(self, kind: str) -> list[str]:
-        """Names of the existing objects of a kind."""
-        return [name for seen, _, name in self._last if seen == kind]
-
 
 def generation(body: Body) -> Hashable:
     """The spec, by its generation."""

@@ -20,7 +20,10 @@ from typing import Any, TypeVar, cast
 
 import kopf
 import prometheus_client
+from pydantic import ValidationError
 
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -41,9 +44,11 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.names import GROUP, MANAGED_BY
+from edge_operator.observed.changes import Selectors, concerned
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.pooling import reconcile_pool
+from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import dirty_services
 from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey
@@ -82,6 +87,9 @@ class Operator:
         self.seen = fingerprints.Seen()
         self.services: dict[ServiceKey, Memory] = {}
         self.pools: dict[ServiceKey, str] = {}
+        self.nodes: dict[str, Node] = {}
+        self.changed_nodes: dict[str, Node | None] = {}
+        """Nodes that changed since the pools that they concern were marked, as they were then."""
         self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
@@ -126,10 +134,37 @@ class Operator:
             if pool == name:
                 self.queue.add(key)
 
-    def dirty_everything(self) -> None:
-        """Marks every pool as dirty, since any can select the changed node."""
-        for name in {*self.pools.values(), *self.seen.names("DevicePool")}:
-            self.dirty_pool(name)
+    def node_changed(self, name: str, after: Node | None) -> None:
+        """Notes that a node changed. after: None if it is gone."""
+        if not self.changed_nodes:
+            asyncio.get_running_loop().call_later(DEBOUNCE, self.dirty_pools_of_nodes)
+        self.changed_nodes.setdefault(name, self.nodes.get(name))
+        if after is None:
+            self.nodes.pop(name, None)
+        else:
+            self.nodes[name] = after
+
+    def dirty_pools_of_nodes(self) -> None:
+        """Marks the pools as dirty that the changed nodes concern."""
+        changes = [(before, self.nodes.get(name)) for name, before in self.changed_nodes.items()]
+        self.changed_nodes.clear()
+        for pool in concerned(changes, self._selectors()):
+            self.dirty_pool(pool)
+
+    def _selectors(self) -> dict[str, Selectors]:
+        """Returns what selects nodes, by pool; without pools and services that cannot be read."""
+        entries: dict[str, list[EntryNodes]] = {}
+        for body in self.mirror.find(INFERENCE_SERVICES.kind):
+            with contextlib.suppress(ValidationError):
+                if wanted := body["spec"].get("entryNodes"):
+                    selector = EntryNodes.model_validate(wanted)
+                    entries.setdefault(body["spec"]["devicePool"], []).append(selector)
+        found = {}
+        for body in self.mirror.find(DEVICE_POOLS.kind):
+            with contextlib.suppress(ValidationError):
+                name, spec = body["metadata"]["name"], DevicePoolSpec.model_validate(body["spec"])
+                found[name] = Selectors(spec, tuple(entries.get(name, ())))
+        return found
 
     async def watch_tritons(self) -> None:
         """Marks services as dirty whose tails are gone, since a restarted Triton server has none."""
@@ -178,7 +213,7 @@ class Operator:
         elif kind == DEVICE_POOLS:
             self.dirty_pool(meta["name"])
         elif kind == NODES:
-            self.dirty_everything()
+            self.node_changed(meta["name"], None)
         elif kind == JOBS:
             self.dirty_waiting()
         else:
@@ -350,7 +385,8 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
 async def node_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Labels and readiness; not the heartbeats."""
     if memo.operator.seen.changed(type, "Node", body, fingerprints.node(body)):
-        memo.operator.dirty_everything()
+        after = None if type == "DELETED" else node_of(dict(body))
+        memo.operator.node_changed(body["metadata"]["name"], after)
 
 
 @kopf.on.event(GROUP, "placements")

@@ -81,10 +81,25 @@ async def test_a_pools_change_reaches_its_services_and_no_others(memo: kopf.Memo
     assert memo.operator.queue.taken() == set()
 
 
-async def test_a_nodes_readiness_reaches_every_pool_and_service(memo: kopf.Memo) -> None:
-    status = {"conditions": [{"type": "Ready", "status": "False"}]}
-    await _event(node_event, type="MODIFIED", body=_body("edge-a", status=status), memo=memo)
-    assert memo.operator.queue.taken() == {PoolKey("factory"), PoolKey("shop"), DIGITS, OTHER}
+async def test_a_node_reaches_the_pools_that_select_it_and_their_services(memo: kopf.Memo) -> None:
+    operator = memo.operator
+    for name, pool in (("digits", "factory"), ("other", "shop")):
+        operator.mirror.put("InferenceService", _body(name, spec={"devicePool": pool}))
+        group = {"deviceClass": "camera", "nodeSelector": {"site": pool}}
+        operator.mirror.put("DevicePool", _body(pool, spec={"nodes": [group], "tritonServers": []}))
+    for labels, ready, dirty in (
+        ({"site": "factory"}, True, {PoolKey("factory"), DIGITS}),
+        ({"site": "factory", "rack": "7"}, True, set()),
+        ({"site": "factory"}, False, {PoolKey("factory"), DIGITS}),
+        ({"site": "shop"}, False, {PoolKey("factory"), DIGITS, PoolKey("shop"), OTHER}),
+        ({}, True, {PoolKey("shop"), OTHER}),
+    ):
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        body = _body("edge-a", status=status)
+        body["metadata"]["labels"] = labels
+        await _event(node_event, type="MODIFIED", body=body, memo=memo)
+        operator.dirty_pools_of_nodes()
+        assert operator.queue.taken() == dirty
 
 
 async def test_a_placements_measurements_are_collected_and_its_switches_are_not(memo: kopf.Memo) -> None:

@@ -1,0 +1,64 @@
+"""Which pools the change of a node concerns. Pure.
+
+A node has a place in a pool: the group that it belongs to, the Triton servers whose class is profiled on it,
+and the selectors of entry nodes that select it. Only a change of this place, or of the readiness or the host
+name of a node that has one, concerns the pool: most labels of a node are of no interest to any pool.
+
+Cost of a changed node: the selectors of each pool, and those of the services on the pools that select it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.selectors import SelectsNodes
+from edge_operator.pools import Node, selects
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """What a pool and the services on it select nodes by. entries: of services that have entryNodes."""
+
+    pool: DevicePoolSpec
+    entries: tuple[SelectsNodes, ...] = ()
+
+
+Place = tuple[int | None, tuple[int, ...], tuple[int, ...]]
+
+
+Change = tuple[Node | None, Node | None]
+"""A node before and after: None if it did not or does not exist."""
+
+
+def concerned(changes: Iterable[Change], pools: Mapping[str, Selectors]) -> frozenset[str]:
+    """Returns the names of the pools that changed, new or deleted nodes concern."""
+    changed = tuple(changes)
+    return frozenset(
+        name
+        for name, selectors in pools.items()
+        if any(_concerns(before, after, selectors) for before, after in changed)
+    )
+
+
+def _concerns(before: Node | None, after: Node | None, selectors: Selectors) -> bool:
+    places = [_place(node, selectors) for node in (before, after)]
+    if places[0] != places[1]:
+        return True
+    if before is None or after is None or places[0] is None:
+        return False
+    return (before.ready, before.hostname) != (after.ready, after.hostname)
+
+
+def _place(node: Node | None, selectors: Selectors) -> Place | None:
+    """Returns the node's place in a pool; None if it has none."""
+    if node is None:
+        return None
+    group = next(iter(_selecting(node, selectors.pool.nodes)), None)
+    servers = tuple(_selecting(node, selectors.pool.triton_servers))
+    if group is None and not servers:
+        return None
+    return group, servers, tuple(_selecting(node, selectors.entries)) if group is not None else ()
+
+
+def _selecting(node: Node, parts: Iterable[SelectsNodes]) -> Iterable[int]:
+    return (index for index, part in enumerate(parts) if selects(part, node))
