@@ -3,7 +3,8 @@
 python -m benchmarks.planner.whole_pools [--quick]
 
 Ten models with two exits and three cuts each, four namespaces, two Triton servers, seeded rates. All entry
-nodes are of one class. `scale` multiplies the rates: at 1 the pool has room for all, at 3 it has not.
+nodes are of one class. `scale` multiplies the rates: 40 services at 25
+cannot all have what each would have alone.
 """
 
 import argparse
@@ -26,9 +27,9 @@ TENANTS, MODELS = 4, 10
 
 def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
     """The part `pools` of bench-planner."""
-    services = 40 if quick else 200
     found: dict[str, object] = {}
-    for name, scale in (("roomy", 1.0), ("crowded", 3.0)):
+    sizes = (("roomy", 20 if quick else 200, 1.0), ("crowded", 10 if quick else 40, 25.0))
+    for name, services, scale in sizes:
         problem = made(services, 10, scale)
         started = time.perf_counter()
         plan = plan_pool(problem)
