@@ -156,7 +156,7 @@ def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_witho
     assert settings.own_secret == "edge-operator"
 
 
-def test_the_store_is_told_which_folders_are_shared_and_which_internal_addresses_are_allowed(
+def test_shared_folders_and_allowed_internal_addresses_are_passed_to_the_store(
     render: Render,
 ) -> None:
     objects = render(

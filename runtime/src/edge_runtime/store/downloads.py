@@ -1,6 +1,6 @@
 """Downloads from an http or https URL, which is requested exactly as written. Blocking.
 
-Every connection, also after a redirect, is checked at its socket: no name is resolved after its check.
+Every connection, also after a redirect, is checked at its socket: names are not resolved after it.
 """
 
 from __future__ import annotations
