@@ -156,6 +156,22 @@ def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_witho
     assert settings.own_secret == "edge-operator"
 
 
+def test_shared_folders_and_allowed_internal_addresses_are_passed_to_the_store(
+    render: Render,
+) -> None:
+    objects = render(
+        "store.sharedFolders[0].path=/models",
+        "store.sharedFolders[0].volume.nfs.server=nas",
+        "store.sharedFolders[0].volume.nfs.path=/exported",
+        "store.allowInternal[0]=10.1.0.0/16",
+    )
+    pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][-2:] == ["--shared-folder=/models", "--allow-internal=10.1.0.0/16"]
+    assert {"name": "shared-0", "mountPath": "/models", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "shared-0", "nfs": {"server": "nas", "path": "/exported"}} in pod["volumes"]
+
+
 @pytest.mark.parametrize("other", ["operator.tlsSecret=a", "runtime.tlsSecret=a"])
 def test_a_store_that_no_client_could_reach_is_refused(helm: Helm, other: str) -> None:
     values = ("--set", "store.tlsSecret=edge-store", "--set", other)

@@ -21,6 +21,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
 from edge_runtime.store.layer_graphs import layer_graph
+from edge_runtime.store.reachable import reachable
 from networks import info, model_of
 
 EXITS = [{"name": "final", "output": "logits", "accuracy": 0.9}]
@@ -61,8 +62,8 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture
-def catalogue(blobs: Blobs) -> Iterator[Catalogue]:
-    made = Catalogue(blobs)
+def catalogue(blobs: Blobs, tmp_path: Path) -> Iterator[Catalogue]:
+    made = Catalogue(blobs, reachable(blobs.root, [tmp_path / "shared"], []))
     yield made
     made.close()
 
@@ -106,7 +107,8 @@ def test_a_cut_that_the_store_does_not_list_is_planned_and_its_slices_give_the_m
     blobs: Blobs, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     data = model()
-    path = tmp_path / "branches.onnx"
+    path = tmp_path / "shared" / "branches.onnx"
+    path.parent.mkdir()
     path.write_bytes(data)
     card = ModelCard.model_validate(catalogue.add_model({"storageUri": f"file://{path}"}))
     graph = LayerGraph.model_validate(catalogue.layers(card.digest))

@@ -184,8 +184,8 @@ NOT_FOUND: Final = _reason(
 REFUSED: Final = _reason(
     "Refused",
     (MODEL_READY, READY),
-    "The server at spec.model.storageUri refuses to serve the file.",
-    "Check the address and the permissions at that server.",
+    "The server at spec.model.storageUri refuses the file, or the model store may not read it there.",
+    "Check the address and the permissions at that server, or upload the file and use store://.",
 )
 UNREACHABLE: Final = _reason(
     "Unreachable",

@@ -60,10 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
+    from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
+    allowed = reachable(arguments.root, arguments.shared_folder, arguments.allow_internal)
     try:
-        app = StoreApp(arguments.root, arguments.max_bytes)
+        app = StoreApp(arguments.root, arguments.max_bytes, allowed)
     except OSError as error:
         raise CannotListen(
             f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
@@ -247,6 +249,22 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
     store.add_argument(
         "--max-bytes", type=_count, default=2 << 30, help="size limit of a file in bytes (default 2 GiB)"
+    )
+    store.add_argument(
+        "--shared-folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder whose files everyone may name as file://; can be repeated (default: none)",
+    )
+    store.add_argument(
+        "--allow-internal",
+        action="append",
+        default=[],
+        metavar="HOST|CIDR",
+        help="host or network with internal addresses that http:// and https:// may name; can be repeated "
+        "(default: none)",
     )
     _add_security(store)
     return parser

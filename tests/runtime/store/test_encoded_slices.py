@@ -16,13 +16,15 @@ import pytest_asyncio
 from benchmarks.graphs.small import camera_and_sensors
 from edge_runtime.slicing.pinning import main as pin
 from edge_runtime.store.app import StoreApp
+from edge_runtime.store.reachable import reachable
 from messages import mentions
 from networks import run, with_noise
 
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", 1 << 20))
+    allowed = reachable(tmp_path / "store", [tmp_path / "home"], [])
+    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", 1 << 20, allowed))
     async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
         yield client
 

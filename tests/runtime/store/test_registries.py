@@ -39,7 +39,7 @@ class Memory(schemes.Source):
     def beside(self, address: Address, location: str) -> Address:
         return in_folder(address, location)
 
-    def read(self, target: str, blobs: Blobs, write: Callable[[bytes], None], said: str) -> None:
+    def read(self, target: str, origin: schemes.Origin, write: Callable[[bytes], None], said: str) -> None:
         write(target.encode())
 
 

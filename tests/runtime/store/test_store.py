@@ -19,6 +19,7 @@ from edge_runtime.errors import TrialCrashed, TrialHung
 from edge_runtime.model_store import ModelStore
 from edge_runtime.profiling import profile_device
 from edge_runtime.store.app import StoreApp
+from edge_runtime.store.reachable import reachable
 from messages import mentions
 from misbehaving import crashing, endless
 
@@ -27,7 +28,8 @@ LIMIT = 1 << 20
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", LIMIT))
+    allowed = reachable(tmp_path / "store", [tmp_path / "shared"], ["127.0.0.1"])
+    transport = httpx.ASGITransport(StoreApp(tmp_path / "store", LIMIT, allowed))
     async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
         yield client
 
@@ -186,7 +188,7 @@ async def test_a_slice_is_cut_once_and_answered_with_its_tensors(
         ({"storageUri": "ftp://x/y"}, "UnsupportedScheme", ('"ftp"', "store://, https://")),
         ({"storageUri": "/just/a/path"}, "UnsupportedScheme", ('scheme ""',)),
         ({"storageUri": "store://not/there"}, "NotFound", ('"not/there"',)),
-        ({"storageUri": "file:///not/there.onnx"}, "NotFound", ('"file:///not/there.onnx"',)),
+        ({"storageUri": "file:///not/there"}, "Refused", ('"file:///not/there"', "--shared-folder")),
         ({"storageUri": "http://127.0.0.1:1/m.onnx"}, "Unreachable", ("http://127.0.0.1:1/m.onnx",)),
         ({"storageUri": None}, "BadRequest", ("storageUri: null",)),
     ],
@@ -249,9 +251,10 @@ def web(chain_model: bytes) -> Iterator[str]:
 async def test_models_are_fetched_from_the_web_and_from_files(
     store: httpx.AsyncClient, web: str, tmp_path: Path, chain_model: bytes
 ) -> None:
-    (tmp_path / "m.onnx").write_bytes(chain_model)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "m.onnx").write_bytes(chain_model)
     digest = f"sha256:{hashlib.sha256(chain_model).hexdigest()}"
-    for uri in (web, f"file://{tmp_path}/m.onnx"):
+    for uri in (web, f"file://{tmp_path}/shared/m.onnx"):
         answer = await store.post("/v1/models", json={"storageUri": uri, "digest": digest})
         assert answer.json()["digest"] == digest, answer.text
 

@@ -26,6 +26,7 @@ from edge_runtime.errors import (
 from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.reachable import NOTHING, Reachable
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
@@ -52,9 +53,9 @@ _NOT_WHOLE: Final = {
 class StoreApp:
     """A plain ASGI application over a folder."""
 
-    def __init__(self, root: Path, limit: int) -> None:
+    def __init__(self, root: Path, limit: int, allowed: Reachable = NOTHING) -> None:
         self._blobs = Blobs(root, limit)
-        self._catalogue = Catalogue(self._blobs)
+        self._catalogue = Catalogue(self._blobs, allowed)
 
     def close(self) -> None:
         """Ends the current measurement."""

@@ -20,6 +20,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.layer_graphs import layer_graph
+from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Version of the metadata of a slice: slices of another version are cut again.
@@ -31,13 +32,14 @@ _CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 class Catalogue:
     """Models, slices and profiles over a folder of blobs; caches the parsed graphs of a few models."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, allowed: Reachable = NOTHING) -> None:
         self._blobs = blobs
+        self._allowed = allowed
         # One parse at a time: it takes many times the file's size in memory.
         self._lock = threading.Lock()
         self._complete: set[str] = set()  # models whose external data was fetched, too
         self._graph = lru_cache(maxsize=4)(self._read_graph)
-        self._measurements = CodecMeasurements(blobs, self._locked_graph)
+        self._measurements = CodecMeasurements(blobs, self._locked_graph, allowed)
 
     def close(self) -> None:
         """Ends the current measurement."""
@@ -53,9 +55,10 @@ class Catalogue:
         exits = request.get("exits")
         if exits is not None and not isinstance(exits, list):
             raise BadRequest(f"exits: {shown(exits)} is not a list: write [{{name, output, accuracy}}, …]")
-        stored = fetch(uri, None if digest is None else check_digest(digest, "model.digest"), self._blobs)
+        wanted = None if digest is None else check_digest(digest, "model.digest")
+        stored = fetch(uri, wanted, self._blobs, allowed=self._allowed)
         if stored.digest not in self._complete:
-            fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs)
+            fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs, self._allowed)
             self._complete.add(stored.digest)
         with self._lock:
             metadata = metadata_of(self._graph(stored.digest), stored.size, exits).document()

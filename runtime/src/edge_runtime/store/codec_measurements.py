@@ -20,6 +20,7 @@ from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.measuring_process import MODULE, Order
+from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch
 from edge_runtime.store.validation_data import read_validation
 from edge_runtime.trials.child_process import Child, Ended
@@ -38,11 +39,12 @@ class CodecMeasurements:
         self,
         blobs: Blobs,
         graph: Callable[[str], Graph],
+        allowed: Reachable = NOTHING,
         budget: float = BUDGET,
         memory: Memory | None = None,
     ) -> None:
         """graph: returns a model by its digest."""
-        self._blobs, self._graph, self._budget = blobs, graph, budget
+        self._blobs, self._graph, self._allowed, self._budget = blobs, graph, allowed, budget
         self._memory = memory or Memory(cgroup_limit())
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="measuring")
         self._running: dict[str, Future[dict[str, Any]]] = {}
@@ -64,7 +66,7 @@ class CodecMeasurements:
             raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string: write store://<path>")
         model = check_digest(request.get("model"), "model")
         wanted = None if digest is None else check_digest(digest, "validation.digest")
-        stored = fetch(uri, wanted, self._blobs, "validation")
+        stored = fetch(uri, wanted, self._blobs, "validation", self._allowed)
         asked = [model, stored.digest, request.get("exits"), forms(), "confidences"]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -17,10 +18,19 @@ from edge_runtime.slicing.tensordata import inside
 from edge_runtime.store.addresses import Address, check_length, in_folder, on_disk, stored, under_url, url
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.downloads import download
+from edge_runtime.store.reachable import Reachable
 
 _CHUNK: Final = 1 << 20
 
 Write = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What sources read from: the store's own files, and what is allowed outside of it."""
+
+    blobs: Blobs
+    allowed: Reachable
 
 
 class Source(ABC):
@@ -37,7 +47,7 @@ class Source(ABC):
         """Returns the file at a location in the same folder. BadRequest if it is outside of it."""
 
     @abstractmethod
-    def read(self, target: str, blobs: Blobs, write: Write, said: str) -> None:
+    def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
         """Passes the bytes to `write`. Raises NotFound, Refused or Unreachable, beginning with `said`."""
 
 
@@ -52,12 +62,12 @@ class StoreFiles(Source):
     def beside(self, address: Address, location: str) -> Address:
         return in_folder(address, location)
 
-    def read(self, target: str, blobs: Blobs, write: Write, said: str) -> None:
-        write(blobs.read_file(target))
+    def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
+        write(origin.blobs.read_file(target))
 
 
 class LocalFiles(Source):
-    """Files on the disk of the model store."""
+    """Files in the shared folders of the model store."""
 
     scheme = "file"
 
@@ -68,9 +78,10 @@ class LocalFiles(Source):
         inside(Path(address.target).parent, location)
         return in_folder(address, location)
 
-    def read(self, target: str, blobs: Blobs, write: Write, said: str) -> None:
+    def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
+        path = origin.allowed.shared(target, said)
         try:
-            source = Path(target).open("rb")  # noqa: SIM115 - an error of `write` is not one of reading
+            source = path.open("rb")  # an error of `write` is not one of reading
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
             raise NotFound(
                 f"{said} cannot be read: there is no such file where the model store runs"
@@ -93,8 +104,8 @@ class Https(Source):
     def beside(self, address: Address, location: str) -> Address:
         return under_url(address, location)
 
-    def read(self, target: str, blobs: Blobs, write: Write, said: str) -> None:
-        download(target, write, said)
+    def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
+        download(target, write, said, origin.allowed)
 
 
 class Http(Https):

@@ -10,13 +10,16 @@ from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import pins
 from edge_runtime.store.addresses import Address
 from edge_runtime.store.blobs import Blobs, Stored
-from edge_runtime.store.schemes import address_of, source_of
+from edge_runtime.store.reachable import NOTHING, Reachable
+from edge_runtime.store.schemes import Origin, address_of, source_of
 
 
-def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> Stored:
+def fetch(
+    uri: str, digest: str | None, blobs: Blobs, field: str = "model", allowed: Reachable = NOTHING
+) -> Stored:
     """Copies the content of `uri` into the blobs, and checks it against `digest` if given.
 
-    field: what it is, for messages.
+    field: what it is, for messages. allowed: what file:// and internal addresses may be read.
 
     Raises BadRequest, UnsupportedScheme, NotFound, Refused, Unreachable, DigestMismatch and TooLarge.
     """
@@ -24,10 +27,10 @@ def fetch(uri: str, digest: str | None, blobs: Blobs, field: str = "model") -> S
     if digest is not None:
         with contextlib.suppress(NotFound, DigestMismatch):
             return Stored(digest, blobs.check_blob(digest))
-    return _receive(address, digest, blobs, f"{field}.digest", f"{field}.storageUri")
+    return _receive(address, digest, Origin(blobs, allowed), f"{field}.digest", f"{field}.storageUri")
 
 
-def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
+def fetch_data(uri: str, model: bytes, blobs: Blobs, allowed: Reachable = NOTHING) -> None:
     """Copies a model's external data, which the file must pin by digest.
 
     It is next to the model, at the locations that the file names. Raises like `fetch`, and BadRequest for a
@@ -37,11 +40,11 @@ def fetch_data(uri: str, model: bytes, blobs: Blobs) -> None:
         if not blobs.blob_path(digest).is_file():
             address = address_of(uri, "model.storageUri")
             beside = source_of(address).beside(address, location)
-            _receive(beside, digest, blobs, f"model's data {location}", "model.storageUri")
+            _receive(beside, digest, Origin(blobs, allowed), f"model's data {location}", "model.storageUri")
 
 
-def _receive(address: Address, digest: str | None, blobs: Blobs, field: str, where: str) -> Stored:
-    with blobs.receive(None, digest, field) as incoming:
+def _receive(address: Address, digest: str | None, origin: Origin, field: str, where: str) -> Stored:
+    with origin.blobs.receive(None, digest, field) as incoming:
         source = source_of(address)
-        source.read(address.target, blobs, incoming.write, f"{where}: {shown(address.uri)}")
+        source.read(address.target, origin, incoming.write, f"{where}: {shown(address.uri)}")
     return Stored(incoming.digest, incoming.size)
