@@ -266,7 +266,7 @@ def stand_in(name: str, slice_: Document) -> Document:
     """A placement by which a runtime serves one slice, as Triton serves a tail."""
     stage = {"place": "cloud", "runtime": "Edge", "slice": slice_}
     route = {
-        "name": "tail@local", "exit": "tail", "cut": "local", "accuracy": 1, "minBandwidth": 0,
+        "name": "tail@local", "exit": "tail", "cut": "local", "accuracy": 1, "minBandwidth": "0",
         "predictedLatency": "1ms", "stages": [stage],
     }  # fmt: skip
     model = {"digest": slice_["digest"], "inputs": slice_["inputs"], "output": slice_["outputs"][0]}
