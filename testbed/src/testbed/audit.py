@@ -21,7 +21,12 @@ POLICY, LOG = "policy.yaml", "audit.log"
 FILES, FILE_MB = 3, 64
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
-CONTROL_PLANE = ("system:apiserver", "kube-apiserver", "system:kube-controller-manager", "system:kube-scheduler")
+CONTROL_PLANE = (
+    "system:apiserver",
+    "kube-apiserver",
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+)
 NOT_RECORDED = (
     {"level": "None", "users": [*CONTROL_PLANE, "system:kube-proxy"]},
     {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts:kube-system"]},
