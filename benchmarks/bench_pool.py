@@ -43,6 +43,7 @@ def measure(folder: Path, keys: Sequence[str], *, quick: bool, keep: bool) -> di
     bed = Testbed.of_checkout(ROOT)
     keep = keep or bed.running()
     found: dict[str, object] = {"quick": quick}
+    left_out: dict[str, str] = {}
     try:
         pool = site.prepared(ROOT, say)
         for key in keys:
@@ -51,13 +52,13 @@ def measure(folder: Path, keys: Sequence[str], *, quick: bool, keep: bool) -> di
                 found[key] = SECTIONS[key](pool, quick=quick)
             except (TestbedError, DemoError) as error:
                 say(str(error))
-                found.setdefault("left_out", {})[key] = str(error)  # type: ignore[attr-defined]
+                left_out[key] = str(error)
     except DemoError as error:
         raise TestbedError(str(error)) from error
     finally:
         if not keep:
             bed.down()
-    return found
+    return found | ({"left_out": left_out} if left_out else {})
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def measure(site: Site, *, quick: bool) -> dict[str, object]:
     seconds = time.monotonic() - began
     found = site.requests(start, datetime.now(UTC))
     site.say(f"operator: {found.by_request(operators)}")
+    site.clear()
+    site.bed.kubectl("delete", "nodes", "-l", f"{NODE_LABEL}=true")
     requests = found.writes(product) + found.reads(product)
     return {
         "services": count,

@@ -18,6 +18,7 @@ from typing import Any
 
 import tritonclient.http
 
+from demo.client import Image
 from demo.samples import LabeledImages
 
 _PORT = 8080
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def _repeat(
-    name: str, host: str, images: Any, every: float, closed: threading.Event, into: dict[str, Any]
+    name: str, host: str, images: Image, every: float, closed: threading.Event, into: dict[str, Any]
 ) -> None:
     sent = 0
     while not closed.wait(every):
@@ -64,7 +65,7 @@ def _repeat(
         sent += 1
 
 
-def _ask(name: str, host: str, image: Any, into: dict[str, Any]) -> None:
+def _ask(name: str, host: str, image: Image, into: dict[str, Any]) -> None:
     """A connection for each request, so that a pod that was replaced is seen at once."""
     tensor = tritonclient.http.InferInput("image", list(image.shape), "FP32")
     tensor.set_data_from_numpy(image)

@@ -1,4 +1,4 @@
-"""What a restart of the operator with nothing changed costs: its writes, requests to the store, failed requests."""
+"""A restart of the operator with nothing changed: its writes, requests to the store, failed requests."""
 
 from __future__ import annotations
 

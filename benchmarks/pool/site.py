@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -53,8 +53,9 @@ class Site:
     images: Path
     say: Say
 
-    def get(self, *what: str) -> Any:
-        return json.loads(self.bed.kubectl("get", *what, "-o", "json"))
+    def get(self, *what: str) -> Document:
+        found: Document = json.loads(self.bed.kubectl("get", *what, "-o", "json"))
+        return found
 
     def items(self, *what: str) -> list[Document]:
         return list(self.get(*what, "-n", NAMESPACE)["items"])
@@ -79,7 +80,7 @@ class Site:
 
     def operator_pod(self) -> Document | None:
         """Returns the operator's pod if it is Ready and not being deleted."""
-        label = "app.kubernetes.io/component=operator"
+        label = "app.kubernetes.io/name=edge-operator"
         for pod in self.get("pods", "-n", installation.NAMESPACE, "-l", label)["items"]:
             conditions = pod.get("status", {}).get("conditions", [])
             is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,7 +1,7 @@
 """The API server's audit log: its policy, and counts of the requests that it records.
 
-The log has metadata only. Requests of the control plane and of nodes are not in it: what remains are the requests
-of ServiceAccounts outside kube-system, and of the administrator.
+The log has metadata only, without the requests of the control plane and of nodes: what remains are those of
+ServiceAccounts outside kube-system and of the administrator.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class RequestCounts:
 def count_requests(lines: Iterable[str], start: datetime, end: datetime) -> RequestCounts:
     """Counts the requests that arrived from `start` until before `end`; times have a time zone.
 
-    A request counts once, when it is complete. A line that is cut off, as the last one can be while the server
-    writes, is ignored.
+    A request counts once, when it is complete. A line that is cut off is ignored: the last one can be, while
+    the server writes.
     """
     found = RequestCounts()
     for event in _events(lines):

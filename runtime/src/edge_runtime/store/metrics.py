@@ -12,7 +12,7 @@ OTHER: Final = "other"
 
 
 class StoreMetrics:
-    """Counts requests. Health checks, link probes and scrapes are not counted: they ask for nothing stored."""
+    """Counts requests, without health checks, link probes and scrapes: they ask for nothing stored."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
