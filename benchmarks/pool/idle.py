@@ -1,4 +1,4 @@
-"""API requests and reconciles while nothing changes and nobody sends requests."""
+"""API requests and reconciles while nothing changes and no client sends requests."""
 
 from __future__ import annotations
 

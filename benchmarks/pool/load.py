@@ -75,7 +75,7 @@ def _ask(name: str, host: str, image: Image, into: dict[str, Any]) -> None:
             f"{host}:{_PORT}", connection_timeout=_TIMEOUT_SECONDS, network_timeout=_TIMEOUT_SECONDS
         ) as client:
             client.infer(name, [tensor])
-    except Exception as error:  # whatever it is, the client has no response
+    except Exception as error:  # every error means that the client has no response
         into["failed"] += 1
         into["error"] = str(error)[:300]
     else:

@@ -17,7 +17,7 @@ _LAYERS: Final = {True: (512, 5), False: (1536, 12)}
 
 
 def measure(site: Site, *, quick: bool) -> float | None:
-    """Returns the increase in MB; None if the operator was restarted meanwhile, as for want of memory.
+    """Returns the increase in MB; None if the operator was ended, as the kernel does at its memory limit.
 
     The service has mode CloudOnly: its tail is the whole model.
     """
@@ -35,7 +35,7 @@ def measure(site: Site, *, quick: bool) -> float | None:
     entries = {HOSTNAME: _NODE}
     tail = service("tail", pool="bench", file="bench/tail.onnx", mode="CloudOnly", entries=entries)
     site.apply([edge_pool(), tail])
-    # Not until it is Ready: without memory the operator restarts for ever.
+    # Without enough memory the operator restarts again and again, so the service is never Ready.
     site.wait(
         "the tail loaded",
         lambda: not peak_bytes(process) or bool(site.items("placements")),

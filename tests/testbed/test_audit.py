@@ -75,7 +75,7 @@ def test_renewals_of_leases_count_apart() -> None:
     assert found.writes(lambda _: True) == 0
 
 
-def test_a_watch_is_no_read_and_counts_once_although_it_is_recorded_twice() -> None:
+def test_a_watch_counts_once_and_not_among_the_reads() -> None:
     watch = [recorded(verb="watch", stage=stage) for stage in ("ResponseStarted", "ResponseComplete")]
 
     found = counted(*watch)
