@@ -43,7 +43,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime fuzz-runtime
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool fuzz-runtime
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -58,6 +58,9 @@ bench-links: $(VENV)/.synced ## Accuracy of the runtime's link estimate and of r
 
 bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and Triton (ARGS="--only PART …"; shaped links need root)
 	@$(BIN)/python -m benchmarks.bench_runtime $(ARGS)
+
+bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
+	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
 
 fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m benchmarks.runtime.fuzzing $(ARGS)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbed import controlplane, images, prerequisites, prometheus
+from testbed import binaries, controlplane, images, kwok, prerequisites, prometheus
 from testbed.background import in_background
 from testbed.binaries import Binaries
 from testbed.builds import Builder
-from testbed.cluster import CONTROL_PLANE, PROMETHEUS, Cluster, readiness
+from testbed.cluster import CONTROL_PLANE, KWOK, PROMETHEUS, Cluster, readiness
 from testbed.errors import BadValueError, CommandFailedError, KubectlFailed, NotRunningError
 from testbed.images import ALL, Build, Shelf
 from testbed.layout import Layout
@@ -24,6 +25,7 @@ from testbed.rates import checked_rate
 from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
 
 PROMETHEUS_SECONDS = 60
+KWOK_SECONDS = 60
 AVAILABLE_SECONDS = 180
 MANIFESTS = Path(__file__).with_name("manifests")
 NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
@@ -140,7 +142,7 @@ class Testbed:
             return {"running": False}
         network, topology = self._network(), self.topology
         ready = readiness(self.kubectl)
-        machines = (CONTROL_PLANE, *(node.name for node in topology.nodes), PROMETHEUS)
+        machines = (CONTROL_PLANE, *(node.name for node in topology.nodes), PROMETHEUS, KWOK)
         return {
             "running": True,
             "nodes": {
@@ -233,6 +235,26 @@ class Testbed:
                 every_seconds=0.5,
             )
         return url
+
+    def start_kwok(self, count: int, progress: Progress = print_line) -> None:
+        """Adds simulated nodes, whose pods run nothing, until there are `count` and all are Ready."""
+        with holding(self.layout.lock):
+            root = self._require()
+            program = Binaries(self.layout.binaries, progress, working(root)).one(binaries.KWOK)
+            machine = self._cluster.machine(KWOK)
+            if machine.record() is None:
+                daemons = kwok.daemons(self.layout, self.topology.address(CLOUD), program)
+                machine.start(daemons, inside=root, netns=CLOUD)
+            nodes = [kwok.node(number) for number in range(count)]
+            with step(progress, f"{count} simulated nodes"):
+                self.kubectl("apply", "-f", "-", input=json.dumps(kwok.object_list(nodes)))
+                names = {node["metadata"]["name"] for node in nodes}
+                wait_until(
+                    lambda: all(readiness(self.kubectl)[name] for name in names),
+                    KWOK_SECONDS,
+                    lambda: f"simulated nodes are not Ready: {tail(self.layout.logs / 'kwok.log', 3)}",
+                    every_seconds=0.5,
+                )
 
     def set_speed(self, node: str, speed: float | None) -> None:
         topology = self.topology

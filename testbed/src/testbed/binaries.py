@@ -21,6 +21,7 @@ GOMODS = Path(__file__).with_name("gomods")
 KUBERNETES = "v1.34.2"
 ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
 VALE_VERSION = "v3.15.2"
+KWOK_VERSION = "v0.7.0"
 ASSETS = "KUBEBUILDER_ASSETS"
 # Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
@@ -81,6 +82,15 @@ VALE = Program(
     "github.com/errata-ai/vale/v3/cmd/vale",
     variables={"main.version": VALE_VERSION},
     cgo=True,
+)
+
+# Started on demand only: see `testbed.kwok`.
+KWOK = Program(
+    "kwok",
+    KWOK_VERSION,
+    "kwok",
+    "sigs.k8s.io/kwok/cmd/kwok",
+    variables={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
 )
 
 

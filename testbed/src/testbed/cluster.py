@@ -19,7 +19,7 @@ from testbed.pki import Authority
 from testbed.processes import Machine, ProcessRecord, entering, succeeds, tail, wait_until
 from testbed.topology import CLOUD, NodeSpec, Topology
 
-ROOT, CONTROL_PLANE, PROMETHEUS = "testbed", "control-plane", "prometheus"
+ROOT, CONTROL_PLANE, PROMETHEUS, KWOK = "testbed", "control-plane", "prometheus", "kwok"
 API_SECONDS, NODES_SECONDS, CONTAINERD_SECONDS = 90, 120, 30
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from testbed import audit
 from testbed.layout import Layout
 from testbed.pki import Authority
 from testbed.processes import DaemonSpec
@@ -144,6 +145,7 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
                 "--enable-priority-and-fairness=false",
                 "--profiling=false",
                 "--anonymous-auth=false",
+                *audit.flags(layout.audit),
             ],
             after="tcp:127.0.0.1:2379",
             env=QUIET,

@@ -47,6 +47,11 @@ class Layout:
         return self.state / "pki"
 
     @property
+    def audit(self) -> Path:
+        """The API server's audit policy and log."""
+        return self.state / "audit"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.state / "kubeconfig"
 

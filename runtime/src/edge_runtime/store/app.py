@@ -26,6 +26,7 @@ from edge_runtime.errors import (
 from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.metrics import StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class StoreApp:
     def __init__(self, root: Path, limit: int, allowed: Reachable = NOTHING) -> None:
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs, allowed)
+        self._metrics = StoreMetrics()
 
     def close(self) -> None:
         """Ends the current measurement."""
@@ -82,7 +84,12 @@ class StoreApp:
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # the name can contain slashes
             parts = path.split("/", 3)[1:]
+        if parts[:2] not in (["metrics"], ["v1", "health"], ["v1", "probe"]):
+            self._metrics.count(method, parts[1] if len(parts) > 1 else "")
         match [method, *parts]:
+            case ["GET", "metrics"]:
+                kind = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+                await respond(send, 200, self._metrics.text(), [kind])
             case ["GET", "v1", "health", "ready" | "live"]:
                 await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:

@@ -12,7 +12,7 @@ from edge_runtime.http.servers import Door, HttpServer
 from edge_runtime.store.app import refuse
 from edge_runtime.tls.certificates import Certificates
 
-_HEALTH: Final = ("/v1/health/live", "/v1/health/ready")
+_HEALTH: Final = ("/v1/health/live", "/v1/health/ready", "/metrics")
 
 _log = logging.getLogger(__name__)
 

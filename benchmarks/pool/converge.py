@@ -1,0 +1,53 @@
+"""How long the operator needs to place many services at once, and what each costs the API server.
+
+The entry nodes are simulated by kwok: their pods are Ready at once and run nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from benchmarks.pool.services import HOSTNAME, edge_pool, pool, service
+from benchmarks.pool.site import DIGITS, Site, operators, product
+from testbed.kwok import NODE_LABEL
+
+_CLASS: Final = "camera"
+_FIRST: Final = "converge-profiled"
+
+
+def measure(site: Site, *, quick: bool) -> dict[str, object]:
+    """Returns the seconds from the first service's creation until every service has its Placements."""
+    count, nodes = (10, 2) if quick else (200, 4)
+    site.clear()
+    # Simulated nodes cannot measure a model: a service at a real node of the class has it profiled.
+    site.apply([edge_pool(), service(_FIRST, pool="bench", file=DIGITS, entries={HOSTNAME: "edge-b"})])
+    site.wait_ready([_FIRST])
+    site.bed.start_kwok(nodes, site.say)
+    names = [f"converge-{number}" for number in range(count)]
+    site.apply([pool("simulated", [(_CLASS, {NODE_LABEL: "true"})])])
+    start, began = datetime.now(UTC), time.monotonic()
+    site.apply([service(name, pool="simulated", file=DIGITS, mode="LocalOnly") for name in names])
+
+    def placed() -> int:
+        return sum(each["spec"]["service"] in names for each in site.items("placements"))
+
+    wanted = count * nodes
+    site.wait(
+        f"{count} services at {nodes} nodes",
+        lambda: placed() >= wanted,
+        900,
+        lambda: f"{placed()} of {wanted} placements",
+    )
+    seconds = time.monotonic() - began
+    found = site.requests(start, datetime.now(UTC))
+    site.say(f"operator: {found.by_request(operators)}")
+    site.clear()
+    site.bed.kubectl("delete", "nodes", "-l", f"{NODE_LABEL}=true")
+    requests = found.writes(product) + found.reads(product)
+    return {
+        "services": count,
+        "seconds": round(seconds, 1),
+        "api_requests_per_service": round(requests / count, 1),
+    }

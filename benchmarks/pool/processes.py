@@ -1,0 +1,55 @@
+"""The memory of a pod's processes, read from this machine's /proc: a testbed's nodes are processes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+# Writing it to clear_refs resets the peak of the resident memory, VmHWM.
+_RESET_PEAK: Final = "5"
+
+
+def processes_of(uids: Collection[str], procfs: Path = _PROC) -> list[Path]:
+    """Returns the folders of the processes in the control groups of the pods with these UIDs."""
+    marks = [f"pod{uid}" for uid in uids]
+    return [folder for folder, groups in _groups(procfs) if any(mark in groups for mark in marks)]
+
+
+def pss_bytes(processes: Collection[Path]) -> int:
+    """Returns the proportional set size of processes; pages that processes share count once in total."""
+    return sum(_field(folder / "smaps_rollup", "Pss:") for folder in processes)
+
+
+def reset_peak(process: Path) -> None:
+    """Starts a new peak of the process's resident memory."""
+    (process / "clear_refs").write_text(_RESET_PEAK)
+
+
+def resident_bytes(process: Path) -> int:
+    """Returns the resident memory of a process."""
+    return _field(process / "status", "VmRSS:")
+
+
+def peak_bytes(process: Path) -> int:
+    """Returns the largest resident memory of a process since `reset_peak`."""
+    return _field(process / "status", "VmHWM:")
+
+
+def _groups(procfs: Path) -> Iterator[tuple[Path, str]]:
+    for folder in procfs.iterdir():
+        if folder.name.isdigit():
+            try:
+                yield folder, (folder / "cgroup").read_text()
+            except OSError:
+                continue  # the process has ended
+
+
+def _field(path: Path, name: str) -> int:
+    try:
+        text = path.read_text()
+    except OSError:
+        return 0  # the process has ended
+    # smaps_rollup also has fields such as Pss_Anon: and a line of the address range.
+    return sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith(name))

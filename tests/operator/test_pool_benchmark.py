@@ -1,0 +1,54 @@
+"""The pure parts of `make bench-pool`."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pool.processes import peak_bytes, processes_of, pss_bytes, resident_bytes
+from benchmarks.pool.services import HOSTNAME, edge_pool, pool, service
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.inferenceservices import InferenceServiceSpec
+
+ROLLUP = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:  9 kB\nPss:   {pss} kB\nPss_Anon:  5 kB\n"
+
+
+@pytest.fixture
+def procfs(tmp_path: Path) -> Path:
+    """Processes 1 and 2 of a pod by the two versions of control groups, and 3 of another."""
+    for pid, group, pss in (
+        (1, "12:memory:/x/podu-1/c", 300),
+        (2, "0::/x/podu-1/d", 200),
+        (3, "0::/x/podu-2/e", 9),
+    ):
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        (folder / "cgroup").write_text(f"{group}\n")
+        (folder / "smaps_rollup").write_text(ROLLUP.format(pss=pss))
+        (folder / "status").write_text("Name:\tpython\nVmHWM:\t    70 kB\nVmRSS:\t    60 kB\n")
+    (tmp_path / "meminfo").write_text("")
+    return tmp_path
+
+
+def test_a_pods_processes_are_found_by_its_uid(procfs: Path) -> None:
+    assert sorted(each.name for each in processes_of(["u-1"], procfs)) == ["1", "2"]
+
+
+def test_the_memory_of_processes_is_their_proportional_share(procfs: Path) -> None:
+    assert pss_bytes(processes_of(["u-1"], procfs)) == 500 * 1024
+
+
+def test_a_process_that_has_ended_has_no_memory(procfs: Path) -> None:
+    assert resident_bytes(procfs / "1") == 60 * 1024
+    assert peak_bytes(procfs / "1") == 70 * 1024
+    assert peak_bytes(procfs / "4") == 0
+
+
+def test_the_benchmarks_manifests_are_valid() -> None:
+    entries = {HOSTNAME: "edge-a"}
+    asked = service("a", pool="bench", file="a.onnx", mode="CloudOnly", entries=entries)
+
+    for each in (edge_pool(), pool("simulated", [("camera", {"simulated": "true"})])):
+        DevicePoolSpec.model_validate(each["spec"])
+    spec = InferenceServiceSpec.model_validate(asked["spec"])
+    assert spec.entry_nodes is not None
+    assert spec.entry_nodes.node_selector == entries
