@@ -36,11 +36,7 @@ from edge_runtime.status import LinkReport
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES: Final = 2000  # below, the fixed costs of a request outweigh the transfer
-# Age in seconds from which an unfinished transfer bounds the rate: at most the second value, less if a few
-# round trips pass sooner.
-_LEAST_AGE, _EARLIEST = 0.01, 0.03
-_AGE_IN_ROUND_TRIPS: Final = 3.0
-_WATCH: Final = 0.004  # seconds between two looks at the transfers in flight
+_EARLIEST: Final = 0.03
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
@@ -262,7 +258,7 @@ class LinkMonitor:
             if not self._transfers:
                 window = None
             await self._moving.wait()
-            await asyncio.sleep(_WATCH)
+            await asyncio.sleep(POLL)
             now, total, waiting = self._clock(), self._finished_bytes, False
             oldest: Transfer | None = None
             for transfer in self._transfers:
@@ -284,21 +280,14 @@ class LinkMonitor:
             rate = self._estimate.rate
             bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
             age = now - oldest.start if oldest is not None else 0.0
-            old = age > self._earliest()
-            if oldest is not None and old:
+            if oldest is not None and age > _EARLIEST:
                 # Bytes that arrived before this one say nothing about a link that slowed down since.
                 bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
-            self._cap = bound if old and rate is not None and bound < 0.7 * rate else None
+            self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
                     self._heard(now, sample_between(total - window[1], now - window[0], now))
                 window = (now, total)
-
-    def _earliest(self) -> float:
-        """Age from which what arrived of a transfer shows a slow link, and not only the first round trips."""
-        if self._round_trip is None:
-            return _EARLIEST
-        return min(_LEAST_AGE + _AGE_IN_ROUND_TRIPS * self._round_trip, _EARLIEST)
 
     async def _probe_when_idle(self) -> None:
         again = 0
