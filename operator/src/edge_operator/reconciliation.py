@@ -168,7 +168,7 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
 
 
 def _profile(run: Run) -> ModelProfile | None:
-    """Returns the service's ModelProfile, unless another version wrote it: it is then written anew."""
+    """Returns the service's ModelProfile, unless another version wrote it: it is then rewritten."""
     body = run.clients.cluster.get(MODEL_PROFILES, run.key.namespace, run.key.name)
     if body is None:
         return None

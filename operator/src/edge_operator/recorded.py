@@ -1,4 +1,4 @@
-"""What objects record of an earlier reconcile: a restart asks no store and keeps to the same bytes. Pure.
+"""What objects record of an earlier reconcile: a restart calls no store and serves the same bytes. Pure.
 
 `status.model` of a service has the digest that its address resolved to: bytes that change at the address are
 not rolled out. Its ModelProfile has the model's metadata and measurements, with annotations that tell for

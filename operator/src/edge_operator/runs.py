@@ -63,7 +63,7 @@ class Memory:
 
     card: tuple[ModelSource, ModelCard] | None = None
     recorded: bool = True
-    """Whether the metadata can be those of the ModelProfile; else the model store is asked."""
+    """Whether the metadata can be those of the ModelProfile; else the model store is called."""
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
     published: frozenset[TailKey] = frozenset()
     """Tails that the service's Placements use, which a restarted Triton server must load again."""

@@ -1,4 +1,4 @@
-"""A restart of the operator changes nothing, asks no store, and keeps to the bytes that were resolved."""
+"""A restart of the operator changes nothing, calls no store, and serves the bytes that were resolved."""
 
 from typing import Any
 

@@ -7,10 +7,10 @@ SCRIPT = """
 import sys
 sys.modules |= dict.fromkeys(("highspy", "scipy"))  # importing them raises ImportError
 from edge_planning.pools import plan_pool
-from edge_planning.sharing import Demand, Option, SharedResource, Tenant
-from edge_planning.sharing import share, share_exactly, sharing_problem
-options = (Option(0.8, {"cpu": 0.3}), Option(0.9, {"cpu": 0.6}))
-demands = [Demand(f"s{n}", "edge-a", "shop", options) for n in range(3)]
+from edge_planning import sharing
+from edge_planning.sharing import Demand, SharedResource, Tenant, share, share_exactly, sharing_problem
+choices = tuple(sharing.Option(*each) for each in ((0.8, {"cpu": 0.3}), (0.9, {"cpu": 0.6})))
+demands = [Demand(f"s{n}", "edge-a", "shop", choices) for n in range(3)]
 problem = sharing_problem([Tenant("shop")], [SharedResource("cpu", 1.25)], demands)
 print(len(share(problem).choices))
 try:

@@ -102,7 +102,7 @@ class Tables:
         return found[1] if found else None
 
     def answer(self, problem: EntryProblem, only: int | None = None) -> Plan | Infeasible:
-        """Returns plan_entry's answer, from memory if an equal problem was asked at another node."""
+        """Returns plan_entry's result, from memory if another node has an equal problem."""
         plain = _nameless(problem)
         key: Key = (self._key(plain), only)
         if key not in self._known:
@@ -199,7 +199,7 @@ def _nameless(problem: EntryProblem) -> EntryProblem:
 
 
 def _named(answer: Plan | Infeasible, plain: EntryProblem, problem: EntryProblem) -> Plan | Infeasible:
-    """Returns an answer to the nameless problem with the names in its reasons."""
+    """Returns the result of the nameless problem with the names in its reasons."""
     if plain is problem or not answer.reasons:
         return answer
     reasons = (one.replace(_NODE, problem.node).replace(_PEER, problem.peer) for one in answer.reasons)
