@@ -44,7 +44,8 @@ class ProfiledModel(Part):
         description="Exits ordered by depth; the last one is the full model."
     )
     output: Tensor | None = Field(
-        default=None, description="Output of the full model. Default: not recorded; the operator calls the model store."
+        default=None,
+        description="Output of the full model. Default: not recorded; the operator calls the model store.",
     )
     input_copies: Annotated[tuple[TensorName, ...], Field(max_length=1024)] | None = Field(
         default=None,
