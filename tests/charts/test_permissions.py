@@ -112,6 +112,7 @@ def used(operator_tests: ModuleType) -> set[Use]:
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
     clients = Clients(cluster, world.store, world.triton)
+    handlers.identified(world.settings, cluster, None)
     reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     return cluster.uses | watched()
 
