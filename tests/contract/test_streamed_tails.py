@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -106,8 +107,7 @@ def ends() -> Iterator[tuple[Ends, str]]:
 def load(address: str) -> None:
     tensor = Tensor(name="x", datatype="FP32", shape=(-1, 6))
     tail = Tail(address, "tail", "onnxruntime", "sha256:" + "0" * 64, (tensor,), (tensor,), SIZE, "ours")
-    with ModelStore(address).blob(tail.digest) as onnx:
-        TritonServers().load(tail, onnx)
+    TritonServers().load(tail, partial(ModelStore(address).blob, tail.digest))
 
 
 def test_a_tail_of_100_mb_arrives_whole_and_takes_a_fraction_of_it_in_memory() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
 from edge_operator.store import Blob
 from edge_operator.tail_models import Tail
-from edge_operator.triton import TritonServers
+from edge_operator.triton import Opener, TritonServers
 from edge_runtime.tls.certificates import Certificates
 from messages import mentions
 from mounts import Mount, Signer
@@ -66,8 +66,9 @@ def cloud(folder: Path, operators: Files, proxys: Files, inferring: int = 1) -> 
         yield Cloud(server, triton, TritonServers(mine.path), theirs, mine, proxy)
 
 
-def blob(content: bytes) -> Blob:
-    return Blob(len(content), (content[at : at + 1000] for at in range(0, len(content), 1000)))
+def blob(content: bytes) -> Opener:
+    chunks = [content[at : at + 1000] for at in range(0, len(content), 1000)]
+    return lambda: nullcontext(Blob(len(content), chunks))
 
 
 def infer(sockets: Path) -> tuple[int, Any]:

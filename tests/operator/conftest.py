@@ -32,6 +32,7 @@ from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
+from edge_operator.triton import Opener
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 KEY = ServiceKey("default", "digits")
@@ -305,7 +306,7 @@ class FakeTriton:
         self._answer(address)
         return self.marks.get(name, {}) if name in self.models else {}
 
-    def load(self, tail: Tail, onnx: Blob) -> None:
+    def load(self, tail: Tail, onnx: Opener) -> None:
         self._answer(tail.address)
         found = model_config(tail)["parameters"]
         self.marks[tail.name] = {key: value["string_value"] for key, value in found.items()}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
-from edge_operator.errors import TritonError
+from edge_operator.errors import TritonBusyError, TritonError
 from edge_operator.residency import in_use, server_of, servers
 from edge_operator.runs import Clients, TailKey
 from edge_operator.tail_models import former_service, is_ours, may_be_ours
@@ -30,7 +30,7 @@ class Collector:
     def collect(
         self, listed: Iterable[str], now: float, expected: Collection[TailKey] = ()
     ) -> dict[str, frozenset[str] | None]:
-        """Returns the models of each server, or None for a server that does not respond.
+        """Returns the models of each server, None for one that does not respond; busy ones are left out.
 
         listed: the servers of the pools. expected: tails that are known to be in use; the API server is asked
         only if there are others.
@@ -38,14 +38,17 @@ class Collector:
         current = frozenset(listed)
         self.addresses = servers(self.addresses, current)
         found: dict[str, frozenset[str] | None] = {}
+        busy: set[str] = set()
         for address in sorted(self.addresses):
             try:
                 found[address] = self.clients.triton.ready(address)
+            except TritonBusyError:
+                busy.add(address)
             except TritonError:
                 found[address] = None
         self._unload({address: names for address, names in found.items() if names is not None}, expected, now)
         away = {address for address, names in found.items() if names is None}
-        self.addresses = current | away | {tail.address for tail in self._since}
+        self.addresses = current | away | busy | {tail.address for tail in self._since}
         return found
 
     def _unload(self, ready: dict[str, frozenset[str]], expected: Collection[TailKey], now: float) -> None:

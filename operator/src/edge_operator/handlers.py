@@ -23,6 +23,7 @@ from edge_operator import fingerprints, metrics
 from edge_operator.cluster import NAMESPACES, ApiServer, Cluster, Object
 from edge_operator.collecting import Collector
 from edge_operator.errors import ClusterError
+from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.pooling import reconcile_pool
 from edge_operator.reconciliation import reconcile_service
@@ -116,13 +117,14 @@ class Operator:
             used = frozenset[TailKey]().union(*self.tails.values())
             asked = functools.partial(self.collector.collect, listed, asyncio.get_running_loop().time(), used)
             try:
-                now = await self._in_thread(asked)
+                # Not in a thread of the reconciles: it waits for each server.
+                now = await asyncio.to_thread(asked)
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
             for key in dirty_services(expected, before, now):
                 self.queue.add(key)
-            before = now
+            before = {**before, **now}
 
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
@@ -168,7 +170,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
-    clients = Clients(cluster, store, TritonServers(folder))
+    clients = Clients(cluster, store, Lanes(TritonServers(folder)))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)

@@ -30,8 +30,8 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     """Publishes the tables; returns the seconds until the next check."""
     try:
         tails = residency.tails_of(tables, pool.spec, run.settings.installation)
-        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
         run.memory.published = frozenset(tails)
+        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
         _carriers(run)
         waiting = _publish(run, tables)
         held = relaying.still_needed(run.placements, _switched_nodes(run))

@@ -1,5 +1,6 @@
 """Which tails the tables use, and loading them into Triton servers before a table uses them."""
 
+import functools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -103,8 +104,7 @@ def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:
         present = clients.triton.ready(address)
         for key, tail in sorted(tails.items(), key=lambda item: item[0]):
             if key.address == address and key.name not in present:
-                with clients.store.blob(tail.digest) as onnx:
-                    clients.triton.load(tail, onnx)
+                clients.triton.load(tail, functools.partial(clients.store.blob, tail.digest))
                 loaded += 1
     return loaded
 
@@ -114,7 +114,7 @@ def dirty_services(
     before: Mapping[str, frozenset[str] | None],
     now: Mapping[str, frozenset[str] | None],
 ) -> Sequence[ServiceKey]:
-    """Returns the services whose Triton server lost a tail, went away or came back since the last look.
+    """Returns the services whose Triton server lost or got a tail, left or returned since the last look.
 
     before, now: the models by address; None for a server that does not respond. A server that stays away or
     keeps lacking a tail wakes no service: the reconcile that failed because of it tries again by itself.
@@ -133,7 +133,7 @@ def _changed(
     earlier = before[tail.address]
     if earlier is None or models is None:
         return (earlier is None) != (models is None)
-    return tail.name in earlier and tail.name not in models
+    return (tail.name in earlier) != (tail.name in models)
 
 
 def _switched(body: Object) -> bool:

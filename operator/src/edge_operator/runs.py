@@ -64,7 +64,7 @@ class Memory:
     card: tuple[ModelSource, ModelCard] | None = None
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
     published: frozenset[TailKey] = frozenset()
-    """Tails that the service's Placements use, which a restarted Triton server must load again."""
+    """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
     verified: tuple[str, float] | None = None

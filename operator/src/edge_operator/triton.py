@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote
@@ -28,6 +29,8 @@ from edge_operator.store import Blob
 from edge_operator.tail_models import Tail, model_config, sources
 
 T = TypeVar("T")
+Opener = Callable[[], AbstractContextManager[Blob]]
+"""Opens a slice's file; called when its load request begins."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
 _GATEWAY = {"502", "503", "504"}
@@ -47,7 +50,7 @@ class Triton(Protocol):
 
     def ready(self, address: str) -> frozenset[str]: ...
     def parameters(self, address: str, name: str) -> Mapping[str, str]: ...
-    def load(self, tail: Tail, onnx: Blob) -> None: ...
+    def load(self, tail: Tail, onnx: Opener) -> None: ...
     def unload(self, address: str, name: str) -> None: ...
 
 
@@ -82,11 +85,12 @@ class TritonServers:
         found = config.get("parameters") or {}
         return {key: str(value.get("string_value", "")) for key, value in found.items()}
 
-    def load(self, tail: Tail, onnx: Blob) -> None:
+    def load(self, tail: Tail, onnx: Opener) -> None:
         """Loads the slice under the tail's name and returns once it is ready. Raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
         with self._errors(tail.address, doing) as context:
-            _send(tail, onnx, context)
+            with onnx() as blob:
+                _send(tail, blob, context)
             ready = asyncio.run(_asked(tail.address, context, _models))
         if tail.name not in ready:
             raise TailRefusedError(

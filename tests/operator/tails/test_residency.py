@@ -121,7 +121,7 @@ def test_services_whose_triton_forgot_left_or_returned_are_woken_once() -> None:
     up, down = {HERE: both, "http://away:8000": both}, {HERE: kept, "http://away:8000": None}
     assert [key.name for key in dirty_services(expected, up, down)] == ["forgotten", "away"]
     assert dirty_services(expected, down, down) == []
-    assert [key.name for key in dirty_services(expected, down, up)] == ["away"]
+    assert [key.name for key in dirty_services(expected, down, up)] == ["forgotten", "away"]
     assert [key.name for key in dirty_services(expected, {}, down)] == ["forgotten", "away"]
 
 
