@@ -88,6 +88,8 @@ def used(operator_tests: ModuleType) -> set[Use]:
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
     cluster = world.cluster = Recording(world.cluster)
+    cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+    handlers.identified(world.settings, cluster, None)
     world.reconcile()
     camera = next(job for job in world.jobs() if "camera" in job["metadata"]["name"])
     for end in ("Failed", "Complete"):
@@ -109,6 +111,7 @@ def used(operator_tests: ModuleType) -> set[Use]:
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
     clients = Clients(cluster, world.store, world.triton)
+    handlers.identified(world.settings, cluster, None)
     reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     return cluster.uses | watched()
 

@@ -17,7 +17,7 @@ from onnx import helper, load_model_from_string, numpy_helper
 from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches
 from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
-from edge_operator.triton import model_config
+from edge_operator.tail_models import model_config
 from edge_planning.plans import Route
 from networks import info, model_of, run
 from waiting import until
@@ -207,7 +207,7 @@ def test_an_encoded_input_goes_out_from_a_head_that_does_nothing_else(
 
 def test_triton_receives_encoded_tensors_by_the_names_that_cross(runtimes: Runtimes) -> None:
     entry, _ = runtimes.render(Route("final", "left+right", 0.95, 1000, 0.0, 0.05, 0.001, 0.001, 9, "int8"))
-    (tail,) = tails_of([entry], POOL.spec).values()
+    (tail,) = tails_of([entry], POOL.spec, "ours").values()
     config = model_config(tail)
     assert config["input"][0] == {"name": "left:int8", "data_type": "TYPE_UINT8", "dims": [-1, 2]}
     assert config["input"][1] == {"name": "left:int8.scale", "data_type": "TYPE_FP32", "dims": [-1, 1]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from chains import IMAGE, branches
 from edge_api.devicepools import TritonServer
 from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
-from edge_operator.triton import Tail, TritonServers
+from edge_operator.store import Blob
+from edge_operator.tail_models import Tail
+from edge_operator.triton import Opener, TritonServers
 from edge_runtime.tls.certificates import Certificates
 from messages import mentions
 from mounts import Mount, Signer
@@ -45,7 +47,9 @@ class Cloud:
 
     def tail(self) -> Tail:
         tensor = Tensor(name="joined", datatype="FP32", shape=(-1, 6))
-        return Tail(self.server.url, "tail", "onnxruntime", "sha256:" + "0" * 64, (tensor,), (tensor,))
+        return Tail(
+            self.server.url, "tail", "onnxruntime", "sha256:" + "0" * 64, (tensor,), (tensor,), owner="ours"
+        )
 
     def ready(self) -> frozenset[str]:
         return self.control.ready(self.server.url)
@@ -62,6 +66,11 @@ def cloud(folder: Path, operators: Files, proxys: Files, inferring: int = 1) -> 
         yield Cloud(server, triton, TritonServers(mine.path), theirs, mine, proxy)
 
 
+def blob(content: bytes) -> Opener:
+    chunks = [content[at : at + 1000] for at in range(0, len(content), 1000)]
+    return lambda: nullcontext(Blob(len(content), chunks))
+
+
 def infer(sockets: Path) -> tuple[int, Any]:
     given = {"name": "image", "shape": list(IMAGE.shape), "datatype": "FP32", "data": IMAGE.ravel().tolist()}
     return ask(sockets, "POST", "/v2/models/digits/infer", {"inputs": [given]})
@@ -74,7 +83,7 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
     with ExitStack() as stack:
         port, _, _ = stack.enter_context(alone(file, name="tail"))
         it = stack.enter_context(cloud(tmp_path, before.pair(), before.pair(), port))
-        it.control.load(it.tail(), file.read_bytes())
+        it.control.load(it.tail(), blob(file.read_bytes()))
         assert it.triton.models == {"tail": file.read_bytes()}
         placement["spec"]["routes"][0]["stages"][1] |= {"runtime": "Triton", "address": it.server.url}
         runtimes = Mount(tmp_path / "runtime", before.pair())
@@ -95,7 +104,9 @@ def test_operator_and_runtime_use_one_server_by_tls_and_follow_a_new_authority(t
         assert infer(sockets)[0] == 200
         assert it.proxy.handshakes == before_it + 1
 
+        assert it.control.parameters(it.server.url, "tail")["owner"] == "ours"
         it.control.unload(it.server.url, "tail")
+        assert it.control.parameters(it.server.url, "tail") == {}
         assert it.ready() == frozenset()
         status, answer = infer(sockets)
         assert (status, "404" in answer["error"]) == (503, True)
@@ -107,7 +118,7 @@ def test_a_proxy_of_another_authority_is_sent_nothing(tmp_path: Path) -> None:
         with pytest.raises(
             TritonUntrustedError, match=mentions("tail", "ca.crt", "operator.tlsSecret")
         ) as raised:
-            it.control.load(it.tail(), b"a slice")
+            it.control.load(it.tail(), blob(b"a slice"))
         assert it.triton.models == {}
     assert it.server.url in str(raised.value)
 
@@ -116,7 +127,7 @@ def test_a_proxy_of_another_name_is_sent_nothing(tmp_path: Path) -> None:
     signer = Signer(tmp_path / "authority")
     with cloud(tmp_path, signer.pair(), signer.pair(hosts=("triton.test",))) as it:
         with pytest.raises(TritonUntrustedError, match=r"not valid for 'localhost'.*httpAddress"):
-            it.control.load(it.tail(), b"a slice")
+            it.control.load(it.tail(), blob(b"a slice"))
         assert it.triton.models == {}
 
 
@@ -126,7 +137,7 @@ def test_an_operator_that_the_proxy_does_not_trust_gets_an_error(tmp_path: Path)
     with cloud(tmp_path, mine, signer.pair()) as it:
         # A server may or might not send the cause before it closes.
         with pytest.raises(TritonUnreachableError, match=r"tls\.crt of operator\.tlsSecret"):
-            it.control.load(it.tail(), b"a slice")
+            it.control.load(it.tail(), blob(b"a slice"))
         assert it.triton.models == {}
 
 
@@ -193,7 +204,7 @@ def test_a_slice_of_any_size_arrives_whole(tmp_path: Path, size: int) -> None:
     onnx = np.random.default_rng(size).bytes(size)
     with cloud(tmp_path, signer.pair(), signer.pair()) as it:
         for backend in ("onnxruntime", "python"):
-            it.control.load(replace(it.tail(), name=backend, backend=backend), onnx)
+            it.control.load(replace(it.tail(), name=backend, backend=backend), blob(onnx))
             assert it.triton.models[backend] == onnx
 
 

@@ -1,5 +1,6 @@
 """A cluster, a model store and a Triton server in memory that record calls in order."""
 
+import contextlib
 import copy
 import datetime
 import hashlib
@@ -23,17 +24,21 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
+from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
 from edge_operator.reconciliation import reconcile_service
+from edge_operator.residency import pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
-from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
-from edge_operator.triton import Tail
+from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
+from edge_operator.tail_models import Tail, model_config
+from edge_operator.triton import Opener
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 KEY = ServiceKey("default", "digits")
 DIGEST = "sha256:" + "ab" * 32
 TRITON = "triton.test:8000"
+INSTALLATION = "c0ffee000000"
 
 
 @pytest.fixture(autouse=True)
@@ -285,8 +290,9 @@ class FakeStore:
             raise self.accuracies
         return self.accuracies
 
-    def blob(self, digest: str) -> bytes:
-        return digest.encode()
+    @contextlib.contextmanager
+    def blob(self, digest: str) -> Iterator[Blob]:
+        yield Blob(len(digest), [digest.encode()])
 
 
 @dataclass
@@ -295,6 +301,7 @@ class FakeTriton:
 
     log: list[str]
     models: set[str] = field(default_factory=set)
+    marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
@@ -304,8 +311,16 @@ class FakeTriton:
         self._answer(address)
         return frozenset(self.models)
 
-    def load(self, tail: Tail, onnx: bytes) -> None:
+    def parameters(self, address: str, name: str) -> dict[str, str]:
+        self._answer(address)
+        return self.marks.get(name, {}) if name in self.models else {}
+
+    def load(self, tail: Tail, onnx: Opener) -> None:
         self._answer(tail.address)
+        with onnx():
+            pass
+        found = model_config(tail)["parameters"]
+        self.marks[tail.name] = {key: value["string_value"] for key, value in found.items()}
         self.log.append(f"load {tail.name}")
         self.models.add(tail.name)
 
@@ -334,7 +349,10 @@ class World:
         self.store = FakeStore(self.log)
         self.triton = FakeTriton(self.log)
         self.memory = Memory()
-        self.settings = Settings("http://store.test:8080", "edge-runtime:test")
+        self.settings = Settings("http://store.test:8080", "edge-runtime:test", installation=INSTALLATION)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+        self.cluster.put(namespace)
+        self.collector = self._collector()
         for name, device_class in (
             ("cam-1", "camera"),
             ("cam-2", "camera"),
@@ -351,12 +369,24 @@ class World:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))
 
     def reconcile(self) -> float | None:
+        """One reconcile of the service, and one look at the Triton servers."""
         clients = Clients(self.cluster, self.store, self.triton)
-        return reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
+        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
+        self.collect()
+        return again
+
+    def collect(self) -> None:
+        pools = self.cluster.find(DEVICE_POOLS)
+        self.collector.clients = Clients(self.cluster, self.store, self.triton)
+        self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
         self.memory = Memory()
+        self.collector = self._collector()
+
+    def _collector(self) -> Collector:
+        return Collector(Clients(self.cluster, self.store, self.triton), INSTALLATION, None)
 
     def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:
         """Every runtime has received its Placement."""

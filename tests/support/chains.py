@@ -145,7 +145,7 @@ class Runtimes:
     def start(self, *routes: Route) -> None:
         """Starts a runtime in place of Triton for each tail, the intermediate node, then the entry node."""
         entry, intermediate = self.render(*routes)
-        for number, tail in enumerate(tails_of([entry], POOL.spec).values()):
+        for number, tail in enumerate(tails_of([entry], POOL.spec, "ours").values()):
             name = f"cloud-{number}"
             self.rewritten["http://triton.test:8000"] = f"http://127.0.0.1:{self.port(name)}"
             slice_ = {

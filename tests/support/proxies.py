@@ -26,6 +26,7 @@ class TritonLike(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.inferring = inferring
         self.models: dict[str, bytes] = {}
+        self.configs: dict[str, Any] = {}
         self.page: tuple[int, str] | None = None
         """Makes a proxy in front respond instead of Triton."""
 
@@ -50,6 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"name": "triton"})
         elif parts == ["v2", "models", "stats"]:
             self._answer(200, {"model_stats": [{"name": name} for name in self.server.models]})
+        elif parts[3:] == ["config"] and parts[2] in self.server.configs:
+            self._answer(200, self.server.configs[parts[2]])
+        elif parts[3:] == ["config"]:
+            self._answer(400, {"error": f"Request for unknown model: '{parts[2]}' is not found"})
         else:
             self._answer(200 if parts[2] in self.server.models else 400, {})
 
@@ -60,9 +65,11 @@ class _Handler(BaseHTTPRequestHandler):
             name, models = parts[3], self.server.models
             if parts[4] == "load":
                 parameters = json.loads(body)["parameters"]
+                self.server.configs[name] = json.loads(parameters["config"])
                 models[name] = base64.b64decode(parameters["file:1/model.onnx"])
             else:
                 models.pop(name, None)
+                self.server.configs.pop(name, None)
             self._send(200, b"", {})
         elif parts[2] not in self.server.models:
             self._answer(404, {"error": f"{parts[2]} is not loaded"})

@@ -184,7 +184,7 @@ NOT_FOUND: Final = _reason(
 REFUSED: Final = _reason(
     "Refused",
     (MODEL_READY, READY),
-    "The server at spec.model.storageUri refuses the file, or the model store is not allowed to read it there.",
+    "The server at spec.model.storageUri refuses the file, or the model store cannot read it there.",
     "Check the address and the permissions at that server, or upload the file and use store://.",
 )
 UNREACHABLE: Final = _reason(

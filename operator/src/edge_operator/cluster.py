@@ -32,6 +32,7 @@ INFERENCE_SERVICES = Kind(API_VERSION, "InferenceService", "inferenceservices")
 DEVICE_POOLS = Kind(API_VERSION, "DevicePool", "devicepools", namespaced=False)
 MODEL_PROFILES = Kind(API_VERSION, "ModelProfile", "modelprofiles")
 PLACEMENTS = Kind(API_VERSION, "Placement", "placements")
+NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 NODES = Kind("v1", "Node", "nodes", namespaced=False)
 PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")
@@ -45,8 +46,8 @@ ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebinding
 KINDS = {
     kind.kind: kind
     for kind in (
-        INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NODES, PODS, SERVICES, SERVICE_ACCOUNTS,
-        EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
+        INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
+        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ OperatorError
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
 └── TritonError            Triton's model control
     ├── TritonUnreachableError
+    │   ├── TritonBusyError         an earlier request is still running
     │   └── TritonUntrustedError    TLS fails because of a certificate of the server or of the operator
     └── TailRefusedError        it could not load or unload a model
 """
@@ -62,6 +63,10 @@ class TritonError(OperatorError):
 
 class TritonUnreachableError(TritonError):
     """The Triton server does not respond."""
+
+
+class TritonBusyError(TritonUnreachableError):
+    """The Triton server has not finished an earlier request."""
 
 
 class TritonUntrustedError(TritonUnreachableError):

@@ -9,6 +9,7 @@ Cost: one watch a kind. Every RESYNC seconds each kind is listed once, to find w
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -31,6 +32,7 @@ from edge_operator.cluster import (
     INFERENCE_SERVICES,
     JOBS,
     MODEL_PROFILES,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
     PODS,
@@ -43,6 +45,9 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
+from edge_operator.collecting import Collector
+from edge_operator.errors import ClusterError
+from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.observed.changes import Selectors, concerned
 from edge_operator.observed.mirror import Mirror
@@ -50,10 +55,11 @@ from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import dirty_services
-from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey
+from edge_operator.residency import dirty_services, in_use, pool_addresses
+from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
+from edge_operator.tail_models import installation_identity
 from edge_operator.triton import TritonServers
 from edge_operator.workqueue import DEBOUNCE, WorkQueue
 
@@ -90,6 +96,12 @@ class Operator:
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were marked, as they were then."""
+        self.tritons: dict[str, frozenset[str]] = {}
+        """Addresses of the Triton servers, by pool."""
+        self.tails: dict[str, frozenset[TailKey]] = {}
+        """Tails in use, by the uid of the Placement."""
+        # It reads from the API server, since the mirror is not complete after a start.
+        self.collector = Collector(dataclasses.replace(clients, cluster=server), settings.installation, scope)
         self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
@@ -167,21 +179,25 @@ class Operator:
         return found
 
     async def watch_tritons(self) -> None:
-        """Marks services as dirty whose tails are gone, since a restarted Triton server has none."""
+        """Unloads unused tails, and marks services as dirty whose Triton server lost tails or returned."""
+        before: Mapping[str, frozenset[str] | None] = {}
         while True:
             await asyncio.sleep(_TRITON_CHECK)
             expected = {
                 key: memory.published for key, memory in list(self.services.items()) if memory.published
             }
+            listed = frozenset[str]().union(*self.tritons.values())
+            used = frozenset[TailKey]().union(*self.tails.values())
+            asked = functools.partial(self.collector.collect, listed, asyncio.get_running_loop().time(), used)
             try:
-                dirty = await self._in_thread(
-                    functools.partial(dirty_services, expected, self.clients.triton.ready)
-                )
+                # Not in a thread of the reconciles: it waits for each server.
+                now = await asyncio.to_thread(asked)
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
-            for key in dirty:
+            for key in dirty_services(expected, before, now):
                 self.queue.add(key)
+            before = {**before, **now}
 
     async def resync(self) -> None:
         """Finds what was deleted while a watch was interrupted, and marks as dirty what that concerns."""
@@ -270,19 +286,32 @@ def run(namespace: str | None, settings: Settings, liveness_port: int, log_forma
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
-    """Reads the environment, connects, starts the queue."""
+    """Reads the environment, connects, identifies the installation, starts the queue."""
     configure(settings)
     environment = Settings.from_environment(os.environ)
+    scope = os.environ.get("EDGE_WATCH_NAMESPACE") or None
+    server, mirror = ApiServer.from_environment(), Mirror()
+    try:
+        environment = await asyncio.to_thread(identified, environment, server, scope)
+    except ClusterError as error:
+        raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
-    server, mirror = ApiServer.from_environment(), Mirror()
-    clients = Clients(MirroredCluster(server, mirror), store, TritonServers(folder))
+    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder)))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    scope = os.environ.get("EDGE_WATCH_NAMESPACE") or None
     memo.operator = Operator(clients, environment, scope, server, mirror)
     memo.operator.start()
+
+
+def identified(settings: Settings, cluster: Cluster, scope: str | None) -> Settings:
+    """Returns the settings with the installation's identity. Raises ClusterError."""
+    system = cluster.fetch(NAMESPACES, None, "kube-system")
+    if system is None:
+        raise ClusterError("Namespace kube-system does not exist: its uid identifies the cluster")
+    identity = installation_identity(system["metadata"]["uid"], settings.namespace, scope)
+    return dataclasses.replace(settings, installation=identity)
 
 
 @kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
@@ -377,6 +406,10 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
 @kopf.on.event(GROUP, "devicepools")
 async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Spec and deletion."""
+    if type == "DELETED":
+        memo.operator.tritons.pop(body["metadata"]["name"], None)
+    else:
+        memo.operator.tritons[body["metadata"]["name"]] = pool_addresses(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
         memo.operator.dirty_pool(body["metadata"]["name"])
 
@@ -392,6 +425,10 @@ async def node_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
 @kopf.on.event(GROUP, "placements")
 async def placement_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Handles reports of runtimes: immediately if the route changed, else collected."""
+    if type == "DELETED":
+        memo.operator.tails.pop(body["metadata"]["uid"], None)
+    else:
+        memo.operator.tails[body["metadata"]["uid"]] = in_use([dict(body)])
     changed = memo.operator.seen.changed(type, "Placement", body, fingerprints.placement(body))
     memo.operator.dirty_owner(body, DEBOUNCE if changed else _MEASUREMENTS)
 

@@ -23,6 +23,8 @@ CUTS_ANNOTATION = f"{GROUP}/cuts-between"
 VALIDATION_ANNOTATION = f"{GROUP}/validation"
 """On a ModelProfile: a fingerprint of the validation data of all its accuracies."""
 RTT_ANNOTATION = f"{GROUP}/planned-round-trip"
+FORMER_TAILS_ANNOTATION = f"{GROUP}/former-tails"
+"""On a Placement: the tails, in JSON, of the table that its runtime reported last."""
 ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}
 HOSTNAME_LABEL = "kubernetes.io/hostname"
@@ -61,23 +63,9 @@ def entry_service_name(service: str, node: str) -> str:
     return dns_label(f"{service}-{node}")
 
 
-def tail_name(namespace: str, service: str, slice_digest: str) -> str:
-    """Returns a tail's model name in Triton."""
-    return f"{namespace}-{service}-{slice_digest.removeprefix('sha256:')[:12]}"
-
-
 def intermediate_slice_name(service: str, slices: Sequence[str]) -> str:
     """Returns the name of a slice at an intermediate node, by digest: entry nodes share equal slices."""
     return f"{service}-intermediate-{_fingerprint('+'.join(slices))}"
-
-
-def is_tail_of(model: str, namespace: str, service: str) -> bool:
-    """Whether `model` can be the name of a tail of this service.
-
-    `a-b` + `c` and `a` + `b-c` have equal names, so callers also compare the Placements before they unload.
-    """
-    prefix = f"{namespace}-{service}-"
-    return model.startswith(prefix) and re.fullmatch(r"[0-9a-f]{12}", model[len(prefix) :]) is not None
 
 
 def profile_job_name(device_class: str, model_digest: str) -> str:

@@ -1,4 +1,4 @@
-"""The last step of a reconcile: load tails, apply objects, publish route tables, delete what is unused."""
+"""The last step of a reconcile: load tails, apply objects, publish route tables, remove former nodes."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ from edge_operator.errors import (
     TritonError,
     TritonUntrustedError,
 )
-from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
-from edge_operator.runs import Run, TailKey
+from edge_operator.names import FORMER_TAILS_ANNOTATION, NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.runs import Run
 from edge_operator.workloads import entry_objects, runtime_access, service_objects
 
 AWAITING = 5.0
@@ -30,15 +30,14 @@ _OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
 def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
     """Publishes the tables; returns the seconds until the next check."""
     try:
-        tails = residency.tails_of(tables, pool.spec)
-        known = run.memory.addresses | {key.address for key in [*_published_tails(run), *tails]}
-        run.memory.addresses = residency.servers(known, [server.url for server in pool.spec.triton_servers])
-        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
+        tails = residency.tails_of(tables, pool.spec, run.settings.installation)
         run.memory.published = frozenset(tails)
+        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
         _carriers(run)
         waiting = _publish(run, tables)
         held = relaying.still_needed(run.placements, _switched_nodes(run))
-        again = _clear(run, frozenset(tails), {table.spec.node for table in tables} | set(held))
+        _clear(run, {table.spec.node for table in tables} | set(held))
+        again = RESYNC
     except StoreError as error:
         return Blocked(
             reasons.PLACED,
@@ -127,6 +126,9 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
         if current is None:
             _refuse_foreign(run, body)
         if current is None or not covers(current.body(), body):
+            if current is not None:
+                former = residency.former_tails(current.body())
+                body["metadata"]["annotations"][FORMER_TAILS_ANNOTATION] = former
             applied = run.clients.cluster.apply(body)
             run.placements[table.spec.node] = Placement.model_validate(applied)
     return sorted(waiting)
@@ -136,22 +138,12 @@ def _switched_nodes(run: Run) -> set[str]:
     return {node for node, placement in run.placements.items() if _switched(placement)}
 
 
-def _clear(run: Run, tails: frozenset[TailKey], nodes: set[str]) -> float:
-    """Removes former entry nodes, and tails that no table has used for a while."""
+def _clear(run: Run, nodes: set[str]) -> None:
+    """Removes former entry nodes."""
     left = [placement for node, placement in run.placements.items() if node not in nodes]
     for placement in left:
         _remove_entry(run, placement)
         del run.placements[placement.spec.node]
-    if not all(_switched(placement) for placement in run.placements.values()):
-        run.memory.superseded = {}
-        return RESYNC
-    run.memory.superseded, absent = residency.unload_superseded(
-        run.clients, run.key, run.memory.addresses, run.memory.superseded, run.clock.monotonic(), run.scope
-    )
-    if not run.memory.superseded:
-        run.memory.addresses = absent | {key.address for key in tails}
-        return RESYNC
-    return residency.GRACE / 3
 
 
 def _remove_entry(run: Run, placement: Placement) -> None:
@@ -190,7 +182,3 @@ def _switched(placement: Placement) -> bool:
         and report.loaded
         and report.observed_generation >= (placement.metadata.generation or 0)
     )
-
-
-def _published_tails(run: Run) -> frozenset[TailKey]:
-    return residency.tail_keys(placement.body() for placement in run.placements.values())

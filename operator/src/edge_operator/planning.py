@@ -101,6 +101,7 @@ def plan_service(
             rtt=each.problem.rtt,
             domain=run.settings.cluster_domain,
             scheme=run.settings.runtime_scheme,
+            installation=run.settings.installation,
             margins=each.problem.entry.margins,
         )
         for each in planned

@@ -67,7 +67,9 @@ def reconcile_service(
     if body is None:
         return None
     if body["metadata"].get("deletionTimestamp"):
-        return removal.remove_service(key, body, clients, memory, clock.wall(), scope)
+        return removal.remove_service(
+            key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+        )
     finalizers = body["metadata"].get("finalizers") or []
     if FINALIZER not in finalizers:
         clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])

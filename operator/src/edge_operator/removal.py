@@ -1,13 +1,14 @@
-"""Deletes a service: its pods, its tails, then the finalizer, even if Triton does not respond."""
+"""Deletes a service: its pods, the tails that it alone used, then the finalizer, even if Triton is away."""
 
 import datetime
 
 from edge_api import reasons
-from edge_operator import residency
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, Object
 from edge_operator.errors import TritonError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
-from edge_operator.runs import Clients, Memory, ServiceKey
+from edge_operator.residency import in_use, pool_addresses, same_server, server_of
+from edge_operator.runs import Clients, Memory, ServiceKey, TailKey
+from edge_operator.tail_models import is_ours
 
 PATIENCE = 30.0
 """Seconds that a deletion waits for a Triton server that does not answer."""
@@ -15,32 +16,38 @@ _RETRY = 5.0
 
 
 def remove_service(
-    key: ServiceKey, body: Object, clients: Clients, memory: Memory, now: datetime.datetime, scope: str | None
+    key: ServiceKey,
+    body: Object,
+    clients: Clients,
+    memory: Memory,
+    now: datetime.datetime,
+    *,
+    scope: str | None,
+    owner: str,
 ) -> float | None:
-    """Tries once to delete a service. Returns the seconds until the next attempt, or None when it is gone."""
+    """Tries once to delete a service. Returns the seconds until the next attempt, or None when it is gone.
+
+    owner: the installation, whose models alone are unloaded.
+    """
     if FINALIZER not in (body["metadata"].get("finalizers") or []):
         return None
     selector = f"{SERVICE_LABEL}={label_value(key.name)}"
     placements = clients.cluster.find(PLACEMENTS, key.namespace, selector)
     # Read before the Placements are deleted, since they record where tails are.
-    known = memory.addresses | {tail.address for tail in residency.tail_keys(placements)}
-    memory.addresses = residency.servers(known, _pool_addresses(body, clients))
+    memory.leaving |= in_use(placements)
     for kind in (DEPLOYMENTS, PLACEMENTS):
         for owned in clients.cluster.find(kind, key.namespace, selector):
             clients.cluster.delete(kind, key.namespace, owned["metadata"]["name"])
     memory.published = frozenset()
-    try:
-        left = residency.forget(clients, key, memory.addresses, scope)
-        trouble = f"Triton at {', '.join(left)} does not respond" if left else ""
-    except TritonError as error:
-        trouble = str(error)
-    if trouble:
+    troubles = _unload(body, clients, memory, scope, owner)
+    if troubles:
         deleted_at = datetime.datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
         if (now - deleted_at).total_seconds() < PATIENCE:
             return _RETRY
+        names = ", ".join(sorted({tail.name for tail in memory.leaving}))
         message = (
-            f"deleted without unloading its tails: {trouble}: unload models named "
-            f"{key.namespace}-{key.name}-* in Triton, or restart it"
+            f"deleted without unloading its tails: {'; '.join(troubles)}: they are unloaded once the server "
+            f"responds while a DevicePool lists it; otherwise unload {names} or restart Triton"
         )
         clients.cluster.record(body, "Warning", reasons.TAILS_LEFT, message)
     kept = [name for name in body["metadata"]["finalizers"] if name != FINALIZER]
@@ -48,7 +55,25 @@ def remove_service(
     return None
 
 
-def _pool_addresses(body: Object, clients: Clients) -> set[str]:
+def _unload(body: Object, clients: Clients, memory: Memory, scope: str | None, owner: str) -> list[str]:
+    """Unloads the tails that no other service uses; returns what fails, once for each server."""
+    if not memory.leaving:
+        return []
+    used = {(server_of(tail.address), tail.name) for tail in in_use(clients.cluster.find(PLACEMENTS, scope))}
     pool = clients.cluster.get(DEVICE_POOLS, None, body["spec"]["devicePool"])
-    servers = pool["spec"].get("tritonServers", []) if pool is not None else []
-    return {f"{server.get('scheme', 'HTTP').lower()}://{server['httpAddress']}" for server in servers}
+    listed = pool_addresses(pool) if pool is not None else frozenset[str]()
+    troubles: dict[str, str] = {}
+    for tail in sorted(memory.leaving):
+        address = next((each for each in listed if same_server(each, tail.address)), tail.address)
+        if address in troubles:
+            continue
+        try:
+            if (server_of(address), tail.name) not in used and is_ours(
+                tail.name, clients.triton.parameters(address, tail.name), owner
+            ):
+                clients.triton.unload(address, tail.name)
+        except TritonError as error:
+            troubles[address] = str(error)
+            continue
+        memory.leaving -= {TailKey(*tail)}
+    return list(troubles.values())

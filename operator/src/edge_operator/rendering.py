@@ -17,12 +17,12 @@ from edge_operator.names import (
     entry_name,
     entry_service_name,
     intermediate_slice_name,
-    tail_name,
 )
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.runs import SliceKey
 from edge_operator.store import ModelCard
+from edge_operator.tail_models import tail_name
 from edge_operator.workloads import HTTP_PORT, metadata
 from edge_planning import plans
 
@@ -49,10 +49,12 @@ def placement(
     rtt: float,
     domain: str = "cluster.local",
     scheme: str = "http",
+    installation: str = "",
     margins: Mapping[str, float] = MappingProxyType({}),
 ) -> Placement:
     """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
 
+    installation: whose tails the routes use.
     domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
     margins: by exit, those that the plan took from residuals.
     """
@@ -90,6 +92,7 @@ def placement(
                     slices=slices,
                     owner=(namespace, name),
                     reached=(scheme, domain),
+                    installation=installation,
                 )
                 for route in table.routes
             ),
@@ -117,6 +120,7 @@ def _route(
     slices: Mapping[SliceKey, Slice],
     owner: tuple[str, str],
     reached: tuple[str, str],
+    installation: str,
 ) -> Route:
     made = pieces(card, route)
     namespace, service = owner
@@ -153,7 +157,7 @@ def _route(
                 runtime="Triton",
                 slice=slices[made.tail],
                 address=server.url,
-                model=tail_name(*owner, slices[made.tail].digest),
+                model=tail_name(installation, slices[made.tail], server.backend),
                 predicted_compute=_duration(route.tail),
             )
         )

@@ -1,21 +1,19 @@
-"""Loads tails into Triton servers before a table uses them, and unloads them when none does."""
+"""Which tails the tables use, and loading them into Triton servers before a table uses them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec
-from edge_operator.cluster import PLACEMENTS, Object
-from edge_operator.errors import TritonError, TritonUnreachableError
-from edge_operator.names import is_tail_of
+from edge_operator.cluster import Object
+from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.runs import Clients, ServiceKey, TailKey
-from edge_operator.triton import Backend, Tail
-
-GRACE = 30.0
-"""Seconds that a tail stays loaded after the last table that names it, for requests in flight."""
+from edge_operator.tail_models import Backend, Tail
 
 
-def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[TailKey, Tail]:
-    """Returns the tails that the tables use."""
+def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec, owner: str) -> dict[TailKey, Tail]:
+    """Returns the tails that the tables use. owner: the installation that loads them."""
     backends: Mapping[str, Backend] = {server.url: server.backend for server in pool.triton_servers}
     found = {}
     for placement in placements:
@@ -30,6 +28,8 @@ def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec) -> dict[Tail
                         digest=stage.slice.digest,
                         inputs=stage.slice.inputs,
                         outputs=stage.slice.outputs,
+                        size=stage.slice.size,
+                        owner=owner,
                     )
     return found
 
@@ -46,19 +46,55 @@ def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     )
 
 
+def in_use(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
+    """Returns the tails of the published tables and of those that runtimes may still use.
+
+    A runtime that has not reported the published table yet, e.g. of a node that is offline, uses the one that
+    it reported last.
+    """
+    used: set[TailKey] = set()
+    for body in placement_bodies:
+        used |= tail_keys([body])
+        if not _switched(body):
+            used |= _former(body)
+    return frozenset(used)
+
+
+def former_tails(current: Object) -> str:
+    """Returns the annotation of a Placement that replaces `current`: the tails that its runtime uses now."""
+    kept = tail_keys([current]) if _switched(current) else _former(current)
+    return json.dumps(sorted(kept))
+
+
+def same_server(address: str, other: str) -> bool:
+    """Whether two addresses differ in the scheme at most."""
+    return server_of(address) == server_of(other)
+
+
+def server_of(address: str) -> str:
+    """Returns host and port of an address."""
+    return address.partition("://")[2]
+
+
 def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
-    """Returns the addresses of Triton servers that may hold tails: `listed` by the pool, or `known`.
+    """Returns the addresses of Triton servers that may hold tails: `listed` by pools, or `known`.
 
     A known address that differs from a listed one in the scheme alone is the same server; the listed one is
     used.
     """
     current = frozenset(listed)
-    ends = {_end(address) for address in current}
-    return current | {address for address in known if _end(address) not in ends}
+    ends = {server_of(address) for address in current}
+    return current | {address for address in known if server_of(address) not in ends}
 
 
-def _end(address: str) -> str:
-    return address.partition("://")[2]
+def pool_addresses(pool: Object) -> frozenset[str]:
+    """Returns the addresses of the Triton servers in a DevicePool object, even if it is otherwise invalid."""
+    listed = pool.get("spec", {}).get("tritonServers") or []
+    return frozenset(
+        f"{server.get('scheme', 'HTTP').lower()}://{server['httpAddress']}"
+        for server in listed
+        if server.get("httpAddress")
+    )
 
 
 def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:
@@ -68,88 +104,47 @@ def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:
         present = clients.triton.ready(address)
         for key, tail in sorted(tails.items(), key=lambda item: item[0]):
             if key.address == address and key.name not in present:
-                clients.triton.load(tail, clients.store.blob(tail.digest))
+                clients.triton.load(tail, functools.partial(clients.store.blob, tail.digest))
                 loaded += 1
     return loaded
 
 
-def superseded(
-    key: ServiceKey,
-    ready: Mapping[str, frozenset[str]],
-    used: frozenset[TailKey],
-    before: Mapping[TailKey, float],
-    now: float,
-) -> tuple[list[TailKey], dict[TailKey, float]]:
-    """Returns the tails of a service to unload now, and the other unused ones with the time since when.
-
-    ready: what the Triton servers have; used: what any published table names.
-    """
-    idle = {
-        TailKey(address, name)
-        for address, names in ready.items()
-        for name in names
-        if is_tail_of(name, key.namespace, key.name) and TailKey(address, name) not in used
-    }
-    since = {tail: before.get(tail, now) for tail in idle}
-    due = sorted(tail for tail, start in since.items() if now - start >= GRACE)
-    return due, {tail: start for tail, start in since.items() if tail not in due}
-
-
-def unload_superseded(
-    clients: Clients,
-    key: ServiceKey,
-    addresses: Iterable[str],
-    before: Mapping[TailKey, float],
-    now: float,
-    namespace: str | None,
-) -> tuple[dict[TailKey, float], frozenset[str]]:
-    """Unloads the tails that have been unused for GRACE.
-
-    Returns the tails that are unused for less than that, and the addresses without a response.
-    """
-    ready, absent = {}, set()
-    for address in sorted(set(addresses)):
-        try:
-            ready[address] = clients.triton.ready(address)
-        except TritonUnreachableError:
-            absent.add(address)
-    if not any(is_tail_of(name, *key) for names in ready.values() for name in names):
-        return {}, frozenset(absent)
-    used = tail_keys(clients.cluster.find(PLACEMENTS, namespace))
-    due, waiting = superseded(key, ready, used, before, now)
-    for tail in due:
-        clients.triton.unload(*tail)
-    return waiting, frozenset(absent)
-
-
-def forget(clients: Clients, key: ServiceKey, addresses: Iterable[str], namespace: str | None) -> list[str]:
-    """Unloads every tail of a deleted service; returns the addresses at which no Triton server responded."""
-    absent = []
-    used = tail_keys(clients.cluster.find(PLACEMENTS, namespace))
-    for address in sorted(set(addresses)):
-        try:
-            names = [name for name in clients.triton.ready(address) if is_tail_of(name, *key)]
-            for name in sorted(names):
-                if TailKey(address, name) not in used:
-                    clients.triton.unload(address, name)
-        except TritonUnreachableError:
-            absent.append(address)
-    return absent
-
-
 def dirty_services(
-    expected: Mapping[ServiceKey, frozenset[TailKey]],
-    ready: Callable[[str], frozenset[str]],
+    expected: Mapping[ServiceKey, Collection[TailKey]],
+    before: Mapping[str, frozenset[str] | None],
+    now: Mapping[str, frozenset[str] | None],
 ) -> Sequence[ServiceKey]:
-    """Returns the services with missing tails: their Triton server restarted or does not respond."""
-    present: dict[str, frozenset[str]] = {}
-    for address in sorted({tail.address for tails in expected.values() for tail in tails}):
-        try:
-            present[address] = ready(address)
-        except TritonError:  # the reconcile reports the error
-            present[address] = frozenset()
-    return [
-        key
-        for key, tails in expected.items()
-        if any(tail.name not in present[tail.address] for tail in tails)
-    ]
+    """Returns the services whose Triton server lost or got a tail, left or returned since the last look.
+
+    before, now: the models by address; None for a server that does not respond. A server that stays away or
+    keeps lacking a tail wakes no service: the reconcile that failed because of it tries again by itself.
+    """
+    return [key for key, tails in expected.items() if any(_changed(tail, before, now) for tail in tails)]
+
+
+def _changed(
+    tail: TailKey, before: Mapping[str, frozenset[str] | None], now: Mapping[str, frozenset[str] | None]
+) -> bool:
+    if tail.address not in now:
+        return False
+    models = now[tail.address]
+    if tail.address not in before:
+        return models is None or tail.name not in models
+    earlier = before[tail.address]
+    if earlier is None or models is None:
+        return (earlier is None) != (models is None)
+    return (tail.name in earlier) != (tail.name in models)
+
+
+def _switched(body: Object) -> bool:
+    report = body.get("status") or {}
+    reported = report.get("observedGeneration") or 0
+    return bool(report.get("loaded")) and reported >= (body["metadata"].get("generation") or 0)
+
+
+def _former(body: Object) -> frozenset[TailKey]:
+    text = (body["metadata"].get("annotations") or {}).get(FORMER_TAILS_ANNOTATION, "[]")
+    try:
+        return frozenset(TailKey(str(address), str(name)) for address, name in json.loads(text))
+    except (ValueError, TypeError):
+        return frozenset()

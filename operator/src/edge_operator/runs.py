@@ -66,11 +66,9 @@ class Memory:
     """Whether the metadata can be those of the ModelProfile; else the model store is called."""
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
     published: frozenset[TailKey] = frozenset()
-    """Tails that the service's Placements use, which a restarted Triton server must load again."""
-    addresses: frozenset[str] = frozenset()
-    """Triton servers that may hold tails of the service."""
-    superseded: dict[TailKey, float] = field(default_factory=dict)
-    """Tails that no table uses any more, with the time since when."""
+    """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
+    leaving: frozenset[TailKey] = frozenset()
+    """Tails of a service that is being deleted, until they are unloaded."""
     verified: tuple[str, float] | None = None
     """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")

@@ -1,7 +1,10 @@
 """Client of the model store: models, slices, profiles and their bytes, over HTTP."""
 
+import contextlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -173,6 +176,14 @@ class CodecAccuracies(_Answer):
     confidences: tuple[ExitConfidence, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file of the store: its size in bytes, and its content as it arrives."""
+
+    size: int
+    chunks: Iterable[bytes]
+
+
 class Store(Protocol):
     """The model store as a reconcile uses it."""
 
@@ -185,7 +196,7 @@ class Store(Protocol):
     def layers(self, model: str) -> LayerGraph | None: ...
     def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies: ...
-    def blob(self, digest: str) -> bytes: ...
+    def blob(self, digest: str) -> AbstractContextManager[Blob]: ...
 
 
 AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
@@ -245,9 +256,41 @@ class ModelStore:
         asked = {"model": card.digest, "exits": exits, "validation": written(validation)}
         return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", asked), "POST /v1/codecs")
 
-    def blob(self, digest: str) -> bytes:
-        """Returns the bytes with a digest."""
-        return self._answer("GET", f"/v1/blobs/{digest}").content
+    @contextlib.contextmanager
+    def blob(self, digest: str) -> Iterator[Blob]:
+        """Opens the file with a digest; iterating over its chunks raises StoreError if the store fails."""
+        path = f"/v1/blobs/{digest}"
+        with contextlib.ExitStack() as stack:
+            try:
+                client = self._client
+                if self._certificates is not None:
+                    client = stack.enter_context(_client(verify=client_context(self._certificates)))
+                headers = {"Accept-Encoding": "identity"}
+                response = stack.enter_context(client.stream("GET", self.url + path, headers=headers))
+                if not response.is_success:
+                    response.read()
+            except (httpx.HTTPError, CertificatesError) as error:
+                raise self._unreachable(error) from error
+            if not response.is_success:
+                raise _refusal(response, f"GET {path}")
+            length = response.headers.get("Content-Length", "")
+            if not length.isdecimal():
+                raise StoreError(
+                    reasons.BAD_ANSWER,
+                    f"model store {self.url}: response to GET {path} has no Content-Length: check that no "
+                    "proxy re-encodes it",
+                )
+            yield Blob(int(length), self._chunks(response))
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_raw()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> StoreError:
+        cause = str(error) or type(error).__name__
+        return StoreError(reasons.UNREACHABLE, f"model store {self.url}: no response: {cause}")
 
     def _found(self, answer: type[AnyAnswer], path: str) -> AnyAnswer | None:
         try:
@@ -277,8 +320,7 @@ class ModelStore:
         try:
             response = self._request(method, path, body)
         except (httpx.HTTPError, CertificatesError) as error:
-            cause = str(error) or type(error).__name__
-            raise StoreError(reasons.UNREACHABLE, f"model store {self.url}: no response: {cause}") from error
+            raise self._unreachable(error) from error
         if response.is_success:
             return response
         raise _refusal(response, f"{method} {path}")

@@ -3,14 +3,13 @@
 import asyncio
 import base64
 import contextlib
-import importlib.resources
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -18,7 +17,6 @@ import httpx
 import tritonclient.http.aio
 from tritonclient.utils import InferenceServerException
 
-from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
 from edge_operator.errors import (
     CertificatesError,
@@ -27,13 +25,17 @@ from edge_operator.errors import (
     TritonUnreachableError,
     TritonUntrustedError,
 )
+from edge_operator.store import Blob
+from edge_operator.tail_models import Tail, model_config, sources
 
-Backend = Literal["python", "onnxruntime"]
 T = TypeVar("T")
+Opener = Callable[[], AbstractContextManager[Blob]]
+"""Opens a slice's file; called when its load request begins."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
 _GATEWAY = {"502", "503", "504"}
-_CHUNK = 3 << 18  # bytes of a file that are encoded at a time; a multiple of 3, so base64 pads only the last
+_UNKNOWN_MODEL = {"400", "404"}
+_CHUNK = 3 << 18  # bytes of a file that are encoded at a time
 _ENDED = (
     ConnectionResetError,
     BrokenPipeError,
@@ -42,27 +44,13 @@ _ENDED = (
 )
 _TAG = re.compile(r"<[^>]*>")
 
-# Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
-_TYPES = {"BYTES": "TYPE_STRING"}
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """A slice as a model of a Triton server."""
-
-    address: str
-    name: str
-    backend: Backend
-    digest: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
 
 class Triton(Protocol):
     """Triton servers as a reconcile uses them; `address` is http(s)://host:port of the HTTP endpoint."""
 
     def ready(self, address: str) -> frozenset[str]: ...
-    def load(self, tail: Tail, onnx: bytes) -> None: ...
+    def parameters(self, address: str, name: str) -> Mapping[str, str]: ...
+    def load(self, tail: Tail, onnx: Opener) -> None: ...
     def unload(self, address: str, name: str) -> None: ...
 
 
@@ -85,11 +73,24 @@ class TritonServers:
         with self._errors(address, f"listing the models of Triton at {address}") as context:
             return asyncio.run(_asked(address, context, _models))
 
-    def load(self, tail: Tail, onnx: bytes) -> None:
+    def parameters(self, address: str, name: str) -> Mapping[str, str]:
+        """Returns the parameters in the configuration of a model; empty if it is not loaded."""
+        with self._errors(address, f"reading the configuration of {name} at {address}") as context:
+            try:
+                config = asyncio.run(_asked(address, context, lambda client: client.get_model_config(name)))
+            except InferenceServerException as error:
+                if error.status() in _UNKNOWN_MODEL and error.debug_details() is None:
+                    return {}
+                raise
+        found = config.get("parameters") or {}
+        return {key: str(value.get("string_value", "")) for key, value in found.items()}
+
+    def load(self, tail: Tail, onnx: Opener) -> None:
         """Loads the slice under the tail's name and returns once it is ready. Raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
         with self._errors(tail.address, doing) as context:
-            _send(tail, onnx, context)
+            with onnx() as blob:
+                _send(tail, blob, context)
             ready = asyncio.run(_asked(tail.address, context, _models))
         if tail.name not in ready:
             raise TailRefusedError(
@@ -142,24 +143,20 @@ async def _asked(
         return await request(client)
 
 
-def _send(tail: Tail, onnx: bytes, context: ssl.SSLContext | None) -> None:
-    """Sends the load request, encoding the files while they are sent."""
-    files = model_files(tail, onnx)
+def _send(tail: Tail, onnx: Blob, context: ssl.SSLContext | None) -> None:
+    """Sends the load request, encoding the slice while it arrives: it is never in memory as a whole."""
     config = json.dumps({"config": json.dumps(model_config(tail))})[1:-1]
-    heads = [f', {json.dumps(name)}: "'.encode() for name in files]
-    start, end = f'{{"parameters": {{{config}'.encode(), b"}}"
+    start = f'{{"parameters": {{{config}'
+    for name, content in sources(tail.backend).items():
+        start += f', {json.dumps(name)}: "{base64.b64encode(content).decode()}"'
+    head, end = f'{start}, "file:1/model.onnx": "'.encode(), b'"}}'
 
     def body() -> Iterator[bytes]:
-        yield start
-        for head, content in zip(heads, files.values(), strict=True):
-            yield head
-            for at in range(0, len(content), _CHUNK):
-                yield base64.b64encode(memoryview(content)[at : at + _CHUNK])
-            yield b'"'
+        yield head
+        yield from _encoded(onnx.chunks)
         yield end
 
-    encoded = sum(4 * -(-len(content) // 3) for content in files.values())
-    length = len(start) + sum(len(head) + 1 for head in heads) + encoded + len(end)
+    length = len(head) + 4 * -(-onnx.size // 3) + len(end)
     headers = {"Content-Type": "application/json", "Content-Length": str(length)}
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
     url = f"{tail.address}/v2/repository/models/{quote(tail.name)}/load"
@@ -174,31 +171,18 @@ def _send(tail: Tail, onnx: bytes, context: ssl.SSLContext | None) -> None:
         raise InferenceServerException(message, str(response.status_code), page)
 
 
-def model_config(tail: Tail) -> dict[str, Any]:
-    """Returns Triton's model configuration: one CPU instance, the batch as a dimension of the tensors."""
-    return {
-        "name": tail.name,
-        "backend": tail.backend,
-        "max_batch_size": 0,
-        "input": [_described(tensor) for tensor in tail.inputs],
-        "output": [_described(tensor) for tensor in tail.outputs],
-        "instance_group": [{"kind": "KIND_CPU", "count": 1}],
-        "parameters": {"slice": {"string_value": tail.digest}},
-    } | ({"default_model_filename": "model.onnx"} if tail.backend == "onnxruntime" else {})
-
-
-def model_files(tail: Tail, onnx: bytes) -> dict[str, bytes]:
-    """Returns the files of the model's directory; all slices have the same model.py."""
-    files = {"file:1/model.onnx": onnx}
-    if tail.backend == "python":
-        source = importlib.resources.files("edge_operator.tails").joinpath("model.py")
-        files["file:1/model.py"] = source.read_bytes()
-    return files
-
-
-def _described(tensor: Tensor) -> dict[str, Any]:
-    datatype = _TYPES.get(tensor.datatype, f"TYPE_{tensor.datatype}")
-    return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
+def _encoded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Encodes in base64, in pieces of a multiple of 3 bytes, so that only the last one is padded."""
+    rest = b""
+    for chunk in chunks:
+        for at in range(0, len(chunk), _CHUNK):
+            rest += chunk[at : at + _CHUNK]
+            whole = len(rest) - len(rest) % 3
+            if whole:
+                yield base64.b64encode(memoryview(rest)[:whole])
+            rest = rest[whole:]
+    if rest:
+        yield base64.b64encode(rest)
 
 
 def _unreached(doing: str, error: Exception, *, tls: bool) -> TritonError:

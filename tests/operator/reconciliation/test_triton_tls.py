@@ -62,7 +62,7 @@ def test_without_certificates_nothing_is_made_and_the_condition_says_what_to_set
     for field in ("operator.tlsSecret", "runtime.tlsSecret"):
         assert (field in planned["message"]) == (field in lacking)
     assert world.condition("Ready")["reason"] == "NoCertificates"
-    assert (world.placements(), world.deployments(), world.triton.asked) == ({}, [], set())
+    assert (world.placements(), world.deployments(), world.triton.models) == ({}, [], set())
 
 
 def test_a_service_that_serves_keeps_its_tables_until_there_are_certificates(world: World) -> None:

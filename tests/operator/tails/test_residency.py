@@ -1,91 +1,139 @@
-"""Which tails a service may unload, and how a slice becomes a model of Triton."""
+"""Which tails tables use, whose they are, and when a service must look at its Triton server again."""
 
 import ast
+import json
+import re
+from dataclasses import replace
+from typing import Any
 
-from edge_api.tensors import Tensor
-from edge_operator.errors import TailRefusedError, TritonUnreachableError
-from edge_operator.names import is_tail_of, tail_name
-from edge_operator.residency import GRACE, dirty_services, superseded
+import pytest
+
+from edge_api.tensors import Slice, Tensor
+from edge_operator.residency import dirty_services, former_tails, in_use
 from edge_operator.runs import ServiceKey, TailKey
-from edge_operator.triton import Tail, model_config, model_files
+from edge_operator.tail_models import (
+    Backend,
+    Tail,
+    installation_identity,
+    is_ours,
+    may_be_ours,
+    model_config,
+    sources,
+    tail_name,
+)
 
-KEY = ServiceKey("default", "digits")
-OLD, NEW = "default-digits-" + "0" * 12, "default-digits-" + "1" * 12
-HERE = "triton:8000"
-TAIL = Tail(
-    address=HERE,
-    name=NEW,
-    backend="python",
+HERE = "http://triton:8000"
+OURS, THEIRS = installation_identity("uid-1", "edge", None), installation_identity("uid-2", "edge", None)
+PIECE = Slice(
     digest="sha256:" + "1" * 64,
+    size=4,
     inputs=(Tensor(name="pool1", datatype="FP32", shape=(-1, 16, 8, 8)),),
     outputs=(Tensor(name="text", datatype="BYTES", shape=(-1, 1)),),
 )
 
 
-def test_a_tail_waits_out_the_grace_time_before_it_goes() -> None:
-    ready, used = {HERE: frozenset({OLD, NEW})}, frozenset({TailKey(HERE, NEW)})
-    due, waiting = superseded(KEY, ready, used, {}, 100.0)
-    assert (due, waiting) == ([], {TailKey(HERE, OLD): 100.0})
-    due, waiting = superseded(KEY, ready, used, waiting, 100.0 + GRACE - 1)
-    assert (due, waiting) == ([], {TailKey(HERE, OLD): 100.0})
-    due, waiting = superseded(KEY, ready, used, waiting, 100.0 + GRACE)
-    assert (due, waiting) == ([TailKey(HERE, OLD)], {})
+def tail(owner: str = OURS, backend: Backend = "python") -> Tail:
+    name = tail_name(owner, PIECE, backend)
+    return Tail(HERE, name, backend, PIECE.digest, PIECE.inputs, PIECE.outputs, PIECE.size, owner)
 
 
-def test_a_tail_that_is_used_again_stays_and_its_time_restarts() -> None:
-    ready = {HERE: frozenset({OLD})}
-    _, waiting = superseded(KEY, ready, frozenset(), {}, 0.0)
-    due, waiting = superseded(KEY, ready, frozenset({TailKey(HERE, OLD)}), waiting, 20.0)
-    assert (due, waiting) == ([], {})
-    due, waiting = superseded(KEY, ready, frozenset(), waiting, 40.0)
-    assert (due, waiting) == ([], {TailKey(HERE, OLD): 40.0})
+def mark(it: Tail) -> dict[str, str]:
+    return {key: value["string_value"] for key, value in model_config(it)["parameters"].items()}
 
 
-def test_models_of_others_are_never_touched() -> None:
-    others = frozenset(
-        {"resnet", "default-digits", "default-digits-v2-" + "0" * 12, "prod-digits-" + "0" * 12}
-    )
-    assert superseded(KEY, {HERE: others}, frozenset(), {}, 0.0) == ([], {})
+def test_clusters_namespaces_and_scopes_have_identities_of_their_own() -> None:
+    installations = [
+        (cluster, namespace, scope)
+        for cluster in ("uid-1", "uid-2")
+        for namespace in ("edge", "other")
+        for scope in (None, "shop", "plant")
+    ]
+    assert len({installation_identity(*each) for each in installations}) == len(installations)
 
 
-def test_a_tails_name_holds_namespace_service_and_slice() -> None:
-    name = tail_name("default", "digits", "sha256:0123456789abcdef" + "0" * 48)
-    assert name == "default-digits-0123456789ab"
-    assert is_tail_of(name, "default", "digits")
-    assert not is_tail_of(name, "default", "digit")
-    assert not is_tail_of(name + "0", "default", "digits")
-
-
-def test_services_whose_triton_forgot_or_vanished_are_found() -> None:
-    def ready(address: str) -> frozenset[str]:
-        if address == "away:8000":
-            raise TritonUnreachableError("nobody")
-        if address == "proxy:8000":
-            raise TailRefusedError("a proxy says no")
-        return frozenset({"kept"})
-
-    expected = {
-        ServiceKey("n", "fine"): frozenset({TailKey(HERE, "kept")}),
-        ServiceKey("n", "forgotten"): frozenset({TailKey(HERE, "kept"), TailKey(HERE, "lost")}),
-        ServiceKey("n", "away"): frozenset({TailKey("away:8000", "kept")}),
-        ServiceKey("n", "refused"): frozenset({TailKey("proxy:8000", "kept")}),
+def test_a_name_tells_the_installation_and_the_content_and_no_service() -> None:
+    names = {
+        tail_name(OURS, PIECE, "python"),
+        tail_name(THEIRS, PIECE, "python"),
+        tail_name(OURS, PIECE, "onnxruntime"),
+        tail_name(OURS, PIECE.model_copy(update={"digest": "sha256:" + "2" * 64}), "python"),
+        tail_name(OURS, PIECE.model_copy(update={"outputs": PIECE.inputs}), "python"),
     }
-    dirty = [ServiceKey("n", name) for name in ("forgotten", "away", "refused")]
-    assert dirty_services(expected, ready) == dirty
+    assert len(names) == 5
+    assert all(re.fullmatch("[a-z0-9-]{1,63}", name) for name in names)
+
+
+def test_only_a_model_with_the_installations_mark_is_its_own() -> None:
+    mine, theirs = tail(), tail(THEIRS)
+    assert is_ours(mine.name, mark(mine), OURS)
+    assert not may_be_ours(theirs.name, OURS)
+    assert not is_ours(theirs.name, mark(theirs), OURS)
+    assert not is_ours(mine.name, {}, OURS), "the name alone proves nothing"
+    assert not is_ours(mine.name, mark(theirs), OURS)
+    assert not is_ours("resnet", mark(mine), OURS)
+
+
+def test_a_former_versions_tail_is_told_by_its_name_and_its_slice() -> None:
+    name, parameters = "default-digits-" + "1" * 12, {"slice": PIECE.digest}
+    assert is_ours(name, parameters, OURS)
+    assert not is_ours(name, {}, OURS)
+    assert not is_ours(name, {"slice": "sha256:" + "2" * 64}, OURS)
+    assert not is_ours(name, parameters | {"owner": OURS}, OURS)
+
+
+def _placement(model: str, *, switched: bool, former: tuple[str, ...] = ()) -> Any:
+    stage = {"runtime": "Triton", "address": HERE, "model": model}
+    annotation = json.dumps([[HERE, name] for name in former])
+    return {
+        "metadata": {"generation": 5, "annotations": {"edge-intelligence.io/former-tails": annotation}},
+        "spec": {"routes": [{"stages": [stage]}]},
+        "status": {"loaded": True, "observedGeneration": 5 if switched else 2},
+    }
+
+
+def test_a_node_that_is_offline_keeps_what_its_last_reported_table_needs() -> None:
+    def names(body: Any) -> set[str]:
+        return {key.name for key in in_use([body])}
+
+    assert names(_placement("new", switched=True, former=("old",))) == {"new"}
+    assert names(_placement("new", switched=False, former=("old",))) == {"new", "old"}
+    # The table in between was never reported: its tail is not kept.
+    assert json.loads(former_tails(_placement("between", switched=False, former=("old",)))) == [[HERE, "old"]]
+    assert json.loads(former_tails(_placement("between", switched=True, former=("old",)))) == [
+        [HERE, "between"]
+    ]
+
+
+@pytest.mark.parametrize("annotation", ["", "{}", "[1]", "not JSON", '["ab"]'])
+def test_an_annotation_that_someone_broke_keeps_the_published_tails(annotation: str) -> None:
+    body = _placement("new", switched=False)
+    body["metadata"]["annotations"]["edge-intelligence.io/former-tails"] = annotation
+    assert TailKey(HERE, "new") in in_use([body])
+
+
+def test_services_whose_triton_forgot_left_or_returned_are_woken_once() -> None:
+    expected = {
+        ServiceKey("n", "fine"): {TailKey(HERE, "kept")},
+        ServiceKey("n", "forgotten"): {TailKey(HERE, "kept"), TailKey(HERE, "lost")},
+        ServiceKey("n", "away"): {TailKey("http://away:8000", "kept")},
+    }
+    both, kept = frozenset({"kept", "lost"}), frozenset({"kept"})
+    up, down = {HERE: both, "http://away:8000": both}, {HERE: kept, "http://away:8000": None}
+    assert [key.name for key in dirty_services(expected, up, down)] == ["forgotten", "away"]
+    assert dirty_services(expected, down, down) == []
+    assert [key.name for key in dirty_services(expected, down, up)] == ["forgotten", "away"]
+    assert [key.name for key in dirty_services(expected, {}, down)] == ["forgotten", "away"]
 
 
 def test_the_configuration_names_tensors_and_types_in_tritons_words() -> None:
-    config = model_config(TAIL)
+    config = model_config(tail())
     assert config["input"] == [{"name": "pool1", "data_type": "TYPE_FP32", "dims": [-1, 16, 8, 8]}]
     assert config["output"] == [{"name": "text", "data_type": "TYPE_STRING", "dims": [-1, 1]}]
     assert (config["backend"], config["max_batch_size"]) == ("python", 0)
+    assert model_config(replace(tail(), owner=THEIRS))["parameters"]["owner"] == {"string_value": THEIRS}
 
 
 def test_the_python_backend_gets_the_model_py_along_and_onnxruntime_the_slice_alone() -> None:
-    files = model_files(TAIL, b"onnx")
-    assert files["file:1/model.onnx"] == b"onnx"
-    source = ast.parse(files["file:1/model.py"])
+    source = ast.parse(sources("python")["file:1/model.py"])
     assert "TritonPythonModel" in [node.name for node in source.body if isinstance(node, ast.ClassDef)]
-    from dataclasses import replace
-
-    assert set(model_files(replace(TAIL, backend="onnxruntime"), b"onnx")) == {"file:1/model.onnx"}
+    assert sources("onnxruntime") == {}

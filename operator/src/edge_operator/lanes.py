@@ -1,0 +1,138 @@
+"""A lane for each Triton server: its requests run one after another, on a thread of their own.
+
+A caller waits for a lane for a moment at most. A server that is slow, hung or away therefore holds up neither
+other servers nor the threads that reconciles share; a request that takes longer continues without its caller.
+"""
+
+import contextlib
+import functools
+import random
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from edge_operator.errors import TritonBusyError, TritonError, TritonUnreachableError
+from edge_operator.residency import server_of
+from edge_operator.tail_models import Tail
+from edge_operator.triton import Opener, Triton
+
+Result = TypeVar("Result")
+
+PATIENCE = 1.0
+"""Seconds that a caller waits for a server."""
+_SHORTEST, _LONGEST = 2.0, 60.0
+"""Seconds for which a server is left alone after its first failure, and at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    key: Hashable
+    doing: str
+    since: float
+    future: "Future[Any]"
+
+
+class Lanes:
+    """`Triton` with a lane and a circuit breaker for each server."""
+
+    def __init__(
+        self,
+        triton: Triton,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._triton = triton
+        self._made = functools.partial(_Lane, clock=clock, jitter=jitter, patience=patience)
+        self._lanes: dict[str, _Lane] = {}
+        self._lock = threading.Lock()
+
+    def ready(self, address: str) -> frozenset[str]:
+        """Returns the names of the models that are ready."""
+        return self._lane(address).run("ready", "listing its models", lambda: self._triton.ready(address))
+
+    def parameters(self, address: str, name: str) -> Mapping[str, str]:
+        """Returns the parameters in the configuration of a model; empty if it is not loaded."""
+        call = functools.partial(self._triton.parameters, address, name)
+        return self._lane(address).run(("parameters", name), f"reading {name}", call)
+
+    def load(self, tail: Tail, onnx: Opener) -> None:
+        """Loads a slice; raises TritonBusyError if that takes longer, and it is loaded later."""
+        call = functools.partial(self._triton.load, tail, onnx)
+        self._lane(tail.address).run(("load", tail.name), f"loading {tail.name}", call)
+
+    def unload(self, address: str, name: str) -> None:
+        """Unloads a model; does nothing if it is not loaded."""
+        call = functools.partial(self._triton.unload, address, name)
+        self._lane(address).run(("unload", name), f"unloading {name}", call)
+
+    def _lane(self, address: str) -> "_Lane":
+        with self._lock:
+            # By server: its http and https addresses share a lane.
+            return self._lanes.setdefault(server_of(address), self._made(address))
+
+
+class _Lane:
+    def __init__(
+        self, address: str, clock: Callable[[], float], jitter: Callable[[], float], patience: float
+    ) -> None:
+        self._address, self._clock, self._jitter, self._patience = address, clock, jitter, patience
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="triton")
+        self._running: _Request | None = None
+        self._missed: dict[Hashable, BaseException] = {}
+        """Errors of requests whose callers did not wait for them."""
+        self._failures = 0
+        self._closed_until = float("-inf")
+        self._reason = ""
+
+    def run(self, key: Hashable, doing: str, call: Callable[[], Result]) -> Result:
+        """Runs a request. Raises TritonBusyError while another one, or this one, takes too long."""
+        began = self._clock()
+        while True:
+            with self._lock:
+                missed = self._missed.pop(key, None)
+                if missed is not None:
+                    raise missed
+                running = self._running
+                if running is None:
+                    if self._clock() < self._closed_until:
+                        raise TritonUnreachableError(self._reason)
+                    running = _Request(key, doing, self._clock(), Future())
+                    self._running = running
+                    self._thread.submit(self._work, running, call)
+            left = self._patience - (self._clock() - min(began, running.since))
+            with contextlib.suppress(TimeoutError):
+                error = running.future.exception(timeout=max(0.0, left))
+                if running.key == key:
+                    with self._lock:
+                        self._missed.pop(key, None)
+                    if error is not None:
+                        raise error
+                    return cast("Result", running.future.result())
+                continue
+            raise TritonBusyError(f"Triton at {self._address} is busy: {running.doing}")
+
+    def _work(self, request: _Request, call: Callable[[], Any]) -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except Exception as raised:
+            error = raised
+        with self._lock:
+            self._running = None
+            if isinstance(error, TritonUnreachableError):
+                pause = min(_LONGEST, _SHORTEST * 2**self._failures) * (0.5 + self._jitter() / 2)
+                self._failures += 1
+                self._closed_until, self._reason = self._clock() + pause, str(error)
+            elif error is None or isinstance(error, TritonError):
+                self._failures, self._closed_until = 0, float("-inf")
+            if error is not None:
+                self._missed[request.key] = error
+        if error is not None:
+            request.future.set_exception(error)
+        else:
+            request.future.set_result(result)

@@ -1,0 +1,113 @@
+"""A slice as a model of a Triton server: its name, its configuration, and whom it belongs to. Pure.
+
+A name is derived from the installation and from the content, so services that use the same slice share one
+model, and two installations on one server never share a name.
+"""
+
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge_api.tensors import Slice, Tensor
+
+Backend = Literal["python", "onnxruntime"]
+
+_PREFIX = "edge"
+_OWNER = "owner"
+_SLICE = "slice"
+_FORMER = re.compile(r"(?P<service>.+)-(?P<digest>[0-9a-f]{12})")
+
+# Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
+_TYPES = {"BYTES": "TYPE_STRING"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A slice as a model of a Triton server. owner: the installation that loads it."""
+
+    address: str
+    name: str
+    backend: Backend
+    digest: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    size: int = 0
+    owner: str = ""
+
+
+def installation_identity(cluster: str, namespace: str, scope: str | None) -> str:
+    """Returns the identity of an installation: of its cluster, its namespace and the namespaces it watches.
+
+    cluster: the uid of the Namespace kube-system. scope: the watched namespace; None: all.
+    """
+    return hashlib.sha256(json.dumps([cluster, namespace, scope]).encode()).hexdigest()[:12]
+
+
+def tail_name(owner: str, piece: Slice, backend: Backend) -> str:
+    """Returns the name of a slice's model: 42 characters, lower-case letters, digits and hyphens."""
+    content = _content(backend, piece.digest, piece.inputs, piece.outputs)
+    described = json.dumps([content, _source().decode() if backend == "python" else ""], sort_keys=True)
+    return f"{_PREFIX}-{owner}-{hashlib.sha256(described.encode()).hexdigest()[:24]}"
+
+
+def may_be_ours(model: str, owner: str) -> bool:
+    """Whether a model can be of this installation or of a previous version, which named it by its service.
+
+    Only its configuration tells for certain.
+    """
+    return model.startswith(f"{_PREFIX}-{owner}-") or _FORMER.fullmatch(model) is not None
+
+
+def former_service(model: str) -> str | None:
+    """Returns NAMESPACE-SERVICE of a name that a previous version gave, else None."""
+    found = _FORMER.fullmatch(model)
+    return found["service"] if found is not None else None
+
+
+def is_ours(model: str, parameters: Mapping[str, str], owner: str) -> bool:
+    """Whether a model bears this installation's mark, or has none but is a tail of a previous version.
+
+    parameters: of the configuration that Triton has.
+    """
+    if parameters.get(_OWNER):
+        return model.startswith(f"{_PREFIX}-{owner}-") and parameters[_OWNER] == owner
+    found = _FORMER.fullmatch(model)
+    return found is not None and parameters.get(_SLICE, "").startswith(f"sha256:{found['digest']}")
+
+
+def model_config(tail: Tail) -> dict[str, Any]:
+    """Returns Triton's model configuration: one CPU instance, the batch as a dimension of the tensors."""
+    config = _content(tail.backend, tail.digest, tail.inputs, tail.outputs)
+    marked = config["parameters"] | {_OWNER: {"string_value": tail.owner}}
+    return {"name": tail.name} | config | {"parameters": marked}
+
+
+def sources(backend: Backend) -> dict[str, bytes]:
+    """Returns the files of a model's directory besides the slice; all slices have the same model.py."""
+    return {"file:1/model.py": _source()} if backend == "python" else {}
+
+
+def _content(
+    backend: Backend, digest: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> dict[str, Any]:
+    return {
+        "backend": backend,
+        "max_batch_size": 0,
+        "input": [_described(tensor) for tensor in inputs],
+        "output": [_described(tensor) for tensor in outputs],
+        "instance_group": [{"kind": "KIND_CPU", "count": 1}],
+        "parameters": {_SLICE: {"string_value": digest}},
+    } | ({"default_model_filename": "model.onnx"} if backend == "onnxruntime" else {})
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    datatype = _TYPES.get(tensor.datatype, f"TYPE_{tensor.datatype}")
+    return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
+
+
+def _source() -> bytes:
+    return importlib.resources.files("edge_operator.tails").joinpath("model.py").read_bytes()

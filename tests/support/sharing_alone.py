@@ -1,0 +1,26 @@
+"""Shares a resource where highspy and scipy cannot be imported; prints the choices and what was missing."""
+
+import sys
+
+sys.modules |= dict.fromkeys(("highspy", "scipy"))  # type: ignore[arg-type]  # importing them raises ImportError
+
+from edge_planning.pools import plan_pool
+from edge_planning.sharing import (
+    Demand,
+    Option,
+    SharedResource,
+    Tenant,
+    share,
+    share_exactly,
+    sharing_problem,
+)
+
+choices = (Option(0.8, {"cpu": 0.3}), Option(0.9, {"cpu": 0.6}))
+demands = [Demand(f"s{n}", "edge-a", "shop", choices) for n in range(3)]
+problem = sharing_problem([Tenant("shop")], [SharedResource("cpu", 1.25)], demands)
+print(len(share(problem).choices))
+try:
+    share_exactly(problem)
+except ImportError as error:
+    print(error.name)
+print(plan_pool.__name__)
