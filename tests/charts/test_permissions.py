@@ -88,8 +88,6 @@ def used(operator_tests: ModuleType) -> set[Use]:
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
     cluster = world.cluster = Recording(world.cluster)
-    cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
-    handlers.identified(world.settings, cluster, None)
     world.reconcile()
     camera = next(job for job in world.jobs() if "camera" in job["metadata"]["name"])
     for end in ("Failed", "Complete"):

@@ -2,10 +2,11 @@
 
 import sys
 
-sys.modules |= dict.fromkeys(("highspy", "scipy"))  # type: ignore[arg-type]  # importing them raises ImportError
+# Importing them raises ImportError.
+sys.modules |= dict.fromkeys(("highspy", "scipy"))  # type: ignore[arg-type]
 
-from edge_planning.pools import plan_pool
-from edge_planning.sharing import (
+from edge_planning.pools import plan_pool  # noqa: E402
+from edge_planning.sharing import (  # noqa: E402
     Demand,
     Option,
     SharedResource,
