@@ -27,7 +27,7 @@ from edge_operator.cluster import (
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
 from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import pool_addresses
+from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
@@ -369,7 +369,8 @@ class World:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))
 
     def reconcile(self) -> float | None:
-        """One reconcile of the service, and one look at the Triton servers."""
+        """One look at the Triton servers before and after a reconcile of the service."""
+        self.collect()
         clients = Clients(self.cluster, self.store, self.triton)
         again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
         self.collect()
@@ -378,7 +379,9 @@ class World:
     def collect(self) -> None:
         pools = self.cluster.find(DEVICE_POOLS)
         self.collector.clients = Clients(self.cluster, self.store, self.triton)
-        self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
+        now = self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
+        if None in now.values() or lacking({KEY: self.memory.loaded}, now):
+            self.memory.loaded = frozenset()
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""

@@ -340,6 +340,12 @@ TRITON_UNREACHABLE: Final = _reason(
     "No Triton server answers at the address in the DevicePool; entry nodes use their local routes.",
     f"{_WAIT} If it stays, check Triton and httpAddress in the DevicePool.",
 )
+TRITON_BUSY: Final = _reason(
+    "TritonBusy",
+    (PLACED,),
+    "The Triton server is loading models. Published routes keep serving; new entry nodes use local routes.",
+    _WAIT,
+)
 TRITON_UNTRUSTED: Final = _reason(
     "TritonUntrusted",
     (PLACED,),

@@ -44,7 +44,7 @@ class Blocked:
         )
 
 
-_UNDERWAY = {reasons.PROFILING}
+_UNDERWAY = {reasons.PROFILING, reasons.TRITON_BUSY}
 
 
 def conditions(

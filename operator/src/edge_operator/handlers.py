@@ -55,7 +55,7 @@ from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import dirty_services, in_use, pool_addresses
+from edge_operator.residency import dirty_services, in_use, lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
@@ -195,7 +195,10 @@ class Operator:
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
-            for key in dirty_services(expected, before, now):
+            loaded = {key: memory.loaded for key, memory in list(self.services.items())}
+            for key in {*dirty_services(expected, before, now), *lacking(loaded, now)}:
+                if key in self.services:
+                    self.services[key].loaded = frozenset()
                 self.queue.add(key)
             before = {**before, **now}
 

@@ -72,7 +72,10 @@ class Lanes:
     def _lane(self, address: str) -> "_Lane":
         with self._lock:
             # By server: its http and https addresses share a lane.
-            return self._lanes.setdefault(server_of(address), self._made(address))
+            server = server_of(address)
+            if server not in self._lanes:
+                self._lanes[server] = self._made(address)
+            return self._lanes[server]
 
 
 class _Lane:

@@ -13,6 +13,7 @@ from edge_operator.errors import (
     ObjectRefusedError,
     StoreError,
     TailRefusedError,
+    TritonBusyError,
     TritonError,
     TritonUntrustedError,
 )
@@ -24,6 +25,8 @@ AWAITING = 5.0
 """Seconds after which to check again if an intermediate node has not reported its slice yet."""
 RESYNC = 60.0
 """Seconds after which objects are compared with the cluster even without an event."""
+_BUSY = 1.0
+"""Seconds after which a server that loads other models is tried again."""
 _OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
 
 
@@ -32,7 +35,9 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     try:
         tails = residency.tails_of(tables, pool.spec, run.settings.installation)
         run.memory.published = frozenset(tails)
-        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, tails))
+        unknown = {key: tail for key, tail in tails.items() if key not in run.memory.loaded}
+        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, unknown))
+        run.memory.loaded = frozenset(tails)
         _carriers(run)
         waiting = _publish(run, tables)
         held = relaying.still_needed(run.placements, _switched_nodes(run))
@@ -72,6 +77,8 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
         except ObjectRefusedError as error:
             return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
         message += f"; local routes only at {', '.join(table.spec.node for table in new)} until then"
+    if isinstance(because, TritonBusyError):
+        return Blocked(reasons.PLACED, reasons.TRITON_BUSY, message, transient=True, again=_BUSY)
     untrusted = isinstance(because, TritonUntrustedError)
     reason = reasons.TRITON_UNTRUSTED if untrusted else reasons.TRITON_UNREACHABLE
     return Blocked(reasons.PLACED, reason, message, transient=True, again=10.0)

@@ -122,6 +122,17 @@ def dirty_services(
     return [key for key, tails in expected.items() if any(_changed(tail, before, now) for tail in tails)]
 
 
+def lacking(
+    loaded: Mapping[ServiceKey, Collection[TailKey]], now: Mapping[str, frozenset[str] | None]
+) -> Sequence[ServiceKey]:
+    """Returns the services whose Triton server responds without a tail that it had, as after a restart."""
+    return [
+        key
+        for key, tails in loaded.items()
+        if any((models := now.get(tail.address)) is not None and tail.name not in models for tail in tails)
+    ]
+
+
 def _changed(
     tail: TailKey, before: Mapping[str, frozenset[str] | None], now: Mapping[str, frozenset[str] | None]
 ) -> bool:

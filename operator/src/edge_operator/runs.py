@@ -65,6 +65,8 @@ class Memory:
     recorded: bool = True
     """Whether the metadata can be those of the ModelProfile; else the model store is called."""
     slices: dict[SliceKey, Slice] = field(default_factory=dict)
+    loaded: frozenset[TailKey] = frozenset()
+    """Tails that their Triton server had at the last look: it is not called for them."""
     published: frozenset[TailKey] = frozenset()
     """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
     leaving: frozenset[TailKey] = frozenset()

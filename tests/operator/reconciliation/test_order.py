@@ -7,7 +7,7 @@ import pytest
 
 from edge_api.quantities import parse_duration
 from edge_operator.cluster import MODEL_PROFILES
-from edge_operator.errors import StoreError
+from edge_operator.errors import StoreError, TritonBusyError
 
 World = Any  # tests/operator/conftest.py
 
@@ -288,3 +288,19 @@ def test_a_triton_that_forgot_its_tails_gets_them_back(world: World) -> None:
     world.triton.models.clear()
     world.reconcile()
     assert world.triton.models == had
+
+
+def test_a_busy_triton_delays_a_service_only_if_its_tails_are_not_known_to_be_loaded(world: World) -> None:
+    world.settle()
+    world.triton.failure = TritonBusyError("Triton at triton.test:8000 is busy: loading other")
+    world.now += 60
+    world.reconcile()
+    assert world.condition("Placed")["status"] == "True"
+    world.restart()
+    again = world.reconcile()
+    placed = world.condition("Placed")
+    assert (placed["status"], placed["reason"], again) == ("Unknown", "TritonBusy", 1.0)
+    assert ("Warning", "TritonBusy") not in {event[:2] for event in world.cluster.events}
+    world.triton.failure = None
+    world.reconcile()
+    assert world.condition("Placed")["status"] == "True"

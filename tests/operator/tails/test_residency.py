@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_api.tensors import Slice, Tensor
-from edge_operator.residency import dirty_services, former_tails, in_use
+from edge_operator.residency import dirty_services, former_tails, in_use, lacking
 from edge_operator.runs import ServiceKey, TailKey
 from edge_operator.tail_models import (
     Backend,
@@ -137,3 +137,15 @@ def test_the_python_backend_gets_the_model_py_along_and_onnxruntime_the_slice_al
     source = ast.parse(sources("python")["file:1/model.py"])
     assert "TritonPythonModel" in [node.name for node in source.body if isinstance(node, ast.ClassDef)]
     assert sources("onnxruntime") == {}
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [(frozenset({"a", "b"}), []), (frozenset({"a"}), [ServiceKey("default", "digits")]), (None, [])],
+)
+def test_a_server_that_responds_without_a_loaded_tail_lacks_it(
+    models: frozenset[str] | None, expected: list[ServiceKey]
+) -> None:
+    loaded = {ServiceKey("default", "digits"): [TailKey("http://t:8000", "a"), TailKey("http://t:8000", "b")]}
+    assert lacking(loaded, {"http://t:8000": models}) == expected
+    assert lacking(loaded, {}) == []
