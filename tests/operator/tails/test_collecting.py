@@ -89,7 +89,7 @@ def test_a_table_skipped_by_an_offline_node_keeps_no_tails(world: World) -> None
     assert world.triton.models == set()
 
 
-def test_a_tail_that_is_used_again_begins_its_grace_period_anew(world: World) -> None:
+def test_a_tail_that_is_used_again_restarts_its_grace_period(world: World) -> None:
     world.settle()
     models = set(world.triton.models)
     placements = [it for key, it in world.cluster.objects.items() if key[0] == "Placement"]

@@ -79,7 +79,7 @@ def test_a_hung_server_holds_up_no_other(servers: Servers) -> None:
     assert servers.asked == 1, "one request at a time"
 
 
-def test_a_load_that_takes_longer_goes_on_without_its_caller(servers: Servers) -> None:
+def test_a_load_that_takes_longer_continues_without_its_caller(servers: Servers) -> None:
     lanes = Lanes(servers, patience=0.01)
     with pytest.raises(TritonBusyError):
         lanes.load(TAIL, _no_file)
@@ -88,7 +88,7 @@ def test_a_load_that_takes_longer_goes_on_without_its_caller(servers: Servers) -
     assert eventually(lambda: lanes.ready(SLOW)) == {"tail"}
 
 
-def test_the_error_of_a_load_that_went_on_reaches_the_next_caller(servers: Servers) -> None:
+def test_the_error_of_a_load_without_a_caller_reaches_the_next_one(servers: Servers) -> None:
     lanes = Lanes(servers, patience=0.01)
     servers.failure = TailRefusedError("no such backend")
     with pytest.raises(TritonBusyError):

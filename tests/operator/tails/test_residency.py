@@ -73,7 +73,7 @@ def test_only_a_model_with_the_installations_mark_is_its_own() -> None:
     assert not is_ours("resnet", mark(mine), OURS)
 
 
-def test_a_former_versions_tail_is_told_by_its_name_and_its_slice() -> None:
+def test_a_former_versions_tail_has_its_name_and_its_slice() -> None:
     name, parameters = "default-digits-" + "1" * 12, {"slice": PIECE.digest}
     assert is_ours(name, parameters, OURS)
     assert not is_ours(name, {}, OURS)
