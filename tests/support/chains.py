@@ -249,7 +249,8 @@ class Runtimes:
         """The result of running the slices of a route one by one."""
         values = {"image": IMAGE}
         for stage in self.placements[model]["spec"]["routes"][index]["stages"]:
-            data = self.store.blob(stage["slice"]["digest"])
+            with self.store.blob(stage["slice"]["digest"]) as blob:
+                data = b"".join(blob.chunks)
             session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
             names = [t["name"] for t in stage["slice"]["outputs"]]
             feeds = {t["name"]: values[t["name"]] for t in stage["slice"]["inputs"]}
