@@ -18,7 +18,7 @@ def test_confident_inputs_leave_at_an_early_exit_of_the_node_and_the_others_do_n
 
 
 def test_an_input_that_comes_again_is_answered_from_the_cache(trial: Trial) -> None:
-    with trial.with_fields(resultCache={"maxBytes": "1Mi", "maxAge": "1m"}):
+    with trial.with_fields(resultCache={"maxBytes": "1Mi", "maxAge": "1m0s"}):
         first = trial.ask("edge-b", index=7)
         trial.wait("a cached answer", lambda: bool(trial.ask("edge-b", index=7).parameters.get("cached")))
         again = trial.ask("edge-b", index=7)

@@ -151,9 +151,12 @@ def test_codecs_were_measured_and_what_they_lose_is_in_the_accuracy_of_the_route
 
 
 def planned(trial: Trial) -> bool:
-    """Whether the plan of the service uses the accuracies of codecs."""
-    found = trial.condition(SERVICE, reasons.PLANNED)
-    return found.get("status") == "True" and found["reason"] != reasons.MEASURING_CODECS
+    """Whether the published tables were planned with the accuracies of codecs."""
+    conditions = trial.get("inferenceservice", SERVICE).get("status", {}).get("conditions", [])
+    found = {each["type"]: each for each in conditions}
+    if any(found.get(kind, {}).get("status") != "True" for kind in (reasons.PLANNED, reasons.PLACED)):
+        return False
+    return bool(found[reasons.PLANNED]["reason"] != reasons.MEASURING_CODECS)
 
 
 def said(trial: Trial, condition: str) -> str:
