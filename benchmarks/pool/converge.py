@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from benchmarks.pool.services import HOSTNAME, edge_pool, pool, service
+from benchmarks.pool.services import HOSTNAME, NAMESPACE, edge_pool, pool, service
 from benchmarks.pool.site import DIGITS, Site, operators, product
 from testbed.kwok import NODE_LABEL
 
@@ -25,13 +25,16 @@ def measure(site: Site, *, quick: bool) -> dict[str, object]:
     site.apply([edge_pool(), service(_FIRST, pool="bench", file=DIGITS, entries={HOSTNAME: "edge-b"})])
     site.wait_ready([_FIRST])
     site.bed.start_kwok(nodes, site.say)
-    names = [f"converge-{number}" for number in range(count)]
+    names, within = {f"converge-{number}" for number in range(count)}, ("-n", NAMESPACE)
     site.apply([pool("simulated", [(_CLASS, {NODE_LABEL: "true"})])])
     start, began = datetime.now(UTC), time.monotonic()
-    site.apply([service(name, pool="simulated", file=DIGITS, mode="LocalOnly") for name in names])
+    site.apply([service(name, pool="simulated", file=DIGITS, mode="LocalOnly") for name in sorted(names)])
 
     def placed() -> int:
-        return sum(each["spec"]["service"] in names for each in site.items("placements"))
+        path = "jsonpath={.items[*].spec.service}"
+        return sum(
+            name in names for name in site.bed.kubectl("get", "placements", *within, "-o", path).split()
+        )
 
     wanted = count * nodes
     site.wait(
