@@ -114,7 +114,7 @@ class Operator:
         self.tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
-        """Ends both; a running reconcile is not interrupted."""
+        """Ends the tasks; a running reconcile is not interrupted."""
         for task in self.tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -228,14 +228,17 @@ class Operator:
         if kind == INFERENCE_SERVICES:
             key = ServiceKey(meta["namespace"], meta["name"])
             self.pools.pop(key, None)
+            metrics.SERVICES.set(len(self.pools))
             self.queue.add(key)
         elif kind == DEVICE_POOLS:
+            self.tritons.pop(meta["name"], None)
             self.dirty_pool(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
         elif kind == JOBS:
             self.dirty_waiting()
         else:
+            self.tails.pop(meta.get("uid", ""), None)  # of a Placement
             self.dirty_owner(body, DEBOUNCE, verify=True)
 
     def dirty_waiting(self) -> None:

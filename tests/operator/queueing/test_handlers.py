@@ -6,6 +6,14 @@ from typing import Any
 import kopf
 import pytest
 
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    PLACEMENTS,
+    Kind,
+)
 from edge_operator.handlers import (
     Operator,
     configure,
@@ -18,7 +26,7 @@ from edge_operator.handlers import (
     service_event,
 )
 from edge_operator.observed.mirror import Mirror
-from edge_operator.runs import Clients, Memory, PoolKey, ServiceKey
+from edge_operator.runs import Clients, Memory, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
@@ -131,6 +139,28 @@ async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.M
     assert memo.operator.queue.taken() == {DIGITS}
     await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
     assert memo.operator.queue.taken() == {PoolKey("factory")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "dirty"),
+    [
+        (INFERENCE_SERVICES, "digits", {DIGITS}),
+        (DEVICE_POOLS, "factory", {PoolKey("factory"), DIGITS}),
+        (PLACEMENTS, "digits-edge-a", {DIGITS}),
+        (DEPLOYMENTS, "digits-edge-a", {DIGITS}),
+        (JOBS, "profile-camera", {OTHER}),
+    ],
+)
+async def test_a_deletion_that_no_watch_reported_reaches_what_it_concerns(
+    memo: kopf.Memo, kind: Kind, name: str, dirty: set[Any]
+) -> None:
+    operator = memo.operator
+    operator.services[OTHER] = Memory(waiting=True)
+    operator.tails["digits-edge-a"] = frozenset({TailKey("http://triton:8000", "tail")})
+    operator.deleted(kind, _body(name))
+    assert operator.queue.taken() == dirty
+    assert ("digits-edge-a" in operator.tails) == (name != "digits-edge-a")
+    assert ("factory" in operator.tritons) == (kind != DEVICE_POOLS)
 
 
 async def test_an_operator_of_one_namespace_leaves_the_services_of_others_alone(memo: kopf.Memo) -> None:
