@@ -46,7 +46,7 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
         return found
 
     def objects() -> dict[str, Any]:
-        """What the operator writes, by the versions of the specs, and by content where there is none."""
+        """Generations of the specs that the operator writes, else resource versions, by object."""
         kinds = "inferenceservices,placements,modelprofiles,deployments"
         found = json.loads(kubectl("get", kinds, "-o", "json"))["items"]
         versions = {f"{o['kind']} {o['metadata']['name']}": o["metadata"]["generation"] for o in found}

@@ -81,7 +81,7 @@ class Mirror:
                 self._drop(key, before)
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
-        """Returns the object, or None if there is none."""
+        """Returns the object, or None if it does not exist."""
         return self._kinds[kind].get(ObjectKey(kind, namespace or "", name))
 
     def find(self, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:

@@ -14,7 +14,7 @@ class MirroredCluster:
         self._server, self._mirror = server, mirror
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
-        """Returns the object as last seen, or None if there is none."""
+        """Returns the object as last seen, or None if it does not exist."""
         return self._mirror.get(kind.kind, namespace, name)
 
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]:

@@ -130,7 +130,7 @@ class Ledger:
         return _wait(tuple(found), self.servers.get(place, 1), percentile)
 
     def traffic(self, place: str) -> Traffic | None:
-        """Returns all requests at a place as one stream; None if there are none."""
+        """Returns all requests at a place as one stream, or None if nothing is requested there."""
         streams = self._traffic.get(place)
         if not streams:
             return None

@@ -70,7 +70,7 @@ class Tables:
         )
 
     def best(self, demand: PoolDemand, ledger: Ledger | None, admits: Admits) -> Ranked | None:
-        """Returns the best table that is admitted, over all Triton servers; None if there is none.
+        """Returns the best table that is admitted, over all Triton servers, or None if none is admitted.
 
         The table as it would be without limits comes first. If it is not admitted: only candidates that are,
         in shorter and shorter tables, since each route takes memory.
