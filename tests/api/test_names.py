@@ -6,7 +6,13 @@ import re
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from edge_api.names import label_value, placement_name, runtime_host, runtime_service_name
+from edge_api.names import (
+    dedicated_service_name,
+    label_value,
+    placement_name,
+    runtime_host,
+    runtime_service_name,
+)
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
@@ -79,3 +85,17 @@ def test_label_values_fit_and_long_ones_differ(text: str, other: str) -> None:
     assert len(label_value(text)) <= 63
     if text != other:
         assert label_value(text) != label_value(other)
+
+
+@given(services, nodes, services, nodes)
+@example("a", "b-c", "a-b", "c")
+@example("a", "b.c", "a", "b-c")
+def test_dedicated_runtimes_have_names_of_their_own(
+    service: str, node: str, other: str, elsewhere: str
+) -> None:
+    name = dedicated_service_name(service, node)
+    assert LABEL.fullmatch(name)
+    assert len(name) <= 63
+    assert name not in (runtime_service_name(node), runtime_service_name(f"{service}.{node}"))
+    assume((service, node) != (other, elsewhere))
+    assert name != dedicated_service_name(other, elsewhere)

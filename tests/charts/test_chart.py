@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from edge_operator.rollouts import SURGE
+from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
-from edge_operator.workloads import entry_objects
+from edge_operator.workloads import runtime_deployment
 from edge_runtime.cli import _parser
 from edge_runtime.grpc.keepalive import keepalive_of
 from messages import mentions
@@ -96,8 +98,8 @@ def test_the_runtimes_flags_for_grpc_are_those_that_it_has(render: Render) -> No
     pod = _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
     variables = {v["name"]: v.get("value", "from-the-pod") for v in pod["containers"][0]["env"]}
     settings = Settings.from_environment(variables)
-    service = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
-    _, deployment = entry_objects(service, "edge-a", "edge-a", settings)
+    runtime, host = Runtime("shop", "edge-a"), Host("edge-a", ready=True)
+    deployment = runtime_deployment(runtime, host, settings, SURGE)
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     given = keepalive_of(_parser().parse_args(arguments))
     assert len(flags) == len(given.options())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from edge_operator.rollouts import SURGE
+from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
-from edge_operator.workloads import entry_objects
+from edge_operator.workloads import runtime_deployment
 from edge_runtime.server import DRAIN
 from edge_runtime.shutdown import GOODBYE, GRACE
 
 
 def test_a_pod_is_not_killed_before_the_runtime_has_ended_by_itself() -> None:
-    service = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
     settings = Settings("http://store:8080", "edge-runtime:1")
-    objects = entry_objects(service, "edge-a", "host-a", settings)
-    pod = next(o for o in objects if o["kind"] == "Deployment")["spec"]["template"]["spec"]
+    made = runtime_deployment(Runtime("shop", "edge-a"), Host("host-a", ready=True), settings, SURGE)
+    pod = made["spec"]["template"]["spec"]
     assert "--grace" not in pod["containers"][0]["args"]
     assert pod["terminationGracePeriodSeconds"] > DRAIN + GRACE + 2 * GOODBYE

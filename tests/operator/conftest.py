@@ -26,6 +26,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
+from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
@@ -166,20 +167,20 @@ class FakeCluster:
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
     events: list[tuple[str, str, str]] = field(default_factory=list)
     status_writes: int = 0
-    version: int = 0
+    revision: int = 0
 
     def put(self, body: Object) -> Object:
         """Creates or replaces an object as a user would."""
         stored = copy.deepcopy(body)
         before = self.objects.get(_key(stored))
-        self.version += 1
+        self.revision += 1
         generation = (before["metadata"]["generation"] if before else 0) + (
             before is None or before.get("spec") != stored.get("spec")
         )
         stored["metadata"] |= {
             "generation": generation,
-            "resourceVersion": str(self.version),
-            "uid": before["metadata"]["uid"] if before else f"uid-{self.version}",
+            "resourceVersion": str(self.revision),
+            "uid": before["metadata"]["uid"] if before else f"uid-{self.revision}",
         }
         if before is not None and "status" in before and "status" not in stored:
             stored["status"] = before["status"]
@@ -214,9 +215,9 @@ class FakeCluster:
     def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
         self.status_writes += kind != PLACEMENTS
         body = self.objects[kind.kind, namespace or "", name]
-        self.version += 1
+        self.revision += 1
         body["status"] = copy.deepcopy(status)
-        body["metadata"]["resourceVersion"] = str(self.version)
+        body["metadata"]["resourceVersion"] = str(self.revision)
         return copy.deepcopy(body)
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
@@ -238,6 +239,9 @@ class FakeCluster:
 
     def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
         return "starting\nUnreachable: model store http://store: no answer in time\n"
+
+    def version(self) -> tuple[int, int]:
+        return (1, 34)
 
 
 @dataclass
@@ -348,7 +352,7 @@ class World:
         self.cluster = FakeCluster(self.log)
         self.store = FakeStore(self.log)
         self.triton = FakeTriton(self.log)
-        self.memory = Memory()
+        self.memory, self.namespace = Memory(), NamespaceMemory()
         self.settings = Settings("http://store.test:8080", "edge-runtime:test", installation=INSTALLATION)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
@@ -369,11 +373,20 @@ class World:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))
 
     def reconcile(self) -> float | None:
-        """One look at the Triton servers before and after a reconcile of the service."""
+        """One reconcile of the service, then of its namespace, and a look at the Triton servers beside."""
         self.collect()
         clients = Clients(self.cluster, self.store, self.triton)
-        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock())
+        report = self.namespace.report
+        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock(), runtimes=report)
+        self.reconcile_namespace()
         self.collect()
+        return again
+
+    def reconcile_namespace(self) -> float | None:
+        """One reconcile of the service's namespace."""
+        _, again = reconcile_namespace(
+            KEY.namespace, self.cluster, self.settings, self.namespace, self.clock()
+        )
         return again
 
     def collect(self) -> None:
@@ -385,7 +398,7 @@ class World:
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
-        self.memory = Memory()
+        self.memory, self.namespace = Memory(), NamespaceMemory()
         self.collector = self._collector()
 
     def _collector(self) -> Collector:

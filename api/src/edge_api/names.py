@@ -48,6 +48,12 @@ def runtime_service_name(node: str) -> str:
     return f"{head}-{_hash(node)}"
 
 
+def dedicated_service_name(service: str, node: str) -> str:
+    """Returns the name of the Service of a service's own runtime at a node: one DNS label with a hash."""
+    head = f"{_RUNTIME}{service}-{node}".replace(".", "-")[: _LABEL - _HASH - 1].rstrip("-")
+    return f"{head}-{_hash(f'{service}/{node}')}"
+
+
 def runtime_host(node: str, namespace: str, domain: str) -> str:
     """Returns the host name of that Service. domain: the cluster's, such as cluster.local."""
     return f"{runtime_service_name(node)}.{namespace}.svc.{domain}"

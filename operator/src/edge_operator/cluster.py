@@ -3,6 +3,7 @@
 import datetime
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -11,12 +12,15 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from edge_operator.amounts import amount
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
 _TIMEOUT = (5.0, 30.0)
 _PAGE = 500
+_AMOUNTS = ("requests", "limits")
+"""Fields whose values are amounts of resources."""
 
 
 class Kind(NamedTuple):
@@ -64,6 +68,7 @@ class Cluster(Protocol):
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str: ...
+    def version(self) -> tuple[int, int]: ...
 
 
 class ApiServer:
@@ -218,6 +223,13 @@ class ApiServer:
         except ClusterError:
             return ""
 
+    def version(self) -> tuple[int, int]:
+        """Returns the API server's major and minor version. Raises ClusterError."""
+        found = self._call("GET", "/version", "reading the API server's version") or {}
+        # A minor version can end in a plus sign.
+        major, minor = (re.sub(r"\D.*", "", str(found.get(part, ""))) for part in ("major", "minor"))
+        return int(major or 0), int(minor or 0)
+
     def _call(
         self,
         method: str,
@@ -274,14 +286,27 @@ def covers(live: object, wanted: object) -> bool:
     """Whether `live` has all fields of `wanted` with equal values, so that applying it changes nothing.
 
     `live` can have more fields, such as defaults of the API server. Lists are compared element by element.
+    Amounts of resources are equal in any spelling: the API server writes 0.5 as 500m.
     """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(
-            key in live and covers(live[key], wanted[key]) for key in wanted
+            key in live
+            and (
+                _same_amounts(live[key], wanted[key])
+                if key in _AMOUNTS and isinstance(wanted[key], dict)
+                else covers(live[key], wanted[key])
+            )
+            for key in wanted
         )
     if isinstance(wanted, list):
         return isinstance(live, list) and len(live) == len(wanted) and all(map(covers, live, wanted))
     return bool(live == wanted)
+
+
+def _same_amounts(live: object, wanted: Object) -> bool:
+    return isinstance(live, dict) and {k: amount(v) for k, v in live.items()} == {
+        k: amount(v) for k, v in wanted.items()
+    }
 
 
 def _path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:

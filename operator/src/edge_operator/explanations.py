@@ -23,6 +23,7 @@ from edge_operator.names import SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember
 from edge_operator.reading import read
 from edge_operator.remedies import explained
+from edge_operator.runtimes import is_current
 from edge_operator.surroundings import Surroundings, surroundings, unfit
 from edge_planning import EntryProblem, Infeasible, Plan, PlanningError, explain, plan_entry, plans, rejected
 from edge_planning.choosing.sentences import sufficient_seconds
@@ -250,7 +251,8 @@ def _placements(cluster: Cluster, namespace: str, name: str) -> dict[str, Placem
             placement = Placement.model_validate(body)
         except ValidationError:
             continue
-        found[placement.spec.node] = placement
+        if is_current(body) or placement.spec.node not in found:
+            found[placement.spec.node] = placement
     return found
 
 

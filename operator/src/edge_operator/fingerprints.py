@@ -54,8 +54,12 @@ def placement(body: Body) -> Hashable:
 
 
 def deployment(body: Body) -> Hashable:
-    """The spec and how many pods are ready."""
-    return (generation(body), (body.get("status") or {}).get("readyReplicas", 0))
+    """The spec, what was applied, and how far its pods are replaced."""
+    status = body.get("status") or {}
+    counts = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas")
+    meta = body["metadata"]
+    labels = (tuple(sorted((meta.get(part) or {}).items())) for part in ("labels", "annotations"))
+    return (generation(body), *labels, tuple(status.get(count, 0) for count in counts))
 
 
 def owned(body: Body) -> Hashable:

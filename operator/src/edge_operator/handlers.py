@@ -1,4 +1,4 @@
-"""kopf's handlers: they feed the mirror and mark services and pools as dirty; a queue does all work.
+"""kopf's handlers: they feed the mirror and mark services, pools and namespaces as dirty; a queue works.
 
 Only raw events are used (`kopf.index`, `kopf.on.event`): kopf then adds neither annotations nor finalizers to
 objects. kopf calls `kopf.index` for every object of every kind before the first `kopf.on.event`, so that no
@@ -48,7 +48,8 @@ from edge_operator.cluster import (
 from edge_operator.collecting import Collector
 from edge_operator.errors import ClusterError
 from edge_operator.lanes import Lanes
-from edge_operator.names import GROUP, MANAGED_BY
+from edge_operator.names import GROUP, NODE_LABEL, OURS
+from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.observed.changes import Selectors, concerned
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
@@ -56,29 +57,33 @@ from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import dirty_services, in_use, lacking, pool_addresses
-from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey, TailKey
+from edge_operator.runs import Clients, Clock, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
 from edge_operator.tail_models import installation_identity
 from edge_operator.triton import TritonServers
+from edge_operator.workloads import traffic_distribution
 from edge_operator.workqueue import DEBOUNCE, WorkQueue
 
 Result = TypeVar("Result")
+Key = ServiceKey | PoolKey | NamespaceKey
 
 _THREADS = 4
 _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 RESYNC = 600.0
-_OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 WATCHED: tuple[Kind, ...] = (
     INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
     SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS,
 )  # fmt: skip
 _LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
 """Kinds of which only the operator's own objects are watched."""
-_VERIFIED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
+_OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
 """Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
+
+
+_KINDS = {ServiceKey: "service", PoolKey: "pool", NamespaceKey: "namespace"}
 
 
 class Operator:
@@ -92,6 +97,7 @@ class Operator:
         self.server, self.mirror = server, mirror
         self.seen = fingerprints.Seen()
         self.services: dict[ServiceKey, Memory] = {}
+        self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.pools: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
@@ -102,9 +108,8 @@ class Operator:
         """Tails in use, by the uid of the Placement."""
         # It reads from the API server, since the mirror is not complete after a start.
         self.collector = Collector(dataclasses.replace(clients, cluster=server), settings.installation, scope)
-        self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
-            self.work, asyncio.get_running_loop().time, parallel=_THREADS
-        )
+        self._loop = asyncio.get_running_loop()
+        self.queue: WorkQueue[Key] = WorkQueue(self.work, self._loop.time, parallel=_THREADS)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -127,9 +132,9 @@ class Operator:
             if task.done():
                 raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
 
-    async def work(self, key: ServiceKey | PoolKey) -> float | None:
+    async def work(self, key: Key) -> float | None:
         """Runs one reconcile in a thread."""
-        kind = "service" if isinstance(key, ServiceKey) else "pool"
+        kind = _KINDS[type(key)]
         try:
             with metrics.RECONCILE_SECONDS.labels(kind).time():
                 again = await self._in_thread(functools.partial(self._reconcile, key))
@@ -140,11 +145,17 @@ class Operator:
         return again
 
     def dirty_pool(self, name: str) -> None:
-        """Marks a pool and the services on it as dirty."""
+        """Marks a pool, the services on it and their namespaces as dirty."""
         self.queue.add(PoolKey(name))
         for key, pool in self.pools.items():
             if pool == name:
                 self.queue.add(key)
+                self.dirty_namespace(key.namespace)
+
+    def dirty_namespace(self, name: str) -> None:
+        """Marks a namespace as dirty, unless it is the operator's own, watched for its Jobs."""
+        if self.scope in (None, name):
+            self.queue.add(NamespaceKey(name))
 
     def node_changed(self, name: str, after: Node | None) -> None:
         """Notes that a node changed. after: None if it is gone."""
@@ -207,10 +218,10 @@ class Operator:
         while True:
             await asyncio.sleep(RESYNC)
             for kind in WATCHED:
-                namespaces = (None,) if self.scope is None or not kind.namespaced else self.namespaces
+                namespaces = (None,) if self.scope is None or not kind.namespaced else self.watched
                 find = functools.partial(vanished, self.server, self.mirror, kind, namespaces)
                 try:
-                    gone = await self._in_thread(functools.partial(find, _OURS if kind in _LABELLED else ""))
+                    gone = await self._in_thread(functools.partial(find, OURS if kind in _LABELLED else ""))
                 except Exception:
                     logging.getLogger(__name__).exception("listing %s failed", kind.plural)
                     continue
@@ -218,7 +229,7 @@ class Operator:
                     self.deleted(kind, body)
 
     @property
-    def namespaces(self) -> tuple[str, ...]:
+    def watched(self) -> tuple[str, ...]:
         """The namespaces that an operator of a single one watches: its own, too, where its Jobs run."""
         return tuple(sorted({self.scope or self.settings.namespace, self.settings.namespace}))
 
@@ -230,6 +241,7 @@ class Operator:
             self.pools.pop(key, None)
             metrics.SERVICES.set(len(self.pools))
             self.queue.add(key)
+            self.dirty_namespace(key.namespace)
         elif kind == DEVICE_POOLS:
             self.tritons.pop(meta["name"], None)
             self.dirty_pool(meta["name"])
@@ -239,7 +251,8 @@ class Operator:
             self.dirty_waiting()
         else:
             self.tails.pop(meta.get("uid", ""), None)  # of a Placement
-            self.dirty_owner(body, DEBOUNCE, verify=True)
+            self.dirty_owner(body, DEBOUNCE)
+            self.dirty_namespace(meta["namespace"])
 
     def dirty_waiting(self) -> None:
         """Marks the services as dirty that wait for a measurement."""
@@ -247,26 +260,45 @@ class Operator:
             if memory.waiting:
                 self.queue.add(key)
 
-    def dirty_owner(self, body: Mapping[str, Any], delay: float, *, verify: bool = False) -> None:
-        """Marks the service that owns an object as dirty. verify: compare its objects with the wanted."""
+    def dirty_owner(self, body: Mapping[str, Any], delay: float) -> None:
+        """Marks the service that owns an object as dirty."""
         owners: list[Object] = body["metadata"].get("ownerReferences") or []
         for owner in owners:
             if owner.get("kind") == "InferenceService":
                 key = ServiceKey(body["metadata"]["namespace"], owner["name"])
                 if self.scope not in (None, key.namespace):
                     continue
-                if verify and key in self.services:
-                    self.services[key].verified = None
                 self.queue.add(key, delay)
 
-    def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
+    def dirty_at_node(self, body: Mapping[str, Any]) -> None:
+        """Marks the services as dirty that a runtime's Deployment serves."""
+        namespace, labels = body["metadata"]["namespace"], body["metadata"].get("labels") or {}
+        if node := labels.get(NODE_LABEL):
+            for placement in self.mirror.find(PLACEMENTS.kind, namespace, f"{NODE_LABEL}={node}"):
+                self.dirty_owner(placement, DEBOUNCE)
+
+    def _reconcile(self, key: Key) -> float | None:
         if isinstance(key, PoolKey):
             reconcile_pool(key, self.clients, self.settings, Clock())
             return None
+        if isinstance(key, NamespaceKey):
+            return self._reconcile_namespace(key)
         memory = self.services.setdefault(key, Memory())
-        again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
+        of_namespace = self.namespaces.get(NamespaceKey(key.namespace), NamespaceMemory())
+        again = reconcile_service(
+            key, self.clients, self.settings, memory, Clock(), self.scope, runtimes=of_namespace.report
+        )
         if again is None:
             self.services.pop(key, None)
+        return again
+
+    def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
+        memory = self.namespaces.setdefault(key, NamespaceMemory())
+        changed, again = reconcile_namespace(
+            key.namespace, self.clients.cluster, self.settings, memory, Clock()
+        )
+        for name in changed:
+            self._loop.call_soon_threadsafe(self.queue.add, ServiceKey(key.namespace, name))
         return again
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
@@ -312,12 +344,13 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
 
 
 def identified(settings: Settings, cluster: Cluster, scope: str | None) -> Settings:
-    """Returns the settings with the installation's identity. Raises ClusterError."""
+    """Returns the settings with what only the API server knows. Raises ClusterError."""
     system = cluster.fetch(NAMESPACES, None, "kube-system")
     if system is None:
         raise ClusterError("Namespace kube-system does not exist: its uid identifies the cluster")
     identity = installation_identity(system["metadata"]["uid"], settings.namespace, scope)
-    return dataclasses.replace(settings, installation=identity)
+    distribution = traffic_distribution(cluster.version())
+    return dataclasses.replace(settings, installation=identity, traffic_distribution=distribution)
 
 
 @kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
@@ -347,7 +380,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
     for kind in _LABELLED:
-        settings.watching.label_selectors[kind.plural] = _OURS
+        settings.watching.label_selectors[kind.plural] = OURS
 
 
 def _register(
@@ -383,14 +416,15 @@ async def owned_event(
     resource: kopf.Resource,
     **_: object,
 ) -> None:
-    """Handles a change of an object that belongs to a service, or its deletion."""
+    """Handles a change of an object that the operator made, or its deletion."""
     if memo.operator.seen.changed(type, resource.kind, body, fingerprints.owned(body)):
-        memo.operator.dirty_owner(body, DEBOUNCE, verify=True)
+        memo.operator.dirty_owner(body, DEBOUNCE)
+        memo.operator.dirty_namespace(body["metadata"]["namespace"])
 
 
 _register(mirror_object, kopf.index, WATCHED)
 _register(mirror_deletion, kopf.on.event, WATCHED)
-_register(owned_event, kopf.on.event, _VERIFIED)
+_register(owned_event, kopf.on.event, _OWNED)
 
 
 @kopf.on.event(GROUP, "inferenceservices")
@@ -407,6 +441,7 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
     metrics.SERVICES.set(len(operator.pools))
     if operator.seen.changed(type, "InferenceService", body, fingerprints.service(body)):
         operator.queue.add(key)
+        operator.dirty_namespace(key.namespace)
 
 
 @kopf.on.event(GROUP, "devicepools")
@@ -437,13 +472,16 @@ async def placement_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **
         memo.operator.tails[body["metadata"]["uid"]] = in_use([dict(body)])
     changed = memo.operator.seen.changed(type, "Placement", body, fingerprints.placement(body))
     memo.operator.dirty_owner(body, DEBOUNCE if changed else _MEASUREMENTS)
+    if memo.operator.seen.changed(type, "Placement spec", body, fingerprints.generation(body)):
+        memo.operator.dirty_namespace(body["metadata"]["namespace"])
 
 
 @kopf.on.event("apps", "v1", "deployments")
 async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Handles a change of pods or of the Deployment itself."""
     if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
-        memo.operator.dirty_owner(body, DEBOUNCE, verify=True)
+        memo.operator.dirty_namespace(body["metadata"]["namespace"])
+        memo.operator.dirty_at_node(body)
 
 
 @kopf.on.event("batch", "v1", "jobs")

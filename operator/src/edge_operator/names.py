@@ -4,13 +4,19 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from edge_api import names
+
 GROUP = "edge-intelligence.io"
 API_VERSION = f"{GROUP}/v1alpha1"
 FIELD_MANAGER = "edge-operator"
 FINALIZER = f"{GROUP}/operator"
 
-SERVICE_LABEL = f"{GROUP}/service"
-NODE_LABEL = f"{GROUP}/node"
+SERVICE_LABEL = names.SERVICE_LABEL
+NODE_LABEL = names.NODE_LABEL
+RUNTIME_LABEL = f"{GROUP}/runtime"
+"""On a runtime's Deployment, pods and Service: its name. Their selectors have no other label."""
+ISOLATION_LABEL = f"{GROUP}/isolation"
+"""On a runtime's pods: which services it serves, by which the Services of InferenceServices select it."""
 DEVICE_CLASS_LABEL = f"{GROUP}/device-class"
 MODEL_LABEL = f"{GROUP}/model"
 EXITS_ANNOTATION = f"{GROUP}/exits"
@@ -25,42 +31,24 @@ VALIDATION_ANNOTATION = f"{GROUP}/validation"
 RTT_ANNOTATION = f"{GROUP}/planned-round-trip"
 FORMER_TAILS_ANNOTATION = f"{GROUP}/former-tails"
 """On a Placement: the tails, in JSON, of the table that its runtime reported last."""
+APPLIED_ANNOTATION = f"{GROUP}/applied"
+"""On a runtime's Deployment: a fingerprint of what was applied, which shows also what is to be removed."""
 ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}
+OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+"""Selects the objects that the operator made."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _LABEL_LIMIT = 63
-_NAME_LIMIT = 240
-"""Kubernetes appends a suffix to a Deployment's name for its ReplicaSets: at most 253 characters."""
-
-
-def label_value(text: str) -> str:
-    """Returns `text` as a label value: unchanged if it fits, else truncated with a hash."""
-    if len(text) <= _LABEL_LIMIT:
-        return text
-    return f"{text[:52].rstrip('-_.')}-{_fingerprint(text)}"
+label_value = names.label_value
 
 
 def dns_label(text: str) -> str:
-    """Returns `text` as the name of a Service, one DNS label: truncated with a hash if it does not fit."""
+    """Returns `text` as one DNS label: truncated with a hash if it does not fit."""
     label = re.sub(r"[^a-z0-9-]", "-", text.lower()).strip("-")
     if label != text or len(label) > _LABEL_LIMIT:
         label = f"{label[:52].rstrip('-')}-{_fingerprint(text)}"
     return label
-
-
-def entry_name(service: str, node: str) -> str:
-    """Returns the name of the Placement and the Deployment of one service at one entry node.
-
-    A node's name can be as long as any object's: a name that does not fit is truncated with a hash.
-    """
-    name = f"{service}-{node}"
-    return name if len(name) <= _NAME_LIMIT else f"{name[:200].rstrip('-.')}-{_fingerprint(name)}"
-
-
-def entry_service_name(service: str, node: str) -> str:
-    """Returns the name of the Service of exactly one entry node."""
-    return dns_label(f"{service}-{node}")
 
 
 def intermediate_slice_name(service: str, slices: Sequence[str]) -> str:

@@ -1,13 +1,10 @@
-"""The last step of a reconcile: load tails, apply objects, publish route tables, remove former nodes."""
+"""The last step of a reconcile: load tails, publish route tables, remove former nodes."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 
 from edge_api import DevicePool, Placement, reasons
-from edge_api.objects import written
 from edge_operator import metrics, relaying, residency
-from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
+from edge_operator.cluster import PLACEMENTS, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
     ObjectRefusedError,
@@ -17,9 +14,9 @@ from edge_operator.errors import (
     TritonError,
     TritonUntrustedError,
 )
-from edge_operator.names import FORMER_TAILS_ANNOTATION, NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.foreign import refuse_foreign
+from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.runs import Run
-from edge_operator.workloads import entry_objects, runtime_access, service_objects
 
 AWAITING = 5.0
 """Seconds after which to check again if an intermediate node has not reported its slice yet."""
@@ -27,7 +24,6 @@ RESYNC = 60.0
 """Seconds after which objects are compared with the cluster even without an event."""
 _BUSY = 1.0
 """Seconds after which a server that loads other models is tried again."""
-_OWNED = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
 
 
 def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
@@ -38,7 +34,6 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         unknown = {key: tail for key, tail in tails.items() if key not in run.memory.loaded}
         metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, unknown))
         run.memory.loaded = frozenset(tails)
-        _carriers(run)
         waiting = _publish(run, tables)
         held = relaying.still_needed(run.placements, _switched_nodes(run))
         _clear(run, {table.spec.node for table in tables} | set(held))
@@ -59,9 +54,13 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
     nodes = ", ".join(table.spec.node for table in tables)
     message = f"routes are published at {nodes}"
+    refused, notes = run.runtimes.concerning(run.key.name)
+    if refused:
+        return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, "; ".join(refused))
     if waiting:
         message += f"; routes through {', '.join(waiting)} follow once the runtime there has loaded its slice"
         again = min(again, AWAITING)
+    message = "; ".join([message, *notes])
     run.findings.append(Finding(reasons.PLACED, "True", reasons.PUBLISHED, message))
     return again
 
@@ -72,7 +71,6 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
     message = str(because)
     if new:
         try:
-            _carriers(run)
             _publish(run, new)
         except ObjectRefusedError as error:
             return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
@@ -92,32 +90,6 @@ def _local(table: Placement) -> Placement | None:
     return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": (last,)})})
 
 
-def _carriers(run: Run) -> None:
-    """Applies Deployments, Services and RBAC objects that differ from the cluster's."""
-    wanted = runtime_access(run.body) + service_objects(run.body, run.settings)
-    for member in (*run.members, *run.helpers):
-        wanted += entry_objects(
-            run.body,
-            member.node.name,
-            member.node.hostname,
-            run.settings,
-            [written(each) for each in member.tolerations],
-        )
-    fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-    now = run.clock.monotonic()
-    verified = run.memory.verified
-    if verified is not None and verified[0] == fingerprint and now - verified[1] < RESYNC:
-        return
-    live = {(body["kind"], body["metadata"]["name"]): body for kind in _OWNED for body in _owned(run, kind)}
-    for body in wanted:
-        current = live.get((body["kind"], body["metadata"]["name"]))
-        if current is None:
-            _refuse_foreign(run, body)
-        if not covers(current, body):
-            run.clients.cluster.apply(body)
-    run.memory.verified = (fingerprint, now)
-
-
 def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
     """Publishes slices of intermediate nodes, then routes through them. Returns the nodes it waits for."""
     before, switched = dict(run.placements), _switched_nodes(run)
@@ -131,7 +103,7 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
         body = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})).body()
         current = run.placements.get(table.spec.node)
         if current is None:
-            _refuse_foreign(run, body)
+            refuse_foreign(run.clients.cluster, body, None)
         if current is None or not covers(current.body(), body):
             if current is not None:
                 former = residency.former_tails(current.body())
@@ -146,40 +118,12 @@ def _switched_nodes(run: Run) -> set[str]:
 
 
 def _clear(run: Run, nodes: set[str]) -> None:
-    """Removes former entry nodes."""
-    left = [placement for node, placement in run.placements.items() if node not in nodes]
-    for placement in left:
-        _remove_entry(run, placement)
-        del run.placements[placement.spec.node]
-
-
-def _remove_entry(run: Run, placement: Placement) -> None:
-    namespace, node = run.key.namespace, placement.spec.node
-    for kind in ("Service", "Deployment"):
-        for body in _owned(run, kind):
-            if body["metadata"]["labels"].get(NODE_LABEL) == label_value(node):
-                run.clients.cluster.delete(KINDS[kind], namespace, body["metadata"]["name"])
-    run.clients.cluster.delete(PLACEMENTS, namespace, placement.metadata.name)
-
-
-def _owned(run: Run, kind: str) -> list[Object]:
-    return run.clients.cluster.find(
-        KINDS[kind], run.key.namespace, f"{SERVICE_LABEL}={label_value(run.key.name)}"
-    )
-
-
-def _refuse_foreign(run: Run, wanted: Object) -> None:
-    """Raises an error if an object of that name belongs to another owner."""
-    kind, name = wanted["kind"], wanted["metadata"]["name"]
-    found = run.clients.cluster.fetch(KINDS[kind], run.key.namespace, name)
-    if found is None:
-        return
-    label = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL)
-    if label != label_value(run.key.name):
-        whose = f"InferenceService {label}" if label else "something other than this operator"
-        raise ObjectRefusedError(
-            f"{kind} {run.key.namespace}/{name}: belongs to {whose}: delete it or rename the service"
-        )
+    """Removes former entry nodes; the namespace's reconcile removes the runtimes that nothing needs then."""
+    for placements in (run.placements, run.former):
+        for node in [node for node in placements if node not in nodes]:
+            name = placements[node].metadata.name
+            run.clients.cluster.delete(PLACEMENTS, run.key.namespace, name)
+            del placements[node]
 
 
 def _switched(placement: Placement) -> bool:

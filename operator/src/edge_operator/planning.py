@@ -76,7 +76,7 @@ def plan_service(
             planned.append(helping)
             tables[member.node.name] = helping.plan.table
     if run.memory.recorded:
-        run.memory.slices |= recorded.published_slices(card, tables.values(), run.placements.values())
+        run.memory.slices |= recorded.published_slices(card, tables.values(), run.known.values())
     try:
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
@@ -99,6 +99,7 @@ def plan_service(
             slices=run.memory.slices,
             store_url=run.settings.store_url,
             rtt=each.problem.rtt,
+            isolation=run.isolation,
             domain=run.settings.cluster_domain,
             scheme=run.settings.runtime_scheme,
             installation=run.settings.installation,
@@ -125,7 +126,7 @@ def _plan(
         run.pool,
         costs=costs,
         member=member,
-        placements=run.placements,
+        placements=run.known,
         codecs=usable_codecs(accuracies),
         confidences=accuracies.confidences if accuracies is not None else (),
     )

@@ -29,6 +29,7 @@ from edge_operator.cluster import (
     INFERENCE_SERVICES,
     MODEL_PROFILES,
     PLACEMENTS,
+    SERVICES,
     covers,
 )
 from edge_operator.conditions import Blocked, Finding
@@ -37,7 +38,8 @@ from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
 from edge_operator.remedies import explained
-from edge_operator.runs import Clients, Clock, Memory, Run, ServiceKey
+from edge_operator.runs import NOTHING, Clients, Clock, Memory, Report, Run, ServiceKey
+from edge_operator.runtimes import is_current, published_isolation
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
@@ -57,11 +59,14 @@ def reconcile_service(
     memory: Memory,
     clock: Clock,
     scope: str | None = None,
+    *,
+    runtimes: Report = NOTHING,
 ) -> float | None:
     """Reconciles one service.
 
     Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
-    that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
+    that the operator can read, or None for all. runtimes: what the namespace's last reconcile found. Raises
+    ClusterError if a request to the API server fails.
     """
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
@@ -78,7 +83,12 @@ def reconcile_service(
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
         return RESYNC
-    run = Run(key, clients, settings, memory, clock, body, service, published(clients, key), scope=scope)
+    current, former = published(clients, key)
+    client_service = clients.cluster.get(SERVICES, key.namespace, key.name)
+    isolation = published_isolation(service.spec.isolation, client_service, placed=bool(current))
+    run = Run(
+        key, clients, settings, memory, clock, body, service, current, isolation, former, runtimes, scope
+    )
     outcome = _steps(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
@@ -95,7 +105,7 @@ def reconcile_service(
         steps=tuple(run.findings),
         blocked=blocked,
         url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
-        pods=reporting.pod_troubles(clients, key, run.members, run.placements),
+        pods=reporting.pod_troubles(clients, run.members, run.placements),
     )
     return min(
         again, reporting.report(key, clients, memory, clock, body=body, service=service, seen=observation)
@@ -103,22 +113,34 @@ def reconcile_service(
 
 
 def _of_entries(run: Run) -> dict[str, Placement]:
-    """Returns the Placements of entry nodes, by which a service is judged."""
+    """Returns the Placements of entry nodes, by which a service is judged.
+
+    While a node's runtime has not loaded its first table, the pod of an earlier version serves there.
+    """
     names = {member.node.name for member in run.members}
-    return {node: placement for node, placement in run.placements.items() if not names or node in names}
+    serving = dict(run.placements)
+    for node, former in run.former.items():
+        if node not in serving or not _loaded(serving[node]):
+            serving[node] = former
+    return {node: placement for node, placement in serving.items() if not names or node in names}
 
 
-def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
-    """Returns the service's Placements by node."""
+def _loaded(placement: Placement) -> bool:
+    return placement.status is not None and placement.status.loaded
+
+
+def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], dict[str, Placement]]:
+    """Returns the service's Placements by node: those of this version, and those of an earlier one."""
     labels = f"{SERVICE_LABEL}={label_value(key.name)}"
-    found = {}
+    current: dict[str, Placement] = {}
+    former: dict[str, Placement] = {}
     for body in clients.cluster.find(PLACEMENTS, key.namespace, labels):
         try:
             placement = Placement.model_validate(body)
         except ValidationError:
             continue  # written by another version: the next plan replaces it
-        found[placement.spec.node] = placement
-    return found
+        (current if is_current(body) else former)[placement.spec.node] = placement
+    return current, former
 
 
 def _steps(run: Run) -> Blocked | float:

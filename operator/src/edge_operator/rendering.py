@@ -1,26 +1,28 @@
 """Renders a plan as a Placement, which the runtime at an entry node executes. Pure."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
+from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
 from edge_api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
+from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
 from edge_operator.cluster import Object
 from edge_operator.margins import annotations
 from edge_operator.names import (
     RTT_ANNOTATION,
-    entry_name,
-    entry_service_name,
     intermediate_slice_name,
 )
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.runs import SliceKey
+from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
 from edge_operator.tail_models import tail_name
 from edge_operator.workloads import HTTP_PORT, metadata
@@ -47,6 +49,7 @@ def placement(
     slices: Mapping[SliceKey, Slice],
     store_url: str,
     rtt: float,
+    isolation: Isolation = "Shared",
     domain: str = "cluster.local",
     scheme: str = "http",
     installation: str = "",
@@ -54,12 +57,12 @@ def placement(
 ) -> Placement:
     """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
 
-    installation: whose tails the routes use.
+    isolation: of the runtimes that serve it now. installation: whose tails the routes use.
     domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
     margins: by exit, those that the plan took from residuals.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-    meta = metadata(service, entry_name(name, member.node.name), member.node.name)
+    meta = metadata(service, placement_name(name, member.node.name), member.node.name)
     server = pool.triton_servers[0] if pool.triton_servers else None
     final = card.exits[-1]
     return Placement(
@@ -69,6 +72,7 @@ def placement(
         spec=PlacementSpec(
             service=name,
             node=member.node.name,
+            isolation=isolation,
             mode=spec.mode,
             model=PlacedModel(digest=card.digest, inputs=card.inputs, output=final.tensor),
             slo=PlacedSlo(
@@ -90,7 +94,8 @@ def placement(
                     member,
                     server,
                     slices=slices,
-                    owner=(namespace, name),
+                    service=name,
+                    runtimes=Runtime(namespace, "", name if isolation == "Dedicated" else ""),
                     reached=(scheme, domain),
                     installation=installation,
                 )
@@ -118,12 +123,12 @@ def _route(
     server: TritonServer | None,
     *,
     slices: Mapping[SliceKey, Slice],
-    owner: tuple[str, str],
+    service: str,
+    runtimes: Runtime,
     reached: tuple[str, str],
     installation: str,
 ) -> Route:
     made = pieces(card, route)
-    namespace, service = owner
     stages = []
     if made.head is not None:
         stages.append(
@@ -138,7 +143,8 @@ def _route(
         assert route.intermediate is not None, "only an intermediate node runs a middle slice"
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
         scheme, domain = reached
-        host = f"{entry_service_name(service, route.intermediate)}.{namespace}.svc.{domain}"
+        runtime = dataclasses.replace(runtimes, node=route.intermediate)
+        host = f"{runtime.name}.{runtime.namespace}.svc.{domain}"
         stages.append(
             Stage(
                 place=route.intermediate,

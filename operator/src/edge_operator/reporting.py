@@ -7,11 +7,12 @@ from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
 from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
-from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.names import RUNTIME_LABEL, label_value
 from edge_operator.pools import PoolMember
 from edge_operator.profiling import pod_trouble
 from edge_operator.reading import unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
+from edge_operator.runtimes import runtime_of
 from edge_operator.status import ORDER, Observation, service_status
 
 INTERVAL = 5.0
@@ -74,17 +75,18 @@ def changes(
 
 
 def pod_troubles(
-    clients: Clients, key: ServiceKey, members: Sequence[PoolMember], placements: Mapping[str, Placement]
+    clients: Clients, members: Sequence[PoolMember], placements: Mapping[str, Placement]
 ) -> dict[str, str]:
     """Returns why pods of silent entry nodes do not run, by node; reads pods only if a node is silent."""
-    silent = [
-        m.node.name for m in members if m.node.name in placements and not _loaded(placements[m.node.name])
-    ]
-    if not silent:
-        return {}
-    pods = clients.cluster.find(PODS, key.namespace, f"{SERVICE_LABEL}={label_value(key.name)}")
-    troubles = {pod["metadata"]["labels"].get(NODE_LABEL, ""): pod_trouble(pod) for pod in pods}
-    return {node: trouble for node in silent if (trouble := troubles.get(label_value(node), ""))}
+    troubles = {}
+    for node in (member.node.name for member in members):
+        if node not in placements or _loaded(placements[node]):
+            continue
+        runtime = runtime_of(placements[node].body())
+        pods = clients.cluster.find(PODS, runtime.namespace, f"{RUNTIME_LABEL}={label_value(runtime.name)}")
+        if trouble := next(filter(None, map(pod_trouble, pods)), ""):
+            troubles[node] = trouble
+    return troubles
 
 
 def _loaded(placement: Placement) -> bool:

@@ -2,13 +2,14 @@
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus, Validation
 from edge_api.placements import UNENCODED
+from edge_api.policies import Isolation
 from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Finding
@@ -32,6 +33,12 @@ class ServiceKey(NamedTuple):
 
     namespace: str
     name: str
+
+
+class NamespaceKey(NamedTuple):
+    """A namespace, which has one runtime at each of its entry nodes."""
+
+    namespace: str
 
 
 class PoolKey(NamedTuple):
@@ -71,8 +78,6 @@ class Memory:
     """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
-    verified: tuple[str, float] | None = None
-    """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
     waiting: bool = False
     """Whether a profiling Job is still running."""
@@ -92,6 +97,21 @@ class Clock:
     wall: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a namespace's reconcile found, by service: what the API server refused, and what to know."""
+
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns what was refused for a service, and the notes on it."""
+        return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
+
+
+NOTHING = Report()
+
+
 @dataclass(slots=True)
 class Run:
     """One reconcile of one service, and what its steps have found so far.
@@ -108,6 +128,12 @@ class Run:
     body: Object
     service: InferenceService
     placements: dict[str, Placement]
+    isolation: Isolation = "Shared"
+    """Of the runtimes that the tables are published for; while it changes, not the one of the spec."""
+    former: dict[str, Placement] = field(default_factory=dict)
+    """Placements that an earlier version made, by node; they serve until the new ones do."""
+    runtimes: Report = NOTHING
+    """What the namespace's reconcile has to say."""
     scope: str | None = None
     members: tuple[PoolMember, ...] = ()
     pool: tuple[PoolMember, ...] = ()
@@ -118,3 +144,8 @@ class Run:
     resolved: ModelStatus | None = None
     """What the model's address was resolved to."""
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def known(self) -> Mapping[str, Placement]:
+        """The newest Placement of each node."""
+        return {**self.former, **self.placements}

@@ -36,6 +36,8 @@ class Settings:
     """The pod's IP address, which the kubelet probes; its family selects the listen address."""
     grpc_flags: Mapping[str, int] = field(default_factory=dict)
     """The runtimes' flags for gRPC connections, by name without leading dashes."""
+    traffic_distribution: str = ""
+    """The trafficDistribution of clients' Services that the API server supports; read at the start."""
     installation: str = ""
     """Identity of the installation, which marks its models in Triton; read from the cluster at the start."""
 

@@ -1,29 +1,36 @@
-"""Builds the Kubernetes objects of a service: Deployment, Services, RBAC and the profiling Job. Pure."""
+"""Builds Kubernetes objects: the runtimes' Deployments, Services and RBAC, and the profiling Job. Pure."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
 
+from edge_api.policies import Isolation
 from edge_operator.cluster import Object
 from edge_operator.names import (
     API_VERSION,
+    APPLIED_ANNOTATION,
     DEVICE_CLASS_LABEL,
     EXITS_ANNOTATION,
     GROUP,
     HOSTNAME_LABEL,
+    ISOLATION_LABEL,
     MANAGED_BY,
     MODEL_LABEL,
     NODE_LABEL,
     ROLE_LABEL,
+    RUNTIME_LABEL,
     SERVICE_LABEL,
-    entry_name,
-    entry_service_name,
     label_value,
     profile_job_name,
 )
+from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
 
 HTTP_PORT = 8080
 GRPC_PORT = 8081
+RUNTIME_ACCOUNT = "edge-runtime"
+"""Name of the ServiceAccount, Role and RoleBinding of a namespace's runtimes."""
 _USER = 65532
 _HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
@@ -63,16 +70,19 @@ def metadata(service: Object, name: str, node: str | None = None) -> Object:
     }
 
 
-def runtime_access(service: Object) -> list[Object]:
-    """Returns the ServiceAccount, Role and RoleBinding for runtimes to read their Placement and report."""
-    name = runtime_account(service)
-    meta = metadata(service, name)
+def runtime_access(namespace: str) -> list[Object]:
+    """Returns the ServiceAccount, Role and RoleBinding for runtimes to read Placements and report."""
+    meta = {
+        "name": RUNTIME_ACCOUNT,
+        "namespace": namespace,
+        "labels": {ROLE_LABEL: "runtime", **MANAGED_BY},
+    }
     rules = [
         {"apiGroups": [GROUP], "resources": ["placements"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [GROUP], "resources": ["placements/status"], "verbs": ["patch"]},
     ]
-    subject = {"kind": "ServiceAccount", "name": name, "namespace": meta["namespace"]}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subject = {"kind": "ServiceAccount", "name": RUNTIME_ACCOUNT, "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": RUNTIME_ACCOUNT}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta, "rules": rules},
@@ -86,29 +96,35 @@ def runtime_access(service: Object) -> list[Object]:
     ]
 
 
-def runtime_account(service: Object) -> str:
-    """Returns the name of the runtimes' ServiceAccount, Role and RoleBinding."""
-    return f"{service['metadata']['name']}-runtime"
+def traffic_distribution(version: tuple[int, int]) -> str:
+    """Returns which endpoints a Service prefers: those of the client's node, if the API server can do that.
+
+    version: the API server's, as (1, 34). Before 1.34, the nearest is those of the client's zone.
+    """
+    if version >= (1, 34):
+        return "PreferSameNode"
+    return "PreferClose" if version >= (1, 31) else ""
 
 
-def service_objects(service: Object, settings: Settings) -> list[Object]:
-    """Returns the Service for clients on entry nodes, which routes to the runtime of the client's node."""
-    local = {"internalTrafficPolicy": "Local"}
-    return [_network_service(service, service["metadata"]["name"], None, local, settings)]
+def client_service(service: Object, isolation: Isolation, settings: Settings) -> Object:
+    """Returns the Service for clients of an InferenceService.
 
-
-def entry_objects(
-    service: Object, node: str, hostname: str, settings: Settings, tolerations: Sequence[Object] = ()
-) -> list[Object]:
-    """Returns the runtime's Deployment at one entry node, and the Service of exactly that node.
-
-    tolerations: those of the node's group, beside the runtime's own.
+    It prefers the runtime of the client's node. For a Shared service it selects all Shared runtimes of the
+    namespace, since a runtime forwards a request for a service that only other nodes serve.
     """
     name = service["metadata"]["name"]
-    return [
-        _network_service(service, entry_service_name(name, node), node, {}, settings),
-        _deployment(service, node, hostname, settings, tolerations),
-    ]
+    selector: dict[str, str] = {ISOLATION_LABEL: isolation}
+    if isolation == "Dedicated":
+        selector[SERVICE_LABEL] = label_value(name)
+    extra = {"internalTrafficPolicy": "Cluster"}
+    if settings.traffic_distribution:
+        extra["trafficDistribution"] = settings.traffic_distribution
+    return _network_service(metadata(service, name), selector, settings, extra)
+
+
+def runtime_service(runtime: Runtime, settings: Settings) -> Object:
+    """Returns the Service of exactly one runtime, for other runtimes and for clients that choose a node."""
+    return _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
 
 
 def profile_job(
@@ -161,22 +177,34 @@ def profile_job(
     }
 
 
-def _deployment(
-    service: Object, node: str, hostname: str, settings: Settings, tolerations: Sequence[Object]
-) -> Object:
-    meta = metadata(service, entry_name(service["metadata"]["name"], node), node)
+def _metadata(runtime: Runtime) -> Object:
+    """Returns the metadata of an object of a runtime. It has no owner: its services come and go."""
+    own = {SERVICE_LABEL: label_value(runtime.service)} if runtime.service else {}
+    return {
+        "name": runtime.name,
+        "namespace": runtime.namespace,
+        "labels": {
+            RUNTIME_LABEL: runtime.name,
+            ISOLATION_LABEL: runtime.isolation,
+            NODE_LABEL: label_value(runtime.node),
+            ROLE_LABEL: "runtime",
+            **own,
+            **MANAGED_BY,
+        },
+    }
+
+
+def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strategy: Object) -> Object:
+    """Returns the Deployment of a runtime. It does not depend on the services or on their plans.
+
+    strategy: how its pod is replaced by one of a new version.
+    """
+    meta = _metadata(runtime)
     container = _container(
         "runtime",
         [
-            *(
-                "run",
-                "--service",
-                service["metadata"]["name"],
-                "--namespace",
-                meta["namespace"],
-                "--node",
-                node,
-            ),
+            *("run", "--namespace", runtime.namespace, "--node", runtime.node),
+            *(("--service", runtime.service) if runtime.service else ()),
             *("--store", settings.store_url, "--cache-dir", _CACHE),
             *("--http-port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
             *(f"--{flag}={value}" for flag, value in settings.grpc_flags.items()),
@@ -196,26 +224,27 @@ def _deployment(
     if settings.tls_secret:
         _guard(container, annotations)
     if settings.tracing_endpoint:
-        container["env"] = _tracing(settings, meta["namespace"], node)
-    pod = _pod(container, hostname, settings) | {
-        "serviceAccountName": runtime_account(service),
-        "tolerations": [*_TOLERATIONS, *tolerations],
+        container["env"] = _tracing(settings, runtime.namespace, runtime.node)
+    pod = _pod(container, host.hostname, settings) | {
+        "serviceAccountName": RUNTIME_ACCOUNT,
+        "tolerations": [*_TOLERATIONS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
     }
     if settings.tls_secret:
         _mount(container, pod, settings.tls_secret)
+    spec = {
+        "replicas": 1,
+        "revisionHistoryLimit": 2,
+        # It can never change; all other labels can.
+        "selector": {"matchLabels": {RUNTIME_LABEL: runtime.name}},
+        "template": {"metadata": {"labels": meta["labels"], "annotations": annotations}, "spec": pod},
+    }
+    applied = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": meta,
-        "spec": {
-            "replicas": 1,
-            "revisionHistoryLimit": 2,
-            "selector": {"matchLabels": meta["labels"]},
-            # The new pod is ready before the old one is terminated.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": meta["labels"], "annotations": annotations}, "spec": pod},
-        },
+        "metadata": meta | {"annotations": {APPLIED_ANNOTATION: applied}},
+        "spec": spec | {"strategy": strategy},
     }
 
 
@@ -246,16 +275,18 @@ def _tracing(settings: Settings, namespace: str, node: str) -> list[Object]:
 
 
 def _network_service(
-    service: Object, name: str, node: str | None, extra: Mapping[str, Any], settings: Settings
+    meta: Object,
+    selector: Mapping[str, str],
+    settings: Settings,
+    extra: Mapping[str, str] = MappingProxyType({}),
 ) -> Object:
-    meta = metadata(service, name, node)
     http, grpc = ("https", "https") if settings.tls_secret else ("http", "kubernetes.io/h2c")
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": meta,
         "spec": {
-            "selector": meta["labels"],
+            "selector": dict(selector),
             # Both families if the cluster has both.
             "ipFamilyPolicy": "PreferDualStack",
             "ports": [

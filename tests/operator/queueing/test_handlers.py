@@ -26,11 +26,13 @@ from edge_operator.handlers import (
     service_event,
 )
 from edge_operator.observed.mirror import Mirror
-from edge_operator.runs import Clients, Memory, PoolKey, ServiceKey, TailKey
+from edge_operator.runs import Clients, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
 DIGITS, OTHER = ServiceKey("default", "digits"), ServiceKey("default", "other")
+SHARED = NamespaceKey("default")
+"""The namespace of both, whose runtimes they share."""
 OWNER = [{"kind": "InferenceService", "name": "digits"}]
 
 
@@ -82,7 +84,7 @@ def _body(name: str, *, generation: int = 1, **fields: Any) -> Any:
 
 async def test_a_pools_change_reaches_its_services_and_no_others(memo: kopf.Memo) -> None:
     await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
-    assert memo.operator.queue.taken() == {PoolKey("factory"), DIGITS}
+    assert memo.operator.queue.taken() == {PoolKey("factory"), DIGITS, SHARED}
     await _event(
         pool_event, type="MODIFIED", body=_body("factory", generation=2, status={"nodeCount": 3}), memo=memo
     )
@@ -96,11 +98,11 @@ async def test_a_node_reaches_the_pools_that_select_it_and_their_services(memo: 
         group = {"deviceClass": "camera", "nodeSelector": {"site": pool}}
         operator.mirror.put("DevicePool", _body(pool, spec={"nodes": [group], "tritonServers": []}))
     for labels, ready, dirty in (
-        ({"site": "factory"}, True, {PoolKey("factory"), DIGITS}),
+        ({"site": "factory"}, True, {PoolKey("factory"), DIGITS, SHARED}),
         ({"site": "factory", "rack": "7"}, True, set()),
-        ({"site": "factory"}, False, {PoolKey("factory"), DIGITS}),
-        ({"site": "shop"}, False, {PoolKey("factory"), DIGITS, PoolKey("shop"), OTHER}),
-        ({}, True, {PoolKey("shop"), OTHER}),
+        ({"site": "factory"}, False, {PoolKey("factory"), DIGITS, SHARED}),
+        ({"site": "shop"}, False, {PoolKey("factory"), DIGITS, PoolKey("shop"), OTHER, SHARED}),
+        ({}, True, {PoolKey("shop"), OTHER, SHARED}),
     ):
         status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
         body = _body("edge-a", status=status)
@@ -112,6 +114,8 @@ async def test_a_node_reaches_the_pools_that_select_it_and_their_services(memo: 
 
 async def test_a_placements_measurements_are_collected_and_its_switches_are_not(memo: kopf.Memo) -> None:
     queue = memo.operator.queue
+    await _event(placement_event, type=None, body=_body("digits-edge-a"), memo=memo)
+    assert queue.taken() == {DIGITS, SHARED}
     for requests, route, delay in ((1, "a", 0.3), (2, "a", 5.0), (3, "b", 0.3)):
         body = _body("digits-edge-a", status={"activeRoute": route, "requests": requests})
         await _event(placement_event, type="MODIFIED", body=body, memo=memo)
@@ -120,10 +124,19 @@ async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
 
 
 async def test_a_deployment_that_another_client_changed_is_compared_again(memo: kopf.Memo) -> None:
-    memory = memo.operator.services[DIGITS] = Memory(verified=("fingerprint", 1.0))
-    await _event(deployment_event, type="MODIFIED", body=_body("digits-edge-a", generation=2), memo=memo)
-    assert memo.operator.queue.taken() == {DIGITS}
-    assert memory.verified is None
+    body = _body("edge-runtime-edge-a", generation=2)
+    await _event(deployment_event, type="MODIFIED", body=body, memo=memo)
+    assert memo.operator.queue.taken() == {SHARED}
+
+
+async def test_a_pod_that_becomes_ready_wakes_the_services_at_its_node(memo: kopf.Memo) -> None:
+    labels = {"edge-intelligence.io/node": "edge-a"}
+    placement, deployment = _body("digits.edge-a"), _body("edge-runtime-edge-a", status={"readyReplicas": 1})
+    for body in (placement, deployment):
+        body["metadata"]["labels"] = labels
+    memo.operator.mirror.put("Placement", placement)
+    await _event(deployment_event, type="MODIFIED", body=deployment, memo=memo)
+    assert memo.operator.queue.taken() == {SHARED, DIGITS}
 
 
 async def test_a_measurement_that_ended_wakes_the_services_that_wait_for_one(memo: kopf.Memo) -> None:
@@ -136,7 +149,7 @@ async def test_a_measurement_that_ended_wakes_the_services_that_wait_for_one(mem
 async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.Memo) -> None:
     body = _body("digits", spec={"devicePool": "factory"})
     await _event(service_event, type="DELETED", body=body, memo=memo)
-    assert memo.operator.queue.taken() == {DIGITS}
+    assert memo.operator.queue.taken() == {DIGITS, SHARED}
     await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
     assert memo.operator.queue.taken() == {PoolKey("factory")}
 
@@ -144,10 +157,10 @@ async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.M
 @pytest.mark.parametrize(
     ("kind", "name", "dirty"),
     [
-        (INFERENCE_SERVICES, "digits", {DIGITS}),
-        (DEVICE_POOLS, "factory", {PoolKey("factory"), DIGITS}),
-        (PLACEMENTS, "digits-edge-a", {DIGITS}),
-        (DEPLOYMENTS, "digits-edge-a", {DIGITS}),
+        (INFERENCE_SERVICES, "digits", {DIGITS, SHARED}),
+        (DEVICE_POOLS, "factory", {PoolKey("factory"), DIGITS, SHARED}),
+        (PLACEMENTS, "digits-edge-a", {DIGITS, SHARED}),
+        (DEPLOYMENTS, "edge-runtime-edge-a", {DIGITS, SHARED}),
         (JOBS, "profile-camera", {OTHER}),
     ],
 )

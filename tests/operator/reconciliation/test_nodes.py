@@ -12,7 +12,7 @@ def test_a_node_that_joins_the_pool_becomes_an_entry_without_measuring_its_class
     world.node("cam-3", "camera")
     world.reconcile()
     assert "cam-3" in world.placements()
-    assert "digits-cam-3" in world.deployments()
+    assert "edge-runtime-cam-3" in world.deployments()
     assert world.jobs() == []
 
 
@@ -21,8 +21,8 @@ def test_a_node_that_leaves_the_pool_is_not_an_entry_any_more(world: World) -> N
     world.remove_node("cam-2")
     world.reconcile()
     assert sorted(world.placements()) == ["cam-1", "gate"]
-    assert world.deployments() == ["digits-cam-1", "digits-gate"]
-    assert "delete Service digits-cam-2" in world.log
+    assert world.deployments() == ["edge-runtime-cam-1", "edge-runtime-gate"]
+    assert "delete Service edge-runtime-cam-2" in world.log
     world.runtimes_report()
     world.now += 10
     world.reconcile()
@@ -46,4 +46,4 @@ def test_entry_nodes_can_be_narrowed_on_a_live_service(world: World) -> None:
     world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
     world.reconcile()
     assert sorted(world.placements()) == ["gate"]
-    assert world.deployments() == ["digits-gate"]
+    assert world.deployments() == ["edge-runtime-gate"]

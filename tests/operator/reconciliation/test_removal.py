@@ -18,20 +18,22 @@ def test_the_finalizer_is_set_before_anything_is_made(world: World) -> None:
     assert made[0] == "finalizers ['edge-intelligence.io/operator']"
 
 
-def test_pods_go_before_tails_and_the_finalizer_last(world: World) -> None:
+def test_tables_go_before_tails_then_the_finalizer_and_runtimes_without_services_last(world: World) -> None:
     world.settle()
     models = set(world.triton.models)
     _delete(world)
     del world.log[:]
     assert world.reconcile() is None
     assert world.triton.models == set()
-    assert world.log[-1] == "finalizers []"
     unloads = [i for i, line in enumerate(world.log) if line.startswith("unload")]
-    deletes = [i for i, line in enumerate(world.log) if line.startswith("delete Deployment")]
-    assert len(unloads) == len(models)
-    assert len(deletes) == 3
-    assert max(deletes) < min(unloads)
+    tables = [i for i, line in enumerate(world.log) if line.startswith("delete Placement")]
+    pods = [i for i, line in enumerate(world.log) if line.startswith("delete Deployment")]
+    assert (len(unloads), len(tables), len(pods)) == (len(models), 3, 3)
+    assert max(tables) < min(unloads)
+    assert max(unloads) < world.log.index("finalizers []") < min(pods)
     assert world.placements() == {}
+    left = {kind for kind, namespace, _ in world.cluster.objects if namespace == "default"}
+    assert left == {"Service", "ModelProfile"}, "what has an owner is deleted by Kubernetes"
 
 
 def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: World) -> None:

@@ -71,7 +71,7 @@ def test_pods_tolerate_the_taints_that_their_group_declares(world: World) -> Non
         for (kind, _, name), body in world.cluster.objects.items()
         if kind == "Deployment"
     }
-    assert tolerated == {"digits-cam-1": True, "digits-cam-2": True, "digits-gate": False}
+    assert tolerated == {"edge-runtime-cam-1": True, "edge-runtime-cam-2": True, "edge-runtime-gate": False}
 
 
 def test_a_profiling_job_tolerates_the_taints_of_its_node(world: World) -> None:

@@ -58,7 +58,7 @@ def test_forwarding_stages_are_published_and_ready_before_a_table_uses_them(tier
     assert used(found["cam-1"])
     assert used(found["cam-1"]) <= set(intermediate_slices(found["gate"]))
     applied = [line for line in tiers.log if line.startswith("apply Placement")]
-    assert applied.index("apply Placement digits-gate") < applied.index("apply Placement digits-cam-1")
+    assert applied.index("apply Placement digits.gate") < applied.index("apply Placement digits.cam-1")
 
 
 def test_a_forwarding_stage_matches_the_stages_of_the_route(tiers: Any) -> None:
@@ -74,13 +74,13 @@ def test_a_forwarding_stage_matches_the_stages_of_the_route(tiers: Any) -> None:
         *behind,
     ]
     assert stage["runtime"] == "Edge"
-    assert stage["address"] == "http://digits-gate.default.svc.cluster.local:8080"
+    assert stage["address"] == "http://edge-runtime-gate.default.svc.cluster.local:8080"
     assert len(route["codecs"]) == len([s for s in route["stages"] if "address" in s])
 
 
 def test_an_intermediate_node_has_a_runtime_and_is_not_an_entry_node_of_the_service(tiers: Any) -> None:
     tiers.settle()
-    assert tiers.deployments() == ["digits-cam-1", "digits-cam-2", "digits-gate"]
+    assert tiers.deployments() == ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
     assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2"]
     assert tiers.placements()["gate"]["spec"]["routes"][-1]["cut"] == "local"
 
@@ -104,11 +104,11 @@ def test_forwarding_stages_outlive_the_tables_that_used_them(tiers: Any) -> None
     assert intermediate_slices(tiers.placements()["gate"]) == before, (
         "requests on the old table may be under way"
     )
-    assert "digits-gate" in tiers.deployments()
+    assert "edge-runtime-gate" in tiers.deployments()
     tiers.runtimes_report()
     tiers.reconcile()
     assert "gate" not in tiers.placements()
-    assert tiers.deployments() == ["digits-cam-1", "digits-cam-2"]
+    assert tiers.deployments() == ["edge-runtime-cam-1", "edge-runtime-cam-2"]
 
 
 def test_the_plan_leaves_out_an_intermediate_node_that_was_deleted(tiers: Any) -> None:

@@ -3,19 +3,31 @@
 from dataclasses import replace
 from typing import Any
 
+from edge_api.policies import Isolation
 from edge_api.validation_messages import problems
-from edge_operator.names import dns_label, entry_service_name, label_value
+from edge_operator.names import dns_label, label_value
+from edge_operator.rollouts import SURGE
+from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
-from edge_operator.workloads import entry_objects, profile_job, runtime_access, service_objects
+from edge_operator.workloads import (
+    client_service,
+    profile_job,
+    runtime_access,
+    runtime_deployment,
+    runtime_service,
+    traffic_distribution,
+)
 
 World = Any  # tests/operator/conftest.py
 
 SERVICE = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
 SETTINGS = Settings("http://store:8080", "edge-runtime:1", pull_secrets=("pull",))
+SHARED, DEDICATED = Runtime("shop", "edge-a"), Runtime("shop", "edge-a", "digits")
+HOST = Host("host-a", ready=True)
 
 
-def _deployment() -> Any:
-    return next(o for o in entry_objects(SERVICE, "edge-a", "host-a", SETTINGS) if o["kind"] == "Deployment")
+def _deployment(settings: Settings = SETTINGS, runtime: Runtime = SHARED) -> Any:
+    return runtime_deployment(runtime, HOST, settings, SURGE)
 
 
 def test_every_pod_is_confined() -> None:
@@ -40,48 +52,69 @@ def test_an_entry_pod_stays_on_its_node_when_the_control_plane_cannot_see_it() -
     assert {t["key"].rsplit("/", 1)[1] for t in pod["tolerations"]} == {"not-ready", "unreachable"}
 
 
-def test_a_new_entry_pod_answers_before_the_old_one_goes() -> None:
-    strategy = _deployment()["spec"]["strategy"]
-    assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-
-
-def test_the_deployment_is_the_same_whatever_the_plan() -> None:
+def test_the_deployment_is_the_same_whatever_the_services_and_their_plans() -> None:
     arguments = _deployment()["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments == [
-        *("run", "--service", "digits", "--namespace", "shop", "--node", "edge-a"),
+        *("run", "--namespace", "shop", "--node", "edge-a"),
         *("--store", "http://store:8080", "--cache-dir", "/var/cache/edge"),
         *("--http-port", "8080", "--grpc-port", "8081"),
     ]
 
 
-def test_a_client_on_an_entry_node_reaches_that_nodes_runtime_and_every_entry_has_a_service_of_its_own() -> (
-    None
-):
-    shared = service_objects(SERVICE, SETTINGS)[0]
-    assert shared["spec"]["internalTrafficPolicy"] == "Local"
-    own = next(o for o in entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS) if o["kind"] == "Service")
-    assert own["metadata"]["name"] == "digits-edge-a"
-    assert own["spec"]["selector"]["edge-intelligence.io/node"] == "edge-a"
-    assert [port["port"] for port in own["spec"]["ports"]] == [8080, 8081]
+def test_a_dedicated_runtime_serves_one_service_and_is_no_shared_one() -> None:
+    shared, own = _deployment(), _deployment(runtime=DEDICATED)
+    arguments = own["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--service") + 1] == "digits"
+    assert shared["metadata"]["name"] != own["metadata"]["name"]
+    assert shared["spec"]["selector"] != own["spec"]["selector"]
+    pairs: list[tuple[Any, Isolation]] = [(shared, "Shared"), (own, "Dedicated")]
+    for made, isolation in pairs:
+        selector = client_service(SERVICE, isolation, SETTINGS)["spec"]["selector"]
+        selects = [
+            selector.items() <= pod["spec"]["template"]["metadata"]["labels"].items() for pod in (shared, own)
+        ]
+        assert selects == [made is shared, made is own]
+
+
+def test_a_selector_has_the_name_alone_so_that_all_other_labels_can_change() -> None:
+    made = _deployment()
+    selector = {"edge-intelligence.io/runtime": "edge-runtime-edge-a"}
+    assert made["spec"]["selector"] == {"matchLabels": selector}
+    assert made["spec"]["template"]["metadata"]["labels"].items() > selector.items()
+    assert runtime_service(SHARED, SETTINGS)["spec"]["selector"] == selector
+
+
+def test_a_client_prefers_the_runtime_of_its_node_where_the_api_server_can_do_that() -> None:
+    for version, distribution in (
+        ((1, 30), None),
+        ((1, 31), "PreferClose"),
+        ((1, 33), "PreferClose"),
+        ((1, 34), "PreferSameNode"),
+        ((2, 0), "PreferSameNode"),
+    ):
+        settings = replace(SETTINGS, traffic_distribution=traffic_distribution(version))
+        spec = client_service(SERVICE, "Shared", settings)["spec"]
+        assert spec.get("trafficDistribution") == distribution
+        assert spec["internalTrafficPolicy"] == "Cluster"
+        assert [port["port"] for port in spec["ports"]] == [8080, 8081]
 
 
 def test_services_are_of_both_families_where_the_cluster_has_both() -> None:
-    made = [*service_objects(SERVICE, SETTINGS), *entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS)]
-    policies = [o["spec"].get("ipFamilyPolicy") for o in made if o["kind"] == "Service"]
-    assert policies == ["PreferDualStack"] * 2
+    made = [client_service(SERVICE, "Shared", SETTINGS), runtime_service(SHARED, SETTINGS)]
+    assert [o["spec"].get("ipFamilyPolicy") for o in made] == ["PreferDualStack"] * 2
     assert "0.0.0.0" not in str(made)
 
 
 def test_flags_for_grpc_connections_reach_every_runtime() -> None:
     told = replace(SETTINGS, grpc_flags={"grpc-keepalive-time": 60_000})
-    _, deployment = entry_objects(SERVICE, "edge-a", "host-a", told)
+    deployment = _deployment(told)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"][-1] == "--grpc-keepalive-time=60000"
 
 
 def test_with_a_secret_runtimes_speak_tls_and_keep_a_plain_port_for_probes_and_metrics() -> None:
     guarded = replace(SETTINGS, tls_secret="edge-runtimes")
-    service, deployment = entry_objects(SERVICE, "edge-a", "host-a", guarded)
+    service, deployment = runtime_service(SHARED, guarded), _deployment(guarded)
     template = deployment["spec"]["template"]
     (container,) = template["spec"]["containers"]
     assert container["args"][-4:] == ["--tls-dir", "/etc/edge/tls", "--health-port", "8082"]
@@ -113,7 +146,7 @@ def test_a_measurement_asks_a_store_with_tls_by_the_operators_own_certificates()
 
 def test_with_a_collector_runtimes_get_opentelemetrys_own_variables() -> None:
     traced = replace(SETTINGS, tracing_endpoint="http://collector:4318", tracing_ratio=0.01)
-    deployment = entry_objects(SERVICE, "edge-a", "host-a", traced)[1]
+    deployment = _deployment(traced)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert {variable["name"]: variable["value"] for variable in container["env"]} == {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
@@ -123,20 +156,18 @@ def test_with_a_collector_runtimes_get_opentelemetrys_own_variables() -> None:
     }
 
 
-def test_everything_goes_with_its_service() -> None:
-    objects = (
-        runtime_access(SERVICE)
-        + service_objects(SERVICE, SETTINGS)
-        + entry_objects(SERVICE, "edge-a", "edge-a", SETTINGS)
-    )
-    for made in objects:
-        assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == ["u-1"]
-        assert made["metadata"]["labels"]["edge-intelligence.io/service"] == "digits"
+def test_what_services_share_has_no_owner_among_them_and_is_known_as_the_operators() -> None:
+    shared = [*runtime_access("shop"), runtime_service(SHARED, SETTINGS), _deployment()]
+    for made in shared:
+        assert "ownerReferences" not in made["metadata"]
         assert made["metadata"]["namespace"] == "shop"
+        assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "edge-intelligence"
+    own = client_service(SERVICE, "Shared", SETTINGS)
+    assert [owner["uid"] for owner in own["metadata"]["ownerReferences"]] == ["u-1"]
 
 
 def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else() -> None:
-    role = next(o for o in runtime_access(SERVICE) if o["kind"] == "Role")
+    role = next(o for o in runtime_access("shop") if o["kind"] == "Role")
     assert role["rules"] == [
         {
             "apiGroups": ["edge-intelligence.io"],
@@ -148,13 +179,6 @@ def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else() -> N
 
 
 def test_names_fit_into_what_kubernetes_allows() -> None:
-    assert entry_service_name("digits", "edge-a") == "digits-edge-a"
-    dotted, hyphened = (
-        entry_service_name("digits", "node.example"),
-        entry_service_name("digits", "node-example"),
-    )
-    assert dotted != hyphened
-    assert "." not in dotted
     long = dns_label("a" * 80)
     assert len(long) <= 63
     assert long != dns_label("a" * 81)

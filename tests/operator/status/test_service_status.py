@@ -137,12 +137,12 @@ def test_a_new_service_is_starting_until_its_runtimes_report_and_failing_when_a_
     world.reconcile()
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("Unknown", "Starting")
-    labels = {"edge-intelligence.io/service": "digits", "edge-intelligence.io/node": "cam-1"}
+    labels = {"edge-intelligence.io/runtime": "edge-runtime-cam-1"}
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "digits-cam-1-x", "namespace": "default", "labels": labels},
+        "metadata": {"name": "edge-runtime-cam-1-x", "namespace": "default", "labels": labels},
         "status": {"containerStatuses": [{"state": waiting}]},
     }
     world.cluster.put(pod)

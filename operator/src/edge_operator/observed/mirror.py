@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from edge_operator.names import NODE_LABEL, SERVICE_LABEL
+from edge_operator.names import NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 
 Object = dict[str, Any]
 
-INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, "job-name")
+INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, RUNTIME_LABEL, "job-name")
 """Labels with few objects for each value; a selector with one of them reads no others."""
 
 

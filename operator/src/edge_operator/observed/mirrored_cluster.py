@@ -65,6 +65,10 @@ class MirroredCluster:
         """Returns the last lines of a pod's log; empty if they cannot be read."""
         return self._server.log_tail(namespace, pod, lines)
 
+    def version(self) -> tuple[int, int]:
+        """Returns the API server's major and minor version."""
+        return self._server.version()
+
 
 def vanished(
     server: Cluster, mirror: Mirror, kind: Kind, namespaces: Sequence[str | None] = (None,), labels: str = ""

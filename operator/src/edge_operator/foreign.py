@@ -1,0 +1,28 @@
+"""Refuses to take over objects that somebody else made, or that belong to another service."""
+
+from edge_operator.cluster import KINDS, Cluster, Object
+from edge_operator.errors import ObjectRefusedError
+from edge_operator.names import MANAGED_BY, RUNTIME_LABEL, SERVICE_LABEL
+
+
+def refuse_foreign(cluster: Cluster, wanted: Object, known: Object | None) -> None:
+    """Raises ObjectRefusedError if an object of that name belongs to something else.
+
+    known: the object if it is among the operator's; else the API server is asked once.
+    """
+    kind, meta = wanted["kind"], wanted["metadata"]
+    found = known or cluster.fetch(KINDS[kind], meta.get("namespace"), meta["name"])
+    if found is None:
+        return
+    labels = found["metadata"].get("labels") or {}
+    if _owner(labels) == _owner(meta["labels"]):
+        return
+    service = labels.get(SERVICE_LABEL)
+    whose = f"InferenceService {service}" if service else "something other than this operator"
+    raise ObjectRefusedError(
+        f"{kind} {meta.get('namespace')}/{meta['name']}: belongs to {whose}: delete it or rename the service"
+    )
+
+
+def _owner(labels: dict[str, str]) -> tuple[str | None, ...]:
+    return tuple(labels.get(key) for key in (*MANAGED_BY, SERVICE_LABEL, RUNTIME_LABEL))

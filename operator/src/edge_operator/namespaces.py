@@ -1,0 +1,94 @@
+"""Reconciles the runtimes of a namespace: what its Placements need is applied, and the rest goes.
+
+All services of a namespace share its runtimes, so that one reconcile owns them, whatever service changed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from edge_api import DevicePool
+from edge_api.devicepools import DevicePoolSpec
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    KINDS,
+    NODES,
+    PLACEMENTS,
+    PODS,
+    SERVICES,
+    Cluster,
+)
+from edge_operator.errors import ObjectRefusedError
+from edge_operator.foreign import refuse_foreign
+from edge_operator.names import OURS, RUNTIME_LABEL
+from edge_operator.pools import node_of
+from edge_operator.reading import read
+from edge_operator.runs import Clock, Report
+from edge_operator.runtime_actions import ACCESS, AGAIN, Seen, decide
+from edge_operator.runtimes import hosts, isolations
+from edge_operator.settings import Settings
+from edge_operator.succession import Moves
+
+
+@dataclass
+class NamespaceMemory:
+    """What is kept between two reconciles of a namespace; empty after a restart, which only delays."""
+
+    moves: Moves = field(default_factory=Moves)
+    report: Report = field(default_factory=Report)
+
+
+def reconcile_namespace(
+    namespace: str, cluster: Cluster, settings: Settings, memory: NamespaceMemory, clock: Clock
+) -> tuple[frozenset[str], float | None]:
+    """Applies and deletes what differs.
+
+    Returns the services of which the report changed, and the seconds until the next reconcile, if any. Raises
+    ClusterError if the API server does not respond; a refused object is reported, and the others are applied.
+    """
+    seen = observe(namespace, cluster)
+    actions = decide(seen, settings, memory.moves, clock.monotonic())
+    refused: dict[str, list[str]] = defaultdict(list)
+    for wanted in actions.apply:
+        try:
+            kind, name = KINDS[wanted.body["kind"]], wanted.body["metadata"]["name"]
+            refuse_foreign(cluster, wanted.body, seen.objects.get((kind, name)))
+            cluster.apply(wanted.body)
+        except ObjectRefusedError as error:
+            for service in wanted.services:
+                refused[service].append(str(error))
+    for kind, name in actions.delete:
+        cluster.delete(kind, namespace, name)
+    before, memory.report = memory.report, Report(dict(refused), dict(actions.notes))
+    names = isolations(seen.services)
+    changed = frozenset(n for n in names if before.concerning(n) != memory.report.concerning(n))
+    return changed, AGAIN if refused else actions.again
+
+
+def observe(namespace: str, cluster: Cluster) -> Seen:
+    """Reads the namespace."""
+    objects = {
+        (kind, body["metadata"]["name"]): body
+        for kind in (DEPLOYMENTS, SERVICES, *ACCESS)
+        for body in cluster.find(kind, namespace, OURS)
+    }
+    return Seen(
+        namespace,
+        tuple(cluster.find(INFERENCE_SERVICES, namespace)),
+        tuple(cluster.find(PLACEMENTS, namespace)),
+        tuple(cluster.find(PODS, namespace, RUNTIME_LABEL)),
+        objects,
+        hosts((node_of(node) for node in cluster.find(NODES)), _readable(cluster.find(DEVICE_POOLS))),
+    )
+
+
+def _readable(pools: Iterable[Mapping[str, object]]) -> Iterator[DevicePoolSpec]:
+    for body in pools:
+        try:
+            yield read(DevicePool, {**body, "status": None}).spec
+        except ValidationError:
+            continue

@@ -1,0 +1,270 @@
+"""What to apply and to delete so that a namespace has the runtimes that its Placements need. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_api.names import label_value
+from edge_api.policies import Isolation
+from edge_operator import rollouts, succession
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    PLACEMENTS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Kind,
+    Object,
+    covers,
+)
+from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.runtimes import (
+    Host,
+    Runtime,
+    is_current,
+    is_earlier,
+    isolations,
+    live_isolation,
+    needed,
+)
+from edge_operator.settings import Settings
+from edge_operator.workloads import (
+    RUNTIME_ACCOUNT,
+    client_service,
+    runtime_access,
+    runtime_deployment,
+    runtime_service,
+)
+
+AGAIN = 5.0
+"""Seconds until the next look at pods that are being replaced, and at services that move."""
+ACCESS: tuple[Kind, ...] = (ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS)
+"""Kinds of the objects by which a namespace's runtimes read Placements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A namespace as last seen. objects: of the operator, by kind and name."""
+
+    namespace: str
+    services: tuple[Object, ...]
+    placements: tuple[Object, ...]
+    pods: tuple[Object, ...]
+    objects: Mapping[tuple[Kind, str], Object]
+    hosts: Mapping[str, Host]
+
+    def all(self, kind: Kind) -> list[Object]:
+        """Returns the objects of a kind."""
+        return [body for (of, _), body in self.objects.items() if of == kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to apply, and the services that need it."""
+
+    body: Object
+    services: frozenset[str]
+
+
+@dataclass(slots=True)
+class Actions:
+    """What to do in a namespace. notes: by service, what people should know. again: seconds, or None."""
+
+    apply: list[Wanted] = field(default_factory=list)
+    delete: list[tuple[Kind, str]] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    again: float | None = None
+
+
+def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) -> Actions:
+    """Returns what to apply and to delete. Pure but for `moves`, in which it notes when moves began."""
+    actions = Actions()
+    asked = isolations(seen.services)
+    current = [body for body in seen.placements if is_current(body)]
+    former = [body for body in seen.placements if not is_current(body)]
+    moves.forget(asked.keys())
+    selected = {
+        name: found for name in asked if (found := live_isolation(seen.objects.get((SERVICES, name))))
+    }
+    runtimes = needed(current, asked, selected)
+    users = _users(runtimes, current)
+    pods = _pods(seen, runtimes)
+    _access(seen, actions, runtimes, frozenset(asked))
+    _deployments(seen, settings, actions, users, pods)
+
+    def may_move(service: str, own: Sequence[Object]) -> bool:
+        return succession.may_move(service, own, asked[service], pods, moves, now)
+
+    def settled(service: str) -> bool:
+        return succession.settled(service, moves, now)
+
+    moving = _clients(seen, settings, actions, current, may_move=may_move, settled=settled)
+    by_place = {(p["spec"]["service"], p["spec"]["node"]): p for p in current}
+    here = [body for body in former if body["spec"]["service"] not in moving]
+    _retire(seen, actions, succession.superseded(here, by_place, pods), former)
+    _remove_surplus(seen, actions, runtimes, moving, current)
+    if (
+        moving
+        or former
+        or pods.crowded
+        or any(rollouts.replacing(body) for body in pods.deployments.values())
+    ):
+        actions.again = AGAIN
+    return actions
+
+
+def _users(runtimes: Iterable[Runtime], placements: Iterable[Object]) -> dict[Runtime, frozenset[str]]:
+    """Returns the services that need each runtime."""
+    at: dict[str, set[str]] = defaultdict(set)
+    for placement in placements:
+        at[placement["spec"]["node"]].add(placement["spec"]["service"])
+    return {
+        runtime: frozenset({runtime.service} if runtime.service else at[runtime.node]) for runtime in runtimes
+    }
+
+
+def _pods(seen: Seen, runtimes: Iterable[Runtime]) -> succession.Pods:
+    names = {runtime.name for runtime in runtimes}
+    deployments = {body["metadata"]["name"]: body for body in seen.all(DEPLOYMENTS)}
+    crowded = {pod["metadata"]["labels"][RUNTIME_LABEL] for pod in seen.pods if rollouts.lacks_room(pod)}
+    return succession.Pods(
+        {name: deployments[name] for name in sorted(names & deployments.keys())},
+        frozenset(crowded & names),
+        seen.hosts,
+    )
+
+
+def _access(seen: Seen, actions: Actions, runtimes: Iterable[Runtime], services: frozenset[str]) -> None:
+    """Adds the ServiceAccount of the namespace's runtimes, and removes it with the last of them."""
+    wanted = runtime_access(seen.namespace) if runtimes else []
+    live = {(kind, RUNTIME_ACCOUNT): seen.objects.get((kind, RUNTIME_ACCOUNT)) for kind in ACCESS}
+    for body in wanted:
+        kind = next(kind for kind in ACCESS if kind.kind == body["kind"])
+        if not covers(live[kind, RUNTIME_ACCOUNT], body):
+            actions.apply.append(Wanted(body, services))
+    if not wanted:
+        actions.delete += [key for key, body in live.items() if body is not None]
+
+
+def _deployments(
+    seen: Seen,
+    settings: Settings,
+    actions: Actions,
+    users: Mapping[Runtime, frozenset[str]],
+    pods: succession.Pods,
+) -> None:
+    """Adds Services and Deployments of runtimes: new ones at once, new versions node by node."""
+    outdated: dict[str, Wanted] = {}
+    ready = set()
+    for runtime in sorted(users):
+        host = seen.hosts.get(runtime.node)
+        if host is None:
+            continue  # the node has just gone, or is not known yet: what is there stays
+        if host.ready:
+            ready.add(runtime.name)
+        service = runtime_service(runtime, settings)
+        if not covers(seen.objects.get((SERVICES, runtime.name)), service):
+            actions.apply.append(Wanted(service, users[runtime]))
+        live = seen.objects.get((DEPLOYMENTS, runtime.name))
+        how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
+        wanted = Wanted(runtime_deployment(runtime, host, settings, how), users[runtime])
+        if how == rollouts.IN_PLACE:
+            for name in users[runtime]:
+                text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
+                actions.notes[name].append(text)
+        if live is None or (_same_version(live, wanted.body) and not covers(live, wanted.body)):
+            actions.apply.append(wanted)
+        elif not covers(live, wanted.body) or not _same_version(live, wanted.body):
+            outdated[runtime.name] = wanted
+    now = rollouts.next_updates(list(outdated), pods.deployments, frozenset(ready))
+    actions.apply += [wanted for name, wanted in outdated.items() if name in now]
+    if outdated.keys() - now:
+        actions.again = AGAIN
+
+
+def _same_version(live: Object, wanted: Object) -> bool:
+    """Whether the pods are those of the wanted Deployment, so that applying it replaces none."""
+    template = wanted["spec"]["template"]
+    return _applied(live) == _applied(wanted) and covers(live["spec"].get("template"), template)
+
+
+def _applied(deployment: Object) -> str | None:
+    found: str | None = (deployment["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
+    return found
+
+
+def _clients(
+    seen: Seen,
+    settings: Settings,
+    actions: Actions,
+    placements: Sequence[Object],
+    *,
+    may_move: Callable[[str, Sequence[Object]], bool],
+    settled: Callable[[str], bool],
+) -> frozenset[str]:
+    """Adds the Services of InferenceServices; returns those whose clients are on their way to other pods."""
+    moving = set()
+    asked = isolations(seen.services)
+    for body in seen.services:
+        name = body["metadata"]["name"]
+        own = [each for each in placements if each["spec"]["service"] == name]
+        if name not in asked or not own:
+            continue
+        live = seen.objects.get((SERVICES, name))
+        to: Isolation | None = asked[name]
+        if live is not None and live_isolation(live) != to:
+            moving.add(name)
+            if not may_move(name, own):
+                to = live_isolation(live)
+        elif not settled(name):
+            moving.add(name)
+        if to is None:
+            continue  # clients stay with the pods of an earlier version
+        wanted = client_service(body, to, settings)
+        if not covers(live, wanted):
+            actions.apply.append(Wanted(wanted, frozenset({name})))
+    return frozenset(moving)
+
+
+def _retire(seen: Seen, actions: Actions, superseded: Sequence[Object], former: Sequence[Object]) -> None:
+    """Removes what an earlier version made for one service: at a node, then what all its pods used."""
+    gone = {(p["spec"]["service"], p["spec"]["node"]) for p in superseded}
+    kept = {(p["spec"]["service"], p["spec"]["node"]) for p in former} - gone
+    labelled = {(label_value(service), label_value(node)) for service, node in kept}
+    using = set()
+    for kind in (DEPLOYMENTS, SERVICES):
+        for body in seen.all(kind):
+            labels = body["metadata"].get("labels") or {}
+            if not is_earlier(body) or NODE_LABEL not in labels:
+                continue
+            if (labels[SERVICE_LABEL], labels[NODE_LABEL]) in labelled:
+                using.add(labels[SERVICE_LABEL])
+            else:
+                actions.delete.append((kind, body["metadata"]["name"]))
+    actions.delete += [(PLACEMENTS, placement["metadata"]["name"]) for placement in superseded]
+    for kind in ACCESS:
+        for body in seen.all(kind):
+            if is_earlier(body) and body["metadata"]["labels"][SERVICE_LABEL] not in using:
+                actions.delete.append((kind, body["metadata"]["name"]))
+
+
+def _remove_surplus(
+    seen: Seen,
+    actions: Actions,
+    runtimes: Iterable[Runtime],
+    moving: frozenset[str],
+    placements: Iterable[Object],
+) -> None:
+    """Removes the runtimes that no Placement needs any more, once clients have left them."""
+    kept = set(runtimes)
+    for placement in placements:
+        if (service := placement["spec"]["service"]) in moving:
+            node = placement["spec"]["node"]
+            kept |= {Runtime(seen.namespace, node), Runtime(seen.namespace, node, service)}
+    names = {runtime.name for runtime in kept}
+    for kind in (DEPLOYMENTS, SERVICES):
+        for body in seen.all(kind):
+            runtime = (body["metadata"].get("labels") or {}).get(RUNTIME_LABEL)
+            if runtime is not None and runtime not in names:
+                actions.delete.append((kind, body["metadata"]["name"]))

@@ -1,0 +1,133 @@
+"""Which runtimes a namespace needs, and where each of them runs. Pure.
+
+A runtime is one process: it serves all Shared services of a namespace at a node, or one Dedicated service.
+It is needed where a Placement is, so that services and nodes can come and go without a change of its pods.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
+from edge_api.objects import written
+from edge_api.policies import Isolation
+from edge_operator.cluster import Object
+from edge_operator.names import ISOLATION_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.pools import Node, selects
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Runtime:
+    """A runtime of a namespace at a node. service: the only one that it serves; empty: all Shared ones."""
+
+    namespace: str
+    node: str
+    service: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its Deployment and of its Service, and its label on pods."""
+        if self.service:
+            return dedicated_service_name(self.service, self.node)
+        return runtime_service_name(self.node)
+
+    @property
+    def isolation(self) -> Isolation:
+        """The isolation of the services that it serves."""
+        return "Dedicated" if self.service else "Shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a pod for a node needs to know of it. tolerations: of all groups of pools that select the node."""
+
+    hostname: str
+    ready: bool
+    tolerations: tuple[Object, ...] = ()
+
+
+def runtime_of(placement: Object) -> Runtime:
+    """Returns the runtime that a Placement is for."""
+    spec = placement["spec"]
+    dedicated = spec.get("isolation") == "Dedicated"
+    return Runtime(placement["metadata"]["namespace"], spec["node"], spec["service"] if dedicated else "")
+
+
+def isolations(services: Iterable[Object]) -> dict[str, Isolation]:
+    """Returns the isolation that each service asks for, by name; without services that are being deleted."""
+    return {
+        body["metadata"]["name"]: "Dedicated" if body["spec"].get("isolation") == "Dedicated" else "Shared"
+        for body in services
+        if not body["metadata"].get("deletionTimestamp")
+    }
+
+
+def hosts(nodes: Iterable[Node], pools: Iterable[DevicePoolSpec]) -> dict[str, Host]:
+    """Returns the hosts by the name of their node.
+
+    The tolerations are those of all pools, whatever the services use: a service that comes changes no pod.
+    """
+    known = tuple(pools)
+    found = {}
+    for node in nodes:
+        groups = [next((g for g in pool.nodes if selects(g, node)), None) for pool in known]
+        tolerations: list[Object] = []
+        for group in groups:
+            for each in (written(t) for t in (group.tolerations if group is not None else None) or ()):
+                if each not in tolerations:
+                    tolerations.append(each)
+        found[node.name] = Host(node.hostname, node.ready, tuple(tolerations))
+    return found
+
+
+def live_isolation(client_service: Object | None) -> Isolation | None:
+    """Returns which runtimes the Service of an InferenceService selects.
+
+    None: there is none, or it selects the pods of an earlier version.
+    """
+    if client_service is None:
+        return None
+    found = (client_service["spec"].get("selector") or {}).get(ISOLATION_LABEL)
+    return found if found in ("Shared", "Dedicated") else None
+
+
+def published_isolation(asked: Isolation, client_service: Object | None, *, placed: bool) -> Isolation:
+    """Returns the isolation of the runtimes that a service's tables are for.
+
+    Shared runtimes keep the service until its clients reach its Dedicated ones, which load the same table.
+    placed: whether the service has tables.
+    """
+    if placed and asked == "Dedicated" and live_isolation(client_service) == "Shared":
+        return "Shared"
+    return asked
+
+
+def is_earlier(body: Object) -> bool:
+    """Whether an earlier version made the object for one service at one node, or for the pods of one."""
+    labels = body["metadata"].get("labels") or {}
+    return SERVICE_LABEL in labels and RUNTIME_LABEL not in labels
+
+
+def is_current(placement: Object) -> bool:
+    """Whether the Placement has the name that this version gives it."""
+    spec = placement["spec"]
+    return bool(placement["metadata"]["name"] == placement_name(spec["service"], spec["node"]))
+
+
+def needed(
+    placements: Iterable[Object],
+    asked: Mapping[str, Isolation],
+    selected: Mapping[str, Isolation],
+) -> frozenset[Runtime]:
+    """Returns the runtimes that a namespace needs.
+
+    asked: the isolation of the services' specs. selected: the isolation that their clients still reach. While
+    these differ from a Placement's, the service has both runtimes there.
+    """
+    found = set()
+    for placement in placements:
+        found.add(runtime_of(placement))
+        name, node = placement["spec"]["service"], placement["spec"]["node"]
+        if "Dedicated" in (asked.get(name), selected.get(name)) and name in asked:
+            found.add(Runtime(placement["metadata"]["namespace"], node, name))
+    return frozenset(found)

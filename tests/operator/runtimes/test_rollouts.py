@@ -1,0 +1,127 @@
+"""New versions reach a few nodes at a time, and replace a pod in place where two do not fit."""
+
+import dataclasses
+from typing import Any
+
+from edge_operator.cluster import DEPLOYMENTS
+from edge_operator.rollouts import IN_PLACE, SURGE, next_updates
+
+World = Any  # tests/operator/conftest.py
+
+
+def ready(world: World, *names: str) -> None:
+    """The Deployments have one ready pod, of their newest version."""
+    for body in world.cluster.find(DEPLOYMENTS):
+        if not names or body["metadata"]["name"] in names:
+            status = {
+                "observedGeneration": body["metadata"]["generation"],
+                **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1),
+            }
+            world.cluster.put(body | {"status": status})
+
+
+def surging(world: World, name: str, message: str) -> None:
+    """The Deployment has its old pod, and a new one that cannot be scheduled."""
+    body = deployment(world, name)
+    status = {
+        "observedGeneration": body["metadata"]["generation"],
+        "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1,
+    }  # fmt: skip
+    world.cluster.put(body | {"status": status})
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    labels = {"edge-intelligence.io/runtime": name, "app.kubernetes.io/managed-by": "edge-intelligence"}
+    pod = {"name": f"{name}-new", "namespace": "default", "labels": labels}
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": pod, "status": {"conditions": [condition]}}
+    )
+
+
+def deployment(world: World, name: str) -> Any:
+    return world.cluster.get(DEPLOYMENTS, "default", name)
+
+
+def images(world: World) -> dict[str, str]:
+    return {
+        body["metadata"]["name"]: body["spec"]["template"]["spec"]["containers"][0]["image"]
+        for body in world.cluster.find(DEPLOYMENTS)
+    }
+
+
+def upgraded(world: World) -> None:
+    world.settle()
+    ready(world)
+    world.settings = dataclasses.replace(world.settings, runtime_image="edge-runtime:new")
+    world.reconcile()
+
+
+def test_a_new_version_waits_for_the_pod_of_the_node_before(world: World) -> None:
+    upgraded(world)
+    done = []
+    for name in sorted(images(world)):
+        done.append(name)
+        assert [each for each, image in images(world).items() if image == "edge-runtime:new"] == done
+        world.reconcile()
+        assert [each for each, image in images(world).items() if image == "edge-runtime:new"] == done
+        ready(world, name)
+        world.reconcile()
+    assert done == sorted(images(world))
+
+
+def test_a_version_that_does_not_start_stops_at_the_first_node(world: World) -> None:
+    upgraded(world)
+    surging(world, "edge-runtime-cam-1", "")
+    for _ in range(3):
+        assert world.reconcile_namespace() == 5.0
+    assert list(images(world).values()).count("edge-runtime:new") == 1
+
+
+def test_what_serves_nothing_is_changed_at_once(world: World) -> None:
+    world.settle()
+    ready(world, "edge-runtime-cam-1")
+    world.node("cam-2", "camera", ready=False)
+    world.settings = dataclasses.replace(world.settings, runtime_image="edge-runtime:new")
+    world.reconcile()
+    assert set(images(world).values()) == {"edge-runtime:new"}
+
+
+def test_a_tenth_of_many_nodes_is_changed_at_a_time() -> None:
+    status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
+    body = {"metadata": {"generation": 1}, "spec": {}, "status": status}
+    names = [f"n{i:02}" for i in range(30)]
+    deployments = dict.fromkeys(names, body)
+    assert next_updates(names, deployments, frozenset(names)) == set(names[:3])
+    updating = deployments | {names[0]: body | {"status": status | {"replicas": 2}}}
+    assert next_updates(names[1:], updating, frozenset(names)) == set(names[1:3])
+
+
+def test_a_full_node_takes_a_new_version_in_place_and_the_condition_says_so(world: World) -> None:
+    upgraded(world)
+    name = "edge-runtime-cam-1"
+    assert deployment(world, name)["spec"]["strategy"] == SURGE
+    surging(world, name, "0/4 nodes are available: 1 Insufficient memory, 3 node(s) didn't match")
+    template = deployment(world, name)["spec"]["template"]
+    world.reconcile()
+    world.now += 10
+    world.reconcile()
+    changed = deployment(world, name)
+    assert (changed["spec"]["strategy"], changed["spec"]["template"]) == (IN_PLACE, template)
+    assert "cam-1 has no room for two pods" in world.condition("Placed")["message"]
+    # The old pod is gone, and the new one is not ready yet.
+    del world.cluster.objects["Pod", "default", f"{name}-new"]
+    gone = {"observedGeneration": changed["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1}
+    world.cluster.put(changed | {"status": gone})
+    world.reconcile()
+    assert deployment(world, name)["spec"]["strategy"] == IN_PLACE
+    ready(world, name)
+    world.reconcile()
+    world.now += 10
+    world.reconcile()
+    assert deployment(world, name)["spec"]["strategy"] == SURGE
+    assert "no room" not in world.condition("Placed")["message"]
+
+
+def test_a_pod_that_waits_for_something_else_is_not_replaced_in_place(world: World) -> None:
+    upgraded(world)
+    surging(world, "edge-runtime-cam-1", "0/4 nodes are available: 4 node(s) had untolerated taint")
+    world.reconcile()
+    assert deployment(world, "edge-runtime-cam-1")["spec"]["strategy"] == SURGE

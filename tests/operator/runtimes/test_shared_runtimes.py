@@ -1,0 +1,148 @@
+"""The services of a namespace share a runtime at each node, which comes and goes with its services."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from edge_operator.cluster import DEPLOYMENTS, INFERENCE_SERVICES, PLACEMENTS, ROLES, SERVICES
+from edge_operator.reconciliation import reconcile_service
+from edge_operator.runs import Clients, Memory, ServiceKey
+
+World = Any  # tests/operator/conftest.py
+NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
+
+
+class Second:
+    """Another service of the namespace, on the same pool."""
+
+    def __init__(self, world: World, name: str = "letters", **spec: Any) -> None:
+        self.world, self.key, self.memory = world, ServiceKey("default", name), Memory()
+        body = world.service()
+        world.cluster.put(
+            body
+            | {"metadata": {"name": name, "namespace": "default"}, "spec": body["spec"] | spec, "status": {}}
+        )
+
+    def reconcile(self) -> None:
+        """As an event would."""
+        world = self.world
+        clients, report = Clients(world.cluster, world.store, world.triton), world.namespace.report
+        reconcile_service(self.key, clients, world.settings, self.memory, world.clock(), runtimes=report)
+        world.reconcile_namespace()
+
+    def delete(self) -> None:
+        """As a user would, and what Kubernetes does then."""
+        body = self.world.cluster.get(INFERENCE_SERVICES, *self.key)
+        deleted = {"deletionTimestamp": self.world.clock().wall().isoformat()}
+        self.world.cluster.put(body | {"metadata": body["metadata"] | deleted})
+        self.reconcile()
+
+
+def test_a_second_service_adds_its_tables_and_changes_no_deployment(world: World) -> None:
+    world.settle()
+    before = world.cluster.find(DEPLOYMENTS)
+    second = Second(world)
+    del world.log[:]
+    second.reconcile()
+    assert world.cluster.find(DEPLOYMENTS) == before
+    assert world.deployments() == NODES
+    kinds = {line.split()[1] for line in world.log if line.startswith("apply")}
+    assert kinds == {"ModelProfile", "Placement", "Service"}
+    assert [line for line in world.log if line.startswith("apply Service")] == ["apply Service letters"]
+
+
+def test_a_runtime_goes_with_the_last_service_at_its_node(world: World) -> None:
+    world.settle()
+    second = Second(world, entryNodes={"nodeSelector": {"class": "camera"}})
+    second.reconcile()
+    second.delete()
+    assert world.deployments() == NODES
+    assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
+    third = Second(world, "third", entryNodes={"nodeSelector": {"class": "gateway"}})
+    third.reconcile()
+    first = world.service()
+    deleted = {"deletionTimestamp": world.clock().wall().isoformat()}
+    world.cluster.put(first | {"metadata": first["metadata"] | deleted})
+    world.reconcile()
+    assert world.deployments() == ["edge-runtime-gate"]
+    assert world.cluster.get(ROLES, "default", "edge-runtime") is not None
+    third.delete()
+    assert world.deployments() == []
+    assert world.cluster.get(ROLES, "default", "edge-runtime") is None
+
+
+def test_a_runtime_whose_services_vanished_while_the_operator_was_away_is_removed(world: World) -> None:
+    world.settle()
+    for body in (*world.cluster.find(INFERENCE_SERVICES), *world.cluster.find(PLACEMENTS)):
+        del world.cluster.objects[body["kind"], "default", body["metadata"]["name"]]
+    world.restart()
+    world.reconcile_namespace()
+    assert world.deployments() == []
+
+
+def test_tolerations_are_those_of_all_pools_so_that_another_pools_service_restarts_nothing(
+    world: World,
+) -> None:
+    taint = {"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}
+    pool = world.pool()
+    pool["metadata"]["name"] = "second"
+    pool["spec"]["nodes"][1]["tolerations"] = [taint]
+    world.cluster.put(pool)
+    world.settle()
+    before = world.cluster.find(DEPLOYMENTS)
+    Second(world, devicePool="second").reconcile()
+    assert world.cluster.find(DEPLOYMENTS) == before
+    assert taint in before[0]["spec"]["template"]["spec"]["tolerations"]
+
+
+def test_what_the_api_server_refuses_is_in_the_condition_and_the_other_nodes_get_their_runtime(
+    world: World,
+) -> None:
+    metadata = {"name": NODES[0], "namespace": "default"}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    world.cluster.put(theirs)
+    world.reconcile()
+    world.reconcile()
+    placed = world.condition("Placed")
+    assert (placed["status"], placed["reason"]) == ("False", "ObjectRefused")
+    assert f"Deployment default/{NODES[0]}" in placed["message"]
+    assert world.deployments() == NODES
+    del world.cluster.objects["Deployment", "default", NODES[0]]
+    world.reconcile()
+    world.reconcile()
+    assert world.condition("Placed")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        ({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}),
+        ({"requests": {"cpu": 1}}, {"requests": {"cpu": "1"}}),
+        ({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}),
+        ({"limits": {"memory": "1e9"}}, {"limits": {"memory": "1G"}}),
+    ],
+)
+def test_equal_amounts_in_another_spelling_are_not_applied_again(
+    world: World, wanted: Any, live: Any
+) -> None:
+    world.settings = _with_resources(world, wanted)
+    world.settle()
+    for body in world.cluster.find(DEPLOYMENTS):
+        body["spec"]["template"]["spec"]["containers"][0]["resources"] = live
+        world.cluster.put(body)
+    del world.log[:]
+    world.reconcile()
+    assert not [line for line in world.log if line.startswith("apply")]
+
+
+def test_other_amounts_are_applied(world: World) -> None:
+    world.settings = _with_resources(world, {"requests": {"cpu": "500m"}})
+    world.settle()
+    world.settings = _with_resources(world, {"requests": {"cpu": "501m"}})
+    world.reconcile()
+    assert "apply Deployment edge-runtime-gate" in world.log[-4:]
+
+
+def _with_resources(world: World, resources: Any) -> Any:
+    return dataclasses.replace(world.settings, runtime_resources=resources)
