@@ -147,12 +147,9 @@ class Site:
         return start, datetime.now(UTC)
 
     def hosts(self, names: Sequence[str], node: str) -> list[str]:
-        """Returns NAME=HOST of each service's entrance at a node."""
-        found = []
-        for name in names:
-            entrance = self.get("service", f"{name}-{node}", "-n", NAMESPACE)
-            found.append(f"{name}={entrance['spec']['clusterIP']}")
-        return found
+        """Returns NAME=HOST of each service's entrance at a node, the runtime that they share."""
+        entrance = self.get("service", f"edge-runtime-{node}", "-n", NAMESPACE)
+        return [f"{name}={entrance['spec']['clusterIP']}" for name in names]
 
     def client(self, node: str, *arguments: str) -> subprocess.Popen[str]:
         """Starts `benchmarks.pool.load` in a node's network; it ends when its standard input closes."""

@@ -27,7 +27,7 @@ def placement(
     active: str = "exit5@local",
 ) -> dict[str, Any]:
     return {
-        "metadata": {"name": f"digits-{node}", "generation": generation},
+        "metadata": {"name": f"digits.{node}", "generation": generation},
         "spec": {"node": node, "mode": mode, "routes": [{"name": "exit5@local"}]},
         "status": {
             "observedGeneration": observed,
@@ -129,22 +129,22 @@ def test_a_mode_that_is_not_reached_in_time_shows_which_node_and_the_pods(
             case ("get", "placements"):
                 return json.dumps({"items": [placement("edge-b", "Auto", loaded=False)]})
             case ("get", "pods"):
-                return "default digits-edge-b 0/1 ImagePullBackOff"
+                return "default edge-runtime-edge-b 0/1 ImagePullBackOff"
         return json.dumps({"metadata": {"generation": 1}, "status": {}})
 
     monkeypatch.setattr(installation, "MODE_SECONDS", 0.0)
-    with pytest.raises(NotInTime, match=mentions("digits-edge-b", "slice abc", "ImagePullBackOff")):
+    with pytest.raises(NotInTime, match=mentions("edge-runtime-edge-b", "slice abc", "ImagePullBackOff")):
         installation.set_mode_reached(cluster(result), "Auto")
 
 
 def test_placements_that_are_behind_are_named_with_the_reason() -> None:
     found = [placement("a", "Auto"), placement("b", "CloudOnly"), placement("c", "Auto", generation=3)]
     other_mode, old = not_carried_out(found, "Auto")
-    assert mentions("digits-b", "CloudOnly").search(other_mode)
-    assert mentions("digits-c", 2, 3).search(old)
+    assert mentions("digits.b", "CloudOnly").search(other_mode)
+    assert mentions("digits.c", 2, 3).search(old)
     switching = [placement("a", "LocalOnly", active="exit5@image")]
     (behind,) = not_carried_out(switching, "LocalOnly")
-    assert "digits-a" in behind
+    assert "digits.a" in behind
     assert "exit5@image" in behind
     (missing,) = not_carried_out([], "Auto")
     assert "placements" in missing

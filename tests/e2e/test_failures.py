@@ -108,7 +108,7 @@ def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial:
     def restarts() -> int:
         pods = json.loads(
             trial.cluster.kubectl(
-                "get", "pods", "-l", "edge-intelligence.io/service=digits,edge-intelligence.io/node=edge-b",
+                "get", "pods", "-l", "edge-intelligence.io/runtime=edge-runtime-edge-b",
                 "-o", "json",
             )
         )["items"]  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_runtime_that_dies_is_started_again_with_its_slices_on_the_disk(trial:
     # By SIGTERM: the runtime is process 1 of its container, which SIGKILL from inside does not reach.
     with contextlib.suppress(KubectlFailed):  # it may end before kubectl has its response
         trial.cluster.kubectl(
-            "exec", "deploy/digits-edge-b", "--", "python3", "-c", "import os; os.kill(1, 15)"
+            "exec", "deploy/edge-runtime-edge-b", "--", "python3", "-c", "import os; os.kill(1, 15)"
         )
     trial.wait("the container's restart", lambda: restarts() == before + 1)
     # Not by the Deployment: it counts as rolled out until the kubelet has reported the end of the container.

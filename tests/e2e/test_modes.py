@@ -47,7 +47,7 @@ def test_a_deleted_service_leaves_nothing_behind(trial: Trial) -> None:
     trial.wait("Ready", lambda: trial.condition("short", "Ready").get("status") == "True", 180)
     kubectl("delete", "inferenceservice", "short", "--wait", "--timeout=90s")
     label = "edge-intelligence.io/service=short"
-    kinds = "deployments,services,placements,modelprofiles,pods,serviceaccounts,roles,rolebindings"
+    kinds = "deployments,services,placements,modelprofiles,pods"
 
     def left() -> list[str]:
         found = json.loads(kubectl("get", kinds, "-A", "-l", label, "-o", "json"))["items"]

@@ -81,7 +81,7 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def table(trial: Trial, node: str) -> dict[str, Any]:
-    spec: dict[str, Any] = trial.get("placement", f"{SERVICE}-{node}")["spec"]
+    spec: dict[str, Any] = trial.get("placement", f"{SERVICE}.{node}")["spec"]
     return spec
 
 
@@ -222,8 +222,8 @@ def patch(trial: Trial, spec: dict[str, Any]) -> None:
 
 
 def pods(trial: Trial, node: str = "edge-a", *, ready: bool = False) -> set[str]:
-    """A node's pods of the service by uid; those that are Ready have loaded the published table."""
-    label = f"edge-intelligence.io/service={SERVICE},edge-intelligence.io/node={node}"
+    """A node's pods by uid; those that are Ready have loaded the tables that were published before."""
+    label = f"edge-intelligence.io/runtime=edge-runtime-{node}"
     found = json.loads(trial.cluster.kubectl("get", "pods", "-l", label, "-o", "json"))["items"]
     conditions = {pod["metadata"]["uid"]: pod["status"].get("conditions", []) for pod in found}
     return {
@@ -237,8 +237,8 @@ def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) ->
     names, before = {r["name"] for r in helped(tiers)}, pods(tiers)
     with tiers.load("edge-b", rate=pace(tiers), service=SERVICE) as load:
         until_by_way_of_the_gateway(tiers, load)
-        tiers.cluster.kubectl("delete", "pod", "-l", f"edge-intelligence.io/service={SERVICE},"
-                              "edge-intelligence.io/node=edge-a", "--force", "--grace-period=0")  # fmt: skip
+        tiers.cluster.kubectl("delete", "pod", "-l", "edge-intelligence.io/runtime=edge-runtime-edge-a",
+                              "--force", "--grace-period=0")  # fmt: skip
         load.wait_for("another route", lambda a: a.get("route") not in (None, *names))
         # The new pod has to fetch its slices, which are as large as the model.
         tiers.cluster.set_links(None)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from demo import installation
+from demo.clusters import Entrance
 from demo.installation import wait_for
 from demo.samples import LabeledImages
 from demo.testbed_cluster import TestbedCluster
@@ -186,13 +187,19 @@ class Trial:
         """A node's routes with what they need, and what its runtime has measured."""
         table = [
             {key: route.get(key) for key in ("name", "minBandwidth", "predictedLatency")}
-            for route in self.get("placement", f"{service}-{node}")["spec"]["routes"]
+            for route in self.get("placement", f"{service}.{node}")["spec"]["routes"]
         ]
         return "\n".join([*map(json.dumps, table), *self.metrics(node, service)])
 
+    def entrance(self, node: str, host: str | None = None) -> Entrance:
+        """How a client on a node reaches a Kubernetes Service. Default: that of the node's runtime."""
+        return self.cluster.entrance(
+            node, "default", host or installation.runtime_service(self.cluster, node)
+        )
+
     def metrics(self, node: str, service: str = "digits") -> list[str]:
         """The lines of the node's runtime on its own metrics, without buckets."""
-        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
+        entrance = self.entrance(node)
         url = f"http://{entrance.host}:{entrance.http}/metrics"
         argv = [*entrance.prefix, sys.executable, "-c", READ, url]
         text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
@@ -231,10 +238,15 @@ class Trial:
         index: int = 0,
         count: int = 1,
         service: str = "digits",
+        *,
         tls: Path | None = None,
+        host: str | None = None,
     ) -> Answer:
-        """Sends a request to the service at a node from the node's network; `tls`: folder of certificates."""
-        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
+        """Sends a request to the service at a node from the node's network; `tls`: folder of certificates.
+
+        host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
+        """
+        entrance = self.entrance(node, host)
         port = entrance.http if protocol == "http" else entrance.grpc
         argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
         argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
@@ -269,10 +281,18 @@ class Trial:
 
     @contextmanager
     def load(
-        self, node: str, rate: float = 4.0, protocol: str = "http", service: str = "digits"
+        self,
+        node: str,
+        rate: float = 4.0,
+        protocol: str = "http",
+        service: str = "digits",
+        host: str | None = None,
     ) -> Iterator[Load]:
-        """Requests at a steady rate (1/s) while the block runs; those in flight are awaited at its end."""
-        entrance = self.cluster.entrance(node, "default", f"{service}-{node}")
+        """Requests at a steady rate (1/s) while the block runs; those in flight are awaited at its end.
+
+        host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
+        """
+        entrance = self.entrance(node, host)
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]

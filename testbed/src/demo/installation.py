@@ -189,7 +189,18 @@ def set_mode_reached(cluster: DemoCluster, mode: str) -> None:
 
 def entrances(cluster: DemoCluster, nodes: Sequence[str]) -> dict[str, Entrance]:
     """Returns how to reach each entry node, by node."""
-    return {node: cluster.entrance(node, "default", f"{SERVICE}-{node}") for node in nodes}
+    return {node: cluster.entrance(node, "default", runtime_service(cluster, node)) for node in nodes}
+
+
+def runtime_service(cluster: DemoCluster, node: str) -> str:
+    """Returns the name of the Service of the shared runtime at a node."""
+    label = f"edge-intelligence.io/node={node},edge-intelligence.io/isolation=Shared"
+    found = cluster.kubectl("get", "services", "-n", "default", "-l", label, "-o", "name").split()
+    if not found:
+        raise StepFailed(
+            f"node {node}: no Service has the labels {label}: check that the operator is running"
+        )
+    return found[0].removeprefix("service/")
 
 
 def state(cluster: DemoCluster) -> str:
