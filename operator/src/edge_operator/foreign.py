@@ -1,4 +1,4 @@
-"""Refuses to take over objects that somebody else made, or that belong to another service."""
+"""Refuses to take over objects that another client made, or that belong to another service."""
 
 from edge_operator.cluster import KINDS, Cluster, Object
 from edge_operator.errors import ObjectRefusedError
@@ -8,7 +8,7 @@ from edge_operator.names import MANAGED_BY, RUNTIME_LABEL, SERVICE_LABEL
 def refuse_foreign(cluster: Cluster, wanted: Object, known: Object | None) -> None:
     """Raises ObjectRefusedError if an object of that name belongs to something else.
 
-    known: the object if it is among the operator's; else the API server is asked once.
+    known: the object if it is among the operator's; else it is read from the API server.
     """
     kind, meta = wanted["kind"], wanted["metadata"]
     found = known or cluster.fetch(KINDS[kind], meta.get("namespace"), meta["name"])

@@ -61,7 +61,7 @@ def test_the_deployment_is_the_same_whatever_the_services_and_their_plans() -> N
     ]
 
 
-def test_a_dedicated_runtime_serves_one_service_and_is_no_shared_one() -> None:
+def test_a_dedicated_runtime_serves_one_service_and_shared_selectors_leave_it_out() -> None:
     shared, own = _deployment(), _deployment(runtime=DEDICATED)
     arguments = own["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--service") + 1] == "digits"

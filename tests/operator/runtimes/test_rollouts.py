@@ -94,7 +94,7 @@ def test_a_tenth_of_many_nodes_is_changed_at_a_time() -> None:
     assert next_updates(names[1:], updating, frozenset(names)) == set(names[1:3])
 
 
-def test_a_full_node_takes_a_new_version_in_place_and_the_condition_says_so(world: World) -> None:
+def test_a_full_node_takes_a_new_version_in_place_and_the_condition_reports_it(world: World) -> None:
     upgraded(world)
     name = "edge-runtime-cam-1"
     assert deployment(world, name)["spec"]["strategy"] == SURGE
