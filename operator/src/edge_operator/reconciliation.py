@@ -63,6 +63,7 @@ def reconcile_service(
     Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
     that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
     """
+    memory.blocked = None
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
         return None
@@ -85,6 +86,7 @@ def reconcile_service(
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
         # The store has lost a slice: its metadata and slices are requested again.
         memory.card, memory.recorded, memory.slices = None, False, {}
+    memory.blocked = blocked
     memory.waiting = blocked is not None and blocked.reason == reasons.PROFILING
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
