@@ -141,7 +141,7 @@ class Operator:
         blocked = memory.blocked if memory is not None else None
         metrics.RECONCILES.labels(kind, "done" if blocked is None else "blocked").inc()
         if blocked is not None and blocked.reason == reasons.OBJECT_REFUSED:
-            # Its status says so; the queue tries again with backoff, whatever reports arrive meanwhile.
+            # Its status has the reason; the queue retries with backoff, however often runtimes report.
             raise ObjectRefusedError(blocked.message)
         return again
 

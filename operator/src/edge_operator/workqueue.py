@@ -29,7 +29,7 @@ class Schedule(Generic[Key]):
     _not_before: dict[Key, float] = field(default_factory=dict)
     """The retry of each key that failed, if it is due because of an event alone."""
     _mended: set[Key] = field(default_factory=set)
-    """Running keys for which a cause of failure changed meanwhile."""
+    """Running keys for which a cause of failure changed during the run."""
 
     def add(self, key: Key, at: float, *, mended: bool = False) -> None:
         """Schedules a key, unless it is due earlier; a running key becomes due after its run.
