@@ -75,7 +75,7 @@ class Memory:
     """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
     waiting: bool = False
-    """Whether a profiling Job is still running."""
+    """Whether a measurement is awaited."""
     blocked: Blocked | None = None
     """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None
