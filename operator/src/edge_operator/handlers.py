@@ -23,6 +23,7 @@ import kopf
 import prometheus_client
 from pydantic import ValidationError
 
+from edge_api import reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
@@ -46,7 +47,7 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.collecting import Collector
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, NODE_LABEL, OURS
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
@@ -141,15 +142,20 @@ class Operator:
         except Exception:
             metrics.RECONCILES.labels(kind, "failed").inc()
             raise
-        metrics.RECONCILES.labels(kind, "done").inc()
+        memory = self.services.get(key) if isinstance(key, ServiceKey) else None
+        blocked = memory.blocked if memory is not None else None
+        metrics.RECONCILES.labels(kind, "done" if blocked is None else "blocked").inc()
+        if blocked is not None and blocked.reason == reasons.OBJECT_REFUSED:
+            # Its status has the reason; the queue retries with backoff, however often runtimes report.
+            raise ObjectRefusedError(blocked.message)
         return again
 
-    def dirty_pool(self, name: str) -> None:
-        """Marks a pool, the services on it and their namespaces as dirty."""
-        self.queue.add(PoolKey(name))
+    def dirty_pool(self, name: str, *, mended: bool = False) -> None:
+        """Marks a pool and the services on it as dirty. mended: what they failed for may have changed."""
+        self.queue.add(PoolKey(name), mended=mended)
         for key, pool in self.pools.items():
             if pool == name:
-                self.queue.add(key)
+                self.queue.add(key, mended=mended)
                 self.dirty_namespace(key.namespace)
 
     def dirty_namespace(self, name: str) -> None:
@@ -284,9 +290,9 @@ class Operator:
         if isinstance(key, NamespaceKey):
             return self._reconcile_namespace(key)
         memory = self.services.setdefault(key, Memory())
-        of_namespace = self.namespaces.get(NamespaceKey(key.namespace), NamespaceMemory())
+        report = self.namespaces.get(NamespaceKey(key.namespace), NamespaceMemory()).report
         again = reconcile_service(
-            key, self.clients, self.settings, memory, Clock(), self.scope, runtimes=of_namespace.report
+            key, self.clients, self.settings, memory, Clock(), self.scope, runtimes=report
         )
         if again is None:
             self.services.pop(key, None)
@@ -294,11 +300,11 @@ class Operator:
 
     def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
         memory = self.namespaces.setdefault(key, NamespaceMemory())
-        changed, again = reconcile_namespace(
-            key.namespace, self.clients.cluster, self.settings, memory, Clock()
-        )
+        cluster, settings = self.clients.cluster, self.settings
+        changed, again = reconcile_namespace(key.namespace, cluster, settings, memory, Clock())
         for name in changed:
-            self._loop.call_soon_threadsafe(self.queue.add, ServiceKey(key.namespace, name))
+            woken = functools.partial(self.queue.add, ServiceKey(key.namespace, name), mended=True)
+            self._loop.call_soon_threadsafe(woken)
         return again
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
@@ -440,7 +446,7 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
         operator.pools[key] = body["spec"]["devicePool"]
     metrics.SERVICES.set(len(operator.pools))
     if operator.seen.changed(type, "InferenceService", body, fingerprints.service(body)):
-        operator.queue.add(key)
+        operator.queue.add(key, mended=True)
         operator.dirty_namespace(key.namespace)
 
 
@@ -452,7 +458,7 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
     else:
         memo.operator.tritons[body["metadata"]["name"]] = pool_addresses(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
-        memo.operator.dirty_pool(body["metadata"]["name"])
+        memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
 
 
 @kopf.on.event("", "v1", "nodes")

@@ -61,10 +61,6 @@ class MirroredCluster:
         """Records an Event."""
         self._server.record(regarding, event_type, reason, message)
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        """Returns the last lines of a pod's log; empty if they cannot be read."""
-        return self._server.log_tail(namespace, pod, lines)
-
     def version(self) -> tuple[int, int]:
         """Returns the API server's major and minor version."""
         return self._server.version()
