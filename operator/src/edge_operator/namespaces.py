@@ -28,10 +28,13 @@ from edge_operator.names import OURS, RUNTIME_LABEL
 from edge_operator.pools import node_of
 from edge_operator.reading import read
 from edge_operator.runs import Clock, Report
-from edge_operator.runtime_actions import ACCESS, AGAIN, Seen, decide
+from edge_operator.runtime_actions import ACCESS, Seen, decide
 from edge_operator.runtimes import hosts, isolations
 from edge_operator.settings import Settings
 from edge_operator.succession import Moves
+
+REFUSED = 30.0
+"""Seconds after which an object is applied again that the API server refused."""
 
 
 @dataclass
@@ -66,7 +69,7 @@ def reconcile_namespace(
     before, memory.report = memory.report, Report(dict(refused), dict(actions.notes))
     names = isolations(seen.services)
     changed = frozenset(n for n in names if before.concerning(n) != memory.report.concerning(n))
-    return changed, AGAIN if refused else actions.again
+    return changed, REFUSED if refused and actions.again is None else actions.again
 
 
 def observe(namespace: str, cluster: Cluster) -> Seen:
@@ -76,13 +79,16 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
         for kind in (DEPLOYMENTS, SERVICES, *ACCESS)
         for body in cluster.find(kind, namespace, OURS)
     }
+    placements = tuple(cluster.find(PLACEMENTS, namespace))
+    names = sorted({placement["spec"]["node"] for placement in placements})
+    nodes = [node_of(body) for name in names if (body := cluster.get(NODES, None, name)) is not None]
     return Seen(
         namespace,
         tuple(cluster.find(INFERENCE_SERVICES, namespace)),
-        tuple(cluster.find(PLACEMENTS, namespace)),
+        placements,
         tuple(cluster.find(PODS, namespace, RUNTIME_LABEL)),
         objects,
-        hosts((node_of(node) for node in cluster.find(NODES)), _readable(cluster.find(DEVICE_POOLS))),
+        hosts(nodes, _readable(cluster.find(DEVICE_POOLS))),
     )
 
 

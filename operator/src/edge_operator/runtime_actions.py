@@ -205,10 +205,13 @@ def _clients(
 ) -> frozenset[str]:
     """Adds the Services of InferenceServices; returns those whose clients are on their way to other pods."""
     moving = set()
+    by_service: dict[str, list[Object]] = defaultdict(list)
+    for placement in placements:
+        by_service[placement["spec"]["service"]].append(placement)
     asked = isolations(seen.services)
     for body in seen.services:
         name = body["metadata"]["name"]
-        own = [each for each in placements if each["spec"]["service"] == name]
+        own = by_service.get(name)
         if name not in asked or not own:
             continue
         live = seen.objects.get((SERVICES, name))

@@ -32,6 +32,8 @@ GRPC_PORT = 8081
 RUNTIME_ACCOUNT = "edge-runtime"
 """Name of the ServiceAccount, Role and RoleBinding of a namespace's runtimes."""
 _USER = 65532
+_DOMAIN = "cluster.local"
+"""The runtimes' default."""
 _HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
@@ -213,6 +215,7 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
             *(("--service", runtime.service) if runtime.service else ()),
             *("--store", settings.store_url, "--cache-dir", _CACHE),
             *("--http-port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
+            *(("--cluster-domain", domain) if (domain := settings.cluster_domain) != _DOMAIN else ()),
             *(f"--{flag}={value}" for flag, value in settings.grpc_flags.items()),
         ],
         settings,

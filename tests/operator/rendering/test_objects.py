@@ -106,6 +106,11 @@ def test_services_are_of_both_families_where_the_cluster_has_both() -> None:
     assert "0.0.0.0" not in str(made)
 
 
+def test_runtimes_know_another_domain_of_the_cluster_by_which_they_reach_each_other() -> None:
+    arguments = _deployment(replace(SETTINGS, cluster_domain="edge.example"))["spec"]["template"]["spec"]
+    assert arguments["containers"][0]["args"][-2:] == ["--cluster-domain", "edge.example"]
+
+
 def test_flags_for_grpc_connections_reach_every_runtime() -> None:
     told = replace(SETTINGS, grpc_flags={"grpc-keepalive-time": 60_000})
     deployment = _deployment(told)
