@@ -1,4 +1,4 @@
-"""HTTP and gRPC servers of one service: bound at construction, serving until stopped."""
+"""HTTP and gRPC servers: bound at construction, serving until stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_runtime.http.servers import Door, HttpServer
 from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
-from edge_runtime.serving import Service
+from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
 
@@ -42,7 +42,7 @@ class Transports:
 
     def __init__(
         self,
-        service: Service,
+        models: Models,
         exposition: Callable[[], bytes],
         *,
         host: str,
@@ -72,7 +72,7 @@ class Transports:
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
-        app: App = RestApp(service, exposition, Bodies(room(cgroup_limit())))
+        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())))
         interceptors = []
         if spans is not None:
             from edge_runtime.grpc.traced import TracedCalls
@@ -90,7 +90,7 @@ class Transports:
                 doors.append(Door(HealthApp(app), bound[1]))
             credentials = server_credentials(certificates) if certificates is not None else None
             self._grpc, (self.grpc_port, *_) = grpc_server(
-                service,
+                models,
                 *grpc_addresses,
                 credentials=credentials,
                 interceptors=interceptors,

@@ -10,7 +10,7 @@ from edge_runtime.routing.breaker_registry import BreakerRegistry
 class _Hop:
     """A hop with a given health."""
 
-    linked = True
+    peer, reachable = "cloud", True
 
     def __init__(self, address: str = "http://far") -> None:
         self.address, self.well, self.asked, self.most = address, False, 0, 0
@@ -27,7 +27,9 @@ class _Hop:
 
 def _breakers(hop: _Hop) -> tuple[BreakerRegistry, asyncio.Event]:
     changed = asyncio.Event()
-    return BreakerRegistry(lambda: 10.0, lambda: True, changed.set), changed
+    breakers = BreakerRegistry(lambda: 10.0)
+    breakers.watch(changed.set, {hop.address})
+    return breakers, changed
 
 
 async def test_of_many_requests_one_finds_out_and_its_success_lets_all_through() -> None:
@@ -83,9 +85,9 @@ async def test_being_late_where_there_was_no_time_is_not_the_hops_fault() -> Non
 
 async def test_a_hop_that_no_table_has_any_more_is_not_probed() -> None:
     hop = _Hop()
-    breakers, _ = _breakers(hop)
+    breakers, changed = _breakers(hop)
     breakers.ended(hop, "failed", trial=False, fair=True)
-    breakers.keep_only(set())
+    breakers.watch(changed.set, ())
     assert not breakers.blocked([hop])
     await asyncio.sleep(0)
     asked = hop.asked

@@ -179,7 +179,7 @@ async def test_a_table_of_known_slices_does_not_wait_for_what_is_being_tried(nod
     await node.loader.keep_only({digest_of(harmless())})
     assert node.trials.known(*_parts(slice_of(endless(), 8))) is None, "there is no verdict yet"
     assert not asking.done()
-    node.loader.break_off()
+    node.loader.break_off({digest_of(endless())})
     assert [type(error) for error in (await asking).values()] == [NotTried]
 
 

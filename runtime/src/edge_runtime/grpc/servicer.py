@@ -1,4 +1,4 @@
-"""The gRPC methods of the protocol for one service."""
+"""The gRPC methods of the protocol."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from edge_runtime.errors import (
     UnknownModel,
 )
 from edge_runtime.grpc.messages import Message, read_request
-from edge_runtime.grpc.wire import parse, take_apart, write_response, write_stream_response
+from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
-from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Service
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
 
@@ -38,34 +38,34 @@ _CODES: Final = (
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
+_MOST_MODELS: Final = 1024
 _FAILED: Final = "internal error: see the server's log"
 
 
 class Servicer:
     """One method for each rpc, from request to response. Errors are raised as EdgeError."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._header_cache = HeaderCache()
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._header_caches: dict[str, HeaderCache] = {}
 
     async def server_live(self, request: Message) -> Message:
         return pb.ServerLiveResponse(live=True)
 
     async def server_ready(self, request: Message) -> Message:
-        return pb.ServerReadyResponse(ready=self._service.ready)
+        return pb.ServerReadyResponse(ready=self._models.ready)
 
     async def model_ready(self, request: Message) -> Message:
-        self._service.check(request.name, request.version)
-        return pb.ModelReadyResponse(ready=self._service.ready)
+        return pb.ModelReadyResponse(ready=self._models.model_ready(request.name, request.version))
 
     async def server_metadata(self, request: Message) -> Message:
         return pb.ServerMetadataResponse(name=SERVER, version=VERSION, extensions=EXTENSIONS)
 
     async def model_metadata(self, request: Message) -> Message:
-        return pb.ModelMetadataResponse(**self._service.metadata(request.name, request.version))
+        return pb.ModelMetadataResponse(**self._models.metadata(request.name, request.version))
 
     async def repository_index(self, request: Message) -> Message:
-        return pb.RepositoryIndexResponse(models=self._service.index(only_ready=request.ready))
+        return pb.RepositoryIndexResponse(models=self._models.index(only_ready=request.ready))
 
     async def repository_change(self, request: Message) -> Message:
         raise BadRequest("models are loaded and unloaded with the placement, not by request")
@@ -104,7 +104,7 @@ class Servicer:
                 yield _stream_error(identity, _FAILED)
 
     def _read(self, request: Message) -> tuple[str, Contract, DecodedRequest]:
-        contract = self._service.contract(request.model_name, request.model_version)
+        contract = self._models.contract(request.model_name, request.model_version)
         return request.model_name, contract, read_request(request, contract)
 
     async def _infer(
@@ -115,24 +115,28 @@ class Servicer:
         limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
         inference_request = InferenceRequest(decoded.inputs, wanted, within, decoded.stream)
-        response = await self._service.ask(model, inference_request)
+        response = await self._models.ask(model, inference_request)
         current.get().answered(response.parameters)
         return response
 
     def _known(self, message: bytes) -> tuple[str, Contract, DecodedRequest] | None:
         """Reads a request whose header was seen before, without the generated classes."""
-        contract = self._service.backend.contract
         parts = take_apart(message)
-        if contract is None or parts is None or not parts.id.isascii():
+        if parts is None or not parts.id.isascii():
             return None
-        layout = self._header_cache.find(contract, parts.header)
+        model = model_name(parts.header)
+        header_cache = self._header_caches.get(model)
+        if header_cache is None:
+            return None
+        contract = self._models.contract(model)
+        layout = header_cache.find(contract, parts.header)
         arrays = layout.arrays(parts.raw) if layout is not None else None
         if layout is None or arrays is None:
             return None
         request = DecodedRequest(
             arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream
         )
-        return self._service.name, contract, request
+        return model, contract, request
 
     def _keep(self, message: bytes, request: Message, contract: Contract, decoded: DecodedRequest) -> None:
         parts = take_apart(message)
@@ -147,8 +151,11 @@ class Servicer:
                 timeout=decoded.timeout,
                 stream=decoded.stream,
             )
-            if layout is not None:
-                self._header_cache.keep(contract, parts.header, layout)
+            if layout is not None and model_name(parts.header) == request.model_name:
+                if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
+                    self._header_caches.clear()
+                header_cache = self._header_caches.setdefault(request.model_name, HeaderCache())
+                header_cache.keep(contract, parts.header, layout)
 
 
 def _stream_error(identity: str, sentence: str) -> bytes:
@@ -183,9 +190,9 @@ def guarded(
     return call
 
 
-def inference_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+def inference_handlers(models: Models) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Handlers of the methods of the protocol."""
-    servicer = Servicer(service)
+    servicer = Servicer(models)
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
         "ServerReady": (servicer.server_ready, pb.ServerReadyRequest),

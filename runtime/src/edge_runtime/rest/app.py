@@ -34,7 +34,7 @@ from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
-from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
+from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Models
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
@@ -60,29 +60,24 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
 )
 _LONG: Final = 1 << 16  # bytes from which (de)compression would block the event loop for too long
 _SMALL: Final = 1 << 12
+_MOST_MODELS: Final = 1024
 
 
 class RestApp:
-    """The HTTP endpoints of a service."""
+    """The HTTP endpoints of the models of a process."""
 
-    def __init__(
-        self, service: Service, exposition: Callable[[], bytes], bodies: Bodies | None = None
-    ) -> None:
-        self._service, self._exposition = service, exposition
-        self._infer_path = f"/v2/models/{service.name}/infer"
-        self._header_cache, self._intermediate_header_cache = HeaderCache(), HeaderCache()
+    def __init__(self, models: Models, exposition: Callable[[], bytes], bodies: Bodies | None = None) -> None:
+        self._models, self._exposition = models, exposition
+        self._header_caches: dict[str, HeaderCache] = {}
         self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if self._service.draining:
+        if self._models.draining:
             send = _parting(send)
         try:
-            if scope["path"] == self._infer_path and scope["method"] == "POST":
-                await self._infer(scope, receive, send, self._service.name, "")
-            else:
-                await self._route(scope, receive, send)
+            await self._route(scope, receive, send)
         except CallerLeft:
             return
         except asyncio.CancelledError:  # the client disconnected, or the grace period is over
@@ -115,31 +110,32 @@ class RestApp:
 
     def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
         """Health, readiness and metadata."""
-        service = self._service
+        models = self._models
         match path:
             case ("v2",):
                 return 200, {"name": SERVER, "version": VERSION, "extensions": EXTENSIONS}
             case ("v2", "health", "live"):
                 return 200, {"live": True}
             case ("v2", "health", "ready"):
-                return 200 if service.ready else 503, {"ready": service.ready}
+                return 200 if models.ready else 503, {"ready": models.ready}
             case ("v2", "models"):
-                return 200, {"models": [entry["name"] for entry in service.index(only_ready=False)]}
+                return 200, {"models": [entry["name"] for entry in models.index(only_ready=False)]}
             case ("v2", "models", name, *version, "ready") if len(version) in (0, 2):
-                service.contract(name, _version(version, path))
-                return 200 if service.ready else 503, {"name": name, "ready": service.ready}
+                models.contract(name, _version(version, path))
+                ready = models.model_ready(name, _version(version, path))
+                return 200 if ready else 503, {"name": name, "ready": ready}
             case ("v2", "models", name, *version) if len(version) in (0, 2):
-                return 200, service.metadata(name, _version(version, path))
+                return 200, models.metadata(name, _version(version, path))
         raise NotFound(f"/{'/'.join(path)[:200]}: not an endpoint of the Open Inference Protocol")
 
     def _index(self, body: bytes) -> Json:
         wish = parse_json(body) if body else {}
         if not isinstance(wish, dict) or not isinstance(wish.get("ready", False), bool):
             raise BadRequest('body: send a JSON object, empty or {"ready": true}')
-        return self._service.index(only_ready=wish.get("ready", False))
+        return self._models.index(only_ready=wish.get("ready", False))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
-        self._service.contract(model, version)  # fails before the body is read
+        self._models.contract(model, version)  # fails before the body is read
         header_length, encoding, accepted, traced = None, "", "", False
         for name, value in scope["headers"]:
             if name == _HEADER:
@@ -173,12 +169,16 @@ class RestApp:
         self, model: str, version: str, body: bytes, header_length: str | None
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
         """The parts of the response's body, and its headers."""
-        contract = self._service.contract(model, version)
-        header_cache = self._header_cache if model == self._service.name else self._intermediate_header_cache
+        contract = self._models.contract(model, version)
+        header_cache = self._header_caches.get(model)
+        if header_cache is None:
+            if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
+                self._header_caches.clear()
+            header_cache = self._header_caches[model] = HeaderCache()
         decoded = decode_request(body, header_length, contract, header_cache)
         wanted = [name for name, _ in decoded.outputs]
         inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
-        result = await self._service.ask(model, inference_request)
+        result = await self._models.ask(model, inference_request)
         current.get().answered(result.parameters)
         parts, length = encode_response(
             model, MODEL_VERSION, decoded, contract, result.outputs, result.parameters
