@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -99,15 +99,19 @@ async def post(
 
 
 def code_of(
-    port: int, method: str, model: str, timeout: float = 20.0, metadata: Sequence[tuple[str, str]] = ()
+    port: int,
+    method: str,
+    model: str,
+    timeout: float = 20.0,
+    metadata: tuple[tuple[str, str | bytes], ...] = (),
 ) -> grpc.StatusCode:
     """The error of a gRPC call whose message has only the name of a model."""
     message = b"\x0a" + bytes([len(model)]) + model.encode()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+        call: Any = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
         with pytest.raises(grpc.RpcError) as caught:
             call(message, timeout=timeout, metadata=metadata)
-    code: grpc.StatusCode = caught.value.code()  # type: ignore[attr-defined]
+    code: grpc.StatusCode = caught.value.code()
     return code
 
 
@@ -195,7 +199,7 @@ async def test_a_forwarded_request_is_not_forwarded_again(tmp_path: Path) -> Non
         assert 'model "ones" is not served here' in said["error"]
         code, _ = await post(namespace.http["edge-b"], "/v2/models/twos/infer", ZEROS)
         assert code == 404
-        marked = ((MARKER, "1"),)
+        marked: tuple[tuple[str, str | bytes], ...] = ((MARKER, "1"),)
         found = await asyncio.to_thread(
             code_of, namespace.grpc["edge-a"], "ModelReady", "twos", metadata=marked
         )
