@@ -98,6 +98,16 @@ def test_a_client_on_a_node_without_a_runtime_is_answered(trial: Trial) -> None:
         assert trial.ask("cloud", protocol, host="digits").model == "digits"
 
 
+def test_a_client_on_a_node_that_does_not_serve_the_service_is_answered(trial: Trial) -> None:
+    only = {"nodeSelector": {"kubernetes.io/hostname": "edge-a"}}
+    with another(trial, "narrow", entryNodes=only):
+        before = served(trial, "edge-a", "narrow")
+        for protocol in ("http", "grpc"):
+            # Its own node's runtime serves the example alone, and forwards the request.
+            assert trial.ask("edge-b", protocol, service="narrow", host="narrow").model == "narrow"
+        assert served(trial, "edge-a", "narrow") == before + 2
+
+
 def test_pods_of_an_earlier_version_give_way_without_losing_a_request(trial: Trial) -> None:
     kubectl = trial.cluster.kubectl
     kubectl("scale", "--replicas=0", *OPERATOR)
