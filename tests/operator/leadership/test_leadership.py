@@ -90,7 +90,7 @@ def test_the_first_replica_leads_and_the_second_waits() -> None:
     assert leases.lease["spec"]["leaseDurationSeconds"] == DURATION
 
 
-def test_no_write_begins_that_the_lease_may_not_outlast() -> None:
+def test_a_write_begins_only_if_the_lease_outlasts_it() -> None:
     leases, clock = Leases(), Clock()
     leader = replica(leases, "a", clock)
     leader.campaign()
