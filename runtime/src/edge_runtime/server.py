@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edge_api.names import runtime_service_name
 from edge_runtime.autonomy import LastContact
 from edge_runtime.cluster import Placements, placed_at
 from edge_runtime.connections import Resolver
@@ -139,7 +140,7 @@ async def run(
         services = NodeServices(arguments.node, folder, make, lambda: resources.runner.stuck, placements)
     forwarders = None
     if isinstance(services, NodeServices) and placements is not None:
-        nodes = ServiceNodes(arguments.node, placements.nodes_of)
+        nodes = ServiceNodes(runtime_service_name(arguments.node), placements.runtimes_of)
         where = Addresses(
             arguments.namespace,
             arguments.cluster_domain,

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-from edge_api.names import runtime_host
 from edge_runtime.errors import NotFound, NotReady, QueueFull, Unreachable
 
 MARKER: Final = "edge-forwarded"
@@ -37,7 +36,7 @@ NodesOf = Callable[[str], Awaitable[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Addresses of the shared runtimes of a namespace. All listen on the ports of this one."""
+    """Addresses of the runtimes of a namespace. All listen on the ports of this one."""
 
     namespace: str
     domain: str
@@ -45,20 +44,23 @@ class Addresses:
     grpc_port: int
     tls: bool = False
 
-    def url(self, node: str) -> str:
-        """Returns the URL of the runtime at a node."""
+    def url(self, runtime: str) -> str:
+        """Returns the URL of a runtime by the name of its Service."""
         scheme = "https" if self.tls else "http"
-        return f"{scheme}://{runtime_host(node, self.namespace, self.domain)}:{self.http_port}"
+        return f"{scheme}://{self._host(runtime)}:{self.http_port}"
 
-    def target(self, node: str) -> str:
+    def target(self, runtime: str) -> str:
         """Returns its gRPC target."""
-        return f"{runtime_host(node, self.namespace, self.domain)}:{self.grpc_port}"
+        return f"{self._host(runtime)}:{self.grpc_port}"
+
+    def _host(self, runtime: str) -> str:
+        return f"{runtime}.{self.namespace}.svc.{self.domain}"
 
 
 class ServiceNodes:
     """The nodes of each requested service, in the order in which this node tries them.
 
-    nodes_of: looks them up; raises Unreachable.
+    Each is known by the name of its runtime's Service. nodes_of: looks them up; raises Unreachable.
     """
 
     def __init__(self, node: str, nodes_of: NodesOf, clock: Callable[[], float] = time.monotonic) -> None:

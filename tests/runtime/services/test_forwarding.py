@@ -302,8 +302,8 @@ async def test_a_node_that_could_not_be_reached_is_tried_last_for_a_while() -> N
 
 
 @pytest.mark.parametrize(("tls", "scheme"), [(False, "http"), (True, "https")])
-def test_addresses_are_those_of_the_services_of_the_nodes(tls: bool, scheme: str) -> None:
+def test_addresses_are_those_of_the_services_of_the_runtimes(tls: bool, scheme: str) -> None:
     addresses = Addresses("default", "cluster.local", 8080, 8081, tls)
     host = "edge-runtime-edge-b.default.svc.cluster.local"
-    assert addresses.url("edge-b") == f"{scheme}://{host}:8080"
-    assert addresses.target("edge-b") == f"{host}:8081"
+    assert addresses.url("edge-runtime-edge-b") == f"{scheme}://{host}:8080"
+    assert addresses.target("edge-runtime-edge-b") == f"{host}:8081"
