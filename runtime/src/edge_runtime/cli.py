@@ -87,10 +87,11 @@ def _callers(arguments: argparse.Namespace) -> Callers | None:
             "--tokens is not set: whoever reaches this store reads and replaces the models of all namespaces"
         )
         return None
+    from edge_api.store_access import AUDIENCE
     from edge_runtime.cluster import ApiServer, TokenReviews, api_server_url
     from edge_runtime.connections import Resolver
     from edge_runtime.store.callers import TokenHolders
-    from edge_runtime.store.tokens import AUDIENCE, Tokens
+    from edge_runtime.store.tokens import Tokens
 
     url = api_server_url()
     if url is None:

@@ -7,17 +7,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
 from edge_api.words import shown
 from edge_runtime.errors import BadRequest, Forbidden, Unauthenticated
 
 TOKEN_HEADERS: Final = (b"x-edge-authorization", b"authorization")
 """The proxy of an API server removes the second."""
-NAMESPACE_HEADER: Final = b"x-edge-namespace"
 
 _USER: Final = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]{1,16384}) *", re.IGNORECASE)
-_COMMAND: Final = "kubectl create token NAME -n NAMESPACE --audience edge-model-store"
+_COMMAND: Final = f"kubectl create token NAME -n NAMESPACE --audience {AUDIENCE}"
 _RUNTIME: Final = "-runtime"
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -88,7 +88,7 @@ class TokenHolders:
             return Caller(named, writes=named is not None, measures=True, inherits=named is not None)
         if named not in (None, account.namespace):
             raise Forbidden(
-                f"{NAMESPACE_HEADER.decode()}: {shown(named)} is not the namespace of ServiceAccount "
+                f"{NAMESPACE_HEADER}: {shown(named)} is not the namespace of ServiceAccount "
                 f"{account}: only the operator acts for others, use a token of namespace {named}"
             )
         if account in self._profilers:
@@ -128,10 +128,10 @@ def _token(headers: dict[bytes, bytes]) -> str:
 
 
 def _named(headers: dict[bytes, bytes]) -> str | None:
-    value = headers.get(NAMESPACE_HEADER)
+    value = headers.get(NAMESPACE_HEADER.encode())
     if value is None:
         return None
     name = value.decode("latin-1")
     if not _NAMESPACE.fullmatch(name):
-        raise BadRequest(f"{NAMESPACE_HEADER.decode()}: {shown(name)} is not the name of a namespace")
+        raise BadRequest(f"{NAMESPACE_HEADER}: {shown(name)} is not the name of a namespace")
     return name

@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from edge_api.store_access import AUDIENCE
 from edge_runtime.cluster import Review
 from edge_runtime.errors import Unauthenticated, Unreachable
 from edge_runtime.store.callers import Account, account_of
 
-AUDIENCE: Final = "edge-model-store"
-"""The audience of the tokens that callers show."""
 FRESH: Final = 60.0
 """Seconds for which a valid token is not reviewed again."""
 REFUSED: Final = 10.0
