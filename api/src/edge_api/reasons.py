@@ -232,7 +232,7 @@ UNAUTHENTICATED: Final = _reason(
 FORBIDDEN: Final = _reason(
     "Forbidden",
     (MODEL_READY, PROFILED, PLACED),
-    "The operator's account may not do this at the model store.",
+    "The operator's account lacks this right at the model store.",
     "Name the operator's ServiceAccount with the store's --operator-account.",
 )
 STORE_FAILED: Final = _reason(

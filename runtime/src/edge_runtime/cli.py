@@ -81,10 +81,10 @@ def _store(arguments: argparse.Namespace) -> int:
 
 
 def _callers(arguments: argparse.Namespace) -> Callers | None:
-    """Returns who may call the store; None: everybody."""
+    """Returns the accounts that can call the store; None: all callers can."""
     if not arguments.tokens:
         logging.getLogger("store").warning(
-            "--tokens is not set: whoever reaches this store reads and replaces the models of all namespaces"
+            "--tokens is not set: any client that reaches this store reads and replaces all models"
         )
         return None
     from edge_api.store_access import AUDIENCE

@@ -22,7 +22,7 @@ EdgeError
 │   ├── NotOffered           an HTTP feature that no path supports
 │   ├── UnknownVersion       an HTTP version other than 1.0 and 1.1
 │   └── TooSlow              a body that stalls
-├── AccessDenied             a caller who may not do this
+├── AccessDenied             a caller without the right
 │   ├── Unauthenticated      no valid token
 │   └── Forbidden            a valid token without the right
 ├── MethodNotAllowed         an HTTP method that the path does not support
@@ -140,7 +140,7 @@ class TooSlow(BadRequest):
 
 
 class AccessDenied(EdgeError):
-    """The caller may not do this."""
+    """The caller lacks the right."""
 
 
 class Unauthenticated(AccessDenied):

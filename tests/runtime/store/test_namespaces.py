@@ -155,7 +155,7 @@ async def test_a_runtime_reads_the_slices_of_its_namespace(store: Client, model:
     assert f"sha256:{hashlib.sha256(response.content).hexdigest()}" == made["digest"]
 
 
-async def test_a_digest_is_no_permission(store: Client, model: Any) -> None:
+async def test_a_digest_gives_no_access(store: Client, model: Any) -> None:
     slice_ = (await store.cut(model, "operator", "shop")).json()
     for digest in (model["digest"], slice_["digest"]):
         refused(await store("GET", f"/v1/blobs/{digest}", "bank-runtime"), 404, "NotFound", "bank")
@@ -264,7 +264,7 @@ async def test_what_was_stored_without_tokens_is_registered_by_the_operator_with
     async with serving(tmp_path) as store:
         for path in (f"/v1/blobs/{slice_['digest']}", "/v1/files/digits/digits.onnx"):
             refused(await store("GET", path, "shop"), 404, "NotFound")
-        refused(await store.register("shop"), 404, "NotFound")  # a name alone is no permission either
+        refused(await store.register("shop"), 404, "NotFound")  # a name alone gives no access either
         asked = {"storageUri": gone, "digest": model["digest"]}
         refused(await store("POST", "/v1/models", "shop", json=asked), 400, "Refused")  # no tenant inherits
         assert (await store.register("shop", gone, digest=model["digest"])).json() == model

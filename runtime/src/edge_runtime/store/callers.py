@@ -1,4 +1,4 @@
-"""Who sends a request to the store, and what this lets them do. Pure, except for the review of a token."""
+"""The callers of the store and their rights, by the headers of a request. Pure, except for token reviews."""
 
 from __future__ import annotations
 

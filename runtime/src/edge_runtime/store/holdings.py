@@ -82,7 +82,7 @@ class Holdings:
             )
 
     def metadata(self, digest: str) -> dict[str, Any] | None:
-        """Metadata of a model; None if it is missing or damaged, so that it is made again."""
+        """Metadata of a model; None if it is missing or damaged, so that it is rebuilt."""
         return document(self.metadata_path(digest))
 
     def metadata_path(self, digest: str) -> Path:
