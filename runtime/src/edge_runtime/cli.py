@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.errors import CannotListen, EdgeError
+from edge_runtime.errors import CannotListen, EdgeError, Unreachable
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 
 if TYPE_CHECKING:
+    from edge_runtime.store.callers import Account, Callers
     from edge_runtime.tls.certificates import Certificates
 
 _INTERRUPTED, _NO_READER = 130, 141  # the exit statuses that shells use for SIGINT and SIGPIPE
@@ -64,8 +65,9 @@ def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.serving import store_server
 
     allowed = reachable(arguments.root, arguments.shared_folder, arguments.allow_internal)
+    callers = _callers(arguments)
     try:
-        app = StoreApp(arguments.root, arguments.max_bytes, allowed)
+        app = StoreApp(arguments.root, arguments.max_bytes, allowed, callers)
     except OSError as error:
         raise CannotListen(
             f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
@@ -76,6 +78,26 @@ def _store(arguments: argparse.Namespace) -> int:
     finally:
         app.close()
     return 0
+
+
+def _callers(arguments: argparse.Namespace) -> Callers | None:
+    """Returns the accounts that can call the store; None: all callers can."""
+    if not arguments.tokens:
+        logging.getLogger("store").warning(
+            "--tokens is not set: any client that reaches this store reads and replaces all models"
+        )
+        return None
+    from edge_api.store_access import AUDIENCE
+    from edge_runtime.cluster import ApiServer, TokenReviews, api_server_url
+    from edge_runtime.connections import Resolver
+    from edge_runtime.store.callers import TokenHolders
+    from edge_runtime.store.tokens import Tokens
+
+    url = api_server_url()
+    if url is None:
+        raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
+    reviews = TokenReviews(ApiServer(url, Resolver()), AUDIENCE)
+    return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
 
 
 def _profile_device(arguments: argparse.Namespace) -> int:
@@ -89,7 +111,8 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     certificates = _certificates(arguments)
 
     async def work() -> None:
-        store = ModelStore(arguments.store, tls=certificates.client if certificates is not None else None)
+        tls = certificates.client if certificates is not None else None
+        store = ModelStore(arguments.store, tls=tls, token=arguments.store_token_file)
         profile = await profile_device(
             store,
             arguments.model,
@@ -192,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         value = os.environ.get(variable)
         run.add_argument(flag, default=value, required=value is None, help=f"{text} [${variable}]")
+    _add_token(run)
     cache = os.environ.get("EDGE_CACHE_DIR")
     run.add_argument(
         "--cache-dir",
@@ -232,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"
     )
     profile.add_argument("--store", required=True, help="address of the model store")
+    _add_token(profile)
     profile.add_argument(
         "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
     )
@@ -266,6 +291,24 @@ def _parser() -> argparse.ArgumentParser:
         help="host or network with internal addresses that http:// and https:// may name; can be repeated "
         "(default: none)",
     )
+    store.add_argument(
+        "--tokens",
+        action="store_true",
+        help="require ServiceAccount tokens with audience edge-model-store, which the API server reviews; a "
+        "namespace then sees what it uploaded and registered",
+    )
+    for flag, text in (
+        ("--operator-account", "which acts for every namespace"),
+        ("--profiler-account", "which reads models of all namespaces and stores profiles"),
+    ):
+        store.add_argument(
+            flag,
+            type=_account,
+            action="append",
+            default=[],
+            metavar="NAMESPACE/NAME",
+            help=f"with --tokens: ServiceAccount {text}; can be repeated (default: none)",
+        )
     _add_security(store)
     return parser
 
@@ -381,6 +424,27 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
         help="seconds in which a new model or slice must load and run in a separate process before this "
         "process loads it (default 60) [$EDGE_TRIAL_SECONDS]",
     )
+
+
+def _add_token(command: argparse.ArgumentParser) -> None:
+    """Adds the flag of the token that a model store with --tokens requires."""
+    command.add_argument(
+        "--store-token-file",
+        type=Path,
+        default=os.environ.get("EDGE_STORE_TOKEN_FILE") or None,
+        metavar="FILE",
+        help="ServiceAccount token for the model store, read for each request (default: none) "
+        "[$EDGE_STORE_TOKEN_FILE]",
+    )
+
+
+def _account(text: str) -> Account:
+    from edge_runtime.store.callers import parsed_account
+
+    try:
+        return parsed_account(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _quantity(text: str) -> float:

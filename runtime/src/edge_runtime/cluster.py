@@ -107,7 +107,10 @@ class TokenReviews:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [self._audience]},
         }
-        response = await self._server.call("POST", _REVIEWS, orjson.dumps(asked))
+        try:
+            response = await self._server.call("POST", _REVIEWS, orjson.dumps(asked))
+        finally:
+            self._server.close()  # reviews are rare: no connection waits for the next
         try:
             status = response.json()["status"]
             if not status.get("authenticated"):

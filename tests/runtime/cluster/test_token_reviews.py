@@ -1,4 +1,4 @@
-"""Whose token it is: the API server decides, for the audience that is asked for."""
+"""Whose token it is: the API server decides, for one audience."""
 
 from __future__ import annotations
 
