@@ -90,11 +90,11 @@ async def test_a_service_of_one_namespace_is_registered_profiled_and_fetched(upl
         assert sum(map(len, blob.chunks)) == slice_.size
     profiler = model_store.ModelStore(uploaded.url, token=uploaded.token(SYSTEM, "edge-profiler"))
     profile = await profile_device(
-        profiler, card.digest, "camera", "cam-1", seconds=0.01, progress=lambda _: None
+        profiler, card.digest, "camera", "cam-1", selection="factory", seconds=0.01, progress=lambda _: None
     )
-    await profiler.put_profile(card.digest, "camera", profile)
+    await profiler.put_profile(profile)
     profiler.close()
-    found = store.profile(card.digest, "camera")
+    found = store.profile(card.digest, "factory", "camera")
     assert found is not None
     assert {each.exit for each in found.exits} == {"early", "final"}
     assert all(spec["audiences"] == [AUDIENCE] for spec in uploaded.reviewer.asked)
