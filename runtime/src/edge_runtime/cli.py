@@ -88,15 +88,15 @@ def _callers(arguments: argparse.Namespace) -> Callers | None:
         )
         return None
     from edge_api.store_access import AUDIENCE
-    from edge_runtime.cluster import ApiServer, TokenReviews, api_server_url
     from edge_runtime.connections import Resolver
     from edge_runtime.store.callers import TokenHolders
     from edge_runtime.store.tokens import Tokens
+    from edge_runtime.token_reviews import TokenReviews, api_server_url
 
     url = api_server_url()
     if url is None:
         raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
-    reviews = TokenReviews(ApiServer(url, Resolver()), AUDIENCE)
+    reviews = TokenReviews(AUDIENCE, url, Resolver())
     return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
 
 
