@@ -16,7 +16,6 @@ from edge_api.inferenceservices import ModelSource
 from edge_operator.errors import StoreError
 from edge_operator.store import ModelStore
 from edge_runtime import model_store
-from edge_runtime.cluster import ApiServer, TokenReviews
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotFound, StorageError
 from edge_runtime.profiling import profile_device
@@ -24,6 +23,7 @@ from edge_runtime.store.app import StoreApp
 from edge_runtime.store.callers import Account, TokenHolders
 from edge_runtime.store.serving import store_server
 from edge_runtime.store.tokens import Tokens
+from edge_runtime.token_reviews import TokenReviews
 from messages import mentions
 from reviewing import AUDIENCE, Reviewer, reviewing
 from waiting import until
@@ -57,7 +57,7 @@ class Guarded:
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
     with reviewing() as reviewer:
-        reviews = TokenReviews(ApiServer(reviewer.url, Resolver(), tmp_path), AUDIENCE)
+        reviews = TokenReviews(AUDIENCE, reviewer.url, Resolver(), tmp_path)
         accounts = [Account(SYSTEM, name) for name in ("edge-operator", "edge-profiler")]
         callers = TokenHolders(Tokens(reviews.review), accounts[:1], accounts[1:])
         server = store_server(StoreApp(tmp_path / "store", 1 << 24, callers=callers), "127.0.0.1", 0)
@@ -90,11 +90,11 @@ async def test_a_service_of_one_namespace_is_registered_profiled_and_fetched(upl
         assert sum(map(len, blob.chunks)) == slice_.size
     profiler = model_store.ModelStore(uploaded.url, token=uploaded.token(SYSTEM, "edge-profiler"))
     profile = await profile_device(
-        profiler, card.digest, "camera", "cam-1", seconds=0.01, progress=lambda _: None
+        profiler, card.digest, "camera", "cam-1", selection="factory", seconds=0.01, progress=lambda _: None
     )
-    await profiler.put_profile(card.digest, "camera", profile)
+    await profiler.put_profile(profile)
     profiler.close()
-    found = store.profile(card.digest, "camera")
+    found = store.profile(card.digest, "factory", "camera")
     assert found is not None
     assert {each.exit for each in found.exits} == {"early", "final"}
     assert all(spec["audiences"] == [AUDIENCE] for spec in uploaded.reviewer.asked)

@@ -88,15 +88,15 @@ def _callers(arguments: argparse.Namespace) -> Callers | None:
         )
         return None
     from edge_api.store_access import AUDIENCE
-    from edge_runtime.cluster import ApiServer, TokenReviews, api_server_url
     from edge_runtime.connections import Resolver
     from edge_runtime.store.callers import TokenHolders
     from edge_runtime.store.tokens import Tokens
+    from edge_runtime.token_reviews import TokenReviews, api_server_url
 
     url = api_server_url()
     if url is None:
         raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
-    reviews = TokenReviews(ApiServer(url, Resolver()), AUDIENCE)
+    reviews = TokenReviews(AUDIENCE, url, Resolver())
     return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
 
 
@@ -118,13 +118,14 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             arguments.model,
             arguments.device_class,
             arguments.node,
+            selection=arguments.selection,
             seconds=arguments.seconds,
             progress=log.info,
             threads=arguments.threads,
             given=given_by(arguments),
             trial_seconds=arguments.trial_seconds,
         )
-        await store.put_profile(arguments.model, arguments.device_class, profile)
+        await store.put_profile(profile)
         store.close()
         log.info(
             "stored; the sum of segments and the whole model differ by at most %.1f %%",
@@ -251,6 +252,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
     profile.add_argument("--device-class", required=True, help="device class of this machine")
+    profile.add_argument(
+        "--selection",
+        required=True,
+        help="nodes of the class, as the arguments of the operator's profiling Job name them",
+    )
     profile.add_argument("--node", required=True, help="name of this machine")
     profile.add_argument(
         "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"

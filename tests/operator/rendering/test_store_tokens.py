@@ -23,7 +23,7 @@ def runtime(settings: Settings) -> Object:
 
 
 def job(settings: Settings) -> Object:
-    made = profile_job("camera", DIGEST, "cam-1", "cam-1", settings)
+    made = profile_job("camera", "factory", DIGEST, "cam-1", "cam-1", settings, annotations={})
     pod: Object = made["spec"]["template"]["spec"]
     return pod
 

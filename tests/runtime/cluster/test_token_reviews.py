@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from edge_runtime.cluster import ApiServer, TokenReviews, api_server_url
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import Unreachable
+from edge_runtime.token_reviews import TokenReviews, api_server_url
 from messages import mentions
 from reviewing import AUDIENCE, Reviewer, reviewing
 
@@ -21,12 +20,10 @@ def reviewer() -> Iterator[Reviewer]:
         yield served
 
 
-@pytest_asyncio.fixture
-async def reviews(reviewer: Reviewer, tmp_path: Path) -> AsyncIterator[TokenReviews]:
+@pytest.fixture
+def reviews(reviewer: Reviewer, tmp_path: Path) -> TokenReviews:
     (tmp_path / "token").write_text("own\n")
-    server = ApiServer(reviewer.url, Resolver(), tmp_path)
-    yield TokenReviews(server, AUDIENCE)
-    server.close()
+    return TokenReviews(AUDIENCE, reviewer.url, Resolver(), tmp_path)
 
 
 async def test_a_valid_token_has_a_user(reviewer: Reviewer, reviews: TokenReviews) -> None:

@@ -109,8 +109,8 @@ REQUESTS = [
     ("GET", f"/v1/models/sha256:{'0' * 64}"),
     ("POST", "/v1/slices"),
     ("POST", "/v1/codecs"),
-    ("PUT", f"/v1/profiles/sha256:{'0' * 64}/camera"),
-    ("GET", f"/v1/profiles/sha256:{'0' * 64}/camera"),
+    ("PUT", f"/v1/profiles/sha256:{'0' * 64}/factory/camera"),
+    ("GET", f"/v1/profiles/sha256:{'0' * 64}/factory/camera"),
     ("DELETE", "/v1/files/a"),
 ]
 
@@ -223,8 +223,13 @@ async def test_only_the_operator_acts_for_another_namespace(store: Client, model
 async def test_profiles_are_stored_by_profilers_and_read_by_who_registered_the_model(
     store: Client, model: Any
 ) -> None:
-    path = f"/v1/profiles/{model['digest']}/camera"
-    profile = {"model": model["digest"], "deviceClass": "camera", "segments": []}
+    path = f"/v1/profiles/{model['digest']}/factory/camera"
+    profile = {
+        "model": model["digest"],
+        "selection": "factory",
+        "deviceClass": "camera",
+        "segments": [],
+    }
     refused(await store("PUT", path, "shop", json=profile), 403, "Forbidden", "--profiler-account")
     assert (await store("PUT", path, "profiler", json=profile)).status_code == 200
     assert (await store("GET", path, "operator", "shop")).json() == profile

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge_runtime.cluster import Review
 from edge_runtime.errors import Forbidden, Unauthenticated, Unreachable
 from edge_runtime.store.callers import Account
 from edge_runtime.store.tokens import FRESH, REFUSED, STALE, Tokens
+from edge_runtime.token_reviews import Review
 from messages import mentions
 
 SHOP = Account("shop", "digits-runtime")

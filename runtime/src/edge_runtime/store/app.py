@@ -132,8 +132,8 @@ class StoreApp:
                 status = 200 if held else 404
                 await send({"type": "http.response.start", "status": status, "headers": [_BYTES, size]})
                 await send({"type": "http.response.body", "body": b""})
-            case ["GET", "v1", "profiles", digest, name]:
-                await respond(send, 200, self._catalogue.profile(digest, name, holdings))
+            case ["GET", "v1", "profiles", digest, selection, name]:
+                await respond(send, 200, self._catalogue.profile(digest, selection, name, holdings))
             case _:
                 raise _no_such_resource(method, parts)
 
@@ -163,14 +163,15 @@ class StoreApp:
             case ["PUT", "v1", "blobs", digest]:
                 _check_writes(caller, "PUT /v1/blobs")
                 await self._receive(None, check_digest(digest), holdings, scope, receive, send)
-            case ["PUT", "v1", "profiles", digest, name]:
+            case ["PUT", "v1", "profiles", digest, selection, name]:
                 if not caller.measures:
                     raise Forbidden(
                         "PUT /v1/profiles: namespaces share profiles, so only accounts that the store names "
                         "with --profiler-account may store them: use a token of one"
                     )
                 profile = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(send, 200, orjson.dumps(self._catalogue.put_profile(digest, name, profile)))
+                stored = self._catalogue.put_profile(digest, selection, name, profile)
+                await respond(send, 200, orjson.dumps(stored))
             case [method, *parts]:
                 raise _no_such_resource(method, parts)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_api.store_access import AUDIENCE
-from edge_runtime.cluster import Review
 from edge_runtime.errors import Unauthenticated, Unreachable
 from edge_runtime.store.callers import Account, account_of
+from edge_runtime.token_reviews import Review
 
 FRESH: Final = 60.0
 """Seconds for which a valid token is not reviewed again."""
