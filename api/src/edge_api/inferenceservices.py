@@ -333,7 +333,7 @@ class InferenceServiceStatus(StatusPart):
 
 _NAME_FIX = (
     "is not a valid name of a Service: start with a lower-case letter, use letters, digits and hyphens, "
-    "at most 40 characters, and do not begin with edge-runtime, which names the runtimes' Services"
+    "at most 40 characters, and do not begin with edge-runtime, the prefix of the names of runtimes"
 )
 
 
