@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.errors import CannotListen, EdgeError, Unreachable
+from edge_runtime.errors import CannotListen, EdgeError
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
+from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
-    from edge_runtime.store.callers import Account, Callers
     from edge_runtime.tls.certificates import Certificates
 
 _INTERRUPTED, _NO_READER = 130, 141  # the exit statuses that shells use for SIGINT and SIGPIPE
@@ -61,11 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
+    from edge_runtime.store.flags import callers_of
     from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
     allowed = reachable(arguments.root, arguments.shared_folder, arguments.allow_internal)
-    callers = _callers(arguments)
+    callers = callers_of(arguments)
     try:
         app = StoreApp(arguments.root, arguments.max_bytes, allowed, callers)
     except OSError as error:
@@ -78,26 +79,6 @@ def _store(arguments: argparse.Namespace) -> int:
     finally:
         app.close()
     return 0
-
-
-def _callers(arguments: argparse.Namespace) -> Callers | None:
-    """Returns the accounts that can call the store; None: all callers can."""
-    if not arguments.tokens:
-        logging.getLogger("store").warning(
-            "--tokens is not set: any client that reaches this store reads and replaces all models"
-        )
-        return None
-    from edge_api.store_access import AUDIENCE
-    from edge_runtime.connections import Resolver
-    from edge_runtime.store.callers import TokenHolders
-    from edge_runtime.store.tokens import Tokens
-    from edge_runtime.token_reviews import TokenReviews, api_server_url
-
-    url = api_server_url()
-    if url is None:
-        raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
-    reviews = TokenReviews(AUDIENCE, url, Resolver())
-    return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
 
 
 def _profile_device(arguments: argparse.Namespace) -> int:
@@ -297,24 +278,7 @@ def _parser() -> argparse.ArgumentParser:
         help="host or network with internal addresses that http:// and https:// may name; can be repeated "
         "(default: none)",
     )
-    store.add_argument(
-        "--tokens",
-        action="store_true",
-        help="require ServiceAccount tokens with audience edge-model-store, which the API server reviews; a "
-        "namespace then sees what it uploaded and registered",
-    )
-    for flag, text in (
-        ("--operator-account", "which acts for every namespace"),
-        ("--profiler-account", "which reads models of all namespaces and stores profiles"),
-    ):
-        store.add_argument(
-            flag,
-            type=_account,
-            action="append",
-            default=[],
-            metavar="NAMESPACE/NAME",
-            help=f"with --tokens: ServiceAccount {text}; can be repeated (default: none)",
-        )
+    store_flags.add_flags(store)
     _add_security(store)
     return parser
 
@@ -442,15 +406,6 @@ def _add_token(command: argparse.ArgumentParser) -> None:
         help="ServiceAccount token for the model store, read for each request (default: none) "
         "[$EDGE_STORE_TOKEN_FILE]",
     )
-
-
-def _account(text: str) -> Account:
-    from edge_runtime.store.callers import parsed_account
-
-    try:
-        return parsed_account(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _quantity(text: str) -> float:

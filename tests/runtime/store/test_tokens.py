@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from edge_runtime.cli import main
 from edge_runtime.errors import Forbidden, Unauthenticated, Unreachable
 from edge_runtime.store.callers import Account
+from edge_runtime.store.flags import callers_of
 from edge_runtime.store.tokens import FRESH, REFUSED, STALE, Tokens
 from edge_runtime.token_reviews import Review
 from messages import mentions
@@ -132,3 +136,16 @@ async def test_a_user_that_is_no_service_account_has_no_namespace(server: Server
     server.users["person"] = "jane"
     with pytest.raises(Forbidden, match=mentions("jane", "kubectl create token")):
         await server.tokens().account("person")
+
+
+def test_a_store_with_tokens_needs_the_variables_of_a_pod(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert main(["store", "--root", str(tmp_path), "--tokens"]) == 1
+    assert mentions("--tokens", "KUBERNETES_SERVICE_HOST").search(capsys.readouterr().err)
+
+
+def test_a_store_without_tokens_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert callers_of(argparse.Namespace(tokens=False)) is None
+    assert mentions("--tokens", "any client").search(caplog.text)
