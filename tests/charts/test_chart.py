@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_api.store_access import AUDIENCE
 from edge_operator.settings import Settings
 from edge_operator.workloads import entry_objects
 from edge_runtime.cli import _parser
@@ -155,49 +154,6 @@ def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_witho
     settings = Settings.from_environment({v["name"]: v.get("value", "x") for v in operator["env"]})
     assert settings.store_url == "https://model-store.edge-intelligence.svc.cluster.local:8080"
     assert settings.own_secret == "edge-operator"
-
-
-def test_the_store_requires_tokens_of_accounts_that_the_chart_creates(render: Render) -> None:
-    objects = render()
-    pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
-    parsed = _parser().parse_args(pod["containers"][0]["args"])
-    assert parsed.tokens
-    assert parsed.operator_account == [("edge-intelligence", "edge-operator")]
-    assert parsed.profiler_account == [("edge-intelligence", "edge-profiler")]
-    for namespace, name in (*parsed.operator_account, *parsed.profiler_account):
-        assert _one(objects, "ServiceAccount", name)["metadata"]["namespace"] == namespace
-    # It reviews tokens with its own account, and may do nothing else.
-    assert pod["serviceAccountName"] == "model-store"
-    assert "automountServiceAccountToken" not in pod
-    binding = _one(objects, "ClusterRoleBinding", "edge-intelligence-model-store")
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": "model-store", "namespace": "edge-intelligence"}
-    ]
-    assert _one(objects, "ClusterRole", binding["roleRef"]["name"])["rules"] == [
-        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
-    ]
-
-
-def test_the_operators_token_for_the_store_is_mounted_where_it_reads_it(render: Render) -> None:
-    pod = _one(render(), "Deployment", "edge-operator")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    settings = Settings.from_environment({v["name"]: v.get("value", "x") for v in container["env"]})
-    mount = next(each for each in container["volumeMounts"] if each["name"] == "store-token")
-    assert settings.store_token == f"{mount['mountPath']}/token"
-    volume = next(each for each in pod["volumes"] if each["name"] == "store-token")
-    token = {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}
-    assert volume["projected"]["sources"] == [{"serviceAccountToken": token}]
-
-
-def test_a_store_without_tokens_gets_no_account_and_the_operator_no_token(render: Render) -> None:
-    objects = render("store.tokens=false")
-    pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
-    assert "--tokens" not in pod["containers"][0]["args"]
-    assert pod["automountServiceAccountToken"] is False
-    assert "tokenreviews" not in json.dumps(objects)
-    operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
-    settings = Settings.from_environment({v["name"]: v.get("value", "x") for v in operator["env"]})
-    assert settings.store_token == ""
 
 
 def test_shared_folders_and_allowed_internal_addresses_are_passed_to_the_store(
