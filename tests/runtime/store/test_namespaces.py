@@ -183,7 +183,7 @@ async def test_names_are_not_shared(store: Client, model: Any, chain_model: byte
     assert (await store("GET", "/v1/files/digits/digits.onnx", "shop")).content == chain_model
 
 
-async def test_who_has_the_bytes_registers_them_and_they_are_stored_once(
+async def test_a_namespace_with_the_same_bytes_registers_them_and_they_are_stored_once(
     store: Client, model: Any, chain_model: bytes, tmp_path: Path
 ) -> None:
     await store("PUT", "/v1/files/same.onnx", "bank", content=chain_model)
@@ -200,7 +200,7 @@ async def test_who_has_the_bytes_registers_them_and_they_are_stored_once(
 
 
 @pytest.mark.parametrize("token", ["shop-runtime", "profiler", "operator"])
-async def test_a_runtime_and_who_acts_for_no_namespace_only_read(
+async def test_runtimes_and_accounts_that_act_for_no_namespace_only_read(
     store: Client, model: Any, chain_model: bytes, token: str
 ) -> None:
     digest = f"sha256:{hashlib.sha256(b'1').hexdigest()}"
@@ -220,7 +220,7 @@ async def test_only_the_operator_acts_for_another_namespace(store: Client, model
     refused(await store("GET", path, "operator", "bank"), 404, "NotFound")
 
 
-async def test_profiles_are_stored_by_profilers_and_read_by_who_registered_the_model(
+async def test_profiles_are_stored_by_profilers_and_read_where_the_model_is_registered(
     store: Client, model: Any
 ) -> None:
     path = f"/v1/profiles/{model['digest']}/factory/camera"
@@ -289,7 +289,7 @@ async def test_what_namespaces_stored_is_found_again_after_a_restart(
         refused(await restarted("GET", f"/v1/blobs/{made['digest']}", "bank"), 404, "NotFound")
 
 
-async def test_a_store_without_tokens_shows_everything_to_everybody(tmp_path: Path, model: Any) -> None:
+async def test_a_store_without_tokens_shows_all_models_to_all_callers(tmp_path: Path, model: Any) -> None:
     async with serving(tmp_path, tokens=False) as store:
         assert (await store("GET", f"/v1/blobs/{model['digest']}")).status_code == 200
         assert (await store("GET", f"/v1/models/{model['digest']}")).json() == model

@@ -132,7 +132,7 @@ async def test_invalid_tokens_displace_no_valid_one_and_memory_is_bounded(server
     assert server.asked.count("bad-0") == 2
 
 
-async def test_a_user_that_is_no_service_account_has_no_namespace(server: Server) -> None:
+async def test_a_user_other_than_a_service_account_is_refused(server: Server) -> None:
     server.users["person"] = "jane"
     with pytest.raises(Forbidden, match=mentions("jane", "kubectl create token")):
         await server.tokens().account("person")
@@ -146,6 +146,6 @@ def test_a_store_with_tokens_needs_the_variables_of_a_pod(
     assert mentions("--tokens", "KUBERNETES_SERVICE_HOST").search(capsys.readouterr().err)
 
 
-def test_a_store_without_tokens_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_without_tokens_warns_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
     assert callers_of(argparse.Namespace(tokens=False)) is None
     assert mentions("--tokens", "any client").search(caplog.text)
