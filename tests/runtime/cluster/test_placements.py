@@ -137,7 +137,7 @@ async def test_the_watch_delivers_all_objects_at_this_node_and_every_change(acco
     assert api.tokens == {"Bearer secret"}
 
 
-async def test_a_watch_that_ends_goes_on_where_it_ended_without_another_list(account: Path) -> None:
+async def test_a_watch_that_ends_continues_where_it_ended_without_another_list(account: Path) -> None:
     api = ApiServer()
     async with _watching(api, account) as (_, seen):
         await _until(lambda: len(api.watches) == 1)

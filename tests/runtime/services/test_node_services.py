@@ -152,7 +152,7 @@ async def test_all_services_start_from_the_disk_without_network(tmp_path: Path) 
         assert await sum_of(services, "twos") == 2.0
 
 
-async def test_a_renamed_placement_goes_over_to_the_newer_form_of_its_name(tmp_path: Path) -> None:
+async def test_of_a_renamed_placement_the_newer_form_of_its_name_counts(tmp_path: Path) -> None:
     store = SmallStore(adding(1), adding(2))
     ones, twos = store.digests
     before, after = placement("a", ones, name="a-edge-a"), placement("a", twos, generation=2)
