@@ -70,7 +70,10 @@ def network(seed: int) -> bytes:
         helper.make_node("Flatten", ["r2"], ["flat"]),
         helper.make_node("MatMul", ["flat", "dense"], ["logits"]),
     ]
-    ends = [("image", ["N", 1, _SIDE, _SIDE]), ("logits", ["N", 40])]
+    ends: list[tuple[str, list[str | int | None]]] = [
+        ("image", ["N", 1, _SIDE, _SIDE]),
+        ("logits", ["N", 40]),
+    ]
     image, logits = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
     graph = helper.make_graph(nodes, "small", [image], [logits], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
