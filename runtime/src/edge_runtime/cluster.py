@@ -67,7 +67,7 @@ class Placements:
         pause = 0.5
         while True:
             try:
-                found = await self._get()
+                found = await self.read()
                 pause = 0.5
                 on_object(found)
                 await self._follow(found["metadata"].get("resourceVersion", ""), on_object)
@@ -87,7 +87,8 @@ class Placements:
         """Closes idle connections."""
         self._client.close()
 
-    async def _get(self) -> Json:
+    async def read(self) -> Json:
+        """Returns the current Placement. Raises Unreachable and NotFound."""
         return await self._call("GET", self._path)
 
     async def _follow(self, version: str, on_object: Callable[[Json], None]) -> None:

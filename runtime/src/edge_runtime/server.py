@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from edge_runtime.assignment import parse_placement
+from edge_runtime.assignment import Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.cluster import Placements
 from edge_runtime.connections import Resolver
@@ -44,6 +44,7 @@ from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.serving import Service
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.status import Report, status_document
+from edge_runtime.status_reports import StatusReports
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
@@ -61,6 +62,7 @@ _FILE_EVERY: Final = 0.5
 _RETRY: Final = 5.0
 DRAIN: Final = 1.0
 _AUTONOMY_EVERY: Final = 1.0
+_LONGEST_PAUSE: Final = 10.0
 
 
 class Runtime:
@@ -106,6 +108,7 @@ class Runtime:
             stuck_after=stuck_after,
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
+        self.reports = StatusReports(self.dataplane.window, time.monotonic)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, service, token_bytes(16))
         runner = self.generations.runner
         self.service = Service(
@@ -125,6 +128,7 @@ class Runtime:
         """
         self.word.heard()
         self.keep_to_autonomy()
+        self.reports.found(document)
         metadata = _metadata(document)
         seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
         if seen != self._seen:
@@ -187,10 +191,15 @@ class Runtime:
         needed |= await asyncio.to_thread(self._last.digests)
         await self._loader.keep_only(needed)
 
+    @property
+    def autonomy(self) -> float | None:
+        """Seconds for which the loaded placement allows serving without contact; None: no limit."""
+        table = self.generations.table
+        return table.placement.spec.autonomy if table is not None else None
+
     def keep_to_autonomy(self) -> None:
         """Refuses requests if the last contact to the API server is older than the service allows."""
-        table = self.generations.table
-        why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
+        why = refusal(self.autonomy, self.word.age)
         if bool(why) != bool(self.service.refusal):
             _log.warning("%s", why or "the API server responds again: requests are served")
         self.service.refusal = why
@@ -213,20 +222,48 @@ class Runtime:
         )
 
     async def write_status(self, placements: Placements) -> None:
-        """Writes the status on every change and every few seconds. Runs until cancelled."""
+        """Writes the status when `status_changes` says so. Runs until cancelled."""
+        wait, failures = _STATUS_EVERY, 0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STATUS_EVERY):
+                async with asyncio.timeout(min(wait, _STATUS_EVERY)):
                     await self.generations.changed.wait()
             self.generations.changed.clear()
+            wait = _STATUS_EVERY
             if self._wanted is None:
                 continue
+            spec = self._spec
+            report = self.reports.complete(self.report(), spec)
+            due = self.reports.due_in(report, spec)
+            if due is None or due > 0:
+                wait = due or _STATUS_EVERY
+                continue
+            self.reports.writing(report)
             try:
                 # The response carries the spec, so a change that an interrupted watch missed is seen here.
-                self.receive(await placements.write_status(status_document(self.report())))
+                found = await placements.write_status(status_document(report))
             except (Unreachable, NotFound) as error:
                 _log.warning("the status is not written: %s", error)
+                failures += 1
+                await asyncio.sleep(min(_STATUS_LEAST * 2**failures, _LONGEST_PAUSE))
+                continue
+            failures = 0
+            self.reports.wrote(report, spec)
+            self.receive(found)
             await asyncio.sleep(_STATUS_LEAST)
+
+    async def write_last_counters(self, placements: Placements) -> None:
+        """Writes the requests since the last report, before the process ends."""
+        report = self.reports.complete(self.report(), self._spec)
+        if self._wanted is None or self.reports.due_in(report, self._spec) is None:
+            return
+        with contextlib.suppress(Unreachable, NotFound):
+            await placements.write_status(status_document(report))
+
+    @property
+    def _spec(self) -> Spec | None:
+        table = self.generations.table
+        return table.placement.spec if table is not None else None
 
 
 async def watch_autonomy(runtime: Runtime) -> None:
@@ -235,6 +272,19 @@ async def watch_autonomy(runtime: Runtime) -> None:
         runtime.keep_to_autonomy()
         await asyncio.to_thread(runtime.word.keep)
         await asyncio.sleep(_AUTONOMY_EVERY)
+
+
+async def keep_contact(runtime: Runtime, placements: Placements) -> None:
+    """Reads the Placement if a quarter of the autonomy passed without contact. Runs until cancelled.
+
+    The watch makes contact every few minutes, which is enough for a long autonomy.
+    """
+    while True:
+        autonomy = runtime.autonomy
+        await asyncio.sleep(max(_AUTONOMY_EVERY, (autonomy or 0.0) / 20))
+        if autonomy is not None and runtime.word.age > autonomy / 4:
+            with contextlib.suppress(Unreachable, NotFound):
+                runtime.receive(await placements.read())
 
 
 async def read_placement_file(path: Path, runtime: Runtime) -> None:
@@ -323,6 +373,7 @@ async def run(
     tune_for_serving()
     if placements is not None:  # a file cannot lose contact
         tasks.append(asyncio.create_task(watch_autonomy(runtime)))
+        tasks.append(asyncio.create_task(keep_contact(runtime, placements)))
     tasks.append(asyncio.create_task(runtime.load_arriving()))
     stopping = asyncio.create_task(stop.wait())
     parts: set[asyncio.Task[Any]] = {serving, stopping, *tasks}
@@ -337,6 +388,8 @@ async def run(
     for task in parts - {serving}:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
+    if placements is not None:
+        await runtime.write_last_counters(placements)
     await runtime.generations.close()
     store.close()
     if placements is not None:

@@ -208,7 +208,10 @@ class Generations:
         chains += [chain.stages for chain in placement.spec.intermediate_slices]
         if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
             return self.link if spec is not None and self.link is not None else None
-        if self.link is not None and self.link.spec == spec:
+        # The round trip says what the table was planned for, and nothing about how to measure.
+        if self.link is not None and self.link.spec == spec.model_copy(
+            update={"round_trip": self.link.spec.round_trip}
+        ):
             return self.link
         return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls, on_probe=self._probed)
 
