@@ -70,9 +70,6 @@ class Recording:
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self._used({("create", "events")}).record(regarding, event_type, reason, message)
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        return str(self._used({("get", "pods/log")}).log_tail(namespace, pod, lines))
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)
 
@@ -154,6 +151,18 @@ def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
     resources = {resource for rule in cluster_wide["rules"] for resource in rule["resources"]}
     expected = {"devicepools", "devicepools/status", "nodes", "customresourcedefinitions", "namespaces"}
     assert resources == expected
+
+
+def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policies(render: Render) -> None:
+    def kinds(*values: str, version: str = "1.34.2") -> list[str]:
+        admission = "admissionregistration.k8s.io/v1"
+        objects = render(*values, version=version)
+        return [body["kind"] for body in objects if body["apiVersion"] == admission]
+
+    made = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    assert sorted(kinds()) == made
+    assert kinds("runtime.ownNodeOnly=false") == []
+    assert kinds(version="1.29.9") == []
 
 
 def test_no_rule_has_a_wildcard(render: Render) -> None:

@@ -11,7 +11,7 @@ from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatu
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
 from edge_operator.cluster import Cluster, Object
-from edge_operator.conditions import Finding
+from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
 from edge_operator.slo import Tally
@@ -78,7 +78,9 @@ class Memory:
     tally: Tally | None = None
     """Requests that were counted since the status was written."""
     waiting: bool = False
-    """Whether a profiling Job is still running."""
+    """Whether a measurement is awaited."""
+    blocked: Blocked | None = None
+    """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None
     """The layers of the model with this digest."""
     cuts: tuple[tuple[object, ...], tuple[ModelCard, dict[str, DeviceProfile]]] | None = None

@@ -222,7 +222,7 @@ class Runtime:
         )
 
     async def write_status(self, placements: Placements) -> None:
-        """Writes the status when `status_changes` says so. Runs until cancelled."""
+        """Writes the status when it is due. Runs until cancelled."""
         wait, failures = _STATUS_EVERY, 0
         while True:
             with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Measurements within the band that a table was planned for are no news."""
+"""A measurement within the band that a table was planned for is not reported."""
 
 import pytest
 
