@@ -214,7 +214,7 @@ class FakeCluster:
         return self.put({**wanted, "metadata": {**wanted["metadata"], **kept}})
 
     def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
-        self.status_writes += kind not in (PLACEMENTS, DEPLOYMENTS)
+        self.status_writes += kind != PLACEMENTS
         body = self.objects[kind.kind, namespace or "", name]
         self.version += 1
         body["status"] = copy.deepcopy(status)
@@ -418,8 +418,7 @@ class World:
         """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
         for body in self.cluster.find(DEPLOYMENTS, KEY.namespace):
             if body["metadata"]["labels"][NODE_LABEL] in (at or body["metadata"]["labels"][NODE_LABEL]):
-                status = {"readyReplicas": 1} if ready else {}
-                self.cluster.apply_status(DEPLOYMENTS, KEY.namespace, body["metadata"]["name"], status)
+                self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
 
     def requests_arrive(self, count: int, met: int, **more: Any) -> None:
         """So many requests were answered at each entry node, and the runtimes report them."""

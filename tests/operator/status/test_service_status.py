@@ -154,7 +154,7 @@ def test_an_entry_whose_pod_is_not_ready_does_not_count_and_its_last_report_is_n
     world.reconcile()
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "EntriesNotReady")
-    assert mentions("cam-1", "the pod of the runtime is not Ready").search(ready["message"])
+    assert mentions("cam-1", "pod", "not Ready").search(ready["message"])
     entry = world.service()["status"]["entries"][0]
     assert set(entry) == {"node", "reason"}, "what it said before is not what it does now"
 

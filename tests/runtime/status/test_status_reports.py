@@ -103,7 +103,7 @@ def test_a_report_that_another_pod_wrote_over_this_one_is_corrected() -> None:
     assert node.counted == (12, 10), "counters do not fall"
 
 
-def test_a_late_event_of_an_own_report_is_no_news() -> None:
+def test_a_late_event_of_an_own_report_makes_nothing_due() -> None:
     api = placement()
     node = Node(api)
     node.write()
@@ -115,7 +115,7 @@ def test_a_late_event_of_an_own_report_is_no_news() -> None:
     assert node.reports.due_in(report, None) is None
 
 
-def test_the_report_of_an_earlier_version_is_replaced_and_its_numbers_are_no_counters() -> None:
+def test_the_report_of_an_earlier_version_is_replaced_and_its_numbers_are_not_continued() -> None:
     node = Node(placement() | {"status": {"loaded": True, "requests": 80, "attainment": "0.9"}})
     node.serve(2, 2)
     assert node.write()
