@@ -18,7 +18,9 @@ from edge_operator.events import EventCounts, new_event
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
-_TIMEOUT = (5.0, 30.0)
+_READ_TIMEOUT = (5.0, 30.0)
+_WRITE_TIMEOUT = (3.0, 10.0)
+"""Seconds to connect, and to wait for a response. Leadership counts on a write ending within their sum."""
 _PAGE = 500
 
 
@@ -43,6 +45,7 @@ SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
 EVENTS = Kind("v1", "Event", "events")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 
@@ -50,7 +53,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 
@@ -72,9 +75,14 @@ class ApiServer:
     """`Cluster` over the official client. Blocking: call it off the event loop."""
 
     def __init__(
-        self, client: kubernetes.client.ApiClient, clock: Callable[[], float] = time.monotonic
+        self,
+        client: kubernetes.client.ApiClient,
+        may_write: Callable[[], None] = lambda: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client, self._clock = client, clock
+        """may_write: called before each write; raises ClusterError if it must not begin."""
+        self._client, self._may_write, self._clock = client, may_write, clock
         self._events, self._process = EventCounts(), secrets.token_hex(4)
 
     @classmethod
@@ -91,6 +99,10 @@ class ApiServer:
                     f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig"
                 ) from error
         return cls(kubernetes.client.ApiClient(configuration))
+
+    def fenced(self, may_write: Callable[[], None]) -> "ApiServer":
+        """Returns the same API server, with `may_write` called before each write."""
+        return ApiServer(self._client, may_write)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """Returns the object, or None if it does not exist."""
@@ -165,6 +177,28 @@ class ApiServer:
             content_type="application/merge-patch+json",
         )
 
+    def create(self, body: Object) -> Object:
+        """Creates an object. Raises WriteConflictError if it exists."""
+        return self._written("POST", body, "")
+
+    def replace(self, body: Object) -> Object:
+        """Replaces an object, unless it changed since it was read (WriteConflictError)."""
+        return self._written("PUT", body, body["metadata"]["name"])
+
+    def _written(self, method: str, body: Object, name: str) -> Object:
+        kind, namespace = KINDS[body["kind"]], body["metadata"].get("namespace")
+        what = _noun(kind, namespace, body["metadata"]["name"])
+        written = self._call(
+            method,
+            _path(kind, namespace, name),
+            f"writing {what}",
+            body=body,
+            content_type="application/json",
+        )
+        if written is None:
+            raise WriteConflictError(f"{what}: it, or its namespace, does not exist any more")
+        return written
+
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
         self._call(
@@ -225,6 +259,8 @@ class ApiServer:
         body: Mapping[str, Any] | None,
         content_type: str | None,
     ) -> str | None:
+        if method != "GET":
+            self._may_write()
         headers = {"Accept": "application/json, */*"} | (
             {"Content-Type": content_type} if content_type else {}
         )
@@ -237,7 +273,9 @@ class ApiServer:
             auth_settings=["BearerToken"],
         )
         try:
-            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = self._client.call_api(
+                *request, _request_timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT
+            )
             content: str = response.read().decode()  # type: ignore[no-untyped-call]
         except ApiException as error:
             raise ClusterError(f"{doing} failed: {error.reason}") from error

@@ -53,7 +53,7 @@ def test_sixty_events_in_five_minutes_are_at_most_six_writes_and_none_is_lost() 
 
 def test_a_repeated_event_raises_the_count_of_its_object() -> None:
     client, now = Client(), [0.0]
-    server = ApiServer(client, lambda: now[0])  # type: ignore[arg-type]
+    server = ApiServer(client, clock=lambda: now[0])  # type: ignore[arg-type]
     server.record(SERVICE, "Warning", "ObjectiveMissed", "SLOMet: 94.0%")
     server.record(SERVICE, "Warning", "ObjectiveMissed", "SLOMet: 93.0%")
     assert [method for method, _, _ in client.requests] == ["POST"]
@@ -66,7 +66,7 @@ def test_a_repeated_event_raises_the_count_of_its_object() -> None:
 
 def test_an_event_that_expired_is_created_again() -> None:
     client, now = Client(), [0.0]
-    server = ApiServer(client, lambda: now[0])  # type: ignore[arg-type]
+    server = ApiServer(client, clock=lambda: now[0])  # type: ignore[arg-type]
     server.record(SERVICE, "Normal", "Serving", "Ready: x")
     now[0] += EVERY
     client.gone = True
