@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from edge_api.objects import (
     AGE,
@@ -113,6 +113,12 @@ class TritonServer(SelectsNodes):
         default="onnxruntime",
         description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
         "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
+    )
+    memory: PositiveQuantity | None = Field(
+        default=None,
+        description="Memory of the server for tails in bytes, above 0, e.g. 8Gi. Each tail counts with the "
+        "size of its slice and 64Mi with backend python or 16Mi with backend onnxruntime; a tail that does "
+        "not fit is not loaded. Default: no limit.",
     )
 
     @property
@@ -233,6 +239,13 @@ class PoolNode(StatusPart):
     device_class: str = Field(description="Device class of the node.")
 
 
+class FormerTritonServer(StatusPart):
+    """A Triton server that left the pool and may still have tails of this installation."""
+
+    address: str = Field(description="URL of its HTTP endpoint.")
+    left: AwareDatetime = Field(description="When the operator noticed that the pool does not list it.")
+
+
 class DevicePoolStatus(StatusPart):
     """Observed state of a pool."""
 
@@ -243,6 +256,13 @@ class DevicePoolStatus(StatusPart):
     node_count: int = Field(default=0, description="Number of nodes that the groups select.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
         default=(), description="The nodes that the groups select."
+    )
+    triton_servers: tuple[str, ...] = Field(
+        default=(), description="URLs of the Triton servers in spec, which may have tails."
+    )
+    former_triton_servers: Annotated[tuple[FormerTritonServer, ...], KeyedBy("address")] = Field(
+        default=(),
+        description="Triton servers that left spec, until their tails are unloaded, at most 7 days.",
     )
 
 

@@ -352,6 +352,13 @@ TRITON_UNTRUSTED: Final = _reason(
     "TLS with the proxy in front of Triton fails because of a certificate.",
     "Check the certificate of the proxy and the Secret that operator.tlsSecret of the chart names.",
 )
+TRITON_FULL: Final = _reason(
+    "TritonFull",
+    (PLACED,),
+    "Tails of the service do not fit into the memory that the DevicePool declares for the Triton server. "
+    "The routes without them are used.",
+    "Raise spec.tritonServers[].memory of the DevicePool if the server has more, or remove services.",
+)
 TAIL_REFUSED: Final = _reason(
     "TailRefused",
     (PLACED,),

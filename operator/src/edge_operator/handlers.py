@@ -47,6 +47,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import ClusterError
+from edge_operator.former_servers import former_addresses
 from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.observed.changes import Selectors, concerned
@@ -98,6 +99,8 @@ class Operator:
         """Nodes that changed since the pools that they concern were marked, as they were then."""
         self.tritons: dict[str, frozenset[str]] = {}
         """Addresses of the Triton servers, by pool."""
+        self.former_tritons: dict[str, frozenset[str]] = {}
+        """Addresses of servers that left a pool and may have tails, by pool."""
         self.tails: dict[str, frozenset[TailKey]] = {}
         """Tails in use, by the uid of the Placement."""
         # It reads from the API server, since the mirror is not complete after a start.
@@ -188,7 +191,9 @@ class Operator:
             }
             listed = frozenset[str]().union(*self.tritons.values())
             used = frozenset[TailKey]().union(*self.tails.values())
-            asked = functools.partial(self.collector.collect, listed, asyncio.get_running_loop().time(), used)
+            former = frozenset[str]().union(*self.former_tritons.values())
+            time = asyncio.get_running_loop().time()
+            asked = functools.partial(self.collector.collect, listed, time, used, former)
             try:
                 # Not in a thread of the reconciles: it waits for each server.
                 now = await asyncio.to_thread(asked)
@@ -200,6 +205,9 @@ class Operator:
                 if key in self.services:
                     self.services[key].loaded = frozenset()
                 self.queue.add(key)
+            for name, addresses in list(self.former_tritons.items()):
+                if addresses & self.collector.emptied:
+                    self.queue.add(PoolKey(name))
             before = {**before, **now}
 
     async def resync(self) -> None:
@@ -232,6 +240,7 @@ class Operator:
             self.queue.add(key)
         elif kind == DEVICE_POOLS:
             self.tritons.pop(meta["name"], None)
+            self.former_tritons.pop(meta["name"], None)
             self.dirty_pool(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
@@ -261,7 +270,7 @@ class Operator:
 
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
-            reconcile_pool(key, self.clients, self.settings, Clock())
+            reconcile_pool(key, self.clients, self.settings, Clock(), self.collector.emptied)
             return None
         memory = self.services.setdefault(key, Memory())
         again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
@@ -414,8 +423,10 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
     """Spec and deletion."""
     if type == "DELETED":
         memo.operator.tritons.pop(body["metadata"]["name"], None)
+        memo.operator.former_tritons.pop(body["metadata"]["name"], None)
     else:
         memo.operator.tritons[body["metadata"]["name"]] = pool_addresses(dict(body))
+        memo.operator.former_tritons[body["metadata"]["name"]] = former_addresses(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
         memo.operator.dirty_pool(body["metadata"]["name"])
 

@@ -1,5 +1,7 @@
 """Reconciles a pool: writes its status alone, since the objects on its nodes belong to services."""
 
+from collections.abc import Collection
+
 from pydantic import ValidationError
 
 from edge_api import DevicePool
@@ -8,20 +10,35 @@ from edge_api.earlier import earlier_spellings
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator.cluster import DEVICE_POOLS, NODES, Object
+from edge_operator.former_servers import former_servers
 from edge_operator.pools import missing_certificates, node_of
 from edge_operator.reading import read, unreadable
+from edge_operator.residency import pool_addresses
 from edge_operator.runs import Clients, Clock, PoolKey
 from edge_operator.settings import Settings
 from edge_operator.status import pool_status
 
 
-def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Clock) -> None:
-    """Writes the selected nodes to the pool's status if they changed."""
+def reconcile_pool(
+    key: PoolKey, clients: Clients, settings: Settings, clock: Clock, emptied: Collection[str] = ()
+) -> None:
+    """Writes the selected nodes and the Triton servers to the pool's status if they changed.
+
+    emptied: servers without tails of this installation, which no pool lists.
+    """
     body = clients.cluster.get(DEVICE_POOLS, None, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return
-    status = written(_status(body, clients, settings, clock))
-    if status != body.get("status"):
+    before = body.get("status") or {}
+    status = written(
+        _status(body, clients, settings, clock).model_copy(
+            update={
+                "triton_servers": tuple(sorted(pool_addresses(body))),
+                "former_triton_servers": former_servers(body, emptied, clock.wall()),
+            }
+        )
+    )
+    if status != before:
         clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
 
 
