@@ -304,6 +304,7 @@ class FakeTriton:
     models: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
+    open: bool = True
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
     asked: set[str] = field(default_factory=set)
@@ -329,6 +330,10 @@ class FakeTriton:
         self._answer(address)
         self.log.append(f"unload {name}")
         self.models.discard(name)
+
+    def control_open(self, address: str) -> bool:
+        self._answer(address)
+        return self.open
 
     def _answer(self, address: str) -> None:
         self.asked.add(address)

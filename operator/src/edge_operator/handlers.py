@@ -46,8 +46,10 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.collecting import Collector
+from edge_operator.control_checks import ControlChecks
+from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError
-from edge_operator.former_servers import former_addresses
+from edge_operator.former_servers import control_secrets, former_addresses
 from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.observed.changes import Selectors, concerned
@@ -86,11 +88,18 @@ class Operator:
     """State and tasks of the process."""
 
     def __init__(
-        self, clients: Clients, settings: Settings, scope: str | None, server: Cluster, mirror: Mirror
+        self,
+        clients: Clients,
+        settings: Settings,
+        scope: str | None,
+        server: Cluster,
+        mirror: Mirror,
+        keys: ControlKeys | None = None,
     ) -> None:
-        """server: the API server, which `resync` compares with the mirror."""
+        """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers."""
         self.clients, self.settings, self.scope = clients, settings, scope
         self.server, self.mirror = server, mirror
+        self.keys = keys or ControlKeys(server, settings.namespace)
         self.seen = fingerprints.Seen()
         self.services: dict[ServiceKey, Memory] = {}
         self.pools: dict[ServiceKey, str] = {}
@@ -105,6 +114,7 @@ class Operator:
         """Tails in use, by the uid of the Placement."""
         # It reads from the API server, since the mirror is not complete after a start.
         self.collector = Collector(dataclasses.replace(clients, cluster=server), settings.installation, scope)
+        self.controls = ControlChecks(clients.triton)
         self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
@@ -197,6 +207,7 @@ class Operator:
             try:
                 # Not in a thread of the reconciles: it waits for each server.
                 now = await asyncio.to_thread(asked)
+                checked = await asyncio.to_thread(functools.partial(self.controls.check, listed, time))
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
@@ -207,6 +218,9 @@ class Operator:
                 self.queue.add(key)
             for name, addresses in list(self.former_tritons.items()):
                 if addresses & self.collector.emptied:
+                    self.queue.add(PoolKey(name))
+            for name, addresses in list(self.tritons.items()):
+                if addresses & checked:
                     self.queue.add(PoolKey(name))
             before = {**before, **now}
 
@@ -239,8 +253,7 @@ class Operator:
             metrics.SERVICES.set(len(self.pools))
             self.queue.add(key)
         elif kind == DEVICE_POOLS:
-            self.tritons.pop(meta["name"], None)
-            self.former_tritons.pop(meta["name"], None)
+            self.forget_tritons(meta["name"])
             self.dirty_pool(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
@@ -249,6 +262,17 @@ class Operator:
         else:
             self.tails.pop(meta.get("uid", ""), None)  # of a Placement
             self.dirty_owner(body, DEBOUNCE, verify=True)
+
+    def note_tritons(self, pool: Object) -> None:
+        """Notes the Triton servers of a pool, the former ones too, and the Secrets with their keys."""
+        name = pool["metadata"]["name"]
+        self.tritons[name], self.former_tritons[name] = pool_addresses(pool), former_addresses(pool)
+        self.keys.set_pool(name, control_secrets(pool))
+
+    def forget_tritons(self, pool: str) -> None:
+        """Forgets the Triton servers of a pool that is gone."""
+        self.tritons.pop(pool, None)
+        self.former_tritons.pop(pool, None)
 
     def dirty_waiting(self) -> None:
         """Marks the services as dirty that wait for a measurement."""
@@ -270,7 +294,9 @@ class Operator:
 
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
-            reconcile_pool(key, self.clients, self.settings, Clock(), self.collector.emptied)
+            reconcile_pool(
+                key, self.clients, self.settings, Clock(), self.collector.emptied, self.controls.open
+            )
             return None
         memory = self.services.setdefault(key, Memory())
         again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
@@ -312,11 +338,12 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
-    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder)))
+    keys = ControlKeys(server, environment.namespace)
+    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder, keys)))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, server, mirror)
+    memo.operator = Operator(clients, environment, scope, server, mirror, keys)
     memo.operator.start()
 
 
@@ -422,11 +449,9 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
 async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Spec and deletion."""
     if type == "DELETED":
-        memo.operator.tritons.pop(body["metadata"]["name"], None)
-        memo.operator.former_tritons.pop(body["metadata"]["name"], None)
+        memo.operator.forget_tritons(body["metadata"]["name"])
     else:
-        memo.operator.tritons[body["metadata"]["name"]] = pool_addresses(dict(body))
-        memo.operator.former_tritons[body["metadata"]["name"]] = former_addresses(dict(body))
+        memo.operator.note_tritons(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
         memo.operator.dirty_pool(body["metadata"]["name"])
 

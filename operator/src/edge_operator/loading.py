@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool
+from edge_operator.addresses import server_of
 from edge_operator.admission import Admission, admission, footprint, full
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.errors import TailRefusedError
-from edge_operator.residency import in_use, placed_sizes, server_of
+from edge_operator.residency import in_use, placed_sizes
 from edge_operator.runs import Run, TailKey
 from edge_operator.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours
 

@@ -10,6 +10,7 @@ from edge_operator import loading, metrics, relaying, residency
 from edge_operator.cluster import KINDS, PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
+    ControlDeniedError,
     ObjectRefusedError,
     StoreError,
     TailRefusedError,
@@ -88,8 +89,11 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
         message += f"; local routes only at {', '.join(table.spec.node for table in new)} until then"
     if isinstance(because, TritonBusyError):
         return Blocked(reasons.PLACED, reasons.TRITON_BUSY, message, transient=True, again=_BUSY)
-    untrusted = isinstance(because, TritonUntrustedError)
-    reason = reasons.TRITON_UNTRUSTED if untrusted else reasons.TRITON_UNREACHABLE
+    reason = reasons.TRITON_UNREACHABLE
+    if isinstance(because, TritonUntrustedError):
+        reason = reasons.TRITON_UNTRUSTED
+    elif isinstance(because, ControlDeniedError):
+        reason = reasons.CONTROL_DENIED
     return Blocked(reasons.PLACED, reason, message, transient=True, again=10.0)
 
 

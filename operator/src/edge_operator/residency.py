@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec
+from edge_operator.addresses import server_of
 from edge_operator.cluster import Object
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.runs import ServiceKey, TailKey
@@ -67,16 +68,6 @@ def former_tails(current: Object) -> str:
     """Returns the annotation of a Placement that replaces `current`: the tails that its runtime uses now."""
     kept = tail_keys([current]) if _switched(current) else _former(current)
     return json.dumps(sorted(kept))
-
-
-def same_server(address: str, other: str) -> bool:
-    """Whether two addresses differ in the scheme at most."""
-    return server_of(address) == server_of(other)
-
-
-def server_of(address: str) -> str:
-    """Returns host and port of an address."""
-    return address.partition("://")[2]
 
 
 def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:

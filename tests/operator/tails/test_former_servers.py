@@ -29,7 +29,7 @@ def _drop_server(world: World) -> None:
 
 def test_the_status_records_a_server_until_its_tails_are_gone(world: World) -> None:
     world.settle()
-    assert _pool(world)["tritonServers"] == [world.triton.url]
+    assert _pool(world)["tritonServers"] == [{"address": world.triton.url}]
     _drop_server(world)
     world.restart()
     assert _former(world) == [world.triton.url]
