@@ -16,7 +16,17 @@ from edge_api.objects import (
     StatusPart,
     condition_column,
 )
-from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
+from edge_api.policies import (
+    ISOLATION,
+    PRIVACY,
+    AnyEarlyExit,
+    Deadline,
+    EarlyExit,
+    InputFilter,
+    Isolation,
+    Privacy,
+    ResultCache,
+)
 from edge_api.quantities import Attainment, Bandwidth, Duration
 from edge_api.rules import (
     Accuracy,
@@ -162,12 +172,18 @@ class InferenceServiceSpec(Part):
     load: Load = Field(
         default=Load(), description="The load that the service is planned for. Default: requests do not wait."
     )
+    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = Field(
+        default=0,
+        description="Priority among the services of the pool, from -1000 to 1000. If the pool cannot hold all "
+        "services, those of lower priority are refused first, and lose accuracy first. Default: 0.",
+    )
     device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )
     entry_nodes: Annotated[EntryNodes, SELECTS_SOMETHING] | None = Field(
         default=None, description="Nodes at which requests arrive. Default: every node of the pool."
     )
+    isolation: Isolation = Field(default="Shared", description=ISOLATION)
     mode: Mode = Field(
         default="Auto",
         description="How exit and cut are chosen. Auto: the most accurate exit whose fastest cut meets the "
@@ -317,18 +333,23 @@ class InferenceServiceStatus(StatusPart):
 
 _NAME_FIX = (
     "is not a valid name of a Service: start with a lower-case letter, use letters, digits and hyphens, "
-    "at most 40 characters"
+    "at most 40 characters, and do not begin with edge-runtime, which names the runtimes' Services"
 )
 
 
 def _check_name(service: "InferenceService") -> str | None:
     name = service.metadata.name
-    good = len(name) <= 40 and re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name)
+    good = (
+        len(name) <= 40
+        and re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name)
+        and not name.startswith("edge-runtime")
+    )
     return None if good else f"metadata.name: {shown(name)} {_NAME_FIX}"
 
 
 _NAME = Rule(
-    cel="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40",
+    cel="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40 && "
+    "!self.metadata.name.startsWith('edge-runtime')",
     message=f"metadata.name {_NAME_FIX}",
     sentence=formatted(f'metadata.name: "%s" {_NAME_FIX}', "self.metadata.name"),
     check=_check_name,

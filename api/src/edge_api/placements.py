@@ -6,7 +6,17 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from edge_api.inferenceservices import Mode
 from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
-from edge_api.policies import PRIVACY, AnyEarlyExit, Deadline, EarlyExit, InputFilter, Privacy, ResultCache
+from edge_api.policies import (
+    ISOLATION,
+    PRIVACY,
+    AnyEarlyExit,
+    Deadline,
+    EarlyExit,
+    InputFilter,
+    Isolation,
+    Privacy,
+    ResultCache,
+)
 from edge_api.quantities import Bandwidth, Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
 from edge_api.tensors import Slice, Tensor, Tensors
@@ -134,6 +144,7 @@ class PlacementSpec(Part):
 
     service: Name = Field(description="Name of the InferenceService.")
     node: Name = Field(description="Name of the entry node.")
+    isolation: Isolation = Field(default="Shared", description=ISOLATION)
     mode: Mode = Field(default="Auto", description="Mode in which the routes were chosen. Default: Auto.")
     model: PlacedModel = Field(description="Inputs and output of the model.")
     slo: PlacedSlo = Field(description="The SLO to meet.")

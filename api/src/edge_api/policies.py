@@ -20,6 +20,12 @@ _THRESHOLD = Rule(
 )
 
 
+Isolation = Literal["Shared", "Dedicated"]
+ISOLATION = (
+    "Which pods serve the model. Shared: the namespace's runtime at each entry node, which serves all "
+    "services of the namespace there. Dedicated: a runtime of the service's own at each entry node, with its "
+    "own memory and queue. Default: Shared."
+)
 Privacy = Literal["Any", "InputStaysLocal", "Local"]
 PRIVACY = (
     "Data that can leave the entry node. Any: all data. InputStaysLocal: activations, but no "
