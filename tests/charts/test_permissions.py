@@ -70,9 +70,6 @@ class Recording:
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self._used({("create", "events")}).record(regarding, event_type, reason, message)
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        return str(self._used({("get", "pods/log")}).log_tail(namespace, pod, lines))
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)
 

@@ -68,7 +68,7 @@ def _profiled(client: ModelStore) -> Store:
     # server, so that the plan below has a choice.
     for name in ("camera", "cloud"):
         asyncio.run(_profile(client.url, card.digest, name))
-    measured = {name: client.profile(card.digest, name) for name in ("camera", "cloud")}
+    measured = {name: client.profile(card.digest, "factory-1", name) for name in ("camera", "cloud")}
     return Store(
         client,
         card,
@@ -82,9 +82,15 @@ def _profiled(client: ModelStore) -> Store:
 async def _profile(url: str, digest: str, device_class: str) -> None:
     remote = model_store.ModelStore(url)
     profile = await profiling.profile_device(
-        remote, digest, device_class, "here", seconds=0.001, progress=lambda _: None
+        remote,
+        digest,
+        device_class,
+        "here",
+        selection="factory-1",
+        seconds=0.001,
+        progress=lambda _: None,
     )
-    await remote.put_profile(digest, device_class, profile)
+    await remote.put_profile(profile)
     remote.close()
 
 

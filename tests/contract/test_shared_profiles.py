@@ -19,7 +19,13 @@ def source(*exits: tuple[str, str]) -> ModelSource:
 async def measured(url: str, digest: str, device_class: str) -> DeviceProfile:
     remote = model_store.ModelStore(url)
     found = await profiling.profile_device(
-        remote, digest, device_class, "here", seconds=0.001, progress=lambda _: None
+        remote,
+        digest,
+        device_class,
+        "here",
+        selection="factory-1",
+        seconds=0.001,
+        progress=lambda _: None,
     )
     remote.close()
     return DeviceProfile.model_validate(found)

@@ -106,8 +106,9 @@ def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(
     asked = ["--store", store.url, "--tls-dir", str(folder)]
     command = [sys.executable, "-m", "edge_runtime.cli"]
     measure = ["profile-device", "--model", digest, "--device-class", "camera", "--node", "cam"]
+    measure += ["--selection", "factory-1"]
     subprocess.run([*command, *measure, *asked, "--seconds", "0.02"], check=True, timeout=60)
-    profile = operator.profile(digest, "camera")
+    profile = operator.profile(digest, "factory-1", "camera")
     assert profile is not None
     assert profile.node == "cam"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -237,9 +238,6 @@ class FakeCluster:
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self.events.append((event_type, reason, message))
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        return "starting\nUnreachable: model store http://store: no answer in time\n"
-
 
 @dataclass
 class FakeStore:
@@ -282,8 +280,10 @@ class FakeStore:
     def layers(self, model: str) -> LayerGraph | None:
         return self.graph
 
-    def profile(self, model: str, device_class: str) -> DeviceProfile | None:
-        return self.profiles.get(device_class)
+    def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
+        """Profiles under the name of a class alone are those of any pool."""
+        found = self.profiles.get(f"{selection}/{device_class}") or self.profiles.get(device_class)
+        return found.model_copy(update={"selection": selection}) if found is not None else None
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
         self.log.append(f"codecs {validation.storage_uri}")
@@ -370,6 +370,9 @@ class World:
         self.cluster.put(service_body())
         for device_class, scale in (("camera", 1.0), ("gateway", 0.5), ("cloud", 0.05)):
             self.store.profiles[device_class] = device_profile(device_class, scale)
+
+    def settings_with(self, **changed: Any) -> Settings:
+        return dataclasses.replace(self.settings, **changed)
 
     def clock(self) -> Clock:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))

@@ -88,6 +88,11 @@ class ClassCosts(Part):
     """Measurements on one device class."""
 
     name: Label = Field(description="Name of the device class.")
+    selection: Name | None = Field(
+        default=None,
+        description="Nodes for which it was measured: the name of their DevicePool, and a fingerprint of the "
+        "selectors of the class. Default: measured by an earlier version; the class is measured again.",
+    )
     node: Name = Field(description="Node on which it was measured.")
     threads: int = Field(ge=1, description="Number of threads of a run.")
     segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(

@@ -243,14 +243,14 @@ PROFILING: Final = _reason(
 PROFILING_FAILED: Final = _reason(
     "ProfilingFailed",
     (PROFILED,),
-    "The profiling Job failed; the message has the last line of its log.",
-    "Fix the cause; the Job is retried five minutes after it ended, or at once if you delete it.",
+    "The profiling Job failed or cannot start; the message has the cause, and the time of the next attempt.",
+    "Fix the cause. The Job is retried with backoff, or at once if you delete it.",
 )
 PROFILE_INCOMPLETE: Final = _reason(
     "ProfileIncomplete",
     (PROFILED,),
-    "The measurements lack an exit of this service, although they were made for it.",
-    "Delete the Job that the message names, to measure again.",
+    "The model store lacks measurements of some exits, although they were measured.",
+    "Wait: they are measured again with backoff, or at once if you delete the Job that the message names.",
 )
 NO_NODE_TO_PROFILE: Final = _reason(
     "NoNodeToProfile",

@@ -64,7 +64,6 @@ class Cluster(Protocol):
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None: ...
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str: ...
 
 
 class ApiServer:
@@ -208,17 +207,6 @@ class ApiServer:
         except ClusterError as error:
             logging.getLogger(__name__).warning("%s", error)
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        """Returns the last lines of a pod's log; empty if they cannot be read."""
-        try:
-            return self._text(
-                _path(PODS, namespace, pod, "log"),
-                f"reading the log of pod {namespace}/{pod}",
-                [("tailLines", str(lines))],
-            )
-        except ClusterError:
-            return ""
-
     def _call(
         self,
         method: str,
@@ -231,9 +219,6 @@ class ApiServer:
     ) -> Object | None:
         text = self._request(method, path, doing, query, body, content_type)
         return None if text is None else json.loads(text)
-
-    def _text(self, path: str, doing: str, query: Iterable[tuple[str, str]]) -> str:
-        return self._request("GET", path, doing, query, None, None) or ""
 
     def _request(
         self,

@@ -23,6 +23,7 @@ import kopf
 import prometheus_client
 from pydantic import ValidationError
 
+from edge_api import reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
@@ -48,7 +49,7 @@ from edge_operator.cluster import (
 from edge_operator.collecting import Collector
 from edge_operator.control_checks import ControlChecks
 from edge_operator.control_keys import ControlKeys
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.former_servers import control_secrets, former_addresses
 from edge_operator.lanes import Lanes
 from edge_operator.names import GROUP, MANAGED_BY
@@ -149,15 +150,20 @@ class Operator:
         except Exception:
             metrics.RECONCILES.labels(kind, "failed").inc()
             raise
-        metrics.RECONCILES.labels(kind, "done").inc()
+        memory = self.services.get(key) if isinstance(key, ServiceKey) else None
+        blocked = memory.blocked if memory is not None else None
+        metrics.RECONCILES.labels(kind, "done" if blocked is None else "blocked").inc()
+        if blocked is not None and blocked.reason == reasons.OBJECT_REFUSED:
+            # Its status has the reason; the queue retries with backoff, however often runtimes report.
+            raise ObjectRefusedError(blocked.message)
         return again
 
-    def dirty_pool(self, name: str) -> None:
-        """Marks a pool and the services on it as dirty."""
-        self.queue.add(PoolKey(name))
+    def dirty_pool(self, name: str, *, mended: bool = False) -> None:
+        """Marks a pool and the services on it as dirty. mended: what they failed for may have changed."""
+        self.queue.add(PoolKey(name), mended=mended)
         for key, pool in self.pools.items():
             if pool == name:
-                self.queue.add(key)
+                self.queue.add(key, mended=mended)
 
     def node_changed(self, name: str, after: Node | None) -> None:
         """Notes that a node changed. after: None if it is gone."""
@@ -442,7 +448,7 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
         operator.pools[key] = body["spec"]["devicePool"]
     metrics.SERVICES.set(len(operator.pools))
     if operator.seen.changed(type, "InferenceService", body, fingerprints.service(body)):
-        operator.queue.add(key)
+        operator.queue.add(key, mended=True)
 
 
 @kopf.on.event(GROUP, "devicepools")
@@ -453,7 +459,7 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
     else:
         memo.operator.note_tritons(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
-        memo.operator.dirty_pool(body["metadata"]["name"])
+        memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
 
 
 @kopf.on.event("", "v1", "nodes")

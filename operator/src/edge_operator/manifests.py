@@ -263,6 +263,7 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
     return {
         costs.name: DeviceProfile(
             model=spec.model.digest,
+            selection=costs.selection or "",
             device_class=costs.name,
             node=costs.node,
             threads=costs.threads,
@@ -306,6 +307,7 @@ def _segment_cost(time: SegmentTime) -> SegmentCost:
 def _costs(profile: DeviceProfile) -> ClassCosts:
     return ClassCosts(
         name=profile.device_class,
+        selection=profile.selection or None,
         node=profile.node,
         threads=profile.threads,
         segments=tuple(_segment_cost(segment) for segment in profile.segments),

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECONCILES = Counter(
     "edge_operator_reconciles_total",
-    "Reconciles by kind and result.",
+    "Reconciles by kind and outcome: done, blocked (a condition has the reason) or failed (an exception).",
     ["kind", "outcome"],
 )
 RECONCILE_SECONDS = Histogram(

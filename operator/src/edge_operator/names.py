@@ -1,6 +1,7 @@
 """Names and labels of the objects that the operator creates."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 
@@ -12,8 +13,16 @@ FINALIZER = f"{GROUP}/operator"
 SERVICE_LABEL = f"{GROUP}/service"
 NODE_LABEL = f"{GROUP}/node"
 DEVICE_CLASS_LABEL = f"{GROUP}/device-class"
+SELECTION_LABEL = f"{GROUP}/selection"
+"""On a profiling Job: the pool and the selectors of its device class."""
 MODEL_LABEL = f"{GROUP}/model"
 EXITS_ANNOTATION = f"{GROUP}/exits"
+"""On a profiling Job: the outputs of the exits that it measures, in JSON."""
+CIRCUMSTANCES_ANNOTATION = f"{GROUP}/measured-with"
+"""On a profiling Job: a fingerprint of its image, its resources and the nodes that it could run on."""
+ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
+FAILURE_ANNOTATION = f"{GROUP}/last-failure"
+"""On a profiling Job: why the attempt before it failed."""
 MARGINS_ANNOTATION = f"{GROUP}/planned-margins"
 """On a Placement: the margins by exit, in JSON, that its plan took from residuals."""
 SOURCE_ANNOTATION = f"{GROUP}/source"
@@ -68,9 +77,15 @@ def intermediate_slice_name(service: str, slices: Sequence[str]) -> str:
     return f"{service}-intermediate-{_fingerprint('+'.join(slices))}"
 
 
-def profile_job_name(device_class: str, model_digest: str) -> str:
-    """Returns the name of the Job for one model on one device class, which all services share."""
-    return dns_label(f"profile-{device_class}-{model_digest.removeprefix('sha256:')[:12]}")
+def selection_name(pool: str, selectors: Sequence[str]) -> str:
+    """Returns a label value for the nodes that a pool selects for a device class: its name with a hash."""
+    return f"{pool[:52].rstrip('-.')}-{_fingerprint(json.dumps([pool, *selectors]))}"
+
+
+def profile_job_name(device_class: str, selection: str, model_digest: str) -> str:
+    """Returns the name of the Job for one model on one device class of a pool, which all services share."""
+    short = f"{model_digest.removeprefix('sha256:')[:12]}-{selection.rpartition('-')[-1]}"
+    return dns_label(f"profile-{device_class}-{short}")
 
 
 def _fingerprint(text: str) -> str:

@@ -9,7 +9,7 @@ from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.selectors import Expression, SelectsNodes
 from edge_api.tolerations import Toleration
 from edge_operator.cluster import Object
-from edge_operator.names import HOSTNAME_LABEL
+from edge_operator.names import HOSTNAME_LABEL, selection_name
 from edge_operator.settings import Settings
 
 
@@ -92,6 +92,16 @@ def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, 
             if known is None or weight > known[0]:
                 best[member.device_class] = (weight, member)
     return tuple(member for _, (_, member) in sorted(best.items()))
+
+
+def selection(name: str, pool: DevicePoolSpec, device_class: str) -> str:
+    """Returns what measurements of a device class are kept under: the pool and the selectors of the class.
+
+    Classes of two pools can have one name, and a pool can be created again with other nodes.
+    """
+    groups = [group for group in pool.nodes if group.device_class == device_class]
+    servers = [server for server in pool.triton_servers if server.device_class == device_class]
+    return selection_name(name, sorted({selector_text(part) for part in (*groups, *servers)}))
 
 
 def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:

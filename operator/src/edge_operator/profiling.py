@@ -1,25 +1,17 @@
 """Measurements of a model on the device classes of a pool: known, fetched, or taken by a Job."""
 
-import hashlib
-import json
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_api import reasons
-from edge_api.devicepools import DevicePoolSpec
+from edge_api import DevicePool, reasons
 from edge_api.objects import written
-from edge_operator import manifests
+from edge_operator import attempts, manifests
+from edge_operator.attempts import Attempt, pod_trouble
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import Blocked
-from edge_operator.names import (
-    EXITS_ANNOTATION,
-    MODEL_LABEL,
-    NODE_LABEL,
-    ROLE_LABEL,
-    label_value,
-    profile_job_name,
-)
-from edge_operator.pools import Node, sites
+from edge_operator.names import MODEL_LABEL, ROLE_LABEL, label_value, profile_job_name
+from edge_operator.pools import Node, PoolMember, selection, sites
 from edge_operator.runs import Clients
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
@@ -27,32 +19,64 @@ from edge_operator.workloads import profile_job
 from edge_planning.errors import BadProfileError
 
 _POLL = 2.0
+_WITHOUT_NODE = 30.0
+_WITHOUT_POD = 30.0
+"""Seconds after which a Job without a pod is reported."""
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A device class that is not measured yet, and why. failed: the measurement failed, not just pending."""
+    """A device class that is not measured yet, and why. failed: the measurement failed, not just pending.
 
-    device_class: str
+    again: seconds until the next step.
+    """
+
     message: str
     failed: bool = False
     reason: str = reasons.PROFILING
+    again: float = _POLL
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What has to be measured, with what and where. now: the wall-clock time."""
+
+    clients: Clients
+    settings: Settings
+    card: ModelCard
+    pool: DevicePool
+    nodes: tuple[Node, ...]
+    now: datetime.datetime
+
+    def selection(self, device_class: str) -> str:
+        """Returns what the measurements of a device class are kept under."""
+        return selection(self.pool.metadata.name, self.pool.spec, device_class)
+
+    @property
+    def exits(self) -> frozenset[str]:
+        """The outputs of the service's exits: services give the exits of one file different names."""
+        return frozenset(exit_.output for exit_ in self.card.exits)
 
 
 def fetch_profiles(
-    clients: Clients, card: ModelCard, classes: Iterable[str], known: Mapping[str, DeviceProfile]
+    wanted: Measurement, classes: Iterable[str], known: Mapping[str, DeviceProfile]
 ) -> dict[str, DeviceProfile]:
     """Returns the profiles that have every exit of the metadata, by device class: known, or from the store.
 
     A profile that lacks an exit was measured for a service that names other exits, and is ignored.
     Raises StoreError.
     """
-    found = {name: usable for name, each in known.items() if (usable := _usable(each, card))}
+    found = {name: usable for name, each in known.items() if (usable := _usable(each, wanted.card))}
     for device_class in sorted(set(classes) - set(found)):
-        profile = clients.store.profile(card.digest, device_class)
-        if profile is not None and (usable := _usable(profile, card)):
+        if (usable := _stored(wanted, device_class)) is not None:
             found[device_class] = usable
     return found
+
+
+def _stored(wanted: Measurement, device_class: str) -> DeviceProfile | None:
+    stored = wanted.clients.store.profile(wanted.card.digest, wanted.selection(device_class), device_class)
+    return None if stored is None else _usable(stored, wanted.card)
 
 
 def _usable(profile: DeviceProfile, card: ModelCard) -> DeviceProfile | None:
@@ -62,162 +86,128 @@ def _usable(profile: DeviceProfile, card: ModelCard) -> DeviceProfile | None:
         return None
 
 
-def measure(
-    clients: Clients,
-    settings: Settings,
-    card: ModelCard,
-    missing: Iterable[str],
-    pool: DevicePoolSpec,
-    nodes: Iterable[Node],
-) -> Blocked | None:
+def measure(wanted: Measurement, missing: Iterable[str]) -> Blocked | None:
     """Starts a Job for each class without a profile. Returns why planning waits; None if none is missing."""
-    every = tuple(nodes)
-    found = [_measure(clients, settings, card, device_class, pool, every) for device_class in sorted(missing)]
+    found = [_measure(wanted, device_class) for device_class in sorted(missing)]
     if not found:
         return None
     failed = [state for state in found if state.failed]
     message = "; ".join(state.message for state in failed or found)
     reason = failed[0].reason if failed else reasons.PROFILING
-    return Blocked(reasons.PROFILED, reason, message, transient=not failed, again=30.0 if failed else _POLL)
+    again = min(state.again for state in found)
+    return Blocked(reasons.PROFILED, reason, message, transient=not failed, again=again)
 
 
-def _measure(
-    clients: Clients,
-    settings: Settings,
-    card: ModelCard,
-    device_class: str,
-    pool: DevicePoolSpec,
-    nodes: tuple[Node, ...],
-) -> Measuring:
-    name = profile_job_name(device_class, card.digest)
-    job = clients.cluster.get(JOBS, settings.namespace, name)
+def _measure(wanted: Measurement, device_class: str) -> Measuring:
+    name = profile_job_name(device_class, wanted.selection(device_class), wanted.card.digest)
+    job = wanted.clients.cluster.get(JOBS, wanted.settings.namespace, name)
+    candidates = sites(wanted.pool.spec, device_class, wanted.nodes)
+    circumstances = attempts.circumstances(wanted.settings, candidates)
     if job is None:
-        return _start(clients, settings, card, device_class, pool, nodes)
-    node = job["metadata"].get("labels", {}).get(NODE_LABEL, "")
-    where = f"device class {device_class} on {node}"
-    ended = _ended(job)
-    if ended is None:
-        return Measuring(device_class, f"profiling {where}{_pod_trouble(clients, settings, name)}")
-    if ended == "Complete":
-        return _measured(clients, settings, card, job, device_class, where)
-    said = _last_words(clients, settings, name) or _failure(job)
+        return _start(wanted, device_class, candidates, Attempt(wanted.exits, circumstances))
+    attempt, node = attempts.attempt_of(job), attempts.node_of(job)
+    pods = _pods(wanted, name)
+    match attempts.outcome(job):
+        case None if node in {label_value(site.node.name) for site in candidates}:
+            return _running(wanted, device_class, job, pods)
+        case None:
+            failure = f"{node}: the node is not Ready, or no longer of the class"
+            later = Attempt(attempt.exits | wanted.exits, circumstances, attempt.number + 1, failure)
+            return _start(wanted, device_class, candidates, later, job)
+        case "Complete" if _stored(wanted, device_class) is not None:
+            return Measuring(f"reading the measurements of device class {device_class} on {node}")
+        case "Complete" if not attempt.exits.issuperset(wanted.exits):
+            # The measurements were taken for services with other exits: all exits are measured again.
+            return _start(
+                wanted, device_class, candidates, attempt.next(wanted.exits, circumstances, ""), job
+            )
+        case "Complete":
+            reason = reasons.PROFILE_INCOMPLETE
+            failure = "the model store lacks measurements of some exits that were measured"
+        case _:
+            reason = reasons.PROFILING_FAILED
+            limits = wanted.settings.runtime_resources.get("limits") or {}
+            failure = attempts.failure(job, pods, limits.get("memory", ""))
+    due = attempts.retry_at(job) or wanted.now
+    if due <= wanted.now or attempt.outdated(wanted.exits, circumstances):
+        later = attempt.next(wanted.exits, circumstances, f"{node}: {failure}")
+        return _start(wanted, device_class, candidates, later, job)
     message = (
-        f"profiling {where} failed: {said}: read the log of Job {settings.namespace}/{name}; it is retried "
-        "five minutes after it ended, or at once if you delete the Job"
+        f"profiling device class {device_class} on {node} failed (attempt {attempt.number}): {failure}: the "
+        f"next attempt starts at {due:%H:%M:%S} UTC, or at once if you delete Job "
+        f"{wanted.settings.namespace}/{name}"
     )
-    return Measuring(device_class, message, failed=True, reason=reasons.PROFILING_FAILED)
+    return Measuring(message, failed=True, reason=reason, again=(due - wanted.now).total_seconds())
 
 
-def _measured(
-    clients: Clients, settings: Settings, card: ModelCard, job: Object, device_class: str, where: str
-) -> Measuring:
-    """Handles a Job that succeeded but whose measurements are missing or incomplete."""
-    profile = clients.store.profile(card.digest, device_class)
-    if profile is not None and _usable(profile, card) is not None:
-        return Measuring(device_class, f"reading the measurements of {where}")
-    asked = (job["metadata"].get("annotations") or {}).get(EXITS_ANNOTATION)
-    if profile is not None and asked == _exits(card):
-        return Measuring(
-            device_class,
-            f"the measurements of {where} lack exits of this service, although they were made for it: "
-            f"delete Job {settings.namespace}/{job['metadata']['name']} to measure again",
-            failed=True,
-            reason=reasons.PROFILE_INCOMPLETE,
+def _running(wanted: Measurement, device_class: str, job: Object, pods: list[Object]) -> Measuring:
+    doing = f"profiling device class {device_class} on {attempts.node_of(job)}"
+    began = attempts.created_at(job)
+    if not pods and began is not None and (wanted.now - began).total_seconds() > _WITHOUT_POD:
+        named = f"{wanted.settings.namespace}/{job['metadata']['name']}"
+        message = (
+            f"{doing} does not start: Job {named} has no pod: its events say what refuses it, e.g. a quota"
         )
-    # The store lost them, or they were taken for services with other exits: measure all exits again.
-    clients.cluster.delete(JOBS, settings.namespace, job["metadata"]["name"])
-    return Measuring(device_class, f"profiling {where} again, with the exits of this service")
+        return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
+    trouble = next((text for pod in reversed(pods) if (text := pod_trouble(pod))), "")
+    if any(attempts.cannot_start(pod) for pod in pods):
+        message = f"{doing} does not start: {trouble}: correct the image or its pull secrets in the chart"
+        return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
+    return _under_way(doing + (f" ({trouble})" if trouble else ""), attempts.attempt_of(job))
 
 
-def _exits(card: ModelCard) -> str:
-    """Returns a fingerprint of a model's exits."""
-    outputs = sorted(exit_.output for exit_ in card.exits)
-    return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
+def _under_way(doing: str, attempt: Attempt) -> Measuring:
+    """Later attempts keep the reason of the failure, so that conditions do not change to and fro."""
+    if not attempt.failure:
+        return Measuring(doing)
+    message = f"{doing} (attempt {attempt.number}); the attempt before it failed: {attempt.failure}"
+    return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
 
 
 def _start(
-    clients: Clients,
-    settings: Settings,
-    card: ModelCard,
+    wanted: Measurement,
     device_class: str,
-    pool: DevicePoolSpec,
-    nodes: tuple[Node, ...],
+    candidates: tuple[PoolMember, ...],
+    attempt: Attempt,
+    before: Object | None = None,
 ) -> Measuring:
-    candidates = sites(pool, device_class, nodes)
+    """Starts an attempt on a node without another measurement. before: the Job that it replaces."""
     if not candidates:
         message = (
             f"device class {device_class}: no Ready node has the labels of its nodeSelector: label a node, "
             "or bring one back"
         )
-        return Measuring(device_class, message, failed=True, reason=reasons.NO_NODE_TO_PROFILE)
-    busy = _busy(clients, settings)
-    free = [member for member in candidates if label_value(member.node.name) not in busy]
+        return Measuring(message, failed=True, reason=reasons.NO_NODE_TO_PROFILE, again=_WITHOUT_NODE)
+    busy = _busy(wanted)
+    order = attempts.in_order(candidates, before)
+    free = [member for member in order if label_value(member.node.name) not in busy]
     if not free:
         # Concurrent measurements on one node would slow each other down.
-        where = ", ".join(member.node.name for member in candidates)
-        return Measuring(
-            device_class, f"device class {device_class} waits for another measurement on {where}"
-        )
-    node = free[0].node
+        where = ", ".join(member.node.name for member in order[:_SHOWN])
+        return _under_way(f"device class {device_class} waits for another measurement on {where}", attempt)
+    chosen = free[0]
     job = profile_job(
         device_class,
-        card.digest,
-        node.name,
-        node.hostname,
-        settings,
-        _exits(card),
-        tolerations=[written(each) for each in free[0].tolerations],
+        wanted.selection(device_class),
+        wanted.card.digest,
+        chosen.node.name,
+        chosen.node.hostname,
+        wanted.settings,
+        annotations=attempt.annotations(),
+        tolerations=[written(each) for each in chosen.tolerations],
     )
-    clients.cluster.apply(job)
-    return Measuring(device_class, f"profiling device class {device_class} on {node.name}")
+    if before is not None:
+        wanted.clients.cluster.delete(JOBS, wanted.settings.namespace, before["metadata"]["name"])
+    wanted.clients.cluster.apply(job)
+    return _under_way(f"profiling device class {device_class} on {chosen.node.name}", attempt)
 
 
-def _busy(clients: Clients, settings: Settings) -> set[str]:
-    jobs = clients.cluster.find(JOBS, settings.namespace, f"{ROLE_LABEL}=profiler,{MODEL_LABEL}")
-    return {job["metadata"]["labels"].get(NODE_LABEL, "") for job in jobs if _ended(job) is None}
+def _busy(wanted: Measurement) -> set[str]:
+    labels = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
+    jobs = wanted.clients.cluster.find(JOBS, wanted.settings.namespace, labels)
+    return {attempts.node_of(job) for job in jobs if attempts.outcome(job) is None}
 
 
-def _ended(job: Object) -> str | None:
-    conditions = job.get("status", {}).get("conditions") or []
-    return next(
-        (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
-    )
-
-
-def _failure(job: Object) -> str:
-    conditions = job.get("status", {}).get("conditions") or []
-    return next((c.get("message", "") for c in conditions if c["type"] == "Failed"), "") or "no cause given"
-
-
-def _pods(clients: Clients, settings: Settings, job: str) -> list[Object]:
-    pods = clients.cluster.find(PODS, settings.namespace, f"job-name={job}")
+def _pods(wanted: Measurement, job: str) -> list[Object]:
+    pods = wanted.clients.cluster.find(PODS, wanted.settings.namespace, f"job-name={job}")
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
-
-
-def _last_words(clients: Clients, settings: Settings, job: str) -> str:
-    for pod in reversed(_pods(clients, settings, job)):
-        lines = clients.cluster.log_tail(settings.namespace, pod["metadata"]["name"]).strip().splitlines()
-        if lines:
-            return lines[-1].strip()
-    return ""
-
-
-def _pod_trouble(clients: Clients, settings: Settings, job: str) -> str:
-    for pod in reversed(_pods(clients, settings, job)):
-        trouble = pod_trouble(pod)
-        if trouble:
-            return f" ({trouble})"
-    return ""
-
-
-def pod_trouble(pod: Object) -> str:
-    """Returns why a pod does not run, as Kubernetes reports it; empty if it runs."""
-    status = pod.get("status", {})
-    for container in status.get("containerStatuses") or []:
-        waiting = container.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-    return ""

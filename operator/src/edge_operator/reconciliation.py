@@ -63,6 +63,7 @@ def reconcile_service(
     Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
     that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
     """
+    memory.blocked = None
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
         return None
@@ -85,7 +86,8 @@ def reconcile_service(
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
         # The store has lost a slice: its metadata and slices are requested again.
         memory.card, memory.recorded, memory.slices = None, False, {}
-    memory.waiting = blocked is not None and blocked.reason == reasons.PROFILING
+    memory.blocked = blocked
+    memory.waiting = blocked is not None and blocked.step == reasons.PROFILED
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     observation = Observation(
@@ -258,7 +260,7 @@ def _profiles(
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
-        known = manifests.device_profiles(run.profile.spec)
+        known = _of_pool(manifests.device_profiles(run.profile.spec), pool)
     if run.memory.recorded and run.profile is not None:
         if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
             return _profiled(run, card, known, accuracies, ends, wanted | helping)
@@ -266,11 +268,12 @@ def _profiles(
             return blocked
         assert run.memory.card is not None
         card = run.memory.card[1]
+    measurement = profiling.Measurement(run.clients, run.settings, card, pool, nodes, run.clock.wall())
     try:
-        costs = profiling.fetch_profiles(run.clients, card, wanted | helping, known)
-        blocked = profiling.measure(run.clients, run.settings, card, wanted - set(costs), pool.spec, nodes)
+        costs = profiling.fetch_profiles(measurement, wanted | helping, known)
+        blocked = profiling.measure(measurement, wanted - set(costs))
         # A service does not wait for the classes of intermediate nodes: they are used once they are measured.
-        profiling.measure(run.clients, run.settings, card, helping - set(costs), pool.spec, nodes)
+        profiling.measure(measurement, helping - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
         card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), ends)
@@ -283,6 +286,15 @@ def _profiles(
             _write_profile(run, card, split, accuracies, ends)
         return blocked
     return _profiled(run, card, split, accuracies, ends, wanted | (helping & set(costs)))
+
+
+def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
+    """Returns the measurements of the pool's nodes: classes of other pools can have the same names."""
+    return {
+        name: profile
+        for name, profile in measured.items()
+        if profile.selection == pools.selection(pool.metadata.name, pool.spec, name)
+    }
 
 
 def _profiled(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
+from edge_operator.attempts import pod_trouble
 from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember
-from edge_operator.profiling import pod_trouble
 from edge_operator.reading import unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.status import ORDER, Observation, service_status

@@ -12,7 +12,7 @@ from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
 from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
-from edge_operator.conditions import Finding
+from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
@@ -77,7 +77,9 @@ class Memory:
     """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
     waiting: bool = False
-    """Whether a profiling Job is still running."""
+    """Whether a measurement is awaited."""
+    blocked: Blocked | None = None
+    """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None
     """The layers of the model with this digest."""
     cuts: tuple[tuple[object, ...], tuple[ModelCard, dict[str, DeviceProfile]]] | None = None

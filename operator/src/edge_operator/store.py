@@ -119,6 +119,7 @@ class DeviceProfile(_Answer):
     """Compute times of a model on a device class, measured on one of its nodes."""
 
     model: str
+    selection: str = ""
     device_class: str
     node: str
     threads: int = 1
@@ -194,7 +195,7 @@ class Store(Protocol):
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
     ) -> Slice: ...
     def layers(self, model: str) -> LayerGraph | None: ...
-    def profile(self, model: str, device_class: str) -> DeviceProfile | None: ...
+    def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None: ...
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies: ...
     def blob(self, digest: str) -> AbstractContextManager[Blob]: ...
 
@@ -243,9 +244,9 @@ class ModelStore:
         """Returns the layers of the model, or None from a store that does not have them."""
         return self._found(LayerGraph, f"/v1/models/{model}/layers")
 
-    def profile(self, model: str, device_class: str) -> DeviceProfile | None:
-        """Returns the measurements of the model on a device class, or None if there are none."""
-        return self._found(DeviceProfile, f"/v1/profiles/{model}/{device_class}")
+    def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
+        """Returns the measurements of the model on a class of selected nodes, or None if there are none."""
+        return self._found(DeviceProfile, f"/v1/profiles/{model}/{selection}/{device_class}")
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
         """Returns the accuracy of each exit with each codec at each cut, measured on the validation data.

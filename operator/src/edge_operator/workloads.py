@@ -7,13 +7,13 @@ from edge_operator.cluster import Object
 from edge_operator.names import (
     API_VERSION,
     DEVICE_CLASS_LABEL,
-    EXITS_ANNOTATION,
     GROUP,
     HOSTNAME_LABEL,
     MANAGED_BY,
     MODEL_LABEL,
     NODE_LABEL,
     ROLE_LABEL,
+    SELECTION_LABEL,
     SERVICE_LABEL,
     entry_name,
     entry_service_name,
@@ -113,28 +113,34 @@ def entry_objects(
 
 def profile_job(
     device_class: str,
+    selection: str,
     digest: str,
     node: str,
     hostname: str,
     settings: Settings,
-    exits: str = "",
     *,
+    annotations: Mapping[str, str],
     tolerations: Sequence[Object] = (),
 ) -> Object:
     """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    exits: fingerprint of the measured exits. tolerations: those of the node's group.
+    selection: of the nodes of the class in their pool.
+    annotations: of the attempt. tolerations: those of the node's group.
     """
-    name = profile_job_name(device_class, digest)
+    name = profile_job_name(device_class, selection, digest)
     job_labels = {
         DEVICE_CLASS_LABEL: label_value(device_class),
+        SELECTION_LABEL: selection,
         MODEL_LABEL: digest.removeprefix("sha256:")[:12],
         NODE_LABEL: label_value(node),
         ROLE_LABEL: "profiler",
         **MANAGED_BY,
     }
-    arguments = ["profile-device", "--model", digest, "--device-class", device_class, "--node", node]
-    container = _container("profiler", [*arguments, "--store", settings.store_url], settings)
+    arguments = ["profile-device", "--model", digest, "--device-class", device_class]
+    arguments += ["--selection", selection, "--node", node, "--store", settings.store_url]
+    container = _container("profiler", arguments, settings)
+    # The pod's status then has the error that the measurement ended with.
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     pod = _pod(container, hostname, settings) | ({"tolerations": list(tolerations)} if tolerations else {})
     if settings.own_secret and settings.store_url.startswith("https://"):
         container["args"] += ["--tls-dir", _TLS]
@@ -146,13 +152,13 @@ def profile_job(
             "name": name,
             "namespace": settings.namespace,
             "labels": job_labels,
-            "annotations": {EXITS_ANNOTATION: exits},
+            "annotations": dict(annotations),
         },
         "spec": {
-            "backoffLimit": 1,
+            "backoffLimit": 0,
             "activeDeadlineSeconds": 900,
-            # A failed Job is retried once it is deleted.
-            "ttlSecondsAfterFinished": 300,
+            # A Job that failed is the record of its attempt: it outlives the longest delay of the next.
+            "ttlSecondsAfterFinished": 7200,
             "template": {
                 "metadata": {"labels": job_labels},
                 "spec": pod | {"restartPolicy": "Never", "automountServiceAccountToken": False},

@@ -2,32 +2,54 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+import random
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from edge_operator.errors import OperatorError
 
 Key = TypeVar("Key", bound=Hashable)
 
 DEBOUNCE = 0.3
 FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
+_DOUBLINGS = 10
+"""More than it takes to reach the last retry."""
 
 
 @dataclass
 class Schedule(Generic[Key]):
-    """When each key is due, in seconds of the caller's clock."""
+    """When each key is due, in seconds of the caller's clock. jitter: returns random numbers from 0 to 1."""
 
+    jitter: Callable[[], float] = random.random
     _due: dict[Key, float] = field(default_factory=dict)
     _running: set[Key] = field(default_factory=set)
     _failures: dict[Key, int] = field(default_factory=dict)
+    _not_before: dict[Key, float] = field(default_factory=dict)
+    """The retry of each key that failed, if it is due because of an event alone."""
+    _mended: set[Key] = field(default_factory=set)
+    """Running keys for which a cause of failure changed during the run."""
 
-    def add(self, key: Key, at: float) -> None:
-        """Schedules a key, unless it is due earlier; a running key becomes due after its run."""
+    def add(self, key: Key, at: float, *, mended: bool = False) -> None:
+        """Schedules a key, unless it is due earlier; a running key becomes due after its run.
+
+        A key that failed is not due before its retry, unless it is `mended`: what it failed for has changed.
+        """
+        if mended:
+            self._forget_failures(key)
+            if key in self._running:
+                self._mended.add(key)
+        at = max(at, self._not_before.get(key, at))
         self._due[key] = min(at, self._due.get(key, at))
 
-    def take(self, now: float) -> list[Key]:
-        """Returns the keys that are due and not running, and marks them as running."""
-        taken = [key for key, at in self._due.items() if at <= now and key not in self._running]
+    def take(self, now: float, free: int) -> list[Key]:
+        """Returns the keys that are due and not running, at most `free`, and marks them as running.
+
+        A key that has to wait for a free place stays due: its run covers the events until it begins.
+        """
+        due = sorted(((key, at) for key, at in self._idle() if at <= now), key=lambda pair: pair[1])
+        taken = [key for key, _ in due[:free]]
         for key in taken:
             del self._due[key]
             self._running.add(key)
@@ -35,42 +57,64 @@ class Schedule(Generic[Key]):
 
     def wait(self, now: float) -> float | None:
         """Returns the seconds until a key that is not running is due; None if there is none."""
-        times = [at for key, at in self._due.items() if key not in self._running]
+        times = [at for _, at in self._idle()]
         return max(0.0, min(times) - now) if times else None
 
     def succeed(self, key: Key, again_at: float | None) -> None:
         """Ends a run; the key is due again at `again_at`, if given."""
         self._running.discard(key)
-        self._failures.pop(key, None)
+        self._mended.discard(key)
+        self._forget_failures(key)
         if again_at is not None:
             self.add(key, again_at)
 
     def fail(self, key: Key, now: float) -> float:
-        """Ends a run that failed; the key is due again after a delay that doubles, which is returned."""
+        """Ends a run that failed. Returns the delay before the next one, which doubles, with jitter.
+
+        Events during the run make it due no earlier, unless one of them mended it.
+        """
         self._running.discard(key)
+        if key in self._mended:
+            self._mended.discard(key)
+            return max(0.0, self._due[key] - now)
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(LAST_RETRY, FIRST_RETRY * 2.0**failures)
-        self.add(key, now + delay)
+        doubled = FIRST_RETRY * 2.0 ** min(failures, _DOUBLINGS)
+        delay = min(LAST_RETRY, doubled) * (0.5 + self.jitter() / 2)
+        self._not_before[key] = self._due[key] = now + delay
         return delay
+
+    def _idle(self) -> Iterator[tuple[Key, float]]:
+        return ((key, at) for key, at in self._due.items() if key not in self._running)
+
+    def _forget_failures(self, key: Key) -> None:
+        self._failures.pop(key, None)
+        self._not_before.pop(key, None)
 
 
 class WorkQueue(Generic[Key]):
     """Runs `work` for dirty keys. `work` returns the seconds until the key's next run, or None."""
 
     def __init__(
-        self, work: Callable[[Key], Awaitable[float | None]], clock: Callable[[], float], parallel: int = 4
+        self,
+        work: Callable[[Key], Awaitable[float | None]],
+        clock: Callable[[], float],
+        parallel: int = 4,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._work = work
         self._clock = clock
-        self._parallel = asyncio.Semaphore(parallel)
-        self._schedule: Schedule[Key] = Schedule()
+        self._parallel = parallel
+        self._schedule: Schedule[Key] = Schedule(jitter)
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, key: Key, delay: float = DEBOUNCE) -> None:
-        """Marks a key as dirty; its run starts after `delay` seconds and covers all events until then."""
-        self._schedule.add(key, self._clock() + delay)
+    def add(self, key: Key, delay: float = DEBOUNCE, *, mended: bool = False) -> None:
+        """Marks a key as dirty; its run starts after `delay` seconds and covers all events until then.
+
+        A key that failed waits for its retry, unless it is `mended`: what it failed for has changed.
+        """
+        self._schedule.add(key, self._clock() + delay, mended=mended)
         self._changed.set()
 
     async def run(self) -> None:
@@ -78,25 +122,36 @@ class WorkQueue(Generic[Key]):
         try:
             while True:
                 self._changed.clear()
-                for key in self._schedule.take(self._clock()):
+                for key in self._schedule.take(self._clock(), self._free):
                     task = asyncio.create_task(self._run_one(key), name=f"reconcile {key}")
                     self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    task.add_done_callback(self._done)
+                # Without a free place, the next change is the end of a run.
+                due = self._schedule.wait(self._clock()) if self._free else None
                 try:
-                    await asyncio.wait_for(self._changed.wait(), self._schedule.wait(self._clock()))
+                    await asyncio.wait_for(self._changed.wait(), due)
                 except TimeoutError:
                     continue
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    async def _run_one(self, key: Key) -> None:
-        async with self._parallel:
-            try:
-                again = await self._work(key)
-            except Exception:
-                delay = self._schedule.fail(key, self._clock())
-                logging.getLogger(__name__).exception("reconciling %s failed: retrying in %.0f s", key, delay)
-            else:
-                self._schedule.succeed(key, None if again is None else self._clock() + again)
+    @property
+    def _free(self) -> int:
+        return self._parallel - len(self._tasks)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         self._changed.set()
+
+    async def _run_one(self, key: Key) -> None:
+        try:
+            again = await self._work(key)
+        except OperatorError as error:
+            delay = self._schedule.fail(key, self._clock())
+            logging.getLogger(__name__).warning("%s: %s: retrying in %.0f s", key, error, delay)
+        except Exception:
+            delay = self._schedule.fail(key, self._clock())
+            logging.getLogger(__name__).exception("reconciling %s failed: retrying in %.0f s", key, delay)
+        else:
+            self._schedule.succeed(key, None if again is None else self._clock() + again)

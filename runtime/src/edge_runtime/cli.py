@@ -95,13 +95,14 @@ def _profile_device(arguments: argparse.Namespace) -> int:
             arguments.model,
             arguments.device_class,
             arguments.node,
+            selection=arguments.selection,
             seconds=arguments.seconds,
             progress=log.info,
             threads=arguments.threads,
             given=given_by(arguments),
             trial_seconds=arguments.trial_seconds,
         )
-        await store.put_profile(arguments.model, arguments.device_class, profile)
+        await store.put_profile(profile)
         store.close()
         log.info(
             "stored; the sum of segments and the whole model differ by at most %.1f %%",
@@ -227,6 +228,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--model", required=True, help="digest of the model, sha256:…")
     profile.add_argument("--device-class", required=True, help="device class of this machine")
+    profile.add_argument(
+        "--selection",
+        required=True,
+        help="nodes of the class, as the arguments of the operator's profiling Job name them",
+    )
     profile.add_argument("--node", required=True, help="name of this machine")
     profile.add_argument(
         "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"

@@ -61,9 +61,10 @@ class ModelStore:
         metadata: dict[str, Any] = orjson.loads(await self._call("GET", f"/v1/models/{model}"))
         return metadata
 
-    async def put_profile(self, model: str, device_class: str, profile: dict[str, Any]) -> None:
+    async def put_profile(self, profile: dict[str, Any]) -> None:
         """Stores a DeviceProfile."""
-        await self._call("PUT", f"/v1/profiles/{model}/{device_class}", orjson.dumps(profile))
+        path = "/".join(profile[key] for key in ("model", "selection", "deviceClass"))
+        await self._call("PUT", f"/v1/profiles/{path}", orjson.dumps(profile))
 
     def close(self) -> None:
         """Closes idle connections."""

@@ -138,6 +138,7 @@ async def profile_device(
     device_class: str,
     node: str,
     *,
+    selection: str,
     seconds: float,
     progress: Progress,
     threads: int = 1,
@@ -146,8 +147,9 @@ async def profile_device(
 ) -> dict[str, Any]:
     """Measures a model on this machine with the `given` inputs; returns the DeviceProfile.
 
-    Each slice is tried in a separate process first, for up to `trial_seconds`. Raises StorageError and
-    CannotLoad, and BadRequest for given inputs that do not match the model.
+    selection: of the nodes that are measured, as the operator names it. Each slice is tried in a separate
+    process first, for up to `trial_seconds`. Raises StorageError and CannotLoad, and BadRequest for given
+    inputs that do not match the model.
     """
     metadata = await store.metadata(model)
     source = metadata["inputs"][0]["name"]
@@ -187,6 +189,7 @@ async def profile_device(
     exits = {output: measured[pair] for output, pair in wholes.items()}
     return {
         "model": model,
+        "selection": selection,
         "deviceClass": device_class,
         "node": node,
         "threads": threads,

@@ -5,7 +5,9 @@ from typing import Any
 
 import kopf
 import pytest
+from prometheus_client import REGISTRY
 
+from edge_operator import handlers
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -14,6 +16,7 @@ from edge_operator.cluster import (
     PLACEMENTS,
     Kind,
 )
+from edge_operator.conditions import Blocked
 from edge_operator.handlers import (
     Operator,
     configure,
@@ -39,13 +42,16 @@ class Dirty:
 
     def __init__(self) -> None:
         self.added: list[tuple[Any, float]] = []
+        self.mended: set[Any] = set()
 
-    def add(self, key: Any, delay: float = 0.3) -> None:
+    def add(self, key: Any, delay: float = 0.3, *, mended: bool = False) -> None:
         self.added.append((key, delay))
+        self.mended |= {key} if mended else set()
 
     def taken(self) -> set[Any]:
         keys = {key for key, _ in self.added}
         self.added.clear()
+        self.mended.clear()
         return keys
 
 
@@ -117,6 +123,54 @@ async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
         await _event(placement_event, type="MODIFIED", body=body, memo=memo)
         assert queue.added == [(DIGITS, delay)]
         queue.taken()
+
+
+async def test_only_a_change_of_a_spec_ends_the_backoff_of_what_failed(memo: kopf.Memo) -> None:
+    queue = memo.operator.queue
+    body = _body("digits-edge-a", status={"activeRoute": "a"})
+    await _event(placement_event, type="MODIFIED", body=body, memo=memo)
+    await _event(deployment_event, type="MODIFIED", body=_body("digits-edge-a", generation=2), memo=memo)
+    assert queue.mended == set()
+    body = _body("digits", generation=2, spec={"devicePool": "factory"})
+    await _event(service_event, type="MODIFIED", body=body, memo=memo)
+    assert queue.mended == {DIGITS}
+    await _event(pool_event, type="MODIFIED", body=_body("shop", generation=2), memo=memo)
+    assert queue.mended == {DIGITS, PoolKey("shop"), OTHER}
+
+
+def reconciles(outcome: str) -> float:
+    labels = {"kind": "service", "outcome": outcome}
+    return REGISTRY.get_sample_value("edge_operator_reconciles_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("blocked", "outcome", "failed"),
+    [
+        (None, "done", False),
+        (Blocked("Planned", "Infeasible", "too slow"), "blocked", False),
+        (Blocked("Placed", "ObjectRefused", "exceeded quota"), "blocked", True),
+        (RuntimeError("a defect"), "failed", True),
+    ],
+    ids=["done", "blocked", "refused", "raised"],
+)
+async def test_outcomes_are_counted_apart_and_refusals_are_retried_with_backoff(
+    memo: kopf.Memo,
+    monkeypatch: pytest.MonkeyPatch,
+    blocked: Blocked | Exception | None,
+    outcome: str,
+    failed: bool,
+) -> None:
+    def reconcile(_: object, clients: object, settings: object, memory: Memory, *rest: object) -> float:
+        if isinstance(blocked, Exception):
+            raise blocked
+        memory.blocked = blocked
+        return 60.0
+
+    monkeypatch.setattr(handlers, "reconcile_service", reconcile)
+    before = reconciles(outcome)
+    raised = await asyncio.gather(memo.operator.work(DIGITS), return_exceptions=True)
+    assert isinstance(raised[0], Exception) is failed
+    assert reconciles(outcome) == before + 1
 
 
 async def test_a_deployment_that_another_client_changed_is_compared_again(memo: kopf.Memo) -> None:

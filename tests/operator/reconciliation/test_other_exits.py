@@ -1,12 +1,16 @@
 """Services with different exits of one model share measurements; missing ones are measured."""
 
+import json
 from typing import Any
 
 import pytest
 
+from edge_operator.runs import Memory
 from edge_operator.store import DeviceProfile, ModelCard
 
 World = Any  # tests/operator/conftest.py
+EXITS, ATTEMPT = "edge-intelligence.io/exits", "edge-intelligence.io/attempt"
+ASKED = json.dumps(["exit2_logits", "logits"])
 
 
 def with_another_exit(card: ModelCard, name: str = "exit2") -> ModelCard:
@@ -44,7 +48,20 @@ def finish(world: World, *exits: tuple[str, str, float]) -> None:
     for name, profile in list(world.store.profiles.items()):
         world.store.profiles[name] = measured(profile, *exits)
     for job in world.jobs():
-        world.cluster.put(job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+        end(world, job, "Complete")
+
+
+def end(world: World, job: dict[str, Any], outcome: str) -> None:
+    """A Job ends now."""
+    now = world.clock().wall().isoformat()
+    condition = {"type": outcome, "status": "True", "lastTransitionTime": now}
+    world.cluster.put(job | {"status": {"conditions": [condition]}})
+
+
+def fail(world: World) -> None:
+    for job in world.jobs():
+        if not job.get("status"):
+            end(world, job, "Failed")
 
 
 def test_exits_that_were_not_measured_are_measured_and_the_service_is_served(second: World) -> None:
@@ -65,10 +82,9 @@ def test_a_job_that_ended_for_another_service_is_run_again_for_this_one(second: 
     second.reconcile()
     for job in second.jobs():
         job["metadata"]["annotations"] = {"edge-intelligence.io/exits": "of another service"}
-        second.cluster.put(job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+        end(second, job, "Complete")
     second.reconcile()
-    assert second.jobs() == []
-    second.reconcile()
+    assert all(job["metadata"]["annotations"][EXITS] == ASKED for job in second.jobs())
     assert len(second.jobs()) == 3
     finish(second, ("exit2", "exit2_logits", 0.04))
     second.settle()
@@ -78,12 +94,30 @@ def test_a_job_that_ended_for_another_service_is_run_again_for_this_one(second: 
 def test_a_job_that_leaves_out_what_it_was_made_for_is_not_run_forever(second: World) -> None:
     second.reconcile()
     for job in second.jobs():
-        second.cluster.put(job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+        end(second, job, "Complete")
     second.reconcile()
     profiled = second.condition("Profiled")
     assert (profiled["status"], profiled["reason"]) == ("False", "ProfileIncomplete")
     assert "delete Job edge-intelligence/profile-camera-" in profiled["message"]
-    assert len(second.jobs()) == 3
+    assert {job["metadata"]["annotations"][ATTEMPT] for job in second.jobs()} == {"1"}
+    second.now += 10
+    second.reconcile()
+    assert {job["metadata"]["annotations"][ATTEMPT] for job in second.jobs()} == {"1"}
+
+
+def test_services_with_different_exits_do_not_repeat_each_others_failed_measurements(world: World) -> None:
+    """Each of them names an exit that the other does not: a Job measures the exits of both."""
+    world.store.profiles.clear()
+    cards = (world.store.card, with_another_exit(world.store.card))
+    for turn in range(6):
+        world.store.card, world.memory = cards[turn % 2], Memory(recorded=False)
+        world.reconcile()
+        fail(world)
+    attempts = {job["metadata"]["annotations"][ATTEMPT] for job in world.jobs()}
+    exits = [json.loads(job["metadata"]["annotations"][EXITS]) for job in world.jobs()]
+    assert attempts == {"1"}
+    assert exits == [["exit1_logits", "exit2_logits", "logits"]] * 3
+    assert sum(line.startswith("apply Job") for line in world.log) == 6
 
 
 def test_the_active_routes_keep_serving_while_added_exits_are_measured(world: World) -> None:

@@ -49,23 +49,6 @@ def test_measurements_are_kept_in_the_model_profile_and_the_service_continues_fr
     assert len(unmeasured.placements()) == 3
 
 
-def test_a_failed_measurement_is_said_with_the_pods_last_words(unmeasured: World) -> None:
-    unmeasured.reconcile()
-    job = next(j for j in unmeasured.jobs() if "camera" in j["metadata"]["name"])
-    unmeasured.cluster.put(job | {"status": {"conditions": [{"type": "Failed", "status": "True"}]}})
-    pod = {
-        "name": "profile-x",
-        "namespace": "edge-intelligence",
-        "labels": {"job-name": job["metadata"]["name"]},
-    }
-    unmeasured.cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": pod})
-    unmeasured.reconcile()
-    profiled = unmeasured.condition("Profiled")
-    assert (profiled["status"], profiled["reason"]) == ("False", "ProfilingFailed")
-    assert "class camera on cam-1" in profiled["message"]
-    assert mentions("http://store", "no answer in time").search(profiled["message"])
-
-
 def test_a_class_whose_nodes_are_all_away_is_said(unmeasured: World) -> None:
     unmeasured.node("gate", "gateway", ready=False)
     unmeasured.reconcile()

@@ -11,6 +11,7 @@ from edge_operator.workloads import entry_objects, profile_job, runtime_access, 
 World = Any  # tests/operator/conftest.py
 
 SERVICE = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
+DIGEST = "sha256:" + "a" * 64
 SETTINGS = Settings("http://store:8080", "edge-runtime:1", pull_secrets=("pull",))
 
 
@@ -19,7 +20,7 @@ def _deployment() -> Any:
 
 
 def test_every_pod_is_confined() -> None:
-    job = profile_job("camera", "sha256:" + "a" * 64, "edge-b", "edge-b", SETTINGS)
+    job = profile_job("camera", "factory-1", DIGEST, "edge-b", "edge-b", SETTINGS, annotations={})
     for pod in (_deployment()["spec"]["template"]["spec"], job["spec"]["template"]["spec"]):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 65532
@@ -99,7 +100,7 @@ def test_with_a_secret_runtimes_speak_tls_and_keep_a_plain_port_for_probes_and_m
 def test_a_measurement_asks_a_store_with_tls_by_the_operators_own_certificates() -> None:
     def pod(url: str) -> Any:
         settings = replace(SETTINGS, store_url=url, own_secret="edge-operator")
-        job = profile_job("camera", "sha256:" + "a" * 64, "edge-b", "edge-b", settings)
+        job = profile_job("camera", "factory-1", DIGEST, "edge-b", "edge-b", settings, annotations={})
         return job["spec"]["template"]["spec"]
 
     guarded = pod("https://store:8080")

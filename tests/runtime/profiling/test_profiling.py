@@ -107,7 +107,14 @@ def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
     store: Any = Cutting(model)
     return asyncio.run(
         profile_device(
-            store, "sha256:0", "camera", "edge-b", seconds=0.002, progress=lambda _: None, given=given
+            store,
+            "sha256:0",
+            "camera",
+            "edge-b",
+            selection="factory-1",
+            seconds=0.002,
+            progress=lambda _: None,
+            given=given,
         )
     )
 

@@ -87,6 +87,7 @@ documents = (
                 {}, optional={"storageUri": st.just("store://m.onnx") | values, "digest": values}
             )
             | values,
+            "selection": st.just("factory-1") | values,
             "deviceClass": st.just("camera") | values,
             "segments": values,
         },
@@ -99,7 +100,7 @@ places = st.sampled_from(
         ("POST", "/v1/models"),
         ("POST", "/v1/slices"),
         ("POST", "/v1/codecs"),
-        ("PUT", f"/v1/profiles/{DIGEST}/camera"),
+        ("PUT", f"/v1/profiles/{DIGEST}/factory-1/camera"),
     ]
 )
 

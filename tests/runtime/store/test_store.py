@@ -282,25 +282,37 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     said: list[str] = []
     model_store = cast("ModelStore", Direct(store))
     profile = await profile_device(
-        model_store, metadata["digest"], "camera", "edge-b", seconds=0.002, progress=said.append, threads=2
+        model_store,
+        metadata["digest"],
+        "camera",
+        "edge-b",
+        selection="factory-1",
+        seconds=0.002,
+        progress=said.append,
+        threads=2,
     )
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
         ("image", [1, 1, 16, 16], "zeros")
     ]
-    path = f"/v1/profiles/{metadata['digest']}/camera"
+    profiles = f"/v1/profiles/{metadata['digest']}"
+    path = f"{profiles}/factory-1/camera"
     _error(await store.get(path), 404, "NotFound")
     assert (await store.put(path, json=profile)).status_code == 200
     assert (await store.get(path)).json() == profile
+    _error(await store.get(f"{profiles}/shop-2/camera"), 404, "NotFound")
     assert [(s["from"], s["to"]) for s in profile["segments"]] == [
         (s["from"], s["to"]) for s in metadata["segments"]
     ]
     assert [e["exit"] for e in profile["exits"]] == ["exit1", "exit2", "final"]
     assert all(s["meanSeconds"] > 0 and s["runs"] >= 5 for s in profile["segments"])
     assert len(said) == 4 + len(metadata["segments"]) + 3  # the rounds, then each result
-    wrong = await store.put(f"/v1/profiles/{metadata['digest']}/gateway", json=profile)
-    assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
+    for other in ("factory-1/gateway", "shop-2/camera"):
+        wrong = await store.put(f"{profiles}/{other}", json=profile)
+        assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
+    wrong = await store.put(f"{profiles}/-shop/camera", json=profile)
+    assert "selection" in _error(wrong, 400, "BadRequest")
 
 
 @pytest.mark.parametrize(("data", "error"), [(crashing(), TrialCrashed), (endless(), TrialHung)])
@@ -317,6 +329,7 @@ async def test_a_slice_that_would_end_the_process_that_profiles_it_is_named(
             metadata["digest"],
             "camera",
             "edge-b",
+            selection="factory-1",
             seconds=0.002,
             progress=lambda _: None,
             trial_seconds=5.0,

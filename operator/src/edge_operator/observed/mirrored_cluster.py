@@ -61,10 +61,6 @@ class MirroredCluster:
         """Records an Event."""
         self._server.record(regarding, event_type, reason, message)
 
-    def log_tail(self, namespace: str, pod: str, lines: int = 5) -> str:
-        """Returns the last lines of a pod's log; empty if they cannot be read."""
-        return self._server.log_tail(namespace, pod, lines)
-
 
 def vanished(
     server: Cluster, mirror: Mirror, kind: Kind, namespaces: Sequence[str | None] = (None,), labels: str = ""

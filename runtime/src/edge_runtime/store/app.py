@@ -124,11 +124,12 @@ class StoreApp:
                 await self._receive(None, check_digest(digest), scope, receive, send)
             case ["GET" | "HEAD", "v1", "blobs", digest]:
                 await self._send_blob(method, digest, send)
-            case ["PUT", "v1", "profiles", digest, name]:
+            case ["PUT", "v1", "profiles", digest, selection, name]:
                 profile = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(send, 200, orjson.dumps(self._catalogue.put_profile(digest, name, profile)))
-            case ["GET", "v1", "profiles", digest, name]:
-                await respond(send, 200, self._catalogue.profile(digest, name))
+                stored = self._catalogue.put_profile(digest, selection, name, profile)
+                await respond(send, 200, orjson.dumps(stored))
+            case ["GET", "v1", "profiles", digest, selection, name]:
+                await respond(send, 200, self._catalogue.profile(digest, selection, name))
             case _:
                 raise NotFound(f"{method} {path}: no such resource: see docs/model-store.md")
 

@@ -26,7 +26,7 @@ from edge_runtime.store.sources import fetch, fetch_data
 # Version of the metadata of a slice: slices of another version are cut again.
 _FORM: Final = 2
 
-_CLASS = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class Catalogue:
@@ -135,35 +135,38 @@ class Catalogue:
             return False
         return True
 
-    def put_profile(self, model: str, device_class: str, profile: Json) -> dict[str, Any]:
-        """Stores a DeviceProfile. Raises BadRequest if its model, class or lists are wrong."""
-        path = self._profile_path(model, device_class)
+    def put_profile(self, model: str, selection: str, device_class: str, profile: Json) -> dict[str, Any]:
+        """Stores a DeviceProfile. Raises BadRequest if its model, selection, class or lists are wrong."""
+        path = self._profile_path(model, selection, device_class)
         found = profile if isinstance(profile, dict) else {}
-        said = (found.get("model"), found.get("deviceClass"))
-        if said != (model, device_class) or not isinstance(found.get("segments"), list):
+        said = (found.get("model"), found.get("selection"), found.get("deviceClass"))
+        if said != (model, selection, device_class) or not isinstance(found.get("segments"), list):
             raise BadRequest(
-                f"profile: expected the DeviceProfile of model {model} and class {device_class} with its "
-                f"segments, got model {shown(said[0])} and deviceClass {shown(said[1])}"
+                f"profile: expected the DeviceProfile of model {model}, selection {selection} and class "
+                f"{device_class} with its segments, got model {shown(said[0])}, selection {shown(said[1])} "
+                f"and deviceClass {shown(said[2])}"
             )
         stored = self._blobs.put(json.dumps(profile).encode(), path)
         return {"digest": stored.digest, "size": stored.size}
 
-    def profile(self, model: str, device_class: str) -> bytes:
+    def profile(self, model: str, selection: str, device_class: str) -> bytes:
         """A stored DeviceProfile as JSON. Raises NotFound before it is measured."""
-        path = self._profile_path(model, device_class)
+        path = self._profile_path(model, selection, device_class)
         if not path.is_file():
             raise NotFound(
-                f"no profile of {model} on class {device_class}: run edge-runtime profile-device there"
+                f"no profile of {model} on class {device_class} of {selection}: run edge-runtime "
+                "profile-device there"
             )
         return path.read_bytes()
 
-    def _profile_path(self, model: str, device_class: str) -> Path:
-        if not _CLASS.fullmatch(device_class):
-            raise BadRequest(
-                f"deviceClass: {shown(device_class)} is not a label value: write letters, digits, - _ ."
-            )
+    def _profile_path(self, model: str, selection: str, device_class: str) -> Path:
+        for field, value in (("selection", selection), ("deviceClass", device_class)):
+            if not _LABEL.fullmatch(value):
+                raise BadRequest(
+                    f"{field}: {shown(value)} is not a label value: write letters, digits, - _ ."
+                )
         folder = check_digest(model, "model").removeprefix("sha256:")
-        return self._blobs.root / "profiles" / folder / f"{device_class}.json"
+        return self._blobs.root / "profiles" / folder / selection / f"{device_class}.json"
 
 
 def _parsed(path: Path) -> dict[str, Any] | None:
