@@ -35,6 +35,13 @@ def test_the_committed_definitions_are_as_generated(folder: str, capsys: pytest.
     assert main(["--check", str(ROOT / folder)]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_apostrophe_ends_no_text_within_a_rule(kind: str) -> None:
+    rules = [r for _, part in parts(schema(kind), kind) for r in part.get("x-kubernetes-validations", [])]
+    texts = [rule[name] for rule in rules for name in ("rule", "messageExpression") if name in rule]
+    assert [text for text in texts if text.count("'") % 2] == []
+
+
 def test_check_names_what_differs_what_is_missing_and_what_is_not_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ def helm() -> Helm:
 def render(helm: Helm) -> Render:
     """The objects of `helm template` with `--set` for each argument; fails with helm's message."""
 
-    def objects(*values: str, crds: bool = False) -> list[dict[str, Any]]:
+    def objects(*values: str, crds: bool = False, version: str = "1.34.2") -> list[dict[str, Any]]:
         arguments = [
             "template",
             "test",
@@ -42,7 +42,7 @@ def render(helm: Helm) -> Render:
             "--namespace",
             "edge-intelligence",
             "--kube-version",
-            "1.34.2",
+            version,
         ]
         arguments += ["--include-crds"] if crds else []
         done = helm(*arguments, *(part for value in values for part in ("--set", value)))

@@ -153,5 +153,17 @@ def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
     assert resources == expected
 
 
+def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policies(render: Render) -> None:
+    def kinds(*values: str, version: str = "1.34.2") -> list[str]:
+        admission = "admissionregistration.k8s.io/v1"
+        objects = render(*values, version=version)
+        return [body["kind"] for body in objects if body["apiVersion"] == admission]
+
+    made = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    assert sorted(kinds()) == made
+    assert kinds("runtime.ownNodeOnly=false") == []
+    assert kinds(version="1.29.9") == []
+
+
 def test_no_rule_has_a_wildcard(render: Render) -> None:
     assert not any("*" in use for use in granted(render()))

@@ -47,7 +47,7 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
 
     def objects() -> dict[str, Any]:
         """Generations of the specs that the operator writes, else resource versions, by object."""
-        kinds = "inferenceservices,placements,modelprofiles,deployments"
+        kinds = "inferenceservices,modelprofiles,deployments"
         found = json.loads(kubectl("get", kinds, "-o", "json"))["items"]
         versions = {f"{o['kind']} {o['metadata']['name']}": o["metadata"]["generation"] for o in found}
         others = json.loads(kubectl("get", "services,roles,serviceaccounts", "-o", "json"))["items"]
@@ -55,7 +55,12 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
             f"{o['kind']} {o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in others
         }
 
-    before, models = objects(), sorted(trial.triton_models())
+    def tables() -> dict[str, Any]:
+        """The specs of the Placements, and the measurements that they were planned with."""
+        found = json.loads(kubectl("get", "placements", "-o", "json"))["items"]
+        return {o["metadata"]["name"]: (_measured(o), o["spec"]) for o in found}
+
+    before, published, models = objects(), tables(), set(trial.triton_models())
     with trial.load("edge-a", rate=2) as load:
         kubectl("rollout", "restart", *OPERATOR)
         kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
@@ -63,8 +68,21 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
         load.wait_for_cut()
     load.check_none_lost()
     assert objects() == before
-    assert sorted(trial.triton_models()) == models
+    now = tables()
+    assert now.keys() == published.keys()
+    # Under load, compute times and links are measured on: a table may follow them, and nothing else.
+    for name, (measured, spec) in now.items():
+        if measured == published[name][0]:
+            assert spec == published[name][1]
+    assert models <= set(trial.triton_models())
     assert trial.condition("digits", "ModelReady")["status"] == "True"
+
+
+def _measured(placement: dict[str, Any]) -> tuple[Any, ...]:
+    """Returns the margins and the round trip that a Placement was planned with."""
+    notes = placement["metadata"].get("annotations") or {}
+    own = (notes.get(f"edge-intelligence.io/planned-{what}") for what in ("margins", "round-trip"))
+    return (*own, (placement["spec"].get("link") or {}).get("roundTrip"))
 
 
 def _told(count: Callable[[], float]) -> float:

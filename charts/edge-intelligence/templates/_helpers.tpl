@@ -29,6 +29,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Release.Namespace }}-edge-operator
 {{- end -}}
 
+{{/* Name of the ClusterRole of the pods at entry nodes. */}}
+{{- define "edge.runtimeRole" -}}
+{{ .Release.Namespace }}-edge-runtime
+{{- end -}}
+
 {{- define "edge.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
