@@ -57,7 +57,7 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
             assert [[e["exit"] for e in c["exits"]] for c in costs] == [["quick", "whole"]] * len(costs)
 
 
-def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_measured_once_renamed(
+def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_is_measured(
     trial: Trial,
 ) -> None:
     pool = copy.deepcopy(trial.get("devicepool", "factory"))

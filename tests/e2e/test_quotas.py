@@ -35,6 +35,11 @@ def applied(trial: Trial, manifest: dict[str, object], kind: str, name: str) -> 
         trial.cluster.kubectl("delete", kind, name, "--wait", "--timeout=60s", "--ignore-not-found")
 
 
+def counted(trial: Trial) -> bool:
+    status = trial.get("resourcequota", "tight").get("status", {})
+    return COUNT in status.get("used", {})
+
+
 def test_placements_that_a_quota_refuses_are_reported_and_published_once_it_is_lifted(trial: Trial) -> None:
     with applied(trial, QUOTA, "resourcequota", "tight"):
         # The API server refuses every object until the quota is counted, with another message.
