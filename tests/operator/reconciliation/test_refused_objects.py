@@ -139,7 +139,7 @@ def test_pods_that_a_quota_refuses_are_reported_for_their_entry_node(world: Worl
     assert "x7k2p" not in ready["message"]
 
 
-def test_a_model_profile_that_cannot_be_planned_with_is_made_again(world: World) -> None:
+def test_a_model_profile_that_cannot_be_planned_with_is_rebuilt(world: World) -> None:
     """It was edited, or another version wrote it; the model store has what it lacks."""
     world.settle()
     profile = next(b for (kind, *_), b in world.cluster.objects.items() if kind == "ModelProfile")
