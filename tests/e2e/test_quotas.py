@@ -1,7 +1,8 @@
 """What a ResourceQuota refuses is reported with the fix, and made once the quota is lifted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import yaml
 
@@ -27,7 +28,7 @@ SERVICE = {
 
 
 @contextmanager
-def applied(trial: Trial, manifest: dict[str, object], kind: str, name: str) -> Iterator[None]:
+def applied(trial: Trial, manifest: Mapping[str, Any], kind: str, name: str) -> Iterator[None]:
     trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest))
     try:
         yield
