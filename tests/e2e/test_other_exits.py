@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 import yaml
 
+from demo import installation
 from trials import Trial
 
-FILES = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/v1/files/"
 MEASURED = 600.0
 
 
@@ -41,7 +41,7 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
     model.metadata_props.add(key="copy", value="of the example, with a digest that was never profiled")
     file = tmp_path / "copy.onnx"
     file.write_bytes(model.SerializeToString())
-    trial.cluster.kubectl("replace", "--raw", f"{FILES}copy.onnx", "-f", str(file))
+    installation.upload(trial.cluster, file, "copy.onnx")
     outputs = {name: entry["output"] for name, entry in _exits(model).items()}
     first, *_, last = outputs
     final = {"name": "whole", "output": outputs[last], "accuracy": 0.97}

@@ -4,6 +4,7 @@ A step that fails returns a Blocked with its reason; later steps are skipped, so
 Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -63,6 +64,7 @@ def reconcile_service(
     Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
     that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
     """
+    clients = dataclasses.replace(clients, store=clients.store.of(key.namespace))
     memory.blocked = None
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
@@ -199,7 +201,11 @@ def _model(run: Run) -> ModelCard | Blocked:
     source = recorded.resolved(run.service)
     run.profile = _profile(run)
     if run.memory.card is None or not recorded.same_source(source, run.memory.card[0]):
-        found = recorded.card_of(run.profile, source) if run.memory.recorded else None
+        found = (
+            recorded.card_of(run.profile, source, tokens=bool(run.settings.store_token))
+            if run.memory.recorded
+            else None
+        )
         if found is not None:
             run.memory.card = (source, found)
         elif blocked := _register(run, source):
@@ -333,7 +339,9 @@ def _write_profile(
     ends: Collection[tuple[str, str]],
 ) -> ModelProfileSpec:
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
-    notes = recorded.annotations(run.service.spec.model, ends, accuracies, spec)
+    notes = recorded.annotations(
+        run.service.spec.model, ends, accuracies, spec, tokens=bool(run.settings.store_token)
+    )
     profile = {
         "apiVersion": run.body["apiVersion"],
         "kind": "ModelProfile",
