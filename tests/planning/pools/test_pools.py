@@ -236,3 +236,66 @@ def test_unknown_places_and_repeated_names_are_rejected() -> None:
         pool(demand("a", servers=("nowhere",)))
     with pytest.raises(BadValueError, match="listed twice"):
         pool(demand("a"), demand("a"))
+
+
+def test_a_pool_with_room_and_assumed_rates_has_the_tables_of_plan_entry() -> None:
+    demands = [
+        demand(service, node, tenant=tenant, latency=latency, rate=0.1, assumed=True)
+        for service, latency in (("a", 0.03), ("b", 0.06), ("c", 0.2))
+        for node in ("edge-a", "edge-b")
+        for tenant in ("shop", "bank")
+    ]
+    plan = plan_pool(pool(*demands))
+    for one in demands:
+        assert plan.placed[one.name].plan == plan_entry(one.problems[0])
+    assert not plan.contended
+
+
+def test_equal_entry_nodes_get_equal_tables_under_their_own_names() -> None:
+    demands = [demand("a", f"edge-{n}", latency=0.05) for n in "abc"]
+    plan = plan_pool(pool(*demands))
+    first = plan.placed[demands[0].name]
+    for one in demands:
+        placed = plan.placed[one.name]
+        assert placed.plan.table == first.plan.table
+        assert {each.place for each in placed.reservation.uses} <= {one.node, "cloud"}
+        assert plan.used[Resource(Kind.MEMORY, one.node)] > 0
+
+
+def test_the_lower_priority_is_refused() -> None:
+    local = replace(demand("a").problems[0], remote=None)
+    demands = [
+        replace(demand(name, rate=40.0, priority=priority), problems=(local,))
+        for name, priority in (("a", -5), ("b", 5), ("c", 0))
+    ]
+    plan = plan_pool(pool(*demands))
+    assert {*plan.placed} == {"shop/b@edge-a"}
+    refusal = plan.refused["shop/c@edge-a"]
+    assert refusal.resource == Resource(Kind.CPU, "edge-a")
+    assert refusal.room.remove == ()
+
+
+def test_a_change_at_one_node_of_a_contended_pool_moves_no_table_elsewhere() -> None:
+    def made(uplink: float) -> PoolProblem:
+        demands = [
+            replace(
+                demand(name, node, rate=40.0),
+                problems=(replace(demand(name, node).problems[0], remote=None),),
+            )
+            for name in "abc"
+            for node in ("edge-a", "edge-b")
+        ]
+        problem = pool(*demands)
+        nodes = [replace(one, cpu=uplink) if one.name == "edge-b" else one for one in problem.nodes]
+        return replace(problem, nodes=tuple(nodes))
+
+    before = plan_pool(made(1.0))
+    after = plan_pool(made(0.7), before)
+    assert before.contended
+    assert after.contended
+    for name, placed in before.placed.items():
+        if name.endswith("edge-a"):
+            assert after.placed[name] == placed
+    for name, refusal in before.refused.items():
+        if name.endswith("edge-a"):
+            assert after.refused[name] == refusal

@@ -1,8 +1,8 @@
 """One candidate for each demand, chosen by share() for all together.
 
-Capacities of share() are linear, memory is not: a slice and a runtime count once for all demands that use them. So
-each demand is charged a part of their bytes, divided among those that use them, or none if a demand that is
-planned already holds them. The caller checks the exact use.
+Capacities of share() are linear, memory is not: a slice and a runtime count once for all demands that use
+them. So each demand is charged a part of their bytes, divided among those that use them, or none if a demand
+that is planned already holds them. The caller checks the exact use.
 """
 
 from collections import Counter

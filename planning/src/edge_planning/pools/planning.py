@@ -55,6 +55,7 @@ class _Planner:
         self.costs = Costs(self.questions, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
         self.chosen: dict[str, Ranked] = {}
+        self.refusals: dict[str, Refusal] = {}
         self.last = {} if previous is None else {one.name: one for one in previous.problem.demands}
         self.same = {
             one.name
@@ -81,10 +82,13 @@ class _Planner:
         kept = []
         for unit in self.units:
             old = unit.old
+            refusal = previous.refused.get(unit.name)
+            if refusal is not None and unit.unchanged and not _binds_at(refusal, touched):
+                self.refusals[unit.name] = refusal
             if old is None or not unit.unchanged:
                 continue
             concerned = previous.contended and unit.demand.node in touched
-            concerned |= old.short is not None and bool(touched & _places(unit))
+            concerned |= old.short is not None and _binds_at(old.short, touched)
             if not concerned and all(one in self.capacity for one in _resources(old)):
                 self._keep(unit)
                 kept.append(unit)
@@ -93,12 +97,24 @@ class _Planner:
                 if unit.name in self.chosen and resource in _resources(self.chosen[unit.name]):
                     self._drop(unit)
         in_time = {unit.name for unit in kept if unit.name in self.chosen and self.ledger.in_time(unit.name)}
-        free = [unit for unit in self.units if unit.name not in self.chosen]
+        free = [
+            unit for unit in self.units if unit.name not in self.chosen and unit.name not in self.refusals
+        ]
         self._all(free)
+        if not all(self.ledger.in_time(name) for name in sorted(in_time)):
+            return False
         refused = [unit for unit in free if unit.name not in self.chosen and self.tables.alone(unit.demand)]
-        was = {*previous.refused}
-        return all(unit.name in was for unit in refused) and all(
-            self.ledger.in_time(name) for name in sorted(in_time)
+        return all(unit.name in previous.refused or self._refused_at_home(unit, kept) for unit in refused)
+
+    def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:
+        """Returns whether a demand lacks a resource of its entry node that no kept demand uses there."""
+        placed = self._placed(unit)
+        resource = placed.resource if isinstance(placed, Refusal) else None
+        node = unit.demand.node
+        return (
+            resource is not None
+            and resource.place == node
+            and all(node != one.demand.node for one in kept if one.name in self.chosen)
         )
 
     def _all(self, free: Sequence[Unit]) -> None:
@@ -274,6 +290,7 @@ class _Planner:
             self._take(unit, self.tables.kept(unit.demand, old.plan, old.server, old.reservation))
 
     def _clear(self) -> None:
+        self.refusals.clear()
         for unit in self.units:
             self._drop(unit)
 
@@ -296,7 +313,10 @@ class _Planner:
         """Returns what else must be equal for two entry nodes to be planned as one."""
         placed = self.previous.placed.get(demand.name) if self.previous is not None else None
         if placed is None:
-            return demand.name in self.same
+            refusal = self.previous.refused.get(demand.name) if self.previous is not None else None
+            resource = refusal.resource if refusal is not None else None
+            place = None if resource is None or resource.place == demand.node else resource.place
+            return demand.name in self.same, None if resource is None else (resource.kind, place)
         short = placed.short is not None
         return demand.name in self.same, placed.plan.table, placed.server, placed.in_time, short
 
@@ -332,6 +352,8 @@ class _Planner:
         demand, count = unit.demand, unit.count
         one = self.chosen.get(unit.name)
         if one is None:
+            if unit.name in self.refusals:
+                return self.refusals[unit.name]
             if not self.tables.alone(demand):
                 return never(demand, self.tables.infeasible(demand))
             waits = self.contention.waits(self.ledger, demand.problems[0].slo.percentile)
@@ -368,6 +390,11 @@ def _close(old: Ranked, best: Ranked) -> bool:
         old.worth >= best.worth - MOVE_COST
         and old.plan.table.accuracy >= best.plan.table.accuracy - MOVE_COST
     )
+
+
+def _binds_at(refusal: Refusal, places: set[str]) -> bool:
+    """Returns whether what binds is at one of the places."""
+    return refusal.resource is not None and refusal.resource.place in places
 
 
 def _places(unit: Unit) -> set[str]:
