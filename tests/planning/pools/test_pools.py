@@ -179,7 +179,7 @@ def test_a_refusal_names_what_binds_how_much_is_left_and_who_uses_it() -> None:
     plan = plan_pool(pool(first, second))
     refusal = plan.refused[second.name]
     assert refusal.resource == Resource(Kind.CPU, "edge-a")
-    assert refusal.users == ((first.name, pytest.approx(0.75)),)
+    assert dict(refusal.users) == {first.name: pytest.approx(0.75)}
     assert refusal.asked == pytest.approx(50 * 0.015)
     assert refusal.left < refusal.asked
     assert refusal.room.rate == pytest.approx(16.6)
