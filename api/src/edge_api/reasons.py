@@ -379,9 +379,10 @@ TAIL_REFUSED: Final = _reason(
 )
 OBJECT_REFUSED: Final = _reason(
     "ObjectRefused",
-    (PLACED,),
-    "The API server refuses an object of the service, or an object with its name belongs to something else.",
-    "Fix what the message says: a quota, a permission, a name.",
+    (MODEL_READY, PROFILED, PLACED, EVENT),
+    "The API server refuses an object of the service, or an object with its name belongs to something else. "
+    "An event has it if a status is refused.",
+    "Fix what the message says: a quota, a permission, a policy, a name. It is retried with backoff.",
 )
 TAILS_LEFT: Final = _reason(
     "TailsLeft",
