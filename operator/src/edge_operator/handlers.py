@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ from edge_operator.cluster import (
 from edge_operator.collecting import Collector
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.lanes import Lanes
+from edge_operator.leadership import Leadership
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.observed.changes import Selectors, concerned
 from edge_operator.observed.mirror import Mirror
@@ -71,6 +73,8 @@ _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 RESYNC = 600.0
+_LAST_WRITES = 10.0
+"""Seconds that running reconciles get to end before the process does."""
 _OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 WATCHED: tuple[Kind, ...] = (
     INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
@@ -86,7 +90,13 @@ class Operator:
     """State and tasks of the process."""
 
     def __init__(
-        self, clients: Clients, settings: Settings, scope: str | None, server: Cluster, mirror: Mirror
+        self,
+        clients: Clients,
+        settings: Settings,
+        scope: str | None,
+        server: Cluster,
+        mirror: Mirror,
+        leadership: Leadership,
     ) -> None:
         """server: the API server, which `resync` compares with the mirror."""
         self.clients, self.settings, self.scope = clients, settings, scope
@@ -107,20 +117,39 @@ class Operator:
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self.leadership = leadership
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
+        """Campaigns for the leadership; until it leads, a replica only feeds the mirror and collects keys."""
+        self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
+
+    def lead(self) -> None:
         """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
+        metrics.LEADING.set(1)
         runs = (self.queue.run(), self.watch_tritons(), self.resync())
-        self.tasks = [asyncio.create_task(run) for run in runs]
+        self.tasks += [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
-        """Ends the tasks; a running reconcile is not interrupted."""
+        """Ends the tasks, and gives the leadership up once no write is on its way."""
+        led = self.leadership.resign()
         for task in self.tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if not led:
+            return
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._give_up), _LAST_WRITES)
+        except (ClusterError, TimeoutError) as error:
+            logging.getLogger(__name__).warning(
+                "the Lease ends by itself: it could not be given up: %s", error
+            )
+
+    def _give_up(self) -> None:
+        self._threads.shutdown(wait=True)
+        self.leadership.release()
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
@@ -279,6 +308,11 @@ class Operator:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
+def end_process() -> None:
+    """Asks kopf to end, as the kubelet does: a replica that lost the leadership starts again from nothing."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
     host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
@@ -308,12 +342,16 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     except ClusterError as error:
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
-    store = ModelStore(environment.store_url, certificates=folder)
-    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder)))
+    token = Path(environment.store_token) if environment.store_token else None
+    store = ModelStore(environment.store_url, certificates=folder, token=token)
+    identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
+    leadership = Leadership(server, environment.namespace, identity)
+    fenced = server.fenced(leadership.check)
+    clients = Clients(MirroredCluster(fenced, mirror), store, Lanes(TritonServers(folder)))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, server, mirror)
+    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership)
     memo.operator.start()
 
 
