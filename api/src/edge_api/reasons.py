@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 ConditionType = Literal[
-    "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet"
+    "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"
 ]
 
 READY: Final = "Ready"
@@ -18,6 +18,8 @@ PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
 PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
+CONTROL_OPEN: Final = "ControlOpen"
+"""Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
     READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
@@ -33,6 +35,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
 """What it means that a condition is True."""
 
 POOL_READY: Final = "Ready (DevicePool)"
+POOL_CONTROL: Final = "ControlOpen (DevicePool)"
 EVENT: Final = "event only"
 
 _NOTHING = "Nothing."
@@ -382,6 +385,34 @@ TRITON_UNTRUSTED: Final = _reason(
     "TLS with the proxy in front of Triton fails because of a certificate.",
     "Check the certificate of the proxy and the Secret that operator.tlsSecret of the chart names.",
 )
+CONTROL_DENIED: Final = _reason(
+    "ControlDenied",
+    (PLACED,),
+    "The Triton server restricts model control, and the operator has no key or another one. Published routes "
+    "keep serving; new entry nodes use local routes.",
+    "Name a Secret with the server's key in controlSecret of the server in the DevicePool, and list it in "
+    "operator.tritonControlSecrets of the chart.",
+)
+CONTROL_WITHOUT_KEY: Final = _reason(
+    "ControlWithoutKey",
+    (POOL_CONTROL,),
+    "A Triton server accepts model control without a key, so any client that reaches it can run code on it.",
+    "Start it with --http-restricted-api and --grpc-restricted-protocol for model-repository, and name a "
+    "Secret with the key in controlSecret.",
+)
+CONTROL_NEEDS_KEY: Final = _reason(
+    "ControlNeedsKey",
+    (POOL_CONTROL,),
+    "The Triton servers that respond require a key for model control over HTTP.",
+    _NOTHING,
+)
+TRITON_FULL: Final = _reason(
+    "TritonFull",
+    (PLACED,),
+    "Tails of the service do not fit into the memory that the DevicePool declares for the Triton server. "
+    "The routes without them are used.",
+    "Raise spec.tritonServers[].memory of the DevicePool if the server has more, or remove services.",
+)
 TAIL_REFUSED: Final = _reason(
     "TailRefused",
     (PLACED,),
@@ -390,9 +421,10 @@ TAIL_REFUSED: Final = _reason(
 )
 OBJECT_REFUSED: Final = _reason(
     "ObjectRefused",
-    (PLACED,),
-    "The API server refuses an object of the service, or an object with its name belongs to something else.",
-    "Fix what the message says: a quota, a permission, a name.",
+    (MODEL_READY, PROFILED, PLACED, EVENT),
+    "The API server refuses an object of the service, or an object with its name belongs to something else. "
+    "An event has it if a status is refused.",
+    "Fix what the message says: a quota, a permission, a policy, a name. It is retried with backoff.",
 )
 TAILS_LEFT: Final = _reason(
     "TailsLeft",
@@ -417,7 +449,7 @@ NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector select
 
 def table() -> str:
     """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*CONDITIONS, POOL_READY, EVENT]
+    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, EVENT]
     rows = sorted(REASONS.values(), key=lambda reason: order.index(reason.where[0]))
     lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
     for reason in rows:

@@ -13,6 +13,7 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from edge_operator import refusals
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
 from edge_operator.events import EventCounts, new_event
 from edge_operator.names import API_VERSION, FIELD_MANAGER
@@ -42,6 +43,7 @@ NODES = Kind("v1", "Node", "nodes", namespaced=False)
 PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")
 SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
+SECRETS = Kind("v1", "Secret", "secrets")
 EVENTS = Kind("v1", "Event", "events")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
@@ -53,7 +55,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, SECRETS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 
@@ -323,9 +325,9 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
     sentence = f"{doing} failed: {said.strip()[:600]}"
     if status == 409:
         return WriteConflictError(sentence)
-    if status in (401, 429) or status >= 500:
+    if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)
-    return ObjectRefusedError(sentence)
+    return ObjectRefusedError(refusals.remedied(sentence))
 
 
 def _root(error: BaseException) -> str:

@@ -33,8 +33,8 @@ from edge_operator.cluster import (
     PLACEMENTS,
     covers,
 )
-from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import StoreError
+from edge_operator.conditions import STEPS, Blocked, Finding
+from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
@@ -71,19 +71,17 @@ def reconcile_service(
     if body is None:
         return None
     if body["metadata"].get("deletionTimestamp"):
-        return removal.remove_service(
-            key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
-        )
-    finalizers = body["metadata"].get("finalizers") or []
-    if FINALIZER not in finalizers:
-        clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
+        with reporting.refusals_recorded(clients, body, memory):
+            return removal.remove_service(
+                key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+            )
     try:
         service = read(InferenceService, body)
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
         return RESYNC
     run = Run(key, clients, settings, memory, clock, body, service, published(clients, key), scope=scope)
-    outcome = _steps(run)
+    outcome = _outcome(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
@@ -130,7 +128,22 @@ def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
     return found
 
 
+def _outcome(run: Run) -> Blocked | float:
+    """Runs the steps. What the API server refuses, or planning cannot use, blocks the step that met it."""
+    try:
+        return _steps(run)
+    except ObjectRefusedError as error:
+        done = {finding.type for finding in run.findings}
+        step = next(step for step in STEPS if step not in done or step == reasons.PLACED)
+        return Blocked(step, reasons.OBJECT_REFUSED, str(error))
+    except PlanningError as error:
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, run.service.spec.device_pool))
+
+
 def _steps(run: Run) -> Blocked | float:
+    finalizers = run.body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        run.clients.cluster.set_finalizers(INFERENCE_SERVICES, run.body, [*finalizers, FINALIZER])
     card = _model(run)
     if isinstance(card, Blocked):
         return card
@@ -271,7 +284,7 @@ def _profiles(
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
-        known = _of_pool(manifests.device_profiles(run.profile.spec), pool)
+        known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
         if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
             return _profiled(run, card, known, accuracies, ends, wanted | helping)

@@ -10,6 +10,7 @@ from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus, Validation
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
+from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
@@ -26,6 +27,7 @@ class Clients:
     cluster: Cluster
     store: Store
     triton: Triton
+    admitted: Admitted = field(default_factory=Admitted)
 
 
 class ServiceKey(NamedTuple):
@@ -79,6 +81,8 @@ class Memory:
     """Requests that were counted since the status was written."""
     waiting: bool = False
     """Whether a measurement is awaited."""
+    refusal: str = ""
+    """The last refusal that was recorded as an event, since no condition could report it."""
     blocked: Blocked | None = None
     """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None
