@@ -40,6 +40,8 @@ PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")
 SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
 EVENTS = Kind("v1", "Event", "events")
+SECRETS = Kind("v1", "Secret", "secrets")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -50,7 +52,8 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS, SECRETS,
+        CONFIG_MAPS,
     )
 }  # fmt: skip
 
