@@ -129,10 +129,11 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
+    """What the operator may do; the model store has a role of its own."""
     return {
         (verb, resource)
         for body in objects
-        if body["kind"] in ("ClusterRole", "Role")
+        if body["kind"] in ("ClusterRole", "Role") and "model-store" not in body["metadata"]["name"]
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

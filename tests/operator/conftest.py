@@ -262,6 +262,12 @@ class FakeStore:
     )
     url: str = "http://store.test:8080"
     registered: list[ModelSource] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+    """For which it was used."""
+
+    def of(self, namespace: str) -> "FakeStore":
+        self.namespaces.append(namespace)
+        return self
 
     def register(self, source: ModelSource) -> ModelCard:
         self.registered.append(source)

@@ -11,6 +11,7 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from edge_operator import refusals
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
@@ -327,9 +328,9 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
     sentence = f"{doing} failed: {said.strip()[:600]}"
     if status == 409:
         return WriteConflictError(sentence)
-    if status in (401, 429) or status >= 500:
+    if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)
-    return ObjectRefusedError(sentence)
+    return ObjectRefusedError(refusals.remedied(sentence))
 
 
 def _root(error: BaseException) -> str:

@@ -342,7 +342,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     except ClusterError as error:
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
-    store = ModelStore(environment.store_url, certificates=folder)
+    token = Path(environment.store_token) if environment.store_token else None
+    store = ModelStore(environment.store_url, certificates=folder, token=token)
     identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
     leadership = Leadership(server, environment.namespace, identity)
     fenced = server.fenced(leadership.check)

@@ -10,6 +10,7 @@ from edge_api.validation_messages import sentences
 from edge_operator.cluster import DEVICE_POOLS, NODES, Object
 from edge_operator.pools import missing_certificates, node_of
 from edge_operator.reading import read, unreadable
+from edge_operator.reporting import refusals_recorded
 from edge_operator.runs import Clients, Clock, PoolKey
 from edge_operator.settings import Settings
 from edge_operator.status import pool_status
@@ -22,7 +23,8 @@ def reconcile_pool(key: PoolKey, clients: Clients, settings: Settings, clock: Cl
         return
     status = written(_status(body, clients, settings, clock))
     if status != body.get("status"):
-        clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
+        with refusals_recorded(clients, body):
+            clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
 
 
 def _status(body: Object, clients: Clients, settings: Settings, clock: Clock) -> DevicePoolStatus:
