@@ -151,6 +151,8 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "DevicePool.spec.tritonServers": ["name"],
         "DevicePool.status.conditions": ["type"],
         "DevicePool.status.nodes": ["name"],
+        "DevicePool.status.tritonServers": ["address"],
+        "DevicePool.status.formerTritonServers": ["address"],
         "ModelProfile.spec.model.exits": ["name"],
         "ModelProfile.spec.deviceClasses": ["name"],
         "ModelProfile.spec.deviceClasses.exits": ["exit"],

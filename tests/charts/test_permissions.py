@@ -149,6 +149,19 @@ def test_what_is_granted_is_used(render: Render, used: set[Use]) -> None:
     assert granted(render()) - (used | KOPF | GIVEN_ON) == set()
 
 
+def test_only_the_named_secrets_can_be_read_in_the_operators_own_namespace(render: Render) -> None:
+    rules = [
+        (body["kind"], body["metadata"]["namespace"], rule)
+        for body in render("operator.tritonControlSecrets={cloud,plant}")
+        if body["kind"] in ("ClusterRole", "Role")
+        for rule in body["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    assert [(kind, rule["verbs"], rule["resourceNames"]) for kind, _, rule in rules] == [
+        ("Role", ["get"], ["cloud", "plant"])
+    ]
+
+
 def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
     objects = render("operator.watchNamespace=shop")
     bound = {

@@ -27,6 +27,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
+from edge_operator.former_servers import former_addresses
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
@@ -319,6 +320,7 @@ class FakeTriton:
     models: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
+    open: bool = True
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
     asked: set[str] = field(default_factory=set)
@@ -344,6 +346,10 @@ class FakeTriton:
         self._answer(address)
         self.log.append(f"unload {name}")
         self.models.discard(name)
+
+    def control_open(self, address: str) -> bool:
+        self._answer(address)
+        return self.open
 
     def _answer(self, address: str) -> None:
         self.asked.add(address)
@@ -398,7 +404,9 @@ class World:
     def collect(self) -> None:
         pools = self.cluster.find(DEVICE_POOLS)
         self.collector.clients = Clients(self.cluster, self.store, self.triton)
-        now = self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
+        listed = {url for pool in pools for url in pool_addresses(pool)}
+        former = {url for pool in pools for url in former_addresses(pool)}
+        now = self.collector.collect(listed, self.now, former=former)
         if None in now.values() or lacking({KEY: self.memory.loaded}, now):
             self.memory.loaded = frozenset()
 

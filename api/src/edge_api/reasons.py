@@ -6,7 +6,7 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ConditionType = Literal["Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet"]
+ConditionType = Literal["Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"]
 
 READY: Final = "Ready"
 MODEL_READY: Final = "ModelReady"
@@ -14,6 +14,8 @@ PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
 PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
+CONTROL_OPEN: Final = "ControlOpen"
+"""Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
     READY: "Every entry node serves the current spec. For a DevicePool: every selector selects a node.",
@@ -26,6 +28,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
 """What it means that a condition is True."""
 
 POOL_READY: Final = "Ready (DevicePool)"
+POOL_CONTROL: Final = "ControlOpen (DevicePool)"
 EVENT: Final = "event only"
 
 _NOTHING = "Nothing."
@@ -371,6 +374,34 @@ TRITON_UNTRUSTED: Final = _reason(
     "TLS with the proxy in front of Triton fails because of a certificate.",
     "Check the certificate of the proxy and the Secret that operator.tlsSecret of the chart names.",
 )
+CONTROL_DENIED: Final = _reason(
+    "ControlDenied",
+    (PLACED,),
+    "The Triton server restricts model control, and the operator has no key or another one. Published routes "
+    "keep serving; new entry nodes use local routes.",
+    "Name a Secret with the server's key in controlSecret of the server in the DevicePool, and list it in "
+    "operator.tritonControlSecrets of the chart.",
+)
+CONTROL_WITHOUT_KEY: Final = _reason(
+    "ControlWithoutKey",
+    (POOL_CONTROL,),
+    "A Triton server accepts model control without a key, so any client that reaches it can run code on it.",
+    "Start it with --http-restricted-api and --grpc-restricted-protocol for model-repository, and name a "
+    "Secret with the key in controlSecret.",
+)
+CONTROL_NEEDS_KEY: Final = _reason(
+    "ControlNeedsKey",
+    (POOL_CONTROL,),
+    "The Triton servers that respond require a key for model control over HTTP.",
+    _NOTHING,
+)
+TRITON_FULL: Final = _reason(
+    "TritonFull",
+    (PLACED,),
+    "Tails of the service do not fit into the memory that the DevicePool declares for the Triton server. "
+    "The routes without them are used.",
+    "Raise spec.tritonServers[].memory of the DevicePool if the server has more, or remove services.",
+)
 TAIL_REFUSED: Final = _reason(
     "TailRefused",
     (PLACED,),
@@ -407,7 +438,7 @@ NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector select
 
 def table() -> str:
     """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*CONDITIONS, POOL_READY, EVENT]
+    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, EVENT]
     rows = sorted(REASONS.values(), key=lambda reason: order.index(reason.where[0]))
     lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
     for reason in rows:

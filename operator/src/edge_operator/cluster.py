@@ -40,8 +40,8 @@ NODES = Kind("v1", "Node", "nodes", namespaced=False)
 PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")
 SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
-EVENTS = Kind("v1", "Event", "events")
 SECRETS = Kind("v1", "Secret", "secrets")
+EVENTS = Kind("v1", "Event", "events")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
@@ -53,8 +53,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS, SECRETS,
-        CONFIG_MAPS,
+        SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus, Validation
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
+from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
@@ -25,6 +26,7 @@ class Clients:
     cluster: Cluster
     store: Store
     triton: Triton
+    admitted: Admitted = field(default_factory=Admitted)
 
 
 class ServiceKey(NamedTuple):

@@ -97,8 +97,11 @@ def pool_status(
     now: datetime.datetime,
     untrusted: str = "",
     earlier: Sequence[str] = (),
+    control: Finding | None = None,
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
+
+    control: whether its Triton servers accept model control without a key; None: it has none.
 
     untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
     of an earlier version.
@@ -131,9 +134,11 @@ def pool_status(
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
+    findings = [ready] if control is None else [ready, control]
+    order: tuple[ConditionType, ...] = tuple(each.type for each in findings)
     return DevicePoolStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, [ready], (reasons.READY,), generation, now),
+        conditions=conditions(previous.conditions, findings, order, generation, now),
         node_count=len(found),
         nodes=tuple(found),
     )
