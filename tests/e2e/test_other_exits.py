@@ -57,7 +57,9 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
             assert [[e["exit"] for e in c["exits"]] for c in costs] == [["quick", "whole"]] * len(costs)
 
 
-def test_a_triton_server_named_like_a_node_is_reported_with_the_fix(trial: Trial) -> None:
+def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_is_measured(
+    trial: Trial,
+) -> None:
     pool = copy.deepcopy(trial.get("devicepool", "factory"))
     good = {
         "apiVersion": pool["apiVersion"],
@@ -72,6 +74,11 @@ def test_a_triton_server_named_like_a_node_is_reported_with_the_fix(trial: Trial
         assert 'spec.tritonServers[0].name: "edge-b"' in trial.condition("other", "Planned")["message"]
         trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(good))
         trial.wait("the plan", lambda: _planned(trial, "other"), MEASURED)
+        # Its classes have the names of the example's, and are measured for this pool.
+        pools = {"digits": "factory", "other": "factory.west"}
+        for name, own in pools.items():
+            classes = trial.get("modelprofile", name)["spec"]["deviceClasses"]
+            assert {costs["selection"].rpartition("-")[0] for costs in classes} == {own}
 
 
 def _reason(trial: Trial, name: str, condition: str) -> str:

@@ -15,6 +15,7 @@ from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator import (
+    liveness,
     manifests,
     metrics,
     placing,
@@ -33,8 +34,8 @@ from edge_operator.cluster import (
     SERVICES,
     covers,
 )
-from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import StoreError
+from edge_operator.conditions import STEPS, Blocked, Finding
+from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
@@ -75,12 +76,10 @@ def reconcile_service(
     if body is None:
         return None
     if body["metadata"].get("deletionTimestamp"):
-        return removal.remove_service(
-            key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
-        )
-    finalizers = body["metadata"].get("finalizers") or []
-    if FINALIZER not in finalizers:
-        clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
+        with reporting.refusals_recorded(clients, body, memory):
+            return removal.remove_service(
+                key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+            )
     try:
         service = read(InferenceService, body)
     except ValidationError as error:
@@ -92,7 +91,7 @@ def reconcile_service(
     run = Run(
         key, clients, settings, memory, clock, body, service, current, isolation, former, runtimes, scope
     )
-    outcome = _steps(run)
+    outcome = _outcome(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
@@ -102,30 +101,39 @@ def reconcile_service(
     memory.waiting = blocked is not None and blocked.step == reasons.PROFILED
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
+    serving = _serving(run)
+    alive = liveness.alive(clients.cluster, key.namespace, serving)
     observation = Observation(
         members=run.members,
         model=run.resolved,
-        placements=_of_entries(run),
+        placements=_of_entries(run, serving),
         steps=tuple(run.findings),
         blocked=blocked,
         url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
-        pods=reporting.pod_troubles(clients, run.members, run.placements),
+        pods=reporting.pod_troubles(clients, run.members, run.placements, alive),
+        alive=alive,
+        infeasible=run.infeasible,
     )
     return min(
         again, reporting.report(key, clients, memory, clock, body=body, service=service, seen=observation)
     )
 
 
-def _of_entries(run: Run) -> dict[str, Placement]:
-    """Returns the Placements of entry nodes, by which a service is judged.
+def _serving(run: Run) -> dict[str, Placement]:
+    """Returns the Placements by which the service is judged.
 
     While a node's runtime has not loaded its first table, the pod of an earlier version serves there.
     """
-    names = {member.node.name for member in run.members}
     serving = dict(run.placements)
     for node, former in run.former.items():
         if node not in serving or not _loaded(serving[node]):
             serving[node] = former
+    return serving
+
+
+def _of_entries(run: Run, serving: Mapping[str, Placement]) -> dict[str, Placement]:
+    """Returns the Placements of entry nodes."""
+    names = {member.node.name for member in run.members}
     return {node: placement for node, placement in serving.items() if not names or node in names}
 
 
@@ -147,7 +155,22 @@ def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], 
     return current, former
 
 
+def _outcome(run: Run) -> Blocked | float:
+    """Runs the steps. What the API server refuses, or planning cannot use, blocks the step that met it."""
+    try:
+        return _steps(run)
+    except ObjectRefusedError as error:
+        done = {finding.type for finding in run.findings}
+        step = next(step for step in STEPS if step not in done or step == reasons.PLACED)
+        return Blocked(step, reasons.OBJECT_REFUSED, str(error))
+    except PlanningError as error:
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, run.service.spec.device_pool))
+
+
 def _steps(run: Run) -> Blocked | float:
+    finalizers = run.body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        run.clients.cluster.set_finalizers(INFERENCE_SERVICES, run.body, [*finalizers, FINALIZER])
     card = _model(run)
     if isinstance(card, Blocked):
         return card
@@ -288,7 +311,7 @@ def _profiles(
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
-        known = _of_pool(manifests.device_profiles(run.profile.spec), pool)
+        known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
         if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
             return _profiled(run, card, known, accuracies, ends, wanted | helping)
