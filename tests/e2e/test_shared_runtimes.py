@@ -84,7 +84,7 @@ def served(trial: Trial, node: str, service: str = "digits") -> float:
 
 
 def check_none_lost(load: Load) -> None:
-    """Fails if a request was lost. One that a busy processor could not answer in time is refused, not lost."""
+    """Fails if a request was lost; one that a busy processor could not answer in time was refused."""
     load.answers = [a for a in load.answers if not a.get("error", "").startswith("[429]")]
     load.check_none_lost()
 
