@@ -27,6 +27,7 @@ from edge_api import reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
+from edge_operator.admitted import Admitted
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -61,6 +62,7 @@ from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import dirty_services, in_use, lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey, TailKey
+from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
 from edge_operator.tail_models import installation_identity
@@ -345,7 +347,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
     keys = ControlKeys(server, environment.namespace)
-    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder, keys)))
+    lanes, admitted = Lanes(TritonServers(folder, keys)), Admitted()
+    profiles = ServerProfiles(lanes, store, admitted)
+    clients = Clients(MirroredCluster(server, mirror), store, lanes, admitted, profiles)
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)

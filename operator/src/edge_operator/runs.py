@@ -14,6 +14,7 @@ from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
+from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
 from edge_operator.triton import Triton
@@ -27,6 +28,8 @@ class Clients:
     store: Store
     triton: Triton
     admitted: Admitted = field(default_factory=Admitted)
+    server_profiles: ServerProfiles | None = None
+    """Measurements on Triton servers that name no node; None: they cannot be measured."""
 
 
 class ServiceKey(NamedTuple):
@@ -121,4 +124,6 @@ class Run:
     """As the cluster has it."""
     resolved: ModelStatus | None = None
     """What the model's address was resolved to."""
+    unmeasured: Blocked | None = None
+    """Why routes through Triton are not planned yet; the local ones do not wait."""
     findings: list[Finding] = field(default_factory=list)
