@@ -19,7 +19,6 @@ import numpy as np
 
 from edge_planning import ClassProfile, Cut, EntryProblem, Exit, Model, Slo, Timing
 from edge_planning.pools import PoolDemand, PoolNode, PoolProblem, PoolServer, plan_pool
-from edge_planning.sharing import Tenant
 
 Progress = Callable[[str], None]
 TENANTS, MODELS = 4, 10
@@ -65,7 +64,6 @@ def made(services: int, nodes: int, scale: float) -> PoolProblem:
     return PoolProblem(
         nodes=tuple(PoolNode(f"node-{n}", "pi", 0.9, 4e9, 1e9) for n in range(nodes)),
         servers=(PoolServer("triton-0", 8e9, 4), PoolServer("triton-1", 8e9, 4)),
-        tenants=tuple(Tenant(f"tenant-{n}") for n in range(TENANTS)),
         demands=demands,
         runtime_memory=100e6,
     )

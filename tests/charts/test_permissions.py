@@ -10,6 +10,7 @@ import pytest
 
 from edge_operator import handlers
 from edge_operator.cluster import KINDS, Kind, Object
+from edge_operator.leadership import Leadership
 from edge_operator.pooling import reconcile_pool
 from edge_operator.runs import Clients, PoolKey
 
@@ -64,6 +65,14 @@ class Recording:
         changed: Object = self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
         return changed
 
+    def create(self, body: Object) -> Object:
+        created: Object = self._used({("create", KINDS[body["kind"]].plural)}).create(body)
+        return created
+
+    def replace(self, body: Object) -> Object:
+        replaced: Object = self._used({("update", KINDS[body["kind"]].plural)}).replace(body)
+        return replaced
+
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         self._used({("delete", kind.plural)}).delete(kind, namespace, name)
 
@@ -107,6 +116,9 @@ def used(operator_tests: ModuleType) -> set[Use]:
     world.reconcile()
     clients = Clients(cluster, world.store, world.triton)
     handlers.identified(world.settings, cluster, None)
+    leadership = Leadership(cluster, world.settings.namespace, "replica")
+    leadership.campaign()
+    leadership.release()
     reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     return cluster.uses | watched()
 
@@ -117,10 +129,11 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
+    """What the operator may do; the model store has a role of its own."""
     return {
         (verb, resource)
         for body in objects
-        if body["kind"] in ("ClusterRole", "Role")
+        if body["kind"] in ("ClusterRole", "Role") and "model-store" not in body["metadata"]["name"]
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

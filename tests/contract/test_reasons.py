@@ -28,6 +28,7 @@ SETTERS = {
 REPORTED = (
     errors.ModelError,
     errors.StorageError,
+    errors.AccessDenied,
     errors.CannotLoad,
     errors.BadPlacement,
     errors.BadCertificates,

@@ -226,6 +226,18 @@ BAD_ANSWER: Final = _reason(
     "The model store answered with a document that this version of the operator cannot read.",
     "Run the same version of the operator and the model store.",
 )
+UNAUTHENTICATED: Final = _reason(
+    "Unauthenticated",
+    (MODEL_READY, PROFILED, PLACED),
+    "The model store does not accept the operator's token.",
+    "Check that the store's --operator-account names the operator's ServiceAccount, and read its log.",
+)
+FORBIDDEN: Final = _reason(
+    "Forbidden",
+    (MODEL_READY, PROFILED, PLACED),
+    "The operator's account lacks this right at the model store.",
+    "Name the operator's ServiceAccount with the store's --operator-account.",
+)
 STORE_FAILED: Final = _reason(
     "StoreFailed",
     (MODEL_READY, PROFILED, PLACED),
@@ -398,9 +410,10 @@ TAIL_REFUSED: Final = _reason(
 )
 OBJECT_REFUSED: Final = _reason(
     "ObjectRefused",
-    (PLACED,),
-    "The API server refuses an object of the service, or an object with its name belongs to something else.",
-    "Fix what the message says: a quota, a permission, a name.",
+    (MODEL_READY, PROFILED, PLACED, EVENT),
+    "The API server refuses an object of the service, or an object with its name belongs to something else. "
+    "An event has it if a status is refused.",
+    "Fix what the message says: a quota, a permission, a policy, a name. It is retried with backoff.",
 )
 TAILS_LEFT: Final = _reason(
     "TailsLeft",

@@ -3,7 +3,7 @@
 import datetime
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import kubernetes.client
@@ -11,11 +11,14 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from edge_operator import refusals
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
-_TIMEOUT = (5.0, 30.0)
+_READ_TIMEOUT = (5.0, 30.0)
+_WRITE_TIMEOUT = (3.0, 10.0)
+"""Seconds to connect, and to wait for a response. Leadership counts on a write ending within their sum."""
 _PAGE = 500
 
 
@@ -41,6 +44,7 @@ SECRETS = Kind("v1", "Secret", "secrets")
 EVENTS = Kind("v1", "Event", "events")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 
@@ -48,7 +52,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, SECRETS, EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, SECRETS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 
@@ -69,8 +73,11 @@ class Cluster(Protocol):
 class ApiServer:
     """`Cluster` over the official client. Blocking: call it off the event loop."""
 
-    def __init__(self, client: kubernetes.client.ApiClient) -> None:
-        self._client = client
+    def __init__(
+        self, client: kubernetes.client.ApiClient, may_write: Callable[[], None] = lambda: None
+    ) -> None:
+        """may_write: called before each write; raises ClusterError if it must not begin."""
+        self._client, self._may_write = client, may_write
 
     @classmethod
     def from_environment(cls) -> "ApiServer":
@@ -86,6 +93,10 @@ class ApiServer:
                     f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig"
                 ) from error
         return cls(kubernetes.client.ApiClient(configuration))
+
+    def fenced(self, may_write: Callable[[], None]) -> "ApiServer":
+        """Returns the same API server, with `may_write` called before each write."""
+        return ApiServer(self._client, may_write)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """Returns the object, or None if it does not exist."""
@@ -160,6 +171,28 @@ class ApiServer:
             content_type="application/merge-patch+json",
         )
 
+    def create(self, body: Object) -> Object:
+        """Creates an object. Raises WriteConflictError if it exists."""
+        return self._written("POST", body, "")
+
+    def replace(self, body: Object) -> Object:
+        """Replaces an object, unless it changed since it was read (WriteConflictError)."""
+        return self._written("PUT", body, body["metadata"]["name"])
+
+    def _written(self, method: str, body: Object, name: str) -> Object:
+        kind, namespace = KINDS[body["kind"]], body["metadata"].get("namespace")
+        what = _noun(kind, namespace, body["metadata"]["name"])
+        written = self._call(
+            method,
+            _path(kind, namespace, name),
+            f"writing {what}",
+            body=body,
+            content_type="application/json",
+        )
+        if written is None:
+            raise WriteConflictError(f"{what}: it, or its namespace, does not exist any more")
+        return written
+
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
         self._call(
@@ -229,6 +262,8 @@ class ApiServer:
         body: Mapping[str, Any] | None,
         content_type: str | None,
     ) -> str | None:
+        if method != "GET":
+            self._may_write()
         headers = {"Accept": "application/json, */*"} | (
             {"Content-Type": content_type} if content_type else {}
         )
@@ -241,7 +276,9 @@ class ApiServer:
             auth_settings=["BearerToken"],
         )
         try:
-            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = self._client.call_api(
+                *request, _request_timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT
+            )
             content: str = response.read().decode()  # type: ignore[no-untyped-call]
         except ApiException as error:
             raise ClusterError(f"{doing} failed: {error.reason}") from error
@@ -289,9 +326,9 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
     sentence = f"{doing} failed: {said.strip()[:600]}"
     if status == 409:
         return WriteConflictError(sentence)
-    if status in (401, 429) or status >= 500:
+    if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)
-    return ObjectRefusedError(sentence)
+    return ObjectRefusedError(refusals.remedied(sentence))
 
 
 def _root(error: BaseException) -> str:

@@ -3,13 +3,14 @@
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from edge_api import reasons
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
 
 Step = Literal["ModelReady", "Profiled", "Planned", "Placed"]
+STEPS: Final[tuple[Step, ...]] = ("ModelReady", "Profiled", "Planned", "Placed")
 Status = Literal["True", "False", "Unknown"]
 
 

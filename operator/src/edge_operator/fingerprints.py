@@ -54,8 +54,9 @@ def placement(body: Body) -> Hashable:
 
 
 def deployment(body: Body) -> Hashable:
-    """The spec and how many pods are ready."""
-    return (generation(body), (body.get("status") or {}).get("readyReplicas", 0))
+    """The spec, how many pods are ready, and whether pods are refused."""
+    refused = any(c.get("type") == "ReplicaFailure" and c.get("status") == "True" for c in _conditions(body))
+    return (generation(body), (body.get("status") or {}).get("readyReplicas", 0), refused)
 
 
 def owned(body: Body) -> Hashable:

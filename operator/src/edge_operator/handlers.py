@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,6 @@ from edge_api import reasons
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
-from edge_operator.admitted import Admitted
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -47,22 +47,19 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
-from edge_operator.collecting import Collector
-from edge_operator.control_checks import ControlChecks
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
-from edge_operator.former_servers import control_secrets, former_addresses
-from edge_operator.lanes import Lanes
+from edge_operator.leadership import Leadership
 from edge_operator.names import GROUP, MANAGED_BY
 from edge_operator.observed.changes import Selectors, concerned
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
+from edge_operator.pool_servers import PoolServers, connected
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import dirty_services, in_use, lacking, pool_addresses
+from edge_operator.residency import dirty_services, in_use, lacking
 from edge_operator.runs import Clients, Clock, Memory, PoolKey, ServiceKey, TailKey
-from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
 from edge_operator.tail_models import installation_identity
@@ -76,6 +73,8 @@ _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 RESYNC = 600.0
+_LAST_WRITES = 10.0
+"""Seconds that running reconciles get to end before the process does."""
 _OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 WATCHED: tuple[Kind, ...] = (
     INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
@@ -97,45 +96,59 @@ class Operator:
         scope: str | None,
         server: Cluster,
         mirror: Mirror,
+        leadership: Leadership,
+        *,
         keys: ControlKeys | None = None,
     ) -> None:
         """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers."""
         self.clients, self.settings, self.scope = clients, settings, scope
         self.server, self.mirror = server, mirror
-        self.keys = keys or ControlKeys(server, settings.namespace)
         self.seen = fingerprints.Seen()
         self.services: dict[ServiceKey, Memory] = {}
         self.pools: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were marked, as they were then."""
-        self.tritons: dict[str, frozenset[str]] = {}
-        """Addresses of the Triton servers, by pool."""
-        self.former_tritons: dict[str, frozenset[str]] = {}
-        """Addresses of servers that left a pool and may have tails, by pool."""
         self.tails: dict[str, frozenset[TailKey]] = {}
         """Tails in use, by the uid of the Placement."""
-        # It reads from the API server, since the mirror is not complete after a start.
-        self.collector = Collector(dataclasses.replace(clients, cluster=server), settings.installation, scope)
-        self.controls = ControlChecks(clients.triton)
+        self.tritons = PoolServers(dataclasses.replace(clients, cluster=server), settings, scope, keys)
         self.queue: WorkQueue[ServiceKey | PoolKey] = WorkQueue(
             self.work, asyncio.get_running_loop().time, parallel=_THREADS
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self.leadership = leadership
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
+        """Campaigns for the leadership; until it leads, a replica only feeds the mirror and collects keys."""
+        self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
+
+    def lead(self) -> None:
         """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
+        metrics.LEADING.set(1)
         runs = (self.queue.run(), self.watch_tritons(), self.resync())
-        self.tasks = [asyncio.create_task(run) for run in runs]
+        self.tasks += [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
-        """Ends the tasks; a running reconcile is not interrupted."""
+        """Ends the tasks, and gives the leadership up once no write is on its way."""
+        led = self.leadership.resign()
         for task in self.tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if not led:
+            return
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._give_up), _LAST_WRITES)
+        except (ClusterError, TimeoutError) as error:
+            logging.getLogger(__name__).warning(
+                "the Lease ends by itself: it could not be given up: %s", error
+            )
+
+    def _give_up(self) -> None:
+        self._threads.shutdown(wait=True)
+        self.leadership.release()
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
@@ -207,15 +220,11 @@ class Operator:
             expected = {
                 key: memory.published for key, memory in list(self.services.items()) if memory.published
             }
-            listed = frozenset[str]().union(*self.tritons.values())
             used = frozenset[TailKey]().union(*self.tails.values())
-            former = frozenset[str]().union(*self.former_tritons.values())
-            time = asyncio.get_running_loop().time()
-            asked = functools.partial(self.collector.collect, listed, time, used, former)
+            look = functools.partial(self.tritons.look, asyncio.get_running_loop().time(), used)
             try:
                 # Not in a thread of the reconciles: it waits for each server.
-                now = await asyncio.to_thread(asked)
-                checked = await asyncio.to_thread(functools.partial(self.controls.check, listed, time))
+                now, pools = await asyncio.to_thread(look)
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
@@ -224,12 +233,8 @@ class Operator:
                 if key in self.services:
                     self.services[key].loaded = frozenset()
                 self.queue.add(key)
-            for name, addresses in list(self.former_tritons.items()):
-                if addresses & self.collector.emptied:
-                    self.queue.add(PoolKey(name))
-            for name, addresses in list(self.tritons.items()):
-                if addresses & checked:
-                    self.queue.add(PoolKey(name))
+            for name in pools:
+                self.queue.add(PoolKey(name))
             before = {**before, **now}
 
     async def resync(self) -> None:
@@ -261,7 +266,7 @@ class Operator:
             metrics.SERVICES.set(len(self.pools))
             self.queue.add(key)
         elif kind == DEVICE_POOLS:
-            self.forget_tritons(meta["name"])
+            self.tritons.forget(meta["name"])
             self.dirty_pool(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
@@ -270,17 +275,6 @@ class Operator:
         else:
             self.tails.pop(meta.get("uid", ""), None)  # of a Placement
             self.dirty_owner(body, DEBOUNCE, verify=True)
-
-    def note_tritons(self, pool: Object) -> None:
-        """Notes the Triton servers of a pool, the former ones too, and the Secrets with their keys."""
-        name = pool["metadata"]["name"]
-        self.tritons[name], self.former_tritons[name] = pool_addresses(pool), former_addresses(pool)
-        self.keys.set_pool(name, control_secrets(pool))
-
-    def forget_tritons(self, pool: str) -> None:
-        """Forgets the Triton servers of a pool that is gone."""
-        self.tritons.pop(pool, None)
-        self.former_tritons.pop(pool, None)
 
     def dirty_waiting(self) -> None:
         """Marks the services as dirty that wait for a measurement."""
@@ -302,9 +296,7 @@ class Operator:
 
     def _reconcile(self, key: ServiceKey | PoolKey) -> float | None:
         if isinstance(key, PoolKey):
-            reconcile_pool(
-                key, self.clients, self.settings, Clock(), self.collector.emptied, self.controls.open
-            )
+            reconcile_pool(key, self.clients, self.settings, Clock(), *self.tritons.observed)
             return None
         memory = self.services.setdefault(key, Memory())
         again = reconcile_service(key, self.clients, self.settings, memory, Clock(), self.scope)
@@ -314,6 +306,11 @@ class Operator:
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def end_process() -> None:
+    """Asks kopf to end, as the kubelet does: a replica that lost the leadership starts again from nothing."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
@@ -345,15 +342,17 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     except ClusterError as error:
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
-    store = ModelStore(environment.store_url, certificates=folder)
+    token = Path(environment.store_token) if environment.store_token else None
+    store = ModelStore(environment.store_url, certificates=folder, token=token)
     keys = ControlKeys(server, environment.namespace)
-    lanes, admitted = Lanes(TritonServers(folder, keys)), Admitted()
-    profiles = ServerProfiles(lanes, store, admitted)
-    clients = Clients(MirroredCluster(server, mirror), store, lanes, admitted, profiles)
+    identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
+    leadership = Leadership(server, environment.namespace, identity)
+    fenced = server.fenced(leadership.check)
+    clients = connected(MirroredCluster(fenced, mirror), store, TritonServers(folder, keys))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, server, mirror, keys)
+    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership, keys=keys)
     memo.operator.start()
 
 
@@ -459,9 +458,9 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
 async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Spec and deletion."""
     if type == "DELETED":
-        memo.operator.forget_tritons(body["metadata"]["name"])
+        memo.operator.tritons.forget(body["metadata"]["name"])
     else:
-        memo.operator.note_tritons(dict(body))
+        memo.operator.tritons.note(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
         memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
 

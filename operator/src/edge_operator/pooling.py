@@ -15,6 +15,7 @@ from edge_operator.control_checks import control_finding
 from edge_operator.former_servers import former_servers, listed_servers
 from edge_operator.pools import missing_certificates, node_of
 from edge_operator.reading import read, unreadable
+from edge_operator.reporting import refusals_recorded
 from edge_operator.runs import Clients, Clock, PoolKey
 from edge_operator.settings import Settings
 from edge_operator.status import pool_status
@@ -46,7 +47,8 @@ def reconcile_pool(
         )
     )
     if status != before:
-        clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
+        with refusals_recorded(clients, body):
+            clients.cluster.apply_status(DEVICE_POOLS, None, key.name, status)
 
 
 def _status(

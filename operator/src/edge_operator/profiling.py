@@ -8,10 +8,11 @@ from edge_api import DevicePool, reasons
 from edge_api.devicepools import TritonServer
 from edge_api.objects import written
 from edge_operator import attempts, manifests
-from edge_operator.attempts import Attempt, pod_trouble
+from edge_operator.attempts import Attempt
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import Blocked
 from edge_operator.names import MODEL_LABEL, ROLE_LABEL, label_value, profile_job_name
+from edge_operator.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.runs import Clients
 from edge_operator.server_profiles import Failed, Subject
@@ -66,14 +67,21 @@ def fetch_profiles(
 ) -> dict[str, DeviceProfile]:
     """Returns the profiles that have every exit of the metadata, by device class: known, or from the store.
 
-    A profile that lacks an exit was measured for a service that names other exits, and is ignored.
     Raises StoreError.
     """
-    found = {name: usable for name, each in known.items() if (usable := _usable(each, wanted.card))}
+    found = dict(known)
     for device_class in sorted(set(classes) - set(found)):
-        if (usable := _stored(wanted, device_class)) is not None:
-            found[device_class] = usable
+        if (stored := _stored(wanted, device_class)) is not None:
+            found[device_class] = stored
     return found
+
+
+def usable(profiles: Mapping[str, DeviceProfile], card: ModelCard) -> dict[str, DeviceProfile]:
+    """Returns the profiles that planning can use, by device class.
+
+    A profile that lacks an exit was measured for a service that names other exits.
+    """
+    return {name: found for name, each in profiles.items() if (found := _usable(each, card)) is not None}
 
 
 def _stored(wanted: Measurement, device_class: str) -> DeviceProfile | None:
@@ -173,7 +181,7 @@ def _running(wanted: Measurement, device_class: str, job: Object, pods: list[Obj
         )
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
     trouble = next((text for pod in reversed(pods) if (text := pod_trouble(pod))), "")
-    if any(attempts.cannot_start(pod) for pod in pods):
+    if any(cannot_start(pod) for pod in pods):
         message = f"{doing} does not start: {trouble}: correct the image or its pull secrets in the chart"
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
     return _under_way(doing + (f" ({trouble})" if trouble else ""), attempts.attempt_of(job))

@@ -4,6 +4,7 @@ A step that fails returns a Blocked with its reason; later steps are skipped, so
 Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -31,8 +32,8 @@ from edge_operator.cluster import (
     PLACEMENTS,
     covers,
 )
-from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import StoreError
+from edge_operator.conditions import STEPS, Blocked, Finding
+from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
@@ -63,24 +64,23 @@ def reconcile_service(
     Returns the seconds until the next reconcile, or None if the service is gone. scope: the only namespace
     that the operator can read, or None for all. Raises ClusterError if a request to the API server fails.
     """
+    clients = dataclasses.replace(clients, store=clients.store.of(key.namespace))
     memory.blocked = None
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
         return None
     if body["metadata"].get("deletionTimestamp"):
-        return removal.remove_service(
-            key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
-        )
-    finalizers = body["metadata"].get("finalizers") or []
-    if FINALIZER not in finalizers:
-        clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
+        with reporting.refusals_recorded(clients, body, memory):
+            return removal.remove_service(
+                key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+            )
     try:
         service = read(InferenceService, body)
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
         return RESYNC
     run = Run(key, clients, settings, memory, clock, body, service, published(clients, key), scope=scope)
-    outcome = _steps(run)
+    outcome = _outcome(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
@@ -123,7 +123,22 @@ def published(clients: Clients, key: ServiceKey) -> dict[str, Placement]:
     return found
 
 
+def _outcome(run: Run) -> Blocked | float:
+    """Runs the steps. What the API server refuses, or planning cannot use, blocks the step that met it."""
+    try:
+        return _steps(run)
+    except ObjectRefusedError as error:
+        done = {finding.type for finding in run.findings}
+        step = next(step for step in STEPS if step not in done or step == reasons.PLACED)
+        return Blocked(step, reasons.OBJECT_REFUSED, str(error))
+    except PlanningError as error:
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, run.service.spec.device_pool))
+
+
 def _steps(run: Run) -> Blocked | float:
+    finalizers = run.body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        run.clients.cluster.set_finalizers(INFERENCE_SERVICES, run.body, [*finalizers, FINALIZER])
     card = _model(run)
     if isinstance(card, Blocked):
         return card
@@ -188,7 +203,11 @@ def _model(run: Run) -> ModelCard | Blocked:
     source = recorded.resolved(run.service)
     run.profile = _profile(run)
     if run.memory.card is None or not recorded.same_source(source, run.memory.card[0]):
-        found = recorded.card_of(run.profile, source) if run.memory.recorded else None
+        found = (
+            recorded.card_of(run.profile, source, tokens=bool(run.settings.store_token))
+            if run.memory.recorded
+            else None
+        )
         if found is not None:
             run.memory.card = (source, found)
         elif blocked := _register(run, source):
@@ -264,7 +283,7 @@ def _profiles(
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
-        known = _of_pool(manifests.device_profiles(run.profile.spec), pool)
+        known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
         if wanted | far | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
             return _profiled(run, card, known, accuracies, ends, wanted | far | helping)
@@ -332,7 +351,9 @@ def _write_profile(
     ends: Collection[tuple[str, str]],
 ) -> ModelProfileSpec:
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
-    notes = recorded.annotations(run.service.spec.model, ends, accuracies, spec)
+    notes = recorded.annotations(
+        run.service.spec.model, ends, accuracies, spec, tokens=bool(run.settings.store_token)
+    )
     profile = {
         "apiVersion": run.body["apiVersion"],
         "kind": "ModelProfile",

@@ -1,14 +1,16 @@
 """Writes the status on change: conditions immediately, measurements every few seconds. Records events."""
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
-from edge_operator.attempts import pod_trouble
-from edge_operator.cluster import INFERENCE_SERVICES, PODS, Object
+from edge_operator.cluster import DEPLOYMENTS, INFERENCE_SERVICES, PODS, Object
+from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
+from edge_operator.pod_troubles import deployment_trouble, pod_trouble
 from edge_operator.pools import PoolMember
 from edge_operator.reading import unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
@@ -38,12 +40,30 @@ def report(
     since = clock.monotonic() - memory.status_written
     if since < INTERVAL and _same_verdict(wanted, before):
         return INTERVAL - since
-    clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
+    with refusals_recorded(clients, body, memory):
+        clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
+    memory.refusal = ""
     memory.status_written = clock.monotonic()
     for event_type, reason, message in changes(service.status, status):
         clients.cluster.record(body, event_type, reason, message)
         logging.getLogger(__name__).info("%s/%s: %s: %s", *key, reason, message)
     return LATER
+
+
+@contextlib.contextmanager
+def refusals_recorded(clients: Clients, body: Object, memory: Memory | None = None) -> Iterator[None]:
+    """Records a refusal that no condition can report as an event, and raises it.
+
+    memory: of the service, so that equal refusals are recorded once.
+    """
+    try:
+        yield
+    except ObjectRefusedError as error:
+        if memory is None or memory.refusal != str(error):
+            clients.cluster.record(body, "Warning", reasons.OBJECT_REFUSED, str(error))
+        if memory is not None:
+            memory.refusal = str(error)
+        raise
 
 
 def report_unreadable(
@@ -52,7 +72,8 @@ def report_unreadable(
     """Reports an invalid service in its status, and once in an event."""
     wanted = written(unreadable(InferenceServiceStatus, body, wrong, ORDER, clock.wall()))
     if wanted != body.get("status"):
-        clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
+        with refusals_recorded(clients, body):
+            clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
         clients.cluster.record(body, "Warning", reasons.UNREADABLE, "; ".join(wrong))
 
 
@@ -82,8 +103,11 @@ def pod_troubles(
     ]
     if not silent:
         return {}
-    pods = clients.cluster.find(PODS, key.namespace, f"{SERVICE_LABEL}={label_value(key.name)}")
-    troubles = {pod["metadata"]["labels"].get(NODE_LABEL, ""): pod_trouble(pod) for pod in pods}
+    labels = f"{SERVICE_LABEL}={label_value(key.name)}"
+    found = [(pod, pod_trouble(pod)) for pod in clients.cluster.find(PODS, key.namespace, labels)]
+    deployments = clients.cluster.find(DEPLOYMENTS, key.namespace, labels)
+    found += [(deployment, deployment_trouble(deployment)) for deployment in deployments]
+    troubles = {body["metadata"]["labels"].get(NODE_LABEL, ""): trouble for body, trouble in found if trouble}
     return {node: trouble for node in silent if (trouble := troubles.get(label_value(node), ""))}
 
 

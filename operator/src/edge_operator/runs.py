@@ -81,6 +81,8 @@ class Memory:
     status_written: float = float("-inf")
     waiting: bool = False
     """Whether a measurement is awaited."""
+    refusal: str = ""
+    """The last refusal that was recorded as an event, since no condition could report it."""
     blocked: Blocked | None = None
     """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None

@@ -170,9 +170,8 @@ def slicings(card: ModelCard) -> tuple[Slicing, ...]:
     """Returns the first and last tensors of what is measured: whole exits, then segments in order."""
     source = tuple(tensor.name for tensor in card.inputs)
     wholes = [(source, (exit_.output,)) for exit_ in card.exits]
-    return tuple(
-        dict.fromkeys([*wholes, *(pair for exit_ in card.exits for pair in _segments(card, exit_.name))])
-    )
+    segments = [pair for exit_ in card.exits for pair in _segments(card, exit_.name)]
+    return tuple(dict.fromkeys([*wholes, *segments]))
 
 
 def profile_of(subject: Subject, times: Mapping[Slicing, Timed]) -> DeviceProfile:

@@ -40,6 +40,12 @@ def ready(service: Document) -> bool:
     return conditions.get("Ready") == "True" and status.get("observedGeneration") == generation(service)
 
 
+def measured(service: Document) -> bool:
+    """Whether no device class is still to be measured: until then, routes through Triton can be missing."""
+    conditions = {c["type"]: c["status"] for c in service.get("status", {}).get("conditions", [])}
+    return conditions.get("Profiled", "True") == "True"
+
+
 def generation(found: Document) -> int:
     """Returns the generation of an object's spec."""
     return int(found["metadata"]["generation"])
