@@ -77,7 +77,7 @@ class Recording:
         self._used({("delete", kind.plural)}).delete(kind, namespace, name)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
-        self._used({("create", "events")}).record(regarding, event_type, reason, message)
+        self._used({("create", "events"), ("patch", "events")}).record(regarding, event_type, reason, message)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)

@@ -28,6 +28,7 @@ from edge_operator.cluster import (
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
 from edge_operator.former_servers import former_addresses
+from edge_operator.names import NODE_LABEL
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
@@ -369,6 +370,7 @@ class World:
 
     log: list[str] = field(default_factory=list)
     now: float = 1000.0
+    counted: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(self.log)
@@ -432,9 +434,24 @@ class World:
                 "activeRoute": route["name"],
                 "exit": route["exit"],
                 "cut": route["cut"],
+                "since": START.isoformat(),
+                "requests": self.counted[0],
+                "met": self.counted[1],
                 "lastUpdated": (START + datetime.timedelta(seconds=self.now)).isoformat(),
             }
             self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
+        self.pods_are_ready()
+
+    def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:
+        """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
+        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace):
+            if body["metadata"]["labels"][NODE_LABEL] in (at or body["metadata"]["labels"][NODE_LABEL]):
+                self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
+
+    def requests_arrive(self, count: int, met: int, **more: Any) -> None:
+        """So many requests were answered at each entry node, and the runtimes report them."""
+        self.counted = (self.counted[0] + count, self.counted[1] + met)
+        self.runtimes_report(**more)
 
     def settle(self) -> None:
         """Reconciles until the runtimes serve the published tables."""

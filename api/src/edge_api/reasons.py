@@ -6,9 +6,13 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ConditionType = Literal["Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"]
+ConditionType = Literal[
+    "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"
+]
 
 READY: Final = "Ready"
+PROGRESSING: Final = "Progressing"
+DEGRADED: Final = "Degraded"
 MODEL_READY: Final = "ModelReady"
 PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
@@ -18,12 +22,15 @@ CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
-    READY: "Every entry node serves the current spec. For a DevicePool: every selector selects a node.",
+    READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
+    "selects a node.",
+    PROGRESSING: "A model is being measured, or runtimes are starting or loading new routes.",
+    DEGRADED: "Some entry nodes do not answer, or answer by an earlier plan.",
     MODEL_READY: "The model store has the model and found its exits and cuts.",
     PROFILED: "The model is measured on every device class that the plan needs.",
     PLANNED: "Every entry node has a route table.",
     PLACED: "Slices are cut, tails are loaded into Triton, and route tables are published.",
-    SLO_MET: "In the last minute, at least the share spec.slo.objective of requests met spec.slo.latency.",
+    SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
 }
 """What it means that a condition is True."""
 
@@ -72,22 +79,25 @@ UNREADABLE: Final = _reason(
     "Correct the field that the message names.",
 )
 
-SERVING: Final = _reason("Serving", (READY,), "Every entry node answers requests.", _NOTHING)
+SERVING: Final = _reason("Serving", (READY, DEGRADED), "Enough entry nodes answer requests.", _NOTHING)
+UP_TO_DATE: Final = _reason(
+    "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", _NOTHING
+)
 STARTING: Final = _reason(
     "Starting",
-    (READY,),
+    (READY, PROGRESSING),
     "The runtimes have not sent their first report yet.",
     "Wait for the pods to start.",
 )
 SWITCHING: Final = _reason(
     "Switching",
-    (READY,),
+    (PROGRESSING,),
     "Runtimes are loading a new route table and serve the previous one until then.",
     "Wait: it takes seconds.",
 )
 ENTRIES_NOT_READY: Final = _reason(
     "EntriesNotReady",
-    (READY,),
+    (READY, PROGRESSING, DEGRADED),
     "Some entry nodes do not answer, for the causes that the message lists by node.",
     "Check the node and the pod that the message names.",
 )
@@ -290,7 +300,8 @@ SLO_OUT_OF_REACH: Final = _reason(
 INFEASIBLE: Final = _reason(
     "Infeasible",
     (PLANNED,),
-    "No route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the mode has no route.",
+    "At some entry node, no route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the "
+    "mode has no route. The others get their routes.",
     "Apply what the message proposes; `edge-operator explain` shows every alternative.",
 )
 DOES_NOT_FIT: Final = _reason(
@@ -423,15 +434,15 @@ TAILS_LEFT: Final = _reason(
 )
 
 OBJECTIVE_MET: Final = _reason(
-    "ObjectiveMet", (SLO_MET,), "Enough of the last minute's requests met the SLO.", _NOTHING
+    "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", _NOTHING
 )
 OBJECTIVE_MISSED: Final = _reason(
     "ObjectiveMissed",
     (SLO_MET,),
-    "Too many of the last minute's requests took longer than spec.slo.latency.",
+    "Too many of the requests of 5 minutes took longer than spec.slo.latency.",
     "Look at the entry node that the message names; `edge-operator explain` shows what limits its plan.",
 )
-NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests in the last minute.", _NOTHING)
+NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", _NOTHING)
 
 NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector selects a node.", _NOTHING)
 

@@ -46,7 +46,8 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         _carriers(run)
         waiting = _publish(run, [table for table in fitting if table.spec.routes])
         held = relaying.still_needed(run.placements, _switched_nodes(run))
-        _clear(run, {table.spec.node for table in tables} | set(held))
+        # An entry node without a feasible route keeps its former ones.
+        _clear(run, {table.spec.node for table in tables} | set(held) | set(run.infeasible))
         loading.release(run, tails)
         again = RESYNC
     except StoreError as error:
@@ -148,7 +149,7 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
         if current is None or not covers(current.body(), body):
             if current is not None:
                 former = residency.former_tails(current.body())
-                body["metadata"]["annotations"][FORMER_TAILS_ANNOTATION] = former
+                body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = former
             applied = run.clients.cluster.apply(body)
             run.placements[table.spec.node] = Placement.model_validate(applied)
     return sorted(waiting)

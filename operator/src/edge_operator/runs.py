@@ -16,6 +16,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
 from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
+from edge_operator.slo import Tally
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
 from edge_operator.triton import Triton
 
@@ -79,6 +80,8 @@ class Memory:
     verified: tuple[str, float] | None = None
     """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
+    tally: Tally | None = None
+    """Requests that were counted since the status was written."""
     waiting: bool = False
     """Whether a measurement is awaited."""
     refusal: str = ""
@@ -128,4 +131,6 @@ class Run:
     """What the model's address was resolved to."""
     unmeasured: Blocked | None = None
     """Why routes through Triton are not planned yet; the local ones do not wait."""
+    infeasible: dict[str, str] = field(default_factory=dict)
+    """Why there is no route, by entry node."""
     findings: list[Finding] = field(default_factory=list)

@@ -14,10 +14,6 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from tritonclient.utils import triton_to_np_dtype
-
 from edge_api.devicepools import TritonServer
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Tensor
@@ -27,7 +23,7 @@ from edge_operator.admitted import Admitted
 from edge_operator.errors import TailRefusedError, TritonBusyError
 from edge_operator.store import AssumedSize, DeviceProfile, ExitTime, ModelCard, SegmentTime, Store
 from edge_operator.tail_models import Tail, tail_name
-from edge_operator.triton import Arrays, Timed, Triton
+from edge_operator.triton import Arrays, Timed, Triton, zeros
 
 RUNS = 20
 """Requests for each slice."""
@@ -114,7 +110,7 @@ class ServerProfiles:
 
     def _measure(self, subject: Subject) -> DeviceProfile:
         card = subject.card
-        values: dict[str, Any] = {tensor.name: _zeros(tensor) for tensor in card.inputs}
+        values: dict[str, Any] = {tensor.name: zeros(tensor) for tensor in card.inputs}
         times: dict[Slicing, Timed] = {}
         for start, end in slicings(card):
             times[start, end] = timed = self._timed(subject, start, end, values)
@@ -215,13 +211,6 @@ def _figures(seconds: tuple[float, ...]) -> tuple[float, float]:
     """Returns the mean and the 95th percentile."""
     ordered = sorted(seconds)
     return fmean(ordered), ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-
-
-def _zeros(tensor: Tensor) -> "npt.NDArray[Any]":
-    shape = [1 if size < 0 else size for size in tensor.shape]
-    if tensor.datatype == "BYTES":
-        return np.full(shape, b"", dtype=np.object_)
-    return np.zeros(shape, triton_to_np_dtype(tensor.datatype))
 
 
 def _assumed(inputs: Iterable[Tensor]) -> Iterable[AssumedSize]:

@@ -15,10 +15,12 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
+import numpy as np
 import numpy.typing as npt
 import tritonclient.http.aio
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
+from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import (
@@ -168,6 +170,14 @@ class TritonServers:
 async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
     statistics = await client.get_inference_statistics()
     return frozenset(entry["name"] for entry in statistics["model_stats"])
+
+
+def zeros(tensor: Tensor) -> "npt.NDArray[Any]":
+    """Returns an input of zeros, or of empty texts; open dimensions are 1."""
+    shape = [1 if size < 0 else size for size in tensor.shape]
+    if tensor.datatype == "BYTES":
+        return np.full(shape, b"", dtype=np.object_)
+    return np.zeros(shape, triton_to_np_dtype(tensor.datatype))
 
 
 async def _timed(
