@@ -16,6 +16,7 @@ from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 
 WIDTH: Final = 256
@@ -104,5 +105,5 @@ def dataplane(
     store = ModelStore(_NOWHERE, resolver)
     cache = SliceCache(folder / "slices", store)
     metrics = metrics or Metrics("bench")
-    generations = Generations(SliceLoader(cache, None, memory=memory), metrics, resolver)
+    generations = Generations(metrics, NodeResources(SliceLoader(cache, None, memory=memory), resolver))
     return Dataplane(generations, metrics), generations, store

@@ -121,7 +121,8 @@ async def switch_under_load(
         turns.append(Turn((last, quiet - 1), spans, (quiet, len(ended) - 1)))
     stop.set()
     await asyncio.gather(*callers)
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
     store.close()
     return {
         "switches": switches,
@@ -227,7 +228,8 @@ async def _step(folder: Path, steps: int) -> float:
         times.append(await ask_until("near"))
         await asyncio.gather(*asked)
         asked.clear()
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
     store.close()
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)

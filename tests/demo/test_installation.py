@@ -192,15 +192,20 @@ def test_placements_that_are_behind_are_named_with_the_reason() -> None:
     assert "placements" in missing
 
 
-def test_a_service_is_ready_only_in_the_generation_that_is_there() -> None:
-    status = {
-        "observedGeneration": 4,
-        "conditions": [{"type": "Ready", "status": "True", "reason": "Serving"}],
-    }
+def test_a_service_is_ready_only_in_the_generation_that_is_there_and_once_it_is_carried_out() -> None:
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "Serving"},
+        {"type": "Progressing", "status": "False", "reason": "UpToDate"},
+        {"type": "Degraded", "status": "False", "reason": "Serving"},
+    ]
+    status = {"observedGeneration": 4, "conditions": conditions}
     assert ready({"metadata": {"generation": 4}, "status": status})
     assert not ready({"metadata": {"generation": 5}, "status": status})
     assert not ready({"metadata": {"generation": 1}})
-    assert condition_lines({"status": status}) == ["Ready=True Serving"]
+    assert condition_lines({"status": status})[0] == "Ready=True Serving"
+    for wrong in ({"type": "Progressing", "status": "True"}, {"type": "Degraded", "status": "True"}):
+        changed = [wrong if c["type"] == wrong["type"] else c for c in conditions]
+        assert not ready({"metadata": {"generation": 4}, "status": status | {"conditions": changed}})
 
 
 def test_durations_are_read_in_seconds() -> None:

@@ -27,6 +27,8 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
+from edge_operator.former_servers import former_addresses
+from edge_operator.names import NODE_LABEL
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
@@ -319,6 +321,7 @@ class FakeTriton:
     models: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
+    open: bool = True
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
     asked: set[str] = field(default_factory=set)
@@ -345,6 +348,10 @@ class FakeTriton:
         self.log.append(f"unload {name}")
         self.models.discard(name)
 
+    def control_open(self, address: str) -> bool:
+        self._answer(address)
+        return self.open
+
     def _answer(self, address: str) -> None:
         self.asked.add(address)
         if self.failure is not None:
@@ -359,6 +366,7 @@ class World:
 
     log: list[str] = field(default_factory=list)
     now: float = 1000.0
+    counted: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(self.log)
@@ -398,7 +406,9 @@ class World:
     def collect(self) -> None:
         pools = self.cluster.find(DEVICE_POOLS)
         self.collector.clients = Clients(self.cluster, self.store, self.triton)
-        now = self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
+        listed = {url for pool in pools for url in pool_addresses(pool)}
+        former = {url for pool in pools for url in former_addresses(pool)}
+        now = self.collector.collect(listed, self.now, former=former)
         if None in now.values() or lacking({KEY: self.memory.loaded}, now):
             self.memory.loaded = frozenset()
 
@@ -420,9 +430,24 @@ class World:
                 "activeRoute": route["name"],
                 "exit": route["exit"],
                 "cut": route["cut"],
+                "since": START.isoformat(),
+                "requests": self.counted[0],
+                "met": self.counted[1],
                 "lastUpdated": (START + datetime.timedelta(seconds=self.now)).isoformat(),
             }
             self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
+        self.pods_are_ready()
+
+    def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:
+        """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
+        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace):
+            if body["metadata"]["labels"][NODE_LABEL] in (at or body["metadata"]["labels"][NODE_LABEL]):
+                self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
+
+    def requests_arrive(self, count: int, met: int, **more: Any) -> None:
+        """So many requests were answered at each entry node, and the runtimes report them."""
+        self.counted = (self.counted[0] + count, self.counted[1] + met)
+        self.runtimes_report(**more)
 
     def settle(self) -> None:
         """Reconciles until the runtimes serve the published tables."""

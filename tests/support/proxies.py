@@ -27,6 +27,8 @@ class TritonLike(ThreadingHTTPServer):
         self.inferring = inferring
         self.models: dict[str, bytes] = {}
         self.configs: dict[str, Any] = {}
+        self.key: tuple[str, str] | None = None
+        """Header and value that model control requires, as with --http-restricted-api."""
         self.page: tuple[int, str] | None = None
         """Makes a proxy in front respond instead of Triton."""
 
@@ -61,7 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         parts = self.path.strip("/").split("/")
-        if parts[:3] == ["v2", "repository", "models"]:
+        key = self.server.key
+        if parts[:2] == ["v2", "repository"] and key is not None and self.headers[key[0]] != key[1]:
+            self._answer(403, {"error": f"This API is restricted, expecting header '{key[0]}'"})
+        elif parts == ["v2", "repository", "index"]:
+            self._answer(200, [])
+        elif parts[:3] == ["v2", "repository", "models"]:
             name, models = parts[3], self.server.models
             if parts[4] == "load":
                 parameters = json.loads(body)["parameters"]

@@ -41,11 +41,12 @@ class Blocked:
     def finding(self) -> Finding:
         """Returns the condition; its status is Unknown if the cause is transient."""
         return Finding(
-            self.step, "Unknown" if self.reason in _UNDERWAY else "False", self.reason, self.message
+            self.step, "Unknown" if self.reason in UNDERWAY else "False", self.reason, self.message
         )
 
 
-_UNDERWAY = {reasons.PROFILING, reasons.TRITON_BUSY}
+UNDERWAY = frozenset({reasons.PROFILING, reasons.TRITON_BUSY})
+"""Reasons of steps that only take time."""
 
 
 def conditions(

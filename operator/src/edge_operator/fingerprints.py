@@ -45,7 +45,7 @@ def node(body: Body) -> Hashable:
 def placement(body: Body) -> Hashable:
     """The runtime's report without measurements."""
     status = body.get("status") or {}
-    fields = ("observedGeneration", "loaded", "message", "activeRoute")
+    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet")
     return (
         generation(body),
         tuple(status.get(field) for field in fields),

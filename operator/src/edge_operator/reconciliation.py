@@ -15,6 +15,7 @@ from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator import (
+    liveness,
     manifests,
     metrics,
     placing,
@@ -90,6 +91,8 @@ def reconcile_service(
     memory.waiting = blocked is not None and blocked.step == reasons.PROFILED
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
+    nodes = {*(member.node.name for member in run.members), *run.placements}
+    alive = liveness.alive(clients.cluster, key.namespace, key.name, nodes)
     observation = Observation(
         members=run.members,
         model=run.resolved,
@@ -97,7 +100,9 @@ def reconcile_service(
         steps=tuple(run.findings),
         blocked=blocked,
         url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
-        pods=reporting.pod_troubles(clients, key, run.members, run.placements),
+        pods=reporting.pod_troubles(clients, key, run.members, run.placements, alive),
+        alive=alive,
+        infeasible=run.infeasible,
     )
     return min(
         again, reporting.report(key, clients, memory, clock, body=body, service=service, seen=observation)

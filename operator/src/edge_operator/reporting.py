@@ -1,12 +1,14 @@
-"""Writes the status on change: conditions immediately, measurements every few seconds. Records events."""
+"""Writes the status on change: conditions immediately, measurements rarely. Records events."""
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
+from edge_operator import slo
 from edge_operator.cluster import DEPLOYMENTS, INFERENCE_SERVICES, PODS, Object
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import NODE_LABEL, SERVICE_LABEL, label_value
@@ -14,10 +16,11 @@ from edge_operator.pod_troubles import deployment_trouble, pod_trouble
 from edge_operator.pools import PoolMember
 from edge_operator.reading import unreadable
 from edge_operator.runs import Clients, Clock, Memory, ServiceKey
+from edge_operator.slo import Counters, Tally
 from edge_operator.status import ORDER, Observation, service_status
 
-INTERVAL = 5.0
-"""Seconds between two writes of a status in which only measurements changed."""
+INTERVAL = 10.0
+"""Least seconds between two writes of a status in which only measurements changed."""
 LATER = float("inf")
 
 
@@ -32,22 +35,34 @@ def report(
     seen: Observation,
 ) -> float:
     """Writes the status if it changed; returns the seconds until a delayed write is due."""
-    status = service_status(service, seen, clock.wall())
+    now = clock.wall()
+    counted = slo.counters(seen.placements)
+    memory.tally = slo.looked(memory.tally or _begun(service, counted), counted, now.timestamp())
+    more, unchanged = slo.increase(memory.tally, counted), memory.tally.unchanged_until
+    status = service_status(service, replace(seen, more=more, unchanged_until=unchanged), now)
     wanted = written(status)
     before = body.get("status") or {}
     if wanted == before:
         return LATER
     since = clock.monotonic() - memory.status_written
-    if since < INTERVAL and _same_verdict(wanted, before):
-        return INTERVAL - since
+    interval = max([INTERVAL, *(float(p.spec.report_interval) for p in seen.placements.values())])
+    if since < interval and _same_verdict(wanted, before):
+        return interval - since
     with refusals_recorded(clients, body, memory):
         clients.cluster.apply_status(INFERENCE_SERVICES, key.namespace, key.name, wanted)
     memory.refusal = ""
     memory.status_written = clock.monotonic()
+    memory.tally = slo.settled(memory.tally, counted, now.timestamp())
     for event_type, reason, message in changes(service.status, status):
         clients.cluster.record(body, event_type, reason, message)
         logging.getLogger(__name__).info("%s/%s: %s: %s", *key, reason, message)
     return LATER
+
+
+def _begun(service: InferenceService, counted: Mapping[str, Counters]) -> Tally:
+    """Returns the tally of an operator that has not seen this service before."""
+    stored = service.status.slo.counted if service.status is not None and service.status.slo else None
+    return slo.begun(counted, Counters(stored.requests, stored.met) if stored is not None else None)
 
 
 @contextlib.contextmanager
@@ -80,7 +95,10 @@ def report_unreadable(
 def changes(
     before: InferenceServiceStatus | None, after: InferenceServiceStatus
 ) -> list[tuple[str, str, str]]:
-    """Returns events (type, reason, message) for conditions that became True or False."""
+    """Returns events (type, reason, message) for conditions that became True or False.
+
+    Progressing has none, and that nothing is wrong is one only after something was.
+    """
     earlier = {c.type: (c.status, c.reason) for c in before.conditions} if before is not None else {}
     found = []
     for condition in after.conditions:
@@ -89,17 +107,27 @@ def changes(
             condition.reason,
         ):
             continue
-        event_type = "Normal" if condition.status == "True" else "Warning"
+        good = "False" if condition.type == reasons.DEGRADED else "True"
+        was, _ = earlier.get(condition.type, ("Unknown", ""))
+        if condition.type == reasons.PROGRESSING or (good == "False" == condition.status and was != "True"):
+            continue
+        event_type = "Normal" if condition.status == good else "Warning"
         found.append((event_type, condition.reason, f"{condition.type}: {condition.message}"))
     return found
 
 
 def pod_troubles(
-    clients: Clients, key: ServiceKey, members: Sequence[PoolMember], placements: Mapping[str, Placement]
+    clients: Clients,
+    key: ServiceKey,
+    members: Sequence[PoolMember],
+    placements: Mapping[str, Placement],
+    alive: Collection[str],
 ) -> dict[str, str]:
-    """Returns why pods of silent entry nodes do not run, by node; reads pods only if a node is silent."""
+    """Returns why pods of entry nodes do not run, by node; reads pods only if one is not Ready or loaded."""
     silent = [
-        m.node.name for m in members if m.node.name in placements and not _loaded(placements[m.node.name])
+        m.node.name
+        for m in members
+        if m.node.name in placements and not (m.node.name in alive and _loaded(placements[m.node.name]))
     ]
     if not silent:
         return {}
@@ -120,12 +148,12 @@ def _same_verdict(wanted: Object, before: Object) -> bool:
 
 
 def _verdict(status: Object) -> list[object]:
-    """Returns the fields written immediately: the model, conditions without messages, entry nodes."""
+    """Returns the fields written immediately: the model, conditions without messages, numbers of entries."""
     fields = ("type", "status", "reason", "observedGeneration")
     conditions = [[condition.get(field) for field in fields] for condition in status.get("conditions", [])]
     return [
         status.get("observedGeneration"),
         status.get("model"),
         conditions,
-        [entry["node"] for entry in status.get("entries", [])],
+        status.get("readyEntries"),
     ]

@@ -10,10 +10,12 @@ from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatus, Validation
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
+from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
+from edge_operator.slo import Tally
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
 from edge_operator.triton import Triton
 
@@ -25,6 +27,7 @@ class Clients:
     cluster: Cluster
     store: Store
     triton: Triton
+    admitted: Admitted = field(default_factory=Admitted)
 
 
 class ServiceKey(NamedTuple):
@@ -74,6 +77,8 @@ class Memory:
     verified: tuple[str, float] | None = None
     """Fingerprint of the objects that were last compared with the cluster's, and the time."""
     status_written: float = float("-inf")
+    tally: Tally | None = None
+    """Requests that were counted since the status was written."""
     waiting: bool = False
     """Whether a measurement is awaited."""
     refusal: str = ""
@@ -121,4 +126,6 @@ class Run:
     """As the cluster has it."""
     resolved: ModelStatus | None = None
     """What the model's address was resolved to."""
+    infeasible: dict[str, str] = field(default_factory=dict)
+    """Why there is no route, by entry node."""
     findings: list[Finding] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The commands: `run` serves a placement, `serve` serves a file, `profile-device` and `profile` measure a
+"""The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
 model, `store` runs the model store.
 """
 
@@ -188,10 +188,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    run = commands.add_parser("run", help="serve the placement of one service at one node")
+    run = commands.add_parser("run", help="serve the services of a namespace at one node")
+    run.add_argument(
+        "--service",
+        default=os.environ.get("EDGE_SERVICE") or None,
+        help="serve only this InferenceService (default: all with a Placement for this node) [$EDGE_SERVICE]",
+    )
     for flag, variable, text in (
-        ("--service", "EDGE_SERVICE", "name of the InferenceService; also the model name in requests"),
-        ("--namespace", "EDGE_NAMESPACE", "namespace of the InferenceService"),
+        ("--namespace", "EDGE_NAMESPACE", "namespace of the InferenceServices"),
         ("--node", "EDGE_NODE", "name of this node"),
         ("--store", "EDGE_STORE", "address of the model store, such as http://model-store:8080"),
     ):
@@ -204,15 +208,20 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=cache,
         required=cache is None,
-        help="folder for slices and the last placement [$EDGE_CACHE_DIR]",
+        help="folder for slices and the last placements [$EDGE_CACHE_DIR]",
     )
     run.add_argument("--host", default="::", help=_HOST)
     run.add_argument("--http-port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
     run.add_argument("--grpc-port", type=_port, default=8081, help="0 for a free port (default %(default)s)")
     run.add_argument(
-        "--placement-file", type=Path, help="read the Placement from this file instead of the API server"
+        "--placement-file", type=Path, help="read the Placements from this file instead of the API server"
     )
     run.add_argument("--uds", type=Path, help=_UDS)
+    run.add_argument(
+        "--cluster-domain",
+        default=os.environ.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
+        help="DNS domain of the cluster, to reach other nodes (default %(default)s) [$EDGE_CLUSTER_DOMAIN]",
+    )
     run.add_argument(
         "--memory-limit",
         type=_quantity,

@@ -1,6 +1,6 @@
-"""The only client of the API server: watches one Placement and writes its status.
+"""The only client of the API server: watches the Placements at this node and writes their statuses.
 
-The Kubernetes clients cost a throttled node seconds of start-up, so this module implements the three requests
+The Kubernetes clients cost a throttled node seconds of start-up, so this module implements the few requests
 that it needs.
 """
 
@@ -12,12 +12,14 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import orjson
 
+from edge_api.names import NODE_LABEL, SERVICE_LABEL, label_value, placement_name
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed, NotFound, Unreachable
 from edge_runtime.json_values import Json
@@ -28,29 +30,47 @@ ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WITHIN: Final = 5.0
 _WATCH: Final = 240
 _TOKEN_AGE: Final = 60.0
+_FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
+_JSON: Final = "application/json"
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _GROUP: Final = "/apis/edge-intelligence.io/v1alpha1"
 
 
+class Receiver(Protocol):
+    """What the watch calls with the Placements."""
+
+    def replace(self, documents: Iterable[Json]) -> None:
+        """Receives all of them."""
+
+    def change(self, document: Json) -> None:
+        """Receives one that was created or changed."""
+
+    def remove(self, document: Json) -> None:
+        """Receives one that was deleted."""
+
+
 class Placements:
-    """One Placement in the API server, read and written with the pod's service account."""
+    """The Placements at one node, read and written with the pod's service account."""
 
     def __init__(
-        self, namespace: str, name: str, url: str, resolver: Resolver, account: Path = ACCOUNT
+        self, namespace: str, selector: str, url: str, resolver: Resolver, account: Path = ACCOUNT
     ) -> None:
+        """selector: the labels of the Placements to watch, such as those of `placed_at`."""
         tls = None
         if url.startswith("https"):
             authority = account / "ca.crt"
             tls = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
         self._client = HttpClient(url, resolver, tls=tls, size=2)
         self._collection = f"{_GROUP}/namespaces/{namespace}/placements"
-        self._path = f"{self._collection}/{name}"
-        self._name, self._account = name, account
+        self._selector = f"labelSelector={quote(selector, safe='')}"
+        self._account = account
         self._token, self._token_read = "", -1e9
+        self._watching: Connection | None = None
 
     @classmethod
     def in_cluster(
-        cls, namespace: str, name: str, resolver: Resolver, environment: Mapping[str, str] = os.environ
+        cls, namespace: str, selector: str, resolver: Resolver, environment: Mapping[str, str] = os.environ
     ) -> Placements:
         """Creates the client from the variables of every pod. Raises Unreachable outside a pod."""
         host = environment.get("KUBERNETES_SERVICE_HOST")
@@ -60,69 +80,114 @@ class Placements:
                 "KUBERNETES_SERVICE_HOST is not set: run in a pod, or give the placement by --placement-file"
             )
         address = f"[{host}]" if ":" in host else host
-        return cls(namespace, name, f"https://{address}:{port}", resolver)
+        return cls(namespace, selector, f"https://{address}:{port}", resolver)
 
-    async def watch(self, on_object: Callable[[Json], None]) -> None:
-        """Calls `on_object` with the current Placement and after each change. Runs until cancelled."""
-        pause = 0.5
+    @property
+    def in_contact(self) -> bool:
+        """Whether the API server has begun to answer the current watch, and the connection still stands.
+
+        TCP keepalive closes a connection whose peer was silent for 25 s.
+        """
+        watching = self._watching
+        return watching is not None and watching.began and not watching.closed
+
+    async def watch(self, receiver: Receiver) -> None:
+        """Calls `receiver` with the current Placements, then with each change. Runs until cancelled.
+
+        A watch that ends is continued where it ended; Placements are only listed again if that is impossible.
+        """
+        pause, version = _FIRST_PAUSE, ""
         while True:
             try:
-                found = await self._get()
-                pause = 0.5
-                on_object(found)
-                await self._follow(found["metadata"].get("resourceVersion", ""), on_object)
-            except NotFound:
-                _log.info("Placement %s does not exist yet", self._name)
-            except (Unreachable, KeyError, TypeError, ValueError) as error:
-                _log.warning("watching Placement %s: %s", self._name, error)
+                if not version:
+                    found = await self._call("GET", f"{self._collection}?{self._selector}")
+                    version = found["metadata"].get("resourceVersion", "")
+                    receiver.replace(found["items"])
+                    pause = _FIRST_PAUSE
+                version = await self._follow(version, receiver)
+                pause = _FIRST_PAUSE if version else pause
+            except (Unreachable, NotFound, KeyError, TypeError, ValueError) as error:
+                version = ""
+                _log.warning("watching the Placements: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def write_status(self, status: Mapping[str, Any]) -> Json:
-        """Merge-patches the status and returns the current Placement. Raises Unreachable and NotFound."""
+    async def write_status(self, name: str, status: Mapping[str, Any]) -> Json:
+        """Merge-patches the status of a Placement and returns the current object.
+
+        Raises Unreachable and NotFound.
+        """
         body = orjson.dumps({"status": status})
-        return await self._call("PATCH", f"{self._path}/status", body, "application/merge-patch+json")
+        path = f"{self._collection}/{name}/status"
+        return await self._call("PATCH", path, body, "application/merge-patch+json")
+
+    async def nodes_of(self, service: str) -> list[str]:
+        """Returns names of entry nodes of a service, at most 20. Raises Unreachable.
+
+        Only the metadata is read, because a service can have a thousand Placements.
+        """
+        labels = quote(f"{SERVICE_LABEL}={label_value(service)}", safe="")
+        found = await self._call(
+            "GET", f"{self._collection}?labelSelector={labels}&limit=20", accept=_METADATA
+        )
+        nodes = [_node_of(item.get("metadata") or {}, service) for item in found.get("items") or ()]
+        return [node for node in nodes if node]
 
     def close(self) -> None:
         """Closes idle connections."""
         self._client.close()
 
-    async def _get(self) -> Json:
-        return await self._call("GET", self._path)
-
-    async def _follow(self, version: str, on_object: Callable[[Json], None]) -> None:
+    async def _follow(self, version: str, receiver: Receiver) -> str:
+        """Follows changes after a version. Returns the version to continue from; empty to list again."""
         rest = b""
 
         def feed(chunk: bytes) -> None:
-            nonlocal rest
+            nonlocal rest, version
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 event = orjson.loads(line)
-                if event.get("type") in ("ADDED", "MODIFIED"):
-                    on_object(event["object"])
+                document = event.get("object") or {}
+                match event.get("type"):
+                    case "ADDED" | "MODIFIED":
+                        receiver.change(document)
+                    case "DELETED":
+                        receiver.remove(document)
+                    case "ERROR":  # the version is too old, for one
+                        version = ""
+                        return
+                version = document.get("metadata", {}).get("resourceVersion", version)
 
-        selector = f"fieldSelector=metadata.name%3D{self._name}"
-        query = f"?watch=1&{selector}&timeoutSeconds={_WATCH}&resourceVersion={version}"
+        def begin(connection: Connection) -> None:
+            self._watching = connection
+            _keep_alive(connection)
+
+        query = f"?watch=1&{self._selector}&timeoutSeconds={_WATCH}&allowWatchBookmarks=true"
         try:
-            await self._client.request(
+            response = await self._client.request(
                 "GET",
-                self._collection + query,
+                f"{self._collection}{query}&resourceVersion={version}",
                 headers=self._headers(),
                 within=_WATCH + 15,
-                on_start=_keep_alive,
+                on_start=begin,
                 sink=feed,
             )
         except (ConnectionFailed, TimeoutError) as error:
-            raise Unreachable(f"watch interrupted ({error})") from error
+            _log.warning("the watch was interrupted: %s", str(error) or "timed out")
+            return version
+        finally:
+            self._watching = None
+        return version if response.status == 200 else ""
 
-    async def _call(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Json:
-        headers = f"{self._headers()}Content-Type: {kind}\r\n"
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", kind: str = _JSON, accept: str = _JSON
+    ) -> Json:
+        headers = f"{self._headers(accept)}Content-Type: {kind}\r\n"
         try:
             response = await self._client.request(method, path, [body], headers, within=_WITHIN)
         except (ConnectionFailed, TimeoutError) as error:
             raise Unreachable(f"API server {self._client.url}: {str(error) or 'timed out'}") from error
         if response.status == 404:
-            raise NotFound(f"Placement {self._name} does not exist")
+            raise NotFound(f"{path.removeprefix(_GROUP)} does not exist")
         if response.status >= 300:
             said = response.body[:300].decode("utf-8", "replace")
             raise Unreachable(
@@ -130,14 +195,29 @@ class Placements:
             )
         return response.json()
 
-    def _headers(self) -> str:
+    def _headers(self, accept: str = _JSON) -> str:
         now = time.monotonic()
         if now - self._token_read > _TOKEN_AGE:  # the kubelet renews the file
             path = self._account / "token"
             self._token = path.read_text().strip() if path.exists() else ""
             self._token_read = now
         bearer = f"Authorization: Bearer {self._token}\r\n" if self._token else ""
-        return f"{bearer}Accept: application/json\r\n"
+        return f"{bearer}Accept: {accept}\r\n"
+
+
+def placed_at(node: str, service: str = "") -> str:
+    """Returns the label selector of the Placements at a node, of one service or of all."""
+    labels = {NODE_LABEL: label_value(node)} | ({SERVICE_LABEL: label_value(service)} if service else {})
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _node_of(metadata: Mapping[str, Any], service: str) -> str:
+    """The node of a service's Placement by its name, or by its label; empty if neither says it in full."""
+    before, _, node = str(metadata.get("name", "")).partition(".")
+    if before == service and placement_name(service, node) == metadata.get("name"):
+        return node
+    value = (metadata.get("labels") or {}).get(NODE_LABEL, "")
+    return value if isinstance(value, str) else ""
 
 
 def _keep_alive(connection: Connection) -> None:

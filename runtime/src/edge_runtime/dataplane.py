@@ -14,7 +14,7 @@ from typing import Final
 
 from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
+from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, QueueFull
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
@@ -43,7 +43,7 @@ class Dataplane:
     ) -> None:
         self.window, self.residuals = Window(), Residuals()
         self._generations, self.metrics, self._clock = generations, metrics, clock
-        self._runner, self._breakers = generations.runner, generations.breakers
+        self._queue, self._breakers = generations.queue, generations.resources.breakers
         self._active_route = generations.active_route
 
     @property
@@ -92,11 +92,11 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        self._runner.admit(table.routes[-1].stats.seconds)
+        self._admit(table, start, deadline)
         try:
             output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
-            self._runner.leave()
+            self._queue.leave()
         route = loaded.route
         seconds = self._clock() - start
         met = seconds <= slo
@@ -112,6 +112,21 @@ class Dataplane:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
+    def _admit(self, table: LoadedTable, start: float, deadline: float) -> None:
+        """Counts the request in the queue. Raises QueueFull if no route can respond in time."""
+        try:
+            least = self._active_route.least_local(table, self._generations.link)
+            if least is None:
+                self._queue.admit(table.routes[-1].stats.seconds)
+            else:
+                left = usable(deadline) - (self._clock() - start)
+                self._queue.admit(least, left, start + usable(deadline))
+        except QueueFull:
+            route = table.routes[-1].route
+            self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
+            self.window.add(start, 0.0, met=False)
+            raise
+
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
     ) -> None:
@@ -126,7 +141,7 @@ class Dataplane:
         self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
     ) -> tuple[Array, LoadedRoute, str]:
         """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
-        found = self._active_route.choose(table, self._generations.link, deadline, self._runner.wait)
+        found = self._active_route.choose(table, self._generations.link, deadline, self._queue.wait)
         chosen = found.loaded
         try:
             if chosen.hop is None:
@@ -159,9 +174,9 @@ class Dataplane:
     async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> list[Array]:
         session = loaded.session
         assert session is not None
-        start, waits = self._clock(), self._runner.wait > 0
+        start, waits = self._clock(), self._queue.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._runner.run(session, feeds, None, due)
+        results = await self._queue.run(session, feeds, None, due)
         seconds = self._clock() - start
         loaded.stats.add(seconds)
         if not waits:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import resident
@@ -14,14 +16,71 @@ _WAITS = (0.0005, 0.001, *_SECONDS)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
+class ProcessMetrics:
+    """The metrics of a process, whatever the number of its services.
+
+    service: the one that the process serves alone; empty if it serves several.
+    """
+
+    def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._service = service
+        self._probes = Counter(
+            "edge_probe_bytes",
+            "Bytes sent by probes, including protocol overhead",
+            ("service", "peer"),
+            registry=self.registry,
+        )
+        self._forwarded = Counter(
+            "edge_forwarded_requests",
+            "Requests that were forwarded to another node, by outcome",
+            ("service", "outcome"),
+            registry=self.registry,
+        )
+        Gauge(
+            "edge_resident_bytes",
+            "Resident memory of the process in bytes",
+            ("service",),
+            registry=self.registry,
+        ).labels(service).set_function(resident)
+
+    def running(self, seconds: Callable[[], float]) -> None:
+        """Registers the inference thread; `seconds` returns how long its current run has lasted."""
+        Gauge(
+            "edge_inference_running_seconds",
+            "Seconds that the current run on the inference thread has lasted; 0 between runs",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(seconds)
+
+    def probe(self, peer: str, size: int) -> None:
+        """Records the bytes of a probe."""
+        self._probes.labels(self._service, peer).inc(size)
+
+    def forwarded(self, outcome: str) -> None:
+        """Counts a request that was forwarded to another node."""
+        self._forwarded.labels(self._service, outcome).inc()
+
+    def certificate(self, expires: Callable[[], float]) -> None:
+        """Registers a certificate; `expires` returns its expiry in Unix time."""
+        Gauge(
+            "edge_certificate_expiry_timestamp_seconds",
+            "Unix time at which the certificate in use expires",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(expires)
+
+
 class Metrics:
     """The metrics of one service at one node. Children are looked up once, because a look-up costs each
     request time.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, process: ProcessMetrics | None = None) -> None:
+        """process: those of a process with several services; by default its own, in the same registry."""
         self.registry = CollectorRegistry()
-        self._service = service
+        self.process = process or ProcessMetrics(service, self.registry)
+        self.service = service
         self._request = Histogram(
             "edge_request_duration_seconds",
             "Time from the arrival of a request to its response, in seconds",
@@ -61,12 +120,6 @@ class Metrics:
                 ("edge_link_measured_timestamp_seconds", "Unix time of the last measurement of the link"),
             )
         ]
-        self._probes = Counter(
-            "edge_probe_bytes",
-            "Bytes sent by probes, including protocol overhead",
-            ("service", "peer"),
-            registry=self.registry,
-        )
         self._active = Gauge(
             "edge_active_route",
             "1 for the active route, 0 for others",
@@ -97,12 +150,6 @@ class Metrics:
         self._joins = {
             alone: joins.labels(service, name) for alone, name in ((True, "alone"), (False, "together"))
         }
-        Gauge(
-            "edge_resident_bytes",
-            "Resident memory of the process in bytes",
-            ("service",),
-            registry=self.registry,
-        ).labels(service).set_function(resident)
         self._batch = Histogram(
             "edge_batch_size",
             "Requests in a batch on the inference thread",
@@ -138,15 +185,6 @@ class Metrics:
         for seconds in waits:
             self._queue.observe(seconds)
 
-    def running(self, seconds: Callable[[], float]) -> None:
-        """Registers the inference thread; `seconds` returns how long its current run has lasted."""
-        Gauge(
-            "edge_inference_running_seconds",
-            "Seconds that the current run on the inference thread has lasted; 0 between runs",
-            ("service",),
-            registry=self.registry,
-        ).labels(self._service).set_function(seconds)
-
     def sessions(self, size: int) -> None:
         """Sets the bytes of the loaded slices."""
         self._sessions.set(size)
@@ -161,31 +199,18 @@ class Metrics:
         """Sets the estimates of a link in bit/s, and the Unix time of its last measurement."""
         for gauge, value in zip(self._link, (bandwidth, low, measured), strict=True):
             if value is not None:
-                gauge.labels(self._service, peer).set(value)
-
-    def probe(self, peer: str, size: int) -> None:
-        """Records the bytes of a probe."""
-        self._probes.labels(self._service, peer).inc(size)
+                gauge.labels(self.service, peer).set(value)
 
     def active(self, route: str, exit_: str, *, switched: bool) -> None:
         """Sets the active route."""
         self._active.clear()
-        self._active.labels(self._service, route, exit_).set(1)
+        self._active.labels(self.service, route, exit_).set(1)
         if switched:
             self._switches.inc()
 
     def fallback(self, reason: str) -> None:
         """Counts a local response in place of a hop."""
-        self._fallbacks.labels(self._service, reason).inc()
-
-    def certificate(self, expires: Callable[[], float]) -> None:
-        """Registers a certificate; `expires` returns its expiry in Unix time."""
-        Gauge(
-            "edge_certificate_expiry_timestamp_seconds",
-            "Unix time at which the certificate in use expires",
-            ("service",),
-            registry=self.registry,
-        ).labels(self._service).set_function(expires)
+        self._fallbacks.labels(self.service, reason).inc()
 
     def exposition(self) -> bytes:
         """The text format that Prometheus reads."""
@@ -195,5 +220,28 @@ class Metrics:
         key = (kind, *labels)
         child = self._children.get(key)
         if child is None:
-            child = self._children[key] = family.labels(self._service, *labels)
+            child = self._children[key] = family.labels(self.service, *labels)
         return child
+
+
+class _Joined(Collector):
+    """Collects several registries, each family once with the series of all."""
+
+    def __init__(self, registries: Iterable[CollectorRegistry]) -> None:
+        self._registries = registries
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for registry in self._registries:
+            for family in registry.collect():
+                families.setdefault(family.name, family)
+                if families[family.name] is not family:
+                    families[family.name].samples.extend(family.samples)
+        yield from families.values()
+
+
+def joint_exposition(registries: Iterable[CollectorRegistry]) -> bytes:
+    """Returns the series of several registries in the text format that Prometheus reads."""
+    joined = CollectorRegistry(auto_describe=False)
+    joined.register(_Joined(registries))
+    return generate_latest(joined)

@@ -113,6 +113,7 @@ class SliceCache:
 
     def __init__(self, folder: Path, store: ModelStore) -> None:
         self._folder, self._store = folder, store
+        self._fetching: dict[str, asyncio.Task[bytes]] = {}
 
     def read(self, digest: str) -> mmap | None:
         """Returns a slice from the disk, for the caller to close; None if it is missing or damaged.
@@ -127,7 +128,17 @@ class SliceCache:
         return self._folder / digest.removeprefix("sha256:")
 
     async def fetch(self, digest: str) -> bytes:
-        """Fetches a slice from the store and keeps it on the disk. Raises StorageError."""
+        """Fetches a slice from the store and keeps it on the disk. Raises StorageError.
+
+        Several callers that need the same slice wait for one transfer.
+        """
+        task = self._fetching.get(digest)
+        if task is None:
+            task = self._fetching[digest] = asyncio.create_task(self._fetch(digest))
+            task.add_done_callback(lambda done: _fetched(self._fetching, digest, done))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, digest: str) -> bytes:
         data = await self._store.blob(digest)
         path = self.path(digest)
         try:
@@ -155,6 +166,12 @@ class SliceCache:
                 incoming = path.name.startswith(_INCOMING)
                 if path.stat().st_mtime < old if incoming else f"sha256:{path.name}" not in digests:
                     path.unlink(missing_ok=True)
+
+
+def _fetched(running: dict[str, asyncio.Task[bytes]], digest: str, done: asyncio.Task[bytes]) -> None:
+    running.pop(digest, None)
+    if not done.cancelled():
+        done.exception()  # marks it as read even if every caller has left
 
 
 def _read_whole(path: Path, digest: str) -> mmap | None:

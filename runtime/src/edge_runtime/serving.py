@@ -36,6 +36,37 @@ class Backend(Protocol):
         """Responds within the timeout if possible; a dropped input gets a response without outputs."""
 
 
+class Models(Protocol):
+    """The models that the transports serve: one service's, or those of all services of a process."""
+
+    draining: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process is to receive requests."""
+
+    def serves(self, model: str) -> bool:
+        """Whether a model has this name."""
+
+    def check(self, model: str, version: str = "") -> None:
+        """Raises UnknownModel for a name or version that is not served."""
+
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Whether a request to the model would get a response soon. Raises UnknownModel."""
+
+    def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
+        """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
+
+    def contract(self, model: str, version: str = "") -> Contract:
+        """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
+
+    def metadata(self, model: str, version: str = "") -> dict[str, Any]:
+        """Names, datatypes and shapes."""
+
+    def index(self, *, only_ready: bool) -> list[dict[str, str]]:
+        """The repository index."""
+
+
 def _nothing() -> Mapping[str, Backend]:
     return {}
 
@@ -66,9 +97,18 @@ class Service:
             self.backend.contract is not None and not self.draining and not self.refusal and not self._stuck()
         )
 
+    def serves(self, model: str) -> bool:
+        """Whether this is the service's name or that of one of its intermediate slices."""
+        return model == self.name or model in self._intermediates()
+
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Whether a request to the model would get a response soon. Raises UnknownModel."""
+        self.check(model, version)
+        return self.ready
+
     def check(self, model: str, version: str = "") -> None:
         """Raises UnknownModel for a name or version that is not served."""
-        if model != self.name and model not in self._intermediates():
+        if not self.serves(model):
             raise UnknownModel(f'model "{model[:80]}" is not served here: request {self.name}')
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(

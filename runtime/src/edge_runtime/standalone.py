@@ -34,6 +34,7 @@ from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.output_subsets import Admit, OutputSubsets
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
+from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
@@ -88,9 +89,10 @@ class StandaloneModel:
         )
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
-        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
+        self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
+        self._queue = ServiceQueue(self.runner, metrics.batch)
         metrics.joins([session.proven])
-        metrics.running(lambda: self.runner.running)
+        metrics.process.running(lambda: self.runner.running)
         self.exits = read_exits(session)
 
     @property
@@ -105,20 +107,20 @@ class StandaloneModel:
         exit_ = ""
         if self.exits:
             exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
-        self.runner.admit(self._session.seconds)
+        self._queue.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
             session, feeds = self._session, inputs
             if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self.runner.run(session, feeds, outputs, due)
+            results = await self._queue.run(session, feeds, outputs, due)
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
                 raise  # the client disconnected: no information about the model
             self._metrics.request(exit_, "local", "failed", self._clock() - start, met=False)
             raise
         finally:
-            self.runner.leave()
+            self._queue.leave()
         seconds = self._clock() - start
         met = within is None or seconds <= within
         self._metrics.request(exit_, "local", "ok", seconds, met=met)
@@ -327,7 +329,7 @@ async def serve_standalone(
     The model is warmed up on `given`. Raises CannotLoad, BadRequest and CannotListen before it reports that
     it is serving.
     """
-    metrics = spans.metrics() if spans is not None else Metrics(name)
+    metrics = spans.metrics(name) if spans is not None else Metrics(name)
     trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
     stopping = asyncio.create_task(stop.wait())
     stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
@@ -357,7 +359,7 @@ async def serve_standalone(
     memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
     service = Service(name, memoizing, stuck=lambda: model.stuck)
     if certificates is not None:
-        metrics.certificate(lambda: certificates.current.expires)
+        metrics.process.certificate(lambda: certificates.current.expires)
     transports = Transports(
         service,
         metrics.exposition,

@@ -1,4 +1,4 @@
-"""HTTP and gRPC servers of one service: bound at construction, serving until stopped."""
+"""HTTP and gRPC servers: bound at construction, serving until stopped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.asgi import App
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
+from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.servers import grpc_server
 from edge_runtime.http.addresses import bracketed, free_socket, listening, usable
@@ -20,7 +21,8 @@ from edge_runtime.http.servers import Door, HttpServer
 from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
-from edge_runtime.serving import Service
+from edge_runtime.rest.forwarding import HttpForwarder
+from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
 
@@ -42,7 +44,7 @@ class Transports:
 
     def __init__(
         self,
-        service: Service,
+        models: Models,
         exposition: Callable[[], bytes],
         *,
         host: str,
@@ -55,6 +57,7 @@ class Transports:
         end: Callable[[], None] = _nothing_runs,
         grace: float = GRACE,
         keepalive: KeepAlive = DEFAULT,
+        forwarders: tuple[HttpForwarder, GrpcForwarder] | None = None,
     ) -> None:
         """Binds the addresses. Raises CannotListen with the address that is not available.
 
@@ -65,6 +68,7 @@ class Transports:
         spans: if given, each inference is traced.
         end: ends the inferences that still run `grace` seconds after `stop`.
         keepalive: keepalive settings of gRPC connections.
+        forwarders: for models that only other nodes serve.
         """
         self._end, self._grace = end, grace
         self._ending: asyncio.TimerHandle | None = None
@@ -72,7 +76,8 @@ class Transports:
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
-        app: App = RestApp(service, exposition, Bodies(room(cgroup_limit())))
+        by_http, by_grpc = forwarders if forwarders is not None else (None, None)
+        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http)
         interceptors = []
         if spans is not None:
             from edge_runtime.grpc.traced import TracedCalls
@@ -90,11 +95,12 @@ class Transports:
                 doors.append(Door(HealthApp(app), bound[1]))
             credentials = server_credentials(certificates) if certificates is not None else None
             self._grpc, (self.grpc_port, *_) = grpc_server(
-                service,
+                models,
                 *grpc_addresses,
                 credentials=credentials,
                 interceptors=interceptors,
                 keepalive=keepalive,
+                forwarder=by_grpc,
             )
         except CannotListen:
             for sock in bound:

@@ -35,6 +35,7 @@ def chart_values(cluster: DemoCluster) -> dict[str, Any]:
         "operator": {
             "image": {"repository": operator, "tag": operator_tag},
             "nodeSelector": dict(cluster.cloud_selector),
+            "tritonControlSecrets": ["triton-control"] if cluster.triton is None else [],
         },
         "runtime": {"image": {"repository": runtime, "tag": runtime_tag}},
         "store": {"nodeSelector": dict(cluster.cloud_selector)},
@@ -99,6 +100,7 @@ def example(root: Path, triton: TritonAddress | None, latency: float | None = No
         if manifest["kind"] == "DevicePool" and triton is not None:
             server = manifest["spec"]["tritonServers"][0]
             server |= {"httpAddress": triton.address, "backend": triton.backend}
+            del server["controlSecret"]  # of the testbed's Triton
             if triton.node_selector:
                 server["nodeSelector"] = dict(triton.node_selector)
         if manifest["kind"] == "InferenceService" and latency is not None:

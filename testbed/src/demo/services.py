@@ -34,10 +34,12 @@ def condition_lines(service: Document) -> list[str]:
 
 
 def ready(service: Document) -> bool:
-    """Whether Ready is True for the current generation."""
+    """Whether all entry nodes answer by the routes of the current generation."""
     status = service.get("status", {})
     conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
-    return conditions.get("Ready") == "True" and status.get("observedGeneration") == generation(service)
+    wanted = {"Ready": "True", "Progressing": "False", "Degraded": "False"}
+    settled = all(conditions.get(name) == value for name, value in wanted.items())
+    return settled and status.get("observedGeneration") == generation(service)
 
 
 def generation(found: Document) -> int:

@@ -13,8 +13,10 @@ from onnx import helper
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotReady
-from edge_runtime.model_store import ModelStore
-from edge_runtime.server import Runtime
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.placed_services import PlacedService
+from edge_runtime.routing.node_resources import NodeResources
+from edge_runtime.routing.slice_loading import SliceLoader
 from messages import mentions
 from networks import info, model_of
 
@@ -106,7 +108,8 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     runtime.receive(placed)
     assert _ready(runtime)
     loading.cancel()
-    await runtime.generations.close()
+    runtime.close()
+    await runtime.generations.resources.close()
 
 
 async def test_a_reboot_does_not_begin_the_autonomy_again(tmp_path: Path) -> None:
@@ -120,25 +123,27 @@ async def test_a_reboot_does_not_begin_the_autonomy_again(tmp_path: Path) -> Non
             await asyncio.sleep(0.01)
     first.word.keep()
     loading.cancel()
-    await first.generations.close()
+    first.close()
+    await first.generations.resources.close()
     clock.now += 2 * HOUR
     second = await _started(tmp_path, clock)
     await second.load_last()
     assert second.generations.table is not None
     second.keep_to_autonomy()
     assert not second.service.ready
-    await second.generations.close()
+    second.close()
+    await second.generations.resources.close()
 
 
-def _ready(runtime: Runtime) -> bool:
+def _ready(runtime: PlacedService) -> bool:
     return runtime.service.ready
 
 
-async def _started(folder: Path, clock: Clock) -> Runtime:
+async def _started(folder: Path, clock: Clock) -> PlacedService:
     resolver = Resolver()
-    return Runtime(
-        "digits", ModelStore("http://127.0.0.1:1", resolver), folder, resolver=resolver, clock=clock
-    )
+    store = ModelStore("http://127.0.0.1:1", resolver)
+    resources = NodeResources(SliceLoader(SliceCache(folder / "slices", store), None), resolver)
+    return PlacedService("digits", folder, store, resources, LastContact(folder / "last-word", clock))
 
 
 def _placement(folder: Path, autonomy: str) -> dict[str, Any]:

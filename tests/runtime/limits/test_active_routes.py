@@ -19,7 +19,7 @@ from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
 class _Hop:
     """A hop without health checks."""
 
-    address, linked = "http://far", False
+    address, peer, reachable = "http://far", "", True
 
     async def healthy(self, within: float) -> bool:
         return False
@@ -35,7 +35,7 @@ class _Link:
 class _Setup:
     def __init__(self) -> None:
         self.now, self.switches, self.metrics, self.link = 100.0, 0, Metrics("m"), _Link()
-        self.breakers = BreakerRegistry(lambda: self.now, lambda: True, lambda: None)
+        self.breakers = BreakerRegistry(lambda: self.now)
         self.active = ActiveRoute(lambda: self.now, self.breakers, self.metrics, self._switched)
 
     def of(self, table: LoadedTable) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from edge_runtime.errors import QueueFull
 from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
@@ -17,17 +18,18 @@ from messages import mentions
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    runner = Runner(queue=3)
+    runner = Runner()
+    queue = ServiceQueue(runner, most=3)
     for _ in range(3):
-        runner.admit(2.5)
+        queue.admit(2.5)
     with pytest.raises(QueueFull) as caught:
-        runner.admit(2.5)
+        queue.admit(2.5)
     assert caught.value.retry_after == 8
     assert mentions("3 requests", "8 s").search(str(caught.value))
-    runner.leave()
-    runner.admit(0.001)
+    queue.leave()
+    queue.admit(0.001)
     with pytest.raises(QueueFull) as caught:
-        runner.admit(0.001)
+        queue.admit(0.001)
     assert caught.value.retry_after == 1
     runner.close()
 

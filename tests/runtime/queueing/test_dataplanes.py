@@ -22,6 +22,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import digest_of
 from edge_runtime.tensors import Array
@@ -64,14 +65,17 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     model, metrics, resolver = stackable.deep(), Metrics("m"), Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     placement = _placement(tmp_path, model)
-    first = Generations(SliceLoader(cache, None), Metrics("m"), resolver)
+    first = Generations(Metrics("m"), NodeResources(SliceLoader(cache, None), resolver))
     assert await first.use(placement), first.message
-    generations = Generations(SliceLoader(cache, None, threads=3), metrics, resolver, max_batch=4)
+    generations = Generations(
+        metrics, NodeResources(SliceLoader(cache, None, threads=3), resolver, max_batch=4)
+    )
     plane = Dataplane(generations, metrics)
     before = _threads()
     assert await generations.use(placement), generations.message
     assert len(_threads() - before) == 1 + 2  # the loader's and two of the session's
-    await first.close()
+    first.close()
+    await first.resources.close()
     alone = Session(model)
     rows = [np.random.default_rng(i).normal(size=(1, 1024)).astype(np.float32) for i in range(11)]
     async with asyncio.timeout(60):
@@ -86,7 +90,8 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
             if buckets["4.0"] != buckets["2.0"]:
                 break
     assert buckets["64.0"] == buckets["4.0"]  # no batch exceeds the limit
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
 
 
 async def test_an_inference_waits_with_the_deadline_of_its_request(
@@ -94,21 +99,24 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
 ) -> None:
     given: list[Any] = []
 
-    async def run(self: Runner, session: Session, feeds: Any, *more: Any) -> list[Array]:
-        given.append(more[-1])
+    async def run(self: Runner, session: Session, feeds: Any, names: Any, due: Any, said: Any) -> list[Array]:
+        given.append(due)
         return session.run(feeds)
 
     monkeypatch.setattr(Runner, "run", run)
     resolver = Resolver()
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
     metrics = Metrics("m")
-    generations = Generations(SliceLoader(cache, None), metrics, resolver, clock=lambda: 1000.0)
+    generations = Generations(
+        metrics, NodeResources(SliceLoader(cache, None), resolver, clock=lambda: 1000.0)
+    )
     plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
     assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
     await plane.infer(InferenceRequest({"x": row}, ["logits"]))
     await plane.infer(InferenceRequest({"x": row}, ["logits"], within=1.0))
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back
 
 
@@ -123,7 +131,7 @@ async def test_clients_at_a_node_get_their_own_rows_whatever_the_slice_does(
     model, resolver, metrics = mixing.network(parts), Resolver(), Metrics("m")
     (output,) = Session(model).outputs
     cache = SliceCache(tmp_path, ModelStore("http://127.0.0.1:1", resolver))
-    generations = Generations(SliceLoader(cache, None), metrics, resolver)
+    generations = Generations(metrics, NodeResources(SliceLoader(cache, None), resolver))
     plane = Dataplane(generations, metrics)
     placement = _placement(tmp_path, model, (mixing.HEIGHT, mixing.WIDTH), output.name)
     assert await generations.use(placement, at_hand=True), generations.message
@@ -145,4 +153,5 @@ async def test_clients_at_a_node_get_their_own_rows_whatever_the_slice_does(
             (expected,) = alone.run({"x": row})
             assert result.outputs[0].shape == expected.shape
             np.testing.assert_allclose(result.outputs[0], expected, rtol=1e-4, atol=1e-5)
-    await generations.close()
+    generations.close()
+    await generations.resources.close()

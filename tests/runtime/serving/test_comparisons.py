@@ -16,6 +16,7 @@ from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.residuals import LEAST_RUNS
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 
 
@@ -23,7 +24,9 @@ async def test_single_items_of_a_planned_stage_are_compared_and_batches_are_not(
     stack: Any, tmp_path: Path
 ) -> None:
     store, metrics = ModelStore(stack.store), Metrics("digits")
-    generations = Generations(SliceLoader(SliceCache(tmp_path, store), None), metrics, Resolver())
+    generations = Generations(
+        metrics, NodeResources(SliceLoader(SliceCache(tmp_path, store), None), Resolver())
+    )
 
     def document() -> Any:
         local = stack.local("exit1")
@@ -41,5 +44,6 @@ async def test_single_items_of_a_planned_stage_are_compared_and_batches_are_not(
         assert (report["exit"], report["count"], len(report["ratios"])) == ("exit1", LEAST_RUNS, LEAST_RUNS)
         assert all(0 < ratio <= 1000 for ratio in report["ratios"])
     finally:
-        await generations.close()
+        generations.close()
+        await generations.resources.close()
         store.close()

@@ -27,6 +27,7 @@ from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 from streams import answering
 
@@ -135,7 +136,9 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     background = BackgroundLoader(LocalTails(disk_cache, store), EarlyExitLoader(disk_cache, store))
     cache = SliceCache(folder, store)
     metrics = Metrics("digits")
-    generations = Generations(SliceLoader(cache, None), metrics, Resolver(), background=background)
+    generations = Generations(
+        metrics, NodeResources(SliceLoader(cache, None), Resolver()), background=background
+    )
 
     def document() -> Any:
         remote = stack.remote("pool2")
@@ -153,7 +156,9 @@ async def _plane(stack: Stack, folder: Path, wish: dict[str, Any], hang: Any) ->
     link: Any = _Link()
     generations.link = link
     yield Dataplane(generations, metrics)
-    await generations.close()
+    generations.link = None
+    generations.close()
+    await generations.resources.close()
     store.close()
 
 

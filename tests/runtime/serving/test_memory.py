@@ -30,7 +30,8 @@ async def test_a_table_that_does_not_fit_is_refused_and_the_old_one_answers(tmp_
     after = await plane.infer(InferenceRequest({"x": x}, ["y"]))
     assert after.parameters["route"] == "old"
     np.testing.assert_array_equal(before.outputs[0], after.outputs[0])
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
     store.close()
 
 
@@ -49,5 +50,6 @@ async def test_the_metrics_tell_what_is_loaded_and_what_the_process_takes(tmp_pa
     told = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("edge_")}
     assert told["edge_sessions_bytes"] == sizes
     assert 10 * MIB < told["edge_resident_bytes"] < 10_000 * MIB
-    await generations.close()
+    generations.close()
+    await generations.resources.close()
     store.close()

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 import endless
+from edge_runtime.autonomy import LastContact
 from edge_runtime.connections import Resolver
 from edge_runtime.inference.runners import Runner
-from edge_runtime.model_store import ModelStore
-from edge_runtime.server import Runtime
+from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.placed_services import PlacedService
+from edge_runtime.routing.node_resources import NodeResources
+from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import Graph, digest_of
 from edge_runtime.status import status_document
 from stages import ask
@@ -111,7 +114,9 @@ async def test_the_status_says_that_it_is_stuck_and_does_not_change_with_time(
     monkeypatch.setattr(Runner, "running", property(lambda _: seconds[0]))
     resolver = Resolver()
     store = ModelStore("http://127.0.0.1:9", resolver)
-    runtime = Runtime("digits", store, tmp_path, resolver=resolver, stuck_after=20.0)
+    loader = SliceLoader(SliceCache(tmp_path / "slices", store), None)
+    resources = NodeResources(loader, resolver, stuck_after=20.0)
+    runtime = PlacedService("digits", tmp_path, store, resources, LastContact(tmp_path / "last-word"))
     said: list[Any] = []
     for now in (10.0, 30.0, 40.0):
         seconds[0] = now
@@ -119,5 +124,6 @@ async def test_the_status_says_that_it_is_stuck_and_does_not_change_with_time(
     assert said[0] == ""
     assert re.search(r"more than 20 s", said[1])
     assert said[2] == said[1]
-    await runtime.generations.close()
+    runtime.close()
+    await resources.close()
     store.close()

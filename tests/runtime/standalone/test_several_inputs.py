@@ -16,6 +16,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.slicing import digest_of
 from networks import info, model_of
@@ -91,7 +92,7 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
     )
     resolver = Resolver()
     metrics, cache = Metrics("m"), SliceCache(slices, ModelStore("http://127.0.0.1:1", resolver))
-    generations = Generations(SliceLoader(cache, None), metrics, resolver)
+    generations = Generations(metrics, NodeResources(SliceLoader(cache, None), resolver))
     assert await generations.use(placement), generations.message
     plane = Dataplane(generations, metrics)
     image = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], np.float32)
@@ -103,4 +104,5 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
     assert response.parameters["deadline_met"] is True
     late = await plane.infer(InferenceRequest(inputs, ["logits"], within=1e-9))
     assert late.parameters["deadline_met"] is False
-    await generations.close()
+    generations.close()
+    await generations.resources.close()

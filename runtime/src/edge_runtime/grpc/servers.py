@@ -9,12 +9,13 @@ from typing import Final
 import grpc
 
 from edge_runtime.errors import CannotListen
+from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.health import HEALTH, health_handlers
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.reflection import REFLECTION, REFLECTION_V1, reflection_handlers
 from edge_runtime.grpc.servicer import INFERENCE, inference_handlers
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.serving import Service
+from edge_runtime.serving import Models
 
 _LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters in addition to tensors
 
@@ -58,11 +59,12 @@ class GrpcServer:
 
 
 def grpc_server(
-    service: Service,
+    models: Models,
     *addresses: str,
     credentials: grpc.ServerCredentials | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
+    forwarder: GrpcForwarder | None = None,
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
@@ -79,8 +81,8 @@ def grpc_server(
     )
     reflection = reflection_handlers((INFERENCE, HEALTH, REFLECTION))
     services = {
-        INFERENCE: inference_handlers(service),
-        HEALTH: health_handlers(service, INFERENCE),
+        INFERENCE: inference_handlers(models, forwarder),
+        HEALTH: health_handlers(models, INFERENCE),
         REFLECTION: reflection,
         REFLECTION_V1: reflection,
     }

@@ -23,6 +23,7 @@ from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
 from edge_runtime.tensors import Contract
 
+_MODEL: Final = 0x0A
 _ID: Final = 0x1A
 _RAW: Final = 0x3A
 _TAGS: Final = frozenset((0x0A, 0x12, _ID, 0x22, 0x2A, 0x32, _RAW))
@@ -84,6 +85,13 @@ def take_apart(message: bytes) -> MessageParts | None:
         return MessageParts(message[:first_raw], b"", raw)
     start, begin, stop = found_id
     return MessageParts(message[:start] + message[stop:first_raw], message[begin:stop], raw)
+
+
+def model_name(header: bytes) -> str:
+    """The model of a request's header, where all known clients write it: in the first field; else empty."""
+    if len(header) < 2 or header[0] != _MODEL or header[1] >= 0x80:
+        return ""
+    return header[2 : 2 + header[1]].decode("utf-8", "replace")
 
 
 def parse(message: bytes, kind: Message) -> Message:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,15 @@ from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 
 InferenceResult = list[Array] | Exception
+Said = Callable[[Sequence[float]], None]
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One inference and the future that its client's request awaits."""
+    """One inference and the future that its client's request awaits.
+
+    said: called with the waits of the jobs of one run that have the same `said`.
+    """
 
     session: Session
     feeds: Mapping[str, Array]
@@ -25,6 +29,7 @@ class Job:
     halt: Halt
     future: asyncio.Future[list[Array]]
     asked: Waiting
+    said: Said | None = None
 
     @property
     def left(self) -> bool:

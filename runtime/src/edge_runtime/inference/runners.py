@@ -13,17 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from edge_runtime.errors import ModelFailed, NotReady, QueueFull
+from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batch_check import counterpart, same_results
-from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
+from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, duration, next_batch
 from edge_runtime.inference.jobs import (
     InferenceResult,
     Job,
+    Said,
     joint_halt,
     resolve,
     shapes,
@@ -39,7 +40,6 @@ _log = logging.getLogger(__name__)
 # A hand-over to a thread and back takes 20 microseconds on an idle core: from this duration it is less than a
 # tenth of the run.
 INLINE: Final = 0.0003
-QUEUE: Final = 256
 STUCK_AFTER: Final = 30.0
 # After this many runs a batch size that seemed to save nothing is tried again: a single stalled run may have
 # distorted the estimate.
@@ -49,8 +49,6 @@ _UNCLEAR: Final = 4
 # The runs of a batch check use synthetic values, on which a model may never return: they get this multiple of
 # the request's own run, and this many seconds.
 _PROOF_TIMES, _PROOF_LEAST = 10.0, 0.5
-
-Said = Callable[[Sequence[float]], None]
 
 
 @dataclass(slots=True)
@@ -63,21 +61,21 @@ class _Run:
 
 
 class Runner:
-    """Runs sessions of one service. `waiting` counts the requests without a response yet."""
+    """Runs the sessions of all services of a process."""
 
     def __init__(
         self,
-        queue: int = QUEUE,
         largest: int = LARGEST,
         said: Said | None = None,
         clock: Callable[[], float] = time.perf_counter,
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         """largest: maximum rows of a batch; 1 turns batching off. said: called after each run on the thread
-        with the wait of each of its requests in seconds. stuck_after: seconds after which a run is `stuck`.
+        with the wait of each of its requests in seconds, except of those with a `said` of their own.
+        stuck_after: seconds after which a run is `stuck`.
         """
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._queue, self._largest, self._said, self._clock = queue, largest, said, clock
+        self._largest, self._said, self._clock = largest, said, clock
         self._stuck_after = stuck_after
         self._run: _Run | None = None
         self._ended = False
@@ -86,18 +84,6 @@ class Runner:
         self._jobs: list[Job] = []
         self._working = False
         self._runs = self._skipped = 0
-        self.waiting = 0
-
-    def admit(self, seconds: float) -> None:
-        """Counts a request of about this many seconds. Raises QueueFull if there are too many."""
-        if self.waiting >= self._queue:
-            after = max(1, ceil(self.waiting * seconds))
-            raise QueueFull(f"{self.waiting} requests are waiting: retry in {after} s", after)
-        self.waiting += 1
-
-    def leave(self) -> None:
-        """Uncounts a request."""
-        self.waiting -= 1
 
     @property
     def known(self) -> MutableMapping[Session, Experience]:
@@ -124,6 +110,12 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
+    def wait_before(self, deadline: float) -> float:
+        """Estimated seconds until an inference with this deadline, on this runner's clock, would start."""
+        run, jobs = self._run, list(self._jobs)
+        begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
+        return begun + duration([j.asked for j in jobs if j.asked.deadline <= deadline], self._largest)
+
     @property
     def busy(self) -> bool:
         """Whether requests are being computed."""
@@ -142,17 +134,19 @@ class Runner:
         feeds: Mapping[str, Array],
         names: Sequence[str] | None = None,
         deadline: float | None = None,
+        said: Said | None = None,
     ) -> list[Array]:
         """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
-        deadline: time on this runner's clock, which decides the order. A cancelled request that waits is not
-        run; a run ends at the next operator once all its requests are cancelled. Raises NotReady after `end`.
+        deadline: time on this runner's clock, which decides the order. said: as in the constructor. A
+        cancelled request that waits is not run; a run ends at the next operator once all its requests are
+        cancelled. Raises NotReady after `end`.
         """
         if session.seconds < INLINE and not self._jobs:
             shapes = shapes_of(feeds)
             if session.expected(shapes) < INLINE:
                 return _timed(session, feeds, shapes, names)
-        job = self._job(session, feeds, names, inf if deadline is None else deadline)
+        job = self._job(session, feeds, names, inf if deadline is None else deadline, said or self._said)
         with self._lock:
             if self._ended:
                 raise _going_down()
@@ -188,6 +182,7 @@ class Runner:
         feeds: Mapping[str, Array],
         names: Sequence[str] | None,
         deadline: float,
+        said: Said | None,
     ) -> Job:
         known = self._known.get(session)
         if known is None:
@@ -199,7 +194,7 @@ class Runner:
             stack = None
         waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
         waiting = Waiting(stack, known, rows, deadline, self._clock())
-        return Job(session, feeds, names, Halt(), waiter, waiting)
+        return Job(session, feeds, names, Halt(), waiter, waiting, said)
 
     def _work(self) -> None:
         """On the thread: runs until nothing waits."""
@@ -238,8 +233,7 @@ class Runner:
         with self._lock:
             for job in jobs:
                 self._jobs.remove(job)
-        if self._said is not None:
-            self._said([now - job.asked.arrival for job in jobs])
+        _report_waits(jobs, now)
         return jobs, batch
 
     def _perform(self, jobs: list[Job], batch: Batch) -> None:
@@ -337,6 +331,16 @@ class Runner:
         if jobs:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing waits on it
                 jobs[0].future.get_loop().call_soon_threadsafe(resolve, jobs, outcomes)
+
+
+def _report_waits(jobs: Sequence[Job], now: float) -> None:
+    """Tells each service in a batch how long its own requests waited."""
+    waits: dict[Said, list[float]] = {}
+    for job in jobs:
+        if job.said is not None:
+            waits.setdefault(job.said, []).append(now - job.asked.arrival)
+    for said, seconds in waits.items():
+        said(seconds)
 
 
 def _going_down() -> NotReady:

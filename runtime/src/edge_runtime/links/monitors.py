@@ -55,7 +55,7 @@ class OnChange(Protocol):
 
 
 class LinkMonitor:
-    """The link of one placement.
+    """The link to one peer.
 
     on_change: called after each measurement with whether the link has just come up and whether the change is
     significant. on_probe: called after each probe with its bytes.
@@ -105,6 +105,12 @@ class LinkMonitor:
         low = low_at(self._estimate, self._clock())
         return LinkReport(self._up, self._estimate.rate, low, self._round_trip, self._measured_at)
 
+    def adopt(self, spec: LinkSettings) -> None:
+        """Continues with another interval and budget; what was measured and saved is kept."""
+        if spec.budget != self.spec.budget:
+            self._budget = probe_budgets.resized(self._budget, spec.budget, self._clock())
+        self.spec = spec
+
     def start(self) -> None:
         """Starts measuring."""
         self._tasks = [
@@ -117,6 +123,11 @@ class LinkMonitor:
         for task in self._tasks:
             task.cancel()
         self._client.close()
+
+    @property
+    def measuring(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return any(not task.done() for task in self._tasks)
 
     async def stop(self) -> None:
         """Stops measuring."""

@@ -67,6 +67,12 @@ def saved(budget: Budget, now: float) -> float:
     return min(budget.saved + budget.an_hour / 3600 * max(now - budget.at, 0.0), budget.size)
 
 
+def resized(budget: Budget, an_hour: float, now: float) -> Budget:
+    """The budget with another number of bytes per hour. It gains nothing that it had not saved."""
+    after = Budget(max(an_hour, LEAST_AN_HOUR), 0.0, now)
+    return Budget(after.an_hour, min(saved(budget, now), after.size), now)
+
+
 def spent(budget: Budget, size: int, now: float) -> Budget:
     """The budget after a probe of `size` bytes."""
     return Budget(budget.an_hour, saved(budget, now) - size - OVERHEAD, now)

@@ -34,7 +34,9 @@ from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
-from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Service
+from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
+from edge_runtime.service_nodes import MARKER
+from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Models
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
@@ -42,6 +44,7 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 _HEADER: Final = HEADER_LENGTH.encode()
+_MARKER: Final = MARKER.encode()
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _VARY: Final = (b"vary", b"accept-encoding")
@@ -60,29 +63,31 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
 )
 _LONG: Final = 1 << 16  # bytes from which (de)compression would block the event loop for too long
 _SMALL: Final = 1 << 12
+_MOST_MODELS: Final = 1024
 
 
 class RestApp:
-    """The HTTP endpoints of a service."""
+    """The HTTP endpoints of the models of a process."""
 
     def __init__(
-        self, service: Service, exposition: Callable[[], bytes], bodies: Bodies | None = None
+        self,
+        models: Models,
+        exposition: Callable[[], bytes],
+        bodies: Bodies | None = None,
+        forwarder: HttpForwarder | None = None,
     ) -> None:
-        self._service, self._exposition = service, exposition
-        self._infer_path = f"/v2/models/{service.name}/infer"
-        self._header_cache, self._intermediate_header_cache = HeaderCache(), HeaderCache()
-        self._bodies = bodies or Bodies()
+        """forwarder: for models that only other nodes serve; without one they are unknown."""
+        self._models, self._exposition = models, exposition
+        self._header_caches: dict[str, HeaderCache] = {}
+        self._bodies, self._forwarder = bodies or Bodies(), forwarder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if self._service.draining:
+        if self._models.draining:
             send = _parting(send)
         try:
-            if scope["path"] == self._infer_path and scope["method"] == "POST":
-                await self._infer(scope, receive, send, self._service.name, "")
-            else:
-                await self._route(scope, receive, send)
+            await self._route(scope, receive, send)
         except CallerLeft:
             return
         except asyncio.CancelledError:  # the client disconnected, or the grace period is over
@@ -99,6 +104,8 @@ class RestApp:
             case ("metrics",):
                 _only("GET", method, path)
                 await respond(send, 200, self._exposition(), [_TEXT])
+            case ("v2", "models", name, *_) if self._forwarder is not None and self._elsewhere(name, scope):
+                await self._forward(self._forwarder, scope, receive, send, name)
             case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
                 _only("POST", method, path)
                 await self._infer(scope, receive, send, name, _version(version, path))
@@ -113,33 +120,52 @@ class RestApp:
                 _only("GET", method, path)
                 await respond(send, status, orjson.dumps(document))
 
+    def _elsewhere(self, model: str, scope: Scope) -> bool:
+        """Whether to forward a request: its model is not served here, and no other node has forwarded it."""
+        return not self._models.serves(model) and all(name != _MARKER for name, _ in scope["headers"])
+
+    async def _forward(
+        self, forwarder: HttpForwarder, scope: Scope, receive: Receive, send: Send, model: str
+    ) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        carry(scope["headers"])
+        sent = await self._bodies.read(receive)
+        try:
+            path = scope["raw_path"].decode("latin-1")
+            request = ForwardedRequest(scope["method"], path, headers, sent)
+            status, body, found = await forwarder.send(model, request)
+        finally:
+            self._bodies.done(sent)
+        await reply(send, status, [body], found)
+
     def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
         """Health, readiness and metadata."""
-        service = self._service
+        models = self._models
         match path:
             case ("v2",):
                 return 200, {"name": SERVER, "version": VERSION, "extensions": EXTENSIONS}
             case ("v2", "health", "live"):
                 return 200, {"live": True}
             case ("v2", "health", "ready"):
-                return 200 if service.ready else 503, {"ready": service.ready}
+                return 200 if models.ready else 503, {"ready": models.ready}
             case ("v2", "models"):
-                return 200, {"models": [entry["name"] for entry in service.index(only_ready=False)]}
+                return 200, {"models": [entry["name"] for entry in models.index(only_ready=False)]}
             case ("v2", "models", name, *version, "ready") if len(version) in (0, 2):
-                service.contract(name, _version(version, path))
-                return 200 if service.ready else 503, {"name": name, "ready": service.ready}
+                models.contract(name, _version(version, path))
+                ready = models.model_ready(name, _version(version, path))
+                return 200 if ready else 503, {"name": name, "ready": ready}
             case ("v2", "models", name, *version) if len(version) in (0, 2):
-                return 200, service.metadata(name, _version(version, path))
+                return 200, models.metadata(name, _version(version, path))
         raise NotFound(f"/{'/'.join(path)[:200]}: not an endpoint of the Open Inference Protocol")
 
     def _index(self, body: bytes) -> Json:
         wish = parse_json(body) if body else {}
         if not isinstance(wish, dict) or not isinstance(wish.get("ready", False), bool):
             raise BadRequest('body: send a JSON object, empty or {"ready": true}')
-        return self._service.index(only_ready=wish.get("ready", False))
+        return self._models.index(only_ready=wish.get("ready", False))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str) -> None:
-        self._service.contract(model, version)  # fails before the body is read
+        self._models.contract(model, version)  # fails before the body is read
         header_length, encoding, accepted, traced = None, "", "", False
         for name, value in scope["headers"]:
             if name == _HEADER:
@@ -173,12 +199,16 @@ class RestApp:
         self, model: str, version: str, body: bytes, header_length: str | None
     ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
         """The parts of the response's body, and its headers."""
-        contract = self._service.contract(model, version)
-        header_cache = self._header_cache if model == self._service.name else self._intermediate_header_cache
+        contract = self._models.contract(model, version)
+        header_cache = self._header_caches.get(model)
+        if header_cache is None:
+            if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
+                self._header_caches.clear()
+            header_cache = self._header_caches[model] = HeaderCache()
         decoded = decode_request(body, header_length, contract, header_cache)
         wanted = [name for name, _ in decoded.outputs]
         inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
-        result = await self._service.ask(model, inference_request)
+        result = await self._models.ask(model, inference_request)
         current.get().answered(result.parameters)
         parts, length = encode_response(
             model, MODEL_VERSION, decoded, contract, result.outputs, result.parameters

@@ -35,23 +35,44 @@ class CheckedHop(Protocol):
         """Hops to one address fail together."""
 
     @property
-    def linked(self) -> bool:
-        """Whether it crosses the measured link."""
+    def peer(self) -> str:
+        """Peer of the measured link that it crosses; empty if it crosses none."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether that link is up; True without one."""
 
     async def healthy(self, within: float) -> bool:
         """Whether it responds to a health check within `within` seconds."""
 
 
-class BreakerRegistry:
-    """One breaker per address. `on_change` is called when one opens, closes or becomes half open."""
+Listener = Callable[[], None]
 
-    def __init__(
-        self, clock: Callable[[], float], reachable: Callable[[], bool], on_change: Callable[[], None]
-    ) -> None:
-        self._clock, self._reachable, self._on_change = clock, reachable, on_change
+
+class BreakerRegistry:
+    """One breaker per address, which all services with hops to it share.
+
+    Their listeners are called when it opens, closes or becomes half open.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._listeners: dict[Listener, frozenset[str]] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._peers: dict[str, str] = {}  # of the addresses that have a breaker
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, dict[asyncio.Timeout, float]] = {}
+
+    def watch(self, listener: Listener, addresses: Collection[str]) -> None:
+        """Replaces the addresses of a listener. Breakers that no listener watches are dropped."""
+        self._listeners[listener] = frozenset(addresses)
+        if not addresses:
+            del self._listeners[listener]
+        watched = frozenset[str]().union(*self._listeners.values())
+        for address in self._breakers.keys() - watched:
+            self._forget(address)
+            if (check := self._checks.pop(address, None)) is not None:
+                check.cancel()
 
     @contextmanager
     def patient(self, hop: CheckedHop, limit: asyncio.Timeout, expected: float) -> Iterator[None]:
@@ -93,41 +114,36 @@ class BreakerRegistry:
         breaker = self._breakers.get(hop.address)
         if outcome == "ok":
             if breaker is not None:
-                self._breakers.pop(hop.address)
+                self._forget(hop.address)
                 if not breaker.closed:
                     _log.info("%s responds again", hop.address)
-                    self._on_change()
+                    self._changed(hop)
             return False
         if outcome not in ("late", "failed") or not fair:
             if breaker is not None and trial:
                 self._breakers[hop.address] = abandoned(breaker)
             return False
         after = failed(breaker or CLOSED, self._clock(), late=outcome == "late", trial=trial)
-        self._breakers[hop.address] = after
+        self._breakers[hop.address], self._peers[hop.address] = after, hop.peer
         news = breaker is None or (breaker.closed and not after.closed)
         if news and not after.closed:
             self._release(hop)
-            self._on_change()
+            self._changed(hop)
             if hop.address not in self._checks:
                 self._checks[hop.address] = asyncio.create_task(self._check(hop))
         return news
 
-    def measured(self, bandwidth: float | None) -> None:
-        """Records a measurement of the link."""
+    def measured(self, peer: str, bandwidth: float | None) -> None:
+        """Records a measurement of the link to a peer."""
         if bandwidth is not None and self._breakers:
             now = self._clock()
-            self._breakers = {a: seen(b, bandwidth, now) for a, b in self._breakers.items()}
+            for address in self._behind(peer):
+                self._breakers[address] = seen(self._breakers[address], bandwidth, now)
 
-    def recovered(self) -> None:
-        """Records that the link is up again: failures while it was down no longer count."""
-        self._breakers.clear()
-
-    def keep_only(self, addresses: Collection[str]) -> None:
-        """Drops the breakers of hops that no table uses any more."""
-        for address in self._breakers.keys() - addresses:
-            del self._breakers[address]
-            if (check := self._checks.pop(address, None)) is not None:
-                check.cancel()
+    def recovered(self, peer: str) -> None:
+        """Records that the link to a peer is up again: failures while it was down no longer count."""
+        for address in self._behind(peer):
+            self._forget(address)
 
     def close(self) -> None:
         """Ends all checks."""
@@ -142,6 +158,18 @@ class BreakerRegistry:
                 turn += _STAGGER
                 limit.reschedule(max(turn, expected))
 
+    def _behind(self, peer: str) -> list[str]:
+        return [address for address, crossed in self._peers.items() if crossed == peer]
+
+    def _forget(self, address: str) -> None:
+        self._breakers.pop(address, None)
+        self._peers.pop(address, None)
+
+    def _changed(self, hop: CheckedHop) -> None:
+        for listener, addresses in list(self._listeners.items()):
+            if hop.address in addresses:
+                listener()
+
     def _of(self, hop: CheckedHop) -> Breaker:
         return self._breakers.get(hop.address, CLOSED)
 
@@ -151,7 +179,7 @@ class BreakerRegistry:
         try:
             while not self._of(hop).closed:
                 begun = loop.time()
-                if not hop.linked or self._reachable():
+                if hop.reachable:
                     healthy = await hop.healthy(CHECK_WITHIN)
                     before = self._of(hop)
                     if before.closed:
@@ -160,7 +188,7 @@ class BreakerRegistry:
                     if healthy and before.silent:
                         _log.info("%s is healthy again: the next request tries it", hop.address)
                     if after != before:
-                        self._on_change()
+                        self._changed(hop)
                 await asyncio.sleep(max(begun + CHECK_EVERY - loop.time(), 0.05))
         finally:
             if self._checks.get(hop.address) is asyncio.current_task():

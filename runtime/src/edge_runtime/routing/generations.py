@@ -1,35 +1,30 @@
 """Replaces route tables at a node: a new table is loaded while the old one serves, then replaces it at once.
 
-Resources that several tables share live as long as any table needs them: the link, the connections to next
-hops and their breakers.
+Resources that several tables, of any service, share live as long as any table needs them: see
+`node_resources`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edge_runtime.assignment import Placement, Slice, Stage
-from edge_runtime.connections import HttpClient, Resolver
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
-from edge_runtime.inference.batches import LARGEST
-from edge_runtime.inference.runners import STUCK_AFTER, Runner
+from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Session
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.background_loading import BackgroundLoader
-from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.intermediate import IntermediateBackend
-from edge_runtime.routing.loaded_tables import LoadedTable, load_table
+from edge_runtime.routing.loaded_tables import LoadedTable, digests_here, load_table
+from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
-from edge_runtime.routing.slice_loading import SliceLoader
 
 _log = logging.getLogger(__name__)
 
@@ -46,16 +41,11 @@ class Generations:
 
     def __init__(
         self,
-        loader: SliceLoader,
         metrics: Metrics,
-        resolver: Resolver,
-        clock: Callable[[], float] = time.perf_counter,
+        resources: NodeResources,
         *,
-        tls: ssl.SSLContext | None = None,
         background: BackgroundLoader | None = None,
         repeatability: Repeatability | None = None,
-        max_batch: int = LARGEST,
-        stuck_after: float = STUCK_AFTER,
     ) -> None:
         self.table: LoadedTable | None = None
         self.intermediates: Mapping[str, IntermediateBackend] = {}
@@ -63,16 +53,13 @@ class Generations:
         self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
-        self.runner = Runner(largest=max_batch, said=metrics.batch, clock=clock, stuck_after=stuck_after)
-        metrics.running(lambda: self.runner.running)
-        self.breakers = BreakerRegistry(clock, self._reachable, self.changed.set)
-        self.active_route = ActiveRoute(clock, self.breakers, metrics, self.changed.set)
-        self._loader, self._metrics, self._resolver, self._clock = loader, metrics, resolver, clock
-        self._tls = tls
+        self.resources, self.queue = resources, ServiceQueue(resources.runner, metrics.batch)
+        self.active_route = ActiveRoute(resources.clock, resources.breakers, metrics, self.changed.set)
+        self._metrics, self._loader = metrics, resources.loader
         self._background, self._repeatability = background, repeatability
         self._unrepeatable: dict[str, str] = {}  # the store's response by the digest of a model
         self._completing: asyncio.Task[None] | None = None
-        self._clients: dict[str, HttpClient] = {}
+        self._incoming: frozenset[str] = frozenset()  # digests of the slices that are being loaded
 
     async def use(self, placement: Placement, *, at_hand: bool = False) -> bool:
         """Loads a placement and switches to it. Returns False, with the cause in `message`, if the old one
@@ -80,6 +67,7 @@ class Generations:
 
         at_hand: load from the disk only; `loaded` stays False while a route is missing.
         """
+        self._incoming = frozenset(digests_here(placement))
         try:
             link = self._link_for(placement)
             table = await load_table(
@@ -89,7 +77,7 @@ class Generations:
             self.refuse(placement.generation, str(error), error.reason)
             return False
         except Exception as error:  # unexpected errors of a model must not stop the old table
-            _log.exception("generation %d", placement.generation)
+            _log.exception("%s: generation %d", self._metrics.service, placement.generation)
             self.refuse(placement.generation, f"cannot be loaded: {error!r}", CannotLoad.__name__)
             return False
         self._take_over(table, link)
@@ -97,7 +85,10 @@ class Generations:
             self._completing.cancel()
         self._completing = asyncio.create_task(self._complete(table))
         _log.info(
-            "generation %d is loaded: %s", placement.generation, ", ".join(r.route.name for r in table.routes)
+            "%s: generation %d is loaded: %s",
+            self._metrics.service,
+            placement.generation,
+            ", ".join(r.route.name for r in table.routes),
         )
         self.changed.set()
         return True
@@ -105,32 +96,37 @@ class Generations:
     def refuse(self, generation: int, why: str, reason: str) -> None:
         """Records that a placement is not used; the one before stays active."""
         if (self.generation, self.message) != (generation, why):  # once, not with each attempt
-            _log.error("generation %d is not loaded: %s: %s", generation, reason, why)
+            _log.error(
+                "%s: generation %d is not loaded: %s: %s", self._metrics.service, generation, reason, why
+            )
         self.generation, self.message, self.reason, self.loaded = generation, why, reason, False
         self.changed.set()
 
+    @property
+    def digests(self) -> set[str]:
+        """The slices of the table in use, and of the one that is being loaded."""
+        return {*self._incoming, *(self.table.sessions if self.table is not None else ())}
+
     def break_off(self) -> None:
         """Ends trials that are no longer needed, because a newer placement arrived."""
-        self._loader.break_off()
+        self._loader.break_off(self._incoming)
 
-    async def close(self) -> None:
-        """Stops measuring and closes connections. Requests in flight must have ended before."""
-        self.breakers.close()
-        self.runner.close()
+    def close(self) -> None:
+        """Releases what only this service needs. Its requests in flight may still use their table."""
         if self._completing is not None:
             self._completing.cancel()
-        if self.link is not None:
-            await self.link.stop()
-        for client in self._clients.values():
-            client.close()
-        self._loader.close()
+        self._switch_link(None)
+        self.resources.breakers.watch(self.changed.set, ())
+        self.resources.clients.keep(self, ())
 
     def _take_over(self, table: LoadedTable, link: LinkMonitor | None) -> None:
         """Makes new requests use this table; requests in flight keep theirs."""
         before, self.table = self.table, table
         placement, spec = table.placement, table.placement.spec
         self.intermediates = {
-            i.slice.model: IntermediateBackend(i, self.runner, self._metrics, self._clock, spec.slo.latency)
+            i.slice.model: IntermediateBackend(
+                i, self.queue, self._metrics, self.resources.clock, spec.slo.latency
+            )
             for i in table.intermediates
         }
         self.memoization = self._memoization(table)
@@ -138,7 +134,7 @@ class Generations:
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self.reason = CannotLoad.__name__ if table.missing else ""
-        self._forget_clients(table)
+        self._keep_hops(table)
         self._count(table)
 
     def _count(self, table: LoadedTable) -> None:
@@ -188,19 +184,15 @@ class Generations:
     def _hop(self, stages: Sequence[Stage], link: LinkMonitor | None) -> Hop:
         remote, *beyond = stages
         assert remote.address is not None
-        client = self._clients.get(remote.address)
-        if client is None:
-            client = HttpClient(remote.address, self._resolver, tls=self._tls)
-            self._clients[remote.address] = client
+        client = self.resources.clients.client(remote.address)
         # Edge nodes are connected by another link than the measured one.
         return Hop(remote, client, link if remote.runtime == "Triton" else None, beyond)
 
-    def _forget_clients(self, table: LoadedTable) -> None:
+    def _keep_hops(self, table: LoadedTable) -> None:
         hops = [hop for hop in table.hops if hop is not None]
-        self.breakers.keep_only({hop.address for hop in hops})
-        needed = {hop.url for hop in (*hops, *(i.hop for i in table.intermediates if i.hop is not None))}
-        for address in self._clients.keys() - needed:
-            self._clients.pop(address).close()
+        self.resources.breakers.watch(self.changed.set, {hop.address for hop in hops})
+        beyond = [i.hop for i in table.intermediates if i.hop is not None]
+        self.resources.clients.keep(self, {hop.url for hop in (*hops, *beyond)})
 
     def _link_for(self, placement: Placement) -> LinkMonitor | None:
         spec = placement.spec.link
@@ -208,30 +200,19 @@ class Generations:
         chains += [chain.stages for chain in placement.spec.intermediate_slices]
         if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
             return self.link if spec is not None and self.link is not None else None
-        if self.link is not None and self.link.spec == spec:
-            return self.link
-        return LinkMonitor(spec, self._resolver, self._link_changed, tls=self._tls, on_probe=self._probed)
+        return self.resources.links.find(spec)
 
     def _switch_link(self, link: LinkMonitor | None) -> None:
         old, self.link = self.link, link
-        if link is not None and link is not old:
-            link.start()
+        spec = self.table.placement.spec.link if self.table is not None else None
+        if link is not None and spec is not None:
+            self.resources.links.use(link, spec, self._link_changed)
         if old is not None and old is not link:
-            old.cancel()
-
-    def _reachable(self) -> bool:
-        return self.link is None or self.link.view().up
-
-    def _probed(self, size: int) -> None:
-        if self.link is not None:
-            self._metrics.probe(self.link.spec.peer, size)
+            self.resources.links.leave(old, self._link_changed)
 
     def _link_changed(self, *, recovered: bool, notable: bool) -> None:
-        if recovered:
-            self.breakers.recovered()
         if self.link is not None:
             bandwidth, told = self.link.view().bandwidth, self.link.report()
-            self.breakers.measured(bandwidth)
             level, low = (value or 0.0 if told.up else 0.0 for value in (bandwidth, told.bandwidth_low))
             measured = told.measured_at.timestamp() if told.measured_at is not None else None
             self._metrics.link(self.link.spec.peer, level, low, measured)

@@ -44,9 +44,14 @@ class Hop:
         return self._client.url
 
     @property
-    def linked(self) -> bool:
-        """Whether it crosses the measured link itself."""
-        return self._link is not None
+    def peer(self) -> str:
+        """Peer of the measured link that it crosses itself; empty if it crosses none."""
+        return self._link.spec.peer if self._link is not None else ""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether that link is up; True without one."""
+        return self._link is None or self._link.view().up
 
     async def healthy(self, within: float) -> bool:
         """Whether the next stage reports readiness within `within` seconds."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import HopFailed, HopLate, LinkBusy
-from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -28,13 +28,13 @@ class IntermediateBackend:
     def __init__(
         self,
         loaded: LoadedIntermediate,
-        runner: Runner,
+        queue: ServiceQueue,
         metrics: Metrics,
         clock: Callable[[], float],
         latency: float,
     ) -> None:
         """latency: the deadline in seconds of requests without a timeout."""
-        self._loaded, self._runner, self._metrics = loaded, runner, metrics
+        self._loaded, self._queue, self._metrics = loaded, queue, metrics
         self._clock, self._latency = clock, latency
 
     @property
@@ -48,12 +48,13 @@ class IntermediateBackend:
         Raises QueueFull before anything is run, and CannotAnswer if the next hop fails or is late.
         """
         loaded, start = self._loaded, self._clock()
-        until = start + (self._latency if request.within is None else request.within)
-        self._runner.admit(loaded.stats.seconds)
+        left = self._latency if request.within is None else request.within
+        until = start + left
+        self._queue.admit(loaded.session.seconds, left, until)
         try:
-            results = await self._runner.run(loaded.session, dict(request.inputs), None, until)
+            results = await self._queue.run(loaded.session, dict(request.inputs), None, until)
         finally:
-            self._runner.leave()
+            self._queue.leave()
         seconds = self._clock() - start
         loaded.stats.add(seconds)
         self._metrics.stage(loaded.slice.model, seconds)

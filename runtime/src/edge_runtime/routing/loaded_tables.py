@@ -201,6 +201,11 @@ def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
         yield from ((name, stage.slice) for stage in stages if stage.address is None)
 
 
+def digests_here(placement: Placement) -> set[str]:
+    """Digests of the slices that run at this node."""
+    return {slice_.digest for _, slice_ in _slices_here(placement)}
+
+
 def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:
     """Raises an error that names each slice that must not be loaded, with the first route that uses it."""
     said: dict[str, str] = {}

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequ
 from concurrent.futures import ThreadPoolExecutor
 from mmap import mmap
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
@@ -16,12 +17,14 @@ from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import SliceCache
+from edge_runtime.tensors import Tensor
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.findings import proven
 
 _log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
+_Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
 class SliceLoader:
@@ -37,6 +40,9 @@ class SliceLoader:
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
         self._sharing = 0
+        self._loaded: WeakValueDictionary[_Key, Session] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._on_trial: frozenset[str] = frozenset()
 
     async def admit(self, slices: Iterable[Slice], *, fetch: bool = True) -> Failures:
         """Errors of the slices that must not be loaded, by digest. Tries those that are new, one by one.
@@ -75,9 +81,18 @@ class SliceLoader:
     ) -> Session:
         """Returns the warm session of a slice, from `sessions` if it is there, and adds it.
 
-        Raises EdgeError for a slice that must not be loaded, is not available, or cannot be loaded.
+        A slice that several tables use at the same time is loaded once, whatever their services. Raises
+        EdgeError for a slice that must not be loaded, is not available, or cannot be loaded.
         """
-        known = sessions.get(slice_.digest)
+        if slice_.digest not in sessions:
+            turn = self._turns.setdefault(slice_.digest, asyncio.Lock())
+            async with turn:
+                sessions[slice_.digest] = await self._session(slice_, fetch=fetch)
+        return sessions[slice_.digest]
+
+    async def _session(self, slice_: Slice, *, fetch: bool) -> Session:
+        key = (slice_.digest, slice_.inputs, slice_.outputs)
+        known = self._loaded.get(key)
         if known is not None:
             return known
         failure = (await self.admit([slice_], fetch=fetch)).get(slice_.digest)
@@ -90,7 +105,7 @@ class SliceLoader:
         if known is None:
             data = await self._cache.fetch(slice_.digest)
             known = await run(self._loading, self._load, slice_, data)
-        sessions[slice_.digest] = known
+        self._loaded[key] = known
         return known
 
     @contextlib.contextmanager
@@ -105,9 +120,9 @@ class SliceLoader:
                 with contextlib.suppress(RuntimeError):  # closed: the process has ended
                     self._trying.submit(self._trials.rest)
 
-    def break_off(self) -> None:
-        """Ends the current trials, whose slices are no longer needed."""
-        if self._trials is not None:
+    def break_off(self, digests: Collection[str]) -> None:
+        """Ends the current trials if they are of these slices, which are no longer needed."""
+        if self._trials is not None and self._on_trial.issubset(digests):
             self._trials.break_off()
 
     async def keep_only(self, digests: Collection[str]) -> None:
@@ -168,6 +183,7 @@ class SliceLoader:
         """
         failures: Failures = {}
         trials.begin()
+        self._on_trial = frozenset(subject.digest for subject in subjects)
         try:
             for subject in subjects:
                 try:
@@ -177,6 +193,7 @@ class SliceLoader:
                 except EdgeError as error:
                     failures[subject.digest] = error
         finally:
+            self._on_trial = frozenset()
             if not self._sharing:
                 trials.rest()
         return failures

@@ -33,7 +33,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.span import TraceState
 
 from edge_runtime.errors import HopLate, LinkBusy
-from edge_runtime.metrics import Metrics
+from edge_runtime.metrics import Metrics, ProcessMetrics
 from edge_runtime.serving import VERSION
 from edge_runtime.tracing.contexts import Trace, TraceContext, current
 
@@ -67,9 +67,9 @@ class Spans:
         """Span around one request, in the client's trace or a new one."""
         return TracedRequest(self, name, caller, attributes)
 
-    def metrics(self) -> Metrics:
-        """The service's metrics, which also record events in the trace of a request."""
-        return _TracedMetrics(self.service)
+    def metrics(self, service: str, process: ProcessMetrics | None = None) -> Metrics:
+        """A service's metrics, which also record events in the trace of a request."""
+        return _TracedMetrics(service, process)
 
     def close(self, within: float = _CLOSE_WITHIN) -> None:
         """Exports the remaining spans within `within` seconds."""

@@ -1,0 +1,252 @@
+"""One service at this node: receives its Placements, keeps the last on disk, reports its status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, Final, Protocol
+
+from edge_runtime.assignment import Spec, parse_placement
+from edge_runtime.autonomy import LastContact, refusal
+from edge_runtime.dataplane import Dataplane
+from edge_runtime.errors import BadPlacement, NotFound, Unreachable
+from edge_runtime.json_values import Json
+from edge_runtime.last_placements import LastPlacements
+from edge_runtime.memoization.backends import MemoizingBackend
+from edge_runtime.metrics import Metrics
+from edge_runtime.model_store import ModelStore
+from edge_runtime.routing.background_loading import BackgroundLoader
+from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.early_exits import EarlyExitLoader
+from edge_runtime.routing.fallbacks.local_tails import LocalTails
+from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.node_resources import NodeResources
+from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.serving import Service
+from edge_runtime.status import Report, status_document
+from edge_runtime.status_reports import StatusReports
+
+_log = logging.getLogger(__name__)
+
+_STATUS_EVERY: Final = 5.0
+_STATUS_LEAST: Final = 0.25
+_RETRY: Final = 5.0
+_LONGEST_PAUSE: Final = 10.0
+
+
+class Statuses(Protocol):
+    """Where the status of a Placement is written."""
+
+    async def write_status(self, name: str, status: dict[str, Any]) -> Json:
+        """Writes the status and returns the current Placement. Raises Unreachable and NotFound."""
+
+
+class PlacedService:
+    """A service and its route tables.
+
+    settled: whether its first table was loaded or refused.
+    from_disk: set once its last placements were tried.
+    folder: where it keeps what it needs for a start without the cluster; no other service uses it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        store: ModelStore,
+        resources: NodeResources,
+        word: LastContact,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.name, self.word = name, word
+        self.metrics = metrics or Metrics(name, resources.metrics)
+        self._folder, self._resources = folder, resources
+        self._disk_cache = DiskCache(folder / "model-store.json")
+        background = BackgroundLoader(
+            LocalTails(self._disk_cache, store), EarlyExitLoader(self._disk_cache, store)
+        )
+        self.generations = Generations(
+            self.metrics,
+            resources,
+            background=background,
+            repeatability=Repeatability(self._disk_cache, store),
+        )
+        self.dataplane = Dataplane(self.generations, self.metrics)
+        self.reports = StatusReports(self.dataplane.window, time.monotonic)
+        memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
+        self._runner = resources.runner
+        self.service = Service(
+            name, memoization, lambda: self.generations.intermediates, lambda: self._runner.stuck
+        )
+        self._last = LastPlacements(folder)
+        resources.hold_slices(self, self._digests)
+        self._wanted: Json = None
+        self._kept: Json = None
+        self._seen = (-1, "")
+        self._arrived = asyncio.Event()
+        self._loading = False
+        self.settled, self.from_disk = False, asyncio.Event()
+
+    def receive(self, document: Json, change: int | None = None) -> None:
+        """Receives a Placement from the API server or the file; ignores it if its spec is unchanged.
+
+        change: number of the file's version, because its editor need not increase metadata.generation.
+        """
+        self.word.heard()
+        self.keep_to_autonomy()
+        self.reports.found(document)
+        metadata = metadata_of(document)
+        seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
+        if seen != self._seen:
+            self._seen, self._wanted = seen, document
+            self._arrived.set()
+            if self._loading:
+                self.generations.break_off()
+
+    def renamed(self, document: Json) -> bool:
+        """Whether the current Placement has another name than this one."""
+        return self._wanted is not None and metadata_of(self._wanted).get("name") != metadata_of(
+            document
+        ).get("name")
+
+    async def load_last(self) -> None:
+        """Starts from the disk alone, without the API server and the model store.
+
+        Loads the last placement as far as its slices are cached, or the one before it if not even a local
+        route of the last one is.
+        """
+        for document in await asyncio.to_thread(self._last.documents):
+            try:
+                placement = parse_placement(document)
+            except BadPlacement as error:
+                _log.warning("a placement on disk is damaged: %s", error)
+                continue
+            first, self._kept = self._kept is None, self._kept or document
+            # Also if a newer one has arrived: whether that can be loaded is not known yet.
+            if await self.generations.use(placement, at_hand=True):
+                _log.info("%s: serving the last placement, generation %d", self.name, placement.generation)
+                self.settled = True
+                if not first:
+                    self.generations.loaded = False  # the newest one is still to be loaded
+                return
+
+    async def load_arriving(self) -> None:
+        """Loads each placement that arrives, and retries while the newest one cannot be loaded."""
+        while True:
+            complete = self.generations.loaded or (self._wanted or self._kept) is None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if complete else _RETRY):
+                    await self._arrived.wait()
+            self._arrived.clear()
+            self._loading = True
+            await self._load(self._wanted or self._kept)
+            self._loading, self.settled = False, True
+
+    async def _load(self, document: Json) -> None:
+        try:
+            placement = parse_placement(document)
+        except BadPlacement as error:
+            generation = metadata_of(document).get("generation")
+            generation = generation if isinstance(generation, int) else 0
+            self.generations.refuse(generation, str(error), error.reason)
+            return
+        if await self.generations.use(placement):
+            await self._keep(document)
+
+    async def _keep(self, document: Json) -> None:
+        """Keeps the placement and its slices on disk, and removes slices that nothing needs any more."""
+        try:
+            await asyncio.to_thread(self._last.keep, document)
+        except OSError as error:
+            _log.warning("the placement is not kept on disk: %s", error)
+        await self._resources.clean_disk()
+
+    async def _digests(self) -> set[str]:
+        """The slices that this service needs on the disk."""
+        found = self.generations.digests | await self._disk_cache.digests()
+        return found | await asyncio.to_thread(self._last.digests)
+
+    def keep_to_autonomy(self) -> None:
+        """Refuses requests if the last contact to the API server is older than the service allows."""
+        table = self.generations.table
+        why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
+        if bool(why) != bool(self.service.refusal):
+            _log.warning("%s: %s", self.name, why or "the API server responds again: requests are served")
+        self.service.refusal = why
+
+    def report(self) -> Report:
+        """The current state for the status."""
+        generations, active = self.generations, self.dataplane.active
+        return Report(
+            generation=generations.generation,
+            loaded=generations.loaded,
+            message=generations.message or self._runner.stuck,
+            reason=generations.reason,
+            route=active.route.name if active else "",
+            exit=active.route.exit if active else "",
+            cut=active.route.cut if active else "",
+            link=generations.link.report() if generations.link is not None else None,
+            summary=self.dataplane.window.summary(time.perf_counter()),
+            now=datetime.now(UTC),
+            residuals=self.dataplane.residuals.report(time.perf_counter()),
+        )
+
+    async def write_status(self, statuses: Statuses) -> None:
+        """Writes the status when it is due. Runs until cancelled."""
+        wait, failures = _STATUS_EVERY, 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, _STATUS_EVERY)):
+                    await self.generations.changed.wait()
+            self.generations.changed.clear()
+            wait = _STATUS_EVERY
+            if self._wanted is None:
+                continue
+            spec = self._spec
+            report = self.reports.complete(self.report(), spec)
+            due = self.reports.due_in(report, spec)
+            if due is None or due > 0:
+                wait = due or _STATUS_EVERY
+                continue
+            name = metadata_of(self._wanted).get("name", "")
+            self.reports.writing(report)
+            try:
+                # The response carries the spec, so a change that an interrupted watch missed is seen here.
+                found = await statuses.write_status(name, status_document(report))
+            except (Unreachable, NotFound) as error:
+                _log.warning("the status is not written: %s", error)
+                failures = min(failures + 1, 10)
+                await asyncio.sleep(min(_STATUS_LEAST * 2**failures, _LONGEST_PAUSE))
+                wait = _STATUS_LEAST
+                continue
+            failures = 0
+            self.reports.wrote(report, spec)
+            self.receive(found)
+            await asyncio.sleep(_STATUS_LEAST)
+
+    @property
+    def _spec(self) -> Spec | None:
+        table = self.generations.table
+        return table.placement.spec if table is not None else None
+
+    def close(self) -> None:
+        """Releases what only this service needs; its requests in flight are still answered."""
+        self.generations.close()
+
+    async def forget(self) -> None:
+        """Removes its files, and the slices that no other service needs: it is no longer placed here."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        self._resources.hold_slices(self, None)
+        await self._resources.clean_disk()
+
+
+def metadata_of(document: Json) -> dict[str, Any]:
+    """Metadata of an object; empty if it is not a mapping or has none."""
+    found = document.get("metadata") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}

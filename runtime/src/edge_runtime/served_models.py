@@ -1,0 +1,90 @@
+"""The models of all services of a process, as the transports see them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edge_runtime.errors import UnknownModel
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
+from edge_runtime.serving import Service
+from edge_runtime.tensors import Contract
+
+_MOST_NAMED = 10
+
+
+class ServedModels:
+    """Finds the service of each model.
+
+    settled: whether the process has loaded, or refused, what it was to serve at its start.
+    stuck: why requests wait too long; empty if they do not.
+    """
+
+    def __init__(self, settled: Callable[[], bool], stuck: Callable[[], str]) -> None:
+        self._settled, self._stuck = settled, stuck
+        self._services: dict[str, Service] = {}
+        self._draining = False
+
+    def add(self, service: Service) -> None:
+        """Serves one more service."""
+        self._services[service.name] = service
+
+    def remove(self, name: str) -> None:
+        """Serves a service no longer."""
+        del self._services[name]
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process is shutting down."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        for service in self._services.values():
+            service.draining = draining
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process answers for each model, with a response or with why there is none."""
+        return self._settled() and not self._draining and not self._stuck()
+
+    def serves(self, model: str) -> bool:
+        """Whether a service or an intermediate slice has this name."""
+        return model in self._services or any(each.serves(model) for each in self._services.values())
+
+    def check(self, model: str, version: str = "") -> None:
+        """Raises UnknownModel for a name or version that is not served."""
+        self._of(model).check(model, version)
+
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Whether a request to the model would get a response soon. Raises UnknownModel."""
+        return self._of(model).model_ready(model, version)
+
+    def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
+        """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
+        return self._of(model).ask(model, request)
+
+    def contract(self, model: str, version: str = "") -> Contract:
+        """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
+        return self._of(model).contract(model, version)
+
+    def metadata(self, model: str, version: str = "") -> dict[str, Any]:
+        """Names, datatypes and shapes."""
+        return self._of(model).metadata(model, version)
+
+    def index(self, *, only_ready: bool) -> list[dict[str, str]]:
+        """The repository index of all services."""
+        return [entry for each in self._services.values() for entry in each.index(only_ready=only_ready)]
+
+    def _of(self, model: str) -> Service:
+        found = self._services.get(model)
+        if found is None:
+            found = next((each for each in self._services.values() if each.serves(model)), None)
+        if found is None:
+            names = sorted(self._services)
+            more = f" or {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""
+            fix = f"request {', '.join(names[:_MOST_NAMED])}{more}" if names else "no service is placed here"
+            raise UnknownModel(f'model "{model[:80]}" is not served here: {fix}')
+        return found
