@@ -35,7 +35,7 @@ from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
-from edge_operator.triton import Opener
+from edge_operator.triton import Arrays, Opener, Timed
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 KEY = ServiceKey("default", "digits")
@@ -351,6 +351,10 @@ class FakeTriton:
     def control_open(self, address: str) -> bool:
         self._answer(address)
         return self.open
+
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        self._answer(address)
+        return Timed({}, (0.001,) * runs)
 
     def _answer(self, address: str) -> None:
         self.asked.add(address)
