@@ -36,7 +36,7 @@ from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
-from edge_operator.triton import Opener
+from edge_operator.triton import Arrays, Opener, Timed
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 KEY = ServiceKey("default", "digits")
@@ -356,6 +356,10 @@ class FakeTriton:
         self._answer(address)
         return self.open
 
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        self._answer(address)
+        return Timed({}, (0.001,) * runs)
+
     def _answer(self, address: str) -> None:
         self.asked.add(address)
         if self.failure is not None:
@@ -453,9 +457,8 @@ class World:
 
     def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:
         """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
-        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace):
-            if body["metadata"]["labels"][NODE_LABEL] in (at or body["metadata"]["labels"][NODE_LABEL]):
-                self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
+        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace, f"{NODE_LABEL}={at}" if at else ""):
+            self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
 
     def requests_arrive(self, count: int, met: int, **more: Any) -> None:
         """So many requests were answered at each entry node, and the runtimes report them."""

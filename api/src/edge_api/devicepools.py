@@ -27,7 +27,7 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
+from edge_api.selectors import SELECTS_SOMETHING, SELECTS_SOMETHING_IF_GIVEN, SelectsNodes
 from edge_api.tolerations import Tolerations
 from edge_api.words import shown
 
@@ -98,7 +98,10 @@ class NodeGroup(SelectsNodes):
 
 
 class TritonServer(SelectsNodes):
-    """A Triton server that runs the tails of models, and the nodes on which its class is profiled."""
+    """A Triton server that runs the tails of models, and the nodes on which its class is profiled.
+
+    A server without nodeSelector and selector, e.g. outside the cluster, is profiled by requests to it.
+    """
 
     name: Label = Field(
         description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
@@ -115,7 +118,8 @@ class TritonServer(SelectsNodes):
         "be signed by their ca.crt. Default: HTTP.",
     )
     device_class: DeviceClass = Field(
-        description="Device class of the server, for which models are profiled. Required."
+        description="Device class of the server, for which models are profiled: on a node that nodeSelector "
+        "or selector selects, or by requests to the server if it has neither. Required."
     )
     backend: Literal["onnxruntime", "python"] = Field(
         default="onnxruntime",
@@ -208,7 +212,7 @@ class DevicePoolSpec(Part):
         "them. Required."
     )
     triton_servers: Annotated[
-        tuple[Annotated[TritonServer, SELECTS_SOMETHING], ...],
+        tuple[Annotated[TritonServer, SELECTS_SOMETHING_IF_GIVEN], ...],
         Field(max_length=16),
         one_of_each("name", "tritonServers"),
         KeyedBy("name"),

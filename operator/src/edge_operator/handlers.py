@@ -39,7 +39,6 @@ from edge_operator.cluster import (
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.installation import identified
-from edge_operator.lanes import Lanes
 from edge_operator.leadership import Leadership
 from edge_operator.names import GROUP, NODE_LABEL, OURS
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
@@ -47,7 +46,7 @@ from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
-from edge_operator.pool_servers import PoolServers
+from edge_operator.pool_servers import PoolServers, connected
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
@@ -346,7 +345,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
     leadership = Leadership(server, environment.namespace, identity)
     fenced = server.fenced(leadership.check)
-    clients = Clients(MirroredCluster(fenced, mirror), store, Lanes(TritonServers(folder, keys)))
+    clients = connected(MirroredCluster(fenced, mirror), store, TritonServers(folder, keys))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)

@@ -162,7 +162,7 @@ def problem_at(
     members: all nodes of the pool. placements: those of the service, by node.
     Raises PlanningError.
     """
-    server = pool.triton_servers[0] if pool.triton_servers else None
+    server = next((each for each in pool.triton_servers[:1] if each.device_class in costs), None)
     published = placements.get(member.node.name)
     rtt, bandwidth = _link(published)
     served = entries(service, members)

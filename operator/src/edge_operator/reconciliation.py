@@ -98,7 +98,7 @@ def reconcile_service(
         # The store has lost a slice: its metadata and slices are requested again.
         memory.card, memory.recorded, memory.slices = None, False, {}
     memory.blocked = blocked
-    memory.waiting = blocked is not None and blocked.step == reasons.PROFILED
+    memory.waiting = run.unmeasured is not None or (blocked is not None and blocked.step == reasons.PROFILED)
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
     serving = _serving(run)
@@ -189,6 +189,8 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(plans, Blocked):
         return plans
     again = placing.place(run, pool, plans)
+    if run.unmeasured is not None and not isinstance(again, Blocked):
+        again = min(again, run.unmeasured.again)
     if found is not None and not found.complete and not isinstance(again, Blocked):
         return min(again, MEASURING)
     return again
@@ -306,24 +308,29 @@ def _profiles(
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]] | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
-    wanted = {member.device_class for member in run.members} | set(remote)
+    wanted = {member.device_class for member in run.members}
+    far = set(remote) - wanted
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
+    helping -= far
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
         known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
-        if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
-            return _profiled(run, card, known, accuracies, ends, wanted | helping)
+        if wanted | far | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
+            return _profiled(run, card, known, accuracies, ends, wanted | far | helping)
         if blocked := _register(run, recorded.resolved(run.service)):
             return blocked
         assert run.memory.card is not None
         card = run.memory.card[1]
     measurement = profiling.Measurement(run.clients, run.settings, card, pool, nodes, run.clock.wall())
     try:
-        costs = profiling.fetch_profiles(measurement, wanted | helping, known)
+        costs = profiling.fetch_profiles(measurement, wanted | far | helping, known)
         blocked = profiling.measure(measurement, wanted - set(costs))
-        # A service does not wait for the classes of intermediate nodes: they are used once they are measured.
+        # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
+        run.unmeasured = profiling.measure(measurement, far - set(costs))
+        if run.service.spec.mode == "CloudOnly":
+            blocked = blocked or run.unmeasured
         profiling.measure(measurement, helping - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
@@ -336,7 +343,7 @@ def _profiles(
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    return _profiled(run, card, split, accuracies, ends, wanted | (helping & set(costs)))
+    return _profiled(run, card, split, accuracies, ends, wanted | ((far | helping) & set(costs)))
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
@@ -359,7 +366,12 @@ def _profiled(
     """Records the metadata and the measurements, and returns them as recorded."""
     spec = _write_profile(run, card, costs, accuracies, ends)
     measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
-    run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
+    if run.unmeasured is None:
+        finding = Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}")
+    else:
+        message = f"measured {measured}; routes through Triton follow: {run.unmeasured.message}"
+        finding = Finding(reasons.PROFILED, run.unmeasured.finding().status, run.unmeasured.reason, message)
+    run.findings.append(finding)
     return card, manifests.device_profiles(spec)
 
 

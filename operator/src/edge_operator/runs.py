@@ -15,6 +15,7 @@ from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
+from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.slo import Tally
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
@@ -29,6 +30,8 @@ class Clients:
     store: Store
     triton: Triton
     admitted: Admitted = field(default_factory=Admitted)
+    server_profiles: ServerProfiles | None = None
+    """Measurements on Triton servers that name no node; None: they cannot be measured."""
 
 
 class ServiceKey(NamedTuple):
@@ -152,6 +155,8 @@ class Run:
     """As the cluster has it."""
     resolved: ModelStatus | None = None
     """What the model's address was resolved to."""
+    unmeasured: Blocked | None = None
+    """Why routes through Triton are not planned yet; the local ones do not wait."""
     infeasible: dict[str, str] = field(default_factory=dict)
     """Why there is no route, by entry node."""
     findings: list[Finding] = field(default_factory=list)

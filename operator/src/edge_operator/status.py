@@ -16,6 +16,7 @@ from edge_operator.pools import (
     Node,
     PoolMember,
     group_members,
+    measured_itself,
     selector_field,
     selector_text,
     server_nodes,
@@ -131,7 +132,7 @@ def pool_status(
     ] + [
         f'spec.tritonServers[{index}].{selector_field(server)}: "{selector_text(server)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
-        if not server_nodes(server, nodes)
+        if not measured_itself(server) and not server_nodes(server, nodes)
     ]
     ready = (
         Finding(

@@ -8,15 +8,19 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import httpx
+import numpy as np
+import numpy.typing as npt
 import tritonclient.http.aio
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
+from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import (
@@ -31,6 +35,7 @@ from edge_operator.store import Blob
 from edge_operator.tail_models import Tail, model_config, sources
 
 T = TypeVar("T")
+Arrays = Mapping[str, "npt.NDArray[Any]"]
 Opener = Callable[[], AbstractContextManager[Blob]]
 """Opens a slice's file; called when its load request begins."""
 _CONNECT_TIMEOUT = 5.0
@@ -49,6 +54,14 @@ _ENDED = (
 _TAG = re.compile(r"<[^>]*>")
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The outputs of a model by name, and the seconds of each request as the server measured them."""
+
+    outputs: Arrays
+    seconds: tuple[float, ...]
+
+
 class Triton(Protocol):
     """Triton servers as a reconcile uses them; `address` is http(s)://host:port of the HTTP endpoint."""
 
@@ -57,6 +70,7 @@ class Triton(Protocol):
     def load(self, tail: Tail, onnx: Opener) -> None: ...
     def unload(self, address: str, name: str) -> None: ...
     def control_open(self, address: str) -> bool: ...
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> "Timed": ...
 
 
 class TritonServers:
@@ -121,6 +135,14 @@ class TritonServers:
                 raise
         return True
 
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        """Runs a loaded model on `feeds`: once to warm it up, then `runs` times.
+
+        The time of a request is the growth of the model's statistics, which do not contain the network.
+        """
+        with self._errors(address, f"measuring {name} at {address}") as context:
+            return asyncio.run(_asked(address, context, lambda client: _timed(client, name, feeds, runs)))
+
     def _headers(self, address: str) -> dict[str, str]:
         key = self._keys.key(address) if self._keys is not None else None
         return {} if key is None else {key.header: key.key}
@@ -148,6 +170,41 @@ class TritonServers:
 async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
     statistics = await client.get_inference_statistics()
     return frozenset(entry["name"] for entry in statistics["model_stats"])
+
+
+def zeros(tensor: Tensor) -> "npt.NDArray[Any]":
+    """Returns an input of zeros, or of empty texts; open dimensions are 1."""
+    shape = [1 if size < 0 else size for size in tensor.shape]
+    if tensor.datatype == "BYTES":
+        return np.full(shape, b"", dtype=np.object_)
+    return np.zeros(shape, triton_to_np_dtype(tensor.datatype))
+
+
+async def _timed(
+    client: "tritonclient.http.aio.InferenceServerClient", name: str, feeds: Arrays, runs: int
+) -> Timed:
+    inputs = []
+    for tensor, array in feeds.items():
+        given = tritonclient.http.aio.InferInput(tensor, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(given.set_data_from_numpy(array))
+    response = await client.infer(name, inputs)
+    described = response.get_response()["outputs"]
+    outputs = {each["name"]: response.as_numpy(each["name"]) for each in described}
+    count, total = await _served(client, name)
+    seconds = []
+    for _ in range(runs):
+        await client.infer(name, inputs)
+        before, spent = count, total
+        count, total = await _served(client, name)
+        seconds.append((total - spent) / max(1, count - before) / 1e9)
+    return Timed(outputs, tuple(seconds))
+
+
+async def _served(client: "tritonclient.http.aio.InferenceServerClient", name: str) -> tuple[int, int]:
+    """Returns the number of requests that a model has served, and their time in nanoseconds."""
+    statistics = await client.get_inference_statistics(name)
+    served = statistics["model_stats"][0]["inference_stats"]["success"]
+    return int(served.get("count", 0)), int(served.get("ns", 0))
 
 
 async def _asked(

@@ -15,7 +15,7 @@ import yaml
 from demo import calibration
 from demo.clusters import DemoCluster, Entrance, Say, TritonAddress
 from demo.errors import DemoError, NotInTime, StepFailed
-from demo.services import condition_lines, not_carried_out, ready, slo_seconds
+from demo.services import condition_lines, measured, not_carried_out, ready, slo_seconds
 from demo.training import TrainedModel
 from testbed import TestbedError
 
@@ -175,7 +175,7 @@ def wait_ready(cluster: DemoCluster, say: Say) -> None:
             if line not in shown:
                 shown.add(line)
                 say(line)
-        return ready(now)
+        return ready(now) and measured(now)
 
     wait_for(f"inferenceservice/{SERVICE} Ready", asked, READY_SECONDS, lambda: state(cluster))
     set_mode_reached(cluster, "Auto")

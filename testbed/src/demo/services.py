@@ -42,6 +42,12 @@ def ready(service: Document) -> bool:
     return settled and status.get("observedGeneration") == generation(service)
 
 
+def measured(service: Document) -> bool:
+    """Whether no device class is still to be measured: until then, routes through Triton can be missing."""
+    conditions = {c["type"]: c["status"] for c in service.get("status", {}).get("conditions", [])}
+    return bool(conditions.get("Profiled", "True") == "True")
+
+
 def generation(found: Document) -> int:
     """Returns the generation of an object's spec."""
     return int(found["metadata"]["generation"])
