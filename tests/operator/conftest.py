@@ -381,12 +381,8 @@ class World:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
         self.collector = self._collector()
-        for name, device_class in (
-            ("cam-1", "camera"),
-            ("cam-2", "camera"),
-            ("gate", "gateway"),
-            ("big", "cloud"),
-        ):
+        classes = {"cam-1": "camera", "cam-2": "camera", "gate": "gateway", "big": "cloud"}
+        for name, device_class in classes.items():
             self.cluster.put(node_body(name, device_class))
         self.cluster.put(pool_body())
         self.cluster.put(service_body())
@@ -444,9 +440,8 @@ class World:
 
     def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:
         """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
-        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace):
-            if body["metadata"]["labels"][NODE_LABEL] in (at or body["metadata"]["labels"][NODE_LABEL]):
-                self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
+        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace, f"{NODE_LABEL}={at}" if at else ""):
+            self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
 
     def requests_arrive(self, count: int, met: int, **more: Any) -> None:
         """So many requests were answered at each entry node, and the runtimes report them."""

@@ -38,6 +38,7 @@ _STATUS_EVERY: Final = 5.0
 _STATUS_LEAST: Final = 0.25
 _RETRY: Final = 5.0
 _LONGEST_PAUSE: Final = 10.0
+_LAST_WITHIN: Final = 0.5
 
 
 class Statuses(Protocol):
@@ -229,6 +230,16 @@ class PlacedService:
             self.reports.wrote(report, spec)
             self.receive(found)
             await asyncio.sleep(_STATUS_LEAST)
+
+    async def write_last_counters(self, statuses: Statuses) -> None:
+        """Writes what was counted since the last report, before the process ends. Ignores failures."""
+        report = self.reports.complete(self.report(), self._spec)
+        if self._wanted is None or self.reports.due_in(report, self._spec) is None:
+            return
+        name = metadata_of(self._wanted).get("name", "")
+        with contextlib.suppress(Unreachable, NotFound, TimeoutError):
+            async with asyncio.timeout(_LAST_WITHIN):
+                await statuses.write_status(name, status_document(report))
 
     @property
     def _spec(self) -> Spec | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from edge_runtime.errors import NotReady, UnknownModel
 from edge_runtime.grpc.servicer import Servicer
+from edge_runtime.json_values import Json
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import joint_exposition
 from edge_runtime.node_services import NodeServices
@@ -238,3 +240,28 @@ async def test_beyond_its_autonomy_a_service_refuses_also_grpc_requests_whose_he
         with pytest.raises(NotReady, match=mentions("ones", "2h")):
             await servicer.model_infer(messages["ones"])
         assert await servicer.model_infer(messages["twos"])
+
+
+class Reported:
+    """The statuses of one Placement in an API server."""
+
+    def __init__(self, document: Json) -> None:
+        self.document = document
+        self.last: dict[str, dict[str, Any]] = {}
+
+    async def write_status(self, name: str, status: dict[str, Any]) -> Json:
+        self.last[name] = status
+        return self.document
+
+
+async def test_requests_since_the_last_report_are_reported_before_the_process_ends(tmp_path: Path) -> None:
+    store = SmallStore(adding(1))
+    document = placement("ones", store.digests[0])
+    reported = Reported(document)
+    async with node(tmp_path, store, statuses=reported) as services:
+        services.replace([document])
+        await eventually(lambda: any(status["loaded"] for status in reported.last.values()))
+        for _ in range(3):
+            await sum_of(services, "ones")
+    (last,) = reported.last.values()
+    assert last["requests"] == 3
