@@ -385,12 +385,8 @@ class World:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
         self.collector = self._collector()
-        for name, device_class in (
-            ("cam-1", "camera"),
-            ("cam-2", "camera"),
-            ("gate", "gateway"),
-            ("big", "cloud"),
-        ):
+        classes = {"cam-1": "camera", "cam-2": "camera", "gate": "gateway", "big": "cloud"}
+        for name, device_class in classes.items():
             self.cluster.put(node_body(name, device_class))
         self.cluster.put(pool_body())
         self.cluster.put(service_body())
