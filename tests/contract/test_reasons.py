@@ -102,7 +102,7 @@ def subclasses(kind: type[errors.EdgeError]) -> Iterator[type[errors.EdgeError]]
 
 @pytest.mark.parametrize("family", REPORTED, ids=lambda kind: kind.__name__)
 def test_what_runtimes_and_the_store_report_is_a_known_reason(family: type[errors.EdgeError]) -> None:
-    abstract = {errors.ModelError, errors.StorageError}
+    abstract = {errors.ModelError, errors.StorageError, errors.AccessDenied}
     found = {kind for kind in subclasses(family) if kind.__module__ == errors.__name__}
     assert {k.__name__ for k in found - abstract - set(HTTP_ONLY)} <= set(reasons.REASONS)
 

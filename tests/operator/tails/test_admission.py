@@ -165,7 +165,7 @@ def test_two_services_do_not_take_the_same_room() -> None:
     assert admitted.held("triton:8000") == {}, "its service is gone"
 
 
-def test_a_decision_about_a_server_waits_for_another_one_and_not_for_ever() -> None:
+def test_a_decision_about_a_server_waits_for_another_one_for_a_limited_time() -> None:
     admitted = Admitted()
     inside, leave = threading.Event(), threading.Event()
 

@@ -82,7 +82,7 @@ def test_a_secret_without_a_usable_key_is_named(
         _keys(world).key(HERE)
 
 
-def test_a_secret_that_the_operator_may_not_read_names_the_charts_value() -> None:
+def test_a_secret_that_the_operator_cannot_read_names_the_charts_value() -> None:
     class Forbidding:
         def fetch(self, kind: object, namespace: str | None, name: str) -> None:
             assert kind == SECRETS

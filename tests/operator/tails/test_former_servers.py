@@ -54,7 +54,7 @@ def test_a_change_made_while_the_operator_was_away_is_noticed(world: World) -> N
     assert world.collector.addresses == {world.triton.url}, "before the pool's status is written"
 
 
-def test_a_server_that_returns_to_the_pool_is_no_former_one(world: World) -> None:
+def test_a_server_that_returns_to_the_pool_is_a_current_one_again(world: World) -> None:
     _pool(world)
     spec = world.pool()["spec"]
     _drop_server(world)
