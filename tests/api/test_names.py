@@ -10,7 +10,6 @@ from edge_api.names import (
     dedicated_service_name,
     label_value,
     placement_name,
-    runtime_host,
     runtime_service_name,
 )
 
@@ -72,12 +71,6 @@ def test_a_node_that_is_named_like_a_shortened_name_does_not_take_it() -> None:
     digest = hashlib.sha256(b"a.b").hexdigest()[:10]
     assert runtime_service_name("a.b") == f"edge-runtime-a-b-{digest}"
     assert runtime_service_name(f"a-b-{digest}") != f"edge-runtime-a-b-{digest}"
-
-
-def test_a_runtimes_host_is_that_of_its_service() -> None:
-    assert runtime_host("edge-a", "default", "cluster.local") == (
-        "edge-runtime-edge-a.default.svc.cluster.local"
-    )
 
 
 @given(st.text(alphabet="ab-.", min_size=1, max_size=253), st.text(alphabet="ab-.", min_size=1, max_size=253))

@@ -212,7 +212,7 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("operator.replicas=2", "replicas"),
+        ("store.replicas=2", "replicas"),
         ("oprator.image.tag=1", "oprator"),
         ("runtime.image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.watchNamespace=Not_A_Name", "watchNamespace"),

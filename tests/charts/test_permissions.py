@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from edge_operator import handlers
 from edge_operator.cluster import KINDS, Kind, Object
+from edge_operator.installation import identified
+from edge_operator.leadership import Leadership
+from edge_operator.observed.watched import WATCHED
 from edge_operator.pooling import reconcile_pool
 from edge_operator.runs import Clients, PoolKey
 from edge_operator.settings import Settings
@@ -66,6 +68,14 @@ class Recording:
         changed: Object = self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
         return changed
 
+    def create(self, body: Object) -> Object:
+        created: Object = self._used({("create", KINDS[body["kind"]].plural)}).create(body)
+        return created
+
+    def replace(self, body: Object) -> Object:
+        replaced: Object = self._used({("update", KINDS[body["kind"]].plural)}).replace(body)
+        return replaced
+
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         self._used({("delete", kind.plural)}).delete(kind, namespace, name)
 
@@ -108,7 +118,10 @@ def used(operator_tests: ModuleType) -> set[Use]:
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
     clients = Clients(cluster, world.store, world.triton)
-    handlers.identified(world.settings, cluster, None)
+    identified(world.settings, cluster, None)
+    leadership = Leadership(cluster, world.settings.namespace, "replica")
+    leadership.campaign()
+    leadership.release()
     reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
     reports = {("patch", "placements/status")}  # by the runtimes
     return cluster.uses - reports | watched()
@@ -116,7 +129,7 @@ def used(operator_tests: ModuleType) -> set[Use]:
 
 def watched() -> set[Use]:
     """Kinds are watched, listed at times, and an object that a list lacks is read."""
-    return {(verb, kind.plural) for kind in handlers.WATCHED for verb in ("get", "list", "watch")}
+    return {(verb, kind.plural) for kind in WATCHED for verb in ("get", "list", "watch")}
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:

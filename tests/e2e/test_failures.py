@@ -28,6 +28,29 @@ def test_the_entry_nodes_keep_serving_while_the_operator_is_down(trial: Trial) -
     load.check_none_lost()
 
 
+def test_when_the_operator_that_writes_is_killed_another_takes_over(trial: Trial) -> None:
+    kubectl = trial.cluster.kubectl
+
+    def holder() -> str:
+        lease = json.loads(kubectl("get", "lease", "edge-operator", "-n", "edge-intelligence", "-o", "json"))
+        return str(lease["spec"]["holderIdentity"])
+
+    with trial.load("edge-a", rate=2) as load:
+        kubectl("scale", "--replicas=2", *OPERATOR)
+        try:
+            kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
+            first = holder()
+            kubectl("delete", "pod", first, "-n", "edge-intelligence", "--force", "--grace-period=0")
+            # Only a replica that writes brings the field to the nodes.
+            with trial.with_fields(autonomy="1h0m0s"):
+                assert holder() != first
+        finally:
+            kubectl("scale", "--replicas=1", *OPERATOR)
+            kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
+        load.wait_for_cut()
+    load.check_none_lost()
+
+
 def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial: Trial) -> None:
     kubectl = trial.cluster.kubectl
 

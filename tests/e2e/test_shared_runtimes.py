@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import yaml
 
 from testbed import KubectlFailed
@@ -26,6 +27,30 @@ def pods(trial: Trial, isolation: str) -> dict[str, tuple[str, int]]:
         for pod in found["items"]
         if "deletionTimestamp" not in pod["metadata"]
     }
+
+
+@pytest.fixture
+def rolled_out(trial: Trial) -> Trial:
+    """All runtimes have the version of the installed operator."""
+
+    def image(deployment: Any) -> str:
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def done() -> bool:
+        operator = trial.get("deployment", "edge-operator", "edge-intelligence")
+        variables = operator["spec"]["template"]["spec"]["containers"][0]["env"]
+        wanted = next(each["value"] for each in variables if each["name"] == "EDGE_RUNTIME_IMAGE")
+        found = json.loads(trial.cluster.kubectl("get", "deployments", "-n", "default", "-o", "json"))[
+            "items"
+        ]
+        counts = [
+            [body["status"].get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
+            for body in found
+        ]
+        return all(image(body) == wanted for body in found) and all(count == [1, 1, 1] for count in counts)
+
+    trial.wait("runtimes of the installed version", done)
+    return trial
 
 
 def manifest(trial: Trial, name: str, **spec: Any) -> str:
@@ -58,7 +83,8 @@ def served(trial: Trial, node: str, service: str = "digits") -> float:
     return sum(float(line.split()[-1]) for line in lines if f'service="{service}"' in line)
 
 
-def test_a_second_service_runs_in_the_same_pods_and_costs_the_first_no_request(trial: Trial) -> None:
+def test_a_second_service_runs_in_the_same_pods_and_costs_the_first_no_request(rolled_out: Trial) -> None:
+    trial = rolled_out
     before = pods(trial, "Shared")
     assert set(before) == set(NODES)
     with trial.load("edge-a", rate=5) as first, trial.load("edge-b", rate=2, protocol="grpc") as also:
@@ -73,7 +99,8 @@ def test_a_second_service_runs_in_the_same_pods_and_costs_the_first_no_request(t
     assert pods(trial, "Shared") == before
 
 
-def test_a_dedicated_service_has_pods_of_its_own(trial: Trial) -> None:
+def test_a_dedicated_service_has_pods_of_its_own(rolled_out: Trial) -> None:
+    trial = rolled_out
     shared = pods(trial, "Shared")
     with another(trial, "alone", isolation="Dedicated"):
         assert set(pods(trial, "Dedicated")) == set(NODES)
@@ -82,7 +109,8 @@ def test_a_dedicated_service_has_pods_of_its_own(trial: Trial) -> None:
     trial.wait("no dedicated pods", lambda: not pods(trial, "Dedicated"))
 
 
-def test_a_client_reaches_the_runtime_of_its_own_node_by_the_services_name(trial: Trial) -> None:
+def test_a_client_reaches_the_runtime_of_its_own_node_by_the_services_name(rolled_out: Trial) -> None:
+    trial = rolled_out
     count = 8
     for node in NODES:
         before = {each: served(trial, each) for each in NODES}
@@ -96,6 +124,16 @@ def test_a_client_reaches_the_runtime_of_its_own_node_by_the_services_name(trial
 def test_a_client_on_a_node_without_a_runtime_is_answered(trial: Trial) -> None:
     for protocol in ("http", "grpc"):
         assert trial.ask("cloud", protocol, host="digits").model == "digits"
+
+
+def test_a_client_on_a_node_that_does_not_serve_the_service_is_answered(trial: Trial) -> None:
+    only = {"nodeSelector": {"kubernetes.io/hostname": "edge-a"}}
+    with another(trial, "narrow", entryNodes=only):
+        before = served(trial, "edge-a", "narrow")
+        for protocol in ("http", "grpc"):
+            # Its own node's runtime serves the example alone, and forwards the request.
+            assert trial.ask("edge-b", protocol, service="narrow", host="narrow").model == "narrow"
+        assert served(trial, "edge-a", "narrow") == before + 2
 
 
 def test_pods_of_an_earlier_version_give_way_without_losing_a_request(trial: Trial) -> None:

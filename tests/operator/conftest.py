@@ -231,6 +231,16 @@ class FakeCluster:
             del self.objects[_key(current)]
         return copy.deepcopy(body)
 
+    def create(self, body: Object) -> Object:
+        if _key(body) in self.objects:
+            raise WriteConflictError("the object exists")
+        return self.put(body)
+
+    def replace(self, body: Object) -> Object:
+        if body["metadata"]["resourceVersion"] != self.objects[_key(body)]["metadata"]["resourceVersion"]:
+            raise WriteConflictError("the object has been modified")
+        return self.put(body)
+
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         self.log.append(f"delete {kind.kind} {name}")
         self.objects.pop((kind.kind, namespace or "", name), None)

@@ -154,7 +154,7 @@ class Runtimes:
                 "outputs": model_described(tail.outputs),
             }
             self.run(name, tail.name, stand_in(tail.name, slice_), wait=False)
-        gate = "http://branches-gate.shop.svc.cluster.local:8080"
+        gate = "http://edge-runtime-gate.shop.svc.cluster.local:8080"
         self.rewritten[gate] = f"http://127.0.0.1:{self.port('gate')}"
         if intermediate.spec.intermediate_slices:
             self.run("gate", "branches", intermediate.body(), wait=False)

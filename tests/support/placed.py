@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,10 +104,13 @@ def through(document: Document, address: str, probe: str = NOWHERE) -> Document:
 
 
 @asynccontextmanager
-async def node(folder: Path, store: ModelStore) -> AsyncIterator[NodeServices]:
+async def node(
+    folder: Path, store: ModelStore, clock: Callable[[], float] = time.perf_counter
+) -> AsyncIterator[NodeServices]:
     """The services at one node, without transports."""
     resolver = Resolver()
-    resources = NodeResources(SliceLoader(SliceCache(folder / "slices", store), None), resolver)
+    loader = SliceLoader(SliceCache(folder / "slices", store), None)
+    resources = NodeResources(loader, resolver, clock=clock)
     word = LastContact(folder / "last-word")
 
     def make(name: str, own: Path) -> PlacedService:

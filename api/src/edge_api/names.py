@@ -12,6 +12,8 @@ SERVICE_LABEL: Final = "edge-intelligence.io/service"
 """On a Placement: `label_value` of the InferenceService's name."""
 NODE_LABEL: Final = "edge-intelligence.io/node"
 """On a Placement: `label_value` of the entry node's name."""
+ISOLATION_LABEL: Final = "edge-intelligence.io/isolation"
+"""On a Placement and on a runtime's pods: the isolation of the services."""
 
 _LABEL, _NAME, _HASH = 63, 253, 10
 _SHORTENED = re.compile(rf"-[0-9a-f]{{{_HASH}}}$")
@@ -52,11 +54,6 @@ def dedicated_service_name(service: str, node: str) -> str:
     """Returns the name of the Service of a service's own runtime at a node: one DNS label with a hash."""
     head = f"{_RUNTIME}{service}-{node}".replace(".", "-")[: _LABEL - _HASH - 1].rstrip("-")
     return f"{head}-{_hash(f'{service}/{node}')}"
-
-
-def runtime_host(node: str, namespace: str, domain: str) -> str:
-    """Returns the host name of that Service. domain: the cluster's, such as cluster.local."""
-    return f"{runtime_service_name(node)}.{namespace}.svc.{domain}"
 
 
 def _hash(text: str) -> str:

@@ -12,7 +12,7 @@ _PARTS = re.compile(r"\+?([0-9.]+)(.*)")
 def amount(value: object) -> object:
     """Returns the number of a quantity, so that 0.5 equals 500m; any other value as it is."""
     text = str(value)
-    if isinstance(value, bool) or len(text) > LONGEST or not _QUANTITY.fullmatch(text):
+    if len(text) > LONGEST or not _QUANTITY.fullmatch(text):
         return value
     match = _PARTS.fullmatch(text)
     assert match is not None

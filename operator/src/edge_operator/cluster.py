@@ -4,7 +4,7 @@ import datetime
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import kubernetes.client
@@ -17,7 +17,9 @@ from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefuse
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
-_TIMEOUT = (5.0, 30.0)
+_READ_TIMEOUT = (5.0, 30.0)
+_WRITE_TIMEOUT = (3.0, 10.0)
+"""Seconds to connect, and to wait for a response. Leadership counts on a write ending within their sum."""
 _PAGE = 500
 _AMOUNTS = ("requests", "limits")
 """Fields whose values are amounts of resources."""
@@ -44,6 +46,7 @@ SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
 EVENTS = Kind("v1", "Event", "events")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 
@@ -51,7 +54,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 
@@ -73,8 +76,11 @@ class Cluster(Protocol):
 class ApiServer:
     """`Cluster` over the official client. Blocking: call it off the event loop."""
 
-    def __init__(self, client: kubernetes.client.ApiClient) -> None:
-        self._client = client
+    def __init__(
+        self, client: kubernetes.client.ApiClient, may_write: Callable[[], None] = lambda: None
+    ) -> None:
+        """may_write: called before each write; raises ClusterError if it must not begin."""
+        self._client, self._may_write = client, may_write
 
     @classmethod
     def from_environment(cls) -> "ApiServer":
@@ -90,6 +96,10 @@ class ApiServer:
                     f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig"
                 ) from error
         return cls(kubernetes.client.ApiClient(configuration))
+
+    def fenced(self, may_write: Callable[[], None]) -> "ApiServer":
+        """Returns the same API server, with `may_write` called before each write."""
+        return ApiServer(self._client, may_write)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """Returns the object, or None if it does not exist."""
@@ -163,6 +173,28 @@ class ApiServer:
             body={"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}},
             content_type="application/merge-patch+json",
         )
+
+    def create(self, body: Object) -> Object:
+        """Creates an object. Raises WriteConflictError if it exists."""
+        return self._written("POST", body, "")
+
+    def replace(self, body: Object) -> Object:
+        """Replaces an object, unless it changed since it was read (WriteConflictError)."""
+        return self._written("PUT", body, body["metadata"]["name"])
+
+    def _written(self, method: str, body: Object, name: str) -> Object:
+        kind, namespace = KINDS[body["kind"]], body["metadata"].get("namespace")
+        what = _noun(kind, namespace, body["metadata"]["name"])
+        written = self._call(
+            method,
+            _path(kind, namespace, name),
+            f"writing {what}",
+            body=body,
+            content_type="application/json",
+        )
+        if written is None:
+            raise WriteConflictError(f"{what}: it, or its namespace, does not exist any more")
+        return written
 
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
@@ -240,6 +272,8 @@ class ApiServer:
         body: Mapping[str, Any] | None,
         content_type: str | None,
     ) -> str | None:
+        if method != "GET":
+            self._may_write()
         headers = {"Accept": "application/json, */*"} | (
             {"Content-Type": content_type} if content_type else {}
         )
@@ -252,7 +286,9 @@ class ApiServer:
             auth_settings=["BearerToken"],
         )
         try:
-            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = self._client.call_api(
+                *request, _request_timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT
+            )
             content: str = response.read().decode()  # type: ignore[no-untyped-call]
         except ApiException as error:
             raise ClusterError(f"{doing} failed: {error.reason}") from error

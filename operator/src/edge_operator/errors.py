@@ -7,7 +7,8 @@ OperatorError
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
 │   ├── ObjectRefusedError      it rejects the object: schema, permission, quota
-│   └── WriteConflictError      the object changed since it was read
+│   ├── WriteConflictError      the object changed since it was read
+│   └── NotLeadingError         another replica of the operator writes
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
 └── TritonError            Triton's model control
     ├── TritonUnreachableError
@@ -47,6 +48,10 @@ class ObjectRefusedError(ClusterError):
 
 class WriteConflictError(ClusterError):
     """The object changed between reading and writing; read again and retry."""
+
+
+class NotLeadingError(ClusterError):
+    """This replica does not hold the Lease for long enough to begin a write."""
 
 
 class StoreError(OperatorError):

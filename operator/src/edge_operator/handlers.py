@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,26 +22,15 @@ from typing import Any, TypeVar, cast
 
 import kopf
 import prometheus_client
-from pydantic import ValidationError
 
 from edge_api import reasons
-from edge_api.devicepools import DevicePoolSpec
-from edge_api.inferenceservices import EntryNodes
 from edge_operator import fingerprints, metrics
 from edge_operator.cluster import (
-    DEPLOYMENTS,
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     JOBS,
-    MODEL_PROFILES,
-    NAMESPACES,
     NODES,
     PLACEMENTS,
-    PODS,
-    ROLE_BINDINGS,
-    ROLES,
-    SERVICE_ACCOUNTS,
-    SERVICES,
     ApiServer,
     Cluster,
     Kind,
@@ -48,12 +38,15 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import ClusterError, ObjectRefusedError
+from edge_operator.installation import identified
 from edge_operator.lanes import Lanes
+from edge_operator.leadership import Leadership
 from edge_operator.names import GROUP, NODE_LABEL, OURS
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
-from edge_operator.observed.changes import Selectors, concerned
+from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
+from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
@@ -61,9 +54,7 @@ from edge_operator.residency import dirty_services, in_use, lacking, pool_addres
 from edge_operator.runs import Clients, Clock, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
-from edge_operator.tail_models import installation_identity
 from edge_operator.triton import TritonServers
-from edge_operator.workloads import traffic_distribution
 from edge_operator.workqueue import DEBOUNCE, WorkQueue
 
 Result = TypeVar("Result")
@@ -74,16 +65,8 @@ _TRITON_CHECK = 10.0
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 RESYNC = 600.0
-WATCHED: tuple[Kind, ...] = (
-    INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
-    SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS,
-)  # fmt: skip
-_LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
-"""Kinds of which only the operator's own objects are watched."""
-_OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
-"""Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
-
-
+_LAST_WRITES = 10.0
+"""Seconds that running reconciles get to end before the process does."""
 _KINDS = {ServiceKey: "service", PoolKey: "pool", NamespaceKey: "namespace"}
 
 
@@ -91,7 +74,13 @@ class Operator:
     """State and tasks of the process."""
 
     def __init__(
-        self, clients: Clients, settings: Settings, scope: str | None, server: Cluster, mirror: Mirror
+        self,
+        clients: Clients,
+        settings: Settings,
+        scope: str | None,
+        server: Cluster,
+        mirror: Mirror,
+        leadership: Leadership,
     ) -> None:
         """server: the API server, which `resync` compares with the mirror."""
         self.clients, self.settings, self.scope = clients, settings, scope
@@ -112,20 +101,39 @@ class Operator:
         self._loop = asyncio.get_running_loop()
         self.queue: WorkQueue[Key] = WorkQueue(self.work, self._loop.time, parallel=_THREADS)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self.leadership = leadership
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
+        """Campaigns for the leadership; until it leads, a replica only feeds the mirror and collects keys."""
+        self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
+
+    def lead(self) -> None:
         """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
+        metrics.LEADING.set(1)
         runs = (self.queue.run(), self.watch_tritons(), self.resync())
-        self.tasks = [asyncio.create_task(run) for run in runs]
+        self.tasks += [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
-        """Ends the tasks; a running reconcile is not interrupted."""
+        """Ends the tasks, and gives the leadership up once no write is on its way."""
+        led = self.leadership.resign()
         for task in self.tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if not led:
+            return
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._give_up), _LAST_WRITES)
+        except (ClusterError, TimeoutError) as error:
+            logging.getLogger(__name__).warning(
+                "the Lease ends by itself: it could not be given up: %s", error
+            )
+
+    def _give_up(self) -> None:
+        self._threads.shutdown(wait=True)
+        self.leadership.release()
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
@@ -177,23 +185,9 @@ class Operator:
         """Marks the pools as dirty that the changed nodes concern."""
         changes = [(before, self.nodes.get(name)) for name, before in self.changed_nodes.items()]
         self.changed_nodes.clear()
-        for pool in concerned(changes, self._selectors()):
+        found = (self.mirror.find(kind.kind) for kind in (INFERENCE_SERVICES, DEVICE_POOLS))
+        for pool in concerned(changes, selectors(*found)):
             self.dirty_pool(pool)
-
-    def _selectors(self) -> dict[str, Selectors]:
-        """Returns what selects nodes, by pool; without pools and services that cannot be read."""
-        entries: dict[str, list[EntryNodes]] = {}
-        for body in self.mirror.find(INFERENCE_SERVICES.kind):
-            with contextlib.suppress(ValidationError):
-                if wanted := body["spec"].get("entryNodes"):
-                    selector = EntryNodes.model_validate(wanted)
-                    entries.setdefault(body["spec"]["devicePool"], []).append(selector)
-        found = {}
-        for body in self.mirror.find(DEVICE_POOLS.kind):
-            with contextlib.suppress(ValidationError):
-                name, spec = body["metadata"]["name"], DevicePoolSpec.model_validate(body["spec"])
-                found[name] = Selectors(spec, tuple(entries.get(name, ())))
-        return found
 
     async def watch_tritons(self) -> None:
         """Unloads unused tails, and marks services as dirty whose Triton server lost tails or returned."""
@@ -227,7 +221,7 @@ class Operator:
                 namespaces = (None,) if self.scope is None or not kind.namespaced else self.watched
                 find = functools.partial(vanished, self.server, self.mirror, kind, namespaces)
                 try:
-                    gone = await self._in_thread(functools.partial(find, OURS if kind in _LABELLED else ""))
+                    gone = await self._in_thread(functools.partial(find, OURS if kind in LABELLED else ""))
                 except Exception:
                     logging.getLogger(__name__).exception("listing %s failed", kind.plural)
                     continue
@@ -311,6 +305,11 @@ class Operator:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
+def end_process() -> None:
+    """Asks kopf to end, as the kubelet does: a replica that lost the leadership starts again from nothing."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
     host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
@@ -341,22 +340,15 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
     store = ModelStore(environment.store_url, certificates=folder)
-    clients = Clients(MirroredCluster(server, mirror), store, Lanes(TritonServers(folder)))
+    identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
+    leadership = Leadership(server, environment.namespace, identity)
+    fenced = server.fenced(leadership.check)
+    clients = Clients(MirroredCluster(fenced, mirror), store, Lanes(TritonServers(folder)))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, server, mirror)
+    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership)
     memo.operator.start()
-
-
-def identified(settings: Settings, cluster: Cluster, scope: str | None) -> Settings:
-    """Returns the settings with what only the API server knows. Raises ClusterError."""
-    system = cluster.fetch(NAMESPACES, None, "kube-system")
-    if system is None:
-        raise ClusterError("Namespace kube-system does not exist: its uid identifies the cluster")
-    identity = installation_identity(system["metadata"]["uid"], settings.namespace, scope)
-    distribution = traffic_distribution(cluster.version())
-    return dataclasses.replace(settings, installation=identity, traffic_distribution=distribution)
 
 
 @kopf.on.probe(id="queue", errors=kopf.ErrorsMode.PERMANENT)
@@ -385,7 +377,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
-    for kind in _LABELLED:
+    for kind in LABELLED:
         settings.watching.label_selectors[kind.plural] = OURS
 
 
@@ -430,7 +422,7 @@ async def owned_event(
 
 _register(mirror_object, kopf.index, WATCHED)
 _register(mirror_deletion, kopf.on.event, WATCHED)
-_register(owned_event, kopf.on.event, _OWNED)
+_register(owned_event, kopf.on.event, OWNED)
 
 
 @kopf.on.event(GROUP, "inferenceservices")

@@ -20,3 +20,4 @@ BLOCKED = Counter(
 )
 TAILS_LOADED = Counter("edge_operator_tails_loaded_total", "Tails loaded into Triton servers.")
 SERVICES = Gauge("edge_operator_services", "InferenceServices that the operator reconciles.")
+LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")

@@ -16,8 +16,8 @@ SERVICE_LABEL = names.SERVICE_LABEL
 NODE_LABEL = names.NODE_LABEL
 RUNTIME_LABEL = f"{GROUP}/runtime"
 """On a runtime's Deployment, pods and Service: its name. Their selectors have no other label."""
-ISOLATION_LABEL = f"{GROUP}/isolation"
-"""On a runtime's pods: which services it serves, by which the Services of InferenceServices select it."""
+ISOLATION_LABEL = names.ISOLATION_LABEL
+"""On Placements, and on runtimes' pods, which the Services of InferenceServices select by it."""
 DEVICE_CLASS_LABEL = f"{GROUP}/device-class"
 SELECTION_LABEL = f"{GROUP}/selection"
 """On a profiling Job: the pool and the selectors of its device class."""

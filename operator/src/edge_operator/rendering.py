@@ -16,6 +16,7 @@ from edge_api.tensors import Slice
 from edge_operator.cluster import Object
 from edge_operator.margins import annotations
 from edge_operator.names import (
+    ISOLATION_LABEL,
     RTT_ANNOTATION,
     intermediate_slice_name,
 )
@@ -65,6 +66,7 @@ def placement(
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
     server = pool.triton_servers[0] if pool.triton_servers else None
     final = card.exits[-1]
+    meta["labels"] |= {ISOLATION_LABEL: isolation}
     return Placement(
         metadata=ObjectMeta.model_validate(
             meta | {"annotations": {RTT_ANNOTATION: str(Duration(rtt))} | annotations(margins)}

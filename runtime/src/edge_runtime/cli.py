@@ -213,6 +213,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--uds", type=Path, help=_UDS)
     run.add_argument(
+        "--cluster-domain",
+        default=os.environ.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
+        help="DNS domain of the cluster, to reach other nodes (default %(default)s) [$EDGE_CLUSTER_DOMAIN]",
+    )
+    run.add_argument(
         "--memory-limit",
         type=_quantity,
         default=os.environ.get("EDGE_MEMORY_LIMIT") or None,

@@ -19,7 +19,15 @@ from urllib.parse import quote
 
 import orjson
 
-from edge_api.names import NODE_LABEL, SERVICE_LABEL, label_value, placement_name
+from edge_api.names import (
+    ISOLATION_LABEL,
+    NODE_LABEL,
+    SERVICE_LABEL,
+    dedicated_service_name,
+    label_value,
+    placement_name,
+    runtime_service_name,
+)
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed, NotFound, Unreachable
 from edge_runtime.json_values import Json
@@ -121,8 +129,8 @@ class Placements:
         path = f"{self._collection}/{name}/status"
         return await self._call("PATCH", path, body, "application/merge-patch+json")
 
-    async def nodes_of(self, service: str) -> list[str]:
-        """Returns names of entry nodes of a service, at most 20. Raises Unreachable.
+    async def runtimes_of(self, service: str) -> list[str]:
+        """Returns the names of the Services of a service's runtimes, at most 20. Raises Unreachable.
 
         Only the metadata is read, because a service can have a thousand Placements.
         """
@@ -130,8 +138,8 @@ class Placements:
         found = await self._call(
             "GET", f"{self._collection}?labelSelector={labels}&limit=20", accept=_METADATA
         )
-        nodes = [_node_of(item.get("metadata") or {}, service) for item in found.get("items") or ()]
-        return [node for node in nodes if node]
+        runtimes = [_runtime_of(item.get("metadata") or {}, service) for item in found.get("items") or ()]
+        return [runtime for runtime in runtimes if runtime]
 
     def close(self) -> None:
         """Closes idle connections."""
@@ -211,13 +219,16 @@ def placed_at(node: str, service: str = "") -> str:
     return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
-def _node_of(metadata: Mapping[str, Any], service: str) -> str:
-    """The node of a service's Placement by its name, or by its label; empty if neither says it in full."""
+def _runtime_of(metadata: Mapping[str, Any], service: str) -> str:
+    """The runtime that a Placement is for, by its labels and its name; empty if they do not tell."""
+    labels = metadata.get("labels") or {}
     before, _, node = str(metadata.get("name", "")).partition(".")
-    if before == service and placement_name(service, node) == metadata.get("name"):
-        return node
-    value = (metadata.get("labels") or {}).get(NODE_LABEL, "")
-    return value if isinstance(value, str) else ""
+    if before != service or placement_name(service, node) != metadata.get("name"):
+        node = labels.get(NODE_LABEL, "")
+    if not node or not isinstance(node, str):
+        return ""
+    dedicated = labels.get(ISOLATION_LABEL) == "Dedicated"
+    return dedicated_service_name(service, node) if dedicated else runtime_service_name(node)
 
 
 def _keep_alive(connection: Connection) -> None:

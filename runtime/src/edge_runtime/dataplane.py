@@ -14,7 +14,7 @@ from typing import Final
 
 from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady
+from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, QueueFull
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
@@ -92,7 +92,7 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        self._queue.admit(table.routes[-1].stats.seconds)
+        self._admit(table, start, deadline)
         try:
             output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
@@ -111,6 +111,21 @@ class Dataplane:
         if (sure := confidence(output, items=_items(loaded, output, request.inputs))) is not None:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
+
+    def _admit(self, table: LoadedTable, start: float, deadline: float) -> None:
+        """Counts the request in the queue. Raises QueueFull if no route can respond in time."""
+        try:
+            least = self._active_route.least_local(table, self._generations.link)
+            if least is None:
+                self._queue.admit(table.routes[-1].stats.seconds)
+            else:
+                left = usable(deadline) - (self._clock() - start)
+                self._queue.admit(least, left, start + usable(deadline))
+        except QueueFull:
+            route = table.routes[-1].route
+            self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
+            self.window.add(start, 0.0, met=False)
+            raise
 
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None

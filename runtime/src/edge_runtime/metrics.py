@@ -31,6 +31,12 @@ class ProcessMetrics:
             ("service", "peer"),
             registry=self.registry,
         )
+        self._forwarded = Counter(
+            "edge_forwarded_requests",
+            "Requests that were forwarded to another node, by outcome",
+            ("service", "outcome"),
+            registry=self.registry,
+        )
         Gauge(
             "edge_resident_bytes",
             "Resident memory of the process in bytes",
@@ -50,6 +56,10 @@ class ProcessMetrics:
     def probe(self, peer: str, size: int) -> None:
         """Records the bytes of a probe."""
         self._probes.labels(self._service, peer).inc(size)
+
+    def forwarded(self, outcome: str) -> None:
+        """Counts a request that was forwarded to another node."""
+        self._forwarded.labels(self._service, outcome).inc()
 
     def certificate(self, expires: Callable[[], float]) -> None:
         """Registers a certificate; `expires` returns its expiry in Unix time."""

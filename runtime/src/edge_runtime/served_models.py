@@ -50,6 +50,10 @@ class ServedModels:
         """Whether the process answers for each model, with a response or with why there is none."""
         return self._settled() and not self._draining and not self._stuck()
 
+    def serves(self, model: str) -> bool:
+        """Whether a service or an intermediate slice has this name."""
+        return model in self._services or any(each.serves(model) for each in self._services.values())
+
     def check(self, model: str, version: str = "") -> None:
         """Raises UnknownModel for a name or version that is not served."""
         self._of(model).check(model, version)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edge_api.names import runtime_service_name
 from edge_runtime.autonomy import LastContact
 from edge_runtime.cluster import Placements, placed_at
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import EdgeError
+from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.gc_tuning import tune_for_serving
@@ -27,8 +29,10 @@ from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.node_services import LoneService, NodeServices
 from edge_runtime.placed_services import PlacedService
 from edge_runtime.placement_files import follow
+from edge_runtime.rest.forwarding import HttpForwarder
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
+from edge_runtime.service_nodes import Addresses, ServiceNodes
 from edge_runtime.serving import SERVER
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.tls.certificates import Certificates
@@ -134,6 +138,20 @@ async def run(
     else:
         folder = arguments.cache_dir / _SERVICES
         services = NodeServices(arguments.node, folder, make, lambda: resources.runner.stuck, placements)
+    forwarders = None
+    if isinstance(services, NodeServices) and placements is not None:
+        nodes = ServiceNodes(runtime_service_name(arguments.node), placements.runtimes_of)
+        where = Addresses(
+            arguments.namespace,
+            arguments.cluster_domain,
+            arguments.http_port,
+            arguments.grpc_port,
+            tls is not None,
+        )
+        forwarders = (
+            HttpForwarder(nodes, where.url, resolver, tls, process.forwarded),
+            GrpcForwarder(nodes, where.target, certificates, process.forwarded),
+        )
     transports = Transports(
         services.models,
         lambda: joint_exposition([process.registry, *(each.metrics.registry for each in services.placed)]),
@@ -147,6 +165,7 @@ async def run(
         end=resources.runner.end,
         grace=arguments.grace,
         keepalive=keepalive,
+        forwarders=forwarders,
     )
     serving = asyncio.create_task(transports.serve())
     await services.restore()
@@ -173,6 +192,9 @@ async def run(
     await asyncio.gather(*parts, return_exceptions=True)
     await services.close()
     await resources.close()
+    if forwarders is not None:
+        forwarders[0].close()
+        await forwarders[1].close()
     store.close()
     if placements is not None:
         placements.close()

@@ -45,6 +45,9 @@ class Models(Protocol):
     def ready(self) -> bool:
         """Whether the process is to receive requests."""
 
+    def serves(self, model: str) -> bool:
+        """Whether a model has this name."""
+
     def check(self, model: str, version: str = "") -> None:
         """Raises UnknownModel for a name or version that is not served."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.asgi import App
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
+from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.servers import grpc_server
 from edge_runtime.http.addresses import bracketed, free_socket, listening, usable
@@ -20,6 +21,7 @@ from edge_runtime.http.servers import Door, HttpServer
 from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
+from edge_runtime.rest.forwarding import HttpForwarder
 from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
@@ -55,6 +57,7 @@ class Transports:
         end: Callable[[], None] = _nothing_runs,
         grace: float = GRACE,
         keepalive: KeepAlive = DEFAULT,
+        forwarders: tuple[HttpForwarder, GrpcForwarder] | None = None,
     ) -> None:
         """Binds the addresses. Raises CannotListen with the address that is not available.
 
@@ -65,6 +68,7 @@ class Transports:
         spans: if given, each inference is traced.
         end: ends the inferences that still run `grace` seconds after `stop`.
         keepalive: keepalive settings of gRPC connections.
+        forwarders: for models that only other nodes serve.
         """
         self._end, self._grace = end, grace
         self._ending: asyncio.TimerHandle | None = None
@@ -72,7 +76,8 @@ class Transports:
         grpc_addresses = [f"{bracketed(host)}:{grpc_port}"]
         if uds is not None:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
-        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())))
+        by_http, by_grpc = forwarders if forwarders is not None else (None, None)
+        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http)
         interceptors = []
         if spans is not None:
             from edge_runtime.grpc.traced import TracedCalls
@@ -95,6 +100,7 @@ class Transports:
                 credentials=credentials,
                 interceptors=interceptors,
                 keepalive=keepalive,
+                forwarder=by_grpc,
             )
         except CannotListen:
             for sock in bound:

@@ -52,6 +52,35 @@ def test_what_another_client_changed_is_applied_again(live: Any) -> None:
     assert not covers(live, {"spec": {"ports": [{"name": "http", "port": 8080}]}})
 
 
+@pytest.mark.parametrize(
+    ("live", "wanted", "equal"),
+    [
+        ("500m", "0.5", True),
+        ("1", 1, True),
+        ("1Gi", "1024Mi", True),
+        ("1G", "1e9", True),
+        ("500m", "0.6", False),
+        ("1G", "1Gi", False),
+    ],
+)
+def test_amounts_of_resources_are_compared_by_their_number(live: str, wanted: object, *, equal: bool) -> None:
+    assert (
+        covers({"limits": {"cpu": live, "memory": "1Gi"}}, {"limits": {"cpu": wanted, "memory": "1Gi"}})
+        is equal
+    )
+    assert covers({"name": "1"}, {"name": "1.0"}) is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [({"major": "1", "minor": "34"}, (1, 34)), ({"major": "1", "minor": "31+"}, (1, 31)), ({}, (0, 0))],
+)
+def test_the_version_of_the_api_server_is_read_whatever_its_vendor_adds(
+    answer: Any, version: tuple[int, int]
+) -> None:
+    assert _server(Recorder(answer=answer)).version() == version
+
+
 def test_an_apply_is_server_side_under_the_operators_name() -> None:
     client = Recorder(answer={"kind": "Placement"})
     body = {

@@ -28,6 +28,7 @@ from edge_operator.handlers import (
     run,
     service_event,
 )
+from edge_operator.leadership import Leadership
 from edge_operator.observed.mirror import Mirror
 from edge_operator.runs import Clients, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
@@ -61,7 +62,14 @@ class Dirty:
 async def memo(world: World) -> kopf.Memo:
     """An operator that has seen two services on two pools, and has nothing left to do."""
     clients = Clients(world.cluster, world.store, world.triton)
-    operator = Operator(clients, world.settings, None, world.cluster, Mirror())
+    operator = Operator(
+        clients,
+        world.settings,
+        None,
+        world.cluster,
+        Mirror(),
+        Leadership(world.cluster, "edge-intelligence", "a"),
+    )
     operator.queue = Dirty()  # type: ignore[assignment]
     memo = kopf.Memo(operator=operator)
     await _event(pool_event, type=None, body=_body("factory"), memo=memo)

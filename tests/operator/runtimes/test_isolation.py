@@ -34,7 +34,11 @@ def selector(world: World) -> Any:
 
 
 def isolations(world: World) -> set[str]:
-    return {body["spec"]["isolation"] for body in world.cluster.find(PLACEMENTS, "default")}
+    """Of the tables, whose label tells runtimes where to forward requests."""
+    placements = world.cluster.find(PLACEMENTS, "default")
+    label = "edge-intelligence.io/isolation"
+    assert all(body["metadata"]["labels"][label] == body["spec"]["isolation"] for body in placements)
+    return {body["spec"]["isolation"] for body in placements}
 
 
 def pass_time(world: World) -> None:

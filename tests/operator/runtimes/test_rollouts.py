@@ -75,7 +75,7 @@ def test_a_version_that_does_not_start_stops_at_the_first_node(world: World) -> 
     assert list(images(world).values()).count("edge-runtime:new") == 1
 
 
-def test_what_serves_nothing_is_changed_at_once(world: World) -> None:
+def test_pods_without_requests_are_changed_at_once(world: World) -> None:
     world.settle()
     ready(world, "edge-runtime-cam-1")
     world.node("cam-2", "camera", ready=False)

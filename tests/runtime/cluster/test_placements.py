@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from edge_api.names import dedicated_service_name, runtime_service_name
 from edge_runtime.cluster import Placements, placed_at
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotFound, Unreachable
@@ -137,7 +138,7 @@ async def test_the_watch_delivers_all_objects_at_this_node_and_every_change(acco
     assert api.tokens == {"Bearer secret"}
 
 
-async def test_a_watch_that_ends_goes_on_where_it_ended_without_another_list(account: Path) -> None:
+async def test_a_watch_that_ends_continues_where_it_ended_without_another_list(account: Path) -> None:
     api = ApiServer()
     async with _watching(api, account) as (_, seen):
         await _until(lambda: len(api.watches) == 1)
@@ -195,15 +196,21 @@ async def test_a_placement_that_is_not_there_and_a_server_that_is_away_are_disti
         await placements.write_status("digits.edge-a", {})
 
 
-async def test_the_nodes_of_a_service_are_read_from_names_and_labels_alone(account: Path) -> None:
+async def test_the_runtimes_of_a_service_are_read_from_names_and_labels_alone(account: Path) -> None:
     api = ApiServer()
     api.place("digits.edge-b.example", 1)
     labelled = api.place("digits-edge-c", 1)  # the form of earlier versions
     labelled["metadata"]["labels"] = {"edge-intelligence.io/node": "edge-c"}
     api.place("digits-edge-d", 1)
+    own = api.place("digits.edge-e", 1)
+    own["metadata"]["labels"] = {"edge-intelligence.io/isolation": "Dedicated"}
     async with _serving(api) as url:
         placements = Placements("default", placed_at("edge-a"), url, Resolver(), account)
-        assert await placements.nodes_of("digits") == ["edge-b.example", "edge-c"]
+        assert await placements.runtimes_of("digits") == [
+            runtime_service_name("edge-b.example"),
+            "edge-runtime-edge-c",
+            dedicated_service_name("digits", "edge-e"),
+        ]
         placements.close()
     ((query, accepted),) = api.lists
     assert "labelSelector=edge-intelligence.io%2Fservice%3Ddigits" in query

@@ -103,7 +103,7 @@ def test_health_is_that_of_the_process_and_of_each_service(sockets: Path) -> Non
     assert status(sockets, "/v2/models/ones/ready") == 200
     assert status(sockets, "/v2/models/lost/ready") == 503
     with grpc.insecure_channel(f"unix:{sockets / 'grpc.sock'}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         found = [stub.Check(health_pb2.HealthCheckRequest(service=n)).status for n in ("", "ones", "lost")]
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
     assert found == [serving, serving, not_serving]

@@ -7,11 +7,16 @@ name of a node that has one, concerns the pool: most labels of a node are of no 
 Cost of a changed node: the selectors of each pool, and those of the services on the pools that select it.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from edge_api.devicepools import DevicePoolSpec
+from edge_api.inferenceservices import EntryNodes
 from edge_api.selectors import SelectsNodes
+from edge_operator.cluster import Object
 from edge_operator.pools import Node, selects
 
 
@@ -21,6 +26,22 @@ class Selectors:
 
     pool: DevicePoolSpec
     entries: tuple[SelectsNodes, ...] = ()
+
+
+def selectors(services: Iterable[Object], pools: Iterable[Object]) -> dict[str, Selectors]:
+    """Returns what selects nodes, by pool; without pools and services that cannot be read."""
+    entries: dict[str, list[EntryNodes]] = {}
+    for body in services:
+        with contextlib.suppress(ValidationError):
+            if wanted := body["spec"].get("entryNodes"):
+                selector = EntryNodes.model_validate(wanted)
+                entries.setdefault(body["spec"]["devicePool"], []).append(selector)
+    found = {}
+    for body in pools:
+        with contextlib.suppress(ValidationError):
+            name, spec = body["metadata"]["name"], DevicePoolSpec.model_validate(body["spec"])
+            found[name] = Selectors(spec, tuple(entries.get(name, ())))
+    return found
 
 
 Place = tuple[int | None, tuple[int, ...], tuple[int, ...]]

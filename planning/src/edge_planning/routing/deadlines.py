@@ -126,6 +126,15 @@ def allowance(action: DeadlineAction, times: Times, local: ComputeTime | None) -
     return Allowance(most, None if likely else 0.0, likely and planned > 0, expected, only=True)
 
 
+def queue_too_long(wait: float, fastest: float, deadline: float) -> bool:
+    """Returns whether the requests ahead make every response late; all in seconds.
+
+    A request whose fastest route is late even at an idle node is not refused for that, but once the wait
+    alone takes its deadline.
+    """
+    return wait > (deadline - fastest if fastest < deadline else deadline)
+
+
 def too_busy(within: float, wait: float | None, beyond: float, *, only: bool, idle: bool) -> bool:
     """Returns whether a request is not sent, because its response would not arrive `within` the hop's time.
 

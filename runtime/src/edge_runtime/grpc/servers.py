@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 
 from edge_runtime.errors import CannotListen
+from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.health import HEALTH, health_handlers
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.reflection import REFLECTION, REFLECTION_V1, reflection_handlers
@@ -63,6 +64,7 @@ def grpc_server(
     credentials: grpc.ServerCredentials | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
+    forwarder: GrpcForwarder | None = None,
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
@@ -79,7 +81,7 @@ def grpc_server(
     )
     reflection = reflection_handlers((INFERENCE, HEALTH, REFLECTION))
     services = {
-        INFERENCE: inference_handlers(models),
+        INFERENCE: inference_handlers(models, forwarder),
         HEALTH: health_handlers(models, INFERENCE),
         REFLECTION: reflection,
         REFLECTION_V1: reflection,

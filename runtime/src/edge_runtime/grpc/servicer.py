@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import grpc
@@ -17,12 +17,14 @@ from edge_runtime.errors import (
     QueueFull,
     UnknownModel,
 )
+from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
 from edge_runtime.grpc.messages import Message, read_request
 from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
+from edge_runtime.service_nodes import MARKER
 from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
@@ -38,15 +40,33 @@ _CODES: Final = (
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
+_FORWARDED: Final = ("ModelReady", "ModelMetadata")
 _MOST_MODELS: Final = 1024
 _FAILED: Final = "internal error: see the server's log"
+
+
+class Elsewhere:
+    """One method's calls for models that only other nodes serve. A call is forwarded once at most."""
+
+    def __init__(self, models: Models, forwarder: GrpcForwarder, method: str) -> None:
+        self._models, self._forwarder, self._method = models, forwarder, f"{INFERENCE}/{method}"
+
+    def concerns(self, message: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+        """Whether to forward a message with this metadata, whose first field is the name of a model."""
+        model = model_name(message)
+        return bool(model) and not self._models.serves(model) and all(key != MARKER for key, _ in metadata)
+
+    async def call(self, message: bytes, within: float | None) -> bytes:
+        """Returns the other node's response."""
+        return await self._forwarder.call(model_name(message), self._method, message, within)
 
 
 class Servicer:
     """One method for each rpc, from request to response. Errors are raised as EdgeError."""
 
-    def __init__(self, models: Models) -> None:
-        self._models = models
+    def __init__(self, models: Models, elsewhere: Elsewhere | None = None) -> None:
+        """elsewhere: forwards requests of streams."""
+        self._models, self._elsewhere = models, elsewhere
         self._header_caches: dict[str, HeaderCache] = {}
 
     async def server_live(self, request: Message) -> Message:
@@ -84,10 +104,14 @@ class Servicer:
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Yields responses in the order of the requests. An error is the response to its request only."""
-        carry(context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        carry(metadata)
         async for message in messages:
             identity = ""
             try:
+                if self._elsewhere is not None and self._elsewhere.concerns(message, metadata):
+                    yield write_stream_response(await self._elsewhere.call(message, None))
+                    continue
                 request = parse(message, pb.ModelInferRequest)
                 identity = request.id
                 model, contract, decoded = self._read(request)
@@ -165,19 +189,25 @@ def _stream_error(identity: str, sentence: str) -> bytes:
 
 
 def guarded(
-    method: Callable[..., Awaitable[Message]], kind: Message = None
+    method: Callable[..., Awaitable[Message]], kind: Message = None, elsewhere: Elsewhere | None = None
 ) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
     """Wraps a method so that its errors become gRPC errors.
 
     `kind` is the request's class; without one the method receives the bytes and the remaining time.
+    `elsewhere` forwards calls for models that only other nodes serve.
     """
 
     async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         try:
+            if elsewhere is not None and elsewhere.concerns(request, context.invocation_metadata() or ()):
+                carry(context.invocation_metadata() or ())
+                return await elsewhere.call(request, context.time_remaining())
             if kind is not None:
                 return await method(parse(request, kind))
             carry(context.invocation_metadata() or ())
             return await method(request, context.time_remaining())
+        except ForwardedError as error:
+            await context.abort(error.code, str(error))
         except EdgeError as error:
             code = next((c for kind, c in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
             trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, QueueFull) else ()
@@ -190,9 +220,15 @@ def guarded(
     return call
 
 
-def inference_handlers(models: Models) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    """Handlers of the methods of the protocol."""
-    servicer = Servicer(models)
+def inference_handlers(
+    models: Models, forwarder: GrpcForwarder | None = None
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    """Handlers of the methods of the protocol. forwarder: for models that only other nodes serve."""
+
+    def elsewhere(method: str) -> Elsewhere | None:
+        return Elsewhere(models, forwarder, method) if forwarder is not None else None
+
+    servicer = Servicer(models, elsewhere("ModelInfer"))
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
         "ServerReady": (servicer.server_ready, pb.ServerReadyRequest),
@@ -204,16 +240,23 @@ def inference_handlers(models: Models) -> dict[str, grpc.RpcMethodHandler[Any, A
         "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
     }
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(guarded(method, kind), response_serializer=serialize)
+        name: grpc.unary_unary_rpc_method_handler(
+            guarded(method, kind, elsewhere(name) if name in _FORWARDED else None),
+            response_serializer=serialize,
+        )
         for name, (method, kind) in methods.items()
     }
     # These two take and return bytes: see `wire`.
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(guarded(servicer.model_infer))
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(
+        guarded(servicer.model_infer, None, elsewhere("ModelInfer"))
+    )
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(servicer.model_stream_infer)
     return handlers
 
 
 def serialize(message: Message) -> bytes:
-    """The bytes of a message."""
+    """The bytes of a message, or of one that another node has serialized."""
+    if isinstance(message, bytes):
+        return message
     data: bytes = message.SerializeToString()
     return data

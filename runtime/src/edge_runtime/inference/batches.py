@@ -121,6 +121,22 @@ class Waiting:
     arrival: float
 
 
+def duration(waiting: Sequence[Waiting], largest: int) -> float:
+    """Expected seconds until all have run, in batches of at most `largest` rows where that is proven."""
+    seconds = 0.0
+    stacks: dict[tuple[Hashable, int], tuple[Experience, int]] = {}
+    for one in waiting:
+        if one.stack is None or one.known.proven is not True:
+            seconds += one.known.mean(one.rows)
+        else:
+            key = (one.stack, id(one.known))
+            stacks[key] = (one.known, stacks.get(key, (one.known, 0))[1] + one.rows)
+    for known, rows in stacks.values():
+        full, rest = divmod(rows, largest)
+        seconds += full * known.mean(largest) + (known.mean(rest) if rest else 0.0)
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The next run: indices of waiting inferences, first the one whose turn it is.

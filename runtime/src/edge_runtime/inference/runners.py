@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batch_check import counterpart, same_results
-from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch
+from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, duration, next_batch
 from edge_runtime.inference.jobs import (
     InferenceResult,
     Job,
@@ -109,6 +109,12 @@ class Runner:
             return 0.0
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
+
+    def wait_before(self, deadline: float) -> float:
+        """Estimated seconds until an inference with this deadline, on this runner's clock, would start."""
+        run, jobs = self._run, list(self._jobs)
+        begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
+        return begun + duration([j.asked for j in jobs if j.asked.deadline <= deadline], self._largest)
 
     @property
     def busy(self) -> bool:

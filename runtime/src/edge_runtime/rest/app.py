@@ -34,6 +34,8 @@ from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
+from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
+from edge_runtime.service_nodes import MARKER
 from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Models
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
@@ -42,6 +44,7 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 _HEADER: Final = HEADER_LENGTH.encode()
+_MARKER: Final = MARKER.encode()
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _VARY: Final = (b"vary", b"accept-encoding")
@@ -66,10 +69,17 @@ _MOST_MODELS: Final = 1024
 class RestApp:
     """The HTTP endpoints of the models of a process."""
 
-    def __init__(self, models: Models, exposition: Callable[[], bytes], bodies: Bodies | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        exposition: Callable[[], bytes],
+        bodies: Bodies | None = None,
+        forwarder: HttpForwarder | None = None,
+    ) -> None:
+        """forwarder: for models that only other nodes serve; without one they are unknown."""
         self._models, self._exposition = models, exposition
         self._header_caches: dict[str, HeaderCache] = {}
-        self._bodies = bodies or Bodies()
+        self._bodies, self._forwarder = bodies or Bodies(), forwarder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,6 +104,8 @@ class RestApp:
             case ("metrics",):
                 _only("GET", method, path)
                 await respond(send, 200, self._exposition(), [_TEXT])
+            case ("v2", "models", name, *_) if self._forwarder is not None and self._elsewhere(name, scope):
+                await self._forward(self._forwarder, scope, receive, send, name)
             case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
                 _only("POST", method, path)
                 await self._infer(scope, receive, send, name, _version(version, path))
@@ -107,6 +119,24 @@ class RestApp:
                 status, document = self._look_up(path)
                 _only("GET", method, path)
                 await respond(send, status, orjson.dumps(document))
+
+    def _elsewhere(self, model: str, scope: Scope) -> bool:
+        """Whether to forward a request: its model is not served here, and no other node has forwarded it."""
+        return not self._models.serves(model) and all(name != _MARKER for name, _ in scope["headers"])
+
+    async def _forward(
+        self, forwarder: HttpForwarder, scope: Scope, receive: Receive, send: Send, model: str
+    ) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        carry(scope["headers"])
+        sent = await self._bodies.read(receive)
+        try:
+            path = scope["raw_path"].decode("latin-1")
+            request = ForwardedRequest(scope["method"], path, headers, sent)
+            status, body, found = await forwarder.send(model, request)
+        finally:
+            self._bodies.done(sent)
+        await reply(send, status, [body], found)
 
     def _look_up(self, path: tuple[str, ...]) -> tuple[int, Json]:
         """Health, readiness and metadata."""

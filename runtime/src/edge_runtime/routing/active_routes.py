@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from math import inf
 
 from edge_planning.links.estimates import LinkView
-from edge_planning.routing.routes import RouteRequest, RouteState, best, chance, decide, route_to_test
+from edge_planning.routing.routes import (
+    RouteRequest,
+    RouteRequirement,
+    RouteState,
+    best,
+    chance,
+    decide,
+    route_to_test,
+)
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
@@ -60,6 +69,24 @@ class ActiveRoute:
         likely = chance(table.requirements[index], index, view, request)
         return Chosen(table.routes[index], trial is not None, likely)
 
+    def least_local(self, table: LoadedTable, link: LinkMonitor | None) -> float | None:
+        """Seconds that the fastest route needs from when this node computes; None if one needs only hops."""
+        blocked = self._breakers.blocked(table.hops)
+        view = LinkView(up=True, bandwidth=None) if link is None else link.view()
+        least = inf
+        for index, (loaded, needs) in enumerate(zip(table.routes, table.requirements, strict=True)):
+            if loaded.hop is None:
+                beyond = 0.0
+            elif index in blocked or (needs.remote and not _carries(view, needs)):
+                continue
+            elif loaded.session is None:
+                return None
+            else:
+                beyond = max(loaded.route.predicted_latency - needs.here, 0.0)
+            assert loaded.session is not None
+            least = min(least, loaded.session.seconds + beyond)
+        return None if least == inf else least
+
     def hand_over(self, before: LoadedTable | None, table: LoadedTable) -> None:
         """Switches to another table. If it has a route with the active one's name, that stays active."""
         active = self._state.active
@@ -103,3 +130,8 @@ def _request(table: LoadedTable) -> RouteRequest:
             for c in found
         ]
     return RouteRequest(table.placement.spec.slo.latency, 0.0, here, fallbacks)
+
+
+def _carries(view: LinkView, needs: RouteRequirement) -> bool:
+    """Whether the link, as far as it is known, has the bandwidth of a route."""
+    return view.up and (view.bandwidth is None or view.bandwidth >= needs.min_bandwidth)

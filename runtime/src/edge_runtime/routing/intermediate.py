@@ -48,8 +48,9 @@ class IntermediateBackend:
         Raises QueueFull before anything is run, and CannotAnswer if the next hop fails or is late.
         """
         loaded, start = self._loaded, self._clock()
-        until = start + (self._latency if request.within is None else request.within)
-        self._queue.admit(loaded.stats.seconds)
+        left = self._latency if request.within is None else request.within
+        until = start + left
+        self._queue.admit(loaded.session.seconds, left, until)
         try:
             results = await self._queue.run(loaded.session, dict(request.inputs), None, until)
         finally:

@@ -1,0 +1,26 @@
+"""The kinds that the operator watches."""
+
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    MODEL_PROFILES,
+    NODES,
+    PLACEMENTS,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Kind,
+)
+
+WATCHED: tuple[Kind, ...] = (
+    INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
+    SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS,
+)  # fmt: skip
+LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
+"""Kinds of which only the operator's own objects are watched."""
+OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
+"""Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""

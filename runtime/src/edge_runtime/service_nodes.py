@@ -1,0 +1,128 @@
+"""Where the other services of the namespace run, for requests that reach the wrong node.
+
+Only the Placements of this node are watched: those of a thousand nodes, each with its status, would cost more
+on a thin uplink than the inferences. A service of another node is looked up when it is first requested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+from edge_runtime.errors import NotFound, NotReady, QueueFull, Unreachable
+
+MARKER: Final = "edge-forwarded"
+"""Name of the header, or metadata key, of a forwarded request. Such a request is not forwarded again."""
+WITHIN: Final = 30.0
+"""Seconds for a forwarded request without a timeout."""
+TRIES: Final = 2
+"""Nodes that one request tries at most, if the first cannot be reached."""
+
+_FRESH: Final = 30.0  # seconds for which known nodes are used without a look-up
+_FRESH_UNKNOWN: Final = 5.0
+_MOST: Final = 256  # services that are remembered
+_PER_MINUTE: Final = 60  # look-ups: names that do not exist must not become load of the API server
+_AVOIDED: Final = 5.0  # seconds for which a node that could not be reached is tried last
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+NodesOf = Callable[[str], Awaitable[list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses of the runtimes of a namespace. All listen on the ports of this one."""
+
+    namespace: str
+    domain: str
+    http_port: int
+    grpc_port: int
+    tls: bool = False
+
+    def url(self, runtime: str) -> str:
+        """Returns the URL of a runtime by the name of its Service."""
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{self._host(runtime)}:{self.http_port}"
+
+    def target(self, runtime: str) -> str:
+        """Returns its gRPC target."""
+        return f"{self._host(runtime)}:{self.grpc_port}"
+
+    def _host(self, runtime: str) -> str:
+        return f"{runtime}.{self.namespace}.svc.{self.domain}"
+
+
+class ServiceNodes:
+    """The nodes of each requested service, in the order in which this node tries them.
+
+    Each is known by the name of its runtime's Service. nodes_of: looks them up; raises Unreachable.
+    """
+
+    def __init__(self, node: str, nodes_of: NodesOf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._node, self._nodes_of, self._clock = node, nodes_of, clock
+        self._known: dict[str, tuple[float, list[str]]] = {}
+        self._running: dict[str, asyncio.Task[list[str]]] = {}
+        self._lookups: deque[float] = deque(maxlen=_PER_MINUTE)
+        self._avoided: dict[str, float] = {}
+
+    async def of(self, service: str) -> Sequence[str]:
+        """Returns the other nodes that serve a service; none if it is unknown.
+
+        Raises NotReady if they cannot be looked up, and QueueFull after too many look-ups.
+        """
+        if not _NAME.fullmatch(service):
+            return ()
+        now = self._clock()
+        until, nodes = self._known.get(service, (now, []))
+        if now >= until:
+            nodes = await self._refreshed(service, nodes)
+        return sorted(nodes, key=lambda node: (self._avoided.get(node, 0.0) > now, self._order(node)))
+
+    def unreachable(self, node: str) -> None:
+        """Records that a node could not be reached: others are tried first for a while."""
+        self._avoided[node] = self._clock() + _AVOIDED
+
+    async def _refreshed(self, service: str, stale: list[str]) -> list[str]:
+        task = self._running.get(service)
+        if task is None:
+            now = self._clock()
+            if len(self._lookups) == _PER_MINUTE and now - self._lookups[0] < 60.0:
+                if stale:
+                    return stale
+                raise QueueFull(
+                    f'model "{service}" is not served here, and {_PER_MINUTE} other services were looked up '
+                    "within a minute: retry in 10 s",
+                    10,
+                )
+            self._lookups.append(now)
+            task = self._running[service] = asyncio.create_task(self._look_up(service))
+        try:
+            return await asyncio.shield(task)
+        except Unreachable as error:
+            if stale:
+                return stale
+            raise NotReady(
+                f'model "{service}" is not served here, and its nodes are not known: {error}'
+            ) from error
+
+    async def _look_up(self, service: str) -> list[str]:
+        try:
+            found = await self._nodes_of(service)
+        except NotFound as error:
+            raise Unreachable(str(error)) from error
+        finally:
+            self._running.pop(service, None)
+        nodes = [node for node in found if node != self._node]
+        while len(self._known) >= _MOST:
+            del self._known[next(iter(self._known))]
+        self._known[service] = (self._clock() + (_FRESH if nodes else _FRESH_UNKNOWN), nodes)
+        return nodes
+
+    def _order(self, node: str) -> int:
+        """Spreads the requests of different nodes over the nodes of a service."""
+        return crc32(f"{self._node} {node}".encode())
