@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from benchmarks.pool.services import HOSTNAME, NAMESPACE, edge_pool, pool, service
+from benchmarks.pool.services import HOSTNAME, NAMESPACE, pool, service
 from benchmarks.pool.site import DIGITS, Site, operators, product
 from testbed.kwok import NODE_LABEL
 
@@ -21,14 +21,20 @@ def measure(site: Site, *, quick: bool) -> dict[str, object]:
     """Returns the seconds from the first service's creation until every service has its Placements."""
     count, nodes = (10, 2) if quick else (200, 4)
     site.clear()
-    # Simulated nodes cannot measure a model: a service at a real node of the class has it profiled.
-    site.apply([edge_pool(), service(_FIRST, pool="bench", file=DIGITS, entries={HOSTNAME: "edge-b"})])
+    # Simulated nodes cannot measure a model: a real node of their class in the pool does, before they exist.
+    real, simulated = {HOSTNAME: "edge-b"}, {NODE_LABEL: "true"}
+    groups = [(_CLASS, real), (_CLASS, simulated)]
+    site.apply([pool("simulated", groups), service(_FIRST, pool="simulated", file=DIGITS, entries=real)])
     site.wait_ready([_FIRST])
     site.bed.start_kwok(nodes, site.say)
     names, within = {f"converge-{number}" for number in range(count)}, ("-n", NAMESPACE)
-    site.apply([pool("simulated", [(_CLASS, {NODE_LABEL: "true"})])])
     start, began = datetime.now(UTC), time.monotonic()
-    site.apply([service(name, pool="simulated", file=DIGITS, mode="LocalOnly") for name in sorted(names)])
+    site.apply(
+        [
+            service(name, pool="simulated", file=DIGITS, mode="LocalOnly", entries=simulated)
+            for name in sorted(names)
+        ]
+    )
 
     def placed() -> int:
         path = "jsonpath={.items[*].spec.service}"

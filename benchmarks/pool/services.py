@@ -15,6 +15,7 @@ LATENCY_SECONDS: Final = 0.5
 TRITON: Final = {
     "name": "cloud",
     "httpAddress": "triton.triton.svc.cluster.local:8000",
+    "controlSecret": "triton-control",
     "deviceClass": "cloud",
     "backend": "python",
     "nodeSelector": {_CLASS: "cloud"},

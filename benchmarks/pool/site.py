@@ -65,8 +65,7 @@ class Site:
 
     def upload(self, model: Path, name: str) -> None:
         """Puts a model into the store."""
-        path = installation.STORE_PROXY.removesuffix(DIGITS) + name
-        self.bed.kubectl("replace", "--raw", path, "-f", str(model))
+        installation.upload(TestbedCluster(self.root), model, name, NAMESPACE)
 
     def clear(self) -> None:
         """Removes all services of the benchmark and waits until their pods are gone."""
@@ -171,9 +170,9 @@ def prepared(root: Path, say: Say) -> Site:
         bed.node(node.name).set_speed(None)
     with step(say, "helm install", announce=True):
         installation.install(cluster, root)
-    installation.upload(cluster, model.onnx)
     site = Site(root, bed, model.held_out, say)
     site.apply([namespace()])
+    site.upload(model.onnx, DIGITS)
     with suppress(KubectlFailed):  # left by a run that was interrupted
         site.clear()
     return site

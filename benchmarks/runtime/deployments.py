@@ -21,6 +21,7 @@ from benchmarks.runtime.peers import ROOT, install, triton_command
 from benchmarks.runtime.sites import EDGE, Process, Site, site
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.holdings import Holdings
 from testbed.network import MTU
 from testbed.topology import CLOUD
 
@@ -249,16 +250,19 @@ class Deployment:
 
     def _cut(self) -> dict[str, Document]:
         blobs = Blobs(self.site.folder / "store", 1 << 26)
-        blobs.put(network(), blobs.file_path("links.onnx"))
+        holdings = Holdings(blobs)
+        blobs.put(network(), holdings.file_path("links.onnx"))
         catalogue = Catalogue(blobs)
-        self._metadata = catalogue.add_model({"storageUri": "store://links.onnx"})
+        self._metadata = catalogue.add_model({"storageUri": "store://links.onnx"}, holdings)
         ends = {
             "head": ("image", "cut"),
             "tail": ("cut", "final_logits"),
             "local": ("image", "exit1_logits"),
         }
         return {
-            name: catalogue.add_slice({"model": self._metadata["digest"], "inputs": [a], "outputs": [b]})
+            name: catalogue.add_slice(
+                {"model": self._metadata["digest"], "inputs": [a], "outputs": [b]}, holdings
+            )
             for name, (a, b) in ends.items()
         }
 

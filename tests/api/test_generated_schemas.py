@@ -95,7 +95,6 @@ def test_every_list_and_map_around_a_rule_has_a_greatest_size_so_that_its_cost_i
     [
         ("InferenceService spec.mode", "Auto"),
         ("InferenceService spec.slo.percentile", 95),
-        ("InferenceService spec.slo.objective", 0.95),
         (
             "DevicePool spec.links",
             {
@@ -148,9 +147,12 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "InferenceService.spec.model.exits": ["name"],
         "InferenceService.status.conditions": ["type"],
         "InferenceService.status.entries": ["node"],
+        "InferenceService.status.slo.windows": ["window"],
         "DevicePool.spec.tritonServers": ["name"],
         "DevicePool.status.conditions": ["type"],
         "DevicePool.status.nodes": ["name"],
+        "DevicePool.status.tritonServers": ["address"],
+        "DevicePool.status.formerTritonServers": ["address"],
         "ModelProfile.spec.model.exits": ["name"],
         "ModelProfile.spec.deviceClasses": ["name"],
         "ModelProfile.spec.deviceClasses.exits": ["exit"],

@@ -73,6 +73,7 @@ def test_a_status_is_written_with_units_and_without_what_is_not_known() -> None:
         "link": {"state": "Up", "bandwidth": "3.92M", "measuredAt": "2026-11-21T02:00:00Z"},
         "latency": {"p50": "41ms", "p95": "77.4ms"},
         "requests": 0,
+        "met": 0,
         "attainment": "0.9931",
     }
 

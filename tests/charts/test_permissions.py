@@ -80,7 +80,7 @@ class Recording:
         self._used({("delete", kind.plural)}).delete(kind, namespace, name)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
-        self._used({("create", "events")}).record(regarding, event_type, reason, message)
+        self._used({("create", "events"), ("patch", "events")}).record(regarding, event_type, reason, message)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)
@@ -133,11 +133,13 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
-    """What the operator may do."""
+    """What the operator may do; the model store and the runtimes have roles of their own."""
     return {
         (verb, resource)
         for body in objects
-        if body["kind"] in ("ClusterRole", "Role") and body["metadata"]["name"] != RUNTIME_ROLE
+        if body["kind"] in ("ClusterRole", "Role")
+        and "model-store" not in body["metadata"]["name"]
+        and body["metadata"]["name"] != RUNTIME_ROLE
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -151,6 +153,19 @@ def test_what_the_operator_does_is_granted(render: Render, used: set[Use]) -> No
 
 def test_what_is_granted_is_used(render: Render, used: set[Use]) -> None:
     assert granted(render()) - (used | KOPF | GIVEN_ON) == set()
+
+
+def test_only_the_named_secrets_can_be_read_in_the_operators_own_namespace(render: Render) -> None:
+    rules = [
+        (body["kind"], body["metadata"]["namespace"], rule)
+        for body in render("operator.tritonControlSecrets={cloud,plant}")
+        if body["kind"] in ("ClusterRole", "Role")
+        for rule in body["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    assert [(kind, rule["verbs"], rule["resourceNames"]) for kind, _, rule in rules] == [
+        ("Role", ["get"], ["cloud", "plant"])
+    ]
 
 
 def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:

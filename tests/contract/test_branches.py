@@ -20,6 +20,7 @@ from edge_planning import EntryProblem, Plan, Slo, plan_entry
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.reachable import reachable
 from networks import info, model_of
@@ -110,8 +111,9 @@ def test_a_cut_that_the_store_does_not_list_is_planned_and_its_slices_give_the_m
     path = tmp_path / "shared" / "branches.onnx"
     path.parent.mkdir()
     path.write_bytes(data)
-    card = ModelCard.model_validate(catalogue.add_model({"storageUri": f"file://{path}"}))
-    graph = LayerGraph.model_validate(catalogue.layers(card.digest))
+    holdings = Holdings(blobs)
+    card = ModelCard.model_validate(catalogue.add_model({"storageUri": f"file://{path}"}, holdings))
+    graph = LayerGraph.model_validate(catalogue.layers(card.digest, holdings))
     costs = {"camera": profile(card, graph, "camera", 2e8), "cloud": profile(card, graph, "cloud", 1e12)}
     found, split = with_branch_cuts(card, costs, graph, [("camera", "cloud")])
     problem = EntryProblem(
@@ -131,7 +133,7 @@ def test_a_cut_that_the_store_does_not_list_is_planned_and_its_slices_give_the_m
     values = {"image": image}
     for key in made.keys:
         slice_ = catalogue.add_slice(
-            {"model": key.model, "inputs": list(key.inputs), "outputs": list(key.outputs)}
+            {"model": key.model, "inputs": list(key.inputs), "outputs": list(key.outputs)}, holdings
         )
         session = onnxruntime.InferenceSession(blobs.read_blob(slice_["digest"]))
         names = [output.name for output in session.get_outputs()]

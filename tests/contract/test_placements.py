@@ -15,7 +15,7 @@ import pytest
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.inferenceservices import Mode
 from edge_api.placements import PlacementStatus
-from edge_operator import manifests, rendering
+from edge_operator import manifests, rendering, slo
 from edge_operator.pools import Node, PoolMember
 from edge_operator.store import DeviceProfile, ModelCard, ModelStore
 from edge_planning import Plan, plan_entry
@@ -25,7 +25,8 @@ from edge_runtime.errors import BadPlacement
 from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.loaded_tables import LoadedTable, load_table
 from edge_runtime.routing.slice_loading import SliceLoader
-from edge_runtime.status import LinkReport, Report, Summary, status_document
+from edge_runtime.status import Counted, LinkReport, Report, Summary, Window, status_document
+from edge_runtime.status_reports import StatusReports
 
 POOL = DevicePool.model_validate(
     {
@@ -237,6 +238,8 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
             link=LinkReport(True, 3_920_000.4, 3_100_000.0, 0.0008, now),
             summary=Summary(812, 806, 0.041, 0.077),
             now=now,
+            counted=Counted(90_812, 90_230, now),
+            slo_met=True,
         )
     )
     status = PlacementStatus.model_validate(document)
@@ -249,6 +252,28 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
     assert status.attainment is not None
     assert float(status.attainment) == pytest.approx(806 / 812, abs=5e-4)
     assert (status.observed_generation, status.loaded, status.active_route) == (3, True, "final@hidden")
+    assert (status.requests, status.met, status.since, status.slo_met) == (90_812, 90_230, now, True)
+
+
+def test_the_operator_counts_what_the_runtime_reports_also_over_a_restart_of_it(store: Store) -> None:
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    window, placed = Window(), _placed(store)
+    body = placed.body() | {"metadata": placed.body()["metadata"] | {"uid": "u-1"}}
+    tally = slo.begun(slo.counters({"edge-b": Placement.model_validate(body)}), None)
+    reports, found = StatusReports(window, lambda: 0.0, lambda: since), slo.NOTHING
+    for restarted in (False, True):
+        if restarted:
+            window = Window()
+            reports = StatusReports(window, lambda: 0.0, lambda: since)
+        reports.found(body)
+        for n in range(100):
+            window.add(0.0, 0.1, met=n >= 3)
+        report = Report(1, True, "", "r", "final", "local", None, window.summary(0.0), since)
+        written = status_document(reports.complete(report, None))
+        body["status"] = {name: value for name, value in written.items() if value is not None}
+        read = {"edge-b": Placement.model_validate(body)}
+        found = slo.increase(tally, slo.counters(read))
+    assert found == (200, 194)
 
 
 def test_a_status_before_the_first_request_and_measurement_is_read_as_well() -> None:

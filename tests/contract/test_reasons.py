@@ -28,6 +28,7 @@ SETTERS = {
 REPORTED = (
     errors.ModelError,
     errors.StorageError,
+    errors.AccessDenied,
     errors.CannotLoad,
     errors.BadPlacement,
     errors.BadCertificates,
@@ -135,4 +136,9 @@ def test_each_meaning_and_each_fix_is_a_sentence() -> None:
     for reason in reasons.REASONS.values():
         for text in (reason.meaning, reason.fix):
             assert re.fullmatch(r"[A-Z`a-z].*\.", text), reason.name
-        assert set(reason.where) <= {*reasons.CONDITIONS, reasons.POOL_READY, reasons.EVENT}
+        assert set(reason.where) <= {
+            *reasons.CONDITIONS,
+            reasons.POOL_READY,
+            reasons.POOL_CONTROL,
+            reasons.EVENT,
+        }

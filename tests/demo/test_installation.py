@@ -1,15 +1,17 @@
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from demo import installation
-from demo.clusters import TritonAddress
-from demo.errors import NotInTime
+from demo.clusters import Entrance, TritonAddress
+from demo.errors import NotInTime, StepFailed
 from demo.existing_cluster import ExistingCluster, images_from
 from demo.services import condition_lines, not_carried_out, ready, routes_line, seconds
 from messages import mentions
@@ -101,10 +103,50 @@ def test_the_example_names_the_users_triton_on_a_cluster_of_theirs() -> None:
     assert "triton.inference:8000" in (own.texts[0] or "")
 
 
-def test_the_model_goes_through_the_api_server_and_comes_back_as_its_digest() -> None:
-    store = cluster(lambda args: '{"digest": "sha256:00", "size": 3}')
-    assert installation.upload(store, Path("digits.onnx")) == "sha256:00"
-    assert store.calls == [("replace", "--raw", installation.STORE_PROXY, "-f", "digits.onnx")]
+class Received(BaseHTTPRequestHandler):
+    """A model store that accepts one token. requests: path, token and body of each."""
+
+    requests: ClassVar[list[tuple[str, str, bytes]]] = []
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        shown = self.headers["Authorization"]
+        self.requests.append((self.path, shown, body))
+        accepted = shown == "Bearer of-shop"
+        self.send_response(200 if accepted else 401)
+        self.end_headers()
+        self.wfile.write(b'{"digest": "sha256:00", "size": 3}' if accepted else b"not valid")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def store() -> Iterator[int]:
+    """The store's port."""
+    Received.requests.clear()
+    server = HTTPServer(("127.0.0.1", 0), Received)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_an_upload_shows_a_token_of_the_services_namespace_and_returns_the_digest(
+    store: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = {"shop": "of-shop\n", "default": "of-default\n"}
+    there = cluster(lambda args: tokens[args[4]])
+    monkeypatch.setattr(there, "reach", lambda namespace, service: Entrance((), "127.0.0.1", store))
+    file = tmp_path / "digits.onnx"
+    file.write_bytes(b"123")
+    assert installation.upload(there, file, "a/b.onnx", "shop") == "sha256:00"
+    assert there.calls[0][:6] == ("create", "token", "default", "-n", "shop", "--audience")
+    assert Received.requests == [("/v1/files/a/b.onnx", "Bearer of-shop", b"123")]
+    with pytest.raises(StepFailed, match="401 not valid"):
+        installation.upload(there, file)
 
 
 def test_a_mode_is_reached_when_every_placement_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,15 +192,20 @@ def test_placements_that_are_behind_are_named_with_the_reason() -> None:
     assert "placements" in missing
 
 
-def test_a_service_is_ready_only_in_the_generation_that_is_there() -> None:
-    status = {
-        "observedGeneration": 4,
-        "conditions": [{"type": "Ready", "status": "True", "reason": "Serving"}],
-    }
+def test_a_service_is_ready_only_in_the_generation_that_is_there_and_once_it_is_carried_out() -> None:
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "Serving"},
+        {"type": "Progressing", "status": "False", "reason": "UpToDate"},
+        {"type": "Degraded", "status": "False", "reason": "Serving"},
+    ]
+    status = {"observedGeneration": 4, "conditions": conditions}
     assert ready({"metadata": {"generation": 4}, "status": status})
     assert not ready({"metadata": {"generation": 5}, "status": status})
     assert not ready({"metadata": {"generation": 1}})
-    assert condition_lines({"status": status}) == ["Ready=True Serving"]
+    assert condition_lines({"status": status})[0] == "Ready=True Serving"
+    for wrong in ({"type": "Progressing", "status": "True"}, {"type": "Degraded", "status": "True"}):
+        changed = [wrong if c["type"] == wrong["type"] else c for c in conditions]
+        assert not ready({"metadata": {"generation": 4}, "status": status | {"conditions": changed}})
 
 
 def test_durations_are_read_in_seconds() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 import yaml
 
+from demo import installation
 from trials import Trial
 
-FILES = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/v1/files/"
 MEASURED = 600.0
 
 
@@ -41,7 +41,7 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
     model.metadata_props.add(key="copy", value="of the example, with a digest that was never profiled")
     file = tmp_path / "copy.onnx"
     file.write_bytes(model.SerializeToString())
-    trial.cluster.kubectl("replace", "--raw", f"{FILES}copy.onnx", "-f", str(file))
+    installation.upload(trial.cluster, file, "copy.onnx")
     outputs = {name: entry["output"] for name, entry in _exits(model).items()}
     first, *_, last = outputs
     final = {"name": "whole", "output": outputs[last], "accuracy": 0.97}
@@ -57,7 +57,9 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
             assert [[e["exit"] for e in c["exits"]] for c in costs] == [["quick", "whole"]] * len(costs)
 
 
-def test_a_triton_server_named_like_a_node_is_reported_with_the_fix(trial: Trial) -> None:
+def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_is_measured(
+    trial: Trial,
+) -> None:
     pool = copy.deepcopy(trial.get("devicepool", "factory"))
     good = {
         "apiVersion": pool["apiVersion"],
@@ -72,6 +74,11 @@ def test_a_triton_server_named_like_a_node_is_reported_with_the_fix(trial: Trial
         assert 'spec.tritonServers[0].name: "edge-b"' in trial.condition("other", "Planned")["message"]
         trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(good))
         trial.wait("the plan", lambda: _planned(trial, "other"), MEASURED)
+        # Its classes have the names of the example's, and are measured for this pool.
+        pools = {"digits": "factory", "other": "factory.west"}
+        for name, own in pools.items():
+            classes = trial.get("modelprofile", name)["spec"]["deviceClasses"]
+            assert {costs["selection"].rpartition("-")[0] for costs in classes} == {own}
 
 
 def _reason(trial: Trial, name: str, condition: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from demo import installation
 from testbed.errors import KubectlFailed
 from trials import Trial
 
@@ -84,8 +85,7 @@ def test_what_only_the_cluster_knows_becomes_a_condition_and_the_rest_keeps_serv
 ) -> None:
     text = tmp_path / "text.onnx"
     text.write_text("this is not a model\n")
-    proxy = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/v1/files/text.onnx"
-    trial.cluster.kubectl("replace", "--raw", proxy, "-f", str(text))
+    installation.upload(trial.cluster, text, "text.onnx")
     manifest = merged(SERVICE, {"spec": change})
     with trial.load("edge-b", rate=2) as load:
         trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest))

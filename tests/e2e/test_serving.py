@@ -63,7 +63,7 @@ def test_every_entry_is_in_the_status_with_what_it_does(trial: Trial) -> None:
     status = trial.get("inferenceservice", "digits")["status"]
     assert [entry["node"] for entry in status["entries"]] == list(NODES)
     assert {c["type"] for c in status["conditions"]} >= {
-        "Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet",
+        "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet",
     }  # fmt: skip
     profile = trial.get("modelprofile", "digits")["spec"]
     assert {c["name"] for c in profile["deviceClasses"]} == {"gateway", "camera", "cloud"}

@@ -31,7 +31,6 @@ VALIDATED = 200  # held-out images on which codecs and confidences are measured
 CODEC_LOSS = 0.02  # at most, in accuracy
 # Seconds: the model store gives up measuring codecs after less.
 MEASURED = 420
-HELDOUT = installation.STORE_PROXY.replace(installation.STORED_AT, "digits/heldout.npz")
 
 
 def manifests(trial: Trial) -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     file: Path = tmp_path_factory.mktemp("heldout") / "heldout.npz"
     samples = LabeledImages.load(trial.trained.held_out)
     np.savez_compressed(file, inputs=samples.images[:VALIDATED], labels=samples.labels[:VALIDATED])
-    kubectl("replace", "--raw", HELDOUT, "-f", str(file))
+    installation.upload(trial.cluster, file, "digits/heldout.npz")
     try:
         trial.cluster.set_speeds({name: SLOWED * speed for name, speed in trial.speeds.items()})
         kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests(trial)))

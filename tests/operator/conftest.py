@@ -27,6 +27,8 @@ from edge_operator.cluster import (
 )
 from edge_operator.collecting import Collector
 from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
+from edge_operator.former_servers import former_addresses
+from edge_operator.names import NODE_LABEL
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
@@ -34,7 +36,7 @@ from edge_operator.runs import Clients, Clock, Memory, ServiceKey
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
-from edge_operator.triton import Opener
+from edge_operator.triton import Arrays, Opener, Timed
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 KEY = ServiceKey("default", "digits")
@@ -266,6 +268,12 @@ class FakeStore:
     )
     url: str = "http://store.test:8080"
     registered: list[ModelSource] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+    """For which it was used."""
+
+    def of(self, namespace: str) -> "FakeStore":
+        self.namespaces.append(namespace)
+        return self
 
     def register(self, source: ModelSource) -> ModelCard:
         self.registered.append(source)
@@ -317,6 +325,7 @@ class FakeTriton:
     models: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
+    open: bool = True
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
     asked: set[str] = field(default_factory=set)
@@ -343,6 +352,14 @@ class FakeTriton:
         self.log.append(f"unload {name}")
         self.models.discard(name)
 
+    def control_open(self, address: str) -> bool:
+        self._answer(address)
+        return self.open
+
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        self._answer(address)
+        return Timed({}, (0.001,) * runs)
+
     def _answer(self, address: str) -> None:
         self.asked.add(address)
         if self.failure is not None:
@@ -357,6 +374,7 @@ class World:
 
     log: list[str] = field(default_factory=list)
     now: float = 1000.0
+    counted: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(self.log)
@@ -367,12 +385,8 @@ class World:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
         self.collector = self._collector()
-        for name, device_class in (
-            ("cam-1", "camera"),
-            ("cam-2", "camera"),
-            ("gate", "gateway"),
-            ("big", "cloud"),
-        ):
+        classes = {"cam-1": "camera", "cam-2": "camera", "gate": "gateway", "big": "cloud"}
+        for name, device_class in classes.items():
             self.cluster.put(node_body(name, device_class))
         self.cluster.put(pool_body())
         self.cluster.put(service_body())
@@ -405,7 +419,9 @@ class World:
     def collect(self) -> None:
         pools = self.cluster.find(DEVICE_POOLS)
         self.collector.clients = Clients(self.cluster, self.store, self.triton)
-        now = self.collector.collect({url for pool in pools for url in pool_addresses(pool)}, self.now)
+        listed = {url for pool in pools for url in pool_addresses(pool)}
+        former = {url for pool in pools for url in former_addresses(pool)}
+        now = self.collector.collect(listed, self.now, former=former)
         if None in now.values() or lacking({KEY: self.memory.loaded}, now):
             self.memory.loaded = frozenset()
 
@@ -427,9 +443,23 @@ class World:
                 "activeRoute": route["name"],
                 "exit": route["exit"],
                 "cut": route["cut"],
+                "since": START.isoformat(),
+                "requests": self.counted[0],
+                "met": self.counted[1],
                 "lastUpdated": (START + datetime.timedelta(seconds=self.now)).isoformat(),
             }
             self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
+        self.pods_are_ready()
+
+    def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:
+        """The kubelet reports on the pods of the runtimes, at all nodes or at one."""
+        for body in self.cluster.find(DEPLOYMENTS, KEY.namespace, f"{NODE_LABEL}={at}" if at else ""):
+            self.cluster.put(body | {"status": {"readyReplicas": 1} if ready else {}})
+
+    def requests_arrive(self, count: int, met: int, **more: Any) -> None:
+        """So many requests were answered at each entry node, and the runtimes report them."""
+        self.counted = (self.counted[0] + count, self.counted[1] + met)
+        self.runtimes_report(**more)
 
     def settle(self) -> None:
         """Reconciles until the runtimes serve the published tables."""

@@ -19,7 +19,7 @@ from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotFound, Unreachable
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.node_services import NodeServices
-from edge_runtime.placed_services import PlacedService
+from edge_runtime.placed_services import PlacedService, Statuses
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
@@ -105,9 +105,12 @@ def through(document: Document, address: str, probe: str = NOWHERE) -> Document:
 
 @asynccontextmanager
 async def node(
-    folder: Path, store: ModelStore, clock: Callable[[], float] = time.perf_counter
+    folder: Path,
+    store: ModelStore,
+    clock: Callable[[], float] = time.perf_counter,
+    statuses: Statuses | None = None,
 ) -> AsyncIterator[NodeServices]:
-    """The services at one node, without transports."""
+    """The services at one node, without transports. statuses: where they report to; None: nowhere."""
     resolver = Resolver()
     loader = SliceLoader(SliceCache(folder / "slices", store), None)
     resources = NodeResources(loader, resolver, clock=clock)
@@ -116,7 +119,7 @@ async def node(
     def make(name: str, own: Path) -> PlacedService:
         return PlacedService(name, own, store, resources, word)
 
-    services = NodeServices(NODE, folder / "services", make, lambda: resources.runner.stuck)
+    services = NodeServices(NODE, folder / "services", make, lambda: resources.runner.stuck, statuses)
     try:
         await services.restore()
         yield services

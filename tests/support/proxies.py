@@ -27,6 +27,10 @@ class TritonLike(ThreadingHTTPServer):
         self.inferring = inferring
         self.models: dict[str, bytes] = {}
         self.configs: dict[str, Any] = {}
+        self.served = 0
+        """Inferences, each of which takes 2 ms by the statistics."""
+        self.key: tuple[str, str] | None = None
+        """Header and value that model control requires, as with --http-restricted-api."""
         self.page: tuple[int, str] | None = None
         """Makes a proxy in front respond instead of Triton."""
 
@@ -51,6 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"name": "triton"})
         elif parts == ["v2", "models", "stats"]:
             self._answer(200, {"model_stats": [{"name": name} for name in self.server.models]})
+        elif parts[3:] == ["stats"]:
+            success = {"count": self.server.served, "ns": self.server.served * 2_000_000}
+            self._answer(200, {"model_stats": [{"name": parts[2], "inference_stats": {"success": success}}]})
         elif parts[3:] == ["config"] and parts[2] in self.server.configs:
             self._answer(200, self.server.configs[parts[2]])
         elif parts[3:] == ["config"]:
@@ -61,7 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         parts = self.path.strip("/").split("/")
-        if parts[:3] == ["v2", "repository", "models"]:
+        key = self.server.key
+        if parts[:2] == ["v2", "repository"] and key is not None and self.headers[key[0]] != key[1]:
+            self._answer(403, {"error": f"This API is restricted, expecting header '{key[0]}'"})
+        elif parts == ["v2", "repository", "index"]:
+            self._answer(200, [])
+        elif parts[:3] == ["v2", "repository", "models"]:
             name, models = parts[3], self.server.models
             if parts[4] == "load":
                 parameters = json.loads(body)["parameters"]
@@ -74,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[2] not in self.server.models:
             self._answer(404, {"error": f"{parts[2]} is not loaded"})
         else:
+            self.server.served += 1
             onward = http.client.HTTPConnection("127.0.0.1", self.server.inferring, timeout=10)
             kept = ("inference-header-content-length", "content-type")
             headers = {name: self.headers[name] for name in kept if self.headers[name]}

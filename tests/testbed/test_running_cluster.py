@@ -254,11 +254,12 @@ tensor = {"data_type": "TYPE_FP32", "dims": [-1, 4]}
 config = {"backend": "python", "input": [{"name": "x", **tensor}], "output": [{"name": "y", **tensor}]}
 folder = Path(sys.argv[2])
 files = {f"file:1/{name}": (folder / name).read_bytes() for name in ("model.py", "model.onnx")}
-client.load_model("double", config=json.dumps(config), files=files)
+key = {"edge-model-control": "of-the-testbed-alone"}
+client.load_model("double", config=json.dumps(config), files=files, headers=key)
 x = http.InferInput("x", [2, 4], "FP32")
 x.set_data_from_numpy(np.arange(8, dtype=np.float32).reshape(2, 4))
 print(json.dumps(client.infer("double", [x]).as_numpy("y").tolist()))
-client.unload_model("double")
+client.unload_model("double", headers=key)
 """
 
 

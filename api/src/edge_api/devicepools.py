@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from edge_api.objects import (
     AGE,
@@ -27,7 +27,7 @@ from edge_api.rules import (
     matching,
     one_of_each,
 )
-from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
+from edge_api.selectors import SELECTS_SOMETHING, SELECTS_SOMETHING_IF_GIVEN, SelectsNodes
 from edge_api.tolerations import Tolerations
 from edge_api.words import shown
 
@@ -55,6 +55,14 @@ def _whole_address(address: str) -> str:
     return address
 
 
+SecretName = Annotated[
+    str,
+    Field(max_length=253),
+    matching(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "is not the name of a Secret: write lower-case letters, digits, hyphens and dots, e.g. triton-key",
+    ),
+]
 _WATTS = between(
     0, 100_000, "is not a power: write watts, above 0 and below 100000, e.g. 2.3", open_ends=True
 )
@@ -90,7 +98,10 @@ class NodeGroup(SelectsNodes):
 
 
 class TritonServer(SelectsNodes):
-    """A Triton server that runs the tails of models, and the nodes on which its class is profiled."""
+    """A Triton server that runs the tails of models, and the nodes on which its class is profiled.
+
+    A server without nodeSelector and selector, e.g. outside the cluster, is profiled by requests to it.
+    """
 
     name: Label = Field(
         description="Name of the server, unique in the pool and not the name of a node, e.g. cloud. Required."
@@ -107,12 +118,26 @@ class TritonServer(SelectsNodes):
         "be signed by their ca.crt. Default: HTTP.",
     )
     device_class: DeviceClass = Field(
-        description="Device class of the server, for which models are profiled. Required."
+        description="Device class of the server, for which models are profiled: on a node that nodeSelector "
+        "or selector selects, or by requests to the server if it has neither. Required."
     )
     backend: Literal["onnxruntime", "python"] = Field(
         default="onnxruntime",
         description="Triton backend that runs the slices. onnxruntime: Triton's ONNX Runtime backend. "
         "python: the Python backend with the onnxruntime package. Default: onnxruntime.",
+    )
+    memory: PositiveQuantity | None = Field(
+        default=None,
+        description="Memory of the server for tails in bytes, above 0, e.g. 8Gi. Each tail counts with the "
+        "size of its slice and 64Mi with backend python or 16Mi with backend onnxruntime; a tail that does "
+        "not fit is not loaded. Default: no limit.",
+    )
+    control_secret: SecretName | None = Field(
+        default=None,
+        description="Name of a Secret in the operator's namespace with the key that the server requires for "
+        "model control, under key, and the header it expects the key in, under header (default: "
+        "edge-model-control). operator.tritonControlSecrets of the chart must list it. Default: none, the "
+        "server must accept model control without a key.",
     )
 
     @property
@@ -187,7 +212,7 @@ class DevicePoolSpec(Part):
         "them. Required."
     )
     triton_servers: Annotated[
-        tuple[Annotated[TritonServer, SELECTS_SOMETHING], ...],
+        tuple[Annotated[TritonServer, SELECTS_SOMETHING_IF_GIVEN], ...],
         Field(max_length=16),
         one_of_each("name", "tritonServers"),
         KeyedBy("name"),
@@ -233,16 +258,40 @@ class PoolNode(StatusPart):
     device_class: str = Field(description="Device class of the node.")
 
 
+class KnownTritonServer(StatusPart):
+    """A Triton server that may have tails of this installation."""
+
+    address: str = Field(description="URL of its HTTP endpoint.")
+    control_secret: str | None = Field(
+        default=None, description="The controlSecret of the server in spec. Default: none."
+    )
+
+
+class FormerTritonServer(KnownTritonServer):
+    """A Triton server that left the pool and may still have tails of this installation."""
+
+    left: AwareDatetime = Field(description="When the operator noticed that the pool does not list it.")
+
+
 class DevicePoolStatus(StatusPart):
     """Observed state of a pool."""
 
     observed_generation: int = Field(
         default=0, description="The metadata.generation that this status describes."
     )
-    conditions: Conditions = Field(default=(), description="Ready, with a reason and a message.")
+    conditions: Conditions = Field(
+        default=(), description="Ready and ControlOpen, with a reason and a message."
+    )
     node_count: int = Field(default=0, description="Number of nodes that the groups select.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
         default=(), description="The nodes that the groups select."
+    )
+    triton_servers: Annotated[tuple[KnownTritonServer, ...], KeyedBy("address")] = Field(
+        default=(), description="The Triton servers in spec, which may have tails."
+    )
+    former_triton_servers: Annotated[tuple[FormerTritonServer, ...], KeyedBy("address")] = Field(
+        default=(),
+        description="Triton servers that left spec, until their tails are unloaded, at most 7 days.",
     )
 
 

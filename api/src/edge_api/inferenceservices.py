@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from edge_api.counts import CountOrPercent
 from edge_api.objects import (
     AGE,
     Column,
@@ -128,14 +129,17 @@ class Slo(Part):
         description="Percentile of the request latency that the plan keeps below latency, from 1 to 99.9. "
         "Compute times are planned at this percentile of the profile. Default: 95.",
     )
-    objective: Annotated[
-        float,
-        Field(strict=True),
-        between(0, 1, "is not a share of requests above 0 and below 1: write e.g. 0.95", open_ends=True),
-    ] = Field(
-        default=0.95,
+    objective: (
+        Annotated[
+            float,
+            Field(strict=True),
+            between(0, 1, "is not a share of requests above 0 and below 1: write e.g. 0.95", open_ends=True),
+        ]
+        | None
+    ) = Field(
+        default=None,
         description="Minimum share of requests answered within latency for the condition SLOMet to be True, "
-        "above 0 and below 1. Default: 0.95.",
+        "above 0 and below 1; the rest is the error budget. Default: percentile as a share.",
     )
     min_accuracy: Accuracy | None = Field(
         default=None,
@@ -147,6 +151,11 @@ class Slo(Part):
         default=None,
         description="Former name of spec.load.rate, which replaces it. Default: not set.",
     )
+
+    @property
+    def objective_share(self) -> float:
+        """The SLO objective: the share of requests that must be answered within latency."""
+        return self.percentile / 100 if self.objective is None else self.objective
 
 
 class Load(Part):
@@ -182,6 +191,12 @@ class InferenceServiceSpec(Part):
     )
     entry_nodes: Annotated[EntryNodes, SELECTS_SOMETHING] | None = Field(
         default=None, description="Nodes at which requests arrive. Default: every node of the pool."
+    )
+    min_ready_entries: CountOrPercent | None = Field(
+        default=None,
+        description="How many entry nodes must answer requests for the condition Ready to be True, as a "
+        "number or as a percentage of all entry nodes such as 50%. Default: all but those whose Node is not "
+        "Ready.",
     )
     isolation: Isolation = Field(default="Shared", description=ISOLATION)
     mode: Mode = Field(
@@ -252,20 +267,94 @@ _ONE_RATE = Rule(
 )
 
 
+class SloWindow(StatusPart):
+    """SLO attainment over the time that ends at the last report."""
+
+    window: Literal["5m", "1h", "6h", "28d"] = Field(description="Length of the window.")
+    requests: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of requests.")
+    attainment: Attainment | None = Field(
+        default=None,
+        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down. "
+        "Default: there were no requests.",
+    )
+    burn_rate: Annotated[str, Field(max_length=32)] | None = Field(
+        default=None,
+        description="How fast the error budget was used: 1 uses exactly the budget, 2 twice as much. "
+        "Default: there were no requests.",
+    )
+    covered: Duration | None = Field(
+        default=None,
+        description="The part of the window of which requests were counted. Default: all of it.",
+    )
+
+
+class CountedRequests(StatusPart):
+    """Sums of the counters of the service's Placements."""
+
+    requests: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of requests.")
+    met: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="How many of them were answered within spec.slo.latency."
+    )
+
+
 class SloStatus(StatusPart):
-    """SLO attainment in the last minute over all entry nodes."""
+    """SLO attainment over all entry nodes."""
 
     attainment: Attainment | None = Field(
         default=None,
-        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
+        description="Share of requests answered within spec.slo.latency in the 5 minutes before reportedAt, "
+        "from 0 to 1, rounded down.",
     )
     p95: Duration | None = Field(
-        default=None, description="Measured 95th percentile of the latency at the slowest entry node."
+        default=None,
+        description="95th percentile of the latency at the slowest entry node, in the minute before its last "
+        "report.",
     )
     summary: str | None = Field(
         default=None,
-        description="attainment against spec.slo.objective, e.g. 0.97/0.95. The SLO is met if the first is "
+        description="attainment against the SLO objective, e.g. 0.97/0.95. The SLO is met if the first is "
         "not below the second.",
+    )
+    error_budget_remaining: Attainment | None = Field(
+        default=None,
+        description="Share of the error budget of 28 days that is left, from 0 to 1, rounded down. The "
+        "budget is the share of requests that may miss spec.slo.latency.",
+    )
+    windows: Annotated[tuple[SloWindow, ...], Field(max_length=8), KeyedBy("window")] = Field(
+        default=(),
+        description="Attainment and burn rate over 5m, 1h, 6h and 28d. Windows end at reportedAt.",
+    )
+    reported_at: AwareDatetime | None = Field(
+        default=None,
+        description="Time at which the operator received the last report with more requests. Windows are as "
+        "old as that.",
+    )
+    counted: CountedRequests | None = Field(
+        default=None,
+        description="Sums of the counters of the Placements at reportedAt. A restarted operator continues "
+        "from them.",
+    )
+    history: Text | None = Field(
+        default=None,
+        description="Points from which the windows are computed, oldest first, separated by semicolons: Unix "
+        "time in seconds, requests, and requests answered in time. At most 70 points, the closer the newer.",
+    )
+
+
+class EntryCounts(StatusPart):
+    """Numbers of entry nodes."""
+
+    total: Annotated[int, Field(ge=0)] = Field(default=0, description="All entry nodes.")
+    ready: Annotated[int, Field(ge=0)] = Field(default=0, description="Those that answer requests.")
+    degraded: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Those that answer requests, but not by the current plan."
+    )
+    updating: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Those that are starting or loading new routes."
+    )
+    away: Annotated[int, Field(ge=0)] = Field(default=0, description="Those whose Node is not Ready.")
+    missing: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Those with a problem that do not answer, and whose Node is Ready."
     )
 
 
@@ -281,14 +370,16 @@ class EntryStatus(StatusPart):
         default=None, description="Latency that the plan predicts for the active route."
     )
     measured_latency: Duration | None = Field(
-        default=None, description="Measured 95th percentile of the latency in the last minute."
+        default=None,
+        description="Measured 95th percentile of the latency in the minute before the last report.",
     )
     bandwidth: Bandwidth | None = Field(
         default=None, description="Measured bandwidth of the uplink in bit/s, with three significant digits."
     )
     attainment: Attainment | None = Field(
         default=None,
-        description="Share of requests answered within spec.slo.latency, from 0 to 1, rounded down.",
+        description="Share of requests answered within spec.slo.latency in the minute before the last "
+        "report, from 0 to 1, rounded down.",
     )
     reason: Text | None = Field(
         default=None, description="Why this route is active, or what is wrong at this node."
@@ -313,11 +404,21 @@ class InferenceServiceStatus(StatusPart):
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, ModelReady, Profiled, Planned, Placed and SLOMet, each with a reason and a "
-        "message.",
+        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed and SLOMet, each "
+        "with a reason and a message.",
     )
     ready_entries: str | None = Field(
-        default=None, description="Entry nodes that serve the current spec, of all of them, e.g. 2/3."
+        default=None, description="Entry nodes that answer requests, of all of them, e.g. 2/3."
+    )
+    entry_counts: EntryCounts | None = Field(
+        default=None, description="Numbers of entry nodes, by what they do."
+    )
+    ei_level: Annotated[int, Field(ge=0, le=3)] | None = Field(
+        default=None,
+        description="How much the service uses the cloud for inference now, on the scale of edge "
+        "intelligence of Zhou et al. (2019). 0: all inference in the cloud. 1: entry nodes and the "
+        "cloud share it. 2: within the edge. 3: on the devices. The lowest of the entry nodes'. Default: no "
+        "active route.",
     )
     url: str | None = Field(
         default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
@@ -325,9 +426,13 @@ class InferenceServiceStatus(StatusPart):
     model: ModelStatus | None = Field(default=None, description="The model that is served.")
     exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
     cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
-    slo: SloStatus | None = Field(default=None, description="SLO attainment in the last minute.")
+    slo: SloStatus | None = Field(
+        default=None, description="SLO attainment over time. Default: no requests yet."
+    )
     entries: Annotated[tuple[EntryStatus, ...], KeyedBy("node")] = Field(
-        default=(), description="State of each entry node."
+        default=(),
+        description="State of each entry node; of more than 100, those with problems and with the lowest "
+        "attainment.",
     )
 
 
@@ -364,11 +469,11 @@ class InferenceService(KubernetesObject):
         short_names=("eis",),
         columns=(
             Column("URL", ".status.url", "URL of the service."),
-            condition_column("Ready", "Ready", "status", "Whether every entry node serves the current spec."),
-            Column("Entries", ".status.readyEntries", "Entry nodes that serve the current spec, of all."),
-            Column("SLO", ".status.slo.summary", "SLO attainment in the last minute against the objective."),
+            condition_column("Ready", "Ready", "status", "Whether enough entry nodes answer requests."),
+            Column("Entries", ".status.readyEntries", "Entry nodes that answer requests, of all."),
+            Column("SLO", ".status.slo.summary", "SLO attainment over 5 minutes against the objective."),
             Column("Latency", ".spec.slo.latency", "Latency of the SLO."),
-            Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency in the last minute."),
+            Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency at the last report."),
             Column("Cut", ".status.cut", "Cuts in use."),
             Column("Exit", ".status.exit", "Exits in use."),
             condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
@@ -384,6 +489,6 @@ class InferenceService(KubernetesObject):
     )
     status: InferenceServiceStatus | None = Field(
         default=None,
-        description="What the operator found and decided: conditions with reasons, the SLO attainment of the "
-        "last minute, and the state of every entry node. Written by the operator alone.",
+        description="What the operator found and decided: conditions with reasons, the SLO attainment over "
+        "time, and the state of the entry nodes. Written by the operator alone.",
     )

@@ -45,6 +45,16 @@ class PlacedSlo(Part):
     min_accuracy: Accuracy | None = Field(
         default=None, description="Minimum accuracy of an exit that answers, between 0 and 1. Default: any."
     )
+    objective: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
+        default=None,
+        description="Share of requests that must be answered within latency, from 0 to 1. Default: "
+        "percentile as a share.",
+    )
+
+    @property
+    def objective_share(self) -> float:
+        """The share of requests that must be answered within latency."""
+        return self.percentile / 100 if self.objective is None else self.objective
 
 
 class PlacedLink(Part):
@@ -58,6 +68,11 @@ class PlacedLink(Part):
     budget: Quantity = Field(
         default=Quantity(16 << 20),
         description="Maximum traffic of probes in bytes per hour. Default: 16Mi.",
+    )
+    round_trip: Duration | None = Field(
+        default=None,
+        description="Round trip that the routes are planned for. The runtime reports a measurement that "
+        "differs from it by more than half and by more than 5ms. Default: 2ms.",
     )
 
 
@@ -169,6 +184,12 @@ class PlacementSpec(Part):
     result_cache: ResultCache | None = Field(
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
+    report_interval: Duration = Field(
+        default=Duration(8.0),
+        description="Least time between two reports of counters, a power of two seconds. The operator "
+        "raises it with the number of Placements of the pool, so that all reports together are at most 60 "
+        "writes a minute. Default: 8s.",
+    )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "
         "route with the highest expected worth, given the probability that it meets the deadline on the "
@@ -249,19 +270,40 @@ class PlacementStatus(StatusPart):
     cut: str | None = Field(default=None, description="Cut of the active route, or local.")
     link: LinkStatus | None = Field(default=None, description="State of the link.")
     latency: LatencyStatus | None = Field(
-        default=None, description="Latency of the requests in the last minute."
+        default=None, description="Latency of the requests in the minute before the report."
     )
     residuals: Annotated[tuple[ExitResiduals, ...], Field(max_length=16)] | None = Field(
         default=None,
         description="How far compute times were from the plan, by exit. The operator takes the margin of the "
         "next plan from them. Updated once a minute.",
     )
-    requests: int = Field(default=0, description="Number of requests in the last minute.")
+    requests: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Number of requests since `since`. It never decreases while `since` stays the same. "
+        "Written at most once per spec.reportInterval, unless something else in the status changes.",
+    )
+    met: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="How many of these requests were answered within slo.latency."
+    )
+    since: AwareDatetime | None = Field(
+        default=None,
+        description="Time at which counting began, by the clock of the entry node. A runtime that restarts "
+        "continues the counters that it finds here.",
+    )
     attainment: Share | None = Field(
-        default=None, description="Share of them answered within slo.latency, from 0 to 1."
+        default=None,
+        description="Share of the requests in the minute before the report that were answered within "
+        "slo.latency, from 0 to 1.",
+    )
+    slo_met: bool | None = Field(
+        default=None,
+        description="Whether attainment reached slo.objective in the minute before the report. Default: "
+        "there were no requests.",
     )
     last_updated: AwareDatetime | None = Field(
-        default=None, description="Time at which the runtime wrote this status."
+        default=None,
+        description="Time at which the runtime wrote this status, by the clock of the entry node. It is for "
+        "people: nothing compares it with another clock.",
     )
 
 
@@ -279,10 +321,15 @@ class Placement(KubernetesObject):
             Column("Link", ".status.link.state", "Whether the peer responds."),
             Column("Bandwidth", ".status.link.bandwidth", "Measured bandwidth in bit/s."),
             Column(
-                "P95", ".status.latency.p95", "Measured 95th percentile of the latency in the last minute."
+                "P95",
+                ".status.latency.p95",
+                "Measured 95th percentile of the latency in the minute before the last report.",
             ),
             Column(
-                "Attainment", ".status.attainment", "Share of requests answered within the SLO.", wide=True
+                "Attainment",
+                ".status.attainment",
+                "Share of requests answered within the SLO in the minute before the last report.",
+                wide=True,
             ),
             AGE,
         ),

@@ -6,26 +6,36 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ConditionType = Literal["Ready", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet"]
+ConditionType = Literal[
+    "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"
+]
 
 READY: Final = "Ready"
+PROGRESSING: Final = "Progressing"
+DEGRADED: Final = "Degraded"
 MODEL_READY: Final = "ModelReady"
 PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
 PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
+CONTROL_OPEN: Final = "ControlOpen"
+"""Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
-    READY: "Every entry node serves the current spec. For a DevicePool: every selector selects a node.",
+    READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
+    "selects a node.",
+    PROGRESSING: "A model is being measured, or runtimes are starting or loading new routes.",
+    DEGRADED: "Some entry nodes do not answer, or answer by an earlier plan.",
     MODEL_READY: "The model store has the model and found its exits and cuts.",
     PROFILED: "The model is measured on every device class that the plan needs.",
     PLANNED: "Every entry node has a route table.",
     PLACED: "Slices are cut, tails are loaded into Triton, and route tables are published.",
-    SLO_MET: "In the last minute, at least the share spec.slo.objective of requests met spec.slo.latency.",
+    SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
 }
 """What it means that a condition is True."""
 
 POOL_READY: Final = "Ready (DevicePool)"
+POOL_CONTROL: Final = "ControlOpen (DevicePool)"
 EVENT: Final = "event only"
 
 _NOTHING = "Nothing."
@@ -69,22 +79,25 @@ UNREADABLE: Final = _reason(
     "Correct the field that the message names.",
 )
 
-SERVING: Final = _reason("Serving", (READY,), "Every entry node answers requests.", _NOTHING)
+SERVING: Final = _reason("Serving", (READY, DEGRADED), "Enough entry nodes answer requests.", _NOTHING)
+UP_TO_DATE: Final = _reason(
+    "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", _NOTHING
+)
 STARTING: Final = _reason(
     "Starting",
-    (READY,),
+    (READY, PROGRESSING),
     "The runtimes have not sent their first report yet.",
     "Wait for the pods to start.",
 )
 SWITCHING: Final = _reason(
     "Switching",
-    (READY,),
+    (PROGRESSING,),
     "Runtimes are loading a new route table and serve the previous one until then.",
     "Wait: it takes seconds.",
 )
 ENTRIES_NOT_READY: Final = _reason(
     "EntriesNotReady",
-    (READY,),
+    (READY, PROGRESSING, DEGRADED),
     "Some entry nodes do not answer, for the causes that the message lists by node.",
     "Check the node and the pod that the message names.",
 )
@@ -223,6 +236,18 @@ BAD_ANSWER: Final = _reason(
     "The model store answered with a document that this version of the operator cannot read.",
     "Run the same version of the operator and the model store.",
 )
+UNAUTHENTICATED: Final = _reason(
+    "Unauthenticated",
+    (MODEL_READY, PROFILED, PLACED),
+    "The model store does not accept the operator's token.",
+    "Check that the store's --operator-account names the operator's ServiceAccount, and read its log.",
+)
+FORBIDDEN: Final = _reason(
+    "Forbidden",
+    (MODEL_READY, PROFILED, PLACED),
+    "The operator's account lacks this right at the model store.",
+    "Name the operator's ServiceAccount with the store's --operator-account.",
+)
 STORE_FAILED: Final = _reason(
     "StoreFailed",
     (MODEL_READY, PROFILED, PLACED),
@@ -275,7 +300,8 @@ SLO_OUT_OF_REACH: Final = _reason(
 INFEASIBLE: Final = _reason(
     "Infeasible",
     (PLANNED,),
-    "No route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the mode has no route.",
+    "At some entry node, no route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the "
+    "mode has no route. The others get their routes.",
     "Apply what the message proposes; `edge-operator explain` shows every alternative.",
 )
 DOES_NOT_FIT: Final = _reason(
@@ -359,6 +385,34 @@ TRITON_UNTRUSTED: Final = _reason(
     "TLS with the proxy in front of Triton fails because of a certificate.",
     "Check the certificate of the proxy and the Secret that operator.tlsSecret of the chart names.",
 )
+CONTROL_DENIED: Final = _reason(
+    "ControlDenied",
+    (PLACED,),
+    "The Triton server restricts model control, and the operator has no key or another one. Published routes "
+    "keep serving; new entry nodes use local routes.",
+    "Name a Secret with the server's key in controlSecret of the server in the DevicePool, and list it in "
+    "operator.tritonControlSecrets of the chart.",
+)
+CONTROL_WITHOUT_KEY: Final = _reason(
+    "ControlWithoutKey",
+    (POOL_CONTROL,),
+    "A Triton server accepts model control without a key, so any client that reaches it can run code on it.",
+    "Start it with --http-restricted-api and --grpc-restricted-protocol for model-repository, and name a "
+    "Secret with the key in controlSecret.",
+)
+CONTROL_NEEDS_KEY: Final = _reason(
+    "ControlNeedsKey",
+    (POOL_CONTROL,),
+    "The Triton servers that respond require a key for model control over HTTP.",
+    _NOTHING,
+)
+TRITON_FULL: Final = _reason(
+    "TritonFull",
+    (PLACED,),
+    "Tails of the service do not fit into the memory that the DevicePool declares for the Triton server. "
+    "The routes without them are used.",
+    "Raise spec.tritonServers[].memory of the DevicePool if the server has more, or remove services.",
+)
 TAIL_REFUSED: Final = _reason(
     "TailRefused",
     (PLACED,),
@@ -367,9 +421,10 @@ TAIL_REFUSED: Final = _reason(
 )
 OBJECT_REFUSED: Final = _reason(
     "ObjectRefused",
-    (PLACED,),
-    "The API server refuses an object of the service, or an object with its name belongs to something else.",
-    "Fix what the message says: a quota, a permission, a name.",
+    (MODEL_READY, PROFILED, PLACED, EVENT),
+    "The API server refuses an object of the service, or an object with its name belongs to something else. "
+    "An event has it if a status is refused.",
+    "Fix what the message says: a quota, a permission, a policy, a name. It is retried with backoff.",
 )
 TAILS_LEFT: Final = _reason(
     "TailsLeft",
@@ -379,22 +434,22 @@ TAILS_LEFT: Final = _reason(
 )
 
 OBJECTIVE_MET: Final = _reason(
-    "ObjectiveMet", (SLO_MET,), "Enough of the last minute's requests met the SLO.", _NOTHING
+    "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", _NOTHING
 )
 OBJECTIVE_MISSED: Final = _reason(
     "ObjectiveMissed",
     (SLO_MET,),
-    "Too many of the last minute's requests took longer than spec.slo.latency.",
+    "Too many of the requests of 5 minutes took longer than spec.slo.latency.",
     "Look at the entry node that the message names; `edge-operator explain` shows what limits its plan.",
 )
-NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests in the last minute.", _NOTHING)
+NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", _NOTHING)
 
 NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector selects a node.", _NOTHING)
 
 
 def table() -> str:
     """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*CONDITIONS, POOL_READY, EVENT]
+    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, EVENT]
     rows = sorted(REASONS.values(), key=lambda reason: order.index(reason.where[0]))
     lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
     for reason in rows:

@@ -14,7 +14,7 @@ _KEPT = frozenset(
     {
         "type", "format", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
         "minItems", "maxItems", "minProperties", "maxProperties", "required", "x-kubernetes-list-type",
-        "x-kubernetes-list-map-keys", VALIDATIONS,
+        "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string", VALIDATIONS,
     }
 )  # fmt: skip
 # The types for which a bound has a meaning; for others the API server silently ignores it.
@@ -32,11 +32,13 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
     schema = dict(schema)
     if reference := schema.pop("$ref", None):
         schema = {**definitions[reference.rsplit("/", 1)[1]], **schema}
-    if options := schema.pop("anyOf", None):
+    options = None if "x-kubernetes-int-or-string" in schema else schema.pop("anyOf", None)
+    if options:
         kept = [option for option in options if option != {"type": "null"}]
         if len(kept) != 1:
             raise NotStructuralError(f"{where}: a union of {len(kept)} types cannot be written")
         schema = {**structural(kept[0], definitions, where), **schema}
+    union = schema.pop("anyOf", None)  # the only one that Kubernetes has
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     if "default" in schema:
@@ -64,6 +66,8 @@ def structural(schema: Schema, definitions: Mapping[str, Schema], where: str = "
         out.setdefault("x-kubernetes-list-type", "atomic")
     if isinstance(extra, dict):
         out["additionalProperties"] = structural(extra, definitions, f"{where}{{}}")
+    if union is not None:
+        out["anyOf"] = union
     first = {key: out.pop(key) for key in _ORDER if key in out}
     return {**first, **out}
 

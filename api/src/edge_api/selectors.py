@@ -148,3 +148,16 @@ SELECTS_SOMETHING = Rule(
     check=_check_something,
 )
 """For every SelectsNodes: an empty nodeSelector is refused by itself."""
+
+
+def _check_something_or_nothing(part: SelectsNodes) -> str | None:
+    return None if part.node_selector is None and part.selector is None else _check_something(part)
+
+
+SELECTS_SOMETHING_IF_GIVEN = Rule(
+    cel=f"!has(self.nodeSelector) && !has(self.selector) || {SELECTS_SOMETHING.cel}",
+    message=_SOMETHING_FIX,
+    sentence=f"'{_SOMETHING_FIX}'",
+    check=_check_something_or_nothing,
+)
+"""For a part that need not select nodes at all."""

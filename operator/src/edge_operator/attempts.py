@@ -27,15 +27,6 @@ _DOUBLINGS = 10
 """More than it takes to reach the last retry."""
 _WATCHED_SITES = 8
 """Nodes of a class whose changes start a new series: in a large class, some node always leaves or returns."""
-_CANNOT_START = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "CreateContainerConfigError",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +151,6 @@ def failure(job: Object, pods: Iterable[Object], memory: str = "") -> str:
     ended = _end(job) or {}
     said = [str(ended[field]) for field in ("reason", "message") if ended.get(field)]
     return ": ".join(said) or "no cause given"
-
-
-def pod_trouble(pod: Object) -> str:
-    """Returns why a pod does not run, as Kubernetes reports it; empty if it runs."""
-    waiting = _waiting(pod)
-    if waiting:
-        return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
-    for condition in pod.get("status", {}).get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-    return ""
-
-
-def cannot_start(pod: Object) -> bool:
-    """Whether a pod does not start for a cause that has to be mended: its image, or its configuration."""
-    return _waiting(pod).get("reason") in _CANNOT_START
-
-
-def _waiting(pod: Object) -> Object:
-    for container in pod.get("status", {}).get("containerStatuses") or []:
-        waiting: Object = container.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return waiting
-    return {}
 
 
 def _end(job: Object) -> Object | None:

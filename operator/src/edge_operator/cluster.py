@@ -4,6 +4,8 @@ import datetime
 import json
 import logging
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -12,8 +14,10 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from edge_operator import refusals
 from edge_operator.amounts import amount
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
+from edge_operator.events import EventCounts, new_event
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
@@ -43,7 +47,9 @@ NODES = Kind("v1", "Node", "nodes", namespaced=False)
 PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")
 SERVICE_ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")
+SECRETS = Kind("v1", "Secret", "secrets")
 EVENTS = Kind("v1", "Event", "events")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 JOBS = Kind("batch/v1", "Job", "jobs")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -54,7 +60,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
-        SERVICE_ACCOUNTS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
+        SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
     )
 }  # fmt: skip
 
@@ -77,10 +83,15 @@ class ApiServer:
     """`Cluster` over the official client. Blocking: call it off the event loop."""
 
     def __init__(
-        self, client: kubernetes.client.ApiClient, may_write: Callable[[], None] = lambda: None
+        self,
+        client: kubernetes.client.ApiClient,
+        may_write: Callable[[], None] = lambda: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """may_write: called before each write; raises ClusterError if it must not begin."""
-        self._client, self._may_write = client, may_write
+        self._client, self._may_write, self._clock = client, may_write, clock
+        self._events, self._process = EventCounts(), secrets.token_hex(4)
 
     @classmethod
     def from_environment(cls) -> "ApiServer":
@@ -207,39 +218,14 @@ class ApiServer:
         )
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
-        """Records an Event, which `kubectl describe` shows. Only logs a failure."""
-        metadata = regarding["metadata"]
-        namespace = metadata.get("namespace") or "default"
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
-            "type": event_type,
-            "reason": reason,
-            "message": message[:1024],
-            "involvedObject": {
-                "apiVersion": regarding["apiVersion"],
-                "kind": regarding["kind"],
-                "namespace": metadata.get("namespace", ""),
-                "name": metadata["name"],
-                "uid": metadata.get("uid", ""),
-            },
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "reportingInstance": FIELD_MANAGER,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        """Records an Event, which `kubectl describe` shows; counts repeated ones. Only logs a failure."""
+        now = datetime.datetime.now(datetime.UTC)
+        event = new_event(regarding, event_type, reason, message, now=now, process=self._process)
+        count = self._events.count(event, self._clock())
+        if count is None:
+            return
         try:
-            self._call(
-                "POST",
-                _path(EVENTS, namespace),
-                "recording an event",
-                body=event,
-                content_type="application/json",
-            )
+            self._write_event(event, count)
         except ClusterError as error:
             logging.getLogger(__name__).warning("%s", error)
 
@@ -249,6 +235,22 @@ class ApiServer:
         # A minor version can end in a plus sign.
         major, minor = (re.sub(r"\D.*", "", str(found.get(part, ""))) for part in ("major", "minor"))
         return int(major or 0), int(minor or 0)
+
+    def _write_event(self, event: Object, count: int) -> None:
+        """Creates the Event, or raises the count of the one that this operator created before."""
+        namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
+        if count > 1:
+            changes = {name: event[name] for name in ("message", "lastTimestamp")} | {"count": count}
+            path, kind = _path(EVENTS, namespace, name), "application/merge-patch+json"
+            if self._call("PATCH", path, "recording an event", body=changes, content_type=kind) is not None:
+                return  # else it expired
+        self._call(
+            "POST",
+            _path(EVENTS, namespace),
+            "recording an event",
+            body=event | {"count": count},
+            content_type="application/json",
+        )
 
     def _call(
         self,
@@ -349,9 +351,9 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
     sentence = f"{doing} failed: {said.strip()[:600]}"
     if status == 409:
         return WriteConflictError(sentence)
-    if status in (401, 429) or status >= 500:
+    if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)
-    return ObjectRefusedError(sentence)
+    return ObjectRefusedError(refusals.remedied(sentence))
 
 
 def _root(error: BaseException) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from edge_operator.addresses import server_of
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.errors import TritonBusyError, TritonError
-from edge_operator.residency import in_use, server_of, servers
+from edge_operator.residency import in_use, servers
 from edge_operator.runs import Clients, TailKey
 from edge_operator.tail_models import former_service, is_ours, may_be_ours
 
@@ -24,19 +25,25 @@ class Collector:
     owner: str
     scope: str | None
     addresses: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+    """Servers that no pool lists any more and that had no model of the installation at the last look."""
     _since: dict[TailKey, float] = field(default_factory=dict)
     _foreign: set[TailKey] = field(default_factory=set)
 
     def collect(
-        self, listed: Iterable[str], now: float, expected: Collection[TailKey] = ()
+        self,
+        listed: Iterable[str],
+        now: float,
+        expected: Collection[TailKey] = (),
+        former: Iterable[str] = (),
     ) -> dict[str, frozenset[str] | None]:
         """Returns the models of each server, None for one that does not respond; busy ones are left out.
 
         listed: the servers of the pools. expected: tails that are known to be in use; Placements are listed
-        only if there are others.
+        only if there are others. former: servers that left a pool, as the statuses of the pools have them.
         """
         current = frozenset(listed)
-        self.addresses = servers(self.addresses, current)
+        self.addresses = servers(self.addresses | frozenset(former), current)
         found: dict[str, frozenset[str] | None] = {}
         busy: set[str] = set()
         for address in sorted(self.addresses):
@@ -47,8 +54,17 @@ class Collector:
             except TritonError:
                 found[address] = None
         self._unload({address: names for address, names in found.items() if names is not None}, expected, now)
-        away = {address for address, names in found.items() if names is None}
-        self.addresses = current | away | busy | {tail.address for tail in self._since}
+        empty = {
+            address
+            for address, names in found.items()
+            if names is not None
+            and not any(
+                may_be_ours(name, self.owner) and TailKey(address, name) not in self._foreign
+                for name in names
+            )
+        }
+        self.emptied = frozenset(empty - current)
+        self.addresses = current | (self.addresses - empty)
         return found
 
     def _unload(self, ready: dict[str, frozenset[str]], expected: Collection[TailKey], now: float) -> None:
@@ -63,7 +79,12 @@ class Collector:
         if idle:
             placements = self.clients.cluster.find(PLACEMENTS, self.scope)
             used = {(server_of(address), name) for address, name in in_use(placements)}
-            idle = {tail for tail in idle if (server_of(tail.address), tail.name) not in used}
+            idle = {
+                tail
+                for tail in idle
+                if (server_of(tail.address), tail.name) not in used
+                and tail.name not in self.clients.admitted.held(server_of(tail.address))
+            }
         away = {tail: since for tail, since in self._since.items() if tail.address not in ready}
         self._since = away | {tail: self._since.get(tail, now) for tail in idle}
         for tail in sorted(idle):

@@ -3,13 +3,14 @@
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from edge_api import reasons
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
 
 Step = Literal["ModelReady", "Profiled", "Planned", "Placed"]
+STEPS: Final[tuple[Step, ...]] = ("ModelReady", "Profiled", "Planned", "Placed")
 Status = Literal["True", "False", "Unknown"]
 
 
@@ -40,11 +41,12 @@ class Blocked:
     def finding(self) -> Finding:
         """Returns the condition; its status is Unknown if the cause is transient."""
         return Finding(
-            self.step, "Unknown" if self.reason in _UNDERWAY else "False", self.reason, self.message
+            self.step, "Unknown" if self.reason in UNDERWAY else "False", self.reason, self.message
         )
 
 
-_UNDERWAY = {reasons.PROFILING, reasons.TRITON_BUSY}
+UNDERWAY = frozenset({reasons.PROFILING, reasons.TRITON_BUSY})
+"""Reasons of steps that only take time."""
 
 
 def conditions(

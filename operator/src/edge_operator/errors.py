@@ -14,6 +14,7 @@ OperatorError
     ├── TritonUnreachableError
     │   ├── TritonBusyError         an earlier request is still running
     │   └── TritonUntrustedError    TLS fails because of a certificate of the server or of the operator
+    ├── ControlDeniedError          it requires a key for model control
     └── TailRefusedError        it could not load or unload a model
 """
 
@@ -76,6 +77,10 @@ class TritonBusyError(TritonUnreachableError):
 
 class TritonUntrustedError(TritonUnreachableError):
     """TLS with the Triton server fails because of a certificate."""
+
+
+class ControlDeniedError(TritonError):
+    """The Triton server requires a key for model control that the operator does not have."""
 
 
 class TailRefusedError(TritonError):

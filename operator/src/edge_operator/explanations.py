@@ -258,8 +258,7 @@ def _placements(cluster: Cluster, namespace: str, name: str) -> dict[str, Placem
 
 def _classes(found: Surroundings) -> set[str]:
     """Returns the device classes that planning requires."""
-    servers = found.pool.spec.triton_servers[:1]
-    return {member.device_class for member in found.entries} | {server.device_class for server in servers}
+    return {member.device_class for member in found.entries}
 
 
 def _open(service: InferenceService) -> list[Condition]:

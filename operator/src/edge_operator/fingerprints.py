@@ -45,7 +45,7 @@ def node(body: Body) -> Hashable:
 def placement(body: Body) -> Hashable:
     """The runtime's report without measurements."""
     status = body.get("status") or {}
-    fields = ("observedGeneration", "loaded", "message", "activeRoute")
+    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet")
     return (
         generation(body),
         tuple(status.get(field) for field in fields),
@@ -54,12 +54,13 @@ def placement(body: Body) -> Hashable:
 
 
 def deployment(body: Body) -> Hashable:
-    """The spec, what was applied, and how far its pods are replaced."""
+    """The spec, what was applied, how far its pods are replaced, and whether pods are refused."""
     status = body.get("status") or {}
     counts = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas")
+    refused = any(c.get("type") == "ReplicaFailure" and c.get("status") == "True" for c in _conditions(body))
     meta = body["metadata"]
     labels = (tuple(sorted((meta.get(part) or {}).items())) for part in ("labels", "annotations"))
-    return (generation(body), *labels, tuple(status.get(count, 0) for count in counts))
+    return (generation(body), *labels, tuple(status.get(count, 0) for count in counts), refused)
 
 
 def owned(body: Body) -> Hashable:

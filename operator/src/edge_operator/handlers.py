@@ -36,10 +36,9 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
-from edge_operator.collecting import Collector
+from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.installation import identified
-from edge_operator.lanes import Lanes
 from edge_operator.leadership import Leadership
 from edge_operator.names import GROUP, NODE_LABEL, OURS
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
@@ -47,10 +46,11 @@ from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
+from edge_operator.pool_servers import PoolServers, connected
 from edge_operator.pooling import reconcile_pool
 from edge_operator.pools import Node, node_of
 from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import dirty_services, in_use, lacking, pool_addresses
+from edge_operator.residency import dirty_services, in_use, lacking
 from edge_operator.runs import Clients, Clock, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
@@ -81,8 +81,10 @@ class Operator:
         server: Cluster,
         mirror: Mirror,
         leadership: Leadership,
+        *,
+        keys: ControlKeys | None = None,
     ) -> None:
-        """server: the API server, which `resync` compares with the mirror."""
+        """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers."""
         self.clients, self.settings, self.scope = clients, settings, scope
         self.server, self.mirror = server, mirror
         self.seen = fingerprints.Seen()
@@ -92,12 +94,9 @@ class Operator:
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were marked, as they were then."""
-        self.tritons: dict[str, frozenset[str]] = {}
-        """Addresses of the Triton servers, by pool."""
         self.tails: dict[str, frozenset[TailKey]] = {}
         """Tails in use, by the uid of the Placement."""
-        # It reads from the API server, since the mirror is not complete after a start.
-        self.collector = Collector(dataclasses.replace(clients, cluster=server), settings.installation, scope)
+        self.tritons = PoolServers(dataclasses.replace(clients, cluster=server), settings, scope, keys)
         self._loop = asyncio.get_running_loop()
         self.queue: WorkQueue[Key] = WorkQueue(self.work, self._loop.time, parallel=_THREADS)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
@@ -197,12 +196,11 @@ class Operator:
             expected = {
                 key: memory.published for key, memory in list(self.services.items()) if memory.published
             }
-            listed = frozenset[str]().union(*self.tritons.values())
             used = frozenset[TailKey]().union(*self.tails.values())
-            asked = functools.partial(self.collector.collect, listed, asyncio.get_running_loop().time(), used)
+            look = functools.partial(self.tritons.look, asyncio.get_running_loop().time(), used)
             try:
                 # Not in a thread of the reconciles: it waits for each server.
-                now = await asyncio.to_thread(asked)
+                now, pools = await asyncio.to_thread(look)
             except Exception:
                 logging.getLogger(__name__).exception("checking the Triton servers failed")
                 continue
@@ -211,6 +209,8 @@ class Operator:
                 if key in self.services:
                     self.services[key].loaded = frozenset()
                 self.queue.add(key)
+            for name in pools:
+                self.queue.add(PoolKey(name))
             before = {**before, **now}
 
     async def resync(self) -> None:
@@ -243,7 +243,7 @@ class Operator:
             self.queue.add(key)
             self.dirty_namespace(key.namespace)
         elif kind == DEVICE_POOLS:
-            self.tritons.pop(meta["name"], None)
+            self.tritons.forget(meta["name"])
             self.dirty_pool(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
@@ -279,7 +279,7 @@ class Operator:
 
     def _reconcile(self, key: Key) -> float | None:
         if isinstance(key, PoolKey):
-            reconcile_pool(key, self.clients, self.settings, Clock())
+            reconcile_pool(key, self.clients, self.settings, Clock(), *self.tritons.observed)
             return None
         if isinstance(key, NamespaceKey):
             return self._reconcile_namespace(key)
@@ -339,15 +339,17 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     except ClusterError as error:
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
-    store = ModelStore(environment.store_url, certificates=folder)
+    token = Path(environment.store_token) if environment.store_token else None
+    store = ModelStore(environment.store_url, certificates=folder, token=token)
+    keys = ControlKeys(server, environment.namespace)
     identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
     leadership = Leadership(server, environment.namespace, identity)
     fenced = server.fenced(leadership.check)
-    clients = Clients(MirroredCluster(fenced, mirror), store, Lanes(TritonServers(folder)))
+    clients = connected(MirroredCluster(fenced, mirror), store, TritonServers(folder, keys))
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership)
+    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership, keys=keys)
     memo.operator.start()
 
 
@@ -446,9 +448,9 @@ async def service_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_:
 async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:  # noqa: A002
     """Spec and deletion."""
     if type == "DELETED":
-        memo.operator.tritons.pop(body["metadata"]["name"], None)
+        memo.operator.tritons.forget(body["metadata"]["name"])
     else:
-        memo.operator.tritons[body["metadata"]["name"]] = pool_addresses(dict(body))
+        memo.operator.tritons.note(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
         memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
 

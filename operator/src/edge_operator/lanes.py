@@ -14,10 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from edge_operator.addresses import server_of
 from edge_operator.errors import TritonBusyError, TritonError, TritonUnreachableError
-from edge_operator.residency import server_of
 from edge_operator.tail_models import Tail
-from edge_operator.triton import Opener, Triton
+from edge_operator.triton import Arrays, Opener, Timed, Triton
 
 Result = TypeVar("Result")
 
@@ -68,6 +68,15 @@ class Lanes:
         """Unloads a model; does nothing if it is not loaded."""
         call = functools.partial(self._triton.unload, address, name)
         self._lane(address).run(("unload", name), f"unloading {name}", call)
+
+    def control_open(self, address: str) -> bool:
+        """Whether the server accepts model control without a key."""
+        call = functools.partial(self._triton.control_open, address)
+        return self._lane(address).run("control", "checking its model control", call)
+
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        """Measures a loaded model, beside the lane: its requests are inferences and wait for no load."""
+        return self._triton.timed(address, name, feeds, runs)
 
     def _lane(self, address: str) -> "_Lane":
         with self._lock:

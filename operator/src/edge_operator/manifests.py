@@ -28,10 +28,10 @@ from edge_planning.costs import profiles
 from edge_planning.costs.energy import RADIOS
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
+from edge_planning.links.bands import DEFAULT_ROUND_TRIP, differs
 from edge_planning.objectives import objective_of
 
-# Assumed until the link is measured: a LAN. Fixed costs were measured between two containers on one machine.
-DEFAULT_RTT = 0.002
+# Measured between two containers on one machine.
 LOCAL_OVERHEAD = 0.002
 HOP_OVERHEAD = 0.003
 
@@ -187,10 +187,8 @@ def planned_rtt(planned: float | None, measured: float | None) -> float:
 
     Every new value makes the runtimes load a new table, so noise must not change it.
     """
-    if measured is None:
-        return DEFAULT_RTT if planned is None else planned
-    before = DEFAULT_RTT if planned is None else planned
-    return measured if abs(measured - before) > max(0.005, 0.5 * before) else before
+    before = DEFAULT_ROUND_TRIP if planned is None else planned
+    return measured if measured is not None and differs(planned, measured) else before
 
 
 def model_profile(

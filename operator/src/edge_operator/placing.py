@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from edge_api import DevicePool, Placement, reasons
-from edge_operator import metrics, relaying, residency
+from edge_operator import loading, metrics, relaying, residency
 from edge_operator.cluster import PLACEMENTS, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
+    ControlDeniedError,
     ObjectRefusedError,
     StoreError,
     TailRefusedError,
@@ -24,6 +25,8 @@ RESYNC = 60.0
 """Seconds after which objects are compared with the cluster even without an event."""
 _BUSY = 1.0
 """Seconds after which a server that loads other models is tried again."""
+_FULL = 10.0
+"""Seconds after which tails that did not fit are tried again."""
 
 
 def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
@@ -32,11 +35,15 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         tails = residency.tails_of(tables, pool.spec, run.settings.installation)
         run.memory.published = frozenset(tails)
         unknown = {key: tail for key, tail in tails.items() if key not in run.memory.loaded}
-        metrics.TAILS_LOADED.inc(residency.load_missing(run.clients, unknown))
-        run.memory.loaded = frozenset(tails)
-        waiting = _publish(run, tables)
+        loaded = loading.load_missing(run, pool, unknown)
+        metrics.TAILS_LOADED.inc(loaded.count)
+        run.memory.loaded = run.memory.published = frozenset(tails) - loaded.refused
+        fitting = [residency.without(table, loaded.refused) for table in tables]
+        waiting = _publish(run, [table for table in fitting if table.spec.routes])
         held = relaying.still_needed(run.placements, _switched_nodes(run))
-        _clear(run, {table.spec.node for table in tables} | set(held))
+        # An entry node without a feasible route keeps its former ones.
+        _clear(run, {table.spec.node for table in tables} | set(held) | set(run.infeasible))
+        loading.release(run, tails)
         again = RESYNC
     except StoreError as error:
         return Blocked(
@@ -52,6 +59,10 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         return _without_triton(run, tables, error)
     except ObjectRefusedError as error:
         return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(error))
+    if loaded.refused:
+        message = f"{loaded.message}; only the routes without these tails are used until then"
+        run.findings.append(Finding(reasons.PLACED, "False", reasons.TRITON_FULL, message))
+        return _FULL
     nodes = ", ".join(table.spec.node for table in tables)
     message = f"routes are published at {nodes}"
     refused, notes = run.runtimes.concerning(run.key.name)
@@ -77,8 +88,11 @@ def _without_triton(run: Run, tables: Sequence[Placement], because: TritonError)
         message += f"; local routes only at {', '.join(table.spec.node for table in new)} until then"
     if isinstance(because, TritonBusyError):
         return Blocked(reasons.PLACED, reasons.TRITON_BUSY, message, transient=True, again=_BUSY)
-    untrusted = isinstance(because, TritonUntrustedError)
-    reason = reasons.TRITON_UNTRUSTED if untrusted else reasons.TRITON_UNREACHABLE
+    reason = reasons.TRITON_UNREACHABLE
+    if isinstance(because, TritonUntrustedError):
+        reason = reasons.TRITON_UNTRUSTED
+    elif isinstance(because, ControlDeniedError):
+        reason = reasons.CONTROL_DENIED
     return Blocked(reasons.PLACED, reason, message, transient=True, again=10.0)
 
 
@@ -107,7 +121,7 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
         if current is None or not covers(current.body(), body):
             if current is not None:
                 former = residency.former_tails(current.body())
-                body["metadata"]["annotations"][FORMER_TAILS_ANNOTATION] = former
+                body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = former
             applied = run.clients.cluster.apply(body)
             run.placements[table.spec.node] = Placement.model_validate(applied)
     return sorted(waiting)

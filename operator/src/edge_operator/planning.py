@@ -11,12 +11,14 @@ from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
 from edge_api.quantities import parse_duration
 from edge_operator import manifests, margins, metrics, recorded, rendering
+from edge_operator.cluster import PLACEMENTS
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.names import RTT_ANNOTATION
+from edge_operator.names import POOL_LABEL, RTT_ANNOTATION, label_value
 from edge_operator.pools import PoolMember, entries, helpers
 from edge_operator.remedies import explained
+from edge_operator.report_intervals import report_interval
 from edge_operator.runs import Run
 from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
@@ -51,10 +53,15 @@ def plan_service(
         return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
-    if refused:
+    if len(refused) == len(planned):
         return Blocked(reasons.PLANNED, reasons.INFEASIBLE, _limits(run, refused))
+    run.infeasible = {each.member.node.name: "; ".join(each.plan.reasons) for each in refused}
     late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
-    if late:
+    if refused:
+        names = ", ".join(run.infeasible)
+        message = f"no route at {names}: {_limits(run, refused)}; the other entry nodes have their routes"
+        run.findings.append(Finding(reasons.PLANNED, "False", reasons.INFEASIBLE, message))
+    elif late:
         message = f"{_limits(run, late)}: the fastest routes are used"
         run.findings.append(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
     else:
@@ -88,6 +95,7 @@ def plan_service(
             transient=error.reason == reasons.UNREACHABLE,
             again=10.0,
         )
+    interval = _report_interval(run, len(tables))
     return [
         rendering.placement(
             run.body,
@@ -104,8 +112,10 @@ def plan_service(
             scheme=run.settings.runtime_scheme,
             installation=run.settings.installation,
             margins=each.problem.entry.margins,
+            report_interval=interval,
         )
         for each in planned
+        if each.member.node.name in tables
     ]
 
 
@@ -152,7 +162,7 @@ def problem_at(
     members: all nodes of the pool. placements: those of the service, by node.
     Raises PlanningError.
     """
-    server = pool.triton_servers[0] if pool.triton_servers else None
+    server = next((each for each in pool.triton_servers[:1] if each.device_class in costs), None)
     published = placements.get(member.node.name)
     rtt, bandwidth = _link(published)
     served = entries(service, members)
@@ -191,11 +201,21 @@ def _link(current: Placement | None) -> tuple[float, float | None]:
     """Returns the round trip (s) to plan with, and the bandwidth (bit/s) measured now, for messages."""
     if current is None:
         return manifests.planned_rtt(None, None), None
-    planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
+    planned: float | None = current.spec.link.round_trip if current.spec.link is not None else None
+    if planned is None:
+        planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
     link = current.status.link if current.status is not None else None
     measured = link.round_trip if link is not None and link.state == "Up" else None
     rtt = manifests.planned_rtt(planned, measured)
     return rtt, link.bandwidth if link is not None else None
+
+
+def _report_interval(run: Run, tables: int) -> float:
+    """Returns the seconds between two reports of a Placement of the pool."""
+    pool = label_value(run.service.spec.device_pool)
+    others = len(run.clients.cluster.find(PLACEMENTS, None, f"{POOL_LABEL}={pool}"))
+    before = max((float(p.spec.report_interval) for p in run.placements.values()), default=None)
+    return report_interval(max(others, tables), before)
 
 
 def _seconds(annotation: str) -> float | None:

@@ -101,7 +101,9 @@ def selection(name: str, pool: DevicePoolSpec, device_class: str) -> str:
     """
     groups = [group for group in pool.nodes if group.device_class == device_class]
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
-    return selection_name(name, sorted({selector_text(part) for part in (*groups, *servers)}))
+    selected = {selector_text(group) for group in groups}
+    selected |= {server.url if measured_itself(server) else selector_text(server) for server in servers}
+    return selection_name(name, sorted(selected))
 
 
 def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:
@@ -143,8 +145,23 @@ def taken_names(servers: Iterable[TritonServer], members: Iterable[PoolMember]) 
     )
 
 
+def measured_itself(server: TritonServer) -> bool:
+    """Whether models are profiled by requests to the server, since it names no node like it."""
+    return server.node_selector is None and server.selector is None
+
+
+def server_to_measure(pool: DevicePoolSpec, device_class: str) -> TritonServer | None:
+    """Returns the server through which a class is profiled; None if it is profiled on a node."""
+    if any(group.device_class == device_class for group in pool.nodes):
+        return None
+    servers = [server for server in pool.triton_servers if server.device_class == device_class]
+    return servers[0] if servers and all(map(measured_itself, servers)) else None
+
+
 def server_nodes(server: TritonServer, nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """Returns the nodes on which a Triton server's class is profiled."""
+    """Returns the nodes on which a Triton server's class is profiled; none if it selects none."""
+    if measured_itself(server):
+        return ()
     return tuple(node for node in nodes if selects(server, node))
 
 

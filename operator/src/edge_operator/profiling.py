@@ -5,14 +5,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool, reasons
+from edge_api.devicepools import TritonServer
 from edge_api.objects import written
 from edge_operator import attempts, manifests
-from edge_operator.attempts import Attempt, pod_trouble
+from edge_operator.attempts import Attempt
 from edge_operator.cluster import JOBS, PODS, Object
 from edge_operator.conditions import Blocked
 from edge_operator.names import MODEL_LABEL, ROLE_LABEL, label_value, profile_job_name
-from edge_operator.pools import Node, PoolMember, selection, sites
+from edge_operator.pod_troubles import cannot_start, pod_trouble
+from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.runs import Clients
+from edge_operator.server_profiles import Failed, Subject
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
 from edge_operator.workloads import profile_job
@@ -64,17 +67,28 @@ def fetch_profiles(
 ) -> dict[str, DeviceProfile]:
     """Returns the profiles that have every exit of the metadata, by device class: known, or from the store.
 
-    A profile that lacks an exit was measured for a service that names other exits, and is ignored.
     Raises StoreError.
     """
-    found = {name: usable for name, each in known.items() if (usable := _usable(each, wanted.card))}
+    found = dict(known)
     for device_class in sorted(set(classes) - set(found)):
-        if (usable := _stored(wanted, device_class)) is not None:
-            found[device_class] = usable
+        if (stored := _stored(wanted, device_class)) is not None:
+            found[device_class] = stored
     return found
 
 
+def usable(profiles: Mapping[str, DeviceProfile], card: ModelCard) -> dict[str, DeviceProfile]:
+    """Returns the profiles that planning can use, by device class.
+
+    A profile that lacks an exit was measured for a service that names other exits.
+    """
+    return {name: found for name, each in profiles.items() if (found := _usable(each, card)) is not None}
+
+
 def _stored(wanted: Measurement, device_class: str) -> DeviceProfile | None:
+    server = server_to_measure(wanted.pool.spec, device_class)
+    if server is not None:
+        found = _through(wanted, server)
+        return _usable(found, wanted.card) if isinstance(found, DeviceProfile) else None
     stored = wanted.clients.store.profile(wanted.card.digest, wanted.selection(device_class), device_class)
     return None if stored is None else _usable(stored, wanted.card)
 
@@ -98,7 +112,24 @@ def measure(wanted: Measurement, missing: Iterable[str]) -> Blocked | None:
     return Blocked(reasons.PROFILED, reason, message, transient=not failed, again=again)
 
 
+def _through(wanted: Measurement, server: TritonServer) -> DeviceProfile | Failed | None:
+    """Returns what requests to the server measured; None while they are under way."""
+    if wanted.clients.server_profiles is None:
+        return None
+    selected = wanted.selection(server.device_class)
+    subject = Subject(server, selected, wanted.card, wanted.settings.installation)
+    return wanted.clients.server_profiles.profile(subject)
+
+
 def _measure(wanted: Measurement, device_class: str) -> Measuring:
+    server = server_to_measure(wanted.pool.spec, device_class)
+    if server is not None:
+        doing = f"profiling device class {device_class} by requests to Triton server {server.name}"
+        found = _through(wanted, server)
+        if not isinstance(found, Failed):
+            return Measuring(doing)
+        message = f"{doing} failed: {found.message}: it is retried in {found.again:.0f} s"
+        return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
     name = profile_job_name(device_class, wanted.selection(device_class), wanted.card.digest)
     job = wanted.clients.cluster.get(JOBS, wanted.settings.namespace, name)
     candidates = sites(wanted.pool.spec, device_class, wanted.nodes)
@@ -150,7 +181,7 @@ def _running(wanted: Measurement, device_class: str, job: Object, pods: list[Obj
         )
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
     trouble = next((text for pod in reversed(pods) if (text := pod_trouble(pod))), "")
-    if any(attempts.cannot_start(pod) for pod in pods):
+    if any(cannot_start(pod) for pod in pods):
         message = f"{doing} does not start: {trouble}: correct the image or its pull secrets in the chart"
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED)
     return _under_way(doing + (f" ({trouble})" if trouble else ""), attempts.attempt_of(job))

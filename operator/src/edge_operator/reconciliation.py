@@ -4,6 +4,7 @@ A step that fails returns a Blocked with its reason; later steps are skipped, so
 Everything is derived from what the API server, the store and Triton report; Memory only saves work.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator import (
+    liveness,
     manifests,
     metrics,
     placing,
@@ -32,8 +34,8 @@ from edge_operator.cluster import (
     SERVICES,
     covers,
 )
-from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import StoreError
+from edge_operator.conditions import STEPS, Blocked, Finding
+from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
@@ -68,17 +70,16 @@ def reconcile_service(
     that the operator can read, or None for all. runtimes: what the namespace's last reconcile found. Raises
     ClusterError if a request to the API server fails.
     """
+    clients = dataclasses.replace(clients, store=clients.store.of(key.namespace))
     memory.blocked = None
     body = clients.cluster.get(INFERENCE_SERVICES, key.namespace, key.name)
     if body is None:
         return None
     if body["metadata"].get("deletionTimestamp"):
-        return removal.remove_service(
-            key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
-        )
-    finalizers = body["metadata"].get("finalizers") or []
-    if FINALIZER not in finalizers:
-        clients.cluster.set_finalizers(INFERENCE_SERVICES, body, [*finalizers, FINALIZER])
+        with reporting.refusals_recorded(clients, body, memory):
+            return removal.remove_service(
+                key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+            )
     try:
         service = read(InferenceService, body)
     except ValidationError as error:
@@ -90,40 +91,49 @@ def reconcile_service(
     run = Run(
         key, clients, settings, memory, clock, body, service, current, isolation, former, runtimes, scope
     )
-    outcome = _steps(run)
+    outcome = _outcome(run)
     blocked = outcome if isinstance(outcome, Blocked) else None
     again = outcome.again if isinstance(outcome, Blocked) else outcome
     if blocked is not None and blocked.reason == reasons.NOT_FOUND:
         # The store has lost a slice: its metadata and slices are requested again.
         memory.card, memory.recorded, memory.slices = None, False, {}
     memory.blocked = blocked
-    memory.waiting = blocked is not None and blocked.step == reasons.PROFILED
+    memory.waiting = run.unmeasured is not None or (blocked is not None and blocked.step == reasons.PROFILED)
     if blocked is not None:
         metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
+    serving = _serving(run)
+    alive = liveness.alive(clients.cluster, key.namespace, serving)
     observation = Observation(
         members=run.members,
         model=run.resolved,
-        placements=_of_entries(run),
+        placements=_of_entries(run, serving),
         steps=tuple(run.findings),
         blocked=blocked,
         url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
-        pods=reporting.pod_troubles(clients, run.members, run.placements),
+        pods=reporting.pod_troubles(clients, run.members, run.placements, alive),
+        alive=alive,
+        infeasible=run.infeasible,
     )
     return min(
         again, reporting.report(key, clients, memory, clock, body=body, service=service, seen=observation)
     )
 
 
-def _of_entries(run: Run) -> dict[str, Placement]:
-    """Returns the Placements of entry nodes, by which a service is judged.
+def _serving(run: Run) -> dict[str, Placement]:
+    """Returns the Placements by which the service is judged.
 
     While a node's runtime has not loaded its first table, the pod of an earlier version serves there.
     """
-    names = {member.node.name for member in run.members}
     serving = dict(run.placements)
     for node, former in run.former.items():
         if node not in serving or not _loaded(serving[node]):
             serving[node] = former
+    return serving
+
+
+def _of_entries(run: Run, serving: Mapping[str, Placement]) -> dict[str, Placement]:
+    """Returns the Placements of entry nodes."""
+    names = {member.node.name for member in run.members}
     return {node: placement for node, placement in serving.items() if not names or node in names}
 
 
@@ -145,7 +155,22 @@ def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], 
     return current, former
 
 
+def _outcome(run: Run) -> Blocked | float:
+    """Runs the steps. What the API server refuses, or planning cannot use, blocks the step that met it."""
+    try:
+        return _steps(run)
+    except ObjectRefusedError as error:
+        done = {finding.type for finding in run.findings}
+        step = next(step for step in STEPS if step not in done or step == reasons.PLACED)
+        return Blocked(step, reasons.OBJECT_REFUSED, str(error))
+    except PlanningError as error:
+        return Blocked(reasons.PLANNED, *explained(error, run.key.name, run.service.spec.device_pool))
+
+
 def _steps(run: Run) -> Blocked | float:
+    finalizers = run.body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        run.clients.cluster.set_finalizers(INFERENCE_SERVICES, run.body, [*finalizers, FINALIZER])
     card = _model(run)
     if isinstance(card, Blocked):
         return card
@@ -164,6 +189,8 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(plans, Blocked):
         return plans
     again = placing.place(run, pool, plans)
+    if run.unmeasured is not None and not isinstance(again, Blocked):
+        again = min(again, run.unmeasured.again)
     if found is not None and not found.complete and not isinstance(again, Blocked):
         return min(again, MEASURING)
     return again
@@ -208,7 +235,11 @@ def _model(run: Run) -> ModelCard | Blocked:
     source = recorded.resolved(run.service)
     run.profile = _profile(run)
     if run.memory.card is None or not recorded.same_source(source, run.memory.card[0]):
-        found = recorded.card_of(run.profile, source) if run.memory.recorded else None
+        found = (
+            recorded.card_of(run.profile, source, tokens=bool(run.settings.store_token))
+            if run.memory.recorded
+            else None
+        )
         if found is not None:
             run.memory.card = (source, found)
         elif blocked := _register(run, source):
@@ -277,24 +308,29 @@ def _profiles(
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]] | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
     remote = [server.device_class for server in pool.spec.triton_servers[:1]]
-    wanted = {member.device_class for member in run.members} | set(remote)
+    wanted = {member.device_class for member in run.members}
+    far = set(remote) - wanted
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
+    helping -= far
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
-        known = _of_pool(manifests.device_profiles(run.profile.spec), pool)
+        known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
-        if wanted | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
-            return _profiled(run, card, known, accuracies, ends, wanted | helping)
+        if wanted | far | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
+            return _profiled(run, card, known, accuracies, ends, wanted | far | helping)
         if blocked := _register(run, recorded.resolved(run.service)):
             return blocked
         assert run.memory.card is not None
         card = run.memory.card[1]
     measurement = profiling.Measurement(run.clients, run.settings, card, pool, nodes, run.clock.wall())
     try:
-        costs = profiling.fetch_profiles(measurement, wanted | helping, known)
+        costs = profiling.fetch_profiles(measurement, wanted | far | helping, known)
         blocked = profiling.measure(measurement, wanted - set(costs))
-        # A service does not wait for the classes of intermediate nodes: they are used once they are measured.
+        # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
+        run.unmeasured = profiling.measure(measurement, far - set(costs))
+        if run.service.spec.mode == "CloudOnly":
+            blocked = blocked or run.unmeasured
         profiling.measure(measurement, helping - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
@@ -307,7 +343,7 @@ def _profiles(
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    return _profiled(run, card, split, accuracies, ends, wanted | (helping & set(costs)))
+    return _profiled(run, card, split, accuracies, ends, wanted | ((far | helping) & set(costs)))
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
@@ -330,7 +366,12 @@ def _profiled(
     """Records the metadata and the measurements, and returns them as recorded."""
     spec = _write_profile(run, card, costs, accuracies, ends)
     measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
-    run.findings.append(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
+    if run.unmeasured is None:
+        finding = Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}")
+    else:
+        message = f"measured {measured}; routes through Triton follow: {run.unmeasured.message}"
+        finding = Finding(reasons.PROFILED, run.unmeasured.finding().status, run.unmeasured.reason, message)
+    run.findings.append(finding)
     return card, manifests.device_profiles(spec)
 
 
@@ -342,7 +383,9 @@ def _write_profile(
     ends: Collection[tuple[str, str]],
 ) -> ModelProfileSpec:
     spec = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values(), accuracies))
-    notes = recorded.annotations(run.service.spec.model, ends, accuracies, spec)
+    notes = recorded.annotations(
+        run.service.spec.model, ends, accuracies, spec, tokens=bool(run.settings.store_token)
+    )
     profile = {
         "apiVersion": run.body["apiVersion"],
         "kind": "ModelProfile",

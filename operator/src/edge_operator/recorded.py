@@ -40,19 +40,32 @@ def same_source(source: ModelSource, registered: ModelSource) -> bool:
 
 
 def annotations(
-    source: ModelSource, ends: Ends, accuracies: CodecAccuracies | None, spec: ModelProfileSpec
+    source: ModelSource,
+    ends: Ends,
+    accuracies: CodecAccuracies | None,
+    spec: ModelProfileSpec,
+    *,
+    tokens: bool = False,
 ) -> dict[str, str]:
-    """Returns the annotations of a ModelProfile. ends: those between which cuts were searched."""
-    found = {SOURCE_ANNOTATION: _source(source), CUTS_ANNOTATION: _fingerprint(sorted(ends))}
+    """Returns the annotations of a ModelProfile. ends: those between which cuts were searched.
+
+    tokens: whether the model was registered for the namespace, as a store that requires tokens needs.
+    """
+    found = {SOURCE_ANNOTATION: _source(source, tokens=tokens), CUTS_ANNOTATION: _fingerprint(sorted(ends))}
     kept = accuracies is not None and accuracies.complete and not refusals(accuracies)
     if kept and source.validation is not None and spec.codecs is not None:
         found[VALIDATION_ANNOTATION] = _fingerprint(written(source.validation))
     return found
 
 
-def card_of(profile: ModelProfile | None, source: ModelSource) -> ModelCard | None:
-    """Returns the metadata in a ModelProfile, with the cuts that were found; None if of another source."""
-    if profile is None or profile.metadata.annotations.get(SOURCE_ANNOTATION) != _source(source):
+def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool = False) -> ModelCard | None:
+    """Returns the metadata in a ModelProfile, with the cuts that were found; None if of another source.
+
+    tokens: whether the store requires tokens: what was registered before it did is registered again.
+    """
+    if profile is None or profile.metadata.annotations.get(SOURCE_ANNOTATION) != _source(
+        source, tokens=tokens
+    ):
         return None
     model = profile.spec.model
     if model.output is None or source.digest not in (None, model.digest):
@@ -106,6 +119,7 @@ def _fingerprint(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _source(source: ModelSource) -> str:
+def _source(source: ModelSource, *, tokens: bool) -> str:
     """Returns a fingerprint of what the metadata depends on but the digest, which is compared by itself."""
-    return _fingerprint(written(source.model_copy(update={"validation": None, "digest": None})))
+    found = written(source.model_copy(update={"validation": None, "digest": None}))
+    return _fingerprint([found, "tokens"] if tokens else found)

@@ -3,10 +3,11 @@
 import datetime
 
 from edge_api import reasons
+from edge_operator.addresses import same_server, server_of
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, Object
 from edge_operator.errors import TritonError
 from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
-from edge_operator.residency import in_use, pool_addresses, same_server, server_of
+from edge_operator.residency import in_use, pool_addresses
 from edge_operator.runs import Clients, Memory, ServiceKey, TailKey
 from edge_operator.tail_models import is_ours
 

@@ -17,11 +17,13 @@ from edge_operator.cluster import Object
 from edge_operator.margins import annotations
 from edge_operator.names import (
     ISOLATION_LABEL,
-    RTT_ANNOTATION,
+    POOL_LABEL,
     intermediate_slice_name,
+    label_value,
 )
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
+from edge_operator.report_intervals import SHORTEST
 from edge_operator.runs import SliceKey
 from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
@@ -55,12 +57,13 @@ def placement(
     scheme: str = "http",
     installation: str = "",
     margins: Mapping[str, float] = MappingProxyType({}),
+    report_interval: float = SHORTEST,
 ) -> Placement:
     """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
 
     isolation: of the runtimes that serve it now. installation: whose tails the routes use.
     domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
-    margins: by exit, those that the plan took from residuals.
+    margins: by exit, those that the plan took from residuals. report_interval: in seconds.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
@@ -69,7 +72,11 @@ def placement(
     meta["labels"] |= {ISOLATION_LABEL: isolation}
     return Placement(
         metadata=ObjectMeta.model_validate(
-            meta | {"annotations": {RTT_ANNOTATION: str(Duration(rtt))} | annotations(margins)}
+            meta
+            | {
+                "labels": meta["labels"] | {POOL_LABEL: label_value(spec.device_pool)},
+                "annotations": annotations(margins),
+            }
         ),
         spec=PlacementSpec(
             service=name,
@@ -81,14 +88,16 @@ def placement(
                 latency=Duration(spec.slo.latency),
                 percentile=spec.slo.percentile,
                 min_accuracy=spec.slo.min_accuracy,
+                objective=spec.slo.objective,
             ),
-            link=_link(server, pool, store_url),
+            link=_link(server, pool, store_url, rtt),
             privacy=spec.privacy,
             early_exit=spec.early_exit,
             deadline=spec.deadline,
             autonomy=spec.autonomy,
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
+            report_interval=Duration(report_interval),
             routes=tuple(
                 _route(
                     route,
@@ -107,7 +116,7 @@ def placement(
     )
 
 
-def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str) -> PlacedLink | None:
+def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str, rtt: float) -> PlacedLink | None:
     if server is None:
         return None
     return PlacedLink(
@@ -115,6 +124,7 @@ def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str) -> 
         probe=f"{store_url}/v1/probe",
         interval=Duration(pool.links.probe_interval),
         budget=Quantity(pool.links.probe_budget),
+        round_trip=Duration(rtt),
     )
 
 

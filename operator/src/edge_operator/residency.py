@@ -1,14 +1,14 @@
-"""Which tails the tables use, and loading them into Triton servers before a table uses them."""
+"""Which tails the tables use, on which Triton servers, and which services must look at theirs. Pure."""
 
-import functools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec
+from edge_operator.addresses import server_of
 from edge_operator.cluster import Object
 from edge_operator.names import FORMER_TAILS_ANNOTATION
-from edge_operator.runs import Clients, ServiceKey, TailKey
+from edge_operator.runs import ServiceKey, TailKey
 from edge_operator.tail_models import Backend, Tail
 
 
@@ -37,13 +37,17 @@ def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec, owner: str) 
 def tail_keys(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     """Returns the tails in Placement objects of any service, even if an object is otherwise invalid."""
     return frozenset(
-        TailKey(stage["address"], stage["model"])
-        for body in placement_bodies
-        for field in ("routes", "intermediateSlices")
-        for chain in body.get("spec", {}).get(field) or []
-        for stage in chain.get("stages", [])
-        if stage.get("runtime") == "Triton" and stage.get("address") and stage.get("model")
+        TailKey(stage["address"], stage["model"]) for body in placement_bodies for stage in _tail_stages(body)
     )
+
+
+def placed_sizes(placement_bodies: Iterable[Object]) -> dict[TailKey, int]:
+    """Returns the bytes of the slices of the published tails, by the host and port of their server."""
+    return {
+        TailKey(server_of(stage["address"]), stage["model"]): int((stage.get("slice") or {}).get("size") or 0)
+        for body in placement_bodies
+        for stage in _tail_stages(body)
+    }
 
 
 def in_use(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
@@ -66,16 +70,6 @@ def former_tails(current: Object) -> str:
     return json.dumps(sorted(kept))
 
 
-def same_server(address: str, other: str) -> bool:
-    """Whether two addresses differ in the scheme at most."""
-    return server_of(address) == server_of(other)
-
-
-def server_of(address: str) -> str:
-    """Returns host and port of an address."""
-    return address.partition("://")[2]
-
-
 def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
     """Returns the addresses of Triton servers that may hold tails: `listed` by pools, or `known`.
 
@@ -87,6 +81,16 @@ def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
     return current | {address for address in known if server_of(address) not in ends}
 
 
+def without(table: Placement, refused: Collection[TailKey]) -> Placement:
+    """Returns the table without the routes that use these tails."""
+    routes = tuple(
+        route
+        for route in table.spec.routes
+        if not any((stage.address, stage.model) in refused for stage in route.stages)
+    )
+    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
+
+
 def pool_addresses(pool: Object) -> frozenset[str]:
     """Returns the addresses of the Triton servers in a DevicePool object, even if it is otherwise invalid."""
     listed = pool.get("spec", {}).get("tritonServers") or []
@@ -95,18 +99,6 @@ def pool_addresses(pool: Object) -> frozenset[str]:
         for server in listed
         if server.get("httpAddress")
     )
-
-
-def load_missing(clients: Clients, tails: Mapping[TailKey, Tail]) -> int:
-    """Loads the tails that their Triton server lacks; returns how many. Raises TritonError."""
-    loaded = 0
-    for address in sorted({key.address for key in tails}):
-        present = clients.triton.ready(address)
-        for key, tail in sorted(tails.items(), key=lambda item: item[0]):
-            if key.address == address and key.name not in present:
-                clients.triton.load(tail, functools.partial(clients.store.blob, tail.digest))
-                loaded += 1
-    return loaded
 
 
 def dirty_services(
@@ -145,6 +137,14 @@ def _changed(
     if earlier is None or models is None:
         return (earlier is None) != (models is None)
     return (tail.name in earlier) != (tail.name in models)
+
+
+def _tail_stages(body: Object) -> Iterator[Object]:
+    for field in ("routes", "intermediateSlices"):
+        for chain in body.get("spec", {}).get(field) or []:
+            for stage in chain.get("stages", []):
+                if stage.get("runtime") == "Triton" and stage.get("address") and stage.get("model"):
+                    yield stage
 
 
 def _switched(body: Object) -> bool:

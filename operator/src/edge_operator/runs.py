@@ -11,10 +11,13 @@ from edge_api.inferenceservices import InferenceService, ModelSource, ModelStatu
 from edge_api.placements import UNENCODED
 from edge_api.policies import Isolation
 from edge_api.tensors import Slice
+from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
+from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
+from edge_operator.slo import Tally
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Store
 from edge_operator.triton import Triton
 
@@ -26,6 +29,9 @@ class Clients:
     cluster: Cluster
     store: Store
     triton: Triton
+    admitted: Admitted = field(default_factory=Admitted)
+    server_profiles: ServerProfiles | None = None
+    """Measurements on Triton servers that name no node; None: they cannot be measured."""
 
 
 class ServiceKey(NamedTuple):
@@ -79,8 +85,12 @@ class Memory:
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
     status_written: float = float("-inf")
+    tally: Tally | None = None
+    """Requests that were counted since the status was written."""
     waiting: bool = False
     """Whether a measurement is awaited."""
+    refusal: str = ""
+    """The last refusal that was recorded as an event, since no condition could report it."""
     blocked: Blocked | None = None
     """The step that failed in the last reconcile."""
     layers: tuple[str, LayerGraph | None] | None = None
@@ -145,6 +155,10 @@ class Run:
     """As the cluster has it."""
     resolved: ModelStatus | None = None
     """What the model's address was resolved to."""
+    unmeasured: Blocked | None = None
+    """Why routes through Triton are not planned yet; the local ones do not wait."""
+    infeasible: dict[str, str] = field(default_factory=dict)
+    """Why there is no route, by entry node."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -25,6 +25,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
     pull_secrets: tuple[str, ...] = ()
+    store_token: str = ""
+    """File with the operator's token for the model store; empty: the store requires no tokens."""
     tls_secret: str = ""
     """Name of the runtimes' TLS Secret in each service's namespace; empty: no TLS."""
     tls_dir: str = ""
@@ -72,6 +74,7 @@ class Settings:
             cluster_domain=environment.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
             runtime_resources=_resources(environment),
             pull_secrets=tuple(name for name in environment.get("EDGE_PULL_SECRETS", "").split(",") if name),
+            store_token=environment.get("EDGE_STORE_TOKEN_FILE", ""),
             tls_secret=environment.get("EDGE_RUNTIME_TLS_SECRET", ""),
             tls_dir=environment.get("EDGE_TLS_DIR", ""),
             own_secret=environment.get("EDGE_TLS_SECRET", ""),

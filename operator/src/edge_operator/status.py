@@ -1,36 +1,35 @@
 """Computes the status of services and pools: conditions, entries, the fields of printer columns. Pure."""
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from edge_api import Placement, Share, reasons
+from edge_api import Placement, reasons
 from edge_api.devicepools import DevicePool, DevicePoolStatus, PoolNode
-from edge_api.inferenceservices import (
-    EntryStatus,
-    InferenceService,
-    InferenceServiceStatus,
-    ModelStatus,
-    SloStatus,
-)
-from edge_api.quantities import Attainment
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus, ModelStatus
+from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
-from edge_operator.conditions import Blocked, Finding, conditions
+from edge_operator import entries
+from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, conditions
+from edge_operator.entries import Entry
 from edge_operator.pools import (
     Node,
     PoolMember,
     group_members,
+    measured_itself,
     selector_field,
     selector_text,
     server_nodes,
     taken_names,
 )
-from edge_planning.choosing.sentences import bandwidth_text
+from edge_operator.slo import NOTHING, Counters
+from edge_operator.slo_status import slo_met, slo_status
 
 ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
 _ALL_SELECT = "every selector selects a node"
 _LABEL_NODES = "label a node, or change the selector"
-_SILENT_AFTER = datetime.timedelta(seconds=30)
+_NODES_NAMED = 5
+"""Nodes whose problems a condition lists; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,46 +48,63 @@ class Observation:
     pods: Mapping[str, str]
     """Why a node's pod does not run, by node."""
     model: ModelStatus | None = None
+    alive: frozenset[str] = frozenset()
+    """Nodes at which the pod of the service's runtime is Ready."""
+    infeasible: Mapping[str, str] = field(default_factory=dict)
+    """Why there is no route, by entry node."""
+    more: Counters = NOTHING
+    """Requests that were counted since the status was written."""
+    unchanged_until: float = 0.0
+    """The last second of Unix time at which none had been."""
 
 
 def service_status(
     service: InferenceService, seen: Observation, now: datetime.datetime
 ) -> InferenceServiceStatus:
     """Returns the status of the service after a reconcile."""
-    nodes = [member.node for member in seen.members] or [
-        Node(name, {}, ready=True) for name in sorted(seen.placements)
-    ]
-    problems = {node.name: _problem(node, seen, now) for node in nodes}
-    # The last report of a node that stopped reporting is out of date.
-    fresh = {node: p for node, p in seen.placements.items() if not _silent(p, now)}
-    reports = [p.status for p in fresh.values() if p.status is not None]
-    requests = sum(report.requests for report in reports)
-    slo = None
-    if requests:
-        met = sum((report.attainment or 0.0) * report.requests for report in reports)
-        worst = max(
-            (report.latency.p95 for report in reports if report.latency and report.requests), default=None
-        )
-        attainment = Attainment(round(met / requests, 4))
-        summary = f"{attainment}/{service.spec.slo.objective:g}"
-        slo = SloStatus(attainment=attainment, p95=worst, summary=summary)
+    found = _entries(seen)
+    slo = slo_status(service, seen.placements, seen.more, now, seen.unchanged_until)
     previous = service.status or InferenceServiceStatus()
-    found = [_ready(service, seen, problems), *seen.steps, _slo_met(service, slo, requests, fresh)]
+    findings = [
+        _ready(service, seen, found),
+        _progressing(seen, found),
+        _degraded(service, seen, found),
+        *seen.steps,
+        slo_met(service, slo, seen.placements, now),
+    ]
     if seen.blocked is not None:
-        found.append(seen.blocked.finding())
+        findings.append(seen.blocked.finding())
     generation = service.metadata.generation or 0
-    entries = tuple(_entry(node, fresh.get(node.name), problems[node.name]) for node in nodes)
+    counts = entries.counts(found)
+    shown = entries.shown(found)
     return InferenceServiceStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, found, ORDER, generation, now),
-        ready_entries=f"{sum(not problem for problem in problems.values())}/{len(nodes)}" if nodes else None,
+        conditions=conditions(previous.conditions, findings, ORDER, generation, now),
+        ready_entries=f"{counts.ready}/{counts.total}" if found else None,
+        entry_counts=counts if found else None,
+        ei_level=entries.ei_level(found),
         url=seen.url if seen.placements else None,
         model=seen.model or previous.model,
-        exit=_joined([entry.exit for entry in entries]),
-        cut=_joined([entry.cut for entry in entries]),
+        exit=_joined([entry.exit for entry in shown]),
+        cut=_joined([entry.cut for entry in shown]),
         slo=slo,
-        entries=entries,
+        entries=shown,
     )
+
+
+def _entries(seen: Observation) -> list[Entry]:
+    members = seen.members or [PoolMember(Node(name, {}, ready=True), "") for name in sorted(seen.placements)]
+    return [
+        Entry(
+            member.node,
+            seen.placements.get(member.node.name),
+            member.tier,
+            alive=member.node.name in seen.alive,
+            trouble=seen.pods.get(member.node.name, ""),
+            infeasible=seen.infeasible.get(member.node.name, ""),
+        )
+        for member in members
+    ]
 
 
 def pool_status(
@@ -97,8 +113,11 @@ def pool_status(
     now: datetime.datetime,
     untrusted: str = "",
     earlier: Sequence[str] = (),
+    control: Finding | None = None,
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
+
+    control: whether its Triton servers accept model control without a key; None: it has none.
 
     untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
     of an earlier version.
@@ -113,7 +132,7 @@ def pool_status(
     ] + [
         f'spec.tritonServers[{index}].{selector_field(server)}: "{selector_text(server)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
-        if not server_nodes(server, nodes)
+        if not measured_itself(server) and not server_nodes(server, nodes)
     ]
     ready = (
         Finding(
@@ -131,54 +150,106 @@ def pool_status(
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
+    findings = [ready] if control is None else [ready, control]
+    order: tuple[ConditionType, ...] = tuple(each.type for each in findings)
     return DevicePoolStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, [ready], (reasons.READY,), generation, now),
+        conditions=conditions(previous.conditions, findings, order, generation, now),
         node_count=len(found),
         nodes=tuple(found),
     )
 
 
-def _ready(service: InferenceService, seen: Observation, problems: Mapping[str, str]) -> Finding:
-    serving = any(p.status is not None and p.status.loaded for p in seen.placements.values())
-    wrong = {node: problem for node, problem in problems.items() if problem}
+def _ready(service: InferenceService, seen: Observation, found: Sequence[Entry]) -> Finding:
+    serving = [entry.node.name for entry in found if entry.serves]
     if seen.blocked is not None and not (seen.blocked.transient and serving and _was_ready(service)):
         meanwhile = "; the previous routes keep serving" if serving else ""
         step = seen.blocked.finding()
         return Finding(reasons.READY, step.status, step.reason, step.message + meanwhile)
-    starting = [node for node in wrong if _starting(node, seen)]
-    if wrong and len(starting) == len(wrong):
-        return Finding(
-            reasons.READY, "Unknown", reasons.STARTING, f"the runtimes are starting at {', '.join(starting)}"
-        )
-    if wrong:
-        sentences = "; ".join(f"{node}: {problem}" for node, problem in wrong.items())
-        return Finding(reasons.READY, "False", _common_reason(wrong, seen), sentences)
-    switching = [node for node in problems if _switching(seen.placements.get(node))]
-    if switching:
-        said = f"{', '.join(switching)}: loading the new routes; the previous ones keep serving until then"
-        return Finding(reasons.READY, "Unknown", reasons.SWITCHING, said)
+    wrong = [entry for entry in found if not entry.serves]
+    enough = len(serving) >= entries.needed(found, service.spec.min_ready_entries)
+    expected = [entry for entry in wrong if entry.node.ready]
+    starting = bool(expected) and all(_starting(entry, service) for entry in expected)
+    if not enough and not (starting and _was_ready(service) and serving):
+        if starting:
+            names = _named([entry.node.name for entry in expected])
+            return Finding(
+                reasons.READY, "Unknown", reasons.STARTING, f"the runtimes are starting at {names}"
+            )
+        return Finding(reasons.READY, "False", _common_reason(wrong), _problems(wrong))
+    message = f"requests are answered at {_named(serving)}" if serving else "no entry node has to answer"
     if seen.blocked is not None:
-        return Finding(
-            reasons.READY,
-            "True",
-            reasons.SERVING,
-            f"the previous routes keep serving: {seen.blocked.message}",
-        )
-    return Finding(reasons.READY, "True", reasons.SERVING, f"requests are served at {', '.join(problems)}")
+        message = f"the previous routes keep serving: {seen.blocked.message}"
+    return Finding(reasons.READY, "True", reasons.SERVING, message)
 
 
-def _common_reason(nodes: Iterable[str], seen: Observation) -> str:
-    """Returns the reason that all of these nodes report, if they agree."""
-    reports = [seen.placements[node].status if node in seen.placements else None for node in nodes]
-    given = {r.reason if r is not None and not r.loaded else None for r in reports}
+def _progressing(seen: Observation, found: Sequence[Entry]) -> Finding:
+    if seen.blocked is not None:
+        underway = seen.blocked.reason in UNDERWAY
+        status: Status = "True" if underway else "Unknown" if seen.blocked.transient else "False"
+        return Finding(reasons.PROGRESSING, status, seen.blocked.reason, seen.blocked.message)
+    starting = [entry.node.name for entry in found if entry.pending]
+    switching = [entry.node.name for entry in found if entry.serves and entry.switching]
+    if starting:
+        said = f"the runtimes are starting at {_named(starting)}"
+        return Finding(reasons.PROGRESSING, "True", reasons.STARTING, said)
+    if switching:
+        said = f"{_named(switching)}: loading the new routes; the previous ones keep serving until then"
+        return Finding(reasons.PROGRESSING, "True", reasons.SWITCHING, said)
+    if wrong := [entry for entry in found if entry.problem]:
+        return Finding(reasons.PROGRESSING, "False", _common_reason(wrong), _problems(wrong))
+    return Finding(reasons.PROGRESSING, "False", reasons.UP_TO_DATE, "the published routes are in use")
+
+
+def _degraded(service: InferenceService, seen: Observation, found: Sequence[Entry]) -> Finding:
+    serving = any(entry.serves for entry in found)
+    if seen.blocked is not None and serving and seen.blocked.reason not in UNDERWAY:
+        said = f"the previous routes keep serving: {seen.blocked.message}"
+        return Finding(reasons.DEGRADED, "True", seen.blocked.reason, said)
+    if wrong := [entry for entry in found if entry.problem and not _starting(entry, service)]:
+        return Finding(reasons.DEGRADED, "True", _common_reason(wrong), _problems(wrong))
+    if not serving:
+        return Finding(reasons.DEGRADED, "Unknown", reasons.STARTING, "no entry node answers yet")
+    return Finding(reasons.DEGRADED, "False", reasons.SERVING, "nothing is wrong at the entry nodes")
+
+
+def _starting(entry: Entry, service: InferenceService) -> bool:
+    """Whether nothing is wrong but that the runtime is not up for the first time."""
+    reported = entry.placement is not None and entry.placement.status is not None
+    before = _condition(service)
+    return entry.pending and not (reported and before is not None and before.status != "Unknown")
+
+
+def _common_reason(wrong: Sequence[Entry]) -> str:
+    """Returns the reason that all of these entry nodes have, if they agree."""
+    given = {_reason(entry) for entry in wrong}
     return reasons.known(given.pop() if len(given) == 1 else None, reasons.ENTRIES_NOT_READY)
+
+
+def _reason(entry: Entry) -> str | None:
+    if entry.infeasible:
+        return reasons.INFEASIBLE
+    report = entry.placement.status if entry.placement is not None else None
+    return report.reason if report is not None and not report.loaded else None
+
+
+def _problems(wrong: Sequence[Entry]) -> str:
+    sentences = [f"{entry.node.name}: {entry.problem}" for entry in wrong[:_NODES_NAMED]]
+    return "; ".join([*sentences, *_more(wrong)])
+
+
+def _named(nodes: Sequence[str]) -> str:
+    return ", ".join([*nodes[:_NODES_NAMED], *_more(nodes)])
+
+
+def _more(items: Sequence[object]) -> list[str]:
+    rest = len(items) - _NODES_NAMED
+    return [f"and {rest} more"] if rest > 0 else []
 
 
 def _was_ready(service: InferenceService) -> bool:
     """Whether this generation was Ready before."""
-    conditions = service.status.conditions if service.status is not None else ()
-    ready = next((condition for condition in conditions if condition.type == reasons.READY), None)
+    ready = _condition(service)
     return (
         ready is not None
         and ready.status == "True"
@@ -186,110 +257,10 @@ def _was_ready(service: InferenceService) -> bool:
     )
 
 
-def _slo_met(
-    service: InferenceService, slo: SloStatus | None, requests: int, placements: Mapping[str, Placement]
-) -> Finding:
-    target = service.spec.slo
-    if slo is None or slo.attainment is None:
-        return Finding(reasons.SLO_MET, "Unknown", reasons.NO_REQUESTS, "no requests in the last minute")
-    share = f"{float(slo.attainment):.1%}"
-    said = f"{share} of the {requests} requests in the last minute met {target.latency}"
-    if slo.attainment >= target.objective:
-        return Finding(reasons.SLO_MET, "True", reasons.OBJECTIVE_MET, said)
-    worst, attainment = min(
-        (
-            (node, placement.status.attainment)
-            for node, placement in placements.items()
-            if placement.status is not None
-            and placement.status.requests
-            and placement.status.attainment is not None
-        ),
-        key=lambda pair: pair[1],
-        default=("", Share(0)),
-    )
-    return Finding(
-        reasons.SLO_MET,
-        "False",
-        reasons.OBJECTIVE_MISSED,
-        f"{said}; spec.slo.objective requires {target.objective:.1%}: "
-        f"the worst entry node is {worst} with {float(attainment):.1%}",
-    )
-
-
-def _problem(node: Node, seen: Observation, now: datetime.datetime) -> str:
-    """Returns why an entry node does not serve requests; empty if it does."""
-    placement = seen.placements.get(node.name)
-    if not node.ready:
-        kept = "; if the machine is up, its runtime keeps serving" if placement is not None else ""
-        return f"the node is not Ready: {node.not_ready_because.rstrip('.')}{kept}"
-    if placement is None:
-        return "no routes are published yet"
-    report = placement.status
-    pod = seen.pods.get(node.name)
-    if report is None:
-        return pod or "the runtime has not reported yet"
-    if not report.loaded:
-        meanwhile = "; the previous routes keep serving" if report.message and report.active_route else ""
-        return report.message + meanwhile or pod or "the runtime is loading the routes"
-    if _silent(placement, now) and report.last_updated is not None:
-        return pod or f"the runtime has not reported since {report.last_updated:%H:%M:%S} UTC"
-    return ""
-
-
-def _silent(placement: Placement, now: datetime.datetime) -> bool:
-    report = placement.status
-    if report is None or report.last_updated is None:
-        return False
-    return now - report.last_updated > _SILENT_AFTER
-
-
-def _starting(node: str, seen: Observation) -> bool:
-    """Whether only the first report is missing: the node is Ready and its pod has no problem."""
-    placement = seen.placements.get(node)
-    ready = any(member.node.name == node and member.node.ready for member in seen.members)
-    return ready and placement is not None and placement.status is None and node not in seen.pods
-
-
-def _switching(placement: Placement | None) -> bool:
-    if placement is None or placement.status is None:
-        return False
-    return placement.status.observed_generation < (placement.metadata.generation or 0)
-
-
-def _entry(node: Node, placement: Placement | None, problem: str) -> EntryStatus:
-    report = placement.status if placement is not None else None
-    if placement is None or report is None:
-        return EntryStatus(node=node.name, reason=problem)
-    route = next((r for r in placement.spec.routes if r.name == report.active_route), None)
-    return EntryStatus(
-        node=node.name,
-        exit=report.exit,
-        cut=report.cut,
-        predicted_latency=route.predicted_latency if route is not None else None,
-        measured_latency=report.latency.p95 if report.latency is not None and report.requests else None,
-        bandwidth=report.link.bandwidth if report.link is not None else None,
-        attainment=None if report.attainment is None else Attainment(report.attainment),
-        reason=problem or _why(placement),
-    )
-
-
-def _why(placement: Placement) -> str:
-    """Returns why the active route is used, from the table and the link."""
-    report = placement.status
-    assert report is not None
-    routes = placement.spec.routes
-    index = next((i for i, r in enumerate(routes) if r.name == report.active_route), None)
-    if index is None:
-        return "no route is active yet"
-    if len(routes) == 1:
-        return f"the only route in mode {placement.spec.mode}"
-    if report.link is not None and report.link.state == "Down":
-        return f"{placement.spec.link.peer if placement.spec.link else 'the cloud'} does not respond"
-    own = f"used from {bandwidth_text(routes[index].min_bandwidth)}" if routes[index].min_bandwidth else ""
-    better = (
-        f"{routes[index - 1].name} needs {bandwidth_text(routes[index - 1].min_bandwidth)}" if index else ""
-    )
-    return "; ".join(part for part in (own, better) if part)
+def _condition(service: InferenceService) -> Condition | None:
+    """Returns the condition Ready as it was."""
+    conditions = service.status.conditions if service.status is not None else ()
+    return next((condition for condition in conditions if condition.type == reasons.READY), None)
 
 
 def _joined(values: Sequence[str | None]) -> str | None:

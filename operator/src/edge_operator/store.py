@@ -16,6 +16,7 @@ from edge_api import reasons
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.objects import written
 from edge_api.placements import UNENCODED
+from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
 from edge_api.tensors import Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
@@ -190,6 +191,7 @@ class Store(Protocol):
 
     @property
     def url(self) -> str: ...
+    def of(self, namespace: str) -> "Store": ...
     def register(self, source: ModelSource) -> ModelCard: ...
     def slice(
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
@@ -207,12 +209,25 @@ class ModelStore:
     """`Store` over HTTP, blocking: call it off the event loop. Raises StoreError with the store's reason."""
 
     def __init__(
-        self, url: str, client: httpx.Client | None = None, certificates: Path | None = None
+        self,
+        url: str,
+        client: httpx.Client | None = None,
+        certificates: Path | None = None,
+        token: Path | None = None,
+        namespace: str = "",
     ) -> None:
-        """certificates: a folder; each call to a store with https reads it again."""
+        """certificates, token: a folder and a file, which each call reads again.
+
+        namespace: for which the store is used; empty: for none, which can register nothing.
+        """
         self.url = url.rstrip("/")
         self._certificates = certificates if url.startswith("https://") else None
         self._client = client or _client()
+        self._token, self._namespace = token, namespace
+
+    def of(self, namespace: str) -> "ModelStore":
+        """Returns the store as a namespace sees it: what was registered for it."""
+        return ModelStore(self.url, self._client, self._certificates, self._token, namespace)
 
     def register(self, source: ModelSource) -> ModelCard:
         """Returns the metadata of the model at `source`; the store fetches, verifies and parses it."""
@@ -266,7 +281,7 @@ class ModelStore:
                 client = self._client
                 if self._certificates is not None:
                     client = stack.enter_context(_client(verify=client_context(self._certificates)))
-                headers = {"Accept-Encoding": "identity"}
+                headers = self._headers() | {"Accept-Encoding": "identity"}
                 response = stack.enter_context(client.stream("GET", self.url + path, headers=headers))
                 if not response.is_success:
                     response.read()
@@ -302,10 +317,25 @@ class ModelStore:
             raise
 
     def _request(self, method: str, path: str, body: object) -> httpx.Response:
+        headers = self._headers()
         if self._certificates is None:
-            return self._client.request(method, self.url + path, json=body)
+            return self._client.request(method, self.url + path, json=body, headers=headers)
         with _client(verify=client_context(self._certificates)) as client:
-            return client.request(method, self.url + path, json=body)
+            return client.request(method, self.url + path, json=body, headers=headers)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {NAMESPACE_HEADER: self._namespace} if self._namespace else {}
+        if self._token is None:
+            return headers
+        try:
+            token = self._token.read_text().strip()  # which the kubelet renews
+        except OSError as error:
+            raise StoreError(
+                reasons.UNAUTHENTICATED,
+                f"EDGE_STORE_TOKEN_FILE: {self._token} cannot be read ({error.strerror}): mount a token with "
+                f"audience {AUDIENCE}",
+            ) from error
+        return headers | {"Authorization": f"Bearer {token}"}
 
     def _json(self, method: str, path: str, body: object = None) -> object:
         try:

@@ -19,6 +19,7 @@ Backend = Literal["python", "onnxruntime"]
 _PREFIX = "edge"
 _OWNER = "owner"
 _SLICE = "slice"
+_SIZE = "size"
 _FORMER = re.compile(r"(?P<service>.+)-(?P<digest>[0-9a-f]{12})")
 
 # Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
@@ -79,10 +80,24 @@ def is_ours(model: str, parameters: Mapping[str, str], owner: str) -> bool:
     return found is not None and parameters.get(_SLICE, "").startswith(f"sha256:{found['digest']}")
 
 
+def is_content(parameters: Mapping[str, str], tail: Tail) -> bool:
+    """Whether a model with the tail's name bears the installation's mark and the digest of its content."""
+    return parameters.get(_OWNER) == tail.owner and parameters.get(_SLICE) == tail.digest
+
+
+def marked_size(parameters: Mapping[str, str]) -> int:
+    """Returns the bytes of the slice of a loaded model; 0 if its configuration does not tell."""
+    text = parameters.get(_SIZE, "")
+    return int(text) if text.isdecimal() and text.isascii() else 0
+
+
 def model_config(tail: Tail) -> dict[str, Any]:
     """Returns Triton's model configuration: one CPU instance, the batch as a dimension of the tensors."""
     config = _content(tail.backend, tail.digest, tail.inputs, tail.outputs)
-    marked = config["parameters"] | {_OWNER: {"string_value": tail.owner}}
+    marked = config["parameters"] | {
+        _OWNER: {"string_value": tail.owner},
+        _SIZE: {"string_value": str(tail.size)},
+    }
     return {"name": tail.name} | config | {"parameters": marked}
 
 

@@ -8,18 +8,24 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import httpx
+import numpy as np
+import numpy.typing as npt
 import tritonclient.http.aio
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
+from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
+from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import (
     CertificatesError,
+    ControlDeniedError,
     TailRefusedError,
     TritonError,
     TritonUnreachableError,
@@ -29,12 +35,15 @@ from edge_operator.store import Blob
 from edge_operator.tail_models import Tail, model_config, sources
 
 T = TypeVar("T")
+Arrays = Mapping[str, "npt.NDArray[Any]"]
 Opener = Callable[[], AbstractContextManager[Blob]]
 """Opens a slice's file; called when its load request begins."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
 _GATEWAY = {"502", "503", "504"}
 _UNKNOWN_MODEL = {"400", "404"}
+_DENIED = {"403"}
+_KEY = "name the Secret with the server's key in controlSecret of the server in the DevicePool"
 _CHUNK = 3 << 18  # bytes of a file that are encoded at a time
 _ENDED = (
     ConnectionResetError,
@@ -45,6 +54,14 @@ _ENDED = (
 _TAG = re.compile(r"<[^>]*>")
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The outputs of a model by name, and the seconds of each request as the server measured them."""
+
+    outputs: Arrays
+    seconds: tuple[float, ...]
+
+
 class Triton(Protocol):
     """Triton servers as a reconcile uses them; `address` is http(s)://host:port of the HTTP endpoint."""
 
@@ -52,6 +69,8 @@ class Triton(Protocol):
     def parameters(self, address: str, name: str) -> Mapping[str, str]: ...
     def load(self, tail: Tail, onnx: Opener) -> None: ...
     def unload(self, address: str, name: str) -> None: ...
+    def control_open(self, address: str) -> bool: ...
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> "Timed": ...
 
 
 class TritonServers:
@@ -61,8 +80,9 @@ class TritonServers:
     renewed one.
     """
 
-    def __init__(self, certificates: Path | None = None) -> None:
-        self._certificates = certificates
+    def __init__(self, certificates: Path | None = None, keys: ControlKeys | None = None) -> None:
+        """keys: of servers that require one; sent with requests for model control alone."""
+        self._certificates, self._keys = certificates, keys
 
     def ready(self, address: str) -> frozenset[str]:
         """Returns the names of the models that are ready.
@@ -89,8 +109,9 @@ class TritonServers:
         """Loads the slice under the tail's name and returns once it is ready. Raises TailRefusedError."""
         doing = f"loading {tail.name} into Triton at {tail.address}"
         with self._errors(tail.address, doing) as context:
+            headers = self._headers(tail.address)
             with onnx() as blob:
-                _send(tail, blob, context)
+                _send(tail, blob, context, headers)
             ready = asyncio.run(_asked(tail.address, context, _models))
         if tail.name not in ready:
             raise TailRefusedError(
@@ -100,7 +121,31 @@ class TritonServers:
     def unload(self, address: str, name: str) -> None:
         """Unloads a model; does nothing if it is not loaded."""
         with self._errors(address, f"unloading {name} from Triton at {address}") as context:
-            asyncio.run(_asked(address, context, lambda client: client.unload_model(name)))
+            headers = self._headers(address)
+            asyncio.run(_asked(address, context, lambda client: client.unload_model(name, headers=headers)))
+
+    def control_open(self, address: str) -> bool:
+        """Whether the server accepts model control without a key."""
+        with self._errors(address, f"checking model control of Triton at {address}") as context:
+            try:
+                asyncio.run(_asked(address, context, lambda client: client.get_model_repository_index()))
+            except InferenceServerException as error:
+                if error.status() in _DENIED:
+                    return False
+                raise
+        return True
+
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        """Runs a loaded model on `feeds`: once to warm it up, then `runs` times.
+
+        The time of a request is the growth of the model's statistics, which do not contain the network.
+        """
+        with self._errors(address, f"measuring {name} at {address}") as context:
+            return asyncio.run(_asked(address, context, lambda client: _timed(client, name, feeds, runs)))
+
+    def _headers(self, address: str) -> dict[str, str]:
+        key = self._keys.key(address) if self._keys is not None else None
+        return {} if key is None else {key.header: key.key}
 
     @contextlib.contextmanager
     def _errors(self, address: str, doing: str) -> Iterator[ssl.SSLContext | None]:
@@ -113,6 +158,10 @@ class TritonServers:
         except CertificatesError as error:
             raise TritonUntrustedError(f"{doing} failed: {error}") from error
         except InferenceServerException as error:
+            if error.status() in _DENIED and error.debug_details() is None:
+                if self._keys is not None:
+                    self._keys.forget(address)
+                raise ControlDeniedError(f"{doing} failed: {_said(error)}: {_KEY}") from error
             raise _refusal(doing, error) from error
         except (OSError, aiohttp.ClientError, httpx.HTTPError) as error:
             raise _unreached(doing, error, tls=context is not None) from error
@@ -121,6 +170,41 @@ class TritonServers:
 async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
     statistics = await client.get_inference_statistics()
     return frozenset(entry["name"] for entry in statistics["model_stats"])
+
+
+def zeros(tensor: Tensor) -> "npt.NDArray[Any]":
+    """Returns an input of zeros, or of empty texts; open dimensions are 1."""
+    shape = [1 if size < 0 else size for size in tensor.shape]
+    if tensor.datatype == "BYTES":
+        return np.full(shape, b"", dtype=np.object_)
+    return np.zeros(shape, triton_to_np_dtype(tensor.datatype))
+
+
+async def _timed(
+    client: "tritonclient.http.aio.InferenceServerClient", name: str, feeds: Arrays, runs: int
+) -> Timed:
+    inputs = []
+    for tensor, array in feeds.items():
+        given = tritonclient.http.aio.InferInput(tensor, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(given.set_data_from_numpy(array))
+    response = await client.infer(name, inputs)
+    described = response.get_response()["outputs"]
+    outputs = {each["name"]: response.as_numpy(each["name"]) for each in described}
+    count, total = await _served(client, name)
+    seconds = []
+    for _ in range(runs):
+        await client.infer(name, inputs)
+        before, spent = count, total
+        count, total = await _served(client, name)
+        seconds.append((total - spent) / max(1, count - before) / 1e9)
+    return Timed(outputs, tuple(seconds))
+
+
+async def _served(client: "tritonclient.http.aio.InferenceServerClient", name: str) -> tuple[int, int]:
+    """Returns the number of requests that a model has served, and their time in nanoseconds."""
+    statistics = await client.get_inference_statistics(name)
+    served = statistics["model_stats"][0]["inference_stats"]["success"]
+    return int(served.get("count", 0)), int(served.get("ns", 0))
 
 
 async def _asked(
@@ -143,7 +227,7 @@ async def _asked(
         return await request(client)
 
 
-def _send(tail: Tail, onnx: Blob, context: ssl.SSLContext | None) -> None:
+def _send(tail: Tail, onnx: Blob, context: ssl.SSLContext | None, more: Mapping[str, str]) -> None:
     """Sends the load request, encoding the slice while it arrives: it is never in memory as a whole."""
     config = json.dumps({"config": json.dumps(model_config(tail))})[1:-1]
     start = f'{{"parameters": {{{config}'
@@ -157,7 +241,7 @@ def _send(tail: Tail, onnx: Blob, context: ssl.SSLContext | None) -> None:
         yield end
 
     length = len(head) + 4 * -(-onnx.size // 3) + len(end)
-    headers = {"Content-Type": "application/json", "Content-Length": str(length)}
+    headers = {"Content-Type": "application/json", "Content-Length": str(length), **more}
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
     url = f"{tail.address}/v2/repository/models/{quote(tail.name)}/load"
     verify = True if context is None else context
@@ -217,9 +301,7 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
     """Returns the error for a status other than 200, of Triton or of a proxy in front of it."""
     status, page = error.status(), error.debug_details()
     if page is None:
-        # Drops the Python traceback, which is in Triton's log.
-        said = (error.message() or str(error)).split("\n\nAt:")[0]
-        return TailRefusedError(f"{doing} failed: {' '.join(said.split())[:600]}")
+        return TailRefusedError(f"{doing} failed: {_said(error)}")
     said = " ".join(_TAG.sub(" ", str(page)).split()).removeprefix(f"{status} ")[:200]
     if "certificate" in said.lower():  # nginx's response, with status 400
         return TritonUntrustedError(
@@ -229,6 +311,12 @@ def _refusal(doing: str, error: InferenceServerException) -> TritonError:
     if status in _GATEWAY:
         return TritonUnreachableError(f"{doing} failed: the proxy cannot reach Triton (HTTP {status} {said})")
     return TailRefusedError(f"{doing} failed: the proxy in front of Triton refuses it (HTTP {status} {said})")
+
+
+def _said(error: InferenceServerException) -> str:
+    """Returns Triton's words without the Python traceback, which is in its log."""
+    said = (error.message() or str(error)).split("\n\nAt:")[0]
+    return " ".join(said.split())[:600]
 
 
 def _context(certificates: Path | None) -> ssl.SSLContext:

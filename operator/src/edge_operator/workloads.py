@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from edge_api.policies import Isolation
+from edge_api.store_access import AUDIENCE
 from edge_operator.cluster import Object
 from edge_operator.names import (
     API_VERSION,
@@ -37,6 +38,8 @@ _DOMAIN = "cluster.local"
 _HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
+_STORE_TOKEN = "/var/run/secrets/edge-model-store"  # noqa: S105 - a folder
+_PROFILER_ACCOUNT = "edge-profiler"
 # An entry node that the control plane cannot reach keeps serving; its pod must not be evicted.
 _TOLERATIONS = [
     {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
@@ -159,6 +162,9 @@ def profile_job(
     if settings.own_secret and settings.store_url.startswith("https://"):
         container["args"] += ["--tls-dir", _TLS]
         _mount(container, pod, settings.own_secret)
+    if settings.store_token:
+        _show_token(container, pod)
+        pod["serviceAccountName"] = _PROFILER_ACCOUNT
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -237,6 +243,8 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
     }
     if settings.tls_secret:
         _mount(container, pod, settings.tls_secret)
+    if settings.store_token:
+        _show_token(container, pod)
     spec = {
         "replicas": 1,
         "revisionHistoryLimit": 2,
@@ -266,6 +274,15 @@ def _mount(container: Object, pod: Object, secret: str) -> None:
     """Returns a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
     container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
+
+
+def _show_token(container: Object, pod: Object) -> None:
+    """Adds a token for the model store, which the kubelet renews in its file."""
+    container["args"] += ["--store-token-file", f"{_STORE_TOKEN}/token"]
+    container["volumeMounts"].append({"name": "store-token", "mountPath": _STORE_TOKEN, "readOnly": True})
+    token = {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}
+    projected = {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o440}
+    pod["volumes"].append({"name": "store-token", "projected": projected})
 
 
 def _tracing(settings: Settings, namespace: str, node: str) -> list[Object]:

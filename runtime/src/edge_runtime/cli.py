@@ -17,6 +17,7 @@ from edge_runtime.errors import CannotListen, EdgeError
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
+from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
@@ -60,12 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
+    from edge_runtime.store.flags import callers_of
     from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
     allowed = reachable(arguments.root, arguments.shared_folder, arguments.allow_internal)
+    callers = callers_of(arguments)
     try:
-        app = StoreApp(arguments.root, arguments.max_bytes, allowed)
+        app = StoreApp(arguments.root, arguments.max_bytes, allowed, callers)
     except OSError as error:
         raise CannotListen(
             f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
@@ -89,7 +92,8 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     certificates = _certificates(arguments)
 
     async def work() -> None:
-        store = ModelStore(arguments.store, tls=certificates.client if certificates is not None else None)
+        tls = certificates.client if certificates is not None else None
+        store = ModelStore(arguments.store, tls=tls, token=arguments.store_token_file)
         profile = await profile_device(
             store,
             arguments.model,
@@ -197,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         value = os.environ.get(variable)
         run.add_argument(flag, default=value, required=value is None, help=f"{text} [${variable}]")
+    _add_token(run)
     cache = os.environ.get("EDGE_CACHE_DIR")
     run.add_argument(
         "--cache-dir",
@@ -247,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"
     )
     profile.add_argument("--store", required=True, help="address of the model store")
+    _add_token(profile)
     profile.add_argument(
         "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
     )
@@ -281,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
         help="host or network with internal addresses that http:// and https:// may name; can be repeated "
         "(default: none)",
     )
+    store_flags.add_flags(store)
     _add_security(store)
     return parser
 
@@ -395,6 +402,18 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
         default=os.environ.get("EDGE_TRIAL_SECONDS") or "60",
         help="seconds in which a new model or slice must load and run in a separate process before this "
         "process loads it (default 60) [$EDGE_TRIAL_SECONDS]",
+    )
+
+
+def _add_token(command: argparse.ArgumentParser) -> None:
+    """Adds the flag of the token that a model store with --tokens requires."""
+    command.add_argument(
+        "--store-token-file",
+        type=Path,
+        default=os.environ.get("EDGE_STORE_TOKEN_FILE") or None,
+        metavar="FILE",
+        help="ServiceAccount token for the model store, read for each request (default: none) "
+        "[$EDGE_STORE_TOKEN_FILE]",
     )
 
 

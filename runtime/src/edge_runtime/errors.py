@@ -22,6 +22,9 @@ EdgeError
 │   ├── NotOffered           an HTTP feature that no path supports
 │   ├── UnknownVersion       an HTTP version other than 1.0 and 1.1
 │   └── TooSlow              a body that stalls
+├── AccessDenied             a caller without the right
+│   ├── Unauthenticated      no valid token
+│   └── Forbidden            a valid token without the right
 ├── MethodNotAllowed         an HTTP method that the path does not support
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
@@ -134,6 +137,18 @@ class UnknownVersion(BadRequest):
 
 class TooSlow(BadRequest):
     """A body stalled for longer than the time limit."""
+
+
+class AccessDenied(EdgeError):
+    """The caller lacks the right."""
+
+
+class Unauthenticated(AccessDenied):
+    """The request shows no token, or one that is not valid."""
+
+
+class Forbidden(AccessDenied):
+    """The token is valid, but its account does not have the right."""
 
 
 class MethodNotAllowed(EdgeError):

@@ -29,11 +29,20 @@ _ABANDONED: Final = 600.0
 
 
 class ModelStore:
-    """Client of the model store at `url`. Raises StorageError with the store's message."""
+    """Client of the model store at `url`. Raises StorageError with the store's message.
 
-    def __init__(self, url: str, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None) -> None:
+    token: a file that each request reads, because the kubelet renews it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+        token: Path | None = None,
+    ) -> None:
         self._client = HttpClient(url, resolver, tls=tls, size=1)
-        self.url = url
+        self.url, self._token = url, token
 
     async def blob(self, digest: str) -> bytes:
         """Returns the bytes of a blob after checking the digest."""
@@ -72,7 +81,7 @@ class ModelStore:
 
     async def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
         try:
-            response = await self._client.request(method, path, [body], within=_FETCH)
+            response = await self._client.request(method, path, [body], self._headers(), within=_FETCH)
         except (ConnectionFailed, TimeoutError) as error:
             raise Unreachable(f"model store {self.url}: {str(error) or 'timed out'}") from error
         if response.status == 200:
@@ -83,6 +92,17 @@ class ModelStore:
             message = response.body[:200].decode("latin-1")
         kind = NotFound if response.status == 404 else StorageError
         raise kind(f"model store {self.url}: {message}")
+
+    def _headers(self) -> str:
+        if self._token is None:
+            return ""
+        try:
+            return f"Authorization: Bearer {self._token.read_text().strip()}\r\n"
+        except OSError as error:
+            raise StorageError(
+                f"--store-token-file {self._token}: cannot be read ({error.strerror}): mount a "
+                "ServiceAccount token"
+            ) from error
 
 
 class SliceCache:

@@ -116,6 +116,9 @@ class NodeServices:
         for task in (*tasks, *self._leaving):
             task.cancel()
         await asyncio.gather(*tasks, *self._leaving, return_exceptions=True)
+        if self._statuses is not None:
+            last = [placed.write_last_counters(self._statuses) for placed in self._placed.values()]
+            await asyncio.gather(*last)
         for placed in self._placed.values():
             placed.close()
 
@@ -191,6 +194,8 @@ class LoneService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._statuses is not None:
+            await self._placed.write_last_counters(self._statuses)
         self._placed.close()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final, Protocol
 
-from edge_runtime.assignment import parse_placement
+from edge_runtime.assignment import Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import BadPlacement, NotFound, Unreachable
@@ -30,12 +30,15 @@ from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
+from edge_runtime.status_reports import StatusReports
 
 _log = logging.getLogger(__name__)
 
 _STATUS_EVERY: Final = 5.0
 _STATUS_LEAST: Final = 0.25
 _RETRY: Final = 5.0
+_LONGEST_PAUSE: Final = 10.0
+_LAST_WITHIN: Final = 0.5
 
 
 class Statuses(Protocol):
@@ -76,6 +79,7 @@ class PlacedService:
             repeatability=Repeatability(self._disk_cache, store),
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
+        self.reports = StatusReports(self.dataplane.window, time.monotonic)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
         self._runner = resources.runner
         self.service = Service(
@@ -97,6 +101,7 @@ class PlacedService:
         """
         self.word.heard()
         self.keep_to_autonomy()
+        self.reports.found(document)
         metadata = metadata_of(document)
         seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
         if seen != self._seen:
@@ -194,21 +199,52 @@ class PlacedService:
         )
 
     async def write_status(self, statuses: Statuses) -> None:
-        """Writes the status on every change and every few seconds. Runs until cancelled."""
+        """Writes the status when it is due. Runs until cancelled."""
+        wait, failures = _STATUS_EVERY, 0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STATUS_EVERY):
+                async with asyncio.timeout(min(wait, _STATUS_EVERY)):
                     await self.generations.changed.wait()
             self.generations.changed.clear()
+            wait = _STATUS_EVERY
             if self._wanted is None:
                 continue
+            spec = self._spec
+            report = self.reports.complete(self.report(), spec)
+            due = self.reports.due_in(report, spec)
+            if due is None or due > 0:
+                wait = due or _STATUS_EVERY
+                continue
             name = metadata_of(self._wanted).get("name", "")
+            self.reports.writing(report)
             try:
                 # The response carries the spec, so a change that an interrupted watch missed is seen here.
-                self.receive(await statuses.write_status(name, status_document(self.report())))
+                found = await statuses.write_status(name, status_document(report))
             except (Unreachable, NotFound) as error:
                 _log.warning("the status is not written: %s", error)
+                failures = min(failures + 1, 10)
+                await asyncio.sleep(min(_STATUS_LEAST * 2**failures, _LONGEST_PAUSE))
+                wait = _STATUS_LEAST
+                continue
+            failures = 0
+            self.reports.wrote(report, spec)
+            self.receive(found)
             await asyncio.sleep(_STATUS_LEAST)
+
+    async def write_last_counters(self, statuses: Statuses) -> None:
+        """Writes what was counted since the last report, before the process ends. Ignores failures."""
+        report = self.reports.complete(self.report(), self._spec)
+        if self._wanted is None or self.reports.due_in(report, self._spec) is None:
+            return
+        name = metadata_of(self._wanted).get("name", "")
+        with contextlib.suppress(Unreachable, NotFound, TimeoutError):
+            async with asyncio.timeout(_LAST_WITHIN):
+                await statuses.write_status(name, status_document(report))
+
+    @property
+    def _spec(self) -> Spec | None:
+        table = self.generations.table
+        return table.placement.spec if table is not None else None
 
     def close(self) -> None:
         """Releases what only this service needs; its requests in flight are still answered."""

@@ -117,7 +117,7 @@ async def run(
     """Serves until `stop` is set, reports not ready for `drain` seconds, then finishes requests in flight."""
     resolver = Resolver()
     tls = certificates.client if certificates is not None else None
-    store = ModelStore(arguments.store, resolver, tls)
+    store = ModelStore(arguments.store, resolver, tls, arguments.store_token_file)
     process = ProcessMetrics(arguments.service or "")
     resources = _resources(arguments, store, resolver, process, tls)
     if certificates is not None:

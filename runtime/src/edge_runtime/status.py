@@ -16,15 +16,21 @@ _MOST: Final = 20_000
 
 
 class Window:
-    """Requests of the last minute: arrival, latency in seconds, and whether the SLO was met."""
+    """Requests of the last minute: arrival, latency in seconds, and whether the SLO was met.
+
+    requests, met: of all requests since the start.
+    """
 
     def __init__(self, span: float = SPAN) -> None:
         self._span = span
         self._requests: deque[tuple[float, float, bool]] = deque(maxlen=_MOST)
+        self.requests, self.met = 0, 0
 
     def add(self, at: float, seconds: float, *, met: bool) -> None:
         """Adds a request that arrived at second `at`."""
         self._requests.append((at, seconds, met))
+        self.requests += 1
+        self.met += met
 
     def summary(self, now: float) -> Summary:
         """Summary of the window at `now`."""
@@ -65,8 +71,17 @@ class LinkReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Requests of a Placement, how many of them met the SLO, and since when they are counted."""
+
+    requests: int
+    met: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the status reports."""
+    """Everything that the status reports. slo_met: None if there were no requests in the last minute."""
 
     generation: int
     loaded: bool
@@ -79,11 +94,13 @@ class Report:
     now: datetime
     reason: str = ""
     residuals: Sequence[Mapping[str, Any]] = ()
+    counted: Counted | None = None
+    slo_met: bool | None = None
 
 
 def status_document(report: Report) -> dict[str, Any]:
     """The status in the form of the API. A value of None removes an unknown field."""
-    link, summary = report.link, report.summary
+    link, summary, counted = report.link, report.summary, report.counted
     p50, p95 = duration(summary.p50), duration(summary.p95)
     return {
         "observedGeneration": report.generation,
@@ -104,7 +121,10 @@ def status_document(report: Report) -> dict[str, Any]:
         },
         "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
         "residuals": list(report.residuals) or None,
-        "requests": summary.requests,
+        "requests": counted.requests if counted is not None else 0,
+        "met": counted.met if counted is not None else 0,
+        "since": _rfc3339(counted.since) if counted is not None else None,
+        "sloMet": report.slo_met,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "lastUpdated": _rfc3339(report.now),
     }

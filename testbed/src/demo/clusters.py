@@ -69,6 +69,9 @@ class DemoCluster(Protocol):
     def entrance(self, node: str, namespace: str, service: str) -> Entrance:
         """Returns how to reach an entry node's Service, from the node if clients can run there."""
 
+    def reach(self, namespace: str, service: str) -> Entrance:
+        """Returns how to reach a Service on port 8080 from the control plane's side of the links."""
+
     def set_links(self, bps: float | None) -> None:
         """Sets every edge node's link to `bps` bit/s; 0 cuts it, None removes the limit."""
 

@@ -67,15 +67,24 @@ class ExistingCluster:
         return run("helm", args)
 
     def entrance(self, node: str, namespace: str, service: str) -> Entrance:
-        argv = ["kubectl", "port-forward", "-n", namespace, f"service/{service}", ":8080", ":8081"]
+        ports = self._forward(namespace, service, "8080", "8081")
+        return Entrance((), "127.0.0.1", ports["8080"], ports["8081"])
+
+    def reach(self, namespace: str, service: str) -> Entrance:
+        return Entrance((), "127.0.0.1", self._forward(namespace, service, "8080")["8080"])
+
+    def _forward(self, namespace: str, service: str, *wanted: str) -> Mapping[str, int]:
+        """Returns the local ports by the wanted ones."""
+        argv = ["kubectl", "port-forward", "-n", namespace, f"service/{service}"]
+        argv += [f":{port}" for port in wanted]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         self._forwards.append(process)
         ports: dict[str, int] = {}
         for line in process.stdout or ():
             if found := FORWARDED.match(line):
                 ports[found["remote"]] = int(found["local"])
-            if len(ports) == 2:
-                return Entrance((), "127.0.0.1", ports["8080"], ports["8081"])
+            if len(ports) == len(wanted):
+                return ports
         raise StepFailed(f"kubectl port-forward to service {namespace}/{service} ended with {process.wait()}")
 
     def set_links(self, bps: float | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ import yaml
 from demo import calibration
 from demo.clusters import DemoCluster, Entrance, Say, TritonAddress
 from demo.errors import DemoError, NotInTime, StepFailed
-from demo.services import condition_lines, not_carried_out, ready, slo_seconds
+from demo.services import condition_lines, measured, not_carried_out, ready, slo_seconds
 from demo.training import TrainedModel
 from testbed import TestbedError
 
@@ -21,7 +23,7 @@ NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"
 EXAMPLE = Path("examples/01-digits")
 CHART = Path("charts/edge-intelligence")
 STORED_AT = "digits/digits.onnx"
-STORE_PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/http:model-store:8080/proxy/v1/files/{STORED_AT}"
+STORE_AUDIENCE, TOKEN_LIFETIME = "edge-model-store", "10m"
 READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 600.0, 180.0, 180
 
 
@@ -33,6 +35,7 @@ def chart_values(cluster: DemoCluster) -> dict[str, Any]:
         "operator": {
             "image": {"repository": operator, "tag": operator_tag},
             "nodeSelector": dict(cluster.cloud_selector),
+            "tritonControlSecrets": ["triton-control"] if cluster.triton is None else [],
         },
         "runtime": {"image": {"repository": runtime, "tag": runtime_tag}},
         "store": {"nodeSelector": dict(cluster.cloud_selector)},
@@ -73,9 +76,21 @@ def _helm(cluster: DemoCluster, root: Path, values: Path, more: Sequence[str]) -
     )
 
 
-def upload(cluster: DemoCluster, model: Path) -> str:
-    """Uploads the model to the model store through the API server; returns its digest."""
-    return str(json.loads(cluster.kubectl("replace", "--raw", STORE_PROXY, "-f", str(model)))["digest"])
+def upload(cluster: DemoCluster, file: Path, name: str = STORED_AT, namespace: str = "default") -> str:
+    """Uploads a file to the model store for the services of a namespace; returns its digest.
+
+    Shows a token of the namespace's default ServiceAccount. Raises StepFailed with the store's message.
+    """
+    asked = ("--audience", STORE_AUDIENCE, "--duration", TOKEN_LIFETIME)
+    token = cluster.kubectl("create", "token", "default", "-n", namespace, *asked)
+    entrance = cluster.reach(NAMESPACE, "model-store")
+    host = f"[{entrance.host}]" if ":" in entrance.host else entrance.host
+    url = f"http://{host}:{entrance.http}/v1/files/{name}"
+    argv = [*entrance.prefix, sys.executable, "-m", "demo.uploading", url, str(file)]
+    done = subprocess.run(argv, input=token, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StepFailed(f"upload of {file}: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return str(json.loads(done.stdout)["digest"])
 
 
 def example(root: Path, triton: TritonAddress | None, latency: float | None = None) -> list[dict[str, Any]]:
@@ -85,6 +100,7 @@ def example(root: Path, triton: TritonAddress | None, latency: float | None = No
         if manifest["kind"] == "DevicePool" and triton is not None:
             server = manifest["spec"]["tritonServers"][0]
             server |= {"httpAddress": triton.address, "backend": triton.backend}
+            del server["controlSecret"]  # of the testbed's Triton
             if triton.node_selector:
                 server["nodeSelector"] = dict(triton.node_selector)
         if manifest["kind"] == "InferenceService" and latency is not None:
@@ -159,7 +175,7 @@ def wait_ready(cluster: DemoCluster, say: Say) -> None:
             if line not in shown:
                 shown.add(line)
                 say(line)
-        return ready(now)
+        return ready(now) and measured(now)
 
     wait_for(f"inferenceservice/{SERVICE} Ready", asked, READY_SECONDS, lambda: state(cluster))
     set_mode_reached(cluster, "Auto")

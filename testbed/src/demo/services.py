@@ -34,10 +34,18 @@ def condition_lines(service: Document) -> list[str]:
 
 
 def ready(service: Document) -> bool:
-    """Whether Ready is True for the current generation."""
+    """Whether all entry nodes answer by the routes of the current generation."""
     status = service.get("status", {})
     conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
-    return conditions.get("Ready") == "True" and status.get("observedGeneration") == generation(service)
+    wanted = {"Ready": "True", "Progressing": "False", "Degraded": "False"}
+    settled = all(conditions.get(name) == value for name, value in wanted.items())
+    return settled and status.get("observedGeneration") == generation(service)
+
+
+def measured(service: Document) -> bool:
+    """Whether no device class is still to be measured: until then, routes through Triton can be missing."""
+    conditions = {c["type"]: c["status"] for c in service.get("status", {}).get("conditions", [])}
+    return bool(conditions.get("Profiled", "True") == "True")
 
 
 def generation(found: Document) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from demo.clusters import Entrance, Images, Say, Step, TritonAddress
 from demo.phases import CUT
 from testbed import Testbed, images
-from testbed.topology import NodeSpec
+from testbed.topology import CLOUD, NodeSpec
 
 # Their speeds are set once the model exists: see `calibration`.
 NODES = (
@@ -56,6 +56,9 @@ class TestbedCluster:
             "get", "service", service, "-n", namespace, "-o", "jsonpath={.spec.clusterIP}"
         )
         return Entrance(self._bed.in_node(node), address.strip())
+
+    def reach(self, namespace: str, service: str) -> Entrance:
+        return self.entrance(CLOUD, namespace, service)
 
     def set_links(self, bps: float | None) -> None:
         for node in NODES:

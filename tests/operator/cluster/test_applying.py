@@ -130,6 +130,35 @@ def test_a_refusal_says_what_was_tried_and_what_the_server_said(status: int, err
         _server(client).get(PLACEMENTS, "default", "x")
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "fix"),
+    [
+        (
+            403,
+            "exceeded quota: tight, requested: pods=1, limited: pods=2",
+            "raise the ResourceQuota",
+        ),
+        (403, "unable to create new content in namespace shop because it is being terminated", "another one"),
+        (403, 'placements is forbidden: User "edge" cannot create resource', "the chart's roles"),
+        (403, 'violates PodSecurity "restricted:latest": runAsNonRoot != true', "pod-security.kubernetes.io"),
+        (400, 'admission webhook "policy.test" denied the request: no labels', "change the webhook"),
+        (
+            422,
+            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            "the policy that it names",
+        ),
+        (500, 'Internal error occurred: failed calling webhook "policy.test"', "bring back the server"),
+        (500, "etcdserver: request is too large", "fewer exits"),
+        (413, "Request entity too large: limit is 3145728", "fewer exits"),
+    ],
+)
+def test_a_refusal_names_the_object_the_cause_and_the_fix(status: int, said: str, fix: str) -> None:
+    client = Recorder(status=status, answer={"message": said})
+    body = {"apiVersion": "v1", "kind": "Placement", "metadata": {"name": "x", "namespace": "shop"}}
+    with pytest.raises(ObjectRefusedError, match=mentions("Placement shop/x", said, fix)):
+        _server(client).apply(body)
+
+
 def test_what_is_not_there_is_none_and_a_kind_that_is_not_installed_has_no_objects() -> None:
     client = Recorder(status=404)
     assert _server(client).get(PLACEMENTS, "default", "x") is None

@@ -37,8 +37,12 @@ def test_a_node_that_is_not_ready_stays_an_entry_node_with_a_reason(world: World
     assert "cam-2" in world.placements()
     entry = next(e for e in world.service()["status"]["entries"] if e["node"] == "cam-2")
     assert mentions("not Ready", "Kubelet stopped posting").search(entry["reason"])
-    ready = world.condition("Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "EntriesNotReady")
+    assert world.service()["status"]["readyEntries"] == "2/3"
+    assert world.service()["status"]["entryCounts"]["away"] == 1
+    assert world.condition("Ready")["status"] == "True", "the others answer"
+    degraded = world.condition("Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "EntriesNotReady")
+    assert mentions("cam-2", "not Ready").search(degraded["message"])
 
 
 def test_entry_nodes_can_be_narrowed_on_a_live_service(world: World) -> None:

@@ -25,6 +25,8 @@ def test_a_new_service_is_profiled_planned_loaded_and_published(world: World) ->
     assert world.deployments() == ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
     assert {c["type"]: c["status"] for c in world.service()["status"]["conditions"]} == {
         "Ready": "True",
+        "Progressing": "False",
+        "Degraded": "False",
         "ModelReady": "True",
         "Profiled": "True",
         "Planned": "True",

@@ -134,8 +134,25 @@ def test_a_node_whose_name_is_as_long_as_kubernetes_allows_is_served(world: Worl
 def test_an_overwritten_round_trip_is_planned_again(world: World) -> None:
     world.settle()
     for body in world.placements().values():
-        body["metadata"]["annotations"]["edge-intelligence.io/planned-round-trip"] = "quick"
+        planned_before_the_field(body, "quick")
         world.cluster.put(body)
     world.now += 100
     world.reconcile()
     assert world.condition("Planned")["status"] == "True"
+
+
+def test_the_round_trip_that_an_earlier_version_planned_with_is_kept(world: World) -> None:
+    world.settle()
+    for body in world.placements().values():
+        planned_before_the_field(body, "80ms")
+        world.cluster.put(body)
+    world.now += 100
+    world.reconcile()
+    assert {body["spec"]["link"]["roundTrip"] for body in world.placements().values()} == {"80ms"}
+
+
+def planned_before_the_field(body: dict[str, Any], round_trip: str) -> None:
+    """Writes the planned round trip as earlier versions did."""
+    del body["spec"]["link"]["roundTrip"]
+    annotation = {"edge-intelligence.io/planned-round-trip": round_trip}
+    body["metadata"]["annotations"] = body["metadata"].get("annotations", {}) | annotation

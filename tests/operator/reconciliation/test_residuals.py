@@ -22,7 +22,7 @@ def local(world: Any, node: str = "cam-1") -> dict[str, Any]:
 
 
 def margins(world: Any, node: str = "cam-1") -> dict[str, float]:
-    annotations = world.placements()[node]["metadata"]["annotations"]
+    annotations = world.placements()[node]["metadata"].get("annotations", {})
     found: dict[str, float] = json.loads(annotations.get(MARGINS, "{}"))
     return found
 

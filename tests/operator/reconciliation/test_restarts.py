@@ -1,5 +1,6 @@
 """A restart of the operator changes nothing, calls no store, and serves the bytes that were resolved."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -115,3 +116,25 @@ def test_slices_that_the_store_has_lost_are_requested_again(world: World) -> Non
     assert f"register {MODEL['storageUri']}" in world.log
     assert any(line.startswith("slice ") for line in world.log)
     assert world.condition("Placed")["status"] == "True"
+
+
+def test_a_store_that_requires_tokens_from_now_on_gets_each_model_registered_for_its_namespace_once(
+    world: World,
+) -> None:
+    world.settle()
+    digest = world.service()["status"]["model"]["digest"]
+    world.settings = dataclasses.replace(world.settings, store_token="/token")
+    world.restart()
+    world.log.clear()
+    world.store.registered.clear()
+    world.store.namespaces.clear()
+    world.settle()
+    assert [source.digest for source in world.store.registered] == [digest]
+    cut = [line for line in world.log if line.startswith("slice")]
+    assert cut
+    assert set(world.store.namespaces) == {"default"}
+    world.restart()
+    world.log.clear()
+    world.store.registered.clear()
+    world.reconcile()
+    assert (world.store.registered, [line for line in world.log if "slice" in line]) == ([], [])

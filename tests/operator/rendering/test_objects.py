@@ -198,9 +198,12 @@ def test_placements_are_what_the_api_accepts_and_name_all_that_a_runtime_needs(w
         "probe": "http://store.test:8080/v1/probe",
         "interval": "2s",
         "budget": "16Mi",
+        "roundTrip": "2ms",
     }
+    assert spec["reportInterval"] == "8s"
+    assert placement["metadata"]["labels"]["edge-intelligence.io/pool"] == "factory"
     assert spec["model"]["output"]["name"] == "logits"
-    assert spec["slo"] == {"latency": "90ms", "percentile": 95}
+    assert spec["slo"] == {"latency": "90ms", "percentile": 95, "objective": 0.95}
     names = [route["name"] for route in spec["routes"]]
     assert names == ["final@image", "final@pool1", "exit1@local"]
     first, second, last = spec["routes"]

@@ -41,11 +41,15 @@ def isolations(world: World) -> set[str]:
     return {body["spec"]["isolation"] for body in placements}
 
 
-def pass_time(world: World) -> None:
+def pass_time(world: World, *, starting: str = "") -> None:
+    """starting: the isolation of the runtimes whose pods are not ready yet."""
     for _ in range(4):
         world.now += 6
         world.reconcile()
         world.runtimes_report()
+        for body in world.cluster.find(DEPLOYMENTS):
+            if body["metadata"]["labels"]["edge-intelligence.io/isolation"] == starting:
+                world.cluster.put(body | {"status": {}})
 
 
 def test_a_dedicated_service_gets_deployments_of_its_own_and_no_shared_ones(world: World) -> None:
@@ -59,7 +63,7 @@ def test_a_service_that_becomes_dedicated_is_shared_until_its_own_pods_serve(wor
     world.settle()
     ready(world)
     world.change(isolation="Dedicated")
-    pass_time(world)
+    pass_time(world, starting="Dedicated")
     assert len(pods(world)) == 6
     assert (selector(world), isolations(world)) == (SHARED, {"Shared"})
     ready(world)
@@ -74,7 +78,7 @@ def test_a_service_that_becomes_shared_keeps_its_own_pods_until_the_shared_ones_
     world.settle()
     ready(world)
     world.change(isolation="Shared")
-    pass_time(world)
+    pass_time(world, starting="Shared")
     assert len(pods(world)) == 6
     assert (selector(world), isolations(world)) == (DEDICATED, {"Shared"})
     ready(world)

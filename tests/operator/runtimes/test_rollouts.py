@@ -78,6 +78,7 @@ def test_a_version_that_does_not_start_stops_at_the_first_node(world: World) -> 
 def test_pods_without_requests_are_changed_at_once(world: World) -> None:
     world.settle()
     ready(world, "edge-runtime-cam-1")
+    world.pods_are_ready(at="gate", ready=False)
     world.node("cam-2", "camera", ready=False)
     world.settings = dataclasses.replace(world.settings, runtime_image="edge-runtime:new")
     world.reconcile()

@@ -70,11 +70,9 @@ def demand(
 
 
 def pool(*demands: PoolDemand, servers: tuple[str, ...] = ("cloud",), **other: object) -> PoolProblem:
-    names = sorted({one.tenant for one in demands})
     made = PoolProblem(
         tuple(PoolNode(name, "pi", uplink=20e6) for name in sorted({one.node for one in demands})),
         tuple(PoolServer(name) for name in servers),
-        tuple(Tenant(name) for name in names),
         demands,
     )
     return replace(made, **other)  # type: ignore[arg-type]
@@ -114,7 +112,7 @@ def pools(draw: st.DrawFn) -> PoolProblem:
     )
     server = PoolServer("cloud", draw(st.sampled_from([25 * MB, 200 * MB])), draw(st.sampled_from([1, 2])))
     tenants = (Tenant("bank"), Tenant("shop", draw(st.sampled_from([1.0, 3.0]))))
-    return PoolProblem(nodes, (server,), tenants, tuple(demands), 30 * MB)
+    return PoolProblem(nodes, (server,), tuple(demands), tenants, 30 * MB)
 
 
 def capacity(problem: PoolProblem, resource: Resource) -> float:
@@ -152,33 +150,6 @@ def test_planning_again_changes_nothing_and_the_order_does_not_matter(
     assert again.moved == ()
 
 
-@settings(max_examples=12)
-@given(pools())
-def test_what_a_tenant_can_have_by_its_entitlement_no_other_tenant_takes(problem: PoolProblem) -> None:
-    together = plan_pool(problem)
-    for tenant in problem.tenants:
-        part = problem.entitlement(tenant.name)
-        own = tuple(one for one in problem.demands if one.tenant == tenant.name)
-        shares = [
-            replace(one, cpu=one.cpu * part, memory=one.memory * part, uplink=one.uplink * part)
-            for one in problem.nodes
-        ]
-        if any(one.problems[0].remote is not None and problem.servers[0].concurrency != 1 for one in own):
-            continue  # a share of two servers is not a number of servers
-        servers = tuple(replace(one, memory=one.memory * part) for one in problem.servers)
-        bandwidths = {one.name: one.uplink for one in problem.nodes}
-        fixed = tuple(
-            replace(one, problems=tuple(replace(p, bandwidth=bandwidths[p.node]) for p in one.problems))
-            for one in own
-        )
-        small = plan_pool(
-            PoolProblem(tuple(shares), servers, (Tenant(tenant.name),), fixed, problem.runtime_memory)
-        )
-        busy = small.used.get(Resource(Kind.BUSY, "cloud"), 0.0)
-        if busy <= part:
-            assert {*small.placed} <= {*together.placed}
-
-
 def test_with_ample_room_and_nothing_shared_a_table_is_that_of_the_entry_alone() -> None:
     demands = [demand("a", "edge-a", latency=0.05), demand("b", "edge-b", servers=("other",))]
     plan = plan_pool(pool(*demands, servers=("cloud", "other")))
@@ -208,10 +179,12 @@ def test_a_refusal_names_what_binds_how_much_is_left_and_who_uses_it() -> None:
     plan = plan_pool(pool(first, second))
     refusal = plan.refused[second.name]
     assert refusal.resource == Resource(Kind.CPU, "edge-a")
-    assert refusal.users == (first.name,)
+    assert dict(refusal.users) == {first.name: pytest.approx(0.75)}
     assert refusal.asked == pytest.approx(50 * 0.015)
     assert refusal.left < refusal.asked
-    assert "requests/s" in refusal.remedy
+    assert refusal.room.rate == pytest.approx(16.6)
+    assert refusal.room.remove == ()
+    assert "requests/s" in refusal.message
 
 
 def test_a_slice_and_a_runtime_count_once_for_a_namespace_and_a_tail_once_for_all() -> None:
@@ -263,3 +236,66 @@ def test_unknown_places_and_repeated_names_are_rejected() -> None:
         pool(demand("a", servers=("nowhere",)))
     with pytest.raises(BadValueError, match="listed twice"):
         pool(demand("a"), demand("a"))
+
+
+def test_a_pool_with_room_and_assumed_rates_has_the_tables_of_plan_entry() -> None:
+    demands = [
+        demand(service, node, tenant=tenant, latency=latency, rate=0.1, assumed=True)
+        for service, latency in (("a", 0.03), ("b", 0.06), ("c", 0.2))
+        for node in ("edge-a", "edge-b")
+        for tenant in ("shop", "bank")
+    ]
+    plan = plan_pool(pool(*demands))
+    for one in demands:
+        assert plan.placed[one.name].plan == plan_entry(one.problems[0])
+    assert not plan.contended
+
+
+def test_equal_entry_nodes_get_equal_tables_under_their_own_names() -> None:
+    demands = [demand("a", f"edge-{n}", latency=0.05) for n in "abc"]
+    plan = plan_pool(pool(*demands))
+    first = plan.placed[demands[0].name]
+    for one in demands:
+        placed = plan.placed[one.name]
+        assert placed.plan.table == first.plan.table
+        assert {each.place for each in placed.reservation.uses} <= {one.node, "cloud"}
+        assert plan.used[Resource(Kind.MEMORY, one.node)] > 0
+
+
+def test_the_lower_priority_is_refused() -> None:
+    local = replace(demand("a").problems[0], remote=None)
+    demands = [
+        replace(demand(name, rate=40.0, priority=priority), problems=(local,))
+        for name, priority in (("a", -5), ("b", 5), ("c", 0))
+    ]
+    plan = plan_pool(pool(*demands))
+    assert {*plan.placed} == {"shop/b@edge-a"}
+    refusal = plan.refused["shop/c@edge-a"]
+    assert refusal.resource == Resource(Kind.CPU, "edge-a")
+    assert refusal.room.remove == ()
+
+
+def test_a_change_at_one_node_of_a_contended_pool_moves_no_table_elsewhere() -> None:
+    def made(uplink: float) -> PoolProblem:
+        demands = [
+            replace(
+                demand(name, node, rate=40.0),
+                problems=(replace(demand(name, node).problems[0], remote=None),),
+            )
+            for name in "abc"
+            for node in ("edge-a", "edge-b")
+        ]
+        problem = pool(*demands)
+        nodes = [replace(one, cpu=uplink) if one.name == "edge-b" else one for one in problem.nodes]
+        return replace(problem, nodes=tuple(nodes))
+
+    before = plan_pool(made(1.0))
+    after = plan_pool(made(0.7), before)
+    assert before.contended
+    assert after.contended
+    for name, placed in before.placed.items():
+        if name.endswith("edge-a"):
+            assert after.placed[name] == placed
+    for name, refusal in before.refused.items():
+        if name.endswith("edge-a"):
+            assert after.refused[name] == refusal

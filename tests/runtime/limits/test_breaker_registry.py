@@ -94,3 +94,39 @@ async def test_a_hop_that_no_table_has_any_more_is_not_probed() -> None:
     await asyncio.sleep(0.01)
     assert hop.asked == asked
     breakers.close()
+
+
+async def test_only_services_with_hops_to_an_address_hear_of_its_breaker() -> None:
+    near, far = _Hop("http://near"), _Hop("http://far")
+    breakers, heard = BreakerRegistry(lambda: 10.0), list[str]()
+    breakers.watch(lambda: heard.append("first"), {near.address, far.address})
+    breakers.watch(lambda: heard.append("second"), {far.address})
+    breakers.ended(near, "failed", trial=False, fair=True)
+    assert heard == ["first"]
+    breakers.ended(far, "failed", trial=False, fair=True)
+    assert heard == ["first", "first", "second"]
+    breakers.close()
+
+
+async def test_a_breaker_stays_while_any_service_watches_its_address() -> None:
+    hop, others = _Hop(), asyncio.Event()
+    breakers, changed = _breakers(hop)
+    breakers.watch(others.set, {hop.address})
+    breakers.ended(hop, "failed", trial=False, fair=True)
+    breakers.watch(changed.set, ())
+    assert breakers.blocked([hop]) == {0}
+    breakers.watch(others.set, ())
+    assert not breakers.blocked([hop])
+    breakers.close()
+
+
+async def test_a_link_that_recovers_closes_the_breakers_of_the_hops_that_cross_it() -> None:
+    cloud, lab = _Hop("http://cloud"), _Hop("http://lab")
+    lab.peer = "lab"
+    breakers, _ = _breakers(cloud)
+    breakers.watch(asyncio.Event().set, {lab.address})
+    for hop in (cloud, lab):
+        breakers.ended(hop, "failed", trial=False, fair=True)
+    breakers.recovered("lab")
+    assert breakers.blocked([cloud, lab]) == {0}
+    breakers.close()

@@ -22,6 +22,7 @@ from edge_runtime.links.probe_budgets import (
     Why,
     allowed,
     full,
+    resized,
     returned,
     saved,
     spent,
@@ -111,3 +112,15 @@ def test_sizes_and_intervals_stay_in_bounds_and_the_bucket_is_hardly_overdrawn(
         overdrawn = wanted if why is Why.UNKNOWN and before > -budget.size else TINY
         assert budget.saved >= min(0.0, before) - overdrawn - OVERHEAD
         assert saved(budget, now) <= budget.size
+
+
+@given(st.floats(LEAST_AN_HOUR, 64 * MI), st.floats(0, 64 * MI), st.floats(0, 3600), st.integers(0, 4 * MI))
+def test_another_budget_for_a_link_keeps_what_is_saved_and_gives_nothing_more(
+    before: float, after: float, elapsed: float, size: int
+) -> None:
+    budget = spent(full(before, 0.0), size, 0.0)
+    changed = resized(budget, after, elapsed)
+    assert changed.an_hour == max(after, LEAST_AN_HOUR)
+    assert saved(changed, elapsed) <= saved(budget, elapsed)
+    assert saved(changed, elapsed) <= changed.size
+    assert saved(resized(budget, before, elapsed), elapsed) == pytest.approx(saved(budget, elapsed))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 
 from edge_runtime.errors import NotReady, UnknownModel
+from edge_runtime.grpc.servicer import Servicer
+from edge_runtime.json_values import Json
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import joint_exposition
 from edge_runtime.node_services import NodeServices
@@ -152,7 +156,7 @@ async def test_all_services_start_from_the_disk_without_network(tmp_path: Path) 
         assert await sum_of(services, "twos") == 2.0
 
 
-async def test_a_renamed_placement_goes_over_to_the_newer_form_of_its_name(tmp_path: Path) -> None:
+async def test_of_a_renamed_placement_the_newer_form_of_its_name_counts(tmp_path: Path) -> None:
     store = SmallStore(adding(1), adding(2))
     ones, twos = store.digests
     before, after = placement("a", ones, name="a-edge-a"), placement("a", twos, generation=2)
@@ -216,3 +220,48 @@ async def test_metrics_have_one_family_with_the_series_of_each_service_that_is_p
         assert text.count("# TYPE edge_slo_requests_total counter") == 1
         services.remove(placement("second", digest))
         assert 'service="second"' not in told(services)
+
+
+async def test_beyond_its_autonomy_a_service_refuses_also_grpc_requests_whose_header_it_has_seen(
+    tmp_path: Path,
+) -> None:
+    store = SmallStore(adding(1), adding(2))
+    ones, twos = store.digests
+    async with node(tmp_path, store) as services:
+        services.replace([placement("ones", ones), placement("twos", twos)])
+        await eventually(lambda: _ready(services, "ones", "twos"))
+        servicer, messages = Servicer(services.models), {}
+        for name in ("ones", "twos"):
+            given = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+            request = pb.ModelInferRequest(model_name=name, inputs=[given], raw_input_contents=[bytes(16)])
+            messages[name] = request.SerializeToString()
+            await servicer.model_infer(messages[name])
+        _placed(services, "ones").service.refusal = "the last contact to the API server was 2h ago"
+        with pytest.raises(NotReady, match=mentions("ones", "2h")):
+            await servicer.model_infer(messages["ones"])
+        assert await servicer.model_infer(messages["twos"])
+
+
+class Reported:
+    """The statuses of one Placement in an API server."""
+
+    def __init__(self, document: Json) -> None:
+        self.document = document
+        self.last: dict[str, dict[str, Any]] = {}
+
+    async def write_status(self, name: str, status: dict[str, Any]) -> Json:
+        self.last[name] = status
+        return self.document
+
+
+async def test_requests_since_the_last_report_are_reported_before_the_process_ends(tmp_path: Path) -> None:
+    store = SmallStore(adding(1))
+    document = placement("ones", store.digests[0])
+    reported = Reported(document)
+    async with node(tmp_path, store, statuses=reported) as services:
+        services.replace([document])
+        await eventually(lambda: any(status["loaded"] for status in reported.last.values()))
+        for _ in range(3):
+            await sum_of(services, "ones")
+    (last,) = reported.last.values()
+    assert last["requests"] == 3

@@ -276,6 +276,7 @@ class Stack:
             namespace="default",
             node="edge-a",
             store=store or self.store,
+            store_token_file=None,
             cache_dir=self.folder / f"cache-{service}",
             host="127.0.0.1",
             http_port=http,

@@ -81,7 +81,7 @@ def _refused(stack: Stack, caplog: pytest.LogCaptureFixture, generation: int) ->
         return [
             record.getMessage()
             for record in list(caplog.records)
-            if record.getMessage().startswith(f"generation {generation} is not loaded")
+            if record.getMessage().startswith(f"digits: generation {generation} is not loaded")
         ]
 
     stack.wait(lambda: bool(said()), within=60)

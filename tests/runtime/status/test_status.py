@@ -9,13 +9,18 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_api.placements import PlacementStatus
-from edge_runtime.status import LinkReport, Report, Window, quantile, status_document
+from edge_runtime.status import Counted, LinkReport, Report, Window, quantile, status_document
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _report(window: Window, link: LinkReport | None) -> Report:
-    return Report(3, True, "", "exit5@pool1", "exit5", "pool1", link, window.summary(100.0), NOW)
+    counted = Counted(window.requests, window.met, SINCE)
+    summary = window.summary(100.0)
+    return Report(
+        3, True, "", "exit5@pool1", "exit5", "pool1", link, summary, NOW, counted=counted, slo_met=True
+    )
 
 
 def test_the_status_holds_what_the_last_minute_measured() -> None:
@@ -41,7 +46,10 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         },
         "latency": {"p50": "41ms", "p95": "77ms"},
         "residuals": None,
-        "requests": 100,
+        "requests": 101,
+        "met": 99,
+        "since": "2026-01-01T00:00:00Z",
+        "sloMet": True,
         "attainment": "0.990",
         "lastUpdated": "2026-01-02T03:04:05Z",
     }

@@ -26,6 +26,7 @@ from edge_runtime.errors import (
     UnsupportedScheme,
 )
 from edge_runtime.store.blobs import Blobs
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.reachable import reachable
 from edge_runtime.store.schemes import address_of, source_of
 from edge_runtime.store.sources import fetch
@@ -77,7 +78,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
 
 def read(source: Any, blobs: Blobs, rest: str, before: str = "") -> list[str]:
     del source.asked[:]
-    stored = fetch(f"http://{before}{source.at}{rest}", None, blobs, allowed=LOOPBACK)
+    stored = fetch(f"http://{before}{source.at}{rest}", None, Holdings(blobs), allowed=LOOPBACK)
     assert stored.digest == f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
     return list(source.asked)
 
@@ -145,7 +146,7 @@ def test_the_message_of_the_server_is_in_the_error(
 
 def test_more_than_the_store_takes_is_its_own_error(source: Any, tmp_path: Path) -> None:
     with pytest.raises(TooLarge):
-        fetch(f"http://{source.at}/m.onnx", None, Blobs(tmp_path, 5), allowed=LOOPBACK)
+        fetch(f"http://{source.at}/m.onnx", None, Holdings(Blobs(tmp_path, 5)), allowed=LOOPBACK)
 
 
 @pytest.mark.parametrize(
@@ -206,13 +207,15 @@ def test_a_file_s_address_may_be_percent_encoded(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(CONTENT)
     shared = reachable(blobs.root, [tmp_path], [])
-    assert fetch(f"{before}{tmp_path}/{written}", None, blobs, allowed=shared).size == len(CONTENT)
+    assert fetch(f"{before}{tmp_path}/{written}", None, Holdings(blobs), allowed=shared).size == len(CONTENT)
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "a/../nothing"])
 def test_a_file_that_is_not_there_is_said(tmp_path: Path, blobs: Blobs, name: str) -> None:
     with pytest.raises(NotFound, match="no such file"):
-        fetch(f"file://{tmp_path}/{name}", None, blobs, allowed=reachable(blobs.root, [tmp_path], []))
+        fetch(
+            f"file://{tmp_path}/{name}", None, Holdings(blobs), allowed=reachable(blobs.root, [tmp_path], [])
+        )
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from edge_runtime.errors import BadRequest, StorageError
 from edge_runtime.model_store import SliceCache
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.blobs import Blobs
+from edge_runtime.store.holdings import Holdings
 from messages import mentions
 
 HOLD = {"inputs": ["pool1"], "outputs": ["logits"]}
@@ -153,7 +154,7 @@ def test_a_link_out_of_the_stores_folder_is_not_followed(tmp_path: Path) -> None
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "store/files/up").symlink_to(tmp_path)
     with pytest.raises(BadRequest, match=mentions('"up/secret"', "link")):
-        blobs.read_file("up/secret")
+        Holdings(blobs).read_file("up/secret")
 
 
 class _Source:

@@ -15,6 +15,7 @@ from aiohttp.abc import ResolveResult
 
 from edge_runtime.errors import BadRequest, Refused
 from edge_runtime.store.blobs import Blobs
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.reachable import NOTHING, Reachable, reachable
 from edge_runtime.store.sources import fetch
 from messages import mentions
@@ -71,13 +72,13 @@ def test_a_file_is_only_read_from_a_shared_folder(tmp_path: Path, blobs: Blobs) 
         (folder / "m.onnx").write_bytes(b"content")
     (shared / "link.onnx").symlink_to(other / "m.onnx")
     allowed = reachable(blobs.root, [shared], [])
-    assert fetch(f"file://{shared}/m.onnx", None, blobs, allowed=allowed).size == 7
+    assert fetch(f"file://{shared}/m.onnx", None, Holdings(blobs), allowed=allowed).size == 7
     outside = (f"{other}/m.onnx", f"{shared}/../shared-not/m.onnx", f"{shared}/link.onnx", "/etc/hostname")
     for path in (*outside, "/proc/self/environ", "/no/such/file"):
         with pytest.raises(Refused, match=mentions("--shared-folder", "store.sharedFolders")):
-            fetch(f"file://{path}", None, blobs, allowed=allowed)
+            fetch(f"file://{path}", None, Holdings(blobs), allowed=allowed)
     with pytest.raises(Refused, match=mentions("validation.storageUri", "store.sharedFolders")):
-        fetch(f"file://{shared}/m.onnx", None, blobs, "validation")
+        fetch(f"file://{shared}/m.onnx", None, Holdings(blobs), "validation")
 
 
 class _Web(BaseHTTPRequestHandler):
@@ -109,7 +110,7 @@ def test_an_internal_server_is_not_asked(web: Any, blobs: Blobs, host: str, fiel
     with pytest.raises(
         Refused, match=mentions(f"{field}.storageUri", "--allow-internal", "store.allowInternal")
     ):
-        fetch(f"http://{host}:{web.server_port}/m", None, blobs, field)
+        fetch(f"http://{host}:{web.server_port}/m", None, Holdings(blobs), field)
     assert web.asked == []
 
 
@@ -120,7 +121,7 @@ def test_a_redirect_to_an_internal_address_is_not_followed(web: Any, blobs: Blob
         fetch(
             f"http://127.0.0.1:{web.server_port}/?to={to.format(web.server_port)}",
             None,
-            blobs,
+            Holdings(blobs),
             allowed=allowed,
         )
     assert len(web.asked) == 1
@@ -128,9 +129,9 @@ def test_a_redirect_to_an_internal_address_is_not_followed(web: Any, blobs: Blob
 
 def test_a_host_is_allowed_by_its_name(web: Any, blobs: Blobs) -> None:
     allowed = reachable(blobs.root, [], ["LocalHost."])
-    assert fetch(f"http://localhost:{web.server_port}/m", None, blobs, allowed=allowed).size == 0
+    assert fetch(f"http://localhost:{web.server_port}/m", None, Holdings(blobs), allowed=allowed).size == 0
     with pytest.raises(Refused):
-        fetch(f"http://127.0.0.1:{web.server_port}/m", None, blobs, allowed=allowed)
+        fetch(f"http://127.0.0.1:{web.server_port}/m", None, Holdings(blobs), allowed=allowed)
 
 
 def test_a_name_whose_address_changes_is_checked_at_the_connected_address(
@@ -157,6 +158,6 @@ def test_a_name_whose_address_changes_is_checked_at_the_connected_address(
     monkeypatch.setattr(Reachable, "connects", seen)
     for _ in range(2):
         with pytest.raises(Refused):
-            fetch(f"http://rebinding.example:{web.server_port}/m", None, blobs)
+            fetch(f"http://rebinding.example:{web.server_port}/m", None, Holdings(blobs))
     assert checked == ["1.1.1.1", "127.0.0.1"]
     assert web.asked == []

@@ -14,6 +14,7 @@ from edge_runtime.store import accuracy_metrics, schemes
 from edge_runtime.store.accuracy_metrics import METRICS, TOP_1, AccuracyMetric, metric_of
 from edge_runtime.store.addresses import Address, in_folder
 from edge_runtime.store.blobs import Blobs
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.sources import fetch
 from messages import mentions
 
@@ -63,7 +64,7 @@ def test_a_source_that_is_added_is_read_by_its_scheme(
 ) -> None:
     blobs = Blobs(tmp_path, 1 << 20)
     with pytest.raises(UnsupportedScheme, match="memory"):
-        fetch("memory://weights", None, blobs)
+        fetch("memory://weights", None, Holdings(blobs))
     monkeypatch.setattr(schemes, "SOURCES", MappingProxyType({**schemes.SOURCES, "memory": Memory()}))
-    stored = fetch("memory://weights", None, blobs)
+    stored = fetch("memory://weights", None, Holdings(blobs))
     assert blobs.read_blob(stored.digest) == b"weights"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from edge_runtime.inference.memory import Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.routing.slice_loading import SliceLoader
-from edge_runtime.trials.admission import Trials
+from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.records import Records
+from edge_runtime.trials.verdicts import Verdict
 from misbehaving import crashing, endless, harmless
 
 
@@ -195,3 +197,40 @@ async def test_old_verdicts_go_with_the_slices(nodes: Any, tmp_path: Path, monke
 
 def _parts(slice_: Slice) -> tuple[str, Any, Any]:
     return slice_.digest, slice_.inputs, slice_.outputs
+
+
+class HeldTrials(Trials):
+    """Trials that last until they are broken off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def admit(self, subject: Subject) -> Verdict:
+        self.begun.set()
+        assert self.ended.wait(20)
+        raise NotTried(f"{subject.what}: it was broken off")
+
+    def break_off(self, *, for_good: bool = False) -> None:
+        self.ended.set()
+
+
+async def test_a_newer_table_of_one_service_breaks_off_no_trials_of_another(tmp_path: Path) -> None:
+    one, another, trials = harmless(1), harmless(2), HeldTrials()
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(one, another)), trials)
+    admitting = asyncio.create_task(loader.admit([slice_of(one)]))
+    await asyncio.to_thread(trials.begun.wait, 20)
+    loader.break_off({digest_of(another)})
+    assert not trials.ended.is_set()
+    loader.break_off({digest_of(one), digest_of(another)})
+    assert [type(error) for error in (await admitting).values()] == [NotTried]
+    loader.close()
+
+
+async def test_two_services_that_load_the_same_slice_at_once_get_one_session(tmp_path: Path) -> None:
+    shelf = Shelf(harmless())
+    loader = SliceLoader(SliceCache(tmp_path, shelf), None)
+    found = await asyncio.gather(*(loader.session(slice_of(harmless()), {}) for _ in range(5)))
+    assert all(session is found[0] for session in found)
+    assert shelf.asked == [digest_of(harmless())]
+    loader.close()

@@ -12,12 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from edge_operator.names import NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.names import NODE_LABEL, POOL_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 
 Object = dict[str, Any]
 
 INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, RUNTIME_LABEL, "job-name")
-"""Labels with few objects for each value; a selector with one of them reads no others."""
+"""Labels with few objects for each value in a namespace; a selector with one of them reads no others."""
+CLUSTER_WIDE = (POOL_LABEL,)
+"""Labels that select objects of all namespaces."""
 
 
 class ObjectKey(NamedTuple):
@@ -107,6 +109,8 @@ class Mirror:
         for label, given, value in wanted:
             if label in INDEXED_LABELS and given and namespace is not None:
                 return self._labelled.get(_Label(kind, namespace, label, value), {}).values()
+            if label in CLUSTER_WIDE and given:
+                return self._labelled.get(_Label(kind, "", label, value), {}).values()
         return self._kinds[kind].values()
 
     def _drop(self, key: ObjectKey, body: Object) -> None:
@@ -126,7 +130,8 @@ def key_of(kind: str, body: Mapping[str, Any]) -> ObjectKey:
 
 def _labels(key: ObjectKey, body: Object) -> list[_Label]:
     own = body["metadata"].get("labels") or {}
-    return [_Label(key.kind, key.namespace, name, own[name]) for name in INDEXED_LABELS if name in own]
+    places = [(key.namespace, name) for name in INDEXED_LABELS] + [("", name) for name in CLUSTER_WIDE]
+    return [_Label(key.kind, namespace, name, own[name]) for namespace, name in places if name in own]
 
 
 def _has(body: Object, label: str, value: str | None) -> bool:

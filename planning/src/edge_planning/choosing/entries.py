@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Candidates, Integers, Mask
 from edge_planning.choosing.enumeration import candidates
@@ -33,6 +34,16 @@ def plan_entry(
     Raises:
         BadObjectiveError: The objective needs prices or power that are not declared, or has no route tables.
     """
+    check_objective(problem)
+    every = candidates(problem)
+    if admitted is not None:
+        every = every.select(admitted(every))
+    plan = plan_of(problem, every)
+    return plan if isinstance(plan, Infeasible) else with_measured_bandwidth(problem, every, plan)
+
+
+def check_objective(problem: EntryProblem) -> None:
+    """Raises BadObjectiveError if the objective has no route tables, or lacks prices or power."""
     objective = problem.objective
     tabled = ", ".join(name for name, each in OBJECTIVES.items() if each.worth is not None)
     require(
@@ -46,9 +57,10 @@ def plan_entry(
         f'spec.optimize: "{objective}" requires {missing} of the DevicePool for node {problem.node}',
         BadObjectiveError,
     )
-    every = candidates(problem)
-    if admitted is not None:
-        every = every.select(admitted(every))
+
+
+def plan_of(problem: EntryProblem, every: Candidates) -> Plan | Infeasible:
+    """Returns the plan from these candidates, whatever the measured bandwidth."""
     if not len(every):
         return Infeasible((nothing_allowed(problem),), nearest_slo=None)
     top = problem.tables.high
@@ -66,6 +78,14 @@ def plan_entry(
         nearest_slo=nearest,
         reasons=_reasons(problem, every, table, short, met_from),
     )
+
+
+def with_measured_bandwidth(problem: EntryProblem, every: Candidates, plan: Plan) -> Plan:
+    """Returns the plan with the reason why the SLO is missed at the measured bandwidth, if it is."""
+    if problem.bandwidth is None or shortfall(problem, every, problem.tables.high):
+        return plan
+    now = shortfall(problem, every, problem.bandwidth)
+    return replace(plan, reasons=(*plan.reasons, now)) if now else plan
 
 
 def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejection, ...]:
@@ -155,6 +175,4 @@ def _reasons(
                 else "no route meets it"
             )
         )
-    if problem.bandwidth is not None and (now := shortfall(problem, every, problem.bandwidth)):
-        reasons.append(now)
     return tuple(reasons)

@@ -1,7 +1,7 @@
 """Plans all services of a device pool together: one route table, or one refusal, for each demand."""
 
 from edge_planning.pools.planning import plan_pool
-from edge_planning.pools.results import Placed, PoolPlan, Refusal
+from edge_planning.pools.results import Placed, PoolPlan, Refusal, Room
 from edge_planning.pools.values import Isolation, PoolDemand, PoolNode, PoolProblem, PoolServer
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "PoolProblem",
     "PoolServer",
     "Refusal",
+    "Room",
     "plan_pool",
 ]

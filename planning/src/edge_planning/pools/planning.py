@@ -1,207 +1,420 @@
 """Plans all demands of a pool together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
-from edge_planning.plans import Infeasible
-from edge_planning.pools.ledgers import Ledger, capacities
-from edge_planning.pools.refusals import never, unfit
-from edge_planning.pools.reservations import Reservation
+from edge_planning.pools.contention import Contention
+from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.groups import Group, groups, steady
+from edge_planning.pools.joint import MOVE_COST
+from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.questions import Questions
+from edge_planning.pools.refusals import blocked, never, unfit
+from edge_planning.pools.renaming import placed_at, refused_at
+from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolPlan, Refusal
 from edge_planning.pools.tables import Ranked, Tables
-from edge_planning.pools.values import PoolDemand, PoolProblem
+from edge_planning.pools.units import Score, Unit, score
+from edge_planning.pools.values import PoolDemand, PoolNode, PoolProblem, PoolServer
+
+ROUNDS = 4
+"""How often tables are planned again with the waits that the last ones cause."""
 
 
 def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPlan:
     """Returns a route table or a refusal for every demand, within the capacities of the pool.
 
-    If nothing changed since the previous plan, that is returned. If every demand had what it wants, unchanged
-    demands that still fit keep their tables. Otherwise everything is planned again. The order in which
-    demands, nodes, servers and tenants are listed does not matter.
+    If every demand can have the table that plan_entry gives it, it gets that. Otherwise the demands share the
+    pool (docs/pools.md): fewest refusals, the highest priority first, then accuracy, then fewest moves. The
+    order in which demands, nodes, servers and tenants are listed does not matter.
+
+    previous: The last plan of the pool. If nothing changed, it is returned. Otherwise only the demands that a
+    change concerns are planned again, unless one of them would then be refused or another one late.
+
+    Raises:
+        BadObjectiveError: A demand's objective needs prices or power that are not declared.
     """
-    asked = _sorted(problem)
-    if previous is not None and _hintless(asked) == _hintless(previous.problem):
+    given = steady(problem)
+    if previous is not None and _hintless(given) == _hintless(previous.problem):
         return replace(previous, moved=())
-    planner = _Planner(asked)
-    if previous is None or previous.contended or not planner.kept(previous):
-        planner = _Planner(asked, planner.tables)
-        if not planner.everything():
-            planner = _Planner(asked, planner.tables)
-            planner.contended()
-    return planner.result(previous)
+    return _Planner(given, previous).plan()
 
 
 class _Planner:
-    def __init__(self, problem: PoolProblem, tables: Tables | None = None) -> None:
+    def __init__(self, problem: PoolProblem, previous: PoolPlan | None) -> None:
         self.problem = problem
+        self.previous = previous
         self.capacity = capacities(problem, UPLINK_SHARE)
         self.ledger = Ledger(problem, self.capacity)
-        self.tables = tables or Tables(
-            problem.runtime_memory,
-            {one.name: one.uplink for one in problem.nodes},
-            {one.name: one.concurrency for one in problem.servers},
-        )
-        self.ranked: dict[str, Ranked] = {}
-        self.entitled = {one.name: problem.entitlement(one.name) for one in problem.tenants}
-        self.crowded = False
-        self.order = _order(problem.demands)
-
-    def kept(self, previous: PoolPlan) -> bool:
-        """Keeps what did not change and plans the rest beside it; returns whether all have what they want."""
-        before = {one.name: replace(one, server=None) for one in previous.problem.demands}
-        changed: list[PoolDemand] = []
-        for demand in self.order:
-            placed = previous.placed.get(demand.name)
-            same = placed is not None and before[demand.name] == replace(demand, server=None)
-            if placed is None or not same or not self._known(placed) or self._full(placed.reservation):
-                changed.append(demand)
-                continue
-            self.ledger.add(demand, placed.reservation, placed.allowed)
-            self.ranked[demand.name] = Ranked(placed, (True, 0.0, 0.0, True))
-        return all(self._wanted(demand) for demand in changed) and all(
-            self.ledger.in_time(name) for name in self.ranked
-        )
-
-    def everything(self) -> bool:
-        """Plans every demand as if alone, beside those before it; returns whether all have what they want."""
-        return all(self._wanted(demand) for demand in self.order)
-
-    def contended(self) -> None:
-        """Plans a pool that cannot give every demand what it wants.
-
-        First, each tenant within its entitlement, as if there were no others: the least for each demand, then
-        better tables. Then what is left: the least for refused demands, then better tables, the tenant with
-        the smallest dominant share first.
-        """
-        self.crowded = True
-        for demand in self.order:
-            least = self.tables.least(demand, self._within(demand), self._cost)
-            self._take_least(demand, least)
-        for demand in self.order:
-            self._improve(demand, self._entitled(demand))
-        for demand in self._by_share([one for one in self.order if one.name not in self.ranked]):
-            self._take_least(demand, self.tables.least(demand, self._fits, self._cost))
-        for demand in self._by_share(self.order):
-            self._improve(demand, self._fits)
-
-    def result(self, previous: PoolPlan | None) -> PoolPlan:
-        placed = {
-            name: replace(one.placed, allowed=self.ledger.allowed(name), in_time=self.ledger.in_time(name))
-            for name, one in sorted(self.ranked.items())
+        self.questions = Questions()
+        uplinks = {one.name: one.uplink for one in problem.nodes}
+        memory = {one.name: one.memory for one in problem.nodes}
+        servers = {one.name: one.concurrency for one in problem.servers}
+        self.tables = Tables(self.questions, uplinks, servers, problem.runtime_memory)
+        self.costs = Costs(self.questions, uplinks, memory, problem.runtime_memory)
+        self.contention = Contention(problem, self.costs, self.capacity)
+        self.chosen: dict[str, Ranked] = {}
+        self.refusals: dict[str, Refusal] = {}
+        self.last = {} if previous is None else {one.name: one for one in previous.problem.demands}
+        self.same = {
+            one.name
+            for one in problem.demands
+            if one.name in self.last and _hintless_demand(self.last[one.name]) == _hintless_demand(one)
         }
-        refused = {one.name: self._refusal(one) for one in self.problem.demands if one.name not in placed}
-        old = {} if previous is None else previous.placed
+        self.groups = groups(problem, self.questions, self._mark)
+        self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
+        self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
+
+    def plan(self) -> PoolPlan:
+        if self.previous is None or not self._changed_only(self.previous):
+            self._clear()
+            self._all(self.units)
+        return self._result()
+
+    def _changed_only(self, previous: PoolPlan) -> bool:
+        """Keeps what no change concerns and plans the rest beside it.
+
+        Returns False if a demand that had a table is refused then, a new one does not fit, or one that is
+        kept is late.
+        """
+        touched = self._touched(previous)
+        kept = []
+        for unit in self.units:
+            old = unit.old
+            refusal = previous.refused.get(unit.name)
+            if refusal is not None and unit.unchanged and not _binds_at(refusal, touched):
+                self.refusals[unit.name] = refusal
+            if old is None or not unit.unchanged:
+                continue
+            concerned = previous.contended and unit.demand.node in touched
+            concerned |= old.short is not None and _binds_at(old.short, touched)
+            if not concerned and all(one in self.capacity for one in _resources(old)):
+                self._keep(unit)
+                kept.append(unit)
+        for resource in self.ledger.overfull():
+            for unit in kept:
+                if unit.name in self.chosen and resource in _resources(self.chosen[unit.name]):
+                    self._drop(unit)
+        in_time = {unit.name for unit in kept if unit.name in self.chosen and self.ledger.in_time(unit.name)}
+        free = [
+            unit for unit in self.units if unit.name not in self.chosen and unit.name not in self.refusals
+        ]
+        self._all(free)
+        if not all(self.ledger.in_time(name) for name in sorted(in_time)):
+            return False
+        refused = [unit for unit in free if unit.name not in self.chosen and self.tables.alone(unit.demand)]
+        return all(unit.name in previous.refused or self._refused_at_home(unit, kept) for unit in refused)
+
+    def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:
+        """Returns whether a demand lacks a resource of its entry node that no kept demand uses there."""
+        placed = self._placed(unit)
+        resource = placed.resource if isinstance(placed, Refusal) else None
+        node = unit.demand.node
+        return (
+            resource is not None
+            and resource.place == node
+            and all(node != one.demand.node for one in kept if one.name in self.chosen)
+        )
+
+    def _all(self, free: Sequence[Unit]) -> None:
+        """Plans demands beside those that are kept: as each wants, or else jointly."""
+        wanted = self._wanted(free)
+        if wanted and self._satisfied(free):
+            return
+        apart = score(
+            free, {u.name: self.chosen[u.name].worth for u in free if u.name in self.chosen}, self.ledger
+        )
+        first = {unit.name: self.chosen[unit.name] for unit in free if unit.name in self.chosen}
+        fits = wanted and not self.ledger.overfull()
+        for unit in free:
+            self._drop(unit)
+        able = [unit for unit in free if self.tables.alone(unit.demand)]
+        if not able:
+            return
+        lonely = {unit.name: self.tables.alone(unit.demand)[0].reserved for unit in able}
+        choice = self.contention.choose(able, self.ledger, lonely)
+        for unit in able:
+            if unit.name in choice:
+                self.ledger.add(Held(unit.demand, choice[unit.name].reserved, unit.count))
+        for unit in able:
+            if unit.name in choice:
+                self.ledger.remove(unit.name)
+                self._take_admitted(unit, choice[unit.name])
+        self._fill([unit for unit in able if unit.name not in self.chosen])
+        jointly = score(
+            free, {u.name: self.chosen[u.name].worth for u in free if u.name in self.chosen}, self.ledger
+        )
+        if fits and apart <= jointly:
+            for unit in free:
+                self._drop(unit)
+            for unit in free:
+                if unit.name in first:
+                    self._take(unit, first[unit.name])
+
+    def _score(self, free: Sequence[Unit]) -> Score:
+        worth = {unit.name: self.chosen[unit.name].worth for unit in free if unit.name in self.chosen}
+        return score(free, worth, self.ledger)
+
+    def _wanted(self, free: Sequence[Unit]) -> bool:
+        """Takes the best table for each demand, and plans again with the waits until no table changes.
+
+        Returns False if a resource does not suffice.
+        """
+        for unit in free:
+            best = self._best(unit, self.tables.alone(unit.demand))
+            if best is not None:
+                self._take(unit, best)
+        for _ in range(ROUNDS):
+            if self.ledger.overfull():
+                return False
+            changed = False
+            for unit in free:
+                held = self.chosen.get(unit.name)
+                if held is None or not self._crowded(unit, held):
+                    continue
+                best = self._best(unit, self.tables.beside(unit.demand, self.ledger))
+                if best is not None and (best.plan.table, best.server) != (held.plan.table, held.server):
+                    self._drop(unit)
+                    self._take(unit, best)
+                    changed = True
+                elif best is not None:
+                    self._drop(unit)
+                    self._take(unit, best)
+            if not changed:
+                break
+        return not self.ledger.overfull()
+
+    def _crowded(self, unit: Unit, held: Ranked) -> bool:
+        """Returns whether others' requests can change the demand's table."""
+        ledger, demand = self.ledger, unit.demand
+        if ledger.others_bits(demand) > 0:
+            return True
+        percentile = held.reserved.percentile
+        return any(
+            ledger.others(place, demand.name) is not None and ledger.wait(place, percentile) > 0
+            for place in sorted(_places(unit))
+        )
+
+    def _best(self, unit: Unit, tables: Sequence[Ranked]) -> Ranked | None:
+        """Returns the best table: that of the previous plan unless another one is better by MOVE_COST.
+
+        Of equally good ones, that at the server in use, then at the server of which the least is used.
+        """
+        if not tables:
+            return None
+        top = max(one.rank for one in tables)
+        equal = [one for one in tables if one.rank == top]
+        used = unit.demand.server
+        best = min(
+            equal,
+            key=lambda one: (one.server != used, self.ledger.share(one.problem.peer), one.problem.peer),
+        )
+        if unit.unchanged and unit.old is not None:
+            old = self._old(unit)
+            if old is not None and _close(old, best):
+                return old
+        return best
+
+    def _old(self, unit: Unit) -> Ranked | None:
+        """Returns the table of the previous plan, if it fits and is in time."""
+        old = unit.old
+        if old is None or not all(one in self.capacity for one in _resources(old)):
+            return None
+        kept = self.tables.kept(unit.demand, old.plan, old.server, old.reservation)
+        now = self.chosen.get(unit.name)
+        if now is not None:
+            self._drop(unit)
+        held = Held(unit.demand, kept.reserved, unit.count)
+        fits = self.ledger.binding(held) is None
+        self.ledger.add(held)
+        fits = fits and (self.ledger.in_time(unit.name) or not kept.met)
+        self.ledger.remove(unit.name)
+        if now is not None:
+            self._take(unit, now)
+        return kept if fits else None
+
+    def _take_admitted(self, unit: Unit, choice: Costed) -> None:
+        """Takes the best table that fits, with the chosen candidate's uses at most, or less memory."""
+        tables = self.tables
+        demand = unit.demand
+        free = self._best(unit, tables.beside(demand, self.ledger))
+        if (
+            free is not None
+            and self.ledger.binding(Held(demand, free.reserved, unit.count), self.contention.limits) is None
+            and (free.met or not choice.worth)
+        ):
+            self._take(unit, free)
+            return
+        for one in tables.admitted(demand, choice, self.ledger):
+            if self.ledger.binding(Held(demand, one.reserved, unit.count)) is None:
+                self._take(unit, one)
+                return
+
+    def _fill(self, refused: Sequence[Unit]) -> None:
+        """Takes a table for refused demands that fit into what is left."""
+        for unit in refused:
+            waits = self.contention.waits(self.ledger, unit.demand.problems[0].slo.percentile)
+            for one in self.costs.costed(unit.demand, waits):
+                if self.ledger.binding(Held(unit.demand, one.reserved, unit.count)) is None:
+                    self._take_admitted(unit, one)
+                    break
+
+    def _satisfied(self, free: Iterable[Unit]) -> bool:
+        """Returns whether every demand has what it would have alone."""
+        return all(self._short(unit) is None for unit in free if self.tables.alone(unit.demand))
+
+    def _short(self, unit: Unit) -> Ranked | None:
+        """Returns the table that a demand would have alone, if that is better than what it has."""
+        tables = self.tables.alone(unit.demand)
+        if not tables:
+            return None
+        alone = max(tables, key=lambda one: one.rank)
+        have = self.chosen.get(unit.name)
+        if have is None:
+            return alone
+        met = have.met and self.ledger.in_time(unit.name)
+        return alone if (alone.met, alone.worth) > (met, have.worth + 1e-9) else None
+
+    def _take(self, unit: Unit, ranked: Ranked) -> None:
+        self.ledger.add(Held(unit.demand, ranked.reserved, unit.count))
+        self.chosen[unit.name] = ranked
+
+    def _drop(self, unit: Unit) -> None:
+        if self.chosen.pop(unit.name, None) is not None:
+            self.ledger.remove(unit.name)
+
+    def _keep(self, unit: Unit) -> None:
+        old = unit.old
+        if old is not None:
+            self._take(unit, self.tables.kept(unit.demand, old.plan, old.server, old.reservation))
+
+    def _clear(self) -> None:
+        self.refusals.clear()
+        for unit in self.units:
+            self._drop(unit)
+
+    def _touched(self, previous: PoolPlan) -> set[str]:
+        """Returns the places that a change concerns: with other capacities, or of other demands."""
+        before = _named(previous.problem)
+        now = _named(self.problem)
+        found = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+        names = {one.name for one in self.problem.demands}
+        gone = [one for one in self.last.values() if one.name not in names]
+        changed = [one for one in self.problem.demands if one.name not in self.same]
+        for one in (*gone, *changed):
+            found.add(one.node)
+            placed = previous.placed.get(one.name)
+            if placed is not None:
+                found |= {each.place for each in placed.reservation.uses}
+        return found
+
+    def _mark(self, demand: PoolDemand) -> object:
+        """Returns what else must be equal for two entry nodes to be planned as one."""
+        placed = self.previous.placed.get(demand.name) if self.previous is not None else None
+        if placed is None:
+            refusal = self.previous.refused.get(demand.name) if self.previous is not None else None
+            resource = refusal.resource if refusal is not None else None
+            place = None if resource is None or resource.place == demand.node else resource.place
+            return demand.name in self.same, None if resource is None else (resource.kind, place)
+        short = placed.short is not None
+        return demand.name in self.same, placed.plan.table, placed.server, placed.in_time, short
+
+    def _unit(self, demand: PoolDemand, group: Group) -> Unit:
+        old = self.previous.placed.get(demand.name) if self.previous is not None else None
+        return Unit(demand, len(group.nodes), old, demand.name in self.same)
+
+    def _result(self) -> PoolPlan:
+        units = {unit.name: unit for unit in self.units}
+        placed: dict[str, Placed] = {}
+        refused: dict[str, Refusal] = {}
+        contended = False
+        for group in self.groups:
+            for number, demand in enumerate(group.demands):
+                unit = units[demand.name]
+                one = self._placed(unit)
+                contended |= one.short is not None if isinstance(one, Placed) else one.infeasible is None
+                for members in group.members:
+                    member = members[number]
+                    if isinstance(one, Placed):
+                        placed[member.name] = placed_at(one, demand, member)
+                    else:
+                        refused[member.name] = refused_at(one, demand, member)
+        old = {} if self.previous is None else self.previous.placed
         moved = tuple(
             name
-            for name in sorted({*old, *placed})
-            if name in old
-            and name in placed
-            and (old[name].plan.table, old[name].server) != (placed[name].plan.table, placed[name].server)
+            for name in sorted({*old} & {*placed})
+            if (old[name].plan.table, old[name].server) != (placed[name].plan.table, placed[name].server)
         )
-        return PoolPlan(self.problem, placed, refused, self.ledger.totals(), self.crowded, moved)
+        return PoolPlan(self.problem, placed, refused, self._used(), contended, moved)
 
-    def _wanted(self, demand: PoolDemand) -> bool:
-        """Takes the demand's best table; returns False if it is worse than it would be alone."""
-        alone = self.tables.best(demand, None, lambda _: True)
-        if alone is None:
-            return True
-        best = self.tables.best(demand, self.ledger, self._fits)
-        self._take(demand, best)
-        return best is not None and best.rank[:2] >= alone.rank[:2]
+    def _placed(self, unit: Unit) -> Placed | Refusal:
+        demand, count = unit.demand, unit.count
+        one = self.chosen.get(unit.name)
+        if one is None:
+            if unit.name in self.refusals:
+                return self.refusals[unit.name]
+            if not self.tables.alone(demand):
+                return never(demand, self.tables.infeasible(demand))
+            waits = self.contention.waits(self.ledger, demand.problems[0].slo.percentile)
+            return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
+        better = self._short(unit)
+        short = None
+        if better is not None:
+            held = self.ledger.remove(unit.name)
+            short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
+            self.ledger.add(held)
+        in_time = one.met and self.ledger.in_time(unit.name)
+        return Placed(one.plan, one.server, one.reserved, in_time, short)
 
-    def _improve(self, demand: PoolDemand, admits: Callable[[Reservation], bool]) -> None:
-        held = self.ranked.get(demand.name)
-        if held is None:
-            return
-        rank = held.rank if self.ledger.in_time(demand.name) else (False, *held.rank[1:])
-        allowed = self.ledger.allowed(demand.name)
-        self.ledger.remove(demand.name)
-        best = self.tables.best(demand, self.ledger, admits)
-        if best is not None and best.rank > rank:
-            self._take(demand, best)
-        else:
-            self.ledger.add(demand, held.placed.reservation, allowed)
-
-    def _take(self, demand: PoolDemand, ranked: Ranked | None) -> None:
-        if ranked is not None:
-            self.ledger.add(demand, ranked.placed.reservation)
-            self.ranked[demand.name] = ranked
-
-    def _take_least(self, demand: PoolDemand, ranked: Ranked | None) -> None:
-        if ranked is not None:
-            reserved = ranked.placed.reservation  # was planned without the others' requests
-            self.ledger.add(demand, reserved, self.ledger.allowed_alone(reserved))
-            self.ranked[demand.name] = ranked
-
-    def _fits(self, reserved: Reservation) -> bool:
-        return self.ledger.binding(reserved) is None and self.ledger.late(reserved) is None
-
-    def _full(self, reserved: Reservation) -> bool:
-        return self.ledger.binding(reserved) is not None
-
-    def _within(self, demand: PoolDemand) -> Callable[[Reservation], bool]:
-        tenant, share = demand.tenant, self.entitled[demand.tenant]
-        return lambda reserved: self.ledger.binding(reserved, tenant, share) is None
-
-    def _entitled(self, demand: PoolDemand) -> Callable[[Reservation], bool]:
-        within = self._within(demand)
-        return lambda reserved: within(reserved) and self._fits(reserved)
-
-    def _cost(self, reserved: Reservation) -> float:
-        """Returns the largest share of any one resource that a reservation adds."""
-        resources = sorted({*reserved.uses, *(part.memory for part in reserved.parts)})
-        asked = ((one, self.ledger.asked(one, reserved)) for one in resources)
-        return max((more / self.capacity[one] for one, more in asked if more > 0), default=0.0)
-
-    def _known(self, placed: Placed) -> bool:
-        reserved = placed.reservation
-        return all(
-            one in self.capacity for one in (*reserved.uses, *(part.memory for part in reserved.parts))
-        )
-
-    def _by_share(self, demands: Sequence[PoolDemand]) -> list[PoolDemand]:
-        """Returns demands in rounds, one of each tenant, the smallest weighted dominant share first."""
-        share = {one: self.ledger.dominant_share(one) / part for one, part in self.entitled.items()}
-        turn: dict[str, int] = {}
-        places = {}
-        for demand in demands:
-            turn[demand.tenant] = turn.get(demand.tenant, 0) + 1
-            places[demand.name] = turn[demand.tenant]
-        return sorted(demands, key=lambda one: (places[one.name], share[one.tenant], one.tenant, one.name))
-
-    def _refusal(self, demand: PoolDemand) -> Refusal:
-        least = self.tables.least(demand, lambda _: True, self._cost)
-        if least is not None:
-            return unfit(demand, least.placed.reservation, self.ledger)
-        one = demand.problems[0]
-        answer = self.tables.answer(self.tables.alone(demand, one))
-        return never(demand, answer if isinstance(answer, Infeasible) else Infeasible((), None))
+    def _used(self) -> dict[Resource, float]:
+        """Returns the use of every resource at all entry nodes."""
+        members = {group.nodes[0]: group.nodes for group in self.groups}
+        return {
+            Resource(resource.kind, node): amount
+            for resource, amount in self.ledger.totals().items()
+            for node in members.get(resource.place, (resource.place,))
+        }
 
 
-def _order(demands: Sequence[PoolDemand]) -> list[PoolDemand]:
-    """Returns the demands of each tenant by priority, highest first, and the tenants in turn."""
-    turn: dict[str, int] = {}
-    places: dict[str, int] = {}
-    for demand in sorted(demands, key=lambda one: (-one.priority, one.name)):
-        turn[demand.tenant] = turn.get(demand.tenant, 0) + 1
-        places[demand.name] = turn[demand.tenant]
-    return sorted(demands, key=lambda one: (places[one.name], one.tenant))
+def _named(problem: PoolProblem) -> dict[str, PoolNode | PoolServer]:
+    nodes: dict[str, PoolNode | PoolServer] = {one.name: one for one in problem.nodes}
+    return nodes | {one.name: one for one in problem.servers}
 
 
-def _sorted(problem: PoolProblem) -> PoolProblem:
-    return replace(
-        problem,
-        nodes=tuple(sorted(problem.nodes, key=lambda one: one.name)),
-        servers=tuple(sorted(problem.servers, key=lambda one: one.name)),
-        tenants=tuple(sorted(problem.tenants, key=lambda one: one.name)),
-        demands=tuple(
-            replace(one, problems=tuple(sorted(one.problems, key=lambda each: each.peer)))
-            for one in sorted(problem.demands, key=lambda one: one.name)
-        ),
+def _close(old: Ranked, best: Ranked) -> bool:
+    """Returns whether a table is as good as the best, or worse by less than a move costs."""
+    if old.met != best.met:
+        return old.met
+    return (
+        old.worth >= best.worth - MOVE_COST
+        and old.plan.table.accuracy >= best.plan.table.accuracy - MOVE_COST
     )
+
+
+def _binds_at(refusal: Refusal, places: set[str]) -> bool:
+    """Returns whether what binds is at one of the places."""
+    return refusal.resource is not None and refusal.resource.place in places
+
+
+def _places(unit: Unit) -> set[str]:
+    """Returns the places that a demand can use."""
+    return {
+        place
+        for one in unit.demand.problems
+        for place in (one.node, one.peer, *(each.name for each in one.intermediates))
+    }
+
+
+def _resources(held: Placed | Ranked) -> set[Resource]:
+    reserved = held.reservation if isinstance(held, Placed) else held.reserved
+    return {*reserved.uses, *(part.memory for part in reserved.parts)}
 
 
 def _hintless(problem: PoolProblem) -> PoolProblem:
     """Returns the problem without the servers in use, which a plan itself changes."""
-    return replace(problem, demands=tuple(replace(one, server=None) for one in problem.demands))
+    return replace(problem, demands=tuple(_hintless_demand(one) for one in problem.demands))
+
+
+def _hintless_demand(demand: PoolDemand) -> PoolDemand:
+    return replace(demand, server=None)

@@ -1,54 +1,152 @@
 """Why a demand does not fit into a pool, and what would make room."""
 
+from collections.abc import Sequence
+from math import floor, isfinite, log10
+
+from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 from edge_planning.plans import Infeasible
-from edge_planning.pools.ledgers import Ledger
-from edge_planning.pools.reservations import Kind, Reservation, Resource
-from edge_planning.pools.results import Refusal
+from edge_planning.pools.costed import Costed
+from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.reservations import Kind, Resource
+from edge_planning.pools.results import Refusal, Room
 from edge_planning.pools.values import PoolDemand
 
-_UNITS = {Kind.CPU: "of its time", Kind.MEMORY: "bytes", Kind.UPLINK: "bit/s", Kind.BUSY: "busy requests"}
+_UNITS = {Kind.CPU: "s/s", Kind.MEMORY: "bytes", Kind.UPLINK: "bit/s", Kind.BUSY: "s/s"}
 _SHOWN = 3
 
 
-def unfit(demand: PoolDemand, reserved: Reservation, ledger: Ledger) -> Refusal:
-    """Returns the refusal of a demand whose smallest table would reserve this."""
-    resource = ledger.binding(reserved)
+def unfit(demand: PoolDemand, count: int, every: Sequence[Costed], ledger: Ledger) -> Refusal:
+    """Returns the refusal of a demand of which no candidate fits.
+
+    every: All its candidates, also below its minimum accuracy, with the waits of the present load.
+    """
+    allowed = [one for one in every if _accurate(one, demand)] or list(every)
+    least = min(allowed, key=lambda one: (_excess(demand, count, one, ledger), one.latency))
+    return blocked(demand, count, least, ledger, room_for(demand, count, every, ledger))
+
+
+def blocked(
+    demand: PoolDemand, count: int, wanted: Costed | Held, ledger: Ledger, room: Room = Room()
+) -> Refusal:
+    """Returns what keeps a demand from a candidate or a table: a full resource, or else the waits."""
+    held = wanted if isinstance(wanted, Held) else Held(demand, wanted.reserved, count)
+    resource = ledger.binding(held)
+    full = resource is not None
     if resource is None:
-        return _too_late(demand, reserved, ledger)
-    asked = ledger.asked(resource, reserved)
-    left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
-    users = ledger.users(resource)
+        resource = _slowest(held, ledger)
+    asked = ledger.asked(held).get(resource, 0.0)
+    capacity = ledger.capacity[resource]
+    left = max(capacity - ledger.used(resource), 0.0)
+    users = tuple(one for one in ledger.users(resource) if one[0] != demand.name)
     unit = _UNITS[resource.kind]
-    message = f"{demand.name}: {resource} is full: {asked:.4g} {unit} asked, {left:.4g} left"
-    message += f", used by {_listed(users)}" if users else ""
-    remedy = f"{asked - left:.4g} more {unit} at {resource.place}"
+    numbers = f"{asked:.4g} {unit} needed, {left:.4g} of {capacity:.4g} left"
+    message = f"{demand.name}: {resource} {'is full' if full else 'is busy'}: {numbers}"
     if users:
-        remedy += f", or as much less used by {_listed(users)}"
-    if resource.kind is not Kind.MEMORY:
-        remedy += f", or a rate of at most {demand.rate * left / asked:.3g} requests/s"
-    return Refusal(f"{message}; room would come from {remedy}", resource, asked, left, users, remedy)
+        message += f", used by {_listed([f'{name} ({amount:.3g})' for name, amount in users])}"
+    if room != Room():
+        message += f"; room would come from {_remedy(room)}"
+    return Refusal(message, resource, asked, left, capacity, users, room)
 
 
-def never(demand: PoolDemand, answer: Infeasible) -> Refusal:
+def never(demand: PoolDemand, plan: Infeasible) -> Refusal:
     """Returns the refusal of a demand that an empty pool could not serve either."""
-    return Refusal(f"{demand.name}: {'; '.join(answer.reasons)}", infeasible=answer)
+    return Refusal(f"{demand.name}: {'; '.join(plan.reasons)}", infeasible=plan)
 
 
-def _too_late(demand: PoolDemand, reserved: Reservation, ledger: Ledger) -> Refusal:
-    place = ledger.late(reserved) or demand.node
-    kind = Kind.BUSY if place in ledger.servers else Kind.CPU
-    resource = Resource(kind, place)
-    users = ledger.users(resource)
-    asked = reserved.uses.get(resource, 0.0)
-    left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
-    message = (
-        f"{demand.name}: its requests at {place} would make those of {_listed(users)} late: {asked:.4g} "
-        f"{_UNITS[kind]} asked, {left:.4g} left"
+def room_for(demand: PoolDemand, count: int, every: Sequence[Costed], ledger: Ledger) -> Room:
+    """Returns what would make room for a demand; each change alone suffices."""
+    allowed = [one for one in every if _accurate(one, demand)]
+    fitting = [one for one in every if ledger.binding(Held(demand, one.reserved, count)) is None]
+    slower = [one.latency for one in fitting if _accurate(one, demand) and not one.worth]
+    timely = [one for one in fitting if one.worth and not _accurate(one, demand)]
+    return Room(
+        rate=max((_rate(demand, count, one, ledger) for one in allowed), default=0.0) or None,
+        latency=sufficient_seconds(min(slower)) if slower else None,
+        accuracy=max((one.accuracy for one in timely), default=None),
+        remove=_removals(demand, count, allowed, ledger),
     )
-    remedy = f"a lower rate, or a longer spec.slo.latency of {_listed(users)}"
-    return Refusal(f"{message}; room would come from {remedy}", resource, asked, left, users, remedy)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _accurate(one: Costed, demand: PoolDemand) -> bool:
+    least = demand.problems[0].min_accuracy
+    return least is None or one.accuracy >= least
+
+
+def _rate(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> float:
+    """Returns the highest rate at which a candidate fits; 0 if memory binds, or it is late."""
+    if not one.worth and demand.problems[0].min_accuracy is not None:
+        return 0.0
+    share = 1.0
+    for resource, more in ledger.asked(Held(demand, one.reserved, count)).items():
+        left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
+        if more > left and resource.kind is Kind.MEMORY:
+            return 0.0
+        share = min(share, left / more)
+    rate = demand.rate * share
+    if rate <= 0:
+        return 0.0
+    step = 10.0 ** (floor(log10(rate)) - 2)
+    return float(f"{floor(rate / step) * step:.6g}")
+
+
+def _removals(demand: PoolDemand, count: int, allowed: Sequence[Costed], ledger: Ledger) -> tuple[str, ...]:
+    """Returns the fewest demands of no higher priority found that make room for one of the candidates."""
+    best: tuple[str, ...] = ()
+    for one in sorted(allowed, key=lambda each: _excess(demand, count, each, ledger))[:_SHOWN]:
+        held = Held(demand, one.reserved, count)
+        gone: list[Held] = []
+        while (resource := ledger.binding(held)) is not None and len(gone) < (len(best) or 10):
+            users = [
+                name
+                for name, _ in ledger.users(resource)
+                if ledger.held[name].demand.priority <= demand.priority
+            ]
+            if not users:
+                break
+            lowest = min(ledger.held[name].demand.priority for name in users)
+            first = next(name for name in users if ledger.held[name].demand.priority == lowest)
+            gone.append(ledger.remove(first))
+        if gone and ledger.binding(held) is None and (not best or len(gone) < len(best)):
+            best = tuple(each.demand.name for each in gone)
+        for each in reversed(gone):
+            ledger.add(each)
+    return best
+
+
+def _excess(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> float:
+    """Returns by which factor a candidate exceeds what is left, at the resource where it is largest."""
+    return max(
+        (
+            more / max(ledger.capacity[resource] - ledger.used(resource), 1e-300)
+            for resource, more in ledger.asked(Held(demand, one.reserved, count)).items()
+            if isfinite(ledger.capacity[resource])
+        ),
+        default=0.0,
+    )
+
+
+def _slowest(held: Held, ledger: Ledger) -> Resource:
+    """Returns the resource of the place at which its requests would wait longest."""
+    reserved = held.reserved
+    busy = [one for one in sorted(reserved.uses) if one.kind in (Kind.CPU, Kind.BUSY)]
+    if not busy:
+        return Resource(Kind.CPU, held.demand.node)
+    return max(busy, key=lambda one: ledger.wait(one.place, reserved.percentile))
+
+
+def _remedy(room: Room) -> str:
+    found = []
+    if room.rate is not None:
+        found.append(f"a rate of at most {room.rate:g} requests/s")
+    if room.latency is not None:
+        found.append(f"spec.slo.latency of {seconds_text(room.latency)}")
+    if room.accuracy is not None:
+        found.append(f"spec.slo.minAccuracy of {room.accuracy:g}")
+    if room.remove:
+        found.append(f"removing {_listed(room.remove)}")
+    return ", or ".join(found)
+
+
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

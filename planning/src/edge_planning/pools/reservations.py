@@ -1,20 +1,24 @@
 """What a route table reserves: busy time, bits and memory, and the requests that others wait for.
 
-Busy time and bits are those of the route at the planned bandwidth. At the entry node the local route counts
-too, by the larger of the two: when the link fails, requests fall back to it at once, all demands of the node
-at the same time, and no plan can come in between. Memory is that of all routes of the table, since runtimes
-and Triton keep all of them loaded.
+Busy time and bits are those of the route at the planned bandwidth. Memory is that of all routes of the table,
+since runtimes and Triton keep all of them loaded.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import TypeVar
 
 from edge_planning.choosing.exit_costs import variance_of
+from edge_planning.costs.profiles import ClassProfile
+from edge_planning.graphs.models import Exit, Model
 from edge_planning.plans import Route, RouteTable
 from edge_planning.pools.values import PoolDemand
-from edge_planning.problems import EntryProblem, Traffic
+from edge_planning.pools.waiting import wait
+from edge_planning.problems import EntryProblem, Load, Traffic
+
+Named = TypeVar("Named")
 
 
 class Kind(StrEnum):
@@ -59,58 +63,171 @@ class Reservation:
     """What a demand holds.
 
     Attributes:
-        uses: Busy seconds per second, and bit/s.
+        uses: Compute seconds per second, and bit/s.
         parts: Bytes.
-        traffic: By place.
-        slack: Seconds by which the route at the planned bandwidth is early, for each of its places; infinite
-            if it is late.
+        traffic: Requests that others wait for, by place; empty if the rate is assumed.
+        waits: Seconds of wait that the plan assumes, by place.
+        slack: Seconds by which the route at the planned bandwidth is early; infinite if it is late.
         percentile: Of the SLO.
     """
 
     uses: Mapping[Resource, float]
     parts: Mapping[Part, float]
     traffic: Mapping[str, Traffic]
-    slack: Mapping[str, float]
+    waits: Mapping[str, float]
+    slack: float
     percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Where the slices of a route end: indices in the cuts of an exit, its output last.
+
+    Attributes:
+        first: End of the entry node's slice.
+        second: End of the intermediate node's slice; equal to `first` if there is none.
+    """
+
+    exit: Exit
+    first: int
+    second: int
+    intermediate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a mean request needs: compute seconds at each place, and bits on the uplink.
+
+    Attributes:
+        near: Seconds at the intermediate node.
+    """
+
+    exit: Exit
+    intermediate: str | None
+    head: float
+    near: float
+    tail: float
+    bits: float
 
 
 def reservation(
     demand: PoolDemand, problem: EntryProblem, table: RouteTable, bandwidth: float, runtime_memory: float
 ) -> Reservation:
-    """Returns what a table reserves at a planned bandwidth."""
-    planned, last = table.at(bandwidth), table.routes[-1]
+    """Returns what a table reserves at a planned bandwidth in bit/s."""
+    planned = table.at(bandwidth)
+    exits = {one.name: one for one in problem.model.exits}
+    parts: dict[Part, float] = {}
+    for route in table.routes:
+        parts |= parts_of(demand, problem, stops(exits[route.exit], route))
+    return made(
+        demand,
+        problem,
+        Work(
+            exits[planned.exit],
+            planned.intermediate,
+            planned.head or 0.0,
+            planned.intermediate_compute or 0.0,
+            planned.tail or 0.0,
+            float(planned.bits),
+        ),
+        with_runtimes(demand, parts, runtime_memory),
+        _slack(problem, planned, bandwidth),
+    )
+
+
+def made(
+    demand: PoolDemand, problem: EntryProblem, work: Work, parts: Mapping[Part, float], slack: float
+) -> Reservation:
+    """Returns the reservation of requests with this work."""
     uses: dict[Resource, float] = {}
     traffic: dict[str, Traffic] = {}
-    exits = {one.name: one for one in problem.model.exits}
-    profiles = {each.name: each.profile for each in problem.intermediates}
-    head = planned
-    if last.cut is None and (last.head or 0.0) > (planned.head or 0.0):
-        head = last
-    for place, kind, seconds, route, profile in (
-        (problem.node, Kind.CPU, head.head, head, problem.entry),
-        (
-            planned.intermediate or "",
-            Kind.CPU,
-            planned.intermediate_compute,
-            planned,
-            profiles.get(planned.intermediate or ""),
-        ),
-        (problem.peer, Kind.BUSY, planned.tail, planned, problem.remote),
+    waits: dict[str, float] = {}
+    for place, kind, busy, profile, load in _stages(problem, work):
+        if busy <= 0 or profile is None:
+            continue
+        uses[Resource(kind, place)] = demand.rate * busy
+        variance = variance_of(profile, work.exit)
+        waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
+        if not demand.assumed:
+            traffic[place] = Traffic(demand.rate, busy, variance)
+    if work.bits:
+        uses[Resource(Kind.UPLINK, problem.node)] = demand.rate * work.bits
+    return Reservation(uses, parts, traffic, waits, slack, problem.slo.percentile)
+
+
+def stops(exit_: Exit, route: Route) -> Stops:
+    """Returns where the slices of a route end."""
+    names = [cut.name for cut in exit_.cuts]
+    end = len(names)
+    first = end if route.cut is None else names.index(route.cut)
+    second = first if route.intermediate is None else end
+    if route.second_cut is not None:
+        second = names.index(route.second_cut)
+    return Stops(exit_, first, second, route.intermediate)
+
+
+def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops) -> dict[Part, float]:
+    """Returns the slices of a route and their bytes."""
+    end = len(at.exit.cuts)
+    found: dict[Part, float] = {}
+    for place, runtime, start, stop in (
+        (problem.node, demand.runtime, 0, at.first),
+        (at.intermediate or "", demand.runtime, at.first, at.second),
+        (problem.peer, "", at.second, end),
     ):
-        if seconds and profile is not None:
-            uses[Resource(kind, place)] = demand.rate * seconds
-            traffic[place] = Traffic(demand.rate, seconds, variance_of(profile, exits[route.exit]))
-    if planned.bits:
-        uses[Resource(Kind.UPLINK, problem.node)] = demand.rate * planned.bits
-    parts = {part: size for route in table.routes for part, size in _parts(demand, problem, route)}
-    for part in list(parts):
-        if part.runtime:
-            parts[Part(part.memory, part.runtime)] = runtime_memory
-    parts.setdefault(Part(Resource(Kind.MEMORY, problem.node), demand.runtime), runtime_memory)
-    slack = dict.fromkeys(traffic, _slack(problem, planned, bandwidth) / max(len(traffic), 1))
-    if head is not planned and problem.node in slack:
-        slack[problem.node] = min(slack[problem.node], _slack(problem, last, bandwidth))
-    return Reservation(uses, parts, traffic, slack, problem.slo.percentile)
+        if start < stop:
+            names = (_tensor(at.exit, start), _tensor(at.exit, stop))
+            part = Part(Resource(Kind.MEMORY, place), runtime, demand.digest, *names)
+            found[part] = slice_memory(problem.model, at.exit, start, stop)
+    return found
+
+
+def with_runtimes(
+    demand: PoolDemand, parts: Mapping[Part, float], runtime_memory: float
+) -> Mapping[Part, float]:
+    """Returns the slices, and the runtimes that hold them; the entry node always needs one."""
+    home = Resource(Kind.MEMORY, demand.node)
+    runtimes = {Part(one.memory, one.runtime): runtime_memory for one in parts if one.runtime}
+    return {**parts, **runtimes, Part(home, demand.runtime): runtime_memory}
+
+
+def slice_memory(model: Model, exit_: Exit, start: int, stop: int) -> float:
+    """Returns the bytes of the slice between two cuts of an exit."""
+    return sum(model.memory.get(pair, 0.0) for pair in exit_.segments()[start:stop])
+
+
+def renamed(reserved: Reservation, before: str, after: str) -> Reservation:
+    """Returns the same reservation at another entry node."""
+
+    def moved(one: Resource) -> Resource:
+        return Resource(one.kind, after) if one.place == before else one
+
+    def named(amounts: Mapping[str, Named]) -> Mapping[str, Named]:
+        return {after if place == before else place: amount for place, amount in amounts.items()}
+
+    parts = {
+        Part(moved(part.memory), part.runtime, part.digest, part.start, part.end): size
+        for part, size in reserved.parts.items()
+    }
+    uses = {moved(one): amount for one, amount in reserved.uses.items()}
+    traffic, waits = named(reserved.traffic), named(reserved.waits)
+    return Reservation(uses, parts, traffic, waits, reserved.slack, reserved.percentile)
+
+
+def _stages(
+    problem: EntryProblem, work: Work
+) -> Iterator[tuple[str, Kind, float, ClassProfile | None, Load]]:
+    yield problem.node, Kind.CPU, work.head, problem.entry, problem.load
+    for each in problem.intermediates:
+        if each.name == work.intermediate:
+            yield each.name, Kind.CPU, work.near, each.profile, each.load
+    yield problem.peer, Kind.BUSY, work.tail, problem.remote, problem.remote_load
+
+
+def _assumed(load: Load, seconds: float, variance: float, percentile: float) -> float:
+    own = Traffic(load.rate, seconds, variance)
+    streams = (own,) if load.others is None else (own, load.others)
+    return load.wait + (wait(streams, load.servers, percentile) if load.rate or load.others else 0.0)
 
 
 def _slack(problem: EntryProblem, route: Route, bandwidth: float) -> float:
@@ -121,20 +238,5 @@ def _slack(problem: EntryProblem, route: Route, bandwidth: float) -> float:
     return max(route.bits / route.met_from - route.bits / bandwidth, 0.0) if route.met_from else inf
 
 
-def _parts(demand: PoolDemand, problem: EntryProblem, route: Route) -> Iterator[tuple[Part, float]]:
-    exit_ = next(one for one in problem.model.exits if one.name == route.exit)
-    names = [*(cut.name for cut in exit_.cuts), exit_.output]
-    end = len(names) - 1
-    first = end if route.cut is None else names.index(route.cut)
-    second = first if route.intermediate is None else end
-    if route.second_cut is not None:
-        second = names.index(route.second_cut)
-    for place, runtime, start, stop in (
-        (problem.node, demand.runtime, 0, first),
-        (route.intermediate or "", demand.runtime, first, second),
-        (problem.peer, "", second, end),
-    ):
-        if start < stop:
-            size = sum(problem.model.memory.get(pair, 0.0) for pair in exit_.segments()[start:stop])
-            memory = Resource(Kind.MEMORY, place)
-            yield Part(memory, runtime, demand.digest, names[start], names[stop]), size
+def _tensor(exit_: Exit, index: int) -> str:
+    return exit_.output if index == len(exit_.cuts) else exit_.cuts[index].name

@@ -1,7 +1,7 @@
 """The plan of a pool."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_planning.plans import Infeasible, Plan
 from edge_planning.pools.reservations import Reservation, Resource
@@ -9,32 +9,34 @@ from edge_planning.pools.values import PoolProblem
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The route table of a demand.
+class Room:
+    """What would make room for a demand; each alone suffices, with what the others hold now.
 
     Attributes:
-        server: The Triton server of its tails; None if it has none.
-        reservation: What it holds.
-        allowed: The longest waits with which its planned route is in time, by place.
-        in_time: Whether the waits are within those allowed.
+        rate: The highest rate in requests per second with which it fits; None if no rate does.
+        latency: The shortest spec.slo.latency in seconds with which a candidate that fits is in time; None if
+            no latency helps.
+        accuracy: The highest spec.slo.minAccuracy with which it fits; None if no accuracy helps.
+        remove: Demands without which it fits: of no higher priority, the fewest first; empty if none helps.
     """
 
-    plan: Plan
-    server: str | None
-    reservation: Reservation
-    allowed: Mapping[str, float] = field(default_factory=dict)
-    in_time: bool = True
+    rate: float | None = None
+    latency: float | None = None
+    accuracy: float | None = None
+    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a demand has no route table.
+    """Why a demand has no route table, or not the one that it would have alone.
 
     Attributes:
+        message: One sentence for people, with the numbers below.
         resource: What binds; None if the demand could not be served in an empty pool either.
-        asked, left: Amounts of it.
-        users: The demands that use it, the largest first.
-        remedy: What would make room.
+        asked, left, capacity: Amounts of it, in compute seconds per second, bytes or bit/s.
+        users: How much of it each demand uses, by name, the largest first. Memory that several use counts
+            for each of them.
+        room: What would make room.
         infeasible: The plan without others, if that is infeasible.
     """
 
@@ -42,9 +44,29 @@ class Refusal:
     resource: Resource | None = None
     asked: float = 0.0
     left: float = 0.0
-    users: tuple[str, ...] = ()
-    remedy: str = ""
+    capacity: float = 0.0
+    users: tuple[tuple[str, float], ...] = ()
+    room: Room = Room()
     infeasible: Infeasible | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The route table of a demand.
+
+    Attributes:
+        plan: As plan_entry returns it.
+        server: The Triton server of its tails; None if it has none.
+        reservation: What it holds.
+        in_time: Whether the planned route meets the SLO with the load of all demands.
+        short: Why it has less than it would have alone; None if it has that.
+    """
+
+    plan: Plan
+    server: str | None
+    reservation: Reservation
+    in_time: bool = True
+    short: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,7 @@ class PoolPlan:
     """A route table or a refusal for every demand, by PoolDemand.name.
 
     Attributes:
+        used: Total use of each resource.
         contended: Whether a demand is refused or has less than it would have alone.
         moved: Demands whose table or server differs from the previous plan.
     """

@@ -1,222 +1,152 @@
-"""The best route table of one demand, given what others hold."""
+"""Route tables of single demands, given what others hold."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from math import ceil, floor, log10
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_planning.choosing.entries import plan_entry
-from edge_planning.choosing.enumeration import candidates
+from edge_planning.choosing.candidates import Mask
 from edge_planning.plans import Infeasible, Plan
+from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth
 from edge_planning.pools.ledgers import Ledger
-from edge_planning.pools.reservations import Kind, Reservation, Resource, reservation
-from edge_planning.pools.results import Placed
+from edge_planning.pools.questions import Questions
+from edge_planning.pools.reservations import Reservation, reservation
 from edge_planning.pools.values import PoolDemand
-from edge_planning.problems import EntryProblem, Load, Traffic
-from edge_planning.sharing.options import options_of
-
-Admits = Callable[[Reservation], bool]
-Key = tuple[object, ...]
-_LARGE = frozenset({"model", "entry", "remote", "tables", "codecs", "intermediates", "confidences"})
-_NODE, _PEER = "\0node", "\0peer"  # placeholders that no name contains
+from edge_planning.pools.waiting import rounded, rounded_up
+from edge_planning.problems import EntryProblem, Load
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A placed table with its rank: higher is better."""
+    """A table with its rank.
 
-    placed: Placed
-    rank: tuple[bool, float, float, bool]
-    """Whether the planned route meets the SLO, its worth, the table's accuracy, whether the server stays."""
+    Attributes:
+        met: Whether the planned route meets the SLO, with the waits that the table is planned with.
+        worth: Of the planned route.
+    """
+
+    problem: EntryProblem
+    plan: Plan
+    server: str | None
+    reserved: Reservation
+    met: bool
+    worth: float
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """Higher is better."""
+        return self.met, self.worth, self.plan.table.accuracy
 
 
 class Tables:
-    """Plans tables of single demands; equal questions are answered once."""
+    """Plans tables of single demands."""
 
-    def __init__(self, runtime_memory: float, uplinks: dict[str, float], servers: dict[str, int]) -> None:
-        self.runtime_memory = runtime_memory
+    def __init__(
+        self,
+        questions: Questions,
+        uplinks: Mapping[str, float],
+        servers: Mapping[str, int],
+        runtime_memory: float,
+    ) -> None:
+        self.questions = questions
         self.uplinks = uplinks
         self.servers = servers
-        self._fronts: dict[Key, tuple[int, ...]] = {}
-        self._known: dict[Key, Plan | Infeasible] = {}
-        self._numbers: dict[int, int] = {}
-        self._values: list[tuple[int, object]] = []
+        self.runtime_memory = runtime_memory
+        self._alone: dict[str, list[Ranked]] = {}
 
-    def alone(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
+    def alone(self, demand: PoolDemand) -> list[Ranked]:
+        """Returns the table at each Triton server as if there were no other demands; empty if infeasible."""
+        if demand.name not in self._alone:
+            found = (self._ranked(demand, self._loaded(demand, one)) for one in demand.problems)
+            self._alone[demand.name] = [one for one in found if one is not None]
+        return self._alone[demand.name]
+
+    def infeasible(self, demand: PoolDemand) -> Infeasible:
+        """Returns why a demand has no table even without other demands."""
+        plan = self.questions.plan(self._loaded(demand, demand.problems[0]))
+        return plan if isinstance(plan, Infeasible) else Infeasible((), None)
+
+    def beside(self, demand: PoolDemand, ledger: Ledger) -> list[Ranked]:
+        """Returns the table at each Triton server, with the waits that others' requests cause."""
+        found = (self._ranked(demand, self._crowded(demand, one, ledger)) for one in demand.problems)
+        return [one for one in found if one is not None]
+
+    def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> list[Ranked]:
+        """Returns tables that use no more than a candidate at its places, the best first.
+
+        First with all local routes beside it, then without, then shorter, since each route takes memory, and
+        last with the candidate alone.
+        """
+        problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
+        crowded = self._crowded(demand, problem, ledger)
+        every = self.questions.candidates(crowded)
+        small = no_more_than(every, chosen)
+        itself = np.array([every.name(index) == chosen.name for index in range(len(every))])
+        home = np.zeros(len(every), dtype=np.bool_)
+        if every.local.any():
+            local = np.flatnonzero(every.local)
+            home[local[np.lexsort((-every.accuracy[local], every.memory[local]))[0]]] = True
+        masks = (small | every.local, small | home, small, itself | home, itself)
+        found: list[Ranked | None] = []
+        for number, mask in enumerate(masks):
+            if mask.any():
+                found.append(self._ranked(demand, crowded, mask))
+                if number == 1:
+                    found += [self._ranked(demand, _shorter(crowded, most), mask) for most in (3, 2)]
+        return [one for one in found if one is not None]
+
+    def kept(self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation) -> Ranked:
+        """Returns a table of an earlier plan."""
+        problem = next((one for one in demand.problems if one.peer == server), demand.problems[0])
+        return self._of(demand, self._loaded(demand, problem), plan, reserved)
+
+    def _loaded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
+        if demand.assumed:
+            return problem
+        servers = self.servers.get(problem.peer, 1)
         return replace(
             problem,
             load=replace(problem.load, rate=demand.rate),
-            remote_load=replace(
-                problem.remote_load, rate=demand.rate, servers=self.servers.get(problem.peer, 1)
-            ),
+            remote_load=replace(problem.remote_load, rate=demand.rate, servers=servers),
             intermediates=tuple(
                 replace(one, load=replace(one.load, rate=demand.rate)) for one in problem.intermediates
             ),
         )
 
-    def beside(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
-        """Returns the problem with the waits that the others' requests cause."""
-        alone = self.alone(demand, problem)
-        return replace(
-            alone,
-            load=_crowded(alone.load, ledger.traffic(alone.node)),
-            remote_load=_crowded(alone.remote_load, ledger.traffic(alone.peer)),
-            intermediates=tuple(
-                replace(one, load=_crowded(one.load, ledger.traffic(one.name))) for one in alone.intermediates
-            ),
-            uplink_used=_rounded_up(ledger.used(Resource(Kind.UPLINK, alone.node))),
-        )
+    def _crowded(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
+        loaded = self._loaded(demand, problem)
 
-    def best(self, demand: PoolDemand, ledger: Ledger | None, admits: Admits) -> Ranked | None:
-        """Returns the best table that is admitted, over all Triton servers, or None if none is admitted.
-
-        The table as it would be without limits comes first. If it is not admitted: only candidates that are,
-        in shorter and shorter tables, since each route takes memory.
-        """
-        found: Ranked | None = None
-        for problem in sorted(demand.problems, key=lambda one: one.peer):
-            asked = self.alone(demand, problem)
-            if ledger is not None:
-                asked = self.beside(demand, problem, ledger)
-            one = self._at(demand, asked, admits)
-            if one is not None and (found is None or one.rank > found.rank):
-                found = one
-        return found
-
-    def least(
-        self, demand: PoolDemand, admits: Admits, cost: Callable[[Reservation], float]
-    ) -> Ranked | None:
-        """Returns the one-route table that costs least among those in time, else among all admitted."""
-        found: tuple[tuple[bool, float], Ranked] | None = None
-        for problem in sorted(demand.problems, key=lambda one: one.peer):
-            asked = self.alone(demand, problem)
-            for index in self._options(demand, asked):
-                one = self._ranked(demand, asked, self.answer(asked, only=index), admits)
-                if one is None:
-                    continue
-                key = (not one.rank[0], cost(one.placed.reservation))
-                if found is None or key < found[0]:
-                    found = key, one
-        return found[1] if found else None
-
-    def answer(self, problem: EntryProblem, only: int | None = None) -> Plan | Infeasible:
-        """Returns plan_entry's result, from memory if another node has an equal problem."""
-        plain = _nameless(problem)
-        key: Key = (self._key(plain), only)
-        if key not in self._known:
-            keep = None if only is None else lambda _: np.array([only], dtype=np.int64)
-            self._known[key] = plan_entry(plain, keep)
-        return _named(self._known[key], plain, problem)
-
-    def _key(self, problem: EntryProblem) -> Key:
-        """Returns a key that is equal for equal problems."""
-        return tuple(
-            self._number(value) if name in _LARGE else value
-            for name, value in ((each.name, getattr(problem, each.name)) for each in fields(problem))
-        )
-
-    def _number(self, value: object) -> int:
-        """Returns the number of the first value that is equal; large values are compared once."""
-        if id(value) not in self._numbers:
-            equal = (number for number, one in self._values if one == value)
-            self._numbers[id(value)] = next(equal, len(self._values))
-            self._values.append((self._numbers[id(value)], value))
-        return self._numbers[id(value)]
-
-    def _options(self, demand: PoolDemand, problem: EntryProblem) -> tuple[int, ...]:
-        """Returns the candidates to try one by one: of the joint choice, all local ones and the fastest."""
-        bandwidth = self.bandwidth(problem)
-        key: Key = (self._key(_nameless(problem)), bandwidth)
-        if key in self._fronts:
-            return self._fronts[key]
-        every = candidates(problem)
-        _, timely = options_of(
-            every,
-            bandwidth=bandwidth,
-            deadline=problem.slo.latency,
-            rate=demand.rate,
-            node=problem.node,
-            triton=problem.peer,
-        )
-        fastest = [int(every.latencies(bandwidth).argmin())] if len(every) else []
-        self._fronts[key] = tuple(sorted({*timely.tolist(), *np.flatnonzero(every.local).tolist(), *fastest}))
-        return self._fronts[key]
-
-    def bandwidth(self, problem: EntryProblem) -> float:
-        """Returns the bandwidth in bit/s to plan for: as measured, else the declared uplink."""
-        return problem.bandwidth if problem.bandwidth is not None else self.uplinks[problem.node]
-
-    def _at(self, demand: PoolDemand, problem: EntryProblem, admits: Admits) -> Ranked | None:
-        answer = self.answer(problem)
-        if isinstance(answer, Infeasible):
-            return None
-        first = self._ranked(demand, problem, answer, admits)
-        if first is not None:
-            return first
-        allowed: list[int] = [
-            index
-            for index in self._options(demand, problem)
-            if self._ranked(demand, problem, self.answer(problem, only=index), admits) is not None
-        ]
-        if not allowed:
-            return None
-        for routes in range(problem.tables.routes, 0, -1):
-            fewer = replace(problem, tables=replace(problem.tables, routes=routes))
-            answer = plan_entry(fewer, lambda _: np.array(allowed, dtype=np.int64))
-            one = self._ranked(demand, problem, answer, admits)
-            if one is not None:
+        def load(one: Load, place: str) -> Load:
+            others = rounded(ledger.others(place, demand.name))
+            if others is None:
                 return one
-        singles = (
-            self._ranked(demand, problem, self.answer(problem, only=index), admits) for index in allowed
+            return replace(one, others=others, servers=self.servers.get(place, 1))
+
+        return replace(
+            loaded,
+            load=load(loaded.load, loaded.node),
+            remote_load=load(loaded.remote_load, loaded.peer),
+            intermediates=tuple(replace(one, load=load(one.load, one.name)) for one in loaded.intermediates),
+            uplink_used=rounded_up(ledger.others_bits(demand), 3),
         )
-        return max((one for one in singles if one is not None), key=lambda one: one.rank, default=None)
 
-    def _ranked(
-        self, demand: PoolDemand, problem: EntryProblem, answer: Plan | Infeasible, admits: Admits
-    ) -> Ranked | None:
-        if isinstance(answer, Infeasible):
+    def _ranked(self, demand: PoolDemand, problem: EntryProblem, mask: Mask | None = None) -> Ranked | None:
+        plan = self.questions.plan(problem, mask)
+        if isinstance(plan, Infeasible):
             return None
-        bandwidth = self.bandwidth(problem)
-        table = answer.table
-        reserved = reservation(demand, problem, table, bandwidth, self.runtime_memory)
-        if not admits(reserved):
-            return None
-        planned = table.at(bandwidth)
-        met = planned.met_from is not None and planned.met_from <= bandwidth
-        server = problem.peer if any(route.tail is not None for route in table.routes) else None
-        worth = planned.accuracy if planned.worth is None else planned.worth
-        rank = (met, worth, table.accuracy, server == demand.server)
-        return Ranked(Placed(answer, server, reserved), rank)
+        bandwidth = planned_bandwidth(problem, self.uplinks)
+        reserved = reservation(demand, problem, plan.table, bandwidth, self.runtime_memory)
+        return self._of(demand, problem, plan, reserved)
+
+    def _of(self, demand: PoolDemand, problem: EntryProblem, plan: Plan, reserved: Reservation) -> Ranked:
+        bandwidth = planned_bandwidth(problem, self.uplinks)
+        route = plan.table.at(bandwidth)
+        met = route.met_from is not None and route.met_from <= bandwidth
+        server = problem.peer if any(one.tail is not None for one in plan.table.routes) else None
+        worth = route.accuracy if route.worth is None else route.worth
+        return Ranked(problem, plan, server, reserved, met, worth)
 
 
-def _nameless(problem: EntryProblem) -> EntryProblem:
-    """Returns the problem without names of places, unless constraints or routes use them."""
-    if problem.must_run_at or problem.must_not_run_at or problem.intermediates:
-        return problem
-    return replace(problem, node=_NODE, peer=_PEER)
-
-
-def _named(answer: Plan | Infeasible, plain: EntryProblem, problem: EntryProblem) -> Plan | Infeasible:
-    """Returns the result of the nameless problem with the names in its reasons."""
-    if plain is problem or not answer.reasons:
-        return answer
-    reasons = (one.replace(_NODE, problem.node).replace(_PEER, problem.peer) for one in answer.reasons)
-    return replace(answer, reasons=tuple(reasons))
-
-
-def _crowded(load: Load, others: Traffic | None) -> Load:
-    """Returns the load with other requests, rounded up."""
-    if others is None or others.rate * others.seconds <= 0:
-        return load
-    rounded = Traffic(*(_rounded_up(one) for one in (others.rate, others.seconds, others.variance)))
-    return replace(load, others=rounded)
-
-
-def _rounded_up(amount: float) -> float:
-    """Returns an amount rounded up to two significant digits, so that equal problems are found again."""
-    if amount <= 0:
-        return 0.0
-    step = 10.0 ** (floor(log10(amount)) - 1)
-    return float(f"{ceil(amount / step - 1e-9) * step:.6g}")
+def _shorter(problem: EntryProblem, routes: int) -> EntryProblem:
+    return replace(problem, tables=replace(problem.tables, routes=min(routes, problem.tables.routes)))

@@ -1,5 +1,6 @@
 """A pool and its demands, as they are to be planned together."""
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite
@@ -7,6 +8,9 @@ from math import inf, isfinite
 from edge_planning.errors import require
 from edge_planning.problems import EntryProblem
 from edge_planning.sharing.values import Tenant
+
+LIMIT = 1000
+"""Of priorities."""
 
 
 class Isolation(StrEnum):
@@ -26,7 +30,7 @@ class PoolNode:
         device_class: Name of its class.
         cpu: Share of its time that inference can use, 0 to 1.
         memory: Bytes for runtimes and slices.
-        uplink: Bit/s to Triton.
+        uplink: Bit/s to Triton, as measured or, before that, as declared.
     """
 
     name: str
@@ -62,13 +66,17 @@ class PoolDemand:
     """A service at an entry node.
 
     Attributes:
+        service: Its name in the namespace.
         tenant: The namespace.
         digest: Of the model; services with the same digest have the same slices.
-        problems: One for each Triton server that can be used, named by `peer`, or one without a remote end.
-            Their rates, `others`, `servers` and `uplink_used` are set by plan_pool.
+        problems: What plan_entry takes: one for each Triton server that can be used, named by `peer`, or one
+            without a remote end. plan_pool sets their rates, `others`, `servers` and `uplink_used`, unless
+            the rate is assumed.
         rate: Requests per second to plan for.
-        priority: Among the demands of its own tenant, higher ones are planned first and refused last.
+        priority: Higher ones are refused last.
         server: The Triton server that it uses now, if any: of equally good ones it is kept.
+        assumed: Whether `rate` is a default, neither declared nor measured. It is then reserved, but nothing
+            waits for these requests.
     """
 
     service: str
@@ -76,9 +84,10 @@ class PoolDemand:
     digest: str
     problems: tuple[EntryProblem, ...]
     rate: float
-    priority: int = 100
+    priority: int = 0
     isolation: Isolation = Isolation.SHARED
     server: str | None = None
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         require(bool(self.problems), f"demand {self.service}: no problem")
@@ -89,6 +98,10 @@ class PoolDemand:
         require(
             isfinite(self.rate) and self.rate > 0,
             f"demand {self.name}: rate {self.rate} must be finite and > 0",
+        )
+        require(
+            -LIMIT <= self.priority <= LIMIT,
+            f"demand {self.name}: priority {self.priority} must be between {-LIMIT} and {LIMIT}",
         )
 
     @property
@@ -111,14 +124,17 @@ class PoolProblem:
     """All that is planned together.
 
     Attributes:
-        tenants: A tenant is entitled to its weight's share of every resource.
+        nodes: Every node that a demand names, as entry node or intermediate node.
+        servers: Every Triton server that a demand names.
+        demands: In any order.
+        tenants: Weights of namespaces; one that is not listed has weight 1.
         runtime_memory: Bytes of a runtime without slices.
     """
 
     nodes: tuple[PoolNode, ...]
     servers: tuple[PoolServer, ...]
-    tenants: tuple[Tenant, ...]
     demands: tuple[PoolDemand, ...]
+    tenants: tuple[Tenant, ...] = ()
     runtime_memory: float = 0.0
 
     def __post_init__(self) -> None:
@@ -132,12 +148,10 @@ class PoolProblem:
             ("tenant", [one.name for one in self.tenants]),
             ("demand", [one.name for one in self.demands]),
         ):
-            twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+            twice = [name for name, times in Counter(names).items() if times > 1]
             require(not twice, f"{what} {', '.join(sorted(twice))} is listed twice")
         nodes, servers = {one.name for one in self.nodes}, {one.name for one in self.servers}
-        tenants = {one.name for one in self.tenants}
         for demand in self.demands:
-            require(demand.tenant in tenants, f"{demand.name}: unknown tenant {demand.tenant}")
             for one in demand.problems:
                 near = {one.node, *(each.name for each in one.intermediates)}
                 require(near <= nodes, f"{demand.name}: unknown node {', '.join(sorted(near - nodes))}")
@@ -146,7 +160,9 @@ class PoolProblem:
                     f"{demand.name}: unknown Triton server {one.peer}",
                 )
 
-    def entitlement(self, tenant: str) -> float:
-        """Returns the share of every resource to which a tenant is entitled."""
-        weights = {one.name: one.weight for one in self.tenants}
-        return weights[tenant] / sum(sorted(weights.values()))
+    @property
+    def owners(self) -> tuple[Tenant, ...]:
+        """The tenants of the demands, by name."""
+        weights = {one.name: one for one in self.tenants}
+        names = sorted({one.tenant for one in self.demands})
+        return tuple(weights.get(name, Tenant(name)) for name in names)

@@ -31,19 +31,19 @@ def options_of(
         names.append(f"cpu of {intermediate.name}")
         columns.append(np.where(some.intermediate == number, rate * some.intermediate_compute, 0.0))
     uses = np.stack(columns, axis=1)
-    front = np.flatnonzero(_front(some.accuracy, uses))
+    kept = np.flatnonzero(front(some.accuracy, uses))
     options = tuple(
         Option(
             float(some.accuracy[index]),
             {name: float(use) for name, use in zip(names, uses[index], strict=True) if use > 0},
             some.name(index),
         )
-        for index in front.tolist()
+        for index in kept.tolist()
     )
-    return options, timely[front]
+    return options, timely[kept]
 
 
-def _front(accuracy: Floats, uses: Floats) -> Mask:
+def front(accuracy: Floats, uses: Floats) -> Mask:
     """Returns the mask of rows that no other row dominates in accuracy and uses; of equals, the first."""
     no_worse = accuracy[:, None] >= accuracy
     for column in uses.T:

@@ -142,6 +142,8 @@ class _Newton:
         mean = weighted.sum(axis=2)
         block = weighted @ p.amounts.transpose(0, 2, 1)
         block -= mean[:, :, None] * mean[:, None, :]
+        slots = np.arange(block.shape[1])
+        block[:, slots, slots] = np.maximum(block[:, slots, slots], 0.0)  # variances, but for rounding
         hessian = np.bincount(self.pair.ravel(), block.ravel(), m * m).reshape(m, m) / heat
         slope = p.limit - np.bincount(p.rows.ravel(), mean.ravel(), m) - barrier / self.price
         hessian[np.diag_indices(m)] += barrier / self.price**2

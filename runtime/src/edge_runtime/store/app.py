@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from edge_api.words import shown
-from edge_runtime.asgi import Receive, Scope, Send, chunks, parse_json, read_body, respond
+from edge_runtime.asgi import JSON, Receive, Scope, Send, chunks, parse_json, read_body, respond
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
     DigestMismatch,
     EdgeError,
+    Forbidden,
     NotFound,
     StorageError,
     TooLarge,
     TooSlow,
+    Unauthenticated,
     Unreachable,
 )
 from edge_runtime.http.heads import STATUS
 from edge_runtime.store.blobs import Blobs, check_digest
+from edge_runtime.store.callers import Caller, Callers, Everybody
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.metrics import StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
 
@@ -33,6 +38,8 @@ _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
 _STATUS: Final[dict[type[EdgeError], int]] = {
     EdgeError: 500,
+    Unauthenticated: 401,
+    Forbidden: 403,
     DigestMismatch: 422,
     NotFound: 404,
     TooLarge: 413,
@@ -40,6 +47,7 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     TooSlow: 408,
     **STATUS,
 }
+_BYTES: Final = (b"content-type", b"application/octet-stream")
 # Headers of a PUT that change the meaning of its body.
 _NOT_WHOLE: Final = {
     b"content-range": "send the whole file",
@@ -52,9 +60,12 @@ _NOT_WHOLE: Final = {
 
 
 class StoreApp:
-    """A plain ASGI application over a folder."""
+    """A plain ASGI application over a folder. callers: tells who sends a request."""
 
-    def __init__(self, root: Path, limit: int, allowed: Reachable = NOTHING) -> None:
+    def __init__(
+        self, root: Path, limit: int, allowed: Reachable = NOTHING, callers: Callers | None = None
+    ) -> None:
+        self._callers = callers or Everybody()
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs, allowed)
         self._metrics = StoreMetrics()
@@ -84,8 +95,6 @@ class StoreApp:
         parts = path.split("/")[1:]
         if parts[:2] == ["v1", "files"]:  # the name can contain slashes
             parts = path.split("/", 3)[1:]
-        if parts[:2] not in (["metrics"], ["v1", "health"], ["v1", "probe"]):
-            self._metrics.count(method, parts[1] if len(parts) > 1 else "")
         match [method, *parts]:
             case ["GET", "metrics"]:
                 kind = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -94,66 +103,107 @@ class StoreApp:
                 await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:
                 await _sink(receive, send)
-            case ["POST", "v1", "models"]:
-                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(
-                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_model, request))
-                )
+            case _:
+                self._metrics.count(method, parts[1] if len(parts) > 1 else "")
+                caller = await self._callers.caller(scope["headers"])
+                holdings = Holdings(self._blobs, caller.namespace, caller.inherits)
+                if method == "GET" or method == "HEAD":
+                    await self._show(method, parts, holdings, send)
+                else:
+                    await self._change([method, *parts], caller, holdings, scope, receive, send)
+
+    async def _show(self, method: str, parts: Sequence[str], holdings: Holdings, send: Send) -> None:
+        match [method, *parts]:
             case ["GET", "v1", "models", digest]:
-                await respond(send, 200, orjson.dumps(self._catalogue.model(digest)))
+                found = await asyncio.to_thread(self._catalogue.model, digest, holdings)
+                await respond(send, 200, orjson.dumps(found))
             case ["GET", "v1", "models", digest, "layers"]:
-                await respond(
-                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.layers, digest))
-                )
-            case ["POST", "v1", "slices"]:
-                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(
-                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.add_slice, request))
-                )
-            case ["POST", "v1", "codecs"]:
-                request = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(
-                    send, 200, orjson.dumps(await asyncio.to_thread(self._catalogue.codecs, request))
-                )
-            case ["PUT", "v1", "files", name]:
-                await self._receive(self._blobs.file_path(name), None, scope, receive, send)
+                found = await asyncio.to_thread(self._catalogue.layers, digest, holdings)
+                await respond(send, 200, orjson.dumps(found))
             case ["GET", "v1", "files", name]:
-                data = await asyncio.to_thread(self._blobs.read_file, name)
-                await respond(send, 200, data, [(b"content-type", b"application/octet-stream")])
+                data = await asyncio.to_thread(holdings.read_file, name)
+                await respond(send, 200, data, [_BYTES])
+            case ["GET", "v1", "blobs", digest]:
+                await respond(send, 200, await asyncio.to_thread(holdings.read_blob, digest), [_BYTES])
+            case ["HEAD", "v1", "blobs", digest]:
+                path = self._blobs.blob_path(digest)
+                held = holdings.holds(digest) and path.is_file()
+                size = (b"content-length", b"%d" % (path.stat().st_size if held else 0))
+                status = 200 if held else 404
+                await send({"type": "http.response.start", "status": status, "headers": [_BYTES, size]})
+                await send({"type": "http.response.body", "body": b""})
+            case ["GET", "v1", "profiles", digest, selection, name]:
+                await respond(send, 200, self._catalogue.profile(digest, selection, name, holdings))
+            case _:
+                raise _no_such_resource(method, parts)
+
+    async def _change(
+        self,
+        request: Sequence[str],
+        caller: Caller,
+        holdings: Holdings,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        match request:
+            case ["POST", "v1", "models" | "slices" | "codecs" as resource]:
+                add = {
+                    "models": self._catalogue.add_model,
+                    "slices": self._catalogue.add_slice,
+                    "codecs": self._catalogue.codecs,
+                }[resource]
+                if resource != "slices":
+                    _check_writes(caller, f"POST /v1/{resource}")
+                asked = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                await respond(send, 200, orjson.dumps(await asyncio.to_thread(add, asked, holdings)))
+            case ["PUT", "v1", "files", name]:
+                _check_writes(caller, "PUT /v1/files")
+                await self._receive(holdings.file_path(name), None, holdings, scope, receive, send)
             case ["PUT", "v1", "blobs", digest]:
-                await self._receive(None, check_digest(digest), scope, receive, send)
-            case ["GET" | "HEAD", "v1", "blobs", digest]:
-                await self._send_blob(method, digest, send)
+                _check_writes(caller, "PUT /v1/blobs")
+                await self._receive(None, check_digest(digest), holdings, scope, receive, send)
             case ["PUT", "v1", "profiles", digest, selection, name]:
+                if not caller.measures:
+                    raise Forbidden(
+                        "PUT /v1/profiles: namespaces share profiles, so only accounts that the store names "
+                        "with --profiler-account may store them: use a token of one"
+                    )
                 profile = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
                 stored = self._catalogue.put_profile(digest, selection, name, profile)
                 await respond(send, 200, orjson.dumps(stored))
-            case ["GET", "v1", "profiles", digest, selection, name]:
-                await respond(send, 200, self._catalogue.profile(digest, selection, name))
-            case _:
-                raise NotFound(f"{method} {path}: no such resource: see docs/model-store.md")
+            case [method, *parts]:
+                raise _no_such_resource(method, parts)
 
     async def _receive(
-        self, target: Path | None, digest: str | None, scope: Scope, receive: Receive, send: Send
+        self,
+        target: Path | None,
+        digest: str | None,
+        holdings: Holdings,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         _check_whole(scope)
         with self._blobs.receive(target, digest, size=_announced(scope)) as incoming:
             async for chunk in chunks(receive):
                 incoming.write(chunk)
+        if digest is not None:
+            holdings.keep(digest)
         await respond(send, 200, orjson.dumps({"digest": incoming.digest, "size": incoming.size}))
 
-    async def _send_blob(self, method: str, digest: str, send: Send) -> None:
-        kind = (b"content-type", b"application/octet-stream")
-        if method == "GET":
-            await respond(send, 200, await asyncio.to_thread(self._blobs.read_blob, digest), [kind])
-            return
-        path = self._blobs.blob_path(digest)
-        size = path.stat().st_size if path.is_file() else None
-        headers = [kind, (b"content-length", b"%d" % (size or 0))]
-        await send(
-            {"type": "http.response.start", "status": 404 if size is None else 200, "headers": headers}
+
+def _no_such_resource(method: str, parts: Sequence[str]) -> NotFound:
+    return NotFound(f"{method} /{'/'.join(parts)}: no such resource: see docs/model-store.md")
+
+
+def _check_writes(caller: Caller, what: str) -> None:
+    """Raises Forbidden for callers that only read, as runtimes do."""
+    if not caller.writes:
+        raise Forbidden(
+            f"{what}: the token's account may only read: use a ServiceAccount of the namespace whose name "
+            "does not end in -runtime; the operator's also needs X-Edge-Namespace"
         )
-        await send({"type": "http.response.body", "body": b""})
 
 
 def _announced(scope: Scope) -> int | None:
@@ -193,4 +243,5 @@ async def refuse(send: Send, error: EdgeError) -> None:
 
 
 async def _say(send: Send, status: int, reason: str, message: str) -> None:
-    await respond(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}))
+    headers = [JSON, (b"www-authenticate", b"Bearer")] if status == 401 else [JSON]
+    await respond(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}), headers)

@@ -1,4 +1,4 @@
-"""Files by name and blobs by digest on disk, written atomically by a temporary file and a rename."""
+"""Blobs by digest and files by name on disk, written atomically by a temporary file and a rename."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Incoming:
 
 
 class Blobs:
-    """A folder of blobs by digest and of files by path, with a size limit per item."""
+    """A folder of blobs by digest, into which files are received, with a size limit per item."""
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
@@ -81,27 +81,6 @@ class Blobs:
     def blob_path(self, digest: str) -> Path:
         """Path of a blob, whether it exists or not."""
         return self.root / "blobs" / check_digest(digest).removeprefix("sha256:")
-
-    def file_path(self, name: str) -> Path:
-        """Path of a named file, whether it exists or not. Raises BadRequest for an invalid name, or one that
-        leaves the folder.
-        """
-        parts = name.split("/")
-        if _UNNAMEABLE.search(name) or any(part in ("", ".", "..") for part in parts):
-            raise BadRequest(
-                f"path: {shown(name)} is not a file name: write segments divided by /, none of them empty, . "
-                f"or .., in UTF-8 and without control characters"
-            )
-        if max(len(part.encode()) for part in parts) > _LONGEST_PART or len(name.encode()) > _LONGEST_NAME:
-            raise BadRequest(
-                f"path: {shown(name)} is too long for a file name: write at most {_LONGEST_PART} bytes "
-                f"between two / and {_LONGEST_NAME} in total"
-            )
-        home = self.root / "files"
-        path = home / Path(*parts)
-        if not path.resolve().is_relative_to(home.resolve()):
-            raise BadRequest(f"path: {shown(name)} is a link out of the store's folder: PUT the file itself")
-        return path
 
     def read_blob(self, digest: str) -> bytes:
         """Returns a blob after checking its digest. Raises NotFound, or DigestMismatch if it was damaged."""
@@ -125,13 +104,6 @@ class Blobs:
             if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest:
                 return os.fstat(file.fileno()).st_size
         return len(self.read_blob(digest))
-
-    def read_file(self, name: str) -> bytes:
-        """Returns the bytes of a named file. Raises NotFound."""
-        path = self.file_path(name)
-        if not path.is_file():
-            raise NotFound(f'path: no file "{name}" in this store: PUT /v1/files/{name} first')
-        return path.read_bytes()
 
     @contextlib.contextmanager
     def receive(
@@ -177,10 +149,32 @@ class Blobs:
             Path(name).unlink(missing_ok=True)
 
     def put(self, data: bytes, target: Path | None = None) -> Stored:
-        """Stores bytes that are already in memory."""
+        """Stores bytes that are already in memory, as a blob or at a path in the folder."""
         with self.receive(target) as incoming:
             incoming.write(data)
         return Stored(incoming.digest, incoming.size)
+
+
+def named_file(home: Path, name: str) -> Path:
+    """Path of a named file in `home`, whether it exists or not.
+
+    Raises BadRequest for an invalid name, or one that leaves the folder.
+    """
+    parts = name.split("/")
+    if _UNNAMEABLE.search(name) or any(part in ("", ".", "..") for part in parts):
+        raise BadRequest(
+            f"path: {shown(name)} is not a file name: write segments divided by /, none of them empty, . "
+            f"or .., in UTF-8 and without control characters"
+        )
+    if max(len(part.encode()) for part in parts) > _LONGEST_PART or len(name.encode()) > _LONGEST_NAME:
+        raise BadRequest(
+            f"path: {shown(name)} is too long for a file name: write at most {_LONGEST_PART} bytes "
+            f"between two / and {_LONGEST_NAME} in total"
+        )
+    path = home / Path(*parts)
+    if not path.resolve().is_relative_to(home.resolve()):
+        raise BadRequest(f"path: {shown(name)} is a link out of the store's folder: PUT the file itself")
+    return path
 
 
 def _settle(folder: Path) -> None:

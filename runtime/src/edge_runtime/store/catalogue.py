@@ -1,7 +1,12 @@
-"""The store's models: metadata, slices and device profiles. Blocking: call it off the event loop."""
+"""The store's models: metadata, slices and device profiles. Blocking: call it off the event loop.
+
+Metadata belong to a namespace and a digest. Slices and profiles follow from a model's bytes alone, so they
+are made once; each namespace that registered the model can have them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -19,6 +24,7 @@ from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
+from edge_runtime.store.holdings import Holdings, document, not_registered
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch, fetch_data
@@ -30,14 +36,18 @@ _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class Catalogue:
-    """Models, slices and profiles over a folder of blobs; caches the parsed graphs of a few models."""
+    """Models, slices and profiles over a folder of blobs; caches the parsed graphs of a few models.
+
+    holdings: what the caller's namespace has.
+    """
 
     def __init__(self, blobs: Blobs, allowed: Reachable = NOTHING) -> None:
         self._blobs = blobs
         self._allowed = allowed
         # One parse at a time: it takes many times the file's size in memory.
         self._lock = threading.Lock()
-        self._complete: set[str] = set()  # models whose external data was fetched, too
+        # Models whose external data was fetched, too, by namespace.
+        self._complete: set[tuple[str | None, str]] = set()
         self._graph = lru_cache(maxsize=4)(self._read_graph)
         self._measurements = CodecMeasurements(blobs, self._locked_graph, allowed)
 
@@ -48,7 +58,7 @@ class Catalogue:
     def _read_graph(self, digest: str) -> Graph:
         return Graph(self._blobs.read_blob(digest), self._blobs.read_blob)
 
-    def add_model(self, request: Json) -> dict[str, Any]:
+    def add_model(self, request: Json, holdings: Holdings) -> dict[str, Any]:
         """Adds `{"storageUri", "digest"?, "exits"?}`, fetched if necessary. Returns the model's metadata."""
         uri = _text(request, "storageUri")
         digest = request.get("digest")
@@ -56,72 +66,75 @@ class Catalogue:
         if exits is not None and not isinstance(exits, list):
             raise BadRequest(f"exits: {shown(exits)} is not a list: write [{{name, output, accuracy}}, …]")
         wanted = None if digest is None else check_digest(digest, "model.digest")
-        stored = fetch(uri, wanted, self._blobs, allowed=self._allowed)
-        if stored.digest not in self._complete:
-            fetch_data(uri, self._blobs.read_blob(stored.digest), self._blobs, self._allowed)
-            self._complete.add(stored.digest)
+        if wanted is None:
+            holdings = dataclasses.replace(holdings, inherits=False)
+        stored = fetch(uri, wanted, holdings, allowed=self._allowed)
+        if (holdings.namespace, stored.digest) not in self._complete:
+            fetch_data(uri, stored.digest, holdings, self._allowed)
+            self._complete.add((holdings.namespace, stored.digest))
         with self._lock:
             metadata = metadata_of(self._graph(stored.digest), stored.size, exits).document()
-            self._remember(metadata)
+            self._remember(metadata, holdings)
         return metadata
 
-    def model(self, digest: str) -> dict[str, Any]:
+    def model(self, digest: str, holdings: Holdings) -> dict[str, Any]:
         """Metadata of a model by digest, with every requested exit, all of which are profiled."""
-        path = self._metadata_path(digest)
-        known = _parsed(path)
+        check_digest(digest)
+        known: dict[str, Any] | None = None
+        for metadata in holdings.every_metadata(digest):
+            known = metadata if known is None else _joined(known, metadata)
         if known is None:
-            raise NotFound(
-                f"digest: no model {digest} in this store: POST /v1/models with its storageUri first"
-            )
+            raise not_registered(digest, holdings.namespace)
         return known
 
-    def layers(self, digest: str) -> dict[str, Any]:
-        """The layers of a model; see `layer_graph`."""
+    def layers(self, digest: str, holdings: Holdings) -> dict[str, Any]:
+        """The layers of the model; see `layer_graph`."""
+        holdings.check_registered(check_digest(digest, "model"))
         with self._lock:
-            return layer_graph(self._graph(check_digest(digest, "model")))
+            return layer_graph(self._graph(digest))
 
-    def _remember(self, metadata: dict[str, Any]) -> None:
+    def _remember(self, metadata: dict[str, Any], holdings: Holdings) -> None:
         """Stores metadata. Joins exits, because services with different exits of a file share its profile."""
-        path = self._metadata_path(metadata["digest"])
-        known = _parsed(path) or {"exits": [], "segments": []}
-        named = {(e["name"], e["output"]) for e in metadata["exits"]}
-        exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + metadata["exits"]
-        segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
-        self._blobs.put(json.dumps({**metadata, "exits": exits, "segments": segments}).encode(), path)
+        known = holdings.metadata(metadata["digest"])
+        joined = metadata if known is None else _joined(known, metadata)
+        self._blobs.put(json.dumps(joined).encode(), holdings.metadata_path(metadata["digest"]))
 
-    def _metadata_path(self, digest: str) -> Path:
-        return self._blobs.root / "models" / f"{check_digest(digest).removeprefix('sha256:')}.json"
-
-    def add_slice(self, request: Json) -> dict[str, Any]:
+    def add_slice(self, request: Json, holdings: Holdings) -> dict[str, Any]:
         """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?}`, cut if necessary.
 
         `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs are sent.
         """
         digest = check_digest(_text(request, "model"), "model")
+        holdings.check_registered(digest)
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
         form = [] if set(codecs.values()) == {FP32} else [form_of(codec) for codec in codecs.values()]
         asked = json.dumps([_FORM, digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
-        known = _parsed(index)
-        if known is not None and self._is_whole(known):
-            return known
+        made = document(index)
+        if made is None or not self._is_whole(made):
+            made = self._cut(digest, inputs, outputs, codecs)
+            self._blobs.put(json.dumps(made).encode(), index)
+        holdings.keep(made["digest"])
+        return made
+
+    def _cut(
+        self, digest: str, inputs: Sequence[str], outputs: Sequence[str], codecs: dict[str, str]
+    ) -> dict[str, Any]:
         with self._lock:
             graph = self._graph(digest)
             stored = self._blobs.put(graph.slice(inputs, outputs, **codecs))
             takes, gives = graph.contract(inputs, outputs, **codecs)
-            made = {
+            return {
                 "digest": stored.digest,
                 "size": stored.size,
                 "inputs": [t.document() for t in takes],
                 "outputs": [t.document() for t in gives],
             }
-        self._blobs.put(json.dumps(made).encode(), index)
-        return made
 
-    def codecs(self, request: Json) -> dict[str, Any]:
+    def codecs(self, request: Json, holdings: Holdings) -> dict[str, Any]:
         """The accuracy of each exit with each codec at each cut; see `CodecMeasurements`."""
-        return self._measurements.ask(request)
+        return self._measurements.ask(request, holdings)
 
     def _locked_graph(self, digest: str) -> Graph:
         with self._lock:
@@ -149,9 +162,10 @@ class Catalogue:
         stored = self._blobs.put(json.dumps(profile).encode(), path)
         return {"digest": stored.digest, "size": stored.size}
 
-    def profile(self, model: str, selection: str, device_class: str) -> bytes:
+    def profile(self, model: str, selection: str, device_class: str, holdings: Holdings) -> bytes:
         """A stored DeviceProfile as JSON. Raises NotFound before it is measured."""
         path = self._profile_path(model, selection, device_class)
+        holdings.check_registered(model)
         if not path.is_file():
             raise NotFound(
                 f"no profile of {model} on class {device_class} of {selection}: run edge-runtime "
@@ -169,13 +183,12 @@ class Catalogue:
         return self._blobs.root / "profiles" / folder / selection / f"{device_class}.json"
 
 
-def _parsed(path: Path) -> dict[str, Any] | None:
-    """A document of the store; None if it is missing or damaged, so that it is rebuilt."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+def _joined(known: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata with the exits and segments of both; those of `metadata` replace known ones."""
+    named = {(e["name"], e["output"]) for e in metadata["exits"]}
+    exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + metadata["exits"]
+    segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
+    return {**metadata, "exits": exits, "segments": segments}
 
 
 def _text(request: Json, field: str) -> str:

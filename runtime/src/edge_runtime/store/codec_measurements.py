@@ -19,6 +19,7 @@ from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch
@@ -51,12 +52,13 @@ class CodecMeasurements:
         self._lock = threading.Lock()
         self._closed = False
 
-    def ask(self, request: Json) -> dict[str, Any]:
+    def ask(self, request: Json, holdings: Holdings) -> dict[str, Any]:
         """`{"complete", "samples", "measured": [...], "refused": [...], "confidences": [...]}` of
         `{"model", "exits"?, "validation"}`.
 
-        validation: `{"storageUri", "digest"?}`. Starts the measurement and waits briefly; if that is not
-        enough, `complete` is false and there are no results yet. Raises ModelError, StorageError, BadRequest.
+        validation: `{"storageUri", "digest"?}`. holdings: of the caller. Starts the measurement and waits
+        briefly; if that is not enough, `complete` is false and there are no results yet. Raises ModelError,
+        StorageError, BadRequest.
         """
         if not isinstance(request, dict) or not isinstance(request.get("validation"), dict):
             raise BadRequest("validation: missing: write {storageUri, digest?} of an .npz file")
@@ -65,8 +67,9 @@ class CodecMeasurements:
         if not isinstance(uri, str) or not uri:
             raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string: write store://<path>")
         model = check_digest(request.get("model"), "model")
+        holdings.check_registered(model)
         wanted = None if digest is None else check_digest(digest, "validation.digest")
-        stored = fetch(uri, wanted, self._blobs, "validation", self._allowed)
+        stored = fetch(uri, wanted, holdings, "validation", self._allowed)
         asked = [model, stored.digest, request.get("exits"), forms(), "confidences"]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"

@@ -16,8 +16,8 @@ from edge_api.words import shown
 from edge_runtime.errors import NotFound, Unreachable, UnsupportedScheme
 from edge_runtime.slicing.tensordata import inside
 from edge_runtime.store.addresses import Address, check_length, in_folder, on_disk, stored, under_url, url
-from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.downloads import download
+from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.reachable import Reachable
 
 _CHUNK: Final = 1 << 20
@@ -27,9 +27,9 @@ Write = Callable[[bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What sources read from: the store's own files, and what is allowed outside of it."""
+    """What sources read from: the files of a namespace in the store, and what is allowed outside of it."""
 
-    blobs: Blobs
+    holdings: Holdings
     allowed: Reachable
 
 
@@ -63,7 +63,7 @@ class StoreFiles(Source):
         return in_folder(address, location)
 
     def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
-        write(origin.blobs.read_file(target))
+        write(origin.holdings.read_file(target))
 
 
 class LocalFiles(Source):

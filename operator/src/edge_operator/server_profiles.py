@@ -1,0 +1,220 @@
+"""Profiles models on Triton servers that name no node like them, by requests to the server itself.
+
+The slices of a model are loaded one after another and run. Triton's own statistics tell their compute times,
+so the link to the server does not count. One model is measured at a time on each server.
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Any, TypeVar
+
+from edge_api.devicepools import TritonServer
+from edge_api.placements import UNENCODED
+from edge_api.tensors import Tensor
+from edge_operator.addresses import server_of
+from edge_operator.admission import footprint
+from edge_operator.admitted import Admitted
+from edge_operator.errors import TailRefusedError, TritonBusyError
+from edge_operator.store import AssumedSize, DeviceProfile, ExitTime, ModelCard, SegmentTime, Store
+from edge_operator.tail_models import Tail, tail_name
+from edge_operator.triton import Arrays, Timed, Triton, zeros
+
+RUNS = 20
+"""Requests for each slice."""
+RETRY = 300.0
+"""Seconds after which a failed measurement is tried again."""
+_LOADING = 180.0
+_PAUSE = 0.5
+
+Result = TypeVar("Result")
+Slicing = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a measurement failed, and the seconds until the next attempt."""
+
+    message: str
+    again: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model on a server. selection: what its measurements are kept under. owner: the installation."""
+
+    server: TritonServer
+    selection: str
+    card: ModelCard
+    owner: str
+
+    @property
+    def key(self) -> tuple[str, str, frozenset[str]]:
+        """What is measured: exits are identified by their outputs."""
+        return self.server.url, self.card.digest, frozenset(exit_.output for exit_ in self.card.exits)
+
+
+class ServerProfiles:
+    """Measurements that are under way or done. From any thread; `profile` does not wait."""
+
+    def __init__(
+        self,
+        triton: Triton,
+        store: Store,
+        admitted: Admitted,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._triton, self._store, self._admitted = triton, store, admitted
+        self._clock, self._pause = clock, pause
+        self._lock = threading.Lock()
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._found: dict[tuple[str, str, frozenset[str]], tuple[Future[DeviceProfile], float]] = {}
+
+    def profile(self, subject: Subject) -> DeviceProfile | Failed | None:
+        """Returns the measurements, or why there are none; None: they are under way."""
+        with self._lock:
+            known = self._found.get(subject.key)
+            if known is None or self._is_due(known):
+                known = (self._start(subject), self._clock() + RETRY)
+                self._found[subject.key] = known
+        future, due = known
+        if not future.done():
+            return None
+        error = future.exception()
+        if error is None:
+            return future.result()
+        return Failed(str(error) or type(error).__name__, max(0.0, due - self._clock()))
+
+    def wait(self) -> None:
+        """Waits for the measurements under way."""
+        with self._lock:
+            futures = [future for future, _ in self._found.values()]
+        for future in futures:
+            future.exception()
+
+    def _is_due(self, known: "tuple[Future[DeviceProfile], float]") -> bool:
+        future, due = known
+        return future.done() and future.exception() is not None and self._clock() >= due
+
+    def _start(self, subject: Subject) -> "Future[DeviceProfile]":
+        threads = self._threads.setdefault(
+            subject.server.url, ThreadPoolExecutor(1, thread_name_prefix="profile")
+        )
+        return threads.submit(self._measure, subject)
+
+    def _measure(self, subject: Subject) -> DeviceProfile:
+        card = subject.card
+        values: dict[str, Any] = {tensor.name: zeros(tensor) for tensor in card.inputs}
+        times: dict[Slicing, Timed] = {}
+        for start, end in slicings(card):
+            times[start, end] = timed = self._timed(subject, start, end, values)
+            values |= timed.outputs
+        return profile_of(subject, times)
+
+    def _timed(self, subject: Subject, start: tuple[str, ...], end: tuple[str, ...], values: Arrays) -> Timed:
+        server, url = subject.server, subject.server.url
+        piece = self._store.slice(subject.card.digest, start, end, UNENCODED, UNENCODED)
+        tail = Tail(
+            address=url,
+            name=tail_name(subject.owner, piece, server.backend),
+            backend=server.backend,
+            digest=piece.digest,
+            inputs=piece.inputs,
+            outputs=piece.outputs,
+            size=piece.size,
+            owner=subject.owner,
+        )
+        self._admitted.hold(server_of(url), {tail.name: footprint(tail.size, tail.backend)})
+        try:
+            self._load(tail)
+            feeds = {tensor.name: values[tensor.name] for tensor in piece.inputs}
+            return self._triton.timed(url, tail.name, feeds, RUNS)
+        finally:
+            # Not unloaded here: a table may use it by now. Without one, it goes like any unused tail.
+            self._admitted.release(server_of(url), [tail.name])
+
+    def _load(self, tail: Tail) -> None:
+        if tail.name in self._waiting(lambda: self._triton.ready(tail.address)):
+            return
+        opener = functools.partial(self._store.blob, tail.digest)
+        try:
+            self._triton.load(tail, opener)
+        except TritonBusyError:
+            ready = self._waiting(lambda: self._triton.ready(tail.address))
+            if tail.name not in ready:
+                self._waiting(lambda: self._triton.load(tail, opener))
+
+    def _waiting(self, call: Callable[[], Result]) -> Result:
+        """Calls again while the server is busy. Raises TailRefusedError if that takes too long."""
+        until = self._clock() + _LOADING
+        while True:
+            try:
+                return call()
+            except TritonBusyError as error:
+                if self._clock() >= until:
+                    raise TailRefusedError(str(error)) from error
+                self._pause(_PAUSE)
+
+
+def slicings(card: ModelCard) -> tuple[Slicing, ...]:
+    """Returns the first and last tensors of what is measured: whole exits, then segments in order."""
+    source = tuple(tensor.name for tensor in card.inputs)
+    wholes = [(source, (exit_.output,)) for exit_ in card.exits]
+    segments = [pair for exit_ in card.exits for pair in _segments(card, exit_.name)]
+    return tuple(dict.fromkeys([*wholes, *segments]))
+
+
+def profile_of(subject: Subject, times: Mapping[Slicing, Timed]) -> DeviceProfile:
+    """Returns the profile for measured slices. Pure."""
+    card = subject.card
+    source = tuple(tensor.name for tensor in card.inputs)
+    segments: dict[tuple[str, str], SegmentTime] = {}
+    worst, exits = 0.0, []
+    for exit_ in card.exits:
+        names = [*(cut.tensor for cut in exit_.cuts), exit_.output]
+        total = 0.0
+        for (start, end), pair in zip(pairwise(names), _segments(card, exit_.name), strict=True):
+            mean, p95 = _figures(times[pair].seconds)
+            total += mean
+            segments[start, end] = SegmentTime.model_validate(
+                {"from": start, "to": end, "mean_seconds": mean, "p95_seconds": p95, "runs": RUNS}
+            )
+        mean, p95 = _figures(times[source, (exit_.output,)].seconds)
+        worst = max(worst, abs(total - mean) / mean if mean else 0.0)
+        exits.append(
+            ExitTime(exit=exit_.name, output=exit_.output, mean_seconds=mean, p95_seconds=p95, runs=RUNS)
+        )
+    return DeviceProfile(
+        model=card.digest,
+        device_class=subject.server.device_class,
+        selection=subject.selection,
+        node=subject.server.name,
+        segments=tuple(segments.values()),
+        exits=tuple(exits),
+        relative_error=worst,
+        assumed=tuple(_assumed(card.inputs)),
+    )
+
+
+def _segments(card: ModelCard, exit_name: str) -> list[Slicing]:
+    exit_ = next(each for each in card.exits if each.name == exit_name)
+    return list(pairwise([*(cut.names for cut in exit_.cuts), (exit_.output,)]))
+
+
+def _figures(seconds: tuple[float, ...]) -> tuple[float, float]:
+    """Returns the mean and the 95th percentile."""
+    ordered = sorted(seconds)
+    return fmean(ordered), ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+
+
+def _assumed(inputs: Iterable[Tensor]) -> Iterable[AssumedSize]:
+    for tensor in inputs:
+        for axis, size in enumerate(tensor.shape):
+            if axis and size < 0:
+                yield AssumedSize(input=tensor.name, dimension=axis, size=1)

@@ -1,0 +1,198 @@
+"""The joint choice for demands that cannot all have what they want: candidates, within capacities and waits.
+
+The waits at a place depend on who uses it, and who uses it on the waits. So the choice is made several times:
+each time with the waits that the last choice causes, and with at most BUSY of the compute time of every
+place. Of all choices the best counts, judged with the waits that it causes itself.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.joint import Asking, joint_choice, sharers
+from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
+from edge_planning.pools.units import Score, Unit, score
+from edge_planning.pools.values import PoolProblem
+from edge_planning.pools.waiting import wait
+from edge_planning.problems import Traffic
+
+BUSY = 0.8
+"""Part of a place's compute time that the joint choice uses: beyond, waits grow without bound."""
+ROUNDS = 3
+
+Choice = dict[str, Costed]
+
+
+class Contention:
+    """Makes joint choices for one pool."""
+
+    def __init__(self, problem: PoolProblem, costs: Costs, capacity: Mapping[Resource, float]) -> None:
+        self.tenants = problem.owners
+        self.costs = costs
+        self.servers = {one.name: one.concurrency for one in problem.servers}
+        self.places = [*(one.name for one in problem.nodes), *self.servers]
+        queued = {
+            place
+            for demand in problem.demands
+            if not demand.assumed
+            for one in demand.problems
+            for place in (one.node, one.peer, *(each.name for each in one.intermediates))
+        }
+        self.limits = {
+            resource: amount * BUSY
+            if resource.kind in (Kind.CPU, Kind.BUSY) and resource.place in queued
+            else amount
+            for resource, amount in capacity.items()
+        }
+
+    def choose(self, units: Sequence[Unit], ledger: Ledger, wanted: Mapping[str, Reservation]) -> Choice:
+        """Returns a candidate for each demand that is not refused.
+
+        ledger: What other demands hold; unchanged afterwards.
+        wanted: What each demand would hold without others.
+        """
+        waits = self._caused(units, ledger, wanted)
+        shared_by: Mapping[Part, int] | None = None
+        chosen: dict[str, Reservation] | None = None
+        best: tuple[Score, Choice] | None = None
+        for _ in range(ROUNDS):
+            asking = [self._asking(unit, waits, ledger) for unit in units]
+            asking = [one for one in asking if one.costed]
+            if not asking:
+                return {}
+            picked = joint_choice(
+                asking,
+                self.tenants,
+                ledger,
+                self.limits,
+                shared_by if shared_by is not None else sharers(asking),
+                chosen,
+            )
+            choice = {
+                one.demand.name: one.costed[at] for one, at in zip(asking, picked, strict=True) if at >= 0
+            }
+            choice, result = self._repaired(units, asking, choice, ledger)
+            if best is None or result < best[0]:
+                best = result, choice
+            chosen = {name: one.reserved for name, one in choice.items()}
+            shared_by = sharers(asking, chosen)
+            before, waits = waits, self._caused(units, ledger, chosen)
+            if waits == before:
+                break
+        return best[1] if best is not None else {}
+
+    def waits(self, ledger: Ledger, percentile: float) -> dict[str, float]:
+        """Returns the waits at every place with what is held, at BUSY at most."""
+        found: dict[str, float] = {}
+        for place in self.places:
+            total = ledger.traffic(place)
+            if total is None:
+                continue
+            busy = total.rate * total.seconds
+            kind = Kind.BUSY if place in self.servers else Kind.CPU
+            most = self.limits[Resource(kind, place)]
+            if busy > most:
+                total = Traffic(total.rate * most / busy, total.seconds, total.variance)
+            seconds = wait((total,), self.servers.get(place, 1), percentile) if most else 0.0
+            if seconds:
+                found[place] = seconds
+        return found
+
+    def _caused(
+        self, units: Sequence[Unit], ledger: Ledger, chosen: Mapping[str, Reservation]
+    ) -> dict[float, dict[str, float]]:
+        """Returns the waits by percentile that these reservations cause."""
+        added = [unit for unit in units if unit.name in chosen]
+        for unit in added:
+            ledger.add(Held(unit.demand, chosen[unit.name], unit.count))
+        percentiles = sorted({one.slo.percentile for unit in units for one in unit.demand.problems})
+        found = {one: self.waits(ledger, one) for one in percentiles}
+        for unit in added:
+            ledger.remove(unit.name)
+        return found
+
+    def _asking(self, unit: Unit, waits: Mapping[float, Mapping[str, float]], ledger: Ledger) -> Asking:
+        demand = unit.demand
+        costed = [
+            one
+            for one in self.costs.costed(demand, waits[demand.problems[0].slo.percentile])
+            if ledger.binding(Held(demand, one.reserved, unit.count)) is None
+        ]
+        current = None
+        if unit.old is not None:
+            first = self.costs.planned_name(demand, unit.old.plan.table)
+            same = (n for n, one in enumerate(costed) if (one.name, one.server) == (first, unit.old.server))
+            current = next(same, None)
+        return Asking(demand, unit.count, costed, current)
+
+    def _repaired(
+        self, units: Sequence[Unit], asking: Sequence[Asking], choice: Choice, ledger: Ledger
+    ) -> tuple[Choice, Score]:
+        """Returns a choice that fits exactly, and its score; tries late and refused demands once more."""
+        found = dict(choice)
+        for one in asking:
+            if one.demand.name in found:
+                ledger.add(Held(one.demand, found[one.demand.name].reserved, one.count))
+        for resource in ledger.overfull():
+            self._relieve(resource, asking, found, ledger)
+        urgent = sorted(asking, key=lambda one: (-one.demand.priority, one.demand.name))
+        for one in urgent:
+            held = found.get(one.demand.name)
+            if held is not None and (not held.worth or ledger.in_time(one.demand.name)):
+                continue
+            self._retried(one, found, ledger)
+        result = score(units, {name: one.worth for name, one in found.items()}, ledger)
+        for name in found:
+            ledger.remove(name)
+        return found, result
+
+    def _relieve(self, resource: Resource, asking: Sequence[Asking], found: Choice, ledger: Ledger) -> None:
+        """Moves or refuses demands until a resource suffices: those of the lowest priority first."""
+        size = dict(ledger.users(resource))
+        users = [one for one in asking if size.get(one.demand.name)]
+        users.sort(key=lambda one: (one.demand.priority, -size[one.demand.name], one.demand.name))
+        for one in users:
+            if resource not in ledger.overfull():
+                return
+            ledger.remove(one.demand.name)
+            del found[one.demand.name]
+            elsewhere = [each for each in one.costed if not _uses(each, resource)]
+            self._first_fitting(one, elsewhere, found, ledger)
+
+    def _retried(self, one: Asking, found: Choice, ledger: Ledger) -> None:
+        """Takes the best candidate that fits and is in time, if there is one; else keeps what is held."""
+        held = found.pop(one.demand.name, None)
+        if held is not None:
+            ledger.remove(one.demand.name)
+        timely = [each for each in one.costed if each.worth]
+        if self._first_fitting(one, timely, found, ledger, timely=True):
+            return
+        if held is not None:
+            found[one.demand.name] = held
+            ledger.add(Held(one.demand, held.reserved, one.count))
+        else:
+            self._first_fitting(one, one.costed, found, ledger)
+
+    def _first_fitting(
+        self,
+        one: Asking,
+        costed: Iterable[Costed],
+        found: Choice,
+        ledger: Ledger,
+        *,
+        timely: bool = False,
+    ) -> bool:
+        for each in costed:
+            held = Held(one.demand, each.reserved, one.count)
+            if ledger.binding(held) is not None:
+                continue
+            ledger.add(held)
+            if not timely or ledger.in_time(one.demand.name):
+                found[one.demand.name] = each
+                return True
+            ledger.remove(one.demand.name)
+        return False
+
+
+def _uses(one: Costed, resource: Resource) -> bool:
+    return resource in one.reserved.uses or any(part.memory == resource for part in one.reserved.parts)

@@ -1,0 +1,143 @@
+"""One candidate for each demand, chosen by share() for all together.
+
+Capacities of share() are linear, memory is not: a slice and a runtime count once for all demands that use
+them. So each demand is charged a part of their bytes, divided among those that use them, or none if a demand
+that is planned already holds them. The caller checks the exact use.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from edge_planning.pools.costed import Costed
+from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.reservations import Part, Reservation, Resource
+from edge_planning.pools.values import LIMIT, PoolDemand
+from edge_planning.sharing import SharedResource, Tenant, from_arrays, share
+from edge_planning.sharing.arrays import REFUSED, Floats, Mask
+
+MOVE_COST = 0.005
+"""Accuracy that a move must gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A demand with its candidates.
+
+    Attributes:
+        count: Entry nodes that are planned as this one.
+        current: Position of the candidate in use, if any.
+    """
+
+    demand: PoolDemand
+    count: int
+    costed: Sequence[Costed]
+    current: int | None = None
+
+
+def sharers(asking: Sequence[Asking], chosen: Mapping[str, Reservation] | None = None) -> Counter[Part]:
+    """Returns how many demands use each part: any of their candidates, or the chosen one."""
+    if chosen is not None:
+        return Counter(part for one in chosen.values() for part in one.parts)
+    found: Counter[Part] = Counter()
+    for one in asking:
+        found.update({part for each in one.costed for part in each.reserved.parts})
+    return found
+
+
+def joint_choice(
+    asking: Sequence[Asking],
+    tenants: Sequence[Tenant],
+    ledger: Ledger,
+    capacity: Mapping[Resource, float],
+    shared_by: Mapping[Part, int],
+    chosen: Mapping[str, Reservation] | None = None,
+) -> list[int]:
+    """Returns the position of the chosen candidate of each demand, or REFUSED.
+
+    ledger: What other demands hold. capacity: Of every resource, theirs included.
+    shared_by, chosen: As of `sharers`.
+    """
+    charged = [_charges(one, ledger, shared_by, chosen) for one in asking]
+    names = sorted({name for one in charged for name in one if isfinite(capacity[name])})
+    left = {name: max(capacity[name] - ledger.used(name), 0.0) for name in names}
+    fits = [_fitting(one, charges, left) for one, charges in zip(asking, charged, strict=True)]
+    some = [number for number, mask in enumerate(fits) if mask.any()]
+    picked = [REFUSED] * len(asking)
+    if not names or not some:
+        return [0] * len(asking) if not names else picked
+    row = {name: number for number, name in enumerate(names)}
+    width = max(len(asking[number].costed) for number in some)
+    slots = max(1, max(sum(name in row for name in charged[number]) for number in some))
+    rows = np.zeros((len(some), slots), dtype=np.int64)
+    uses = np.zeros((len(some), slots, width))
+    value = np.zeros((len(some), width))
+    valid = np.zeros((len(some), width), dtype=np.bool_)
+    for at, number in enumerate(some):
+        costed = asking[number].costed
+        touched = sorted(row[name] for name in charged[number] if name in row)
+        rows[at, : len(touched)] = touched
+        for slot, place in enumerate(touched):
+            uses[at, slot, : len(costed)] = charged[number][names[place]]
+        value[at, : len(costed)] = [each.worth for each in costed]
+        valid[at, : len(costed)] = fits[number]
+    uses = np.where(valid[:, None, :], uses, 0.0)
+    demands = [asking[number] for number in some]
+    tenant_at = {one.name: number for number, one in enumerate(tenants)}
+    current = [
+        REFUSED if one.current is None or not valid[at, one.current] else one.current
+        for at, one in enumerate(demands)
+    ]
+    problem = from_arrays(
+        tenants=tenants,
+        resources=[SharedResource(str(name), left[name]) for name in names],
+        tenant=np.array([tenant_at[one.demand.tenant] for one in demands], dtype=np.int64),
+        rate=np.array([one.demand.rate * one.count for one in demands]),
+        value=value,
+        rows=rows,
+        uses=uses,
+        priority=np.array([LIMIT + one.demand.priority for one in demands], dtype=np.float64),
+        valid=valid,
+        current=np.array(current, dtype=np.int64),
+        move_cost=MOVE_COST,
+    )
+    for number, one in zip(some, share(problem).choices.tolist(), strict=True):
+        picked[number] = int(one)
+    return picked
+
+
+def _fitting(one: Asking, charges: Mapping[Resource, Floats], left: Mapping[Resource, float]) -> Mask:
+    """Returns the mask of the candidates that fit if no other demand is served."""
+    fits = np.ones(len(one.costed), dtype=np.bool_)
+    for resource, amounts in charges.items():
+        if resource in left:
+            fits &= amounts <= left[resource]
+    return fits
+
+
+def _charges(
+    one: Asking,
+    ledger: Ledger,
+    shared_by: Mapping[Part, int],
+    chosen: Mapping[str, Reservation] | None,
+) -> dict[Resource, Floats]:
+    """Returns what each candidate is charged of every resource."""
+    found: dict[Resource, Floats] = {}
+    own = None if chosen is None else chosen.get(one.demand.name)
+    for number, each in enumerate(one.costed):
+        amounts = list(Held(one.demand, each.reserved, one.count).uses())
+        for part, size in each.reserved.parts.items():
+            if not size or ledger.holders(part):
+                continue
+            others = shared_by.get(part, 0)
+            if chosen is not None and (own is None or part not in own.parts):
+                others += 1
+            amounts.append((part.memory, size / max(others, 1)))
+        for resource, amount in amounts:
+            if resource not in found:
+                found[resource] = np.zeros(len(one.costed))
+            found[resource][number] += amount
+    return found

@@ -1,0 +1,100 @@
+"""When a Placement's status is to be written. Pure.
+
+What changes what the operator or a reader does is written at once: another generation, route, state of the
+link or verdict on the SLO, and a measurement that the route table was not planned for. Counters are written
+only if they moved, and at most once per interval; the operator chooses the interval so that the reports of a
+pool are at most 60 writes a minute. Changes have a budget, too, because a route can change every second: a
+few at once, then one per interval. Only a generation is never kept waiting, since the operator waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge_planning.links.bands import crosses, differs
+from edge_runtime.status import Report
+
+BURST: Final = 5
+"""Changes that are written at once after a quiet time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the route table was planned for, and the least seconds between two reports of counters.
+
+    borders: the least bandwidths (bit/s) of the routes. round_trip: in seconds; None for the default.
+    """
+
+    interval: float
+    borders: Sequence[float] = ()
+    round_trip: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The last report that the API server has, the second at which it was written, and the budget then."""
+
+    report: Report
+    at: float
+    changes_left: float = BURST
+
+
+def due_in(written: Written | None, report: Report, planned: Planned, now: float) -> float | None:
+    """Returns the seconds until the report is to be written: 0 for now, None if nothing in it is new.
+
+    written: None if the API server has no report of this Placement. A runtime that has just started and knows
+    nothing yet leaves an earlier report as it is: that it does not serve, its pod's Ready condition says.
+    """
+    if written is not None and report.generation == 0 and not report.message:
+        return None
+    if written is None or _generation(written.report) != _generation(report):
+        return 0.0
+    age = now - written.at
+    if _changed(written.report, report, planned):
+        missing = 1 - written.changes_left - age / planned.interval
+        return max(missing * planned.interval, 0.0)
+    if written.report.counted != report.counted:
+        return max(planned.interval - age, 0.0)
+    return None
+
+
+def after(written: Written | None, report: Report, planned: Planned, now: float) -> Written:
+    """Returns the state after this report was written at second `now`."""
+    if written is None:
+        return Written(report, now)
+    left = min(written.changes_left + (now - written.at) / planned.interval, float(BURST))
+    counted_only = _generation(written.report) == _generation(report) and not _changed(
+        written.report, report, planned
+    )
+    return Written(report, now, left if counted_only else max(left - 1.0, 0.0))
+
+
+def _generation(report: Report) -> tuple[int, bool, str, str]:
+    return (report.generation, report.loaded, report.reason, report.message)
+
+
+def _changed(before: Report, now: Report, planned: Planned) -> bool:
+    if (before.route, before.exit, before.cut, before.slo_met) != (now.route, now.exit, now.cut, now.slo_met):
+        return True
+    if before.link is None or now.link is None:
+        return before.link is not now.link
+    if before.link.up != now.link.up:
+        return True
+    return _bandwidth_left(before.link.bandwidth, now.link.bandwidth, planned) or _round_trip_left(
+        before.link.round_trip, now.link.round_trip, planned
+    )
+
+
+def _bandwidth_left(before: float | None, now: float | None, planned: Planned) -> bool:
+    if before is None or now is None:
+        return now is not None
+    return crosses((border for border in planned.borders if border > 0), before, now)
+
+
+def _round_trip_left(before: float | None, now: float | None, planned: Planned) -> bool:
+    """Whether the measured round trip is outside the planned band, and the reported one does not say so."""
+    if now is None or not differs(planned.round_trip, now):
+        return False
+    return before is None or differs(before, now)

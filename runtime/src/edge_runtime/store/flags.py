@@ -1,0 +1,65 @@
+"""The flags of `edge-runtime store` that decide who can call it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_runtime.store.callers import Account, Callers
+
+
+def add_flags(store: argparse.ArgumentParser) -> None:
+    """Adds the flags to the command."""
+    store.add_argument(
+        "--tokens",
+        action="store_true",
+        help="require ServiceAccount tokens with audience edge-model-store, which the API server reviews; a "
+        "namespace then sees what it uploaded and registered",
+    )
+    for flag, text in (
+        ("--operator-account", "which acts for every namespace"),
+        ("--profiler-account", "which reads models of all namespaces and stores profiles"),
+    ):
+        store.add_argument(
+            flag,
+            type=_account,
+            action="append",
+            default=[],
+            metavar="NAMESPACE/NAME",
+            help=f"with --tokens: ServiceAccount {text}; can be repeated (default: none)",
+        )
+
+
+def callers_of(arguments: argparse.Namespace) -> Callers | None:
+    """Returns the accounts that can call the store; None: all callers can.
+
+    Raises Unreachable outside a pod.
+    """
+    if not arguments.tokens:
+        logging.getLogger("store").warning(
+            "--tokens is not set: any client that reaches this store reads and replaces all models"
+        )
+        return None
+    from edge_api.store_access import AUDIENCE
+    from edge_runtime.connections import Resolver
+    from edge_runtime.errors import Unreachable
+    from edge_runtime.store.callers import TokenHolders
+    from edge_runtime.store.tokens import Tokens
+    from edge_runtime.token_reviews import TokenReviews, api_server_url
+
+    url = api_server_url()
+    if url is None:
+        raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
+    reviews = TokenReviews(AUDIENCE, url, Resolver())
+    return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
+
+
+def _account(text: str) -> Account:
+    from edge_runtime.store.callers import parsed_account
+
+    try:
+        return parsed_account(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

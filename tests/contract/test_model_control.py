@@ -1,0 +1,79 @@
+"""Restricted model control: the operator sends its key with loads and unloads, and nowhere else."""
+
+import base64
+from contextlib import nullcontext
+
+import pytest
+
+from edge_api.tensors import Tensor
+from edge_operator.cluster import Kind, Object
+from edge_operator.control_keys import ControlKeys
+from edge_operator.errors import ControlDeniedError
+from edge_operator.store import Blob
+from edge_operator.tail_models import Tail
+from edge_operator.triton import TritonServers
+from messages import mentions
+from proxies import triton_like
+
+KEY = ("edge-model-control", "s3cret")
+
+
+class Secrets:
+    """A cluster with one Secret."""
+
+    def __init__(self) -> None:
+        self.key = KEY[1]
+        self.reads = 0
+
+    def fetch(self, kind: Kind, namespace: str | None, name: str) -> Object:
+        assert (kind.kind, namespace, name) == ("Secret", "edge", "triton-control")
+        self.reads += 1
+        return {"data": {"key": base64.b64encode(self.key.encode()).decode()}}
+
+
+def control(port: int, secrets: Secrets) -> tuple[TritonServers, Tail]:
+    keys = ControlKeys(secrets, "edge")  # type: ignore[arg-type]
+    keys.set_pool("factory", {f"127.0.0.1:{port}": "triton-control"})
+    tensor = Tensor(name="x", datatype="FP32", shape=(-1, 4))
+    address = f"http://127.0.0.1:{port}"
+    tail = Tail(address, "tail", "onnxruntime", "sha256:" + "0" * 64, (tensor,), (tensor,), 4, "ours")
+    return TritonServers(None, keys), tail
+
+
+def test_loads_and_unloads_carry_the_key_and_reads_do_not_need_it() -> None:
+    secrets = Secrets()
+    with triton_like(1) as triton:
+        triton.key = KEY
+        servers, tail = control(triton.port, secrets)
+        assert servers.ready(tail.address) == frozenset()
+        assert secrets.reads == 0
+        servers.load(tail, lambda: nullcontext(Blob(4, [b"onnx"])))
+        assert triton.models == {"tail": b"onnx"}
+        assert servers.parameters(tail.address, "tail")["owner"] == "ours"
+        servers.unload(tail.address, "tail")
+        assert triton.models == {}
+        assert secrets.reads == 1
+
+
+def test_a_changed_key_is_read_again_after_a_refusal() -> None:
+    secrets = Secrets()
+    with triton_like(1) as triton:
+        triton.key = KEY
+        servers, tail = control(triton.port, secrets)
+        secrets.key = "former"
+        with pytest.raises(ControlDeniedError, match=mentions("controlSecret", "restricted", "tail")):
+            servers.load(tail, lambda: nullcontext(Blob(4, [b"onnx"])))
+        assert triton.models == {}
+        secrets.key = KEY[1]
+        servers.load(tail, lambda: nullcontext(Blob(4, [b"onnx"])))
+        assert triton.models == {"tail": b"onnx"}
+
+
+def test_without_a_key_control_is_denied_and_said_to_be_closed() -> None:
+    with triton_like(1) as triton:
+        servers, address = TritonServers(), f"http://127.0.0.1:{triton.port}"
+        assert servers.control_open(address)
+        triton.key = KEY
+        assert not servers.control_open(address)
+        with pytest.raises(ControlDeniedError, match=mentions("controlSecret", KEY[0])):
+            servers.unload(address, "tail")

@@ -1,0 +1,154 @@
+"""The key of a server's model control is read when it is needed, from the Secret that a pool names."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from edge_operator.cluster import SECRETS
+from edge_operator.control_checks import INTERVAL, ControlChecks
+from edge_operator.control_keys import HEADER, ControlKey, ControlKeys
+from edge_operator.errors import ControlDeniedError, ObjectRefusedError
+from edge_operator.former_servers import control_secrets
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
+from messages import mentions
+
+World = Any  # tests/operator/conftest.py
+HERE = "http://triton.test:8000"
+NAMESPACE = "edge-intelligence"
+
+
+def _secret(world: World, **data: str) -> None:
+    encoded = {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}
+    meta = {"name": "triton-control", "namespace": NAMESPACE}
+    world.cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": encoded})
+
+
+def _keys(world: World) -> ControlKeys:
+    keys = ControlKeys(world.cluster, NAMESPACE, clock=lambda: world.now)
+    keys.set_pool("factory", {"triton.test:8000": "triton-control"})
+    return keys
+
+
+def _status(world: World, **found: bool) -> dict[str, Any]:
+    clients = Clients(world.cluster, world.store, world.triton)
+    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock(), control_open=found)
+    conditions: list[dict[str, Any]] = world.pool()["status"]["conditions"]
+    return {condition["type"]: condition for condition in conditions}
+
+
+def test_a_key_is_sent_in_the_header_that_the_secret_names(world: World) -> None:
+    keys = _keys(world)
+    _secret(world, key="s3cret\n")
+    assert keys.key(HERE) == ControlKey(HEADER, "s3cret")
+    assert keys.key("https://triton.test:8000") == ControlKey(HEADER, "s3cret"), "the same server by TLS"
+    assert keys.key("http://other:8000") is None
+    _secret(world, key="another", header="x-control")
+    keys.forget(HERE)
+    assert keys.key(HERE) == ControlKey("x-control", "another")
+    assert "another" not in repr(keys.key(HERE))
+
+
+def test_a_secret_is_read_at_most_once_a_minute(world: World) -> None:
+    keys = _keys(world)
+    _secret(world, key="before")
+    keys.key(HERE)
+    _secret(world, key="after")
+    world.now += 59
+    assert keys.key(HERE) == ControlKey(HEADER, "before")
+    world.now += 1
+    assert keys.key(HERE) == ControlKey(HEADER, "after")
+    keys.set_pool("factory", {})
+    assert keys.key(HERE) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, ('controlSecret: "triton-control"', NAMESPACE)),
+        ({}, (f"{NAMESPACE}/triton-control", "data.key")),
+        ({"key": " "}, (f"{NAMESPACE}/triton-control", "data.key")),
+        ({"key": "a\r\nb"}, (f"{NAMESPACE}/triton-control", "data.key")),
+        ({"key": "a", "header": "no header"}, (f"{NAMESPACE}/triton-control", '"no header"')),
+    ],
+)
+def test_a_secret_without_a_usable_key_is_named(
+    world: World, data: dict[str, str] | None, words: tuple[str, ...]
+) -> None:
+    if data is not None:
+        _secret(world, **data)
+    with pytest.raises(ControlDeniedError, match=mentions(*words)):
+        _keys(world).key(HERE)
+
+
+def test_a_secret_that_the_operator_may_not_read_names_the_charts_value() -> None:
+    class Forbidding:
+        def fetch(self, kind: object, namespace: str | None, name: str) -> None:
+            assert kind == SECRETS
+            raise ObjectRefusedError("secrets is forbidden")
+
+    keys = ControlKeys(Forbidding(), NAMESPACE)  # type: ignore[arg-type]
+    keys.set_pool("factory", {"triton.test:8000": "triton-control"})
+    with pytest.raises(ControlDeniedError, match=mentions("operator.tritonControlSecrets", "triton-control")):
+        keys.key(HERE)
+
+
+def test_the_secret_of_a_former_server_is_kept_until_its_tails_are_gone(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["controlSecret"] = "triton-control"
+    world.cluster.put(pool)
+    _status(world)
+    assert control_secrets(world.pool()) == {"triton.test:8000": "triton-control"}
+    pool = world.pool()
+    pool["spec"]["tritonServers"] = []
+    world.cluster.put(pool)
+    for _ in range(2):
+        _status(world)
+        assert control_secrets(world.pool()) == {"triton.test:8000": "triton-control"}
+    assert world.pool()["status"]["formerTritonServers"][0]["controlSecret"] == "triton-control"
+
+
+def test_a_denied_key_leaves_local_routes_and_is_named(world: World) -> None:
+    world.triton.failure = ControlDeniedError("loading failed: This API is restricted")
+    world.reconcile()
+    placed = world.condition("Placed")
+    assert (placed["status"], placed["reason"]) == ("False", "ControlDenied")
+    routes = [route for body in world.placements().values() for route in body["spec"]["routes"]]
+    assert routes
+    assert {stage["runtime"] for route in routes for stage in route["stages"]} == {"Edge"}
+
+
+def test_a_pool_warns_of_servers_that_accept_control_without_a_key(world: World) -> None:
+    control = _status(world)["ControlOpen"]
+    assert (control["status"], control["reason"]) == ("Unknown", "Waiting")
+    control = _status(world, **{HERE: True})["ControlOpen"]
+    assert (control["status"], control["reason"]) == ("True", "ControlWithoutKey")
+    assert mentions("spec.tritonServers[0]", "cloud", "--http-restricted-api").search(control["message"])
+    assert _status(world)["Ready"]["status"] == "True", "it is a warning"
+    writes = world.cluster.status_writes
+    assert _status(world)["ControlOpen"] == control, "a restart waits for its own check"
+    assert world.cluster.status_writes == writes
+    control = _status(world, **{HERE: False})["ControlOpen"]
+    assert (control["status"], control["reason"]) == ("False", "ControlNeedsKey")
+
+
+def test_a_pool_without_triton_has_no_such_condition(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["tritonServers"] = []
+    world.cluster.put(pool)
+    assert "ControlOpen" not in _status(world)
+
+
+def test_servers_are_checked_at_intervals_and_those_away_until_they_respond(world: World) -> None:
+    checks = ControlChecks(world.triton)
+    world.triton.away = True
+    assert checks.check([HERE], 0.0) == set()
+    assert checks.open == {}
+    world.triton.away = False
+    assert checks.check([HERE], 10.0) == {HERE}
+    assert checks.open == {HERE: True}
+    world.triton.open = False
+    assert checks.check([HERE], 9.0 + INTERVAL) == set()
+    assert checks.check([HERE], 10.0 + INTERVAL) == {HERE}
+    assert checks.open == {HERE: False}

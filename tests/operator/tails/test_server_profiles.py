@@ -1,0 +1,122 @@
+"""A Triton server that names no node is measured by requests to it; local routes do not wait for it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_api.devicepools import DevicePoolSpec
+from edge_api.inferenceservices import InferenceServiceSpec
+from edge_operator.admitted import Admitted
+from edge_operator.errors import TritonUnreachableError
+from edge_operator.pools import selection, server_to_measure
+from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
+from edge_operator.store import DeviceProfile
+from edge_operator.surroundings import Surroundings, surroundings
+from edge_operator.triton import Arrays, Timed
+
+World = Any  # tests/operator/conftest.py
+
+
+class Measuring:
+    """Triton whose models take 2 ms a request, 4 ms in one of twenty, and return zeros."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.fed: list[dict[str, tuple[int, ...]]] = []
+
+    def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
+        assert name in self.world.triton.models
+        self.fed.append({tensor: array.shape for tensor, array in feeds.items()})
+        made = ("pool1", "pool2", "exit1_logits", "logits")
+        return Timed({tensor: np.zeros((1, 4), np.float32) for tensor in made}, (0.002,) * 19 + (0.004,))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world.triton, name)
+
+
+def _outside(world: World) -> Subject:
+    pool = world.pool()
+    del pool["spec"]["tritonServers"][0]["nodeSelector"]
+    world.cluster.put(pool)
+    world.remove_node("big")
+    world.store.profiles.pop("cloud")
+
+    found = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
+    assert isinstance(found, Surroundings)
+    spec = found.pool.spec
+    server = server_to_measure(spec, "cloud")
+    assert server is not None
+    return Subject(server, selection("factory", spec, "cloud"), world.store.card, world.settings.installation)
+
+
+def _profiles(world: World, triton: Any, pause: Any = None) -> ServerProfiles:
+    wait = pause or (lambda _: None)
+    return ServerProfiles(triton, world.store, Admitted(), clock=lambda: world.now, pause=wait)
+
+
+def test_every_exit_and_segment_is_measured_on_the_outputs_of_those_before(world: World) -> None:
+    subject, triton = _outside(world), Measuring(world)
+    profiles = _profiles(world, triton)
+    profiles.profile(subject)
+    profiles.wait()
+    found = profiles.profile(subject)
+    assert isinstance(found, DeviceProfile)
+    assert (found.device_class, found.node, found.selection) == ("cloud", "cloud", subject.selection)
+    assert [(each.start, each.end) for each in found.segments] == [
+        ("image", "pool1"),
+        ("pool1", "exit1_logits"),
+        ("pool1", "pool2"),
+        ("pool2", "logits"),
+    ]
+    assert found.segments[0].mean_seconds == pytest.approx(0.0021)
+    assert found.exits[0].p95_seconds == pytest.approx(0.004)
+    assert len(triton.fed) == len(slicings(world.store.card)) == 6
+    assert triton.fed[0] == {"image": (1, 1, 64, 64)} or triton.fed[0] == {"image": (1, 4)}
+
+
+def test_a_failed_measurement_says_why_and_is_retried(world: World) -> None:
+    subject = _outside(world)
+    profiles = _profiles(world, Measuring(world))
+    world.triton.failure = TritonUnreachableError("no response")
+    profiles.profile(subject)
+    profiles.wait()
+    found = profiles.profile(subject)
+    assert found == Failed("no response", RETRY)
+    world.triton.failure = None
+    world.now += RETRY
+    profiles.profile(subject)
+    profiles.wait()
+    assert isinstance(profiles.profile(subject), DeviceProfile)
+
+
+def test_a_server_in_the_pools_own_classes_or_with_a_selector_is_measured_on_a_node(world: World) -> None:
+    _outside(world)
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["deviceClass"] = "camera"
+    world.cluster.put(pool)
+
+    assert server_to_measure(DevicePoolSpec.model_validate(pool["spec"]), "camera") is None
+    server = pool["spec"]["tritonServers"][0] | {"deviceClass": "cloud", "nodeSelector": {"class": "cloud"}}
+    spec = DevicePoolSpec.model_validate(pool["spec"] | {"tritonServers": [server]})
+    assert server_to_measure(spec, "cloud") is None
+
+
+def test_local_routes_do_not_wait_for_the_profile_of_a_triton_server(world: World) -> None:
+    world.store.profiles.pop("cloud")
+    world.settle()
+    assert set(world.placements()) == {"cam-1", "cam-2", "gate"}
+    profiled = world.condition("Profiled")
+    assert (profiled["status"], profiled["reason"]) == ("Unknown", "Profiling")
+    assert "cloud" in profiled["message"]
+    assert world.condition("Ready")["status"] == "True"
+    assert world.memory.waiting, "the end of the measurement wakes the service"
+    assert world.triton.models == set()
+
+
+def test_a_service_without_local_routes_waits(world: World) -> None:
+    world.store.profiles.pop("cloud")
+    world.change(mode="CloudOnly")
+    world.reconcile()
+    assert world.placements() == {}
+    assert world.condition("Profiled")["reason"] == "Profiling"

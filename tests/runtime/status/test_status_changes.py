@@ -1,0 +1,109 @@
+"""A status is written when it says something new: changes at once, counters rarely, nothing otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from edge_runtime.status import Counted, LinkReport, Report, Summary
+from edge_runtime.status_changes import BURST, Planned, Written, after, due_in
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LINK = LinkReport(True, 6e6, 5e6, 0.02, NOW)
+REPORT = Report(
+    generation=3,
+    loaded=True,
+    message="",
+    route="exit5@pool1",
+    exit="exit5",
+    cut="pool1",
+    link=LINK,
+    summary=Summary(0, 0, None, None),
+    now=NOW,
+    counted=Counted(10, 9, NOW),
+    slo_met=True,
+)
+PLANNED = Planned(interval=8.0, borders=(5e6, 2e6, 0.0), round_trip=0.02)
+WRITTEN = Written(REPORT, at=100.0)
+
+
+def test_what_the_api_server_has_is_not_written_again() -> None:
+    later = replace(REPORT, now=datetime(2026, 1, 3, tzinfo=UTC), summary=Summary(5, 5, 0.1, 0.2))
+    assert due_in(WRITTEN, later, PLANNED, now=1e6) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 4},
+        {"loaded": False, "message": "slice missing", "reason": "NotFound"},
+        {"route": "exit1@local", "exit": "exit1", "cut": "local"},
+        {"slo_met": False},
+        {"link": replace(LINK, up=False)},
+        {"link": None},
+        {"link": replace(LINK, bandwidth=4e6)},
+        {"link": replace(LINK, round_trip=0.09)},
+    ],
+)
+def test_what_changes_what_the_operator_does_is_written_at_once(change: dict[str, object]) -> None:
+    assert due_in(WRITTEN, replace(REPORT, **change), PLANNED, now=100.5) == 0.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        replace(LINK, bandwidth=60e6, bandwidth_low=50e6),
+        replace(LINK, bandwidth=5.1e6),
+        replace(LINK, bandwidth=4.6e6),  # the table changes at 5 Mbit/s: within a tenth is noise
+        replace(LINK, round_trip=0.011),
+        replace(LINK, round_trip=0.029),
+        replace(LINK, round_trip=None),
+    ],
+)
+def test_measurements_within_the_band_of_the_plan_are_not_written(link: LinkReport) -> None:
+    assert due_in(WRITTEN, replace(REPORT, link=link), PLANNED, now=1e6) is None
+
+
+def test_a_round_trip_outside_the_band_is_reported_once_while_the_plan_stays() -> None:
+    slow = replace(REPORT, link=replace(LINK, round_trip=0.2))
+    written = after(WRITTEN, slow, PLANNED, 101.0)
+    assert due_in(written, replace(REPORT, link=replace(LINK, round_trip=0.21)), PLANNED, 200.0) is None
+    assert due_in(written, replace(REPORT, link=replace(LINK, round_trip=0.5)), PLANNED, 200.0) == 0.0
+
+
+def test_the_first_measurement_of_a_bandwidth_is_written() -> None:
+    before = Written(replace(REPORT, link=replace(LINK, bandwidth=None)), 100.0)
+    assert due_in(before, REPORT, PLANNED, 100.0) == 0.0
+
+
+def test_counters_are_written_only_if_they_moved_and_once_per_interval() -> None:
+    more = replace(REPORT, counted=Counted(11, 10, NOW))
+    assert due_in(WRITTEN, more, PLANNED, now=103.0) == 5.0
+    assert due_in(WRITTEN, more, PLANNED, now=108.0) == 0.0
+    assert due_in(WRITTEN, more, replace(PLANNED, interval=1024.0), now=108.0) == 1016.0
+
+
+def test_a_route_that_changes_every_second_is_written_a_few_times_and_then_once_per_interval() -> None:
+    written, times = WRITTEN, []
+    for second in range(100, 400):
+        report = replace(REPORT, route=f"route-{second % 2}")
+        if due_in(written, report, PLANNED, float(second)) == 0.0:
+            written = after(written, report, PLANNED, float(second))
+            times.append(second)
+    assert times[:BURST] == list(range(100, 100 + BURST))
+    assert len(times) <= BURST + 300 / PLANNED.interval + 1
+
+
+def test_a_generation_never_waits_for_the_budget() -> None:
+    spent = replace(WRITTEN, changes_left=0.0)
+    assert due_in(spent, replace(REPORT, route="exit1@local"), PLANNED, 100.0) == 8.0
+    assert due_in(spent, replace(REPORT, generation=4), PLANNED, 100.0) == 0.0
+
+
+def test_a_runtime_that_has_just_started_leaves_the_report_before_it() -> None:
+    nothing = replace(REPORT, generation=0, loaded=False, route="", link=None)
+    assert due_in(WRITTEN, nothing, PLANNED, 1e6) is None
+    assert due_in(None, nothing, PLANNED, 1e6) == 0.0
+    assert due_in(WRITTEN, replace(nothing, message="cannot be loaded"), PLANNED, 1e6) == 0.0
