@@ -14,15 +14,17 @@ from edge_operator.leadership import Leadership
 from edge_operator.observed.watched import WATCHED
 from edge_operator.pooling import reconcile_pool
 from edge_operator.runs import Clients, PoolKey
+from edge_operator.settings import Settings
 
 Render = Callable[..., list[dict[str, Any]]]
 Use = tuple[str, str]
+RUNTIME_ROLE = "edge-intelligence-edge-runtime"
 
 GIVEN_ON: set[Use] = {
-    # A permission can only be granted by its holders: the runtimes' Role has these.
-    ("patch", "placements/status"),
-    ("watch", "placements"),
-    ("get", "placements"),
+    # To bind the runtimes' ClusterRole, without the permissions of which only its holders could.
+    ("bind", "clusterroles"),
+    # Roles of earlier versions, each of one service.
+    ("delete", "roles"),
     # With OwnerReferencesPermissionEnforcement, to block the deletion of an owner.
     ("update", "inferenceservices/finalizers"),
 }
@@ -121,7 +123,8 @@ def used(operator_tests: ModuleType) -> set[Use]:
     leadership.campaign()
     leadership.release()
     reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
-    return cluster.uses | watched()
+    reports = {("patch", "placements/status")}  # by the runtimes
+    return cluster.uses - reports | watched()
 
 
 def watched() -> set[Use]:
@@ -130,11 +133,13 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
-    """What the operator may do; the model store has a role of its own."""
+    """What the operator may do; the model store and the runtimes have roles of their own."""
     return {
         (verb, resource)
         for body in objects
-        if body["kind"] in ("ClusterRole", "Role") and "model-store" not in body["metadata"]["name"]
+        if body["kind"] in ("ClusterRole", "Role")
+        and "model-store" not in body["metadata"]["name"]
+        and body["metadata"]["name"] != RUNTIME_ROLE
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -190,6 +195,41 @@ def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policie
     assert sorted(kinds()) == made
     assert kinds("runtime.ownNodeOnly=false") == []
     assert kinds(version="1.29.9") == []
+
+
+def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else(render: Render) -> None:
+    role = next(
+        body for body in render() if (body["kind"], body["metadata"]["name"]) == ("ClusterRole", RUNTIME_ROLE)
+    )
+    assert role["rules"] == [
+        {
+            "apiGroups": ["edge-intelligence.io"],
+            "resources": ["placements"],
+            "verbs": ["get", "list", "watch"],
+        },
+        {"apiGroups": ["edge-intelligence.io"], "resources": ["placements/status"], "verbs": ["patch"]},
+    ]
+
+
+def test_the_operator_writes_no_roles_and_binds_only_that_of_the_runtimes(render: Render) -> None:
+    objects = render()
+    written = {verb for verb, resource in granted(objects) if resource in ("roles", "clusterroles")}
+    assert written == {"get", "list", "watch", "bind", "delete"}
+    (bound,) = (
+        rule["resourceNames"]
+        for body in objects
+        if body["kind"] == "ClusterRole"
+        for rule in body["rules"]
+        if "bind" in rule["verbs"]
+    )
+    operator = next(
+        body
+        for body in objects
+        if (body["kind"], body["metadata"]["name"]) == ("Deployment", "edge-operator")
+    )
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    variables = {v["name"]: v.get("value", "x") for v in container["env"]}
+    assert bound == [Settings.from_environment(variables).runtime_role] == [RUNTIME_ROLE]
 
 
 def test_no_rule_has_a_wildcard(render: Render) -> None:

@@ -73,7 +73,7 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
         kinds = "inferenceservices,modelprofiles,deployments"
         found = json.loads(kubectl("get", kinds, "-o", "json"))["items"]
         versions = {f"{o['kind']} {o['metadata']['name']}": o["metadata"]["generation"] for o in found}
-        others = json.loads(kubectl("get", "services,roles,serviceaccounts", "-o", "json"))["items"]
+        others = json.loads(kubectl("get", "services,rolebindings,serviceaccounts", "-o", "json"))["items"]
         return versions | {
             f"{o['kind']} {o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in others
         }

@@ -30,7 +30,6 @@ from edge_operator.runtimes import (
 )
 from edge_operator.settings import Settings
 from edge_operator.workloads import (
-    RUNTIME_ACCOUNT,
     client_service,
     runtime_access,
     runtime_deployment,
@@ -40,7 +39,7 @@ from edge_operator.workloads import (
 AGAIN = 5.0
 """Seconds until the next look at pods that are being replaced, and at services that move."""
 ACCESS: tuple[Kind, ...] = (ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS)
-"""Kinds of the objects by which a namespace's runtimes read Placements."""
+"""Kinds of the objects by which a namespace's runtimes read Placements; Roles are of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     runtimes = needed(current, asked, selected)
     users = _users(runtimes, current)
     pods = _pods(seen, runtimes)
-    _access(seen, actions, runtimes, frozenset(asked))
+    _access(seen, actions, settings, runtimes, frozenset(asked))
     _deployments(seen, settings, actions, users, pods)
 
     def may_move(service: str, own: Sequence[Object]) -> bool:
@@ -135,16 +134,21 @@ def _pods(seen: Seen, runtimes: Iterable[Runtime]) -> succession.Pods:
     )
 
 
-def _access(seen: Seen, actions: Actions, runtimes: Iterable[Runtime], services: frozenset[str]) -> None:
-    """Adds the ServiceAccount of the namespace's runtimes, and removes it with the last of them."""
-    wanted = runtime_access(seen.namespace) if runtimes else []
-    live = {(kind, RUNTIME_ACCOUNT): seen.objects.get((kind, RUNTIME_ACCOUNT)) for kind in ACCESS}
-    for body in wanted:
-        kind = next(kind for kind in ACCESS if kind.kind == body["kind"])
-        if not covers(live[kind, RUNTIME_ACCOUNT], body):
+def _access(
+    seen: Seen, actions: Actions, settings: Settings, runtimes: Iterable[Runtime], services: frozenset[str]
+) -> None:
+    """Adds the account of the namespace's runtimes and its binding; removes them with the last runtime."""
+    kinds = {kind.kind: kind for kind in ACCESS}
+    objects = runtime_access(seen.namespace, settings.runtime_role) if runtimes else []
+    wanted = {(kinds[body["kind"]], body["metadata"]["name"]): body for body in objects}
+    for key, body in wanted.items():
+        if not covers(seen.objects.get(key), body):
             actions.apply.append(Wanted(body, services))
-    if not wanted:
-        actions.delete += [key for key, body in live.items() if body is not None]
+    actions.delete += [
+        (kind, name)
+        for (kind, name), body in seen.objects.items()
+        if kind in ACCESS and not is_earlier(body) and (kind, name) not in wanted
+    ]
 
 
 def _deployments(

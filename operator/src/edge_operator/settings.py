@@ -19,6 +19,8 @@ class Settings:
     runtime_image: str
     namespace: str = "edge-intelligence"
     """Namespace of the operator and of the profiling Jobs."""
+    runtime_role: str = "edge-intelligence-edge-runtime"
+    """Name of the ClusterRole to which the runtimes of each namespace are bound."""
     pull_policy: PullPolicy = "IfNotPresent"
     cluster_domain: str = "cluster.local"
     runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
@@ -62,10 +64,12 @@ class Settings:
                 f'EDGE_RUNTIME_PULL_POLICY: "{policy}" is not a pull policy: '
                 f"use one of {', '.join(get_args(PullPolicy))}"
             )
+        namespace = environment.get("EDGE_OPERATOR_NAMESPACE") or "edge-intelligence"
         return cls(
             store_url=_url(environment, "EDGE_STORE"),
             runtime_image=_required(environment, "EDGE_RUNTIME_IMAGE", "the image of the edge runtime"),
-            namespace=environment.get("EDGE_OPERATOR_NAMESPACE") or "edge-intelligence",
+            namespace=namespace,
+            runtime_role=environment.get("EDGE_RUNTIME_ROLE") or f"{namespace}-edge-runtime",
             pull_policy=cast("PullPolicy", policy),
             cluster_domain=environment.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
             runtime_resources=_resources(environment),

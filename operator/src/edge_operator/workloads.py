@@ -12,7 +12,6 @@ from edge_operator.names import (
     API_VERSION,
     APPLIED_ANNOTATION,
     DEVICE_CLASS_LABEL,
-    GROUP,
     HOSTNAME_LABEL,
     ISOLATION_LABEL,
     MANAGED_BY,
@@ -31,7 +30,8 @@ from edge_operator.settings import Settings
 HTTP_PORT = 8080
 GRPC_PORT = 8081
 RUNTIME_ACCOUNT = "edge-runtime"
-"""Name of the ServiceAccount, Role and RoleBinding of a namespace's runtimes."""
+"""Name of the ServiceAccount of a namespace's runtimes."""
+_RBAC = "rbac.authorization.k8s.io"
 _USER = 65532
 _DOMAIN = "cluster.local"
 """The runtimes' default."""
@@ -75,28 +75,24 @@ def metadata(service: Object, name: str, node: str | None = None) -> Object:
     }
 
 
-def runtime_access(namespace: str) -> list[Object]:
-    """Returns the ServiceAccount, Role and RoleBinding for runtimes to read Placements and report."""
-    meta = {
-        "name": RUNTIME_ACCOUNT,
-        "namespace": namespace,
-        "labels": {ROLE_LABEL: "runtime", **MANAGED_BY},
-    }
-    rules = [
-        {"apiGroups": [GROUP], "resources": ["placements"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [GROUP], "resources": ["placements/status"], "verbs": ["patch"]},
-    ]
-    subject = {"kind": "ServiceAccount", "name": RUNTIME_ACCOUNT, "namespace": namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": RUNTIME_ACCOUNT}
+def runtime_access(namespace: str, role: str) -> list[Object]:
+    """Returns the ServiceAccount of a namespace's runtimes and the RoleBinding to their ClusterRole.
+
+    The binding has the role's name, since a binding's role cannot change.
+    """
+    labels = {ROLE_LABEL: "runtime", **MANAGED_BY}
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta, "rules": rules},
         {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": RUNTIME_ACCOUNT, "namespace": namespace, "labels": labels},
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
             "kind": "RoleBinding",
-            "metadata": meta,
-            "roleRef": role,
-            "subjects": [subject],
+            "metadata": {"name": role, "namespace": namespace, "labels": labels},
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": RUNTIME_ACCOUNT, "namespace": namespace}],
         },
     ]
 

@@ -163,7 +163,7 @@ def test_with_a_collector_runtimes_get_opentelemetrys_own_variables() -> None:
 
 
 def test_what_services_share_has_no_owner_among_them_and_is_known_as_the_operators() -> None:
-    shared = [*runtime_access("shop"), runtime_service(SHARED, SETTINGS), _deployment()]
+    shared = [*runtime_access("shop", "edge-runtime-role"), runtime_service(SHARED, SETTINGS), _deployment()]
     for made in shared:
         assert "ownerReferences" not in made["metadata"]
         assert made["metadata"]["namespace"] == "shop"
@@ -172,16 +172,13 @@ def test_what_services_share_has_no_owner_among_them_and_is_known_as_the_operato
     assert [owner["uid"] for owner in own["metadata"]["ownerReferences"]] == ["u-1"]
 
 
-def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else() -> None:
-    role = next(o for o in runtime_access("shop") if o["kind"] == "Role")
-    assert role["rules"] == [
-        {
-            "apiGroups": ["edge-intelligence.io"],
-            "resources": ["placements"],
-            "verbs": ["get", "list", "watch"],
-        },
-        {"apiGroups": ["edge-intelligence.io"], "resources": ["placements/status"], "verbs": ["patch"]},
-    ]
+def test_the_runtimes_of_a_namespace_have_one_account_which_is_bound_to_the_charts_role() -> None:
+    account, binding = runtime_access("shop", "edge-runtime-role")
+    assert binding["roleRef"]["kind"] == "ClusterRole"
+    assert binding["roleRef"]["name"] == binding["metadata"]["name"] == "edge-runtime-role"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "edge-runtime", "namespace": "shop"}]
+    pod = _deployment()["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == account["metadata"]["name"] == "edge-runtime"
 
 
 def test_names_fit_into_what_kubernetes_allows() -> None:

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from edge_operator.cluster import DEPLOYMENTS, INFERENCE_SERVICES, PLACEMENTS, ROLES, SERVICES
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    PLACEMENTS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.runs import Clients, Memory, ServiceKey
 
@@ -52,6 +60,27 @@ def test_a_second_service_adds_its_tables_and_changes_no_deployment(world: World
     assert [line for line in world.log if line.startswith("apply Service")] == ["apply Service letters"]
 
 
+def access(world: World) -> list[tuple[str, str]]:
+    """The objects by which the namespace's runtimes read Placements."""
+    kinds = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
+    return [
+        (kind.kind, body["metadata"]["name"])
+        for kind in kinds
+        for body in world.cluster.find(kind, "default")
+    ]
+
+
+def test_the_account_is_bound_to_the_role_of_the_installation_alone(world: World) -> None:
+    world.settle()
+    bound = ("RoleBinding", world.settings.runtime_role)
+    assert access(world) == [("ServiceAccount", "edge-runtime"), bound]
+    world.settings = dataclasses.replace(world.settings, runtime_role="other-edge-runtime")
+    world.reconcile_namespace()
+    assert access(world) == [("ServiceAccount", "edge-runtime"), ("RoleBinding", "other-edge-runtime")]
+    made = world.log.index("apply RoleBinding other-edge-runtime")
+    assert made < world.log.index("delete RoleBinding edge-intelligence-edge-runtime")
+
+
 def test_a_runtime_goes_with_the_last_service_at_its_node(world: World) -> None:
     world.settle()
     second = Second(world, entryNodes={"nodeSelector": {"class": "camera"}})
@@ -66,10 +95,10 @@ def test_a_runtime_goes_with_the_last_service_at_its_node(world: World) -> None:
     world.cluster.put(first | {"metadata": first["metadata"] | deleted})
     world.reconcile()
     assert world.deployments() == ["edge-runtime-gate"]
-    assert world.cluster.get(ROLES, "default", "edge-runtime") is not None
+    assert access(world) == [("ServiceAccount", "edge-runtime"), ("RoleBinding", world.settings.runtime_role)]
     third.delete()
     assert world.deployments() == []
-    assert world.cluster.get(ROLES, "default", "edge-runtime") is None
+    assert access(world) == []
 
 
 def test_a_runtime_whose_services_vanished_while_the_operator_was_away_is_removed(world: World) -> None:
