@@ -3,6 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from edge_api.quantities import (
     Attainment,
@@ -68,6 +69,11 @@ def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
 def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=mentions("duration", "unit")):
         parse_duration(text)
+
+
+def test_a_number_too_large_for_a_float_is_refused_as_a_duration() -> None:
+    with pytest.raises(ValueError, match=mentions("duration", "unit")):
+        TypeAdapter(Duration).validate_python(10**400)
 
 
 @given(st.floats(min_value=1e-6, max_value=1e6))

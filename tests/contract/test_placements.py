@@ -167,7 +167,7 @@ def _received(placement: Placement) -> assignment.Placement:
 def test_the_runtime_reads_from_a_placement_what_the_operator_meant(store: Store) -> None:
     written = _placed(store)
     read = _received(written)
-    assert (read.name, read.namespace, read.generation) == ("two-edge-a", "shop", 3)
+    assert (read.name, read.namespace, read.generation) == ("two.edge-a", "shop", 3)
     assert read.spec.slo.latency == pytest.approx(0.070)
     assert read.spec.link is not None
     assert (read.spec.link.probe, read.spec.link.interval) == ("http://store.test/v1/probe", 2.0)

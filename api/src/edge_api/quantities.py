@@ -43,6 +43,8 @@ _NANOSECONDS = {
 }  # fmt: skip
 _QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)((?:[KMGTPE]i|[numkMGTPE])?|[eE]([+-]?)([0-9]+))")
 _LARGEST = 2**63 - 1
+_LONGEST = 1e12
+"""A number without a unit beyond this one is not offered back with a unit."""
 _FIXES = {
     "Duration": "a duration: write a number and a unit (ns, us, ms, s, m, h), e.g. 100ms or 1m30s",
     "Quantity": "a quantity: write a number with at most one suffix, e.g. 3100000, 10M or 512Mi",
@@ -158,7 +160,7 @@ def _unquoted(number: float) -> str:
 
 
 def _unitless(number: float) -> str:
-    if not number >= 0:
+    if not 0 <= number < _LONGEST:
         return str(_not(Duration, number))
     return f"{number} has no unit: write {number}ms or {number / 1000:g}s"
 
