@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +38,8 @@ from edge_operator.cluster import (
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.installation import identified
-from edge_operator.leadership import Leadership
-from edge_operator.names import GROUP, NODE_LABEL, OURS
+from edge_operator.leadership import Leadership, end_process
+from edge_operator.names import GROUP, NODE_LABEL, OURS, label_value
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
@@ -303,11 +302,6 @@ class Operator:
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def end_process() -> None:
-    """Asks kopf to end, as the kubelet does: a replica that lost the leadership starts again from nothing."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
