@@ -484,3 +484,4 @@ async def job_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: obj
     operator: Operator = memo.operator
     if operator.seen.changed(type, "Job", body, fingerprints.job(body)):
         operator.dirty_waiting()
+    if memo.operator.seen.changed(type, "pods of Deployment", body, fingerprints.pods(body)):

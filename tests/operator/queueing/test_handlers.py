@@ -227,6 +227,26 @@ async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.M
         (DEPLOYMENTS, "edge-runtime-edge-a", {DIGITS, SHARED}),
         (JOBS, "profile-camera", {OTHER}),
     ],
+async def test_a_rollout_that_keeps_a_pod_ready_wakes_no_service_at_its_node(memo: kopf.Memo) -> None:
+    """All services of the namespace share the pod: woken by each step, they would all be planned again."""
+    labels = {"edge-intelligence.io/node": "edge-a"}
+    placement = _body("digits.edge-a")
+    placement["metadata"]["labels"] = labels
+    memo.operator.mirror.put("Placement", placement)
+    for generation, status, dirty in (
+        (1, {"readyReplicas": 1, "replicas": 1}, {SHARED, DIGITS}),
+        (2, {"readyReplicas": 1, "replicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 1, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 2, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"replicas": 1, "updatedReplicas": 1}, {SHARED, DIGITS}),
+        (2, {"replicas": 0}, {SHARED, DIGITS}),
+    ):
+        body = _body("edge-runtime-edge-a", generation=generation, status=status)
+        body["metadata"]["labels"] = labels
+        await _event(deployment_event, type="MODIFIED", body=body, memo=memo)
+        assert memo.operator.queue.taken() == dirty
+
+
 )
 async def test_a_deletion_that_no_watch_reported_reaches_what_it_concerns(
     memo: kopf.Memo, kind: Kind, name: str, dirty: set[Any]
