@@ -164,6 +164,12 @@ class Operator:
                 self.queue.add(key, mended=mended)
                 self.dirty_namespace(key.namespace)
 
+    def pool_changed(self, name: str, *, mended: bool = False) -> None:
+        """Handles a change of a pool's spec: by all pools, a pod tolerates the taints of its node."""
+        self.dirty_pool(name, mended=mended)
+        for key in self.pools:
+            self.dirty_namespace(key.namespace)
+
     def dirty_namespace(self, name: str) -> None:
         """Marks a namespace as dirty, unless it is the operator's own, watched for its Jobs."""
         if self.scope in (None, name):
@@ -181,11 +187,15 @@ class Operator:
 
     def dirty_pools_of_nodes(self) -> None:
         """Marks the pools as dirty that the changed nodes concern."""
-        changes = [(before, self.nodes.get(name)) for name, before in self.changed_nodes.items()]
+        changes = {name: (before, self.nodes.get(name)) for name, before in self.changed_nodes.items()}
         self.changed_nodes.clear()
         found = (self.mirror.find(kind.kind) for kind in (INFERENCE_SERVICES, DEVICE_POOLS))
-        for pool in concerned(changes, selectors(*found)):
+        pools = concerned(changes.values(), selectors(*found))
+        for pool in pools:
             self.dirty_pool(pool)
+        for place in (f"{NODE_LABEL}={label_value(name)}" for name in changes if pools):
+            for placement in self.mirror.find(PLACEMENTS.kind, None, place):
+                self.dirty_namespace(placement["metadata"]["namespace"])
 
     async def watch_tritons(self) -> None:
         """Unloads unused tails, and marks services as dirty whose Triton server lost tails or returned."""
@@ -243,7 +253,7 @@ class Operator:
             self.dirty_namespace(key.namespace)
         elif kind == DEVICE_POOLS:
             self.tritons.forget(meta["name"])
-            self.dirty_pool(meta["name"])
+            self.pool_changed(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
         elif kind == JOBS:
@@ -446,7 +456,7 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
     else:
         memo.operator.tritons.note(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
-        memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
+        memo.operator.pool_changed(body["metadata"]["name"], mended=True)
 
 
 @kopf.on.event("", "v1", "nodes")
@@ -475,6 +485,7 @@ async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, *
     """Handles a change of pods or of the Deployment itself."""
     if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
         memo.operator.dirty_namespace(body["metadata"]["namespace"])
+    if memo.operator.seen.changed(type, "pods of Deployment", body, fingerprints.pods(body)):
         memo.operator.dirty_at_node(body)
 
 
@@ -484,4 +495,3 @@ async def job_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: obj
     operator: Operator = memo.operator
     if operator.seen.changed(type, "Job", body, fingerprints.job(body)):
         operator.dirty_waiting()
-    if memo.operator.seen.changed(type, "pods of Deployment", body, fingerprints.pods(body)):

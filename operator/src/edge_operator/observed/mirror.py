@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, RUNTIME_LABEL, "job-name")
 """Labels with few objects for each value in a namespace; a selector with one of them reads no others."""
-CLUSTER_WIDE = (POOL_LABEL,)
+CLUSTER_WIDE = (POOL_LABEL, NODE_LABEL)
 """Labels that select objects of all namespaces."""
 _ANY = ""
 """Stands for a label that all objects of a namespace have."""
