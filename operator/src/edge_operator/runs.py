@@ -84,6 +84,8 @@ class Memory:
     """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
+    leaving_since: float | None = None
+    """When the first attempt to unload them failed, in seconds of the monotonic clock."""
     status_written: float = float("-inf")
     tally: Tally | None = None
     """Requests that were counted since the status was written."""
