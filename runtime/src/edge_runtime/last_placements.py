@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from edge_runtime.model_store import write_whole
 class LastPlacements:
     """The last loaded placement, and the one before it in case the last is damaged."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, write: Callable[[Path, bytes], None] = write_whole) -> None:
         self._last, self._before = folder / "placement.json", folder / "placement.before.json"
+        self._write = write
 
     def documents(self) -> list[dict[str, Any]]:
         """The readable placements, the last one first."""
@@ -29,8 +30,8 @@ class LastPlacements:
         kept = {"metadata": metadata, "spec": document["spec"]}
         old = _read(self._last)
         if old is not None and old.get("spec") != kept["spec"]:
-            write_whole(self._before, orjson.dumps(old))
-        write_whole(self._last, orjson.dumps(kept))
+            self._write(self._before, orjson.dumps(old))
+        self._write(self._last, orjson.dumps(kept))
 
     def digests(self) -> set[str]:
         """Digests of the slices that these placements need at this node."""

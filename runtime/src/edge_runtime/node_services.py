@@ -46,7 +46,7 @@ class NodeServices:
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._first: frozenset[str] | None = None  # services on disk, or in the first list
         self._settled = False
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
     @property
     def settled(self) -> bool:
@@ -113,12 +113,13 @@ class NodeServices:
     async def close(self) -> None:
         """Ends all tasks. Requests in flight must have ended before."""
         tasks = [task for name in self._tasks for task in self._tasks[name]]
-        for task in (*tasks, *self._leaving):
+        tasks += self._leaving.values()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._leaving, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._statuses is not None:
             last = [placed.write_last_counters(self._statuses) for placed in self._placed.values()]
-            await asyncio.gather(*last)
+            await asyncio.gather(*last, return_exceptions=True)
         for placed in self._placed.values():
             placed.close()
 
@@ -140,19 +141,23 @@ class NodeServices:
     def _add(self, name: str) -> PlacedService:
         placed = self._placed[name] = self._make(name, self._folder / name)
         self.models.add(placed.service)
-        self._tasks[name] = [asyncio.create_task(_supervised(placed))]
+        self._tasks[name] = [asyncio.create_task(_supervised(placed, self._leaving.get(name)))]
         if self._statuses is not None:
-            self._tasks[name].append(asyncio.create_task(placed.write_status(self._statuses)))
+            self._tasks[name].append(asyncio.create_task(_reporting(placed, self._statuses)))
         _log.info("service %s is placed here", name)
         return placed
 
     def _remove(self, name: str) -> None:
         placed = self._placed.pop(name)
         self.models.remove(name)
-        leaving = asyncio.create_task(_leave(placed, self._tasks.pop(name)))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        leaving = asyncio.create_task(_leave(placed, self._tasks.pop(name), self._leaving.get(name)))
+        self._leaving[name] = leaving
+        leaving.add_done_callback(lambda _: self._left(name, leaving))
         _log.info("service %s is no longer placed here", name)
+
+    def _left(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._leaving.get(name) is task:
+            del self._leaving[name]
 
 
 class LoneService:
@@ -168,7 +173,7 @@ class LoneService:
         """Begins to load its last placement from disk."""
         self._tasks = [asyncio.create_task(_supervised(self._placed))]
         if self._statuses is not None:
-            self._tasks.append(asyncio.create_task(self._placed.write_status(self._statuses)))
+            self._tasks.append(asyncio.create_task(_reporting(self._placed, self._statuses)))
 
     async def restored(self) -> None:
         """Returns when its last placement has been loaded."""
@@ -206,8 +211,12 @@ def _name(document: Json) -> str:
     return placement_name(str(spec.get("service")), str(spec.get("node")))
 
 
-async def _supervised(placed: PlacedService) -> None:
-    """Loads the service's placements. An unexpected error affects this service only. Runs until cancelled."""
+async def _supervised(placed: PlacedService, former: asyncio.Task[None] | None = None) -> None:
+    """Loads the service's placements. An unexpected error affects this service only. Runs until cancelled.
+
+    former: removes a former service with the same name, and thus with the same folder.
+    """
+    await _over(former)
     await _reported(placed, placed.load_last)
     placed.from_disk.set()
     while True:
@@ -224,12 +233,31 @@ async def _reported(placed: PlacedService, work: Callable[[], Any]) -> None:
         placed.settled = True
 
 
-async def _leave(placed: PlacedService, tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _reporting(placed: PlacedService, statuses: Statuses) -> None:
+    """Writes the service's status, also after an unexpected error. Runs until cancelled."""
+    while True:
+        try:
+            await placed.write_status(statuses)
+        except Exception:  # such as a response that is not JSON
+            _log.exception("the status of service %s", placed.name)
+        await asyncio.sleep(_RESTART)
+
+
+async def _leave(
+    placed: PlacedService, tasks: Sequence[asyncio.Task[None]], former: asyncio.Task[None] | None
+) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     placed.close()
+    await _over(former)
     await placed.forget()
+
+
+async def _over(task: asyncio.Task[None] | None) -> None:
+    """Returns when a task has ended. Being cancelled does not end it."""
+    if task is not None:
+        await asyncio.wait([task])
 
 
 def _kept(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.service_folders import ServiceFolder
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.status_reports import StatusReports
@@ -67,8 +67,8 @@ class PlacedService:
     ) -> None:
         self.name, self.word = name, word
         self.metrics = metrics or Metrics(name, resources.metrics)
-        self._folder, self._resources = folder, resources
-        self._disk_cache = DiskCache(folder / "model-store.json")
+        self._folder, self._resources = ServiceFolder(folder), resources
+        self._disk_cache = DiskCache(folder / "model-store.json", self._folder.write)
         background = BackgroundLoader(
             LocalTails(self._disk_cache, store), EarlyExitLoader(self._disk_cache, store)
         )
@@ -85,7 +85,7 @@ class PlacedService:
         self.service = Service(
             name, memoization, lambda: self.generations.intermediates, lambda: self._runner.stuck
         )
-        self._last = LastPlacements(folder)
+        self._last = LastPlacements(folder, self._folder.write)
         resources.hold_slices(self, self._digests)
         self._wanted: Json = None
         self._kept: Json = None
@@ -252,7 +252,7 @@ class PlacedService:
 
     async def forget(self) -> None:
         """Removes its files, and the slices that no other service needs: it is no longer placed here."""
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(self._folder.remove)
         self._resources.hold_slices(self, None)
         await self._resources.clean_disk()
 

@@ -19,8 +19,8 @@ _MOST: Final = 64
 class DiskCache:
     """The newest few JSON values by key, in one file; None is cached in memory only."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, write: Callable[[Path, bytes], None] = write_whole) -> None:
+        self._file, self._write = file, write
         self._known: dict[str, Any] | None = None
 
     async def get(self, key: Json, ask: Callable[[], Awaitable[Json]]) -> Json:
@@ -33,7 +33,7 @@ class DiskCache:
                 del known[next(iter(known))]
             with contextlib.suppress(OSError):  # a full disk costs the cache, not the service
                 kept = {k: v for k, v in known.items() if v}
-                await asyncio.to_thread(write_whole, self._file, orjson.dumps(kept))
+                await asyncio.to_thread(self._write, self._file, orjson.dumps(kept))
         return known[text]
 
     async def digests(self) -> set[str]:

@@ -198,9 +198,9 @@ class Generations:
         spec = placement.spec.link
         chains = [chain.stages for chain in placement.spec.routes]
         chains += [chain.stages for chain in placement.spec.intermediate_slices]
-        if spec is None or not any(stage.runtime == "Triton" for chain in chains for stage in chain):
-            return self.link if spec is not None and self.link is not None else None
-        return self.resources.links.find(spec)
+        needed = any(stage.runtime == "Triton" for chain in chains for stage in chain)
+        # One that was measured before is measured on: it tells when a route through it would pay again.
+        return self.resources.links.find(spec) if spec is not None and (needed or self.link) else None
 
     def _switch_link(self, link: LinkMonitor | None) -> None:
         old, self.link = self.link, link
