@@ -1,12 +1,14 @@
 """A pool of several Triton servers: the plan chooses one for each entry node, another one if it is lost."""
 
 import itertools
+import random
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from edge_operator.cluster import PLACEMENTS
+from edge_operator.explanations import explain_service
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_servers import PoolServers
 from edge_operator.runs import Clients
@@ -222,6 +224,29 @@ def test_a_new_link_starts_from_the_measurement_of_another_service(world: World)
     moved = world.cluster.get(PLACEMENTS, KEY.namespace, name)
     assert moved["spec"]["link"]["peer"] == other(first)
     assert moved["spec"]["link"]["roundTrip"] == "30ms"
+
+
+def test_noise_of_the_links_moves_nothing(world: World) -> None:
+    give_servers(world, NAMES)
+    world.settle()
+    first, noise = used(world), random.Random(5)
+    for _ in range(60):
+        measured = {
+            "bandwidth": f"{4000 * noise.uniform(0.6, 1.4):.0f}k",
+            "roundTrip": f"{noise.uniform(1, 20):.0f}ms",
+        }
+        pass_time(world, 10, link={"state": "Up"} | measured)
+        assert used(world) == first
+
+
+def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
+    world.store.profiles["slow"] = device_profile("slow", 0.5)
+    give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
+    pass_time(world, 60)
+    for entry in explain_service(world.cluster, *KEY).entries:
+        published = world.placements()[entry.node]["spec"]["routes"]
+        assert [r.name for r in entry.routes] == [r["name"] for r in published]
+        assert [str(r.predicted_latency) for r in entry.routes] == [r["predictedLatency"] for r in published]
 
 
 def test_the_loop_over_the_servers_notes_which_respond(world: World) -> None:
