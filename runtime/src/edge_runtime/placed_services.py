@@ -86,7 +86,7 @@ class PlacedService:
             name, memoization, lambda: self.generations.intermediates, lambda: self._runner.stuck
         )
         self._last = LastPlacements(folder, self._folder.write)
-        resources.hold_slices(self, self._digests)
+        resources.hold_slices(self, self._digests, lambda: self.generations.digests)
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")
@@ -253,7 +253,7 @@ class PlacedService:
     async def forget(self) -> None:
         """Removes its files, and the slices that no other service needs: it is no longer placed here."""
         await asyncio.to_thread(self._folder.remove)
-        self._resources.hold_slices(self, None)
+        self._resources.release_slices(self)
         await self._resources.clean_disk()
 
 

@@ -19,6 +19,8 @@ from edge_runtime.node_services import NodeServices
 from edge_runtime.placed_services import PlacedService
 from placed import NOWHERE, SmallStore, adding, eventually, node, placement, sum_of, through
 
+MISSING = f"sha256:{'0' * 64}"
+
 
 def _ready(services: NodeServices, name: str) -> bool:
     return [entry["name"] for entry in services.models.index(only_ready=True)] == [name]
@@ -147,6 +149,32 @@ async def test_a_link_whose_probe_changes_while_no_route_uses_it_is_measured_onc
         await eventually(lambda: not former.measuring)
         services.remove(local)
         await eventually(lambda: not newer.measuring)
+
+
+async def test_a_slice_that_is_fetched_while_the_disk_is_cleaned_stays_there(tmp_path: Path) -> None:
+    store = SmallStore(adding(1), adding(2))
+    ones, twos = store.digests
+    gate, waiting = asyncio.Event(), asyncio.Event()
+    slices, kept = tmp_path / "slices", tmp_path / "services" / "second" / "placement.json"
+
+    async def slow() -> set[str]:
+        waiting.set()
+        await gate.wait()
+        return set()
+
+    async with node(tmp_path, store) as services:
+        services.replace([placement("first", ones), placement("second", MISSING)])
+        await eventually(lambda: services.models.ready and _ready(services, "first"))
+        resources = services.placed[0].generations.resources
+        resources.hold_slices("slow", slow)
+        services.change(placement("first", ones, generation=2))
+        await waiting.wait()
+        services.change(placement("second", twos, generation=2))
+        await eventually(kept.exists)
+        gate.set()
+        await resources.clean_disk()
+        names = {f"sha256:{path.name}" for path in slices.iterdir()}
+        assert names == {ones, twos}
 
 
 async def test_services_that_are_gone_leave_no_objects_behind(tmp_path: Path) -> None:
