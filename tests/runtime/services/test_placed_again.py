@@ -62,6 +62,39 @@ async def test_a_service_that_is_placed_again_has_nothing_of_its_former_placemen
         assert orjson.loads(kept.read_bytes())["metadata"]["generation"] == 1
 
 
+async def test_a_placement_that_replaces_another_is_not_reported_by_the_generation_of_that(
+    tmp_path: Path,
+) -> None:
+    store = GatedStore(adding(1), adding(2))
+    former, newer = (placement("a", digest) for digest in store.digests)
+    former["metadata"] |= {"uid": "former", "generation": 5}
+    newer["metadata"]["uid"] = "newer"
+    kept = tmp_path / "services" / "a" / "placement.json"
+    async with node(tmp_path, store) as services:
+        services.replace([former])
+        await eventually(kept.exists)
+        store.gate.clear()
+        services.replace([newer])  # of which no watch reported the deletion and the creation
+        (placed,) = services.placed
+        assert (placed.report().generation, placed.report().loaded) == (0, False)
+        assert await sum_of(services, "a") == 1.0
+        store.gate.set()
+        await eventually(lambda: placed.report().loaded)
+        assert placed.report().generation == 1
+    store.gate.clear()
+    newest = placement("a", MISSING)
+    newest["metadata"]["uid"] = "newest"
+    async with node(tmp_path, store) as services:
+        services.replace([newest])
+        (placed,) = services.placed
+        await placed.from_disk.wait()
+        assert await sum_of(services, "a") == 2.0
+        assert (placed.report().generation, placed.report().loaded) == (0, False)
+        store.gate.set()
+        await eventually(lambda: placed.report().reason == "CannotLoad")
+        assert placed.report().generation == 1
+
+
 async def test_a_late_write_does_not_bring_the_files_of_a_removed_service_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
