@@ -135,6 +135,7 @@ class Runtimes:
                 table=table,
                 slices=slices,
                 store_url=self.store.url,
+                server=POOL.spec.triton_servers[0],
                 rtt=0.001,
             )
             for member, table in zip(members, (entry, intermediate), strict=True)

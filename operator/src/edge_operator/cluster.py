@@ -97,6 +97,8 @@ class ApiServer:
     def from_environment(cls) -> "ApiServer":
         """Uses the pod's ServiceAccount, else the kubeconfig. Raises ClusterError if there is neither."""
         configuration = kubernetes.client.Configuration()
+        # Repeated by urllib3, a write would outlast the Lease; the queue repeats what failed.
+        configuration.retries = False
         try:
             kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except kubernetes.config.ConfigException:

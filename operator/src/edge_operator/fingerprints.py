@@ -63,6 +63,15 @@ def deployment(body: Body) -> Hashable:
     return (generation(body), *labels, tuple(status.get(count, 0) for count in counts), refused)
 
 
+def pods(body: Body) -> Hashable:
+    """What services report of a Deployment: that it has a ready pod, else all that can tell why it has none.
+
+    A rollout that keeps a pod ready changes nothing for the services at the node, which can be many.
+    """
+    ready = (body.get("status") or {}).get("readyReplicas", 0) > 0
+    return (body["metadata"].get("uid"), ready, None if ready else deployment(body))
+
+
 def owned(body: Body) -> Hashable:
     """What the operator applies: the spec by its generation, else the whole object; labels and owners.
 

@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +38,8 @@ from edge_operator.cluster import (
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.installation import identified
-from edge_operator.leadership import Leadership
-from edge_operator.names import GROUP, NODE_LABEL, OURS
+from edge_operator.leadership import Leadership, end_process
+from edge_operator.names import GROUP, NODE_LABEL, OURS, label_value
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
@@ -165,6 +164,12 @@ class Operator:
                 self.queue.add(key, mended=mended)
                 self.dirty_namespace(key.namespace)
 
+    def pool_changed(self, name: str, *, mended: bool = False) -> None:
+        """Handles a change of a pool's spec: by all pools, a pod tolerates the taints of its node."""
+        self.dirty_pool(name, mended=mended)
+        for key in self.pools:
+            self.dirty_namespace(key.namespace)
+
     def dirty_namespace(self, name: str) -> None:
         """Marks a namespace as dirty, unless it is the operator's own, watched for its Jobs."""
         if self.scope in (None, name):
@@ -182,11 +187,15 @@ class Operator:
 
     def dirty_pools_of_nodes(self) -> None:
         """Marks the pools as dirty that the changed nodes concern."""
-        changes = [(before, self.nodes.get(name)) for name, before in self.changed_nodes.items()]
+        changes = {name: (before, self.nodes.get(name)) for name, before in self.changed_nodes.items()}
         self.changed_nodes.clear()
         found = (self.mirror.find(kind.kind) for kind in (INFERENCE_SERVICES, DEVICE_POOLS))
-        for pool in concerned(changes, selectors(*found)):
+        pools = concerned(changes.values(), selectors(*found))
+        for pool in pools:
             self.dirty_pool(pool)
+        for place in (f"{NODE_LABEL}={label_value(name)}" for name in changes if pools):
+            for placement in self.mirror.find(PLACEMENTS.kind, None, place):
+                self.dirty_namespace(placement["metadata"]["namespace"])
 
     async def watch_tritons(self) -> None:
         """Unloads unused tails, and marks services as dirty whose Triton server lost tails or returned."""
@@ -244,7 +253,7 @@ class Operator:
             self.dirty_namespace(key.namespace)
         elif kind == DEVICE_POOLS:
             self.tritons.forget(meta["name"])
-            self.dirty_pool(meta["name"])
+            self.pool_changed(meta["name"])
         elif kind == NODES:
             self.node_changed(meta["name"], None)
         elif kind == JOBS:
@@ -303,11 +312,6 @@ class Operator:
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def end_process() -> None:
-    """Asks kopf to end, as the kubelet does: a replica that lost the leadership starts again from nothing."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
@@ -452,7 +456,7 @@ async def pool_event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: ob
     else:
         memo.operator.tritons.note(dict(body))
     if memo.operator.seen.changed(type, "DevicePool", body, fingerprints.generation(body)):
-        memo.operator.dirty_pool(body["metadata"]["name"], mended=True)
+        memo.operator.pool_changed(body["metadata"]["name"], mended=True)
 
 
 @kopf.on.event("", "v1", "nodes")
@@ -481,6 +485,7 @@ async def deployment_event(type: str | None, body: kopf.Body, memo: kopf.Memo, *
     """Handles a change of pods or of the Deployment itself."""
     if memo.operator.seen.changed(type, "Deployment", body, fingerprints.deployment(body)):
         memo.operator.dirty_namespace(body["metadata"]["namespace"])
+    if memo.operator.seen.changed(type, "pods of Deployment", body, fingerprints.pods(body)):
         memo.operator.dirty_at_node(body)
 
 

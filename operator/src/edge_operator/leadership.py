@@ -11,6 +11,8 @@ Cost: one read and one write every RENEW seconds by the holder, one read every R
 import asyncio
 import datetime
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -75,6 +77,11 @@ def claimed(current: Object | None, namespace: str, identity: str, wall: datetim
     return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 
+def end_process() -> None:
+    """Ends the process as the kubelet does: a replica that lost the leadership starts again from nothing."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Leadership:
     """One replica's part in the election. Its methods block, except `run`."""
 
@@ -90,6 +97,7 @@ class Leadership:
         self._clock, self._wall = clock, wall
         self._seen: Seen | None = None
         self._held_until = float("-inf")
+        self._resigned = False
 
     @property
     def leads(self) -> bool:
@@ -120,12 +128,14 @@ class Leadership:
         except WriteConflictError:
             return self.leads  # another replica was faster
         self._seen = replace(seen(written, None, now), since=now)
-        self._held_until = now + DURATION
-        return True
+        # A renewal can be on its way while this replica resigns.
+        self._held_until = float("-inf") if self._resigned else now + DURATION
+        return not self._resigned
 
     def resign(self) -> bool:
         """Lets no further write begin; returns whether this replica led."""
-        led, self._held_until = self.leads, float("-inf")
+        led, self._resigned = self.leads, True
+        self._held_until = float("-inf")
         return led
 
     def release(self) -> None:

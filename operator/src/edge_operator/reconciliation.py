@@ -185,15 +185,31 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(profiled, Blocked):
         return profiled
     card, costs = profiled
-    plans = planning.plan_service(run, card, pool, costs, found)
-    if isinstance(plans, Blocked):
-        return plans
-    again = placing.place(run, pool, plans)
+    again = _placed(run, card, pool, costs, found)
     if run.unmeasured is not None and not isinstance(again, Blocked):
         again = min(again, run.unmeasured.again)
     if found is not None and not found.complete and not isinstance(again, Blocked):
         return min(again, MEASURING)
     return again
+
+
+def _placed(
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    costs: Mapping[str, DeviceProfile],
+    found: CodecAccuracies | None,
+) -> Blocked | float:
+    """Plans and places, with other Triton servers as long as chosen ones turn out to be full."""
+    before = tuple(run.findings)
+    while True:
+        run.findings = list(before)
+        plans = planning.plan_service(run, card, pool, costs, found)
+        if isinstance(plans, Blocked):
+            return plans
+        again = placing.place(run, pool, plans)
+        if again is not None:
+            return again
 
 
 def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
@@ -307,7 +323,7 @@ def _profiles(
     accuracies: CodecAccuracies | None,
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]] | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
-    remote = [server.device_class for server in pool.spec.triton_servers[:1]]
+    remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in run.members}
     far = set(remote) - wanted
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
@@ -329,7 +345,7 @@ def _profiles(
         blocked = profiling.measure(measurement, wanted - set(costs))
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
         run.unmeasured = profiling.measure(measurement, far - set(costs))
-        if run.service.spec.mode == "CloudOnly":
+        if run.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or run.unmeasured
         profiling.measure(measurement, helping - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.

@@ -88,7 +88,7 @@ class ServerProfiles:
             return None
         error = future.exception()
         if error is None:
-            return future.result()
+            return _of(subject, future.result())
         return Failed(str(error) or type(error).__name__, max(0.0, due - self._clock()))
 
     def wait(self) -> None:
@@ -160,6 +160,16 @@ class ServerProfiles:
                 if self._clock() >= until:
                     raise TailRefusedError(str(error)) from error
                 self._pause(_PAUSE)
+
+
+def _of(subject: Subject, measured: DeviceProfile) -> DeviceProfile:
+    """Returns the profile as the subject's pool knows it: pools can list one server under different names."""
+    own = {
+        "selection": subject.selection,
+        "device_class": subject.server.device_class,
+        "node": subject.server.name,
+    }
+    return measured.model_copy(update=own)
 
 
 def slicings(card: ModelCard) -> tuple[Slicing, ...]:

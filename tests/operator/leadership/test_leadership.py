@@ -196,3 +196,22 @@ def test_two_replicas_never_may_write_at_once(steps: list[tuple[str, float, bool
             replicas[name].campaign()
         writing = [name for name, each in replicas.items() if each.leads]
         assert len(writing) <= 1
+
+
+def test_a_renewal_on_its_way_while_a_replica_resigns_lets_no_further_write_begin() -> None:
+    leases, clock = Leases(), Clock()
+    first = replica(leases, "a", clock)
+    assert first.campaign()
+    replaced = leases.replace
+
+    def resigning(body: Object) -> Object:
+        first.resign()
+        return replaced(body)
+
+    leases.replace = resigning  # type: ignore[method-assign]
+    assert not first.campaign()
+    assert not first.leads
+    with pytest.raises(NotLeadingError):
+        first.check()
+    first.release()
+    assert replica(leases, "b", clock).campaign()

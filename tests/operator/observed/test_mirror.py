@@ -86,6 +86,22 @@ def test_an_object_is_found_by_the_labels_of_its_newest_version_alone() -> None:
     assert names(mirror.find("Placement", "default", f"{SERVICE}=faces")) == {"a"}
 
 
+def test_a_find_in_a_namespace_reads_no_object_of_another() -> None:
+    class Unread(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            raise AssertionError("an object of another namespace was read")
+
+    mirror = Mirror()
+    mirror.put("Placement", labelled("a", 1, "digits"))
+    other = body("b", 2, namespace="shop")
+    mirror.put("Placement", other)
+    stored = mirror.get("Placement", "shop", "b")
+    assert stored is not None
+    stored["metadata"] = Unread(stored["metadata"])
+    assert names(mirror.find("Placement", "default")) == {"a"}
+    assert names(mirror.find("Placement", "default", SERVICE)) == {"a"}
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=20), st.randoms())
 def test_events_that_arrive_twice_and_out_of_order_end_in_the_newest_versions(
     changes: list[tuple[str, str]], random: Any

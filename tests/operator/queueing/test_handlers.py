@@ -126,6 +126,30 @@ async def test_a_node_reaches_the_pools_that_select_it_and_their_services(memo: 
         assert operator.queue.taken() == dirty
 
 
+async def test_taints_that_another_pool_names_reach_the_namespaces_with_runtimes_at_its_nodes(
+    memo: kopf.Memo,
+) -> None:
+    """Pods tolerate what all pools say of their node; found late, a restart would replace them."""
+    operator = memo.operator
+    third = _body("third", spec={"devicePool": "shop"})
+    third["metadata"]["namespace"] = "elsewhere"
+    await _event(service_event, type=None, body=third, memo=memo)
+    operator.queue.taken()
+    await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
+    assert operator.queue.taken() == {PoolKey("factory"), DIGITS, SHARED, NamespaceKey("elsewhere")}
+
+    group = {"deviceClass": "camera", "nodeSelector": {"site": "factory"}}
+    operator.mirror.put("DevicePool", _body("factory", spec={"nodes": [group], "tritonServers": []}))
+    placement = _body("third.edge-a")
+    placement["metadata"] |= {"namespace": "elsewhere", "labels": {"edge-intelligence.io/node": "edge-a"}}
+    operator.mirror.put("Placement", placement)
+    body = _body("edge-a")
+    body["metadata"]["labels"] = {"site": "factory"}
+    await _event(node_event, type="MODIFIED", body=body, memo=memo)
+    operator.dirty_pools_of_nodes()
+    assert NamespaceKey("elsewhere") in operator.queue.taken()
+
+
 async def test_a_placements_measurements_are_collected_and_its_switches_are_not(memo: kopf.Memo) -> None:
     queue = memo.operator.queue
     await _event(placement_event, type=None, body=_body("digits-edge-a"), memo=memo)
@@ -203,6 +227,26 @@ async def test_a_pod_that_becomes_ready_wakes_the_services_at_its_node(memo: kop
     assert memo.operator.queue.taken() == {SHARED, DIGITS}
 
 
+async def test_a_rollout_that_keeps_a_pod_ready_wakes_no_service_at_its_node(memo: kopf.Memo) -> None:
+    """All services of the namespace share the pod: woken by each step, they would all be planned again."""
+    labels = {"edge-intelligence.io/node": "edge-a"}
+    placement = _body("digits.edge-a")
+    placement["metadata"]["labels"] = labels
+    memo.operator.mirror.put("Placement", placement)
+    for generation, status, dirty in (
+        (1, {"readyReplicas": 1, "replicas": 1}, {SHARED, DIGITS}),
+        (2, {"readyReplicas": 1, "replicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 1, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 2, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"replicas": 1, "updatedReplicas": 1}, {SHARED, DIGITS}),
+        (2, {"replicas": 0}, {SHARED, DIGITS}),
+    ):
+        body = _body("edge-runtime-edge-a", generation=generation, status=status)
+        body["metadata"]["labels"] = labels
+        await _event(deployment_event, type="MODIFIED", body=body, memo=memo)
+        assert memo.operator.queue.taken() == dirty
+
+
 async def test_a_measurement_that_ended_wakes_the_services_that_wait_for_one(memo: kopf.Memo) -> None:
     memo.operator.services |= {DIGITS: Memory(waiting=True), OTHER: Memory()}
     status = {"conditions": [{"type": "Complete", "status": "True"}]}
@@ -215,7 +259,7 @@ async def test_a_deleted_service_is_forgotten_once_it_was_looked_at(memo: kopf.M
     await _event(service_event, type="DELETED", body=body, memo=memo)
     assert memo.operator.queue.taken() == {DIGITS, SHARED}
     await _event(pool_event, type="MODIFIED", body=_body("factory", generation=2), memo=memo)
-    assert memo.operator.queue.taken() == {PoolKey("factory")}
+    assert memo.operator.queue.taken() == {PoolKey("factory"), SHARED}
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,19 @@ def test_a_failed_measurement_says_why_and_is_retried(world: World) -> None:
     assert isinstance(profiles.profile(subject), DeviceProfile)
 
 
+def test_a_server_in_two_pools_is_measured_once_under_the_names_of_each(world: World) -> None:
+    subject, triton = _outside(world), Measuring(world)
+    server = subject.server.model_copy(update={"name": "backend", "device_class": "rack"})
+    other = Subject(server, "shop-1234567890", subject.card, subject.owner)
+    profiles = _profiles(world, triton)
+    profiles.profile(subject)
+    profiles.wait()
+    found = profiles.profile(other)
+    assert isinstance(found, DeviceProfile)
+    assert (found.device_class, found.node, found.selection) == ("rack", "backend", "shop-1234567890")
+    assert len(triton.fed) == len(slicings(world.store.card))
+
+
 def test_a_server_in_the_pools_own_classes_or_with_a_selector_is_measured_on_a_node(world: World) -> None:
     _outside(world)
     pool = world.pool()

@@ -4,7 +4,8 @@ Watches and the operator's own writes feed it; everything else only reads. Calle
 that they are given.
 
 Cost: one object in memory for each object watched, without its managedFields. `get` and `find` by an indexed
-label take time proportional to what they return; `find` of a whole kind copies a list of references.
+label take time proportional to what they return, other finds to the objects of the kind in the namespace, or
+in all of them.
 """
 
 import threading
@@ -18,8 +19,10 @@ Object = dict[str, Any]
 
 INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, RUNTIME_LABEL, "job-name")
 """Labels with few objects for each value in a namespace; a selector with one of them reads no others."""
-CLUSTER_WIDE = (POOL_LABEL,)
+CLUSTER_WIDE = (POOL_LABEL, NODE_LABEL)
 """Labels that select objects of all namespaces."""
+_ANY = ""
+"""Stands for a label that all objects of a namespace have."""
 
 
 class ObjectKey(NamedTuple):
@@ -111,6 +114,8 @@ class Mirror:
                 return self._labelled.get(_Label(kind, namespace, label, value), {}).values()
             if label in CLUSTER_WIDE and given:
                 return self._labelled.get(_Label(kind, "", label, value), {}).values()
+        if namespace is not None:
+            return self._labelled.get(_Label(kind, namespace, _ANY, ""), {}).values()
         return self._kinds[kind].values()
 
     def _drop(self, key: ObjectKey, body: Object) -> None:
@@ -131,7 +136,8 @@ def key_of(kind: str, body: Mapping[str, Any]) -> ObjectKey:
 def _labels(key: ObjectKey, body: Object) -> list[_Label]:
     own = body["metadata"].get("labels") or {}
     places = [(key.namespace, name) for name in INDEXED_LABELS] + [("", name) for name in CLUSTER_WIDE]
-    return [_Label(key.kind, namespace, name, own[name]) for namespace, name in places if name in own]
+    found = [_Label(key.kind, namespace, name, own[name]) for namespace, name in places if name in own]
+    return [_Label(key.kind, key.namespace, _ANY, ""), *found]
 
 
 def _has(body: Object, label: str, value: str | None) -> bool:
