@@ -78,7 +78,7 @@ def test_a_server_without_a_profile_is_not_used(world: World) -> None:
     world.node("large", "new")
     world.settle()
     assert set(used(world).values()) == {"cloud-b"}
-    assert mentions("new").search(world.condition("Profiled")["message"])
+    assert mentions("new", "further Triton servers").search(world.condition("Profiled")["message"])
 
 
 @pytest.fixture
@@ -147,6 +147,31 @@ def test_a_restart_of_the_operator_neither_ends_an_outage_nor_forgets_where_to_r
     assert set(used(world).values()) == {other(outage)}
     pass_time(world, 30)
     assert used(world) == before
+
+
+def test_a_service_that_sends_nothing_does_not_mention_the_lost_server(world: World) -> None:
+    servers = give_servers(world, NAMES)
+    world.change(mode="LocalOnly", slo={"latency": "1s", "percentile": 95, "objective": 0.95})
+    world.settle()
+    servers.by_name["cloud-a"].away = True
+    pass_time(world, AWAY_AFTER + 20)
+    assert placed(world)["reason"] == "Published"
+    assert "cloud" not in placed(world)["message"]
+
+
+def test_a_server_that_comes_and_goes_is_left_once(world: World, outage: str) -> None:
+    first, moves = used(world), 0
+    before = first
+    for _ in range(12):
+        for away, seconds in ((True, AWAY_AFTER + 20), (False, 60)):
+            world.triton.by_name[outage].away = away
+            pass_time(world, seconds)
+            moves += used(world) != before
+            before = used(world)
+    assert moves == 1
+    assert set(before.values()) == {other(outage)}
+    pass_time(world, STEADY_AFTER)
+    assert used(world) == first
 
 
 def test_nothing_moves_if_all_servers_are_lost(world: World, outage: str) -> None:
